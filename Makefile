@@ -1,0 +1,48 @@
+# Everything works on a fresh machine: each target first installs what it needs and does not find.
+# Variables: PYTHON (a Python >= 3.11, to make .venv with), ARGS (for pytest and the benchmark), and those of dev/.
+
+PYTHON ?= python3
+export PYTHON
+
+# With TEST_BACKEND=containers the tests bring their own broker.
+TEST_BROKER = $(if $(filter containers,$(TEST_BACKEND)),,broker)
+
+.PHONY: help run demo test check bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start the whole service here, without Docker; Ctrl-C stops it
+	@sh dev/bootstrap.sh local broker
+	@exec .venv/bin/python -m dev run
+
+demo: ## Take a tour of the service that `make run` started
+	@sh dev/bootstrap.sh local
+	@.venv/bin/python -m dev demo
+
+test: ## Run the tests; ARGS='-k login' picks some
+	@sh dev/bootstrap.sh check $(TEST_BROKER)
+	.venv/bin/python -m pytest $(ARGS)
+
+check: ## Lint, formatting, types, and who may import whom
+	@sh dev/bootstrap.sh check
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: ## Measure logins and verifications on this machine
+	@sh dev/bootstrap.sh local broker
+	.venv/bin/python -m bench $(ARGS)
+
+lock: ## Resolve the dependencies again (needs uv); see locks/README.md
+	@for extra in check api worker local; do \
+		echo "locks/$$extra.txt"; \
+		uv pip compile --quiet pyproject.toml --extra $$extra --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-header --no-annotate \
+			$$([ $$extra = check ] || echo --constraint locks/check.txt) --output-file locks/$$extra.txt || exit; \
+	done
+
+clean: ## Remove .venv, caches, and the data of `make run`
+	@! [ -e .run/lock ] || flock --nonblock .run/lock true || { echo "a stack runs in .run: stop it first"; exit 1; }
+	rm -rf .venv .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,5 @@
+from pathlib import Path
+
+
+async def demo(directory: Path) -> None:
+    raise NotImplementedError

@@ -1,0 +1,170 @@
+"""The processes of the local stack: `Service` describes one, `ChildProcess` runs it.
+
+Built on `subprocess.Popen` and polling, not on asyncio's subprocesses: those belong to the event loop that
+started them, and a test that kills a broker runs in another loop than the fixture that started it.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).resolve().parent.parent
+
+#: Set in the environment of every child, to tell a recorded pid from a stranger's that came to reuse it.
+OWNER_VARIABLE: Final = "JINCOR_AUTH_DEV_LOG"
+
+#: Fine enough not to be felt at a start, coarse enough to cost nothing.
+POLL_SECONDS: Final = 0.05
+
+
+class StackError(Exception):
+    """Something a person at the terminal can act on; its text is all they get to see."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A program and how to start it. `env` is the whole environment, nothing is inherited."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str]
+
+
+class ChildProcess:
+    """One service as a child of this process; `start` works again after it has ended.
+
+    The child has a session of its own, so Ctrl-C at the terminal does not reach it before the ordered stop
+    does. Its output is appended to `<log_directory>/<name>.log`. On Linux the kernel kills it when the
+    *thread* that called `start` ends, whatever ends it: call from one that lives as long as the child should.
+    """
+
+    def __init__(self, service: Service, log_directory: Path) -> None:
+        self.service = service
+        self.log_path = log_directory.absolute() / f"{service.name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+
+    @property
+    def name(self) -> str:
+        return self.service.name
+
+    @property
+    def pid(self) -> int:
+        """The process id, also after the end of the process. Raises `StackError` before the first start."""
+        if self._process is None:
+            raise StackError(f"{self.name} was never started")
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs or was never started; the negative signal number if a signal ended it."""
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process and return at once. Raises `StackError` if the program is not there."""
+        if self.running:
+            raise StackError(f"{self.name} is running already")
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self._log_start = log.tell()
+            try:
+                self._process = subprocess.Popen(
+                    [*_tether(), *self.service.argv],
+                    env={**self.service.env, OWNER_VARIABLE: str(self.log_path)},
+                    cwd=REPOSITORY,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except FileNotFoundError as error:
+                raise StackError(f"{self.name}: {error.filename} is not installed") from error
+
+    async def wait_until(self, ready: Callable[[], Awaitable[bool]], timeout_seconds: float) -> None:
+        """Return when `ready` is true. Raises `StackError` if the process ends or time runs out first."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while not await ready():
+                    self.raise_if_ended()
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            raise StackError(
+                f"{self.name} was not ready after {timeout_seconds:g} s; {self._last_words()}"
+            ) from None
+
+    async def wait(self) -> int:
+        """Wait for the end of the process and return its exit code."""
+        while (exit_code := self.exit_code) is None:  # noqa: ASYNC110 (why we poll: see the module's docstring)
+            await asyncio.sleep(POLL_SECONDS)
+        return exit_code
+
+    async def terminate(self, grace_seconds: float = 15) -> int | None:
+        """SIGTERM, and SIGKILL after `grace_seconds`; return the exit code (None if it was never started)."""
+        if not self.running:
+            return self.exit_code
+        os.kill(self.pid, signal.SIGTERM)
+        try:
+            return await asyncio.wait_for(self.wait(), grace_seconds)
+        except TimeoutError:
+            return await self.kill()
+
+    async def kill(self) -> int | None:
+        """SIGKILL the process and its process group; return the exit code (None if it was never started)."""
+        if not self.running:
+            return self.exit_code
+        os.killpg(self.pid, signal.SIGKILL)
+        return await self.wait()
+
+    def raise_if_ended(self) -> None:
+        """Raise `StackError` with the exit code and the end of the log if the process has ended."""
+        if self.exit_code is not None:
+            raise StackError(f"{self.name} ended with exit code {self.exit_code}; {self._last_words()}")
+
+    def tail(self, lines: int = 40) -> str:
+        """The last lines it has logged since it was started last."""
+        if not self.log_path.exists():
+            return ""
+        with self.log_path.open("rb") as log:
+            log.seek(self._log_start)
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+
+    def _last_words(self) -> str:
+        return f"the end of {self.log_path}:\n{self.tail()}"
+
+
+async def kill_leftover(pid: int, log_path: Path) -> bool:
+    """Kill a child that outlived its stack and wait for its end; False if `pid` is not provably that child.
+
+    Provably means that its environment names the (absolute) path of the log we gave it: by now the number may
+    belong to anybody. Only Linux shows us that environment.
+    """
+    marker = os.fsencode(f"{OWNER_VARIABLE}={log_path}")
+
+    def is_ours() -> bool:
+        try:
+            return marker in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+
+    if not is_ours():
+        return False
+    os.kill(pid, signal.SIGKILL)
+    while is_ours():  # noqa: ASYNC110 (it is not our child, so there is nothing but its absence to wait for)
+        await asyncio.sleep(POLL_SECONDS)
+    return True
+
+
+def _tether() -> list[str]:
+    """What has the kernel kill the child with its parent, even if that gets a SIGKILL (Linux only)."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

@@ -1,0 +1,169 @@
+"""A private RabbitMQ node from the distribution's package, with data, ports, cookie and epmd of its own.
+
+Nothing becomes a daemon. With `RUNNING_UNDER_SYSTEMD` the start script replaces itself by the Erlang VM
+instead of watching over it, and epmd is started here before the VM would do so: both are our own children.
+"""
+
+import asyncio
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from dev.ports import LOOPBACK, accepts_connections, keep_ports
+from dev.processes import ChildProcess, Service, StackError
+
+START_TIMEOUT_SECONDS: Final = 90
+STOP_GRACE_SECONDS: Final = 30
+
+#: Where Debian keeps the scripts themselves; those on PATH refuse every user but root and rabbitmq.
+PACKAGED_SCRIPTS: Final = Path("/usr/lib/rabbitmq/bin")
+
+#: One scheduler that does not spin, because the node shares its machine; and nothing listens to the network.
+ERLANG_ARGUMENTS: Final = "+S 1:1 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
+
+
+class RabbitNode:
+    """One node whose data, ports and name belong to `directory`. `config` is the text of its rabbitmq.conf.
+
+    Ports that are not given are chosen when the object is made: last time's, if they are free.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        amqp_port: int | None = None,
+        dist_port: int | None = None,
+        epmd_port: int | None = None,
+        config: str = "",
+        log_directory: Path | None = None,
+    ) -> None:
+        self.directory = directory.absolute()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.ports = keep_ports(
+            self.directory / "ports.json", {"amqp": amqp_port, "dist": dist_port, "epmd": epmd_port}
+        )
+        # The data is bound to the name, and two nodes of one name cannot live on one machine.
+        self.nodename = f"jincor-{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]}@localhost"
+        self._config = config
+        self._env = self._environment()
+        logs = log_directory or self.directory / "logs"
+        self._epmd = ChildProcess(self._epmd_service(), logs)
+        self._broker = ChildProcess(self._broker_service(), logs)
+
+    @property
+    def amqp_url(self) -> str:
+        return f"amqp://guest:guest@{LOOPBACK}:{self.ports['amqp']}/"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the Erlang VM."""
+        return self._broker.pid
+
+    @property
+    def process(self) -> ChildProcess:
+        return self._broker
+
+    async def start(self) -> None:
+        """Start the node and wait until it speaks AMQP. Raises `StackError` with its log's end if not."""
+        self._write_files()
+        if not self._epmd.running:
+            self._epmd.start()
+            await self._epmd.wait_until(
+                lambda: accepts_connections(self.ports["epmd"]), START_TIMEOUT_SECONDS
+            )
+        self._broker.start()
+        await self._broker.wait_until(self._speaks_amqp, START_TIMEOUT_SECONDS)
+
+    async def stop(self) -> int | None:
+        """Stop in order; return the exit code of the Erlang VM. Does nothing if it is not running."""
+        exit_code = await self._broker.terminate(STOP_GRACE_SECONDS)
+        await self._epmd.terminate()
+        return exit_code
+
+    async def kill(self) -> None:
+        """SIGKILL the Erlang VM, like a crash; `start` brings the node back on the same data and ports."""
+        await self._broker.kill()
+
+    async def ctl(self, *arguments: str) -> str:
+        """Run rabbitmqctl against this node and return what it printed. Raises `StackError` if it fails."""
+        if not self._epmd.running:
+            # rabbitmqctl would start one that nobody stops.
+            raise StackError("rabbitmqctl needs a node that was started")
+        return await asyncio.to_thread(self._ctl, *arguments)
+
+    def _ctl(self, *arguments: str) -> str:
+        command = [str(_scripts() / "rabbitmqctl"), "--quiet", *arguments]
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise StackError(f"rabbitmqctl {arguments[0]} failed: {done.stderr or done.stdout}".rstrip())
+        return done.stdout
+
+    async def _speaks_amqp(self) -> bool:
+        """True if the node answers a protocol header with Connection.Start, as it does once it is up."""
+        try:
+            reader, writer = await asyncio.open_connection(LOOPBACK, self.ports["amqp"])
+            writer.write(b"AMQP\x00\x00\x09\x01")
+            answer = await reader.read(1)
+        except OSError:
+            return False
+        writer.close()
+        return answer == b"\x01"
+
+    def _write_files(self) -> None:
+        (self.directory / "rabbitmq.conf").write_text(self._config)
+        (self.directory / "enabled_plugins").write_text("[].\n")
+        (self.directory / "rabbitmq-env.conf").touch()
+        cookie = self.directory / ".erlang.cookie"
+        if not cookie.exists():
+            cookie.touch(mode=0o600)
+            cookie.write_text(secrets.token_hex(16))
+            # Erlang refuses a cookie that anybody else could read.
+            cookie.chmod(0o400)
+
+    def _environment(self) -> dict[str, str]:
+        """All of the node's environment. What it does not name, the node would take from /etc/rabbitmq."""
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": str(self.directory),
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "ERL_EPMD_PORT": str(self.ports["epmd"]),
+            "ERL_EPMD_ADDRESS": LOOPBACK,
+            "ERL_CRASH_DUMP_SECONDS": "0",
+            "RABBITMQ_NODENAME": self.nodename,
+            "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
+            "RABBITMQ_NODE_PORT": str(self.ports["amqp"]),
+            "RABBITMQ_DIST_PORT": str(self.ports["dist"]),
+            "RABBITMQ_MNESIA_BASE": str(self.directory / "data"),
+            "RABBITMQ_LOG_BASE": str(self.directory),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_PID_FILE": str(self.directory / "pid"),
+            "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.directory / "advanced.config"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.directory / "rabbitmq-env.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "enabled_plugins"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_ARGUMENTS,
+        }
+
+    def _epmd_service(self) -> Service:
+        argv = ["epmd", "-port", str(self.ports["epmd"]), "-address", LOOPBACK]
+        return Service("epmd", argv, self._env)
+
+    def _broker_service(self) -> Service:
+        return Service("rabbitmq", [str(_scripts() / "rabbitmq-server")], self._env)
+
+
+def _scripts() -> Path:
+    """The directory of RabbitMQ's own scripts. Raises `StackError` if it is not installed."""
+    if PACKAGED_SCRIPTS.is_dir():
+        return PACKAGED_SCRIPTS
+    if server := shutil.which("rabbitmq-server"):
+        return Path(server).resolve().parent
+    raise StackError(
+        "RabbitMQ is not installed: install rabbitmq-server, or set AMQP_URL to a broker of yours"
+    )

@@ -1,0 +1,1 @@
+"""AMQP as this service uses it: topology, connections, RPC and events."""

@@ -1,0 +1,113 @@
+"""A connection to the broker that comes back: what stands on it is built anew after each loss.
+
+aio-pika's own robust connection restores channels, queues and consumers one by one, and each kind of loss restores
+something else (docs/decisions/0004). Here there is one path: any loss, of the connection or of a channel on it, ends
+all of it, and the same setup that ran first runs again.
+"""
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import AMQPError
+from yarl import URL
+
+log = logging.getLogger(__name__)
+
+#: A dead peer is noticed after about three of these. The default of a minute means three minutes of silence.
+HEARTBEAT_SECONDS = 5
+CONNECT_TIMEOUT_SECONDS = 5.0
+#: Waits between attempts, with jitter. Short: a broker that is back should be used within a second or two.
+FIRST_BACKOFF_SECONDS = 0.1
+LAST_BACKOFF_SECONDS = 1.0
+
+#: What can come of using a connection that is gone or going.
+CONNECTION_ERRORS = (AMQPError, ConnectionError, OSError, RuntimeError, asyncio.InvalidStateError)
+
+Setup = Callable[[AbstractConnection], Awaitable[Sequence[AbstractChannel]]]
+"""Builds what stands on a fresh connection; answers the channels whose loss counts as its loss."""
+
+
+class Connection:
+    """One AMQP connection of this process, as an async context manager; it never blocks its user.
+
+    Entering it starts connecting in the background and returns at once. `connected` is set while setup has succeeded
+    and nothing was lost since. `on_lost` is called once for each loss, before reconnecting.
+    """
+
+    def __init__(self, urls: Sequence[str], name: str, setup: Setup, on_lost: Callable[[], None] | None = None) -> None:
+        """`urls` are tried in turn; `name` is what the operator sees in the broker's list of connections."""
+        self._urls = urls
+        self._name = name
+        self._setup = setup
+        self._on_lost = on_lost
+        self._task: asyncio.Task[None] | None = None
+        self.connected = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._stay_connected(), name=f"amqp {self._name}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _stay_connected(self) -> None:
+        backoff = FIRST_BACKOFF_SECONDS
+        for url in itertools.cycle(self._urls):
+            try:
+                await self._connect_once(url)
+                backoff = FIRST_BACKOFF_SECONDS
+            except (*CONNECTION_ERRORS, TimeoutError) as error:
+                log.warning(
+                    "broker is not usable, trying again",
+                    extra={"connection": self._name, "host": URL(url).host, "error": _reason(error)},
+                )
+                backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+
+    async def _connect_once(self, url: str) -> None:
+        """Returns when what was set up is lost; raises when it could not be set up."""
+        lost = asyncio.Event()
+        connection = await aio_pika.connect(
+            URL(url).update_query(heartbeat=HEARTBEAT_SECONDS),
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            client_properties={"connection_name": self._name},
+        )
+        try:
+            connection.close_callbacks.add(lambda *_: lost.set())
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                channels = await self._setup(connection)
+            for channel in channels:
+                channel.close_callbacks.add(lambda *_: lost.set())
+            if connection.is_closed or any(channel.is_closed for channel in channels):
+                lost.set()
+            log.info("connected to the broker", extra={"connection": self._name, "host": URL(url).host})
+            self.connected.set()
+            await lost.wait()
+            log.warning("connection to the broker is lost, connecting again", extra={"connection": self._name})
+        finally:
+            self.connected.clear()
+            if self._on_lost:
+                self._on_lost()
+            await _close(connection)
+
+
+async def _close(connection: AbstractConnection) -> None:
+    """Closes what may already be dead: at most a second is spent on good manners."""
+    try:
+        async with asyncio.timeout(1):
+            await connection.close()
+    except (*CONNECTION_ERRORS, TimeoutError) as error:
+        log.debug("closing a dead connection", extra={"error": _reason(error)})
+
+
+def _reason(error: BaseException) -> str:
+    """Type and text. aio-pika's texts name host and port, never the password of the URL."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,150 @@
+"""Calls to workers over RabbitMQ: a request out, its reply or its error back, and never a call that hangs."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Self, TypeVar
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.exceptions import DeliveryError, PublishError
+from pydantic import ValidationError
+
+from ..contracts.errors import DeadlineExceeded, ErrorReply, InternalError, Overloaded, Unavailable, from_reply
+from ..contracts.operation import Operation
+from ..contracts.wire import WireModel
+from .connection import CONNECTION_ERRORS, Connection
+from .topology import (
+    DEADLINE_HEADER,
+    DIRECT_REPLY_TO,
+    ERROR_TYPE,
+    JSON_TYPE,
+    REQUEST_ID_HEADER,
+    RPC_EXCHANGE,
+    declare_exchanges,
+)
+
+log = logging.getLogger(__name__)
+
+#: Longer than any operation takes on a service that is not overloaded; short enough for a person to wait.
+DEFAULT_TIMEOUT_SECONDS = 5.0
+
+RequestT = TypeVar("RequestT", bound=WireModel)
+ReplyT = TypeVar("ReplyT", bound=WireModel)
+
+
+class RpcClient:
+    """Sends requests and awaits their replies over direct reply-to; an async context manager.
+
+    A call fails at once with `Unavailable` when there is no broker or no worker, or when the connection is lost while
+    it waits; with `Overloaded` when the lane's queue is full; with `DeadlineExceeded` when its time is up. The worker
+    does not begin what is past its deadline.
+    """
+
+    def __init__(self, urls: Sequence[str], name: str, *, declare: bool = True) -> None:
+        """`declare=False` when an administrator declares the exchanges and this user may not."""
+        self._declare = declare
+        self._exchange: AbstractExchange | None = None
+        self._pending: dict[str, asyncio.Future[AbstractIncomingMessage | None]] = {}
+        self._connection = Connection(urls, name, self._setup, self._fail_pending)
+
+    @property
+    def connected(self) -> asyncio.Event:
+        """Set while calls can be sent."""
+        return self._connection.connected
+
+    async def __aenter__(self) -> Self:
+        await self._connection.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._connection.__aexit__(*exc_info)
+
+    async def call(
+        self,
+        operation: Operation[RequestT, ReplyT],
+        request: RequestT,
+        *,
+        request_id: str | None = None,
+        message_id: str | None = None,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> ReplyT:
+        """The reply to a request. Raises the `AuthError` that the worker answered, or one of the three above.
+
+        `message_id` names the request itself: sent again under the same one, an operation that creates something
+        answers as it did the first time.
+        """
+        if self._exchange is None:
+            raise Unavailable
+        call_id = uuid.uuid4().hex
+        message = Message(
+            request.to_json(),
+            content_type=JSON_TYPE,
+            type=operation.name,
+            correlation_id=call_id,
+            message_id=message_id or call_id,
+            reply_to=DIRECT_REPLY_TO,
+            delivery_mode=DeliveryMode.NOT_PERSISTENT,
+            expiration=timeout_seconds,
+            headers={
+                DEADLINE_HEADER: int((time.time() + timeout_seconds) * 1000),
+                **({REQUEST_ID_HEADER: request_id} if request_id else {}),
+            },
+        )
+        answer = self._pending[call_id] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._publish(self._exchange, message, operation.name)
+                reply = await answer
+        except TimeoutError:
+            raise DeadlineExceeded from None
+        finally:
+            del self._pending[call_id]
+        if reply is None:  # the connection was lost
+            raise Unavailable
+        return _read_reply(operation, reply)
+
+    async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
+        # The reply consumer, without acknowledgements, and the requests must share one channel (RabbitMQ, "Direct
+        # Reply-to"). Confirms tell "no worker" and "queue full" apart from a slow answer.
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        if self._declare:
+            await declare_exchanges(channel)
+        replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
+        await replies.consume(self._on_reply, no_ack=True)
+        self._exchange = await channel.get_exchange(RPC_EXCHANGE, ensure=False)
+        return [channel]
+
+    async def _publish(self, exchange: AbstractExchange, message: Message, routing_key: str) -> None:
+        try:
+            await exchange.publish(message, routing_key, mandatory=True)
+        except PublishError:  # returned: no queue is bound, so no worker of the lane is there
+            raise Unavailable from None
+        except DeliveryError:  # nacked: the lane's queue is full
+            raise Overloaded from None
+        except CONNECTION_ERRORS as error:
+            raise Unavailable from error
+
+    async def _on_reply(self, message: AbstractIncomingMessage) -> None:
+        answer = self._pending.get(message.correlation_id or "")
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+        # Otherwise nobody waits any longer: the call timed out or was cancelled.
+
+    def _fail_pending(self) -> None:
+        self._exchange = None
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_result(None)
+
+
+def _read_reply(operation: Operation[RequestT, ReplyT], message: AbstractIncomingMessage) -> ReplyT:
+    try:
+        if message.type == ERROR_TYPE:
+            raise from_reply(ErrorReply.model_validate_json(message.body))
+        return operation.reply.model_validate_json(message.body)
+    except ValidationError as error:
+        log.error("reply cannot be read", extra={"operation": operation.name, "problems": error.error_count()})  # noqa: TRY400 - the traceback says nothing more
+        raise InternalError from None

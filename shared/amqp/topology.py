@@ -1,0 +1,71 @@
+"""The exchanges, queues and message headers of this service, as values.
+
+Requests go to the topic exchange `rpc` under the name of their operation; each lane of workers has a queue bound to
+the names it serves. Events go to the topic exchange `events`. A lane's queue lives as long as a worker consumes it
+(durable, auto-delete): without a worker a request has nowhere to go, so the caller learns it at once instead of
+waiting for its deadline (docs/decisions/0003).
+"""
+
+from dataclasses import dataclass
+
+from aio_pika import ExchangeType
+from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractQueue
+
+from ..contracts import OPERATIONS
+from ..contracts.health import HEALTH
+from ..contracts.operation import Lane
+
+RPC_EXCHANGE = "rpc"
+EVENTS_EXCHANGE = "events"
+
+#: The pseudo-queue of direct reply-to, and how the address that RabbitMQ makes of it begins.
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
+REPLY_ADDRESS_PREFIX = "amq.rabbitmq.reply-to."
+
+#: Absolute deadline of a request, in milliseconds since the epoch. `expiration` is not enough: it starts when the
+#: message reaches the queue, and a broker in a memory alarm holds messages back before that.
+DEADLINE_HEADER = "x-deadline-ms"
+#: The id under which this request stands in every log.
+REQUEST_ID_HEADER = "x-request-id"
+
+#: The AMQP `type` of a reply: which model its body is.
+REPLY_TYPE = "reply"
+ERROR_TYPE = "error"
+JSON_TYPE = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneQueue:
+    """A queue of a lane: its name, the operations bound to it, and how many requests may wait in it."""
+
+    name: str
+    operations: tuple[str, ...]
+    max_length: int | None = None
+    """Beyond this the broker refuses the request, and the caller hears `overloaded` at once."""
+
+    async def declare(self, channel: AbstractChannel) -> AbstractQueue:
+        """Declares and binds it; safe to repeat while the arguments stay the same."""
+        limit = {} if self.max_length is None else {"x-max-length": self.max_length, "x-overflow": "reject-publish"}
+        queue = await channel.declare_queue(self.name, durable=True, auto_delete=True, arguments={**limit})
+        for operation in self.operations:
+            await queue.bind(RPC_EXCHANGE, routing_key=operation)
+        return queue
+
+
+def lane_queue(lane: Lane, max_length: int | None = None) -> LaneQueue:
+    """The queue of a lane's work."""
+    health = HEALTH[lane].name
+    names = tuple(name for name, operation in OPERATIONS.items() if operation.lane == lane and name != health)
+    return LaneQueue(f"rpc.{lane}", names, max_length)
+
+
+def health_queue(lane: Lane) -> LaneQueue:
+    """The queue of a lane's health checks: they pass by the work that waits."""
+    return LaneQueue(f"rpc.{lane}.health", (HEALTH[lane].name,))
+
+
+async def declare_exchanges(channel: AbstractChannel) -> tuple[AbstractExchange, AbstractExchange]:
+    """Declares `rpc` and `events`; safe to repeat."""
+    rpc = await channel.declare_exchange(RPC_EXCHANGE, ExchangeType.TOPIC, durable=True)
+    events = await channel.declare_exchange(EVENTS_EXCHANGE, ExchangeType.TOPIC, durable=True)
+    return rpc, events

@@ -1,0 +1,89 @@
+"""Verification that coalesces: calls made at the same time travel as one message and cost one query."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from ..contracts.auth_verify import AUTH_VERIFY, MAX_BATCH, AuthVerifyRequest, VerifyAnswer, VerifyCheck
+from ..contracts.claims import Claims
+from ..contracts.errors import AuthError, DeadlineExceeded, InternalError, InvalidTenantToken, InvalidToken
+from ..contracts.wire import MAX_TOKEN_CHARS
+from .rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
+
+#: With one batch under way the worker would idle while its reply travels; more only make the batches smaller.
+DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
+
+
+@dataclass(slots=True)
+class _Waiting:
+    check: VerifyCheck
+    answer: asyncio.Future[VerifyAnswer]
+
+
+class CoalescingVerifier:
+    """Answers each check with what the worker said of that very check.
+
+    With fewer than `max_batches_in_flight` batches under way a call leaves at once, so a lone call waits for nothing;
+    otherwise it leaves with the next batch, as soon as one is answered.
+    """
+
+    def __init__(
+        self,
+        rpc: RpcClient,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        max_batches_in_flight: int = DEFAULT_MAX_BATCHES_IN_FLIGHT,
+    ) -> None:
+        self._rpc = rpc
+        self._timeout_seconds = timeout_seconds
+        self._max_batches_in_flight = max_batches_in_flight
+        self._waiting: deque[_Waiting] = deque()
+        self._in_flight: set[asyncio.Task[None]] = set()
+
+    async def verify(self, check: VerifyCheck) -> Claims:
+        """The claims of a live user token of this tenant, checked now.
+
+        Raises `InvalidToken`, `InvalidTenantToken`, `Unavailable`, `Overloaded` or `DeadlineExceeded`.
+        """
+        # Longer than any token ever made: not worth a message, and too many of them would not fit in one.
+        if len(check.tenant_token) > MAX_TOKEN_CHARS:
+            raise InvalidTenantToken
+        if len(check.token) > MAX_TOKEN_CHARS:
+            raise InvalidToken
+        answer: asyncio.Future[VerifyAnswer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(check, answer))
+        self._send_next()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return (await answer).unwrap()
+        except TimeoutError:
+            raise DeadlineExceeded from None
+
+    def _send_next(self) -> None:
+        while self._waiting and len(self._in_flight) < self._max_batches_in_flight:
+            batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+            task = asyncio.create_task(self._send([each for each in batch if not each.answer.done()]))
+            self._in_flight.add(task)
+            task.add_done_callback(self._sent)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._send_next()
+
+    async def _send(self, batch: list[_Waiting]) -> None:
+        if not batch:  # every caller has given up meanwhile
+            return
+        try:
+            reply = await self._rpc.call(
+                AUTH_VERIFY,
+                AuthVerifyRequest(checks=tuple(each.check for each in batch)),
+                timeout_seconds=self._timeout_seconds,
+            )
+            if len(reply.answers) != len(batch):
+                raise InternalError
+            answers = reply.answers
+        except AuthError as error:
+            answers = tuple(VerifyAnswer.failed(error) for _ in batch)
+        for each, answer in zip(batch, answers, strict=True):
+            if not each.answer.done():
+                each.answer.set_result(answer)

@@ -1,0 +1,41 @@
+"""The contracts: one file an operation, and the table of them. Needs pydantic and the standard library alone."""
+
+from typing import Any
+
+from .auth_login import AUTH_LOGIN
+from .auth_logout import AUTH_LOGOUT
+from .auth_verify import AUTH_VERIFY
+from .health import HEALTH
+from .operation import Operation
+from .session_list import SESSION_LIST
+from .session_revoke import SESSION_REVOKE
+from .session_revoke_all import SESSION_REVOKE_ALL
+from .tenant_login import TENANT_LOGIN
+from .tenant_logout import TENANT_LOGOUT
+from .tenant_register import TENANT_REGISTER
+from .tenant_verify import TENANT_VERIFY
+from .user_create import USER_CREATE
+from .user_delete import USER_DELETE
+from .user_list import USER_LIST
+from .user_update import USER_UPDATE
+
+_ALL: tuple[Operation[Any, Any], ...] = (
+    TENANT_REGISTER,
+    TENANT_LOGIN,
+    TENANT_VERIFY,
+    TENANT_LOGOUT,
+    USER_CREATE,
+    USER_LIST,
+    USER_UPDATE,
+    USER_DELETE,
+    AUTH_LOGIN,
+    AUTH_VERIFY,
+    AUTH_LOGOUT,
+    SESSION_LIST,
+    SESSION_REVOKE,
+    SESSION_REVOKE_ALL,
+    *HEALTH.values(),
+)
+
+#: Every operation that a worker answers, by name.
+OPERATIONS: dict[str, Operation[Any, Any]] = {operation.name: operation for operation in _ALL}

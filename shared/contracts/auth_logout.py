@@ -1,0 +1,16 @@
+"""auth.logout: end the session of a user token. Once this has answered, nobody accepts that token."""
+
+from .errors import InvalidTenantToken, InvalidToken
+from .operation import Done, Lane, Operation, TenantRequest
+from .wire import Token, WireModel
+
+
+class AuthLogoutBody(WireModel):
+    token: Token
+
+
+class AuthLogoutRequest(AuthLogoutBody, TenantRequest):
+    pass
+
+
+AUTH_LOGOUT = Operation("auth.logout", Lane.MANAGE, AuthLogoutRequest, Done, (InvalidTenantToken, InvalidToken))

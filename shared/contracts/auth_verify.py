@@ -1,0 +1,57 @@
+"""auth.verify: are these user tokens alive, and what do they say? One message, one query, many answers."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .claims import Claims
+from .errors import AuthError, ErrorReply, InvalidTenantToken, InvalidToken, from_reply
+from .operation import Lane, Operation
+from .wire import Token, WireModel
+
+#: Beyond this a batch answers later than two smaller ones, and one query grows past what an index likes.
+MAX_BATCH = 256
+
+
+class VerifyCheck(WireModel):
+    """One question: a tenant asks about a token of one of its users."""
+
+    tenant_token: Token
+    token: Token
+    request_id: str | None = None
+    """Names the question in the worker's log."""
+
+
+class VerifyAnswer(WireModel):
+    """Either claims or an error."""
+
+    claims: Claims | None = None
+    error: ErrorReply | None = None
+
+    @classmethod
+    def failed(cls, error: AuthError) -> "VerifyAnswer":
+        return cls(error=error.to_reply())
+
+    def unwrap(self) -> Claims:
+        """The claims; raises what went wrong with this check, and with this check alone."""
+        if self.claims is None:
+            raise from_reply(self.error) if self.error else InvalidToken()
+        return self.claims
+
+
+class AuthVerifyRequest(WireModel):
+    checks: Annotated[tuple[VerifyCheck, ...], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class AuthVerifyReply(WireModel):
+    answers: tuple[VerifyAnswer, ...]
+    """As many as there were checks, in their order."""
+
+
+AUTH_VERIFY = Operation(
+    "auth.verify",
+    Lane.VERIFY,
+    AuthVerifyRequest,
+    AuthVerifyReply,
+    (InvalidTenantToken, InvalidToken),
+)

@@ -1,0 +1,210 @@
+"""The closed set of things that can go wrong, as codes on the wire and as exceptions on both sides of it.
+
+AuthError
+├── BadRequest               the message is not one of this service's
+├── InvalidRequest           a field is wrong; lists every bad one
+├── InvalidTenantToken       the caller is not a tenant
+├── InvalidToken             the token asked about is not valid
+├── InvalidCredentials       no such account, or not its password: nobody learns which
+├── RegistrationForbidden
+├── UserNotFound
+├── SessionNotFound
+├── LoginTaken
+├── EmailTaken
+├── Unavailable              no worker, no broker or no database at the moment
+├── Overloaded               more work is waiting than can be done in time
+├── DeadlineExceeded         no answer in time; the operation may or may not have happened
+└── InternalError            a fault of the service, named by an incident id
+
+A worker raises one of these, the consumer sends its `ErrorReply`, the RPC client raises the same class again.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, ClassVar, Self
+
+from pydantic import ValidationError
+
+from .wire import WireModel
+
+
+class ErrorCode(StrEnum):
+    """What a machine reads. Codes are never renamed."""
+
+    BAD_REQUEST = "bad_request"
+    INVALID_REQUEST = "invalid_request"
+    INVALID_TENANT_TOKEN = "invalid_tenant_token"  # noqa: S105 - a code, not a token
+    INVALID_TOKEN = "invalid_token"  # noqa: S105 - a code, not a token
+    INVALID_CREDENTIALS = "invalid_credentials"
+    REGISTRATION_FORBIDDEN = "registration_forbidden"
+    USER_NOT_FOUND = "user_not_found"
+    SESSION_NOT_FOUND = "session_not_found"
+    LOGIN_TAKEN = "login_taken"
+    EMAIL_TAKEN = "email_taken"
+    UNAVAILABLE = "unavailable"
+    OVERLOADED = "overloaded"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    INTERNAL = "internal"
+
+
+class FieldProblem(WireModel):
+    """One bad field of a request: its path with dots, and what was expected of it."""
+
+    field: str
+    message: str
+
+
+class ErrorReply(WireModel):
+    """An error as it travels. `incident` finds an internal fault in the worker's log."""
+
+    code: ErrorCode
+    message: str
+    problems: tuple[FieldProblem, ...] = ()
+    incident: str | None = None
+
+
+class AuthError(Exception):
+    """An answer that is not the one asked for. `str()` is the public text."""
+
+    code: ClassVar[ErrorCode]
+    text: ClassVar[str]
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.text)
+
+    def to_reply(self) -> ErrorReply:
+        """This error as it travels."""
+        return ErrorReply(code=self.code, message=str(self))
+
+    @classmethod
+    def _from_reply(cls, reply: ErrorReply) -> Self:
+        return cls(reply.message)
+
+
+class BadRequest(AuthError):
+    """The message itself cannot be understood: its encoding, its type or its properties."""
+
+    code = ErrorCode.BAD_REQUEST
+    text = "malformed request"
+
+
+class InvalidRequest(AuthError):
+    """The message is understood and breaks a rule of its contract. `problems` lists every bad field."""
+
+    code = ErrorCode.INVALID_REQUEST
+    text = "invalid request"
+
+    def __init__(self, message: str | None = None, problems: Sequence[FieldProblem] = ()) -> None:
+        self.problems = tuple(problems)
+        fields = "; ".join(f"{problem.field}: {problem.message}" for problem in self.problems)
+        super().__init__(message or (f"{self.text}: {fields}" if fields else None))
+
+    def to_reply(self) -> ErrorReply:
+        return ErrorReply(code=self.code, message=str(self), problems=self.problems)
+
+    @classmethod
+    def from_validation(cls, error: ValidationError) -> Self:
+        """The fields pydantic complained about, without what was in them."""
+        return cls(problems=field_problems(error.errors(include_input=False, include_url=False)))
+
+    @classmethod
+    def _from_reply(cls, reply: ErrorReply) -> Self:
+        return cls(reply.message, reply.problems)
+
+
+class InvalidTenantToken(AuthError):
+    code = ErrorCode.INVALID_TENANT_TOKEN
+    text = "invalid tenant token"
+
+
+class InvalidToken(AuthError):
+    code = ErrorCode.INVALID_TOKEN
+    text = "invalid token"
+
+
+class InvalidCredentials(AuthError):
+    code = ErrorCode.INVALID_CREDENTIALS
+    text = "invalid credentials"
+
+
+class RegistrationForbidden(AuthError):
+    code = ErrorCode.REGISTRATION_FORBIDDEN
+    text = "registration is not allowed from here"
+
+
+class UserNotFound(AuthError):
+    code = ErrorCode.USER_NOT_FOUND
+    text = "user is not found"
+
+
+class SessionNotFound(AuthError):
+    code = ErrorCode.SESSION_NOT_FOUND
+    text = "session is not found"
+
+
+class LoginTaken(AuthError):
+    code = ErrorCode.LOGIN_TAKEN
+    text = "login is taken"
+
+
+class EmailTaken(AuthError):
+    code = ErrorCode.EMAIL_TAKEN
+    text = "email is taken"
+
+
+class Unavailable(AuthError):
+    """Nothing was done, or it is not known whether it was. Worth another try in a moment."""
+
+    code = ErrorCode.UNAVAILABLE
+    text = "service is unavailable, try again"
+
+
+class Overloaded(AuthError):
+    """Refused before anything was done. Worth another try later."""
+
+    code = ErrorCode.OVERLOADED
+    text = "service is overloaded, try again later"
+
+
+class DeadlineExceeded(AuthError):
+    """The answer did not come in time. Only operations that are safe to repeat are worth another try."""
+
+    code = ErrorCode.DEADLINE_EXCEEDED
+    text = "no answer in time"
+
+
+class InternalError(AuthError):
+    """A fault of the service. `incident` finds it in the worker's log."""
+
+    code = ErrorCode.INTERNAL
+    text = "internal error"
+
+    def __init__(self, message: str | None = None, incident: str | None = None) -> None:
+        self.incident = incident
+        super().__init__(message)
+
+    def to_reply(self) -> ErrorReply:
+        return ErrorReply(code=self.code, message=str(self), incident=self.incident)
+
+    @classmethod
+    def _from_reply(cls, reply: ErrorReply) -> Self:
+        return cls(reply.message, reply.incident)
+
+
+def from_reply(reply: ErrorReply) -> AuthError:
+    """The exception that a received error stands for."""
+    return ERRORS[reply.code]._from_reply(reply)  # noqa: SLF001 - the tree's own constructor
+
+
+def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem]:
+    """Pydantic's error details as field problems; `skip` drops leading parts of each path, such as `body`."""
+    return [
+        FieldProblem(
+            field=".".join(str(part) for part in error["loc"][skip:]) or "(whole)",
+            message=error["msg"].removeprefix("Value error, "),
+        )
+        for error in errors
+    ]
+
+
+ERRORS: dict[ErrorCode, type[AuthError]] = {error.code: error for error in AuthError.__subclasses__()}

@@ -1,0 +1,50 @@
+"""What an operation is: a name, a lane, the two messages, and the errors it may answer with."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from .errors import AuthError
+from .wire import Token, WireModel
+
+RequestT = TypeVar("RequestT", bound=WireModel)
+ReplyT = TypeVar("ReplyT", bound=WireModel)
+
+
+class Lane(StrEnum):
+    """A class of work with a queue and workers of its own, so that slow work never stands before fast work."""
+
+    VERIFY = "verify"
+    """Reads that answer in milliseconds and stand before every request of every product."""
+    MANAGE = "manage"
+    """Reads and writes without a password in them."""
+    PASSWORD = "password"  # noqa: S105 - the lane's name
+    """Everything that runs argon2, and so takes tens of milliseconds of a core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[RequestT, ReplyT]):
+    """One thing a worker does. `name` is its routing key, its file, its function and its row in every table."""
+
+    name: str
+    lane: Lane
+    request: type[RequestT]
+    reply: type[ReplyT]
+    errors: tuple[type[AuthError], ...] = ()
+    """What it may answer with, beyond what any operation may: invalid, unavailable, overloaded, late, internal."""
+
+
+class TenantRequest(WireModel):
+    """A request that a tenant makes, proven by its token. The worker checks it, nobody else."""
+
+    tenant_token: Token
+
+
+class Done(WireModel):
+    """It is done. `1` is what the first Jincor Auth answered."""
+
+    result: int = 1
+
+    @classmethod
+    def now(cls) -> "Done":
+        return cls(result=1)

@@ -1,0 +1,28 @@
+"""session.list: where a user is logged in."""
+
+from .errors import InvalidTenantToken, UserNotFound
+from .operation import Lane, Operation, TenantRequest
+from .wire import Milliseconds, Name, WireModel
+
+
+class Session(WireModel):
+    """A live session as its tenant sees it. Never its secret."""
+
+    id: str
+    device_id: str
+    issued_date: Milliseconds
+    expiration_date: Milliseconds
+
+
+class SessionListRequest(TenantRequest):
+    login: Name
+
+
+class SessionListReply(WireModel):
+    sessions: tuple[Session, ...]
+    """Newest first."""
+
+
+SESSION_LIST = Operation(
+    "session.list", Lane.MANAGE, SessionListRequest, SessionListReply, (InvalidTenantToken, UserNotFound)
+)

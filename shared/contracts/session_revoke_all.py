@@ -1,0 +1,14 @@
+"""session.revoke_all: end every session of a user."""
+
+from .errors import InvalidTenantToken, UserNotFound
+from .operation import Done, Lane, Operation, TenantRequest
+from .wire import Name
+
+
+class SessionRevokeAllRequest(TenantRequest):
+    login: Name
+
+
+SESSION_REVOKE_ALL = Operation(
+    "session.revoke_all", Lane.MANAGE, SessionRevokeAllRequest, Done, (InvalidTenantToken, UserNotFound)
+)

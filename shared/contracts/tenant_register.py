@@ -1,0 +1,36 @@
+"""tenant.register: a service or product becomes a tenant and gets its first token."""
+
+from pydantic import IPvAnyAddress
+
+from .errors import EmailTaken, RegistrationForbidden
+from .operation import Lane, Operation
+from .wire import NewPassword, Secret, TenantEmail, Token, WireModel
+
+
+class TenantRegisterBody(WireModel):
+    email: TenantEmail
+    password: NewPassword
+
+
+class TenantRegisterRequest(TenantRegisterBody):
+    registration_key: Secret | None = None
+    """Lets its holder register from anywhere."""
+    client_address: IPvAnyAddress | None = None
+    """Who asks, as the edge saw it."""
+
+
+class TenantRegisterReply(WireModel):
+    id: str
+    email: str
+    login: str
+    """`tenant:` and the email."""
+    token: Token
+
+
+TENANT_REGISTER = Operation(
+    "tenant.register",
+    Lane.PASSWORD,
+    TenantRegisterRequest,
+    TenantRegisterReply,
+    (RegistrationForbidden, EmailTaken),
+)

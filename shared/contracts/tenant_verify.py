@@ -1,0 +1,17 @@
+"""tenant.verify: is this tenant token alive, and what does it say?"""
+
+from .claims import Claims
+from .errors import InvalidToken
+from .operation import Lane, Operation
+from .wire import Token, WireModel
+
+
+class TenantVerifyRequest(WireModel):
+    token: Token
+
+
+class TenantVerifyReply(WireModel):
+    decoded: Claims
+
+
+TENANT_VERIFY = Operation("tenant.verify", Lane.VERIFY, TenantVerifyRequest, TenantVerifyReply, (InvalidToken,))

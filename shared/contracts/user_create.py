@@ -1,0 +1,22 @@
+"""user.create: a tenant creates an account. It never replaces one."""
+
+from .errors import InvalidTenantToken, LoginTaken
+from .operation import Lane, Operation, TenantRequest
+from .user import User
+from .wire import Email, Name, NewPassword, Scope, WireModel
+
+
+class UserCreateBody(WireModel):
+    email: Email
+    login: Name
+    password: NewPassword
+    sub: Name | None = None
+    """The tenant's own name for this subject; the user's id if absent."""
+    scope: Scope = None
+
+
+class UserCreateRequest(UserCreateBody, TenantRequest):
+    pass
+
+
+USER_CREATE = Operation("user.create", Lane.PASSWORD, UserCreateRequest, User, (InvalidTenantToken, LoginTaken))

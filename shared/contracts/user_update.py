@@ -1,0 +1,38 @@
+"""user.update: change an account. A new password ends every session of the user."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from .errors import InvalidTenantToken, UserNotFound
+from .operation import Lane, Operation, TenantRequest
+from .user import User
+from .wire import Email, Name, NewPassword, Scope, WireModel
+
+
+class UserUpdateBody(WireModel):
+    """A JSON merge patch (RFC 7396): absent members stay as they are; `scope: null` removes the scope."""
+
+    email: Email | None = None
+    password: NewPassword | None = None
+    sub: Name | None = None
+    scope: Scope = None
+
+    @model_validator(mode="after")
+    def _something_changes(self) -> Self:
+        if not self.model_fields_set & {"email", "password", "sub", "scope"}:
+            raise ValueError("at least one of email, password, sub, scope is expected")
+        if nulls := [
+            name
+            for name in ("email", "password", "sub")
+            if name in self.model_fields_set and getattr(self, name) is None
+        ]:
+            raise ValueError(f"{', '.join(nulls)} must not be null")
+        return self
+
+
+class UserUpdateRequest(UserUpdateBody, TenantRequest):
+    login: Name
+
+
+USER_UPDATE = Operation("user.update", Lane.PASSWORD, UserUpdateRequest, User, (InvalidTenantToken, UserNotFound))

@@ -1,0 +1,135 @@
+"""How values look on the wire: the model every message derives from, and the field types they share.
+
+JSON members are camelCase, Python attributes snake_case. Unknown members are ignored, so that older and newer
+peers understand each other. Validation errors never repeat the input: it may be a password.
+"""
+
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+
+#: Longest JWT ever taken for one: a scope at its limit and every other claim at its limit fit in it.
+MAX_TOKEN_CHARS = 16_384
+#: Scopes travel in every token, which travels in every request; HTTP servers commonly stop at 8 KiB of headers.
+MAX_SCOPE_CHARS = 4_096
+#: JSON parsers on both sides stop far above this; no scope needs more.
+MAX_SCOPE_DEPTH = 16
+#: NIST SP 800-63B-4, 3.1.1.2: at least 8 characters where a second factor exists; the length counts code points.
+MIN_PASSWORD_CHARS = 8
+#: OWASP Password Storage Cheat Sheet: bound the input of a slow hash; 64 is the least a verifier should accept.
+MAX_PASSWORD_CHARS = 256
+#: RFC 5321, 4.5.3.1.3: a path of 256 octets, less its angle brackets.
+MAX_EMAIL_CHARS = 254
+MAX_NAME_CHARS = 256
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+class WireModel(BaseModel):
+    """A message or a part of one."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    def to_json(self) -> bytes:
+        """The message body. Members never given are left out: to PATCH, absent and null are different things."""
+        return self.model_dump_json(exclude_unset=True).encode()
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must contain printable characters only")
+    return value
+
+
+def _email(value: str) -> str:
+    if not _EMAIL.fullmatch(_printable(value)):
+        raise ValueError("must be an email address: name@domain")
+    return value
+
+
+def _depth(value: Any) -> int:
+    """Nesting of a JSON value, without recursion: the value may be hostile."""
+    depth, level = 0, [value]
+    while level := [
+        inner
+        for outer in level
+        if isinstance(outer, dict | list)
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+    ]:
+        depth += 1
+        if depth > MAX_SCOPE_DEPTH:
+            break
+    return depth
+
+
+def _scope(value: JsonValue) -> JsonValue:
+    if not isinstance(value, str | dict | None):
+        raise ValueError("must be a string or an object")
+    if _depth(value) > MAX_SCOPE_DEPTH:
+        raise ValueError(f"must not be nested deeper than {MAX_SCOPE_DEPTH} levels")
+    try:
+        size = len(json.dumps(value, allow_nan=False))
+    except ValueError as error:
+        raise ValueError("must hold finite numbers only") from error
+    if size > MAX_SCOPE_CHARS:
+        raise ValueError(f"must not be longer than {MAX_SCOPE_CHARS} characters as JSON")
+    return value
+
+
+def _chars(least: int, most: int) -> tuple[AfterValidator, WithJsonSchema]:
+    """A secret's length, judged in words that do not tell how long the one given was."""
+
+    def check(secret: SecretStr) -> SecretStr:
+        if not least <= len(secret.get_secret_value()) <= most:
+            raise ValueError(f"must have {least} to {most} characters")
+        return secret
+
+    schema = {"type": "string", "format": "password", "writeOnly": True, "minLength": least, "maxLength": most}
+    return AfterValidator(check), WithJsonSchema(schema)
+
+
+Secret = Annotated[
+    SecretStr,
+    # On the wire a secret is itself; everywhere else it prints as asterisks.
+    PlainSerializer(lambda secret: secret.get_secret_value(), return_type=str, when_used="json"),
+]
+#: A password being set. Any characters; length is the only composition rule (NIST SP 800-63B-4).
+NewPassword = Annotated[Secret, *_chars(MIN_PASSWORD_CHARS, MAX_PASSWORD_CHARS)]
+#: A password being tried. A short one is merely wrong.
+TriedPassword = Annotated[Secret, *_chars(1, MAX_PASSWORD_CHARS)]
+#: A JWT as it came. Its length is judged where it is judged as a token, so that a huge one is an invalid token.
+Token = Annotated[str, Field(min_length=1, repr=False)]
+Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_email)]
+#: A tenant's email identifies it, so it has one spelling: lower case.
+TenantEmail = Annotated[Email, AfterValidator(str.lower)]
+#: A short text of printable characters, spaces and `/` included.
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_printable)]
+#: What a user may do, in the tenant's own words: a string (`"company:read company:write"`), an object, or nothing.
+Scope = Annotated[
+    JsonValue,
+    AfterValidator(_scope),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]}),
+]
+#: A moment, in milliseconds since the epoch.
+Milliseconds = int
