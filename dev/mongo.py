@@ -17,9 +17,7 @@ DATABASE: Final = "jincor_auth"
 class MongoServer:
     """One server whose data and port belong to `directory`. `product` says which of the two it is."""
 
-    def __init__(
-        self, directory: Path, *, port: int | None = None, log_directory: Path | None = None
-    ) -> None:
+    def __init__(self, directory: Path, *, port: int | None = None, log_directory: Path | None = None) -> None:
         self.directory = directory.absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = keep_ports(self.directory / "ports.json", {"mongo": port})["mongo"]

@@ -74,21 +74,21 @@ class ChildProcess:
         """Start the process and return at once. Raises `StackError` if the program is not there."""
         if self.running:
             raise StackError(f"{self.name} is running already")
+        program = self.service.argv[0]
+        if shutil.which(program, path=self.service.env.get("PATH")) is None:
+            raise StackError(f"{self.name}: {program} is not installed")
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()
-            try:
-                self._process = subprocess.Popen(
-                    [*_tether(), *self.service.argv],
-                    env={**self.service.env, OWNER_VARIABLE: str(self.log_path)},
-                    cwd=REPOSITORY,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            except FileNotFoundError as error:
-                raise StackError(f"{self.name}: {error.filename} is not installed") from error
+            self._process = subprocess.Popen(
+                [*_tether(), *self.service.argv],
+                env={**self.service.env, OWNER_VARIABLE: str(self.log_path)},
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     async def wait_until(self, ready: Callable[[], Awaitable[bool]], timeout_seconds: float) -> None:
         """Return when `ready` is true. Raises `StackError` if the process ends or time runs out first."""
@@ -98,9 +98,7 @@ class ChildProcess:
                     self.raise_if_ended()
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
-            raise StackError(
-                f"{self.name} was not ready after {timeout_seconds:g} s; {self._last_words()}"
-            ) from None
+            raise StackError(f"{self.name} was not ready after {timeout_seconds:g} s; {self._last_words()}") from None
 
     async def wait(self) -> int:
         """Wait for the end of the process and return its exit code."""

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -73,9 +74,7 @@ class RabbitNode:
         self._write_files()
         if not self._epmd.running:
             self._epmd.start()
-            await self._epmd.wait_until(
-                lambda: accepts_connections(self.ports["epmd"]), START_TIMEOUT_SECONDS
-            )
+            await self._epmd.wait_until(lambda: accepts_connections(self.ports["epmd"]), START_TIMEOUT_SECONDS)
         self._broker.start()
         await self._broker.wait_until(self._speaks_amqp, START_TIMEOUT_SECONDS)
 
@@ -107,12 +106,11 @@ class RabbitNode:
         """True if the node answers a protocol header with Connection.Start, as it does once it is up."""
         try:
             reader, writer = await asyncio.open_connection(LOOPBACK, self.ports["amqp"])
-            writer.write(b"AMQP\x00\x00\x09\x01")
-            answer = await reader.read(1)
+            with closing(writer):
+                writer.write(b"AMQP\x00\x00\x09\x01")
+                return await reader.read(1) == b"\x01"
         except OSError:
             return False
-        writer.close()
-        return answer == b"\x01"
 
     def _write_files(self) -> None:
         (self.directory / "rabbitmq.conf").write_text(self._config)
@@ -164,6 +162,4 @@ def _scripts() -> Path:
         return PACKAGED_SCRIPTS
     if server := shutil.which("rabbitmq-server"):
         return Path(server).resolve().parent
-    raise StackError(
-        "RabbitMQ is not installed: install rabbitmq-server, or set AMQP_URL to a broker of yours"
-    )
+    raise StackError("RabbitMQ is not installed: install rabbitmq-server, or set AMQP_URL to a broker of yours")

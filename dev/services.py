@@ -32,9 +32,11 @@ def worker_service(
     env: Mapping[str, str] | None = None,
 ) -> Service:
     """A worker for these lanes (comma separated), called `worker-<first lane>` unless it gets a name."""
+    # A worker refuses to choose between keys of its environment and keys of a file.
+    keys = {} if os.environ.get("AUTH_MASTER_KEYS") else {"AUTH_MASTER_KEYS_FILE": str(master_keys_file)}
     settings = {
         **LOCAL_DEFAULTS,
-        "AUTH_MASTER_KEYS_FILE": str(master_keys_file),
+        **keys,
         **os.environ,
         "AMQP_URL": amqp_url,
         "MONGO_URL": mongo_url,
@@ -44,9 +46,7 @@ def worker_service(
     return Service(name or f"worker-{lanes.partition(',')[0]}", argv, settings)
 
 
-def api_service(
-    port: int, *, amqp_url: str, name: str = "api", env: Mapping[str, str] | None = None
-) -> Service:
+def api_service(port: int, *, amqp_url: str, name: str = "api", env: Mapping[str, str] | None = None) -> Service:
     """An edge that listens on this port of the loopback address. It gets no key and no database."""
     settings = {
         **LOCAL_DEFAULTS,

@@ -86,6 +86,9 @@ class Connection:
                 channels = await self._setup(connection)
             for channel in channels:
                 channel.close_callbacks.add(lambda *_: lost.set())
+                # The broker ends a consumer without closing anything when its queue is deleted.
+                underlay = await channel.get_underlay_channel()
+                underlay.on_consumer_cancel_callbacks.add(lambda _: lost.set())
             if connection.is_closed or any(channel.is_closed for channel in channels):
                 lost.set()
             log.info("connected to the broker", extra={"connection": self._name, "host": URL(url).host})

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractQueue
+from pamqp.common import FieldTable
 
 from ..contracts import OPERATIONS
 from ..contracts.health import HEALTH
@@ -45,8 +46,10 @@ class LaneQueue:
 
     async def declare(self, channel: AbstractChannel) -> AbstractQueue:
         """Declares and binds it; safe to repeat while the arguments stay the same."""
-        limit = {} if self.max_length is None else {"x-max-length": self.max_length, "x-overflow": "reject-publish"}
-        queue = await channel.declare_queue(self.name, durable=True, auto_delete=True, arguments={**limit})
+        arguments: FieldTable = {}
+        if self.max_length is not None:
+            arguments = {"x-max-length": self.max_length, "x-overflow": "reject-publish"}
+        queue = await channel.declare_queue(self.name, durable=True, auto_delete=True, arguments=arguments)
         for operation in self.operations:
             await queue.bind(RPC_EXCHANGE, routing_key=operation)
         return queue

@@ -125,6 +125,8 @@ Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValid
 TenantEmail = Annotated[Email, AfterValidator(str.lower)]
 #: A short text of printable characters, spaces and `/` included.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_printable)]
+#: Part of a name to look for, or nothing.
+Search = Annotated[str, StringConstraints(max_length=MAX_NAME_CHARS), AfterValidator(_printable)]
 #: What a user may do, in the tenant's own words: a string (`"company:read company:write"`), an object, or nothing.
 Scope = Annotated[
     JsonValue,

@@ -1,0 +1,95 @@
+"""What routes ask for by type: the workers, the verifier, and what travels outside of the body."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, TypedDict
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Depends, Header, Path, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BeforeValidator, SecretStr
+
+from api.errors import MissingTenantToken
+from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
+from shared.amqp.verifier import CoalescingVerifier
+from shared.contracts.operation import Operation
+from shared.contracts.wire import Name
+from shared.logging import request_id
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCalls:
+    """Calls to workers on behalf of the HTTP request at hand: its id goes with them."""
+
+    rpc: RpcClient
+    timeout_seconds: float
+
+    async def call(
+        self, operation: Operation[RequestT, ReplyT], request: RequestT, *, timeout_seconds: float | None = None
+    ) -> ReplyT:
+        """The reply of a worker. Raises what `RpcClient.call` raises."""
+        return await self.rpc.call(
+            operation,
+            request,
+            request_id=request_id.get(),
+            timeout_seconds=timeout_seconds or self.timeout_seconds,
+        )
+
+
+class State(TypedDict):
+    """What lives as long as the application, made by its lifespan."""
+
+    workers: WorkerCalls
+    verifier: CoalescingVerifier
+
+
+def _workers(request: Request) -> WorkerCalls:
+    workers: WorkerCalls = request.state.workers
+    return workers
+
+
+def _verifier(request: Request) -> CoalescingVerifier:
+    verifier: CoalescingVerifier = request.state.verifier
+    return verifier
+
+
+_bearer = HTTPBearer(
+    scheme_name="tenantToken",
+    bearerFormat="JWT",
+    description="The token of a tenant, from `POST /tenant` or `POST /tenant/login`.",
+    auto_error=False,
+)
+
+
+def _tenant_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+    """The token as it came: whether it is any good is for the worker to say."""
+    if credentials is None:
+        raise MissingTenantToken
+    return credentials.credentials
+
+
+def _client_address(request: Request) -> IPv4Address | IPv6Address | None:
+    """Who asks. None where that is no IP address: a Unix socket, or a proxy that hides it."""
+    try:
+        return ip_address(request.client.host) if request.client else None
+    except ValueError:
+        return None
+
+
+def _decoded(segment: str) -> str:
+    """A path segment as the text it stands for; `EncodedPath` left it encoded."""
+    try:
+        return unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError:
+        raise ValueError("must be percent-encoded UTF-8") from None
+
+
+Workers = Annotated[WorkerCalls, Depends(_workers)]
+Verifier = Annotated[CoalescingVerifier, Depends(_verifier)]
+TenantToken = Annotated[str, Depends(_tenant_token)]
+ClientAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_client_address)]
+RegistrationKey = Annotated[
+    SecretStr | None,
+    Header(alias="X-Registration-Key", description="Lets its holder register a tenant from anywhere."),
+]
+PathName = Annotated[Name, BeforeValidator(_decoded), Path(description="Percent-encoded, `/` included.")]

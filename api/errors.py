@@ -1,0 +1,186 @@
+"""Any error as an HTTP answer: one table from code to status, and problem documents (RFC 9457)."""
+
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from shared.contracts.errors import (
+    AuthError,
+    ErrorCode,
+    FieldProblem,
+    InternalError,
+    InvalidRequest,
+    InvalidTenantToken,
+    field_problems,
+)
+from shared.contracts.wire import WireModel
+from shared.logging import request_id
+
+log = logging.getLogger(__name__)
+
+PROBLEM_TYPE = "application/problem+json"
+
+#: RFC 6750, 3: a request without any credentials gets the challenge alone, a bad token also the reason.
+CHALLENGE = 'Bearer realm="jincor-auth"'
+BAD_TOKEN_CHALLENGE = f'{CHALLENGE}, error="invalid_token"'
+#: Long enough for a worker or the broker to come back, short enough for a person to wait.
+RETRY = {"Retry-After": "1"}
+
+
+class EdgeCode(StrEnum):
+    """What can be wrong with an HTTP request before it is one for a worker. Codes are never renamed."""
+
+    ROUTE_NOT_FOUND = "route_not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """How a code looks over HTTP."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+HTTP_ANSWERS: dict[ErrorCode | EdgeCode, HttpAnswer] = {
+    ErrorCode.BAD_REQUEST: HttpAnswer(400),
+    ErrorCode.INVALID_REQUEST: HttpAnswer(422),
+    ErrorCode.INVALID_TENANT_TOKEN: HttpAnswer(401, {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}),
+    ErrorCode.INVALID_TOKEN: HttpAnswer(400),
+    ErrorCode.INVALID_CREDENTIALS: HttpAnswer(403),
+    ErrorCode.REGISTRATION_FORBIDDEN: HttpAnswer(403),
+    ErrorCode.USER_NOT_FOUND: HttpAnswer(404),
+    ErrorCode.SESSION_NOT_FOUND: HttpAnswer(404),
+    ErrorCode.LOGIN_TAKEN: HttpAnswer(409),
+    ErrorCode.EMAIL_TAKEN: HttpAnswer(409),
+    ErrorCode.UNAVAILABLE: HttpAnswer(503, RETRY),
+    ErrorCode.OVERLOADED: HttpAnswer(503, RETRY),
+    ErrorCode.DEADLINE_EXCEEDED: HttpAnswer(504, RETRY),
+    ErrorCode.INTERNAL: HttpAnswer(500),
+    EdgeCode.ROUTE_NOT_FOUND: HttpAnswer(404),
+    EdgeCode.METHOD_NOT_ALLOWED: HttpAnswer(405),
+    EdgeCode.BODY_TOO_LARGE: HttpAnswer(413),
+    EdgeCode.UNSUPPORTED_MEDIA_TYPE: HttpAnswer(415),
+}
+
+#: What the framework's own exceptions mean, and what the edge raises where FastAPI lets nothing else through.
+HTTP_EXCEPTIONS: dict[int, tuple[ErrorCode | EdgeCode, str]] = {
+    400: (ErrorCode.BAD_REQUEST, "body is not valid JSON"),
+    404: (EdgeCode.ROUTE_NOT_FOUND, "there is nothing at this path"),
+    405: (EdgeCode.METHOD_NOT_ALLOWED, "method is not allowed here"),
+    413: (EdgeCode.BODY_TOO_LARGE, "body is too large"),
+    415: (EdgeCode.UNSUPPORTED_MEDIA_TYPE, "a body is expected with Content-Type: application/json"),
+}
+
+
+class MissingTenantToken(InvalidTenantToken):
+    """No tenant token came at all."""
+
+    text = "tenant token is expected: Authorization: Bearer <token>"
+
+
+class Problem(WireModel):
+    """A problem document (RFC 9457). `code` is for machines and never changes its meaning; the texts may."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    error: str
+    """The same text as `detail`, where clients of the first Jincor Auth look for it."""
+    errors: tuple[FieldProblem, ...] = ()
+    """Every bad field of an invalid request."""
+    missing: tuple[str, ...] = ()
+    """Of a service that is not ready: what it waits for."""
+    incident: str | None = None
+    """Finds an internal error in the service's log."""
+    request_id: str | None = None
+    """The `X-Request-ID` of this answer."""
+
+
+def problem(code: ErrorCode | EdgeCode, text: str, **members: Any) -> Problem:
+    """The problem document of a code; `members` are those that only some problems have."""
+    status = HTTP_ANSWERS[code].status
+    return Problem(
+        type="about:blank",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=text,
+        code=code,
+        error=text,
+        request_id=request_id.get(),
+        **members,
+    )
+
+
+def problem_of(error: AuthError) -> Problem:
+    """The problem document of an error that a worker or the edge raised."""
+    match error:
+        case InvalidRequest(problems=problems):
+            return problem(error.code, str(error), errors=problems)
+        case InternalError(incident=incident):
+            return problem(error.code, str(error), incident=incident)
+        case _:
+            return problem(error.code, str(error))
+
+
+def problem_response(document: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """An HTTP answer of the document; `headers` instead of those that its code has."""
+    answer = HTTP_ANSWERS[_code(document.code)]
+    return Response(
+        document.to_json(),
+        answer.status,
+        dict(answer.headers if headers is None else headers),
+        media_type=PROBLEM_TYPE,
+    )
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """The answer to any exception. No part of the input is in it, nor in the log: it may be a password."""
+    match error:
+        case MissingTenantToken():
+            return problem_response(problem_of(error), {"WWW-Authenticate": CHALLENGE})
+        case InternalError(incident=None):
+            return _internal(error)
+        case AuthError():
+            return problem_response(problem_of(error))
+        case RequestValidationError():
+            # Each path begins with where the field was: `body`, `query`, `path`, `header`.
+            return problem_response(problem_of(InvalidRequest(problems=field_problems(error.errors(), skip=1))))
+        case HTTPException(status_code=405):
+            return problem_response(problem(*HTTP_EXCEPTIONS[405]), {"Allow": _allowed_methods(request)})
+        case HTTPException(status_code=status) if status in HTTP_EXCEPTIONS:
+            return problem_response(problem(*HTTP_EXCEPTIONS[status]))
+        case _:
+            return _internal(error)
+
+
+def _internal(error: Exception) -> Response:
+    incident = uuid.uuid4().hex
+    log.error("request failed unexpectedly", exc_info=error, extra={"incident": incident})
+    return problem_response(problem_of(InternalError(incident=incident)))
+
+
+def _allowed_methods(request: Request) -> str:
+    """All methods of a path (RFC 9110, 10.2.1). The framework names those of the first route that has the path."""
+    return ", ".join(
+        method
+        for method in ("GET", "POST", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in request.app.routes)
+    )
+
+
+def _code(text: str) -> ErrorCode | EdgeCode:
+    return EdgeCode(text) if text in EdgeCode else ErrorCode(text)

@@ -1,0 +1,144 @@
+"""What happens around every request, as pure ASGI middleware: outermost first, in the order of `create_app`."""
+
+import logging
+import re
+import time
+import uuid
+from urllib.parse import quote, unquote_to_bytes
+
+from fastapi import Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import answer_error
+from shared.logging import request_id
+
+log = logging.getLogger(__name__)
+
+#: An id from outside ends up in logs and headers, so it must be short and plain.
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class RequestContext:
+    """Gives each request an id, from `X-Request-ID` or made here, echoes it, and logs one line when all is done.
+
+    The line holds the route's template and never the path itself: paths hold logins.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        identifier = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        started = time.perf_counter()
+        status: int | None = None
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = identifier
+            await send(message)
+
+        token = request_id.set(identifier)
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            log.info(
+                "request",
+                extra={
+                    "method": scope["method"],
+                    "route": getattr(scope.get("route"), "path", None),
+                    "status": status,
+                    "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+                    "request_id": identifier,
+                },
+            )
+            request_id.reset(token)
+
+
+class SafeHeaders:
+    """Keeps answers out of caches, since most carry a token or an account, and out of content sniffing."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Cache-Control"] = "no-store"
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class UnexpectedErrors:
+    """Answers what no handler expected. Starlette's own place for this lies outside of all middleware, where the
+    answer would have neither its id nor its line in the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - the last resort: logged with its traceback, answered as a 500
+            response = await answer_error(Request(scope), error)
+            await response(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses a body beyond the limit with 413, by its announced length or as soon as it has come too far.
+
+    Starlette's own middleware answers some of these as plain text; every error here is a problem document.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self.app = app
+        self.max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        # The server has refused what is not a number before it came here.
+        announced = int(Headers(scope=scope).get("content-length", "0"))
+        received = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal received
+            if announced > self.max_body_bytes:
+                raise HTTPException(413)
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_body_bytes:
+                raise HTTPException(413)
+            return message
+
+        await self.app(scope, receive_within_limit, send)
+
+
+class EncodedPath:
+    """Keeps each segment of the path percent-encoded, in one spelling, so that a login may hold a `/`.
+
+    Servers decode the whole path before it is routed, and then `/user/a%2Fb` is no longer one user.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            segments = scope["raw_path"].split(b"/")
+            scope["path"] = "/".join(quote(unquote_to_bytes(segment), safe="") for segment in segments)
+        await self.app(scope, receive, send)

@@ -1,0 +1,48 @@
+"""Users' tokens: login, verification, logout."""
+
+from fastapi import APIRouter, Response
+
+from api.dependencies import TenantToken, Verifier, Workers
+from api.json_body import JsonBodyRoute
+from api.messages import to_request, to_response
+from api.openapi import documented
+from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginBody, AuthLoginRequest
+from shared.contracts.auth_logout import AUTH_LOGOUT, AuthLogoutBody, AuthLogoutRequest
+from shared.contracts.auth_verify import AUTH_VERIFY, VerifyCheck
+from shared.contracts.claims import Claims
+from shared.contracts.wire import Token, WireModel
+from shared.logging import request_id
+
+router = APIRouter(prefix="/auth", tags=["Tokens"], route_class=JsonBodyRoute)
+
+
+class AuthVerifyBody(WireModel):
+    token: Token
+
+
+class AuthVerified(WireModel):
+    """One answer of a batch, as HTTP clients know it."""
+
+    decoded: Claims
+
+
+@router.post("", **documented(AUTH_LOGIN))
+@router.post("/", include_in_schema=False)  # as the clients of the first Jincor Auth spell it
+async def log_in_user(body: AuthLoginBody, tenant_token: TenantToken, workers: Workers) -> Response:
+    """Exchanges a user's login and password for a token. An unknown login and a wrong password look the same."""
+    request = to_request(AuthLoginRequest, body, tenant_token=tenant_token)
+    return to_response(await workers.call(AUTH_LOGIN, request))
+
+
+@router.post("/verify", **documented(AUTH_VERIFY, reply=AuthVerified))
+async def verify_user(body: AuthVerifyBody, tenant_token: TenantToken, verifier: Verifier) -> Response:
+    """Tells whether a user's token is alive at this moment, and what it says."""
+    check = VerifyCheck(tenant_token=tenant_token, token=body.token, request_id=request_id.get())
+    return to_response(AuthVerified(decoded=await verifier.verify(check)))
+
+
+@router.post("/logout", **documented(AUTH_LOGOUT))
+async def log_out_user(body: AuthLogoutBody, tenant_token: TenantToken, workers: Workers) -> Response:
+    """Ends the session of a user's token. Once this has answered, nobody accepts it."""
+    request = to_request(AuthLogoutRequest, body, tenant_token=tenant_token)
+    return to_response(await workers.call(AUTH_LOGOUT, request))

@@ -1,0 +1,33 @@
+"""A user's sessions: where it is logged in, and ending that."""
+
+from fastapi import APIRouter, Response
+
+from api.dependencies import PathName, TenantToken, Workers
+from api.messages import to_response
+from api.openapi import documented
+from shared.contracts.session_list import SESSION_LIST, SessionListRequest
+from shared.contracts.session_revoke import SESSION_REVOKE, SessionRevokeRequest
+from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL, SessionRevokeAllRequest
+
+router = APIRouter(prefix="/user/{login}/sessions", tags=["Sessions"])
+
+
+@router.get("", **documented(SESSION_LIST))
+async def list_sessions(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
+    """Lists the live sessions of a user, newest first."""
+    request = SessionListRequest(tenant_token=tenant_token, login=login)
+    return to_response(await workers.call(SESSION_LIST, request))
+
+
+@router.delete("", **documented(SESSION_REVOKE_ALL))
+async def revoke_sessions(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
+    """Ends every session of a user."""
+    request = SessionRevokeAllRequest(tenant_token=tenant_token, login=login)
+    return to_response(await workers.call(SESSION_REVOKE_ALL, request))
+
+
+@router.delete("/{id}", **documented(SESSION_REVOKE))
+async def revoke_session(login: PathName, id: PathName, tenant_token: TenantToken, workers: Workers) -> Response:  # noqa: A002 - as the documentation names the path's part
+    """Ends one session of a user."""
+    request = SessionRevokeRequest(tenant_token=tenant_token, login=login, session_id=id)
+    return to_response(await workers.call(SESSION_REVOKE, request))

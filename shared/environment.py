@@ -1,0 +1,47 @@
+"""Settings from the environment, with secrets from files, and one clear line for each thing that is wrong with them."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+#: As sysexits.h has it for a configuration error.
+EX_CONFIG = 78
+
+
+def load_settings(settings: type[SettingsT], secrets: Iterable[str], **overrides: object) -> SettingsT:
+    """The settings of this process. On a missing or invalid one, names the variable on stderr and exits.
+
+    Each of the variables in `secrets` may instead be given as a file, named by the variable with `_FILE` appended.
+    Values are never printed.
+    """
+    try:
+        return settings(**{**secret_files(os.environ, secrets), **overrides})
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+    except (OSError, ValueError) as error:
+        problems = [str(error)]
+    print(*(f"configuration error: {problem}" for problem in problems), sep="\n", file=sys.stderr)  # noqa: T201 - logs are not set up yet
+    raise SystemExit(EX_CONFIG)
+
+
+def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
+    """What the `_FILE` variables point to, under the names without `_FILE`. Raises `OSError` or `ValueError`."""
+    found = {}
+    for name in secrets:
+        if path := environ.get(f"{name}_FILE"):
+            if environ.get(name):
+                raise ValueError(f"{name} and {name}_FILE are both set; set one")
+            try:
+                found[name] = Path(path).read_text().strip()
+            except OSError as error:
+                raise OSError(f"{name}_FILE: {error.strerror}: {path}") from error
+    return found

@@ -1,0 +1,1 @@
+"""The ports on real technology: MongoDB, argon2, JWT, AMQP. Only the composition root names them."""

@@ -1,0 +1,112 @@
+"""Revocation events, published to RabbitMQ in the background and crossed off in the database when confirmed."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Self
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+
+from shared.amqp.connection import CONNECTION_ERRORS, Connection
+from shared.amqp.topology import EVENTS_EXCHANGE, declare_exchanges
+from shared.contracts.errors import AuthError
+from shared.contracts.events import SessionRevoked, SessionRevokedEvent
+from worker.ports import Session, Sessions
+
+log = logging.getLogger(__name__)
+
+#: CloudEvents AMQP binding 1.0.2, 3.2: an event in structured mode.
+CLOUDEVENTS_TYPE = "application/cloudevents+json; charset=utf-8"
+#: Enough to keep a confirming broker busy; more would only queue in its memory.
+MAX_PUBLISHING = 64
+#: What is beyond this waits in the database for the sweep.
+MAX_PENDING = 10_000
+PUBLISH_TIMEOUT_SECONDS = 10.0
+
+
+class AmqpEvents:
+    """Implements `worker.ports.Events`; an async context manager.
+
+    What cannot be published now stays in the outbox of its session, and the sweep announces it again.
+    """
+
+    def __init__(
+        self, urls: Sequence[str], name: str, source: str, sessions: Sessions, *, declare: bool = True
+    ) -> None:
+        self._source = source
+        self._sessions = sessions
+        self._declare = declare
+        self._exchange: AbstractExchange | None = None
+        self._connection = Connection(urls, name, self._setup, self._forget_exchange)
+        self._publishing = asyncio.Semaphore(MAX_PUBLISHING)
+        self._pending: dict[str, asyncio.Task[None]] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._connection.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._connection.__aexit__(*exc_info)
+
+    def announce(self, session: Session) -> None:
+        if session.id in self._pending or len(self._pending) >= MAX_PENDING:
+            return
+        task = self._pending[session.id] = asyncio.create_task(self._announce(session))
+        task.add_done_callback(lambda _: self._pending.pop(session.id))
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Waits for what is being published; what is not by then is the sweep's."""
+        if self._pending:
+            await asyncio.wait(self._pending.values(), timeout=grace_seconds)
+
+    async def _announce(self, session: Session) -> None:
+        try:
+            async with self._publishing, asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
+                if self._exchange is None:
+                    return
+                event = _event(session, self._source)
+                await self._exchange.publish(_message(event), event.data.routing_key, mandatory=False)
+                await self._sessions.announced(session)
+        except (*CONNECTION_ERRORS, TimeoutError, AuthError) as error:
+            log.warning(
+                "revocation is not announced, the sweep will do it",
+                extra={"session": session.id, "error": type(error).__name__},
+            )
+
+    async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
+        channel = await connection.channel(publisher_confirms=True)
+        if self._declare:
+            await declare_exchanges(channel)
+        self._exchange = await channel.get_exchange(EVENTS_EXCHANGE, ensure=False)
+        return [channel]
+
+    def _forget_exchange(self) -> None:
+        self._exchange = None
+
+
+def _event(session: Session, source: str) -> SessionRevokedEvent:
+    if session.revocation is None:
+        raise ValueError("only a revoked session is announced")
+    data = SessionRevoked(
+        session_id=session.id,
+        tenant=session.tenant,
+        user=session.user,
+        login=session.login,
+        device_id=session.device_id,
+        reason=session.revocation.reason,
+        event_timestamp=int(session.revocation.at.timestamp()),
+        exp=int(session.expires_at.timestamp()),
+    )
+    return SessionRevokedEvent.of(data, source)
+
+
+def _message(event: SessionRevokedEvent) -> Message:
+    return Message(
+        event.to_json(),
+        content_type=CLOUDEVENTS_TYPE,
+        type=event.type,
+        message_id=event.id,
+        timestamp=event.time,
+        delivery_mode=DeliveryMode.PERSISTENT,
+    )

@@ -1,0 +1,104 @@
+"""Tokens as JWTs (RFC 7519), after the best practices of RFC 8725: one algorithm, explicit types, one key a session."""
+
+import base64
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import jwt
+
+from shared.contracts.claims import Claims
+from shared.contracts.errors import InvalidToken
+from shared.contracts.wire import MAX_TOKEN_CHARS
+from worker.ports import Session
+
+ALGORITHM = "HS256"
+#: RFC 8725, 3.11: a token of one kind can never pass as one of the other.
+TENANT_TYPE = "jincor-tenant+jwt"
+USER_TYPE = "jincor-user+jwt"
+#: Keeps session keys apart from whatever else a master key may one day be used for.
+KEY_PURPOSE = b"jincor-auth session key v1"
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22,64}")
+_HEADER_MEMBERS = {"alg", "typ", "kid"}
+
+
+class JwtTokens:
+    """Implements `worker.ports.Tokens`. A token's `kid` is the id of its session, which holds half of its key."""
+
+    def __init__(self, master_keys: Mapping[str, bytes], issuer: str) -> None:
+        """The first master key signs; all of them verify."""
+        self._master_keys = dict(master_keys)
+        self._issuer = issuer
+        self._signing_key_id = next(iter(self._master_keys))
+
+    @property
+    def issuer(self) -> str:
+        return self._issuer
+
+    @property
+    def signing_key_id(self) -> str:
+        return self._signing_key_id
+
+    def sign(self, session: Session, claims: Claims) -> str:
+        return jwt.encode(
+            claims.model_dump(mode="json", exclude_unset=True),
+            self._key(session),
+            ALGORITHM,
+            headers={"typ": _type(session), "kid": session.id},
+        )
+
+    def session_id(self, token: str) -> str | None:
+        header = _header(token)
+        return header["kid"] if header else None
+
+    def verify(self, token: str, session: Session, now: datetime) -> Claims:
+        header = _header(token)
+        if header is None or header["typ"] != _type(session) or header["kid"] != session.id:
+            raise InvalidToken
+        try:
+            payload = jwt.decode(
+                token,
+                self._key(session),
+                algorithms=[ALGORITHM],
+                issuer=self._issuer,
+                audience=session.tenant if session.user else self._issuer,
+                # The time is judged below, by the worker's one clock.
+                options={"require": ["exp", "iat"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
+            )
+        except jwt.InvalidTokenError:
+            raise InvalidToken from None
+        claims = Claims.model_validate(payload)
+        if now.timestamp() >= claims.exp or now >= session.expires_at:
+            raise InvalidToken
+        return claims
+
+    def _key(self, session: Session) -> bytes:
+        """The session's key: neither the database nor the master key alone can make or check a token."""
+        master_key = self._master_keys.get(session.master_key_id)
+        if master_key is None:  # rotated out: its tokens died with it
+            raise InvalidToken
+        return hmac.digest(master_key, b"\0".join((KEY_PURPOSE, session.id.encode(), session.secret)), "sha256")
+
+
+def _type(session: Session) -> str:
+    return USER_TYPE if session.user else TENANT_TYPE
+
+
+def _header(token: str) -> dict[str, Any] | None:
+    """The header of what looks like a token of ours. Nothing is proven; whatever is odd is not ours."""
+    if len(token) > MAX_TOKEN_CHARS:
+        return None
+    encoded = token.partition(".")[0]
+    try:
+        header = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(header, dict) or header.keys() != _HEADER_MEMBERS or header["alg"] != ALGORITHM:
+        return None
+    if not isinstance(header["kid"], str) or not _SESSION_ID.fullmatch(header["kid"]):
+        return None
+    return header

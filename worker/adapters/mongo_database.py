@@ -1,0 +1,103 @@
+"""The connection to MongoDB, its indexes, and what its failures mean to an operation."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
+
+from shared.contracts.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+Document = dict[str, Any]
+Collection = AsyncIOMotorCollection[Document]
+
+DEFAULT_DATABASE = "jincor_auth"
+#: What was answered for must survive the loss of a node and of its power.
+DURABLE = WriteConcern(w="majority", j=True, wtimeout=5_000)
+#: Shorter than the caller's deadline, so that it hears of an absent database and not of a late answer.
+SERVER_SELECTION_TIMEOUT_MS = 2_000
+SOCKET_TIMEOUT_MS = 5_000
+PING_TIMEOUT_SECONDS = 1.0
+#: Between attempts to reach a database that is away when the worker starts.
+RETRY_SECONDS = 1.0
+#: Expired sessions stay for a day, so that the last of their events are not lost with them.
+SESSION_KEPT_SECONDS = 24 * 3600
+
+INDEXES = {
+    "tenants": [IndexModel([("email", ASCENDING)], unique=True)],
+    "users": [
+        IndexModel([("tenant", ASCENDING), ("login", ASCENDING)], unique=True),
+        IndexModel([("ending.at", ASCENDING)], partialFilterExpression={"ending.at": {"$exists": True}}),
+    ],
+    "sessions": [
+        IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
+        IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
+        IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
+        IndexModel([("outbox", ASCENDING)], partialFilterExpression={"outbox": {"$exists": True}}),
+    ],
+}
+
+
+class MongoDatabase:
+    """The service's database."""
+
+    def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
+        self._database = database
+
+    def collection(self, name: str) -> Collection:
+        """A collection whose writes are durable when they are acknowledged."""
+        return self._database.get_collection(name, write_concern=DURABLE)
+
+    async def prepare(self) -> None:
+        """Creates what indexes are missing; waits for a database that is away. Safe to repeat, by many at once."""
+        while True:
+            try:
+                for name, indexes in INDEXES.items():
+                    await self._database[name].create_indexes(indexes)
+            except ConnectionFailure:
+                log.warning("database is away, trying again")
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def ping(self) -> bool:
+        """Whether it answers within a second."""
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_SECONDS):
+                await self._database.command("ping")
+        except (PyMongoError, TimeoutError):
+            return False
+        return True
+
+
+@contextlib.asynccontextmanager
+async def connect(url: str) -> AsyncIterator[MongoDatabase]:
+    """The database that the URL names. Connects when first used; closes at the end."""
+    client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+        url,
+        tz_aware=True,
+        appname="jincor-auth",
+        serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
+        connectTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
+        socketTimeoutMS=SOCKET_TIMEOUT_MS,
+    )
+    try:
+        yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE))
+    finally:
+        client.close()
+
+
+@contextlib.contextmanager
+def unavailable_when_away() -> Iterator[None]:
+    """Turns an absent or silent database into `Unavailable`; anything else it says is a fault of ours."""
+    try:
+        yield
+    except (ConnectionFailure, ExecutionTimeout, WTimeoutError) as error:
+        log.warning("database is away", extra={"error": type(error).__name__})
+        raise Unavailable from None

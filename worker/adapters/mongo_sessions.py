@@ -1,0 +1,117 @@
+"""Sessions in MongoDB. Each document is also its own outbox: `outbox` stands there until the event is published."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from pymongo import DESCENDING
+from pymongo.errors import DuplicateKeyError
+
+from shared.contracts.events import RevocationReason
+from worker.adapters.mongo_database import Document, MongoDatabase, unavailable_when_away
+from worker.ports import Ending, Revocation, Session
+
+_NOT_REVOKED = {"revocation": {"$exists": False}}
+
+
+class MongoSessions:
+    """Implements `worker.ports.Sessions`."""
+
+    def __init__(self, database: MongoDatabase) -> None:
+        self._sessions = database.collection("sessions")
+
+    async def add(self, session: Session) -> Session:
+        with unavailable_when_away():
+            try:
+                await self._sessions.insert_one(_to_document(session))
+            except DuplicateKeyError:
+                first = await self._sessions.find_one(
+                    {"tenant": session.tenant, "user": session.user, "opened_by": session.opened_by}
+                )
+                if first is None:
+                    raise
+                return _from_document(first)
+        return session
+
+    async def find(self, ids: Sequence[str]) -> dict[str, Session]:
+        with unavailable_when_away():
+            documents = await self._sessions.find({"_id": {"$in": list(ids)}}).to_list(len(ids))
+        return {document["_id"]: _from_document(document) for document in documents}
+
+    async def live_of_user(self, tenant: str, user: str, now: datetime) -> Sequence[Session]:
+        wanted = {"user": user, "tenant": tenant, "expires_at": {"$gt": now}, **_NOT_REVOKED}
+        with unavailable_when_away():
+            documents = await self._sessions.find(wanted).sort("issued_at", DESCENDING).to_list(None)
+        return [_from_document(document) for document in documents]
+
+    async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
+        with unavailable_when_away():
+            result = await self._sessions.update_one({"_id": session.id, **_NOT_REVOKED}, _revoked(revocation))
+        return replace(session, revocation=revocation) if result.modified_count else None
+
+    async def revoke_older(self, ending: Ending, now: datetime) -> Sequence[Session]:
+        of_user = {"user": ending.user, "tenant": ending.tenant}
+        with unavailable_when_away():
+            await self._sessions.update_many(
+                {**of_user, "generation": {"$lt": ending.generation}, "expires_at": {"$gt": now}, **_NOT_REVOKED},
+                _revoked(Revocation(now, ending.reason)),
+            )
+            documents = await self._sessions.find({**of_user, "outbox": {"$exists": True}}).to_list(None)
+        return [_from_document(document) for document in documents]
+
+    async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
+        with unavailable_when_away():
+            documents = await self._sessions.find({"outbox": {"$lt": older_than}}).limit(limit).to_list(limit)
+        return [_from_document(document) for document in documents]
+
+    async def announced(self, session: Session) -> None:
+        with unavailable_when_away():
+            await self._sessions.update_one({"_id": session.id}, {"$unset": {"outbox": ""}})
+
+
+def _revoked(revocation: Revocation) -> Document:
+    """The revocation and the duty to announce it, in one update."""
+    return {
+        "$set": {
+            "revocation": {"at": revocation.at, "reason": revocation.reason.value},
+            "outbox": revocation.at,
+        }
+    }
+
+
+def _to_document(session: Session) -> Document:
+    return {
+        "_id": session.id,
+        "secret": session.secret,
+        "master_key_id": session.master_key_id,
+        "tenant": session.tenant,
+        "user": session.user,
+        "login": session.login,
+        "device_id": session.device_id,
+        "issued_at": session.issued_at,
+        "expires_at": session.expires_at,
+        "opened_by": session.opened_by,
+        "generation": session.generation,
+    }
+
+
+def _from_document(document: Document) -> Session:
+    return Session(
+        id=document["_id"],
+        secret=bytes(document["secret"]),
+        master_key_id=document["master_key_id"],
+        tenant=document["tenant"],
+        user=document["user"],
+        login=document["login"],
+        device_id=document["device_id"],
+        issued_at=document["issued_at"],
+        expires_at=document["expires_at"],
+        opened_by=document["opened_by"],
+        generation=document["generation"],
+        revocation=_revocation(document.get("revocation")),
+    )
+
+
+def _revocation(stored: dict[str, Any] | None) -> Revocation | None:
+    return Revocation(stored["at"], RevocationReason(stored["reason"])) if stored else None

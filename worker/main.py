@@ -1,0 +1,136 @@
+"""The worker's composition root: build, run, drain. Read it from top to bottom."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Sequence
+
+from shared.amqp.connection import Connection
+from shared.amqp.topology import health_queue, lane_queue
+from shared.contracts.operation import Lane
+from shared.environment import load_settings
+from shared.logging import configure
+from worker.adapters import mongo_database
+from worker.adapters.amqp_events import AmqpEvents
+from worker.adapters.argon2_hasher import Argon2Hasher
+from worker.adapters.jwt_tokens import JwtTokens
+from worker.adapters.mongo_activity import MongoActivity
+from worker.adapters.mongo_sessions import MongoSessions
+from worker.adapters.mongo_tenants import MongoTenants
+from worker.adapters.mongo_users import MongoUsers
+from worker.adapters.registration_policy import RegistrationPolicy
+from worker.adapters.system_clock import SystemClock
+from worker.consumer import Consumer, Consumption
+from worker.operations import HANDLERS
+from worker.ports import Lifetimes, Ports
+from worker.settings import SECRETS, Settings
+from worker.sweeper import sweep_forever
+
+log = logging.getLogger(__name__)
+
+#: Requests held at a time. Below 8 the broker works half as much again; beyond 32 nothing is gained (measured).
+PREFETCH = 16
+HEALTH_PREFETCH = 2
+
+
+def main() -> None:
+    """`python -m worker --lanes verify,manage`"""
+    parser = argparse.ArgumentParser(prog="python -m worker", description="A worker of Jincor Auth.")
+    lanes = ",".join(Lane)
+    parser.add_argument("--lanes", help=f"what to serve, of {lanes}; default: AUTH_LANES", default=None)
+    arguments = parser.parse_args()
+    overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
+    settings = load_settings(Settings, SECRETS, **overrides)
+    configure("worker", settings.log_level, settings.log_format)
+    asyncio.run(run(settings))
+
+
+async def run(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes what it holds."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(settings, stop)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Builds everything, serves until `stop` is set, and takes it down in reverse order."""
+    urls = [url.get_secret_value() for url in settings.amqp_url]
+    name = f"worker {','.join(sorted(settings.lanes))} {os.getpid()}"
+    if settings.lanes == {Lane.PASSWORD}:
+        os.nice(settings.password_nice)
+
+    async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(mongo_database.connect(settings.mongo_url.get_secret_value()))
+        if not await _prepared(database, stop):
+            return
+
+        hasher = Argon2Hasher(settings.hash_threads, settings.hash_memory_kib, settings.hash_passes)
+        stack.callback(hasher.close)
+        sessions = MongoSessions(database)
+        events = await stack.enter_async_context(
+            AmqpEvents(urls, f"{name} events", settings.issuer, sessions, declare=settings.declare_topology)
+        )
+        activity = MongoActivity(database)
+        stack.push_async_callback(activity.write)
+        ports = Ports(
+            tenants=MongoTenants(database),
+            users=MongoUsers(database),
+            sessions=sessions,
+            hasher=hasher,
+            tokens=JwtTokens(
+                {key_id: key.get_secret_value() for key_id, key in settings.master_keys.items()}, settings.issuer
+            ),
+            events=events,
+            activity=activity,
+            database=database,
+            clock=SystemClock(),
+            registration=RegistrationPolicy(
+                settings.registration_networks,
+                settings.registration_key.get_secret_value() if settings.registration_key else None,
+            ),
+            lifetimes=Lifetimes(settings.tenant_lifetime, settings.user_lifetime),
+        )
+
+        for background in (sweep_forever(ports), activity.write_forever(settings.activity_seconds)):
+            task = asyncio.create_task(background)
+            stack.callback(task.cancel)
+
+        consumer = Consumer(_consumptions(settings), HANDLERS, ports, declare=settings.declare_topology)
+        await stack.enter_async_context(Connection(urls, name, consumer.setup))
+        log.info("worker is started", extra={"lanes": sorted(settings.lanes)})
+
+        await stop.wait()
+        log.info("stopping: taking no more requests")
+        if not await consumer.drain(settings.shutdown_grace_seconds):
+            log.error("grace period is over, some requests are not finished; the broker gives them to others")
+        await events.drain(settings.shutdown_grace_seconds)
+    log.info("worker is stopped")
+
+
+async def _prepared(database: mongo_database.MongoDatabase, stop: asyncio.Event) -> bool:
+    """Whether the database is ready for use before `stop` is set."""
+    preparing = asyncio.create_task(database.prepare())
+    stopping = asyncio.create_task(stop.wait())
+    done, pending = await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    if preparing in done:
+        preparing.result()
+    return preparing in done
+
+
+def _consumptions(settings: Settings) -> Sequence[Consumption]:
+    consumptions = []
+    for lane in sorted(settings.lanes):
+        if lane is Lane.PASSWORD:
+            # As many as are hashed at a time: what waits, waits in the queue, where any worker can take it.
+            queue = lane_queue(lane, settings.password_queue_length)
+            consumptions.append(Consumption(queue, settings.hash_threads))
+        else:
+            consumptions.append(Consumption(lane_queue(lane), PREFETCH))
+        consumptions.append(Consumption(health_queue(lane), HEALTH_PREFETCH))
+    return consumptions

@@ -1,0 +1,61 @@
+"""The operations: one function a file, and the table that says which request goes to which."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from shared.contracts.auth_login import AUTH_LOGIN
+from shared.contracts.auth_logout import AUTH_LOGOUT
+from shared.contracts.auth_verify import AUTH_VERIFY
+from shared.contracts.health import HEALTH
+from shared.contracts.operation import Operation
+from shared.contracts.session_list import SESSION_LIST
+from shared.contracts.session_revoke import SESSION_REVOKE
+from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
+from shared.contracts.tenant_login import TENANT_LOGIN
+from shared.contracts.tenant_logout import TENANT_LOGOUT
+from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.tenant_verify import TENANT_VERIFY
+from shared.contracts.user_create import USER_CREATE
+from shared.contracts.user_delete import USER_DELETE
+from shared.contracts.user_list import USER_LIST
+from shared.contracts.user_update import USER_UPDATE
+from shared.contracts.wire import WireModel
+from worker.operations.auth_login import auth_login
+from worker.operations.auth_logout import auth_logout
+from worker.operations.auth_verify import auth_verify
+from worker.operations.health import health
+from worker.operations.session_list import session_list
+from worker.operations.session_revoke import session_revoke
+from worker.operations.session_revoke_all import session_revoke_all
+from worker.operations.tenant_login import tenant_login
+from worker.operations.tenant_logout import tenant_logout
+from worker.operations.tenant_register import tenant_register
+from worker.operations.tenant_verify import tenant_verify
+from worker.operations.user_create import user_create
+from worker.operations.user_delete import user_delete
+from worker.operations.user_list import user_list
+from worker.operations.user_update import user_update
+from worker.ports import Call, Ports
+
+Handler = Callable[[Any, Call, Ports], Awaitable[WireModel]]
+
+_TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
+    (TENANT_REGISTER, tenant_register),
+    (TENANT_LOGIN, tenant_login),
+    (TENANT_VERIFY, tenant_verify),
+    (TENANT_LOGOUT, tenant_logout),
+    (USER_CREATE, user_create),
+    (USER_LIST, user_list),
+    (USER_UPDATE, user_update),
+    (USER_DELETE, user_delete),
+    (AUTH_LOGIN, auth_login),
+    (AUTH_VERIFY, auth_verify),
+    (AUTH_LOGOUT, auth_logout),
+    (SESSION_LIST, session_list),
+    (SESSION_REVOKE, session_revoke),
+    (SESSION_REVOKE_ALL, session_revoke_all),
+    *((operation, health) for operation in HEALTH.values()),
+)
+
+#: What a worker does with a request, by the operation's name.
+HANDLERS: dict[str, Handler] = {operation.name: handler for operation, handler in _TABLE}

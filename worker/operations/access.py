@@ -1,0 +1,59 @@
+"""Who a token belongs to, and which user a tenant may name: the checks that stand before every operation."""
+
+from collections.abc import Sequence
+
+from shared.contracts.claims import Claims
+from shared.contracts.errors import InvalidTenantToken, InvalidToken, UserNotFound
+from worker.ports import Ports, Session, User
+
+
+async def tenant_of(tenant_token: str, ports: Ports) -> str:
+    """The id of the tenant whose live session this token is. Raises `InvalidTenantToken`."""
+    sessions = await sessions_of([tenant_token], ports)
+    return checked_tenant(tenant_token, sessions, ports).tenant
+
+
+async def sessions_of(tokens: Sequence[str], ports: Ports) -> dict[str, Session]:
+    """The sessions that these tokens claim to belong to, by id, in one query. Nothing is proven yet."""
+    ids = {session_id for token in tokens if (session_id := ports.tokens.session_id(token))}
+    return await ports.sessions.find(sorted(ids)) if ids else {}
+
+
+async def user_of(tenant: str, login: str, ports: Ports) -> User:
+    """The tenant's user of this login. Raises `UserNotFound`."""
+    user = await ports.users.find(tenant, login)
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+def checked_tenant(token: str, sessions: dict[str, Session], ports: Ports) -> Session:
+    """The session of the tenant token that a request is made with, proven. Raises `InvalidTenantToken`."""
+    try:
+        session, _ = checked_tenant_subject(token, sessions, ports)
+    except InvalidToken:
+        raise InvalidTenantToken from None
+    return session
+
+
+def checked_user(token: str, tenant: str, sessions: dict[str, Session], ports: Ports) -> tuple[Session, Claims]:
+    """The session and claims of a user token, proven to be this tenant's. Raises `InvalidToken`."""
+    session, claims = _checked(token, sessions, ports)
+    if session.user is None or session.tenant != tenant:
+        raise InvalidToken
+    return session, claims
+
+
+def checked_tenant_subject(token: str, sessions: dict[str, Session], ports: Ports) -> tuple[Session, Claims]:
+    """Session and claims of a tenant token that is asked about, not acted with. Raises `InvalidToken`."""
+    session, claims = _checked(token, sessions, ports)
+    if session.user is not None:
+        raise InvalidToken
+    return session, claims
+
+
+def _checked(token: str, sessions: dict[str, Session], ports: Ports) -> tuple[Session, Claims]:
+    session = sessions.get(ports.tokens.session_id(token) or "")
+    if session is None or session.revocation is not None:
+        raise InvalidToken
+    return session, ports.tokens.verify(token, session, ports.clock.now())

@@ -1,0 +1,38 @@
+"""auth.verify"""
+
+from shared.contracts.auth_verify import AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
+from shared.contracts.errors import InvalidTenantToken, InvalidToken
+from worker.operations.access import checked_tenant, checked_user, sessions_of
+from worker.ports import Call, Ports, Session
+
+
+async def auth_verify(request: AuthVerifyRequest, _: Call, ports: Ports) -> AuthVerifyReply:
+    """Answers each check for itself, in order, from one query for all their sessions."""
+    tokens = {token for check in request.checks for token in (check.tenant_token, check.token)}
+    sessions = await sessions_of(sorted(tokens), ports)
+    tenants: dict[str, str | None] = {}  # most checks of a batch come with the same tenant token
+    return AuthVerifyReply(answers=tuple(_answer(check, sessions, tenants, ports) for check in request.checks))
+
+
+def _answer(
+    check: VerifyCheck, sessions: dict[str, Session], tenants: dict[str, str | None], ports: Ports
+) -> VerifyAnswer:
+    if check.tenant_token not in tenants:
+        tenants[check.tenant_token] = _tenant(check.tenant_token, sessions, ports)
+    tenant = tenants[check.tenant_token]
+    if tenant is None:
+        return VerifyAnswer.failed(InvalidTenantToken())
+    try:
+        session, claims = checked_user(check.token, tenant, sessions, ports)
+    except InvalidToken as error:
+        return VerifyAnswer.failed(error)
+    if session.user:
+        ports.activity.seen(session.user, ports.clock.now())
+    return VerifyAnswer(claims=claims)
+
+
+def _tenant(token: str, sessions: dict[str, Session], ports: Ports) -> str | None:
+    try:
+        return checked_tenant(token, sessions, ports).tenant
+    except InvalidTenantToken:
+        return None

@@ -1,0 +1,9 @@
+"""health.<lane>"""
+
+from shared.contracts.health import HealthReply, HealthRequest
+from worker.ports import Call, Ports
+
+
+async def health(_request: HealthRequest, _: Call, ports: Ports) -> HealthReply:
+    """That this is answered at all says the worker lives; the rest is whether its database does."""
+    return HealthReply(database=await ports.database.ping())

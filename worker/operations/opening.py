@@ -1,0 +1,73 @@
+"""How a session begins: a fresh secret, stored before the token that depends on it is given away."""
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from shared.contracts.claims import Claims
+from worker.ports import Call, Ports, Session, Tenant, User
+
+#: 192 random bits, base64url: OWASP Session Management asks for at least 64, the design for 128.
+SESSION_ID_BYTES = 24
+#: The entropy of the HMAC-SHA-256 key that it becomes part of (RFC 7518, 3.2).
+SESSION_SECRET_BYTES = 32
+
+
+async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
+    """A tenant token of a new session; the same token again for the same call."""
+    session = await ports.sessions.add(
+        _new_session(
+            call, ports, ports.lifetimes.tenant, tenant=tenant.id, user=None, login=tenant.login, device_id=None
+        )
+    )
+    # A tenant token is meant for this service itself, hence its audience.
+    return _sign(session, ports, aud=ports.tokens.issuer, sub=tenant.id, id=tenant.id, is_tenant=True)
+
+
+async def open_user_session(user: User, device_id: str, call: Call, ports: Ports) -> tuple[Session, str]:
+    """A new session of a user and its token; the same again for the same call."""
+    session = await ports.sessions.add(
+        _new_session(
+            call,
+            ports,
+            ports.lifetimes.user,
+            tenant=user.tenant,
+            user=user.id,
+            login=user.login,
+            device_id=device_id,
+            generation=user.generation,
+        )
+    )
+    optional = {} if user.scope is None else {"scope": user.scope}
+    # A user token is meant for the services of its tenant.
+    token = _sign(session, ports, aud=user.tenant, sub=user.sub, id=user.id, device_id=session.device_id, **optional)
+    return session, token
+
+
+def _new_session(call: Call, ports: Ports, lifetime: timedelta, **owner: Any) -> Session:
+    now = ports.clock.now()
+    return Session(
+        id=secrets.token_urlsafe(SESSION_ID_BYTES),
+        secret=secrets.token_bytes(SESSION_SECRET_BYTES),
+        master_key_id=ports.tokens.signing_key_id,
+        issued_at=now,
+        expires_at=now + lifetime,
+        opened_by=call.message_id,
+        **owner,
+    )
+
+
+def _sign(session: Session, ports: Ports, **claims: Any) -> str:
+    """A token whose every claim follows from the stored session and its owner: made twice, it is the same."""
+    return ports.tokens.sign(
+        session,
+        Claims(
+            iss=ports.tokens.issuer,
+            iat=int(session.issued_at.timestamp()),
+            exp=int(session.expires_at.timestamp()),
+            jti=session.id,
+            login=session.login,
+            tenant=session.tenant,
+            **claims,
+        ),
+    )

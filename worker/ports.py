@@ -1,0 +1,259 @@
+"""What the operations need of the world, as protocols, and the records that pass through them.
+
+Adapters (`worker.adapters`) put them on MongoDB, argon2, JWT and AMQP; fakes put them in memory for the tests. Both
+pass the same contract suites. All datetimes are aware and UTC.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from shared.contracts.claims import Claims
+from shared.contracts.events import RevocationReason
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A service or product that owns users. `created_by` is the message id of the request that made it."""
+
+    id: str
+    email: str
+    password_hash: str = field(repr=False)
+    registered_at: datetime
+    created_by: str
+
+    @property
+    def login(self) -> str:
+        return f"tenant:{self.email}"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account. `generation` grows whenever all its sessions have to end; sessions carry the one they began in."""
+
+    id: str
+    tenant: str
+    login: str
+    email: str
+    sub: str
+    scope: Any
+    password_hash: str = field(repr=False)
+    registered_at: datetime
+    last_active_at: datetime
+    created_by: str
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """That a session ended before its time."""
+
+    at: datetime
+    reason: RevocationReason
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One login. `secret` is part of the key of its tokens; without it they cannot be verified, nor made."""
+
+    id: str
+    secret: bytes = field(repr=False)
+    master_key_id: str
+    tenant: str
+    user: str | None
+    """None: a session of the tenant itself."""
+    login: str
+    device_id: str | None
+    issued_at: datetime
+    expires_at: datetime
+    opened_by: str
+    """Message id of the login, so that the same login delivered twice opens one session."""
+    generation: int = 0
+    revocation: Revocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The decision, stored with the user, that every session older than `generation` ends.
+
+    It is written in the same update as its cause (a new password, a deletion), before any session is touched. Whoever
+    finds it can carry it out, as often as they like: so a crash in between leaves nothing half-done for long.
+    """
+
+    tenant: str
+    user: str
+    generation: int
+    reason: RevocationReason
+
+
+@dataclass(frozen=True, slots=True)
+class UserChanges:
+    """New values for some of a user's attributes; only what is in `fields` is written."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    password_hash: str | None = field(default=None, repr=False)
+
+
+class Tenants(Protocol):
+    async def add(self, tenant: Tenant) -> None:
+        """Stores it durably. Raises `EmailTaken`."""
+
+    async def find_by_email(self, email: str) -> Tenant | None: ...
+
+    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
+        """Stores a stronger hash of the same password, unless the password changed meanwhile."""
+
+
+class Users(Protocol):
+    async def add(self, user: User) -> None:
+        """Stores it durably. Raises `LoginTaken`: one login, one user in each tenant."""
+
+    async def find(self, tenant: str, login: str) -> User | None:
+        """A user that is not being deleted."""
+
+    async def is_current(self, user: User) -> bool:
+        """Whether it still is at this generation, and not being deleted. Sees every acknowledged write."""
+
+    async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
+        """Up to `limit` users with a login greater than `after`, in order of login.
+
+        `search` is part of login or email, in any case; empty matches all.
+        """
+
+    async def change(self, user: User, changes: UserChanges) -> None:
+        """Writes attributes, no password. Raises `UserNotFound` when it was deleted meanwhile."""
+
+    async def replace_hash(self, user: User, password_hash: str) -> None:
+        """Stores a stronger hash of the same password, unless the password changed meanwhile."""
+
+    async def decide_ending(
+        self, user: User, reason: RevocationReason, now: datetime, changes: UserChanges | None = None
+    ) -> Ending:
+        """Durably decides, in one update with its cause, that the user's sessions end.
+
+        The cause is `changes`, or the user's deletion when the reason is `USER_DELETED`: from here on `find` does not
+        find it. Raises `UserNotFound` when it was deleted meanwhile.
+        """
+
+    async def finish_ending(self, ending: Ending) -> None:
+        """The sessions have ended: forgets the decision, and the user if it was to be deleted."""
+
+    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
+        """Decisions that somebody made before and did not finish."""
+
+
+class Sessions(Protocol):
+    async def add(self, session: Session) -> Session:
+        """Stores it durably. If the tenant already has one of the same `opened_by`, that one is the answer."""
+
+    async def find(self, ids: Sequence[str]) -> dict[str, Session]:
+        """Those of these sessions that exist, in one query. Sees every acknowledged write."""
+
+    async def live_of_user(self, tenant: str, user: str, now: datetime) -> Sequence[Session]:
+        """Neither revoked nor expired, newest first."""
+
+    async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
+        """Ends it durably and notes, in the same update, that this has to be announced.
+
+        None when it had ended before: only one caller gets the session, and with it the duty to announce.
+        """
+
+    async def revoke_older(self, ending: Ending, now: datetime) -> Sequence[Session]:
+        """Ends, as `revoke` does, every session of the user from before the ending's generation.
+
+        Answers those still to be announced, whoever revoked them.
+        """
+
+    async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
+        """Revoked before then, and still not announced."""
+
+    async def announced(self, session: Session) -> None:
+        """Its event has reached the broker: nothing is left to do."""
+
+
+class Hasher(Protocol):
+    """Password hashing off the event loop, as many at a time as there are cores for it."""
+
+    async def hash(self, password: str) -> str: ...
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        """Whether it is the password. With no hash the answer is no, after the same work."""
+
+    def is_stale(self, password_hash: str) -> bool:
+        """Whether it was made with other parameters than those of today."""
+
+
+class Tokens(Protocol):
+    """JWTs. The key of each is derived from a master key and its session's secret."""
+
+    @property
+    def issuer(self) -> str: ...
+
+    @property
+    def signing_key_id(self) -> str:
+        """Names the master key that new sessions are made under."""
+
+    def sign(self, session: Session, claims: Claims) -> str: ...
+
+    def session_id(self, token: str) -> str | None:
+        """Which session a token claims to belong to; None if it is none of ours. Nothing is proven yet."""
+
+    def verify(self, token: str, session: Session, now: datetime) -> Claims:
+        """The claims of a token of this session. Raises `InvalidToken`."""
+
+
+class Events(Protocol):
+    def announce(self, session: Session) -> None:
+        """Tells subscribers of a revocation, in the background and at least once. Never raises, never waits."""
+
+
+class Activity(Protocol):
+    def seen(self, user: str, at: datetime) -> None:
+        """Notes that a user was active; written later, together with others. Never raises, never waits."""
+
+
+class Database(Protocol):
+    async def ping(self) -> bool:
+        """Whether it answers, within a second or so."""
+
+
+class Clock(Protocol):
+    def now(self) -> datetime: ...
+
+
+class Registration(Protocol):
+    def allows(self, key: str | None, address: str | None) -> bool:
+        """Whether a tenant may register with this key, or from this address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long sessions last, unless they are revoked."""
+
+    tenant: timedelta
+    user: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything an operation may use."""
+
+    tenants: Tenants
+    users: Users
+    sessions: Sessions
+    hasher: Hasher
+    tokens: Tokens
+    events: Events
+    activity: Activity
+    database: Database
+    clock: Clock
+    registration: Registration
+    lifetimes: Lifetimes
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known of a request besides its body. A request sent or delivered twice keeps its message id."""
+
+    message_id: str
