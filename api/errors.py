@@ -97,7 +97,7 @@ class Problem(WireModel):
     title: str
     status: int
     detail: str
-    code: str
+    code: ErrorCode | EdgeCode
     error: str
     """The same text as `detail`, where clients of the first Jincor Auth look for it."""
     errors: tuple[FieldProblem, ...] = ()
@@ -137,34 +137,31 @@ def problem_of(error: AuthError) -> Problem:
 
 
 def problem_response(document: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """An HTTP answer of the document; `headers` instead of those that its code has."""
-    answer = HTTP_ANSWERS[_code(document.code)]
-    return Response(
-        document.to_json(),
-        answer.status,
-        dict(answer.headers if headers is None else headers),
-        media_type=PROBLEM_TYPE,
-    )
+    """The document as an HTTP answer, with the headers of its code unless others are given."""
+    if headers is None:
+        headers = HTTP_ANSWERS[document.code].headers
+    return Response(document.to_json(), document.status, headers, media_type=PROBLEM_TYPE)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """The answer to any exception. No part of the input is in it, nor in the log: it may be a password."""
     match error:
         case MissingTenantToken():
-            return problem_response(problem_of(error), {"WWW-Authenticate": CHALLENGE})
+            response = problem_response(problem_of(error), {"WWW-Authenticate": CHALLENGE})
         case InternalError(incident=None):
-            return _internal(error)
+            response = _internal(error)
         case AuthError():
-            return problem_response(problem_of(error))
+            response = problem_response(problem_of(error))
         case RequestValidationError():
             # Each path begins with where the field was: `body`, `query`, `path`, `header`.
-            return problem_response(problem_of(InvalidRequest(problems=field_problems(error.errors(), skip=1))))
+            response = problem_response(problem_of(InvalidRequest(problems=field_problems(error.errors(), skip=1))))
         case HTTPException(status_code=405):
-            return problem_response(problem(*HTTP_EXCEPTIONS[405]), {"Allow": _allowed_methods(request)})
+            response = problem_response(problem(*HTTP_EXCEPTIONS[405]), {"Allow": _allowed_methods(request)})
         case HTTPException(status_code=status) if status in HTTP_EXCEPTIONS:
-            return problem_response(problem(*HTTP_EXCEPTIONS[status]))
+            response = problem_response(problem(*HTTP_EXCEPTIONS[status]))
         case _:
-            return _internal(error)
+            response = _internal(error)
+    return response
 
 
 def _internal(error: Exception) -> Response:
@@ -180,7 +177,3 @@ def _allowed_methods(request: Request) -> str:
         for method in ("GET", "POST", "PATCH", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in request.app.routes)
     )
-
-
-def _code(text: str) -> ErrorCode | EdgeCode:
-    return EdgeCode(text) if text in EdgeCode else ErrorCode(text)

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     """False where an administrator declares the exchanges and this user may not."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_comma_separated)] = ()
     """Networks whose `X-Forwarded-For` is believed. None: the client is whoever connects."""
     max_body_bytes: Annotated[int, Field(gt=0)] = 131_072

@@ -117,7 +117,7 @@ async def _expect_event(events: Events, reason: str, session: str) -> None:
 
 
 def _shown(members: dict[str, Any]) -> str:
-    return json.dumps({name: _shortened(value) for name, value in members.items()})
+    return json.dumps({name: _shortened(value) for name, value in members.items()}, ensure_ascii=False)
 
 
 def _shortened(value: Any) -> Any:

@@ -44,4 +44,6 @@ def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str
                 found[name] = Path(path).read_text().strip()
             except OSError as error:
                 raise OSError(f"{name}_FILE: {error.strerror}: {path}") from error
+            except UnicodeDecodeError:  # whose text shows a byte of the secret
+                raise ValueError(f"{name}_FILE: is not text: {path}") from None
     return found

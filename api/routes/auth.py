@@ -31,7 +31,8 @@ class AuthVerified(WireModel):
 async def log_in_user(body: AuthLoginBody, tenant_token: TenantToken, workers: Workers) -> Response:
     """Exchanges a user's login and password for a token. An unknown login and a wrong password look the same."""
     request = to_request(AuthLoginRequest, body, tenant_token=tenant_token)
-    return to_response(await workers.call(AUTH_LOGIN, request))
+    reply = await workers.call(AUTH_LOGIN, request)
+    return to_response(reply)
 
 
 @router.post("/verify", **documented(AUTH_VERIFY, reply=AuthVerified))
@@ -45,4 +46,5 @@ async def verify_user(body: AuthVerifyBody, tenant_token: TenantToken, verifier:
 async def log_out_user(body: AuthLogoutBody, tenant_token: TenantToken, workers: Workers) -> Response:
     """Ends the session of a user's token. Once this has answered, nobody accepts it."""
     request = to_request(AuthLogoutRequest, body, tenant_token=tenant_token)
-    return to_response(await workers.call(AUTH_LOGOUT, request))
+    reply = await workers.call(AUTH_LOGOUT, request)
+    return to_response(reply)

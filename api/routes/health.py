@@ -6,7 +6,7 @@ from typing import Literal
 from fastapi import APIRouter, Response
 
 from api.dependencies import WorkerCalls, Workers
-from api.errors import PROBLEM_TYPE, problem, problem_response
+from api.errors import Problem, problem, problem_response
 from api.messages import to_response
 from api.openapi import problem_content
 from shared.contracts.errors import AuthError, ErrorCode
@@ -31,26 +31,26 @@ class Ready(WireModel):
     lanes: dict[Lane, Literal["ok"]]
 
 
+def _not_ready(missing: tuple[str, ...]) -> Problem:
+    return problem(ErrorCode.UNAVAILABLE, f"not ready, missing: {', '.join(missing)}", missing=missing)
+
+
 @router.get("/live", operation_id="health.live", response_model=Live)
 async def live() -> Response:
     """Says that this process answers. It asks nobody else."""
     return to_response(Live(status="live"))
 
 
-NOT_READY = problem(ErrorCode.UNAVAILABLE, "not ready, missing: worker:password", missing=("worker:password",))
-
-
 @router.get(
     "/ready",
     operation_id="health.ready",
     response_model=Ready,
-    responses={503: {"description": "Not ready", **problem_content({"not_ready": NOT_READY})}},
+    responses={503: {"description": "Not ready", **problem_content({"not_ready": _not_ready(("worker:password",))})}},
 )
 async def ready(workers: Workers) -> Response:
     """Asks a worker of each lane, and each of them its database; names what is missing."""
     if missing := await _missing(workers):
-        text = f"not ready, missing: {', '.join(missing)}"
-        return problem_response(problem(ErrorCode.UNAVAILABLE, text, missing=missing))
+        return problem_response(_not_ready(missing))
     lanes = dict.fromkeys(Lane, "ok")
     return to_response(Ready.model_validate({"status": "ready", "broker": "ok", "database": "ok", "lanes": lanes}))
 

@@ -16,18 +16,23 @@ router = APIRouter(prefix="/user/{login}/sessions", tags=["Sessions"])
 async def list_sessions(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
     """Lists the live sessions of a user, newest first."""
     request = SessionListRequest(tenant_token=tenant_token, login=login)
-    return to_response(await workers.call(SESSION_LIST, request))
+    reply = await workers.call(SESSION_LIST, request)
+    return to_response(reply)
 
 
 @router.delete("", **documented(SESSION_REVOKE_ALL))
 async def revoke_sessions(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
     """Ends every session of a user."""
     request = SessionRevokeAllRequest(tenant_token=tenant_token, login=login)
-    return to_response(await workers.call(SESSION_REVOKE_ALL, request))
+    reply = await workers.call(SESSION_REVOKE_ALL, request)
+    return to_response(reply)
 
 
-@router.delete("/{id}", **documented(SESSION_REVOKE))
-async def revoke_session(login: PathName, id: PathName, tenant_token: TenantToken, workers: Workers) -> Response:  # noqa: A002 - as the documentation names the path's part
+@router.delete("/{session_id}", **documented(SESSION_REVOKE))
+async def revoke_session(
+    login: PathName, session_id: PathName, tenant_token: TenantToken, workers: Workers
+) -> Response:
     """Ends one session of a user."""
-    request = SessionRevokeRequest(tenant_token=tenant_token, login=login, session_id=id)
-    return to_response(await workers.call(SESSION_REVOKE, request))
+    request = SessionRevokeRequest(tenant_token=tenant_token, login=login, session_id=session_id)
+    reply = await workers.call(SESSION_REVOKE, request)
+    return to_response(reply)

@@ -22,25 +22,27 @@ async def register_tenant(
     registration_key: RegistrationKey = None,
 ) -> Response:
     """Registers a tenant and logs it in. Allowed from certain networks, or with the registration key."""
-    request = to_request(
-        TenantRegisterRequest, body, client_address=client_address, registration_key=registration_key
-    )
-    return to_response(await workers.call(TENANT_REGISTER, request))
+    request = to_request(TenantRegisterRequest, body, client_address=client_address, registration_key=registration_key)
+    reply = await workers.call(TENANT_REGISTER, request)
+    return to_response(reply)
 
 
 @router.post("/login", **documented(TENANT_LOGIN))
 async def log_in_tenant(body: TenantLoginRequest, workers: Workers) -> Response:
     """Exchanges a tenant's email and password for a tenant token."""
-    return to_response(await workers.call(TENANT_LOGIN, body))
+    reply = await workers.call(TENANT_LOGIN, body)
+    return to_response(reply)
 
 
 @router.post("/verify", **documented(TENANT_VERIFY))
 async def verify_tenant(body: TenantVerifyRequest, workers: Workers) -> Response:
     """Tells whether a tenant token is alive, and what it says."""
-    return to_response(await workers.call(TENANT_VERIFY, body))
+    reply = await workers.call(TENANT_VERIFY, body)
+    return to_response(reply)
 
 
 @router.post("/logout", **documented(TENANT_LOGOUT))
 async def log_out_tenant(body: TenantLogoutRequest, workers: Workers) -> Response:
     """Ends the session of a tenant token. Nobody accepts it afterwards."""
-    return to_response(await workers.call(TENANT_LOGOUT, body))
+    reply = await workers.call(TENANT_LOGOUT, body)
+    return to_response(reply)

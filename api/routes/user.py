@@ -20,29 +20,29 @@ router = APIRouter(prefix="/user", tags=["Users"], route_class=JsonBodyRoute)
 async def create_user(body: UserCreateBody, tenant_token: TenantToken, workers: Workers) -> Response:
     """Creates a user. An existing one is never replaced."""
     request = to_request(UserCreateRequest, body, tenant_token=tenant_token)
-    return to_response(await workers.call(USER_CREATE, request))
+    reply = await workers.call(USER_CREATE, request)
+    return to_response(reply)
 
 
 @router.get("", **documented(USER_LIST))
-async def list_users(
-    query: Annotated[UserListQuery, Query()], tenant_token: TenantToken, workers: Workers
-) -> Response:
+async def list_users(query: Annotated[UserListQuery, Query()], tenant_token: TenantToken, workers: Workers) -> Response:
     """Lists users in order of login, page by page: all, or those whose login or email contains `q`."""
     request = to_request(UserListRequest, query, tenant_token=tenant_token)
-    return to_response(await workers.call(USER_LIST, request))
+    reply = await workers.call(USER_LIST, request)
+    return to_response(reply)
 
 
 @router.patch("/{login}", **documented(USER_UPDATE))
-async def update_user(
-    login: PathName, body: UserUpdateBody, tenant_token: TenantToken, workers: Workers
-) -> Response:
+async def update_user(login: PathName, body: UserUpdateBody, tenant_token: TenantToken, workers: Workers) -> Response:
     """Changes what is given and leaves the rest (RFC 7396). A new password ends every session of the user."""
     request = to_request(UserUpdateRequest, body, tenant_token=tenant_token, login=login)
-    return to_response(await workers.call(USER_UPDATE, request))
+    reply = await workers.call(USER_UPDATE, request)
+    return to_response(reply)
 
 
 @router.delete("/{login}", **documented(USER_DELETE))
 async def delete_user(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
     """Deletes a user and ends every session of it."""
     request = UserDeleteRequest(tenant_token=tenant_token, login=login)
-    return to_response(await workers.call(USER_DELETE, request))
+    reply = await workers.call(USER_DELETE, request)
+    return to_response(reply)

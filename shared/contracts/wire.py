@@ -21,8 +21,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-#: Longest JWT ever taken for one: a scope at its limit and every other claim at its limit fit in it.
-MAX_TOKEN_CHARS = 16_384
+#: Longest JWT ever taken for one: a scope at its limit and every other claim at its limit fit in it, even of
+#: characters that JSON escapes as twelve.
+MAX_TOKEN_CHARS = 20_480
 #: Scopes travel in every token, which travels in every request; HTTP servers commonly stop at 8 KiB of headers.
 MAX_SCOPE_CHARS = 4_096
 #: JSON parsers on both sides stop far above this; no scope needs more.

@@ -1,16 +1,15 @@
 """How the processes of the local stack are started, watched and stopped."""
 
-import asyncio
 import os
 import signal
-import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from dev.processes import POLL_SECONDS, REPOSITORY, ChildProcess, Service, StackError, kill_leftover
+from dev.processes import ChildProcess, Service, StackError, kill_leftover
 
 IDLE = "import time; print('up', flush=True); time.sleep(60)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {IDLE}"
@@ -108,27 +107,26 @@ async def test_a_missing_program_is_named(tmp_path: Path) -> None:
 
 
 @linux_only
-async def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+async def test_a_child_does_not_outlive_a_killed_parent(child_of: MakeChild, tmp_path: Path) -> None:
     """When the stack itself is killed with SIGKILL, so are its processes."""
-    parent = f"""
+    parent = child_of(f"""
 import os, pathlib, sys, time
 from dev.processes import ChildProcess, Service
 
-child = ChildProcess(Service("child", [sys.executable, "-c", {IDLE!r}], os.environ), pathlib.Path({str(tmp_path)!r}))
+service = Service("grandchild", [sys.executable, "-c", {IDLE!r}], os.environ)
+child = ChildProcess(service, pathlib.Path({str(tmp_path)!r}))
 child.start()
 while "up" not in child.tail():
     time.sleep(0.01)
-print(child.pid, flush=True)
+print(child.pid, "is up", flush=True)
 time.sleep(60)
-"""
-    with subprocess.Popen([sys.executable, "-c", parent], cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        pid = int(process.stdout.readline())
-        assert environment_of(pid)
-        process.kill()
-    async with asyncio.timeout(10):
-        while environment_of(pid):
-            await asyncio.sleep(POLL_SECONDS)
+""")
+    parent.start()
+    await up(parent)
+    grandchild = int(parent.tail().split()[0])
+    assert environment_of(grandchild)
+    await parent.kill()
+    wait_for_end(grandchild)
 
 
 @linux_only
@@ -142,6 +140,13 @@ async def test_only_a_leftover_of_ours_is_killed(child_of: MakeChild, tmp_path: 
     assert await kill_leftover(child.pid, child.log_path)
     assert await child.wait() == -signal.SIGKILL
     assert not await kill_leftover(child.pid, child.log_path)
+
+
+def wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while environment_of(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def environment_of(pid: int) -> bytes:

@@ -13,10 +13,10 @@ STATE = StackState("http://localhost", "amqp://localhost", "mongodb://localhost"
 
 def test_one_stack_at_a_time(tmp_path: Path) -> None:
     """A second stack in the directory is refused until the first has gone."""
-    with RunDirectory(tmp_path).claimed():
-        with pytest.raises(StackError, match="AUTH_RUN_DIR"), RunDirectory(tmp_path).claimed():
-            pass
-    with RunDirectory(tmp_path).claimed():
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    with first.claimed(), pytest.raises(StackError, match="AUTH_RUN_DIR"), second.claimed():
+        pass
+    with second.claimed():
         pass
 
 

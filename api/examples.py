@@ -1,0 +1,114 @@
+"""One example of each operation's request and reply for the documentation. A test holds them to the contracts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared.contracts.auth_login import AUTH_LOGIN
+from shared.contracts.auth_logout import AUTH_LOGOUT
+from shared.contracts.auth_verify import AUTH_VERIFY
+from shared.contracts.session_list import SESSION_LIST
+from shared.contracts.session_revoke import SESSION_REVOKE
+from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
+from shared.contracts.tenant_login import TENANT_LOGIN
+from shared.contracts.tenant_logout import TENANT_LOGOUT
+from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.tenant_verify import TENANT_VERIFY
+from shared.contracts.user_create import USER_CREATE
+from shared.contracts.user_delete import USER_DELETE
+from shared.contracts.user_list import USER_LIST
+from shared.contracts.user_update import USER_UPDATE
+
+#: No token at all, so that no secret scanner takes it for one.
+TOKEN = "<JWT>"  # noqa: S105 - a placeholder
+TENANT_ID = "6f1d8f0e2b7c4d3aa5b0c9e8"
+USER_ID = "0b54c1de9a7f4e21b8d3f6a2"
+SESSION_ID = "Zk3tq0bYQ2m8n1xVvJ5c7w"
+
+USER = {
+    "id": USER_ID,
+    "login": "ada",
+    "email": "ada@example.com",
+    "tenant": TENANT_ID,
+    "scope": "company:read",
+    "sub": USER_ID,
+    "registrationDate": 1_767_225_600_000,
+    "lastActivity": 1_767_229_200_000,
+}
+USER_CLAIMS = {
+    "iss": "jincor-auth",
+    "aud": TENANT_ID,
+    "sub": USER_ID,
+    "iat": 1_767_225_600,
+    "exp": 1_767_830_400,
+    "jti": SESSION_ID,
+    "id": USER_ID,
+    "login": "ada",
+    "tenant": TENANT_ID,
+    "scope": "company:read",
+    "deviceId": "laptop",
+}
+TENANT_CLAIMS = {
+    "iss": "jincor-auth",
+    "aud": "jincor-auth",
+    "sub": TENANT_ID,
+    "iat": 1_767_225_600,
+    "exp": 1_767_830_400,
+    "jti": SESSION_ID,
+    "id": TENANT_ID,
+    "login": "tenant:billing@example.com",
+    "tenant": TENANT_ID,
+    "isTenant": True,
+}
+TENANT_CREDENTIALS = {"email": "billing@example.com", "password": "correct horse battery staple"}
+DONE = {"result": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What goes in as a body, if a body does, and what comes out."""
+
+    reply: dict[str, Any]
+    body: dict[str, Any] | None = None
+
+
+EXAMPLES: dict[str, Example] = {
+    TENANT_REGISTER.name: Example(
+        body=TENANT_CREDENTIALS,
+        reply={"id": TENANT_ID, "email": "billing@example.com", "login": "tenant:billing@example.com", "token": TOKEN},
+    ),
+    TENANT_LOGIN.name: Example(body=TENANT_CREDENTIALS, reply={"token": TOKEN, "accessToken": TOKEN}),
+    TENANT_VERIFY.name: Example(body={"token": TOKEN}, reply={"decoded": TENANT_CLAIMS}),
+    TENANT_LOGOUT.name: Example(body={"token": TOKEN}, reply=DONE),
+    USER_CREATE.name: Example(
+        body={
+            "login": "ada",
+            "email": "ada@example.com",
+            "password": "correct horse battery staple",
+            "scope": "company:read",
+        },
+        reply=USER,
+    ),
+    USER_LIST.name: Example(reply={"users": [USER], "nextCursor": "0"}),
+    USER_UPDATE.name: Example(body={"email": "ada@example.org"}, reply={**USER, "email": "ada@example.org"}),
+    USER_DELETE.name: Example(reply=DONE),
+    AUTH_LOGIN.name: Example(
+        body={"login": "ada", "password": "correct horse battery staple", "deviceId": "laptop"},
+        reply={"accessToken": TOKEN},
+    ),
+    AUTH_VERIFY.name: Example(body={"token": TOKEN}, reply={"decoded": USER_CLAIMS}),
+    AUTH_LOGOUT.name: Example(body={"token": TOKEN}, reply=DONE),
+    SESSION_LIST.name: Example(
+        reply={
+            "sessions": [
+                {
+                    "id": SESSION_ID,
+                    "deviceId": "laptop",
+                    "issuedDate": 1_767_225_600_000,
+                    "expirationDate": 1_767_830_400_000,
+                }
+            ]
+        }
+    ),
+    SESSION_REVOKE.name: Example(reply=DONE),
+    SESSION_REVOKE_ALL.name: Example(reply=DONE),
+}

@@ -1,0 +1,144 @@
+"""The broker and the database that tests run against: private local ones, or containers.
+
+`TEST_BACKEND=containers` uses testcontainers. Without a usable engine or images it falls back to the local stack and
+says so. Locally a missing RabbitMQ skips what needs it; in CI it fails.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import time
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aio_pika
+import docker.errors
+import pymongo
+import pytest
+from aio_pika.exceptions import AMQPError
+from pymongo.errors import PyMongoError
+from testcontainers.core.container import DockerContainer
+from yarl import URL
+
+from dev.mongo import MongoServer
+from dev.processes import StackError
+from dev.rabbitmq import RabbitNode
+
+RABBITMQ_IMAGE = "rabbitmq:4-management"
+MONGO_IMAGE = "mongo:8"
+AMQP_PORT = 5672
+MONGO_PORT = 27017
+#: For containers, whose images may have to be pulled apart first.
+START_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A running broker and database. `ctl` runs rabbitmqctl against the broker."""
+
+    kind: str
+    amqp_url: str
+    mongo_url: str
+    ctl: Callable[[Sequence[str]], Awaitable[str]]
+
+    @contextlib.asynccontextmanager
+    async def vhost(self) -> AsyncIterator[str]:
+        """The URL of a virtual host of one's own: exchanges and queues have fixed names, and tests must not meet."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        user = URL(self.amqp_url).user or ""
+        await self.ctl(["add_vhost", name])
+        await self.ctl(["set_permissions", "-p", name, user, ".*", ".*", ".*"])
+        try:
+            yield str(URL(self.amqp_url).with_path(f"/{name}"))
+        finally:
+            await self.ctl(["delete_vhost", name])
+
+    def database_url(self) -> str:
+        """The URL of a database of one's own."""
+        return str(
+            URL(self.mongo_url).with_path(f"/test_{uuid.uuid4().hex[:12]}").with_query(URL(self.mongo_url).query)
+        )
+
+
+@contextlib.asynccontextmanager
+async def running_backend(directory: Path) -> AsyncIterator[Backend]:
+    """The backend that `TEST_BACKEND` asks for, stopped at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        backend = None
+        if os.environ.get("TEST_BACKEND") == "containers":
+            backend = await _containers(stack)
+        yield backend or await _local(directory, stack)
+
+
+async def _local(directory: Path, stack: contextlib.AsyncExitStack) -> Backend:
+    node, server = RabbitNode(directory / "rabbitmq"), MongoServer(directory / "mongo")
+    stack.push_async_callback(node.stop)
+    stack.push_async_callback(server.stop)
+    try:
+        await node.start()
+        await server.start()
+    except StackError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no local stack: {error}")
+
+    async def ctl(arguments: Sequence[str]) -> str:
+        return await node.ctl(*arguments)
+
+    return Backend("local", node.amqp_url, server.url, ctl)
+
+
+async def _containers(stack: contextlib.AsyncExitStack) -> Backend | None:
+    """The plain `DockerContainer`: its subclasses for these two want drivers of their own, and wait for log lines."""
+    rabbit = DockerContainer(RABBITMQ_IMAGE).with_exposed_ports(AMQP_PORT)
+    mongo = DockerContainer(MONGO_IMAGE).with_exposed_ports(MONGO_PORT)
+    try:
+        for container in (rabbit, mongo):
+            await asyncio.to_thread(container.start)
+            stack.callback(container.stop)
+    except docker.errors.DockerException as error:
+        warnings.warn(f"no containers, using the local stack: {type(error).__name__}: {error}", stacklevel=1)
+        return None
+    amqp = _address(rabbit, AMQP_PORT)
+    # Neither a container's own idea of its address nor a replica set of one is of use from outside.
+    database = f"mongodb://{_address(mongo, MONGO_PORT)}/test?directConnection=true&retryWrites=false"
+    backend = Backend("containers", f"amqp://guest:guest@{amqp}/", database, functools.partial(_exec_ctl, rabbit))
+    await _until(lambda: _speaks_amqp(backend.amqp_url))
+    await _until(lambda: _speaks_mongo(backend.mongo_url))
+    return backend
+
+
+def _address(container: DockerContainer, port: int) -> str:
+    return f"{container.get_container_host_ip()}:{container.get_exposed_port(port)}"
+
+
+async def _exec_ctl(container: DockerContainer, arguments: Sequence[str]) -> str:
+    result = await asyncio.to_thread(container.exec, ["rabbitmqctl", "-q", *arguments])
+    if result.exit_code:
+        raise StackError(f"rabbitmqctl {arguments[0]}: {result.output.decode()}")
+    return result.output.decode()
+
+
+async def _until(ready: Callable[[], Awaitable[None]]) -> None:
+    """Returns once `ready` no longer raises; raises what it raises when it has not by then."""
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while True:
+        try:
+            return await ready()
+        except (OSError, AMQPError, PyMongoError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def _speaks_amqp(url: str) -> None:
+    await (await aio_pika.connect(url, timeout=2)).close()
+
+
+async def _speaks_mongo(url: str) -> None:
+    with pymongo.MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=1000) as client:
+        await asyncio.to_thread(client.admin.command, "ping")

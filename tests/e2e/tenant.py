@@ -1,0 +1,58 @@
+"""A tenant and what it does over HTTP, so that tests say what happens and not how it is spelled."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+PASSWORD = "correct horse battery"
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A registered tenant with a token. Calls answer the response, whatever its status."""
+
+    http: httpx.AsyncClient
+    id: str
+    email: str
+    token: str = field(repr=False)
+
+    @classmethod
+    async def register(cls, http: httpx.AsyncClient) -> "Tenant":
+        email = f"{uuid.uuid4().hex[:12]}@tenant.test"
+        response = await http.post("/tenant", json={"email": email, "password": PASSWORD})
+        assert response.status_code == 200, response.text
+        return cls(http, response.json()["id"], email, response.json()["token"])
+
+    def through(self, http: httpx.AsyncClient) -> "Tenant":
+        """The same tenant through another edge."""
+        return Tenant(http, self.id, self.email, self.token)
+
+    async def call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return await self.http.request(method, path, headers=headers, **arguments)
+
+    async def create(self, login: str, **attributes: Any) -> httpx.Response:
+        body = {"email": "user@users.test", "login": login, "password": PASSWORD, **attributes}
+        return await self.call("POST", "/user", json=body)
+
+    async def login(self, login: str, password: str = PASSWORD, device: str = "phone") -> httpx.Response:
+        return await self.call("POST", "/auth", json={"login": login, "password": password, "deviceId": device})
+
+    async def token_of(self, login: str, device: str = "phone") -> str:
+        response = await self.login(login, device=device)
+        assert response.status_code == 200, response.text
+        return str(response.json()["accessToken"])
+
+    async def verify(self, token: str) -> httpx.Response:
+        return await self.call("POST", "/auth/verify", json={"token": token})
+
+    async def logout(self, token: str) -> httpx.Response:
+        return await self.call("POST", "/auth/logout", json={"token": token})
+
+    def path(self, login: str, *rest: str) -> str:
+        # A lone `.` or `..` means something else in a path unless it is encoded, which `quote` does not do.
+        segment = quote(login, safe="").replace(".", "%2E")
+        return "/".join(["/user", segment, *rest])

@@ -1,0 +1,118 @@
+"""Managing users: names of any kind, lists, searches, changes."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.e2e.tenant import Tenant
+
+ODD_LOGINS = [
+    "a/b", "/", "//", "..", ".", "%2F", "100%", "a b", " ", "sessions", "x/sessions", "user@example.com", "имя",
+    "名前", "😀", "?q=1", "#", "+", "a\\b", "$gt", "\"quoted\"", "'", "<b>", "a;b,c", "é", "0", "a" * 256,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("login", ODD_LOGINS)
+async def test_any_printable_login_works_everywhere(tenant: Tenant, login: str) -> None:
+    """Create, log in, list, change, list sessions and delete: a login is never mistaken for part of the path."""
+    assert (await tenant.create(login)).status_code == 200
+    token = await tenant.token_of(login)
+    assert (await tenant.verify(token)).json()["decoded"]["login"] == login
+    assert (await tenant.call("PATCH", tenant.path(login), json={"sub": "s"})).json()["login"] == login
+    assert len((await tenant.call("GET", tenant.path(login, "sessions"))).json()["sessions"]) == 1
+    assert [user["login"] for user in (await tenant.call("GET", "/user")).json()["users"]] == [login]
+    assert (await tenant.call("DELETE", tenant.path(login))).status_code == 200
+    assert (await tenant.verify(token)).status_code == 400
+
+
+@pytest.mark.parametrize("login", ["a\nb", "\0", "\x7f", "", "a" * 257, "\u200b\u2028"])
+async def test_other_logins_are_refused_by_name(tenant: Tenant, login: str) -> None:
+    """What cannot be printed, is empty or too long is named as the bad field."""
+    answer = await tenant.create(login)
+    assert answer.status_code == 422
+    assert [problem["field"] for problem in answer.json()["errors"]] == ["login"]
+
+
+async def test_users_are_listed_in_pages_that_neither_skip_nor_repeat(tenant: Tenant) -> None:
+    """Following the cursor gives every user once, in order; the last page says 0."""
+    logins = sorted(f"user {number:02}" for number in range(25))
+    await asyncio.gather(*(tenant.create(login) for login in logins))
+    seen, cursor = [], "0"
+    while True:
+        page = (await tenant.call("GET", "/user", params={"limit": 10, "cursor": cursor})).json()
+        seen += [user["login"] for user in page["users"]]
+        cursor = page["nextCursor"]
+        if cursor == "0":
+            break
+        assert len(page["users"]) == 10
+    assert seen == logins
+
+
+async def test_users_are_found_by_part_of_login_or_email_in_any_case(tenant: Tenant) -> None:
+    """A search takes its text literally."""
+    await tenant.create("Anna.K", email="anna@example.org")
+    await tenant.create("bob", email="Bob.K@example.com")
+    await tenant.create("carl", email="carl@example.com")
+
+    async def found(text: str) -> list[str]:
+        page = (await tenant.call("GET", "/user", params={"q": text})).json()
+        return [user["login"] for user in page["users"]]
+
+    assert await found("") == ["Anna.K", "bob", "carl"]
+    assert await found(".k") == ["Anna.K", "bob"]
+    assert await found("EXAMPLE.COM") == ["bob", "carl"]
+    assert await found(".*") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [({"limit": 0}, "limit"), ({"limit": 201}, "limit"), ({"limit": "many"}, "limit"), ({"cursor": "a?"}, "cursor")],
+)
+async def test_a_bad_query_is_named(tenant: Tenant, query: dict[str, str], field: str) -> None:
+    """The parameter that is wrong stands in the answer."""
+    answer = await tenant.call("GET", "/user", params=query)
+    assert answer.status_code == 422
+    assert [problem["field"] for problem in answer.json()["errors"]] == [field]
+
+
+async def test_a_patch_changes_what_it_names_and_nothing_else(tenant: Tenant) -> None:
+    """Absent members stay, `scope: null` clears; what is changed shows in the next token."""
+    before = (await tenant.create("patched", sub="old", scope="read write")).json()
+    token = await tenant.token_of("patched")
+    changed = await tenant.call("PATCH", tenant.path("patched"), json={"email": "new@users.test"})
+    assert changed.json() | {"lastActivity": 0} == before | {"email": "new@users.test", "lastActivity": 0}
+    cleared = await tenant.call("PATCH", tenant.path("patched"), json={"scope": None, "sub": "new"})
+    assert (cleared.json()["scope"], cleared.json()["sub"]) == (None, "new")
+    assert (await tenant.verify(token)).json()["decoded"]["scope"] == "read write", "claims are those of the login"
+    claims = (await tenant.verify(await tenant.token_of("patched"))).json()["decoded"]
+    assert claims["sub"] == "new"
+    assert "scope" not in claims
+    assert (await tenant.call("PATCH", tenant.path("patched"), json={})).status_code == 422
+    assert (await tenant.call("PATCH", tenant.path("patched"), json={"password": None})).status_code == 422
+    assert (await tenant.call("PATCH", tenant.path("nobody"), json={"sub": "x"})).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "scope",
+    ["", "a b", {}, {"$where": 1, "a.b": [1, {"c": None}], "": "", "\0": 2**80}, {"é": 1.5}],
+)
+async def test_a_scope_comes_back_as_it_went_in(tenant: Tenant, scope: object) -> None:
+    """Strings and objects of any JSON, also such that the database could not store as they are."""
+    assert (await tenant.create("scoped", scope=scope)).json()["scope"] == scope
+    claims = (await tenant.verify(await tenant.token_of("scoped"))).json()["decoded"]
+    assert claims["scope"] == scope
+
+
+async def test_last_activity_follows_verifications(tenant: Tenant) -> None:
+    """It is written in batches, soon after; the test's service writes twice a second."""
+    created = (await tenant.create("active")).json()
+    token = await tenant.token_of("active")
+    await tenant.verify(token)
+    deadline = time.monotonic() + 30
+    while True:
+        user = (await tenant.call("GET", "/user")).json()["users"][0]
+        if user["lastActivity"] > created["lastActivity"]:
+            break
+        assert time.monotonic() < deadline, "last activity was never written"
+        await asyncio.sleep(0.1)

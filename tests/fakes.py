@@ -1,0 +1,314 @@
+"""The worker's ports in memory. The suites of `tests/contract` hold them to what the real adapters do."""
+
+import asyncio
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from shared.contracts.errors import EmailTaken, LoginTaken, UserNotFound
+from shared.contracts.events import RevocationReason
+from worker.adapters.jwt_tokens import JwtTokens
+from worker.ports import (
+    Activity,
+    Clock,
+    Database,
+    Ending,
+    Events,
+    Hasher,
+    Lifetimes,
+    Ports,
+    Registration,
+    Revocation,
+    Session,
+    Sessions,
+    Tenant,
+    Tenants,
+    Tokens,
+    User,
+    UserChanges,
+    Users,
+)
+
+#: When a `FakeClock` begins.
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+ISSUER = "auth.test"
+MASTER_KEYS = {"test": bytes(range(32))}
+LIFETIMES = Lifetimes(tenant=timedelta(days=2), user=timedelta(days=1))
+
+
+class FakeClock:
+    """Implements `worker.ports.Clock`: stands still until it is moved."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, by: timedelta) -> None:
+        self._now += by
+
+
+class FakeTenants:
+    """Implements `worker.ports.Tenants`."""
+
+    def __init__(self) -> None:
+        self._by_email: dict[str, Tenant] = {}
+
+    async def add(self, tenant: Tenant) -> None:
+        if tenant.email in self._by_email:
+            raise EmailTaken
+        self._by_email[tenant.email] = tenant
+
+    async def find_by_email(self, email: str) -> Tenant | None:
+        return self._by_email.get(email)
+
+    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
+        if self._by_email[tenant.email].password_hash == tenant.password_hash:
+            self._by_email[tenant.email] = replace(tenant, password_hash=password_hash)
+
+
+@dataclass(frozen=True)
+class _StoredUser:
+    user: User
+    ending: Ending | None = None
+    decided_at: datetime = NOW
+    deleted: bool = False
+
+
+class FakeUsers:
+    """Implements `worker.ports.Users`."""
+
+    def __init__(self) -> None:
+        self._stored: dict[str, _StoredUser] = {}
+
+    async def add(self, user: User) -> None:
+        if any((other.user.tenant, other.user.login) == (user.tenant, user.login) for other in self._stored.values()):
+            raise LoginTaken
+        self._stored[user.id] = _StoredUser(user)
+
+    async def find(self, tenant: str, login: str) -> User | None:
+        return next((user for user in self._visible() if (user.tenant, user.login) == (tenant, login)), None)
+
+    async def is_current(self, user: User) -> bool:
+        return any((found.id, found.generation) == (user.id, user.generation) for found in self._visible())
+
+    async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
+        wanted = search.casefold()
+        matching = [
+            user
+            for user in self._visible()
+            if user.tenant == tenant
+            and user.login > after
+            and (wanted in user.login.casefold() or wanted in user.email.casefold())
+        ]
+        return sorted(matching, key=lambda user: user.login)[:limit]
+
+    async def change(self, user: User, changes: UserChanges) -> None:
+        stored = self._not_deleted(user)
+        self._stored[user.id] = replace(stored, user=_changed(stored.user, changes))
+
+    async def replace_hash(self, user: User, password_hash: str) -> None:
+        stored = self._stored.get(user.id)
+        if stored and stored.user.password_hash == user.password_hash:
+            self._stored[user.id] = replace(stored, user=replace(stored.user, password_hash=password_hash))
+
+    async def decide_ending(
+        self, user: User, reason: RevocationReason, now: datetime, changes: UserChanges | None = None
+    ) -> Ending:
+        stored = self._not_deleted(user)
+        changed = _changed(stored.user, changes or UserChanges())
+        ending = Ending(user.tenant, user.id, stored.user.generation + 1, reason)
+        deleted = reason is RevocationReason.USER_DELETED
+        self._stored[user.id] = _StoredUser(replace(changed, generation=ending.generation), ending, now, deleted)
+        return ending
+
+    async def finish_ending(self, ending: Ending) -> None:
+        stored = self._stored.get(ending.user)
+        if stored is None or stored.ending is None or stored.ending.generation != ending.generation:
+            return
+        if stored.deleted:
+            del self._stored[ending.user]
+        else:
+            self._stored[ending.user] = _StoredUser(stored.user)
+
+    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
+        stored = self._stored.values()
+        return [each.ending for each in stored if each.ending and each.decided_at < older_than][:limit]
+
+    def _visible(self) -> list[User]:
+        return [stored.user for stored in self._stored.values() if not stored.deleted]
+
+    def _not_deleted(self, user: User) -> _StoredUser:
+        stored = self._stored.get(user.id)
+        if stored is None or stored.deleted:
+            raise UserNotFound
+        return stored
+
+
+class FakeSessions:
+    """Implements `worker.ports.Sessions`. `finds` holds what was asked for, one entry a query."""
+
+    def __init__(self) -> None:
+        self.finds: list[Sequence[str]] = []
+        self._stored: dict[str, Session] = {}
+        self._outbox: dict[str, datetime] = {}
+
+    async def add(self, session: Session) -> Session:
+        def key(of: Session) -> tuple[str, str | None, str]:
+            return of.tenant, of.user, of.opened_by
+
+        first = next((other for other in self._stored.values() if key(other) == key(session)), None)
+        return first or self._stored.setdefault(session.id, session)
+
+    async def find(self, ids: Sequence[str]) -> dict[str, Session]:
+        self.finds.append(ids)
+        return {session_id: self._stored[session_id] for session_id in ids if session_id in self._stored}
+
+    async def live_of_user(self, tenant: str, user: str, now: datetime) -> Sequence[Session]:
+        live = [
+            session
+            for session in self._stored.values()
+            if (session.tenant, session.user) == (tenant, user)
+            and session.revocation is None
+            and session.expires_at > now
+        ]
+        return sorted(live, key=lambda session: session.issued_at, reverse=True)
+
+    async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
+        stored = self._stored.get(session.id)
+        if stored is None or stored.revocation is not None:
+            return None
+        self._stored[session.id] = replace(stored, revocation=revocation)
+        self._outbox[session.id] = revocation.at
+        return self._stored[session.id]
+
+    async def revoke_older(self, ending: Ending, now: datetime) -> Sequence[Session]:
+        for session in await self.live_of_user(ending.tenant, ending.user, now):
+            if session.generation < ending.generation:
+                await self.revoke(session, Revocation(now, ending.reason))
+        waiting = [self._stored[session_id] for session_id in self._outbox]
+        return [session for session in waiting if (session.tenant, session.user) == (ending.tenant, ending.user)]
+
+    async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
+        return [self._stored[session_id] for session_id, since in self._outbox.items() if since < older_than][:limit]
+
+    async def announced(self, session: Session) -> None:
+        self._outbox.pop(session.id, None)
+
+
+class FakeHasher:
+    """Implements `worker.ports.Hasher`. `work` counts slow computations; `parameters` are those of today."""
+
+    def __init__(self, parameters: str = "today") -> None:
+        self.parameters = parameters
+        self.work = 0
+        self._salts = 0
+
+    async def hash(self, password: str) -> str:
+        await self._compute()
+        self._salts += 1
+        return self._digest(self.parameters, str(self._salts), password)
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        await self._compute()
+        if password_hash is None:
+            return False
+        parameters, salt, _ = password_hash.split("$")
+        return self._digest(parameters, salt, password) == password_hash
+
+    def is_stale(self, password_hash: str) -> bool:
+        return password_hash.split("$")[0] != self.parameters
+
+    async def _compute(self) -> None:
+        self.work += 1
+        await asyncio.sleep(0)  # others run meanwhile, as they do beside the real one
+
+    @staticmethod
+    def _digest(parameters: str, salt: str, password: str) -> str:
+        text = f"{salt}{unicodedata.normalize('NFKC', password)}"
+        return f"{parameters}${salt}${hashlib.sha256(text.encode()).hexdigest()}"
+
+
+class FakeEvents:
+    """Implements `worker.ports.Events`. What is announced stays in the outbox, as it does while the broker is away."""
+
+    def __init__(self) -> None:
+        self.announced: list[Session] = []
+
+    def announce(self, session: Session) -> None:
+        self.announced.append(session)
+
+    @property
+    def reasons(self) -> dict[str, RevocationReason]:
+        """Why the sessions announced so far ended, by their ids."""
+        return {session.id: session.revocation.reason for session in self.announced if session.revocation}
+
+
+class FakeActivity:
+    """Implements `worker.ports.Activity`."""
+
+    def __init__(self) -> None:
+        self.last_seen: dict[str, datetime] = {}
+
+    def seen(self, user: str, at: datetime) -> None:
+        self.last_seen[user] = at
+
+
+class FakeDatabase:
+    """Implements `worker.ports.Database`."""
+
+    def __init__(self, *, answers: bool = True) -> None:
+        self._answers = answers
+
+    async def ping(self) -> bool:
+        return self._answers
+
+
+class FakeRegistration:
+    """Implements `worker.ports.Registration`. `asked` holds the keys and addresses that were shown to it."""
+
+    def __init__(self, *, allowed: bool = True) -> None:
+        self.asked: list[tuple[str | None, str | None]] = []
+        self._allowed = allowed
+
+    def allows(self, key: str | None, address: str | None) -> bool:
+        self.asked.append((key, address))
+        return self._allowed
+
+
+def ports(
+    *,
+    tenants: Tenants | None = None,
+    users: Users | None = None,
+    sessions: Sessions | None = None,
+    hasher: Hasher | None = None,
+    tokens: Tokens | None = None,
+    events: Events | None = None,
+    activity: Activity | None = None,
+    database: Database | None = None,
+    clock: Clock | None = None,
+    registration: Registration | None = None,
+    lifetimes: Lifetimes = LIFETIMES,
+) -> Ports:
+    """Everything an operation may use: what is given, and fakes for the rest. The tokens are real JWTs."""
+    return Ports(
+        tenants=tenants or FakeTenants(),
+        users=users or FakeUsers(),
+        sessions=sessions or FakeSessions(),
+        hasher=hasher or FakeHasher(),
+        tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
+        events=events or FakeEvents(),
+        activity=activity or FakeActivity(),
+        database=database or FakeDatabase(),
+        clock=clock or FakeClock(),
+        registration=registration or FakeRegistration(),
+        lifetimes=lifetimes,
+    )
+
+
+def _changed(user: User, changes: UserChanges) -> User:
+    changed = replace(user, **changes.fields)
+    return replace(changed, password_hash=changes.password_hash) if changes.password_hash else changed

@@ -1,0 +1,86 @@
+"""The whole service as processes: edges and workers, as many as a test wants, on a broker and a database."""
+
+import base64
+import contextlib
+import functools
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from dev.ports import free_port
+from dev.processes import ChildProcess
+from dev.services import LANES, api_service, worker_service
+
+START_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class RunningService:
+    """Where the edges listen, and the processes behind them by name."""
+
+    urls: tuple[str, ...]
+    amqp_url: str
+    mongo_url: str
+    processes: Mapping[str, ChildProcess]
+
+    def logs(self) -> str:
+        """Everything that any of the processes has logged so far."""
+        return "\n".join(process.log_path.read_text() for process in self.processes.values())
+
+
+@contextlib.asynccontextmanager
+async def running_service(
+    directory: Path,
+    amqp_url: str,
+    mongo_url: str,
+    *,
+    edges: int = 1,
+    workers: int = 1,
+    env: Mapping[str, str] | None = None,
+) -> AsyncIterator[RunningService]:
+    """So many edges, and so many workers of each kind, ready to answer; all stopped at the end."""
+    keys = directory / "master-keys"
+    keys.write_text(f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}")
+    ports = [free_port() for _ in range(edges)]
+    services = [
+        *(
+            worker_service(
+                lanes,
+                amqp_url=amqp_url,
+                mongo_url=mongo_url,
+                master_keys_file=keys,
+                name=f"worker-{lanes.partition(',')[0]}-{number}",
+                env=env,
+            )
+            for number in range(workers)
+            for lanes in LANES
+        ),
+        *(api_service(port, amqp_url=amqp_url, name=f"api-{number}", env=env) for number, port in enumerate(ports)),
+    ]
+    async with contextlib.AsyncExitStack() as stack:
+        processes = {service.name: ChildProcess(service, directory / "logs") for service in services}
+        for process in processes.values():
+            process.start()
+            stack.push_async_callback(process.terminate)
+        running = RunningService(tuple(f"http://127.0.0.1:{port}" for port in ports), amqp_url, mongo_url, processes)
+        async with httpx.AsyncClient() as http:
+            for name, process in processes.items():
+                if name.startswith("worker"):
+                    await process.wait_until(functools.partial(_connected, process), START_TIMEOUT_SECONDS)
+            for url, name in zip(running.urls, (name for name in processes if name.startswith("api")), strict=True):
+                await processes[name].wait_until(functools.partial(_ready, http, url), START_TIMEOUT_SECONDS)
+        yield running
+
+
+async def _connected(process: ChildProcess) -> bool:
+    return '"event": "connected to the broker"' in process.log_path.read_text()
+
+
+async def _ready(http: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await http.get(f"{url}/health/ready")).is_success
+    except httpx.TransportError:
+        return False

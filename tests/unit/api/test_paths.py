@@ -1,0 +1,75 @@
+"""Logins in paths: any printable character, percent-encoded."""
+
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.unit.api.fake_rpc import FakeRpc
+
+TENANT = {"Authorization": "Bearer tenant-token"}
+
+
+async def send(edge: httpx.AsyncClient, method: str, raw_path: bytes) -> httpx.Response:
+    """Sends a path as it stands: httpx itself would spell some of them anew."""
+    url = httpx.URL("http://edge").copy_with(raw_path=raw_path)
+    return await edge.send(httpx.Request(method, url, headers=TENANT))
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        "ada",
+        "a/b",
+        "/",
+        "//",
+        "100%",
+        "%2F",
+        "a b",
+        "ä€😀",
+        "..",
+        ".",
+        "sessions",
+        "a/sessions",
+        "?q=1",
+        "#",
+        "+",
+        ";,:@&=",
+    ],
+)
+async def test_login_in_a_path(edge: httpx.AsyncClient, rpc: FakeRpc, login: str) -> None:
+    """Whatever characters a login has, encoded in a path it is that login."""
+    segment = quote(login, safe="").replace(".", "%2E").encode()
+    assert (await send(edge, "DELETE", b"/user/" + segment)).status_code == 200
+    assert (await send(edge, "GET", b"/user/" + segment + b"/sessions")).status_code == 200
+    assert (await send(edge, "DELETE", b"/user/" + segment + b"/sessions/" + segment)).status_code == 200
+
+    assert [call.operation for call in rpc.calls] == ["user.delete", "session.list", "session.revoke"]
+    assert [call.request["login"] for call in rpc.calls] == [login] * 3
+    assert rpc.calls[2].request["sessionId"] == login
+
+
+@pytest.mark.parametrize(
+    ("segment", "login"),
+    [(b"%61%64%61", "ada"), (b"a%2fb", "a/b"), (b"%c3%a4", "ä"), (b"50%", "50%"), (b"a+b", "a+b")],
+)
+async def test_other_spellings(edge: httpx.AsyncClient, rpc: FakeRpc, segment: bytes, login: str) -> None:
+    """Needless, missing and lower-case escapes spell the same login."""
+    await send(edge, "DELETE", b"/user/" + segment)
+
+    assert rpc.calls[0].request["login"] == login
+
+
+async def test_encoded_route(edge: httpx.AsyncClient) -> None:
+    """A route is found in any spelling."""
+    assert (await send(edge, "GET", b"/%75ser")).status_code == 200
+
+
+@pytest.mark.parametrize("segment", [b"%FF", b"%C3", b"%00", b"a%0Ab", b"%ED%A0%80", b"x" * 257])
+async def test_bad_login(edge: httpx.AsyncClient, rpc: FakeRpc, segment: bytes) -> None:
+    """A login that is not UTF-8, not printable or too long gives 422 and its name."""
+    response = await send(edge, "DELETE", b"/user/" + segment)
+
+    assert response.status_code == 422
+    assert [each["field"] for each in response.json()["errors"]] == ["login"]
+    assert rpc.calls == []

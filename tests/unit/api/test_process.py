@@ -1,0 +1,74 @@
+"""The edge as a process of its own, pointed at a broker that is not there."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+TIMEOUT_SECONDS = 30
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def process(**settings: str) -> AsyncIterator[Process]:
+    """`python -m api` with these settings, gone at the end whatever happens."""
+    edge = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "api", env={**os.environ, **settings}, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            yield edge
+    finally:
+        if edge.returncode is None:
+            edge.kill()
+            await edge.communicate()
+
+
+async def until_it_answers(url: str) -> httpx.Response:
+    async with httpx.AsyncClient() as client:
+        while True:
+            try:
+                return await client.get(url)
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signal_stops_it(number: signal.Signals) -> None:
+    """Without a broker it serves and answers 503; told to stop, it exits 0 and logs no traceback."""
+    port = free_port()
+    dead_broker = f"amqp://user:s3cret@127.0.0.1:{free_port()}"
+    async with process(AMQP_URL=dead_broker, AUTH_PORT=str(port)) as edge:
+        live = await until_it_answers(f"http://127.0.0.1:{port}/health/live")
+        async with httpx.AsyncClient() as client:
+            login = await client.post(f"http://127.0.0.1:{port}/tenant/logout", json={"token": "t"})
+        edge.send_signal(number)
+        _, log = await edge.communicate()
+
+    assert live.status_code == 200
+    assert "Server" not in live.headers
+    assert (login.status_code, login.headers["Retry-After"]) == (503, "1")
+    assert edge.returncode == 0
+    assert b"Traceback" not in log
+    assert b"s3cret" not in log
+
+
+async def test_invalid_settings() -> None:
+    """A missing setting ends the start with one line that names it, and exit code 2."""
+    async with process(AMQP_URL="") as edge:
+        _, log = await edge.communicate()
+
+    assert edge.returncode == 2
+    assert log.decode().splitlines() == ["jincor-auth api cannot start: AMQP_URL: Field required"]

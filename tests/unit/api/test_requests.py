@@ -1,0 +1,173 @@
+"""What surrounds a request: its id, its log line, its headers, and bodies that are not what they should be."""
+
+import logging
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tests.unit.api.conftest import OpenEdge
+from tests.unit.api.fake_rpc import FakeRpc
+
+TENANT = {"Authorization": "Bearer tenant-token"}
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("given", ["r", "01J.x_y:z-9", "a" * 128])
+async def test_request_id_is_accepted(edge: httpx.AsyncClient, rpc: FakeRpc, given: str) -> None:
+    """A plain request id goes to the worker and comes back."""
+    response = await edge.post("/tenant/logout", json={"token": "t"}, headers={"X-Request-ID": given})
+
+    assert response.headers["X-Request-ID"] == given
+    assert rpc.calls[0].request_id == given
+
+
+@pytest.mark.parametrize("given", [None, "", "a" * 129, "two words", 'say "hi"', "new\tline"])
+async def test_request_id_is_made(edge: httpx.AsyncClient, rpc: FakeRpc, given: str | None) -> None:
+    """Without a plain request id the edge makes one, and uses it alike."""
+    headers = {} if given is None else {"X-Request-ID": given}
+    response = await edge.post("/tenant/logout", json={"token": "t"}, headers=headers)
+
+    made = response.headers["X-Request-ID"]
+    assert len(made) == 32
+    assert rpc.calls[0].request_id == made
+
+
+async def test_request_ids_differ(edge: httpx.AsyncClient) -> None:
+    """No two requests get the same id, and one's does not stay for the next."""
+    ids = {(await edge.get("/health/live")).headers["X-Request-ID"] for _ in range(5)}
+
+    assert len(ids) == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "route", "status"),
+    [
+        ("DELETE /user/secret-login", "/user/{login}", 200),
+        ("PUT /user/secret-login", "/user/{login}", 405),
+        ("GET /user/secret-login/sessions?secret-query=1", "/user/{login}/sessions", 200),
+        ("GET /secret-login", None, 404),
+    ],
+)
+async def test_log_line(
+    edge: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, line: str, route: str | None, status: int
+) -> None:
+    """A request leaves one line, with the template of its route in place of the path."""
+    caplog.set_level(logging.INFO)
+    method, path = line.split()
+    await edge.request(method, path, headers={**TENANT, "X-Request-ID": "r-1"})
+
+    [record] = [record for record in caplog.records if record.name == "api.middleware"]
+    fields = vars(record)
+    assert (fields["method"], fields["route"], fields["status"]) == (method, route, status)
+    assert fields["request_id"] == "r-1"
+    assert fields["duration_ms"] >= 0
+    assert "secret" not in str(fields)
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/nowhere", "/user", "/openapi.json"])
+async def test_answers_stay_out_of_caches(edge: httpx.AsyncClient, path: str) -> None:
+    """Good or bad, an answer is neither stored nor sniffed."""
+    response = await edge.get(path)
+
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_announced_body_too_large(open_edge: OpenEdge, rpc: FakeRpc) -> None:
+    """A body that is announced as too large is refused."""
+    async with open_edge(max_body_bytes=100) as edge:
+        at_limit = await edge.post("/tenant/logout", content=b'{"token": "%s"}' % (b"t" * 87), headers=JSON)
+        beyond = await edge.post("/tenant/logout", content=b'{"token": "%s"}' % (b"t" * 88), headers=JSON)
+
+    assert at_limit.status_code == 200
+    assert (beyond.status_code, beyond.json()["code"]) == (413, "body_too_large")
+    assert len(rpc.calls) == 1
+
+
+async def test_streamed_body_too_large(open_edge: OpenEdge) -> None:
+    """A body that turns out too large is refused as soon as it does."""
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield b"x" * 40
+
+    async with open_edge(max_body_bytes=100) as edge:
+        response = await edge.post("/tenant/logout", content=endless(), headers=JSON)
+
+    assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+    assert sent == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"nonsense",
+        b'{"token": "t"',
+        b'{"token": "\xff"}',
+        b'{"token": "\\ud800"}',
+        b'{"token": NaN}',
+        b'{"token": 1e999}',
+        b'{"token": %s}' % (b"9" * 5000),
+        b"[" * 100_000,
+        b'{"token":' * 10_000 + b"1" + b"}" * 10_000,
+        '{"token": "t"}'.encode("utf-16"),
+    ],
+    ids=lambda body: body[:20],
+)
+async def test_body_that_is_not_json(edge: httpx.AsyncClient, rpc: FakeRpc, body: bytes) -> None:
+    """A body that is not JSON as every parser reads it gives 400 or 422, whatever is wrong with it."""
+    response = await edge.post("/tenant/logout", content=body, headers=JSON)
+
+    assert response.status_code in {400, 422}
+    assert response.json()["code"] in {"bad_request", "invalid_request"}
+    assert rpc.calls == []
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"text"', b"1", b'{"token": {}}', b'{"token": null}', b"{}"])
+async def test_body_of_another_shape(edge: httpx.AsyncClient, rpc: FakeRpc, body: bytes) -> None:
+    """JSON of another shape gives 422."""
+    response = await edge.post("/tenant/logout", content=body, headers=JSON)
+
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+    assert rpc.calls == []
+
+
+@pytest.mark.parametrize("scope", [b'{"\\ud800": 1}', b'{"a": NaN}', b'{"a": %s}' % (b"9" * 5000), b"1", b"[]"])
+async def test_hostile_scope(edge: httpx.AsyncClient, rpc: FakeRpc, scope: bytes) -> None:
+    """A scope that could not be sent on is refused."""
+    body = b'{"login": "ada", "email": "a@b", "password": "long enough", "scope": %s}' % scope
+    response = await edge.post("/user", content=body, headers={**TENANT, **JSON})
+
+    assert response.status_code in {400, 422}
+    assert rpc.calls == []
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
+async def test_content_type_is_required(edge: httpx.AsyncClient, content_type: str | None) -> None:
+    """A body that does not say that it is JSON gives 415."""
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    response = await edge.post("/tenant/logout", content=b'{"token": "t"}', headers=headers)
+
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+async def test_content_type_of_json(edge: httpx.AsyncClient, content_type: str) -> None:
+    """JSON may be announced with parameters and in any case."""
+    response = await edge.post("/tenant/logout", content=b'{"token": "t"}', headers={"Content-Type": content_type})
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", f"limit={'9' * 5000}", f"q={'x' * 257}"])
+async def test_bad_query(edge: httpx.AsyncClient, query: str) -> None:
+    """A bad query names its parameter."""
+    response = await edge.get(f"/user?{query}", headers=TENANT)
+
+    assert response.status_code == 422
+    assert [each["field"] for each in response.json()["errors"]] == [query.partition("=")[0]]

@@ -1,0 +1,176 @@
+"""Every route: what it asks of a worker, and what it makes of the reply."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from api.examples import EXAMPLES
+from tests.unit.api.conftest import OpenEdge
+from tests.unit.api.fake_rpc import FakeRpc
+
+TENANT = {"Authorization": "Bearer tenant-token"}
+CREDENTIALS = {"email": "Shop@Example.com", "password": "long enough"}
+
+
+@dataclass(frozen=True)
+class Route:
+    """A request over HTTP, and the one that the worker gets."""
+
+    method: str
+    path: str
+    operation: str
+    request: dict[str, Any]
+    body: dict[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=lambda: TENANT)
+
+
+ROUTES = [
+    Route(
+        "POST",
+        "/tenant",
+        "tenant.register",
+        {
+            "email": "shop@example.com",
+            "password": "long enough",
+            "clientAddress": "203.0.113.7",
+            "registrationKey": "the key",
+        },
+        CREDENTIALS,
+        {"X-Registration-Key": "the key"},
+    ),
+    Route(
+        "POST",
+        "/tenant/login",
+        "tenant.login",
+        {"email": "shop@example.com", "password": "long enough"},
+        CREDENTIALS,
+        {},
+    ),
+    Route("POST", "/tenant/verify", "tenant.verify", {"token": "t"}, {"token": "t"}, {}),
+    Route("POST", "/tenant/logout", "tenant.logout", {"token": "t"}, {"token": "t"}, {}),
+    Route(
+        "POST",
+        "/user",
+        "user.create",
+        {"tenantToken": "tenant-token", "login": "ada", "email": "a@b", "password": "long enough", "scope": None},
+        {"login": "ada", "email": "a@b", "password": "long enough", "scope": None, "unknown": 1},
+    ),
+    Route("GET", "/user", "user.list", {"tenantToken": "tenant-token"}),
+    Route(
+        "GET",
+        "/user?q=ad%20a&cursor=abc&limit=7",
+        "user.list",
+        {"tenantToken": "tenant-token", "q": "ad a", "cursor": "abc", "limit": 7},
+    ),
+    Route(
+        "PATCH",
+        "/user/ada",
+        "user.update",
+        {"tenantToken": "tenant-token", "login": "ada", "email": "c@d"},
+        {"email": "c@d"},
+    ),
+    Route(
+        "PATCH",
+        "/user/ada",
+        "user.update",
+        {"tenantToken": "tenant-token", "login": "ada", "scope": None},
+        {"scope": None},
+    ),
+    Route("DELETE", "/user/ada", "user.delete", {"tenantToken": "tenant-token", "login": "ada"}),
+    Route("GET", "/user/ada/sessions", "session.list", {"tenantToken": "tenant-token", "login": "ada"}),
+    Route("DELETE", "/user/ada/sessions", "session.revoke_all", {"tenantToken": "tenant-token", "login": "ada"}),
+    Route(
+        "DELETE",
+        "/user/ada/sessions/s1",
+        "session.revoke",
+        {"tenantToken": "tenant-token", "login": "ada", "sessionId": "s1"},
+    ),
+    *(
+        Route(
+            "POST",
+            path,
+            "auth.login",
+            {"tenantToken": "tenant-token", "login": "ada", "password": "x", "deviceId": "d"},
+            {"login": "ada", "password": "x", "deviceId": "d"},
+        )
+        for path in ("/auth", "/auth/")
+    ),
+    Route(
+        "POST",
+        "/auth/verify",
+        "auth.verify",
+        {"checks": [{"tenantToken": "tenant-token", "token": "t", "requestId": "r-1"}]},
+        {"token": "t"},
+    ),
+    Route("POST", "/auth/logout", "auth.logout", {"tenantToken": "tenant-token", "token": "t"}, {"token": "t"}),
+]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_route(edge: httpx.AsyncClient, rpc: FakeRpc, route: Route) -> None:
+    """A route sends exactly what it was given to its operation, and answers exactly what came back."""
+    headers = {**route.headers, "X-Request-ID": "r-1"}
+    response = await edge.request(route.method, route.path, json=route.body, headers=headers)
+
+    [call] = rpc.calls
+    assert (call.operation, call.request) == (route.operation, route.request)
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
+    assert response.json() == EXAMPLES[route.operation].reply
+
+
+async def test_null_scope_stays_and_absent_members_stay_away(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
+    """A null that the worker sent is in the answer, and a member that it did not send is not."""
+    claims = {**EXAMPLES["auth.verify"].reply["decoded"], "scope": None}
+    del claims["deviceId"]
+    rpc.answers["auth.verify"] = {"answers": [{"claims": claims}]}
+
+    response = await edge.post("/auth/verify", json={"token": "t"}, headers=TENANT)
+
+    assert response.json() == {"decoded": claims}
+
+
+async def test_registration_without_a_key(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
+    """Registration without the key is for the worker to judge, by the address alone."""
+    await edge.post("/tenant", json=CREDENTIALS)
+
+    request = rpc.calls[0].request
+    assert (request["registrationKey"], request["clientAddress"]) == (None, "203.0.113.7")
+
+
+@pytest.mark.parametrize(("host", "address"), [("2001:db8::1", "2001:db8::1"), ("unknown", None), ("", None)])
+async def test_client_address(open_edge: OpenEdge, rpc: FakeRpc, host: str, address: str | None) -> None:
+    """The worker learns who registers, or that nobody knows."""
+    async with open_edge(client_host=host) as edge:
+        await edge.post("/tenant", json=CREDENTIALS)
+
+    assert rpc.calls[0].request["clientAddress"] == address
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "tenant-token"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    sorted({(route.method, route.path) for route in ROUTES if route.headers == TENANT}),
+)
+async def test_tenant_token_is_required(
+    edge: httpx.AsyncClient, rpc: FakeRpc, method: str, path: str, authorization: str | None
+) -> None:
+    """Without a tenant token the answer is 401 with a bare challenge, and no worker is asked."""
+    headers = {} if authorization is None else {"Authorization": authorization}
+    body = {"login": "ada", "email": "a@b", "password": "long enough", "deviceId": "d", "token": "t"}
+    response = await edge.request(method, path, headers=headers, json=body)
+
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="jincor-auth"'
+    assert response.json()["code"] == "invalid_tenant_token"
+    assert rpc.calls == []
+
+
+async def test_verification_batch(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
+    """A failed check of a batch is the answer to its own caller."""
+    rpc.answers["auth.verify"] = {"answers": [{"error": {"code": "invalid_token", "message": "invalid token"}}]}
+
+    response = await edge.post("/auth/verify", json={"token": "t"}, headers=TENANT)
+
+    assert (response.status_code, response.json()["error"]) == (400, "invalid token")
