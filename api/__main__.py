@@ -1,27 +1,21 @@
-"""The edge as a process: `python -m api`. Exits 0 when told to stop, 2 when its settings are wrong, 3 when it cannot listen."""
+"""The edge as a process: `python -m api`. Exits 0 when told to stop, and otherwise says what is wrong."""
 
 import logging
 import signal
-import sys
 
 import uvicorn
 
 from api.main import create_app
-from api.settings import InvalidSettings, Settings, load_settings
+from api.settings import SECRETS, Settings
+from shared.environment import load_settings
 from shared.logging import configure
 
 log = logging.getLogger("api")
 
-EXIT_INVALID_SETTINGS = 2
 
-
-def main() -> int:
+def main() -> None:
     """Serves until SIGTERM or SIGINT, then finishes the requests at hand."""
-    try:
-        settings = load_settings()
-    except InvalidSettings as error:
-        sys.stderr.write(f"jincor-auth api cannot start: {error}\n")
-        return EXIT_INVALID_SETTINGS
+    settings = load_settings(Settings, SECRETS)
     configure("api", settings.log_level, settings.log_format)
     server = uvicorn.Server(_server_config(settings))
 
@@ -35,7 +29,6 @@ def main() -> int:
     log.info("edge starts", extra={"host": settings.host, "port": settings.port})
     server.run()
     log.info("edge has stopped")
-    return 0
 
 
 def _server_config(settings: Settings) -> uvicorn.Config:
@@ -56,4 +49,4 @@ def _server_config(settings: Settings) -> uvicorn.Config:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -40,7 +40,8 @@ def create_app(settings: Settings, rpc: RpcClient | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        client = rpc or RpcClient(settings.amqp_urls, "api", declare=settings.declare_topology)
+        urls = [url.get_secret_value() for url in settings.amqp_url]
+        client = rpc or RpcClient(urls, "api", declare=settings.declare_topology)
         async with client:
             yield State(
                 workers=WorkerCalls(client, settings.reply_timeout_seconds),

@@ -66,7 +66,7 @@ class FakeTenants:
         return self._by_email.get(email)
 
     async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
-        if self._by_email[tenant.email].password_hash == tenant.password_hash:
+        if self._by_email.get(tenant.email) == tenant:
             self._by_email[tenant.email] = replace(tenant, password_hash=password_hash)
 
 
@@ -220,7 +220,7 @@ class FakeHasher:
         return self._digest(parameters, salt, password) == password_hash
 
     def is_stale(self, password_hash: str) -> bool:
-        return password_hash.split("$")[0] != self.parameters
+        return not password_hash.startswith(f"{self.parameters}$")
 
     async def _compute(self) -> None:
         self.work += 1

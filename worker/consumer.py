@@ -30,15 +30,12 @@ from shared.amqp.topology import (
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import AuthError, BadRequest, InternalError, InvalidRequest
 from shared.contracts.operation import Operation
-from shared.contracts.wire import WireModel
+from shared.contracts.wire import MAX_REQUEST_ID_CHARS, WireModel
 from shared.logging import request_id
 from worker.operations import Handler
 from worker.ports import Call, Ports
 
 log = logging.getLogger(__name__)
-
-#: Ids come from outside and go into logs.
-MAX_REQUEST_ID_CHARS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,8 @@ class Consumer:
     async def _settle(self, message: AbstractIncomingMessage) -> None:
         request_id.set(_text(message.headers.get(REQUEST_ID_HEADER)))
         started = time.perf_counter()
-        outcome = await self._answer(message)
+        told: dict[str, object] = {}
+        outcome = await self._answer(message, told)
         try:
             if outcome is not None and _may_reply_to(message):
                 await _reply(message, outcome)
@@ -126,16 +124,21 @@ class Consumer:
                 "code": _code(outcome),
                 "duration_ms": round(1000 * (time.perf_counter() - started), 1),
                 "redelivered": message.redelivered,
+                **told,
             },
         )
 
-    async def _answer(self, message: AbstractIncomingMessage) -> WireModel | AuthError | None:
-        """The reply model, the error to reply, or None when nobody waits for an answer any more."""
+    async def _answer(self, message: AbstractIncomingMessage, told: dict[str, object]) -> WireModel | AuthError | None:
+        """The reply model, the error to reply, or None when nobody waits for an answer any more.
+
+        Fills in what the request tells the log about itself.
+        """
         try:
             operation, handler = self._operation(message)
             if self._is_late(message):
                 return None
             request = _decode(operation, message)
+            told.update(request.log_fields())
             return await handler(request, Call(message.message_id or uuid.uuid4().hex), self._ports)
         except AuthError as error:
             return error

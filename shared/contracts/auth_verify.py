@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from .claims import Claims
 from .errors import AuthError, ErrorReply, InvalidTenantToken, InvalidToken, from_reply
 from .operation import Lane, Operation
-from .wire import Token, WireModel
+from .wire import MAX_REQUEST_ID_CHARS, Token, WireModel
 
 #: Beyond this a batch answers later than two smaller ones, and one query grows past what an index likes.
 MAX_BATCH = 256
@@ -18,7 +18,7 @@ class VerifyCheck(WireModel):
 
     tenant_token: Token
     token: Token
-    request_id: str | None = None
+    request_id: Annotated[str, StringConstraints(max_length=MAX_REQUEST_ID_CHARS)] | None = None
     """Names the question in the worker's log."""
 
 
@@ -41,6 +41,10 @@ class VerifyAnswer(WireModel):
 
 class AuthVerifyRequest(WireModel):
     checks: Annotated[tuple[VerifyCheck, ...], Field(min_length=1, max_length=MAX_BATCH)]
+
+    def log_fields(self) -> dict[str, object]:
+        ids = [check.request_id for check in self.checks if check.request_id]
+        return {"checks": len(self.checks), **({"request_ids": ids} if ids else {})}
 
 
 class AuthVerifyReply(WireModel):

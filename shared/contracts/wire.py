@@ -35,6 +35,8 @@ MAX_PASSWORD_CHARS = 256
 #: RFC 5321, 4.5.3.1.3: a path of 256 octets, less its angle brackets.
 MAX_EMAIL_CHARS = 254
 MAX_NAME_CHARS = 256
+#: Ids of requests come from outside and go into logs.
+MAX_REQUEST_ID_CHARS = 128
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -49,12 +51,17 @@ class WireModel(BaseModel):
         serialize_by_alias=True,
         extra="ignore",
         frozen=True,
+        use_attribute_docstrings=True,
         hide_input_in_errors=True,
     )
 
     def to_json(self) -> bytes:
         """The message body. Members never given are left out: to PATCH, absent and null are different things."""
         return self.model_dump_json(exclude_unset=True).encode()
+
+    def log_fields(self) -> dict[str, object]:
+        """What of this message may stand in a log, by name. Nothing, unless a message says otherwise."""
+        return {}
 
 
 def _printable(value: str) -> str:

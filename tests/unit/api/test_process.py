@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from shared.environment import EX_CONFIG
+
 TIMEOUT_SECONDS = 30
 
 
@@ -66,9 +68,9 @@ async def test_signal_stops_it(number: signal.Signals) -> None:
 
 
 async def test_invalid_settings() -> None:
-    """A missing setting ends the start with one line that names it, and exit code 2."""
+    """A missing setting ends the start with one line that names it."""
     async with process(AMQP_URL="") as edge:
         _, log = await edge.communicate()
 
-    assert edge.returncode == 2
-    assert log.decode().splitlines() == ["jincor-auth api cannot start: AMQP_URL: Field required"]
+    assert edge.returncode == EX_CONFIG
+    assert log.decode().splitlines() == ["configuration error: AMQP_URL: Field required"]

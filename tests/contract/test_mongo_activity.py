@@ -1,0 +1,89 @@
+"""How activity reaches the users: the port only takes notes, so what to check is what `MongoActivity` writes."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.contracts.events import RevocationReason
+from tests.fakes import NOW
+from tests.records import a_user
+from worker.adapters.mongo_activity import MongoActivity
+from worker.adapters.mongo_database import MongoDatabase
+from worker.adapters.mongo_users import MongoUsers
+from worker.ports import Activity, User
+
+LATER = NOW + timedelta(minutes=5)
+
+
+@pytest.fixture
+def users(mongo_database: MongoDatabase) -> MongoUsers:
+    return MongoUsers(mongo_database)
+
+
+@pytest.fixture
+def activity(mongo_database: MongoDatabase) -> MongoActivity:
+    return MongoActivity(mongo_database)
+
+
+async def added(users: MongoUsers) -> User:
+    user = a_user()
+    await users.add(user)
+    return user
+
+
+async def last_active_at(users: MongoUsers, user: User) -> object:
+    found = await users.find(user.tenant, user.login)
+    return found.last_active_at if found else None
+
+
+def note(activity: Activity, user: User) -> None:
+    activity.seen(user.id, LATER)
+
+
+async def test_activity_is_written_in_batches(users: MongoUsers, activity: MongoActivity) -> None:
+    """Nothing is written when a user is seen; all that were seen are written together."""
+    seen, other, unseen = await added(users), await added(users), await added(users)
+    note(activity, seen)
+    note(activity, other)
+    assert await last_active_at(users, seen) == NOW
+    await activity.write()
+    assert [await last_active_at(users, user) for user in (seen, other, unseen)] == [LATER, LATER, NOW]
+
+
+async def test_activity_never_moves_backwards(users: MongoUsers, activity: MongoActivity) -> None:
+    """Of what several workers write, the latest stays."""
+    user = await added(users)
+    note(activity, user)
+    await activity.write()
+    activity.seen(user.id, NOW)
+    await activity.write()
+    assert await last_active_at(users, user) == LATER
+
+
+async def test_activity_is_written_once(users: MongoUsers, activity: MongoActivity) -> None:
+    """What was written is not written again with the next batch."""
+    user, other = await added(users), await added(users)
+    note(activity, user)
+    await activity.write()
+    await users.finish_ending(await users.decide_ending(user, RevocationReason.USER_DELETED, NOW))
+    note(activity, other)
+    await activity.write()
+    assert await last_active_at(users, other) == LATER
+
+
+async def test_activity_of_a_deleted_user(users: MongoUsers, activity: MongoActivity) -> None:
+    """A user that was deleted after being seen does not come back, and others are still written."""
+    gone, other = await added(users), await added(users)
+    note(activity, gone)
+    note(activity, other)
+    await users.finish_ending(await users.decide_ending(gone, RevocationReason.USER_DELETED, NOW))
+    await activity.write()
+    assert await users.page(gone.tenant, gone.login, "", 10) == []
+    assert await last_active_at(users, other) == LATER
+
+
+async def test_writing_without_activity(users: MongoUsers, activity: MongoActivity) -> None:
+    """A quiet interval is no error: there is nothing to write."""
+    user = await added(users)
+    await activity.write()
+    assert await last_active_at(users, user) == NOW

@@ -1,0 +1,69 @@
+"""The database itself: its indexes, and what its absence means to an operation."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from dev.ports import free_port
+from shared.contracts.errors import Unavailable
+from tests.fakes import NOW
+from tests.records import a_session, a_tenant, a_user
+from worker.adapters.mongo_activity import MongoActivity
+from worker.adapters.mongo_database import INDEXES, MongoDatabase, connect
+from worker.adapters.mongo_sessions import MongoSessions
+from worker.adapters.mongo_tenants import MongoTenants
+from worker.adapters.mongo_users import MongoUsers
+
+
+async def test_prepare_may_be_repeated_by_many_at_once(mongo_database: MongoDatabase) -> None:
+    """Every worker prepares the database when it starts."""
+    await asyncio.gather(*(mongo_database.prepare() for _ in range(5)))
+    for name, indexes in INDEXES.items():
+        present = await mongo_database.collection(name).index_information()
+        assert {index.document["name"] for index in indexes} < set(present)
+
+
+async def test_a_database_that_is_there_answers(mongo_database: MongoDatabase) -> None:
+    """A ping is answered."""
+    assert await mongo_database.ping()
+
+
+async def test_times_come_back_aware(mongo_database: MongoDatabase) -> None:
+    """A time read from the database can be compared with the clock's."""
+    users = MongoUsers(mongo_database)
+    user = a_user()
+    await users.add(user)
+    found = await users.find(user.tenant, user.login)
+    assert found is not None
+    assert found.registered_at.utcoffset() == datetime.now(UTC).utcoffset()
+
+
+async def test_a_database_that_is_away_is_unavailable() -> None:
+    """Every operation that needs it says so within its deadline, a ping answers no, and activity is let go."""
+    async with connect(f"mongodb://127.0.0.1:{free_port()}/away") as database:
+        users, sessions, tenants = MongoUsers(database), MongoSessions(database), MongoTenants(database)
+        activity = MongoActivity(database)
+        activity.seen("ann", NOW)
+        *failures, ping, written = await asyncio.gather(
+            users.add(a_user()),
+            users.find("shop", "ann"),
+            users.is_current(a_user()),
+            users.page("shop", "", "", 1),
+            sessions.add(a_session()),
+            sessions.find(["id"]),
+            tenants.add(a_tenant()),
+            tenants.find_by_email("shop@example.com"),
+            database.ping(),
+            activity.write(),
+            return_exceptions=True,
+        )
+    assert {type(failure) for failure in failures} == {Unavailable}
+    assert ping is False
+    assert written is None
+
+
+@pytest.mark.parametrize("name", list(INDEXES))
+async def test_every_collection_is_written_durably(mongo_database: MongoDatabase, name: str) -> None:
+    """What is acknowledged has reached a majority and their journals."""
+    assert mongo_database.collection(name).write_concern.document == {"w": "majority", "j": True, "wtimeout": 5000}

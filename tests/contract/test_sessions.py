@@ -1,0 +1,200 @@
+"""What every `Sessions` must do."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.contracts.events import RevocationReason
+from tests.fakes import NOW, FakeSessions
+from tests.records import a_session
+from worker.adapters.mongo_sessions import MongoSessions
+from worker.ports import Ending, Revocation, Session, Sessions
+
+LOGOUT = Revocation(NOW, RevocationReason.LOGOUT)
+LATER = NOW + timedelta(milliseconds=1)
+
+
+@pytest.fixture(params=["fake", "mongo"])
+def sessions(request: pytest.FixtureRequest) -> Sessions:
+    if request.param == "fake":
+        return FakeSessions()
+    return MongoSessions(request.getfixturevalue("mongo_database"))
+
+
+async def added(sessions: Sessions, **changes: Any) -> Session:
+    return await sessions.add(a_session(**changes))
+
+
+async def stored(sessions: Sessions, session: Session) -> Session | None:
+    return (await sessions.find([session.id])).get(session.id)
+
+
+@pytest.mark.parametrize("owner", [{"user": "ann"}, {"user": None, "device_id": None}])
+async def test_a_session_is_found_as_it_was_added(sessions: Sessions, owner: dict[str, Any]) -> None:
+    """What is stored is what was given, for users and for tenants, the secret bit by bit."""
+    session = a_session(secret=bytes(range(32)), issued_at=LATER, generation=3, **owner)
+    assert await sessions.add(session) == session
+    assert await stored(sessions, session) == session
+
+
+async def test_find_answers_those_that_exist(sessions: Sessions) -> None:
+    """Unknown ids are left out, and repeated ones do no harm."""
+    first, second = await added(sessions), await added(sessions)
+    await added(sessions)
+    found = await sessions.find([first.id, "unknown", second.id, first.id])
+    assert found == {first.id: first, second.id: second}
+    assert await sessions.find(["unknown"]) == {}
+
+
+async def test_find_answers_a_whole_batch(sessions: Sessions) -> None:
+    """As many sessions as a batch of verifications can name are found in one go."""
+    added_sessions = await asyncio.gather(*(added(sessions) for _ in range(300)))
+    found = await sessions.find([session.id for session in added_sessions])
+    assert found == {session.id: session for session in added_sessions}
+
+
+async def test_a_login_delivered_twice_opens_one_session(sessions: Sessions) -> None:
+    """The same message for the same user gets the session that it opened first."""
+    first = await added(sessions, opened_by="message")
+    again = a_session(opened_by="message")
+    assert await sessions.add(again) == first
+    assert await stored(sessions, again) is None
+
+
+async def test_one_message_at_once_opens_one_session(sessions: Sessions) -> None:
+    """Of 20 concurrent deliveries all answer the same session."""
+    answers = await asyncio.gather(*(added(sessions, opened_by="message") for _ in range(20)))
+    assert len({session.id for session in answers}) == 1
+    assert await sessions.live_of_user("shop", "ann", NOW) == [answers[0]]
+
+
+@pytest.mark.parametrize("other", [{"tenant": "bank"}, {"user": "bob"}, {"user": None}, {"opened_by": "another"}])
+async def test_a_message_id_is_of_one_account(sessions: Sessions, other: dict[str, Any]) -> None:
+    """Nobody gets somebody else's session by naming the message that opened it."""
+    await added(sessions, opened_by="message")
+    theirs = a_session(**{"opened_by": "message", **other})
+    assert await sessions.add(theirs) == theirs
+
+
+async def test_revocation_is_seen_at_once(sessions: Sessions) -> None:
+    """A revoked session is found as revoked, when and why included."""
+    session, other = await added(sessions), await added(sessions)
+    revoked = replace(session, revocation=LOGOUT)
+    assert await sessions.revoke(session, LOGOUT) == revoked
+    assert await stored(sessions, session) == revoked
+    assert await stored(sessions, other) == other
+
+
+async def test_a_session_ends_once(sessions: Sessions) -> None:
+    """A second revocation answers nothing and does not rewrite the first."""
+    session = await added(sessions)
+    await sessions.revoke(session, LOGOUT)
+    assert await sessions.revoke(session, Revocation(LATER, RevocationReason.REVOKED)) is None
+    assert await stored(sessions, session) == replace(session, revocation=LOGOUT)
+
+
+async def test_one_of_many_at_once_ends_a_session(sessions: Sessions) -> None:
+    """Of 20 concurrent revocations exactly one gets the session and the duty to announce it."""
+    session = await added(sessions)
+    answers = await asyncio.gather(*(sessions.revoke(session, LOGOUT) for _ in range(20)))
+    assert [answer for answer in answers if answer] == [replace(session, revocation=LOGOUT)]
+
+
+async def test_a_session_that_is_gone_is_not_revoked(sessions: Sessions) -> None:
+    """A session that does not exist is not revoked into being."""
+    ghost = a_session()
+    assert await sessions.revoke(ghost, LOGOUT) is None
+    assert await stored(sessions, ghost) is None
+
+
+async def test_live_sessions_come_newest_first(sessions: Sessions) -> None:
+    """Neither revoked nor expired ones, nor those of others, are among them."""
+    old = await added(sessions, issued_at=NOW - timedelta(hours=2))
+    new = await added(sessions, issued_at=NOW)
+    middle = await added(sessions, issued_at=NOW - timedelta(hours=1))
+    await added(sessions, expires_at=NOW)
+    await added(sessions, expires_at=NOW - timedelta(seconds=1))
+    await added(sessions, user="bob")
+    await added(sessions, tenant="bank")
+    await added(sessions, user=None)
+    await sessions.revoke(await added(sessions), LOGOUT)
+    assert await sessions.live_of_user("shop", "ann", NOW) == [new, middle, old]
+
+
+async def test_an_ending_ends_what_is_older(sessions: Sessions) -> None:
+    """Sessions from before the ending's generation are revoked for its reason; others live on."""
+    older = [await added(sessions, generation=generation) for generation in (0, 1)]
+    newer = [await added(sessions, generation=generation) for generation in (2, 3)]
+    others = [await added(sessions, user="bob"), await added(sessions, tenant="bank"), await added(sessions, user=None)]
+    ending = Ending("shop", "ann", 2, RevocationReason.PASSWORD_CHANGED)
+    revoked = {session.id: replace(session, revocation=Revocation(NOW, ending.reason)) for session in older}
+    assert {session.id: session for session in await sessions.revoke_older(ending, NOW)} == revoked
+    for session in older:
+        assert await stored(sessions, session) == revoked[session.id]
+    for session in newer + others:
+        assert await stored(sessions, session) == session
+
+
+async def test_an_ending_carried_out_again(sessions: Sessions) -> None:
+    """Who repeats an ending gets what is still to be announced, as it was revoked the first time."""
+    first, second = await added(sessions), await added(sessions)
+    ending = Ending("shop", "ann", 1, RevocationReason.USER_DELETED)
+    await sessions.revoke_older(ending, NOW)
+    await sessions.announced(first)
+    assert await sessions.revoke_older(ending, LATER) == [
+        replace(second, revocation=Revocation(NOW, RevocationReason.USER_DELETED))
+    ]
+
+
+async def test_an_ending_announces_for_others_too(sessions: Sessions) -> None:
+    """A session that somebody revoked and did not announce is announced with the rest, for its own reason."""
+    session = await added(sessions)
+    await sessions.revoke(session, LOGOUT)
+    assert await sessions.revoke_older(Ending("shop", "ann", 1, RevocationReason.USER_DELETED), LATER) == [
+        replace(session, revocation=LOGOUT)
+    ]
+
+
+async def test_an_ending_leaves_the_expired_alone(sessions: Sessions) -> None:
+    """A session that ended by itself is not announced as revoked."""
+    session = await added(sessions, expires_at=NOW)
+    assert await sessions.revoke_older(Ending("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW) == []
+    assert await stored(sessions, session) == session
+
+
+async def test_a_revocation_waits_until_it_is_announced(sessions: Sessions) -> None:
+    """What was revoked is unannounced, whoever asks, until somebody says otherwise."""
+    session = await added(sessions)
+    assert await sessions.unannounced(LATER, 10) == []
+    await sessions.revoke(session, LOGOUT)
+    for _ in range(2):
+        assert await sessions.unannounced(LATER, 10) == [replace(session, revocation=LOGOUT)]
+    await sessions.announced(session)
+    assert await sessions.unannounced(LATER, 10) == []
+    assert await stored(sessions, session) == replace(session, revocation=LOGOUT)
+
+
+async def test_announcing_twice_is_no_fault(sessions: Sessions) -> None:
+    """Workers may announce the same session at once; a session that is gone is announced enough."""
+    session = await added(sessions)
+    await sessions.revoke(session, LOGOUT)
+    await sessions.announced(session)
+    await sessions.announced(session)
+    await sessions.announced(a_session())
+    assert await sessions.unannounced(LATER, 10) == []
+
+
+async def test_only_revocations_left_behind_are_unannounced(sessions: Sessions) -> None:
+    """A revocation younger than asked for is in somebody's hands; no more than the limit are taken."""
+    for seconds in range(4):
+        revocation = Revocation(NOW + timedelta(seconds=seconds), RevocationReason.LOGOUT)
+        await sessions.revoke(await added(sessions), revocation)
+    left_behind = await sessions.unannounced(NOW + timedelta(seconds=2), 10)
+    assert sorted(session.revocation.at for session in left_behind if session.revocation) == [
+        NOW,
+        NOW + timedelta(seconds=1),
+    ]
+    assert len(await sessions.unannounced(NOW + timedelta(days=1), 3)) == 3

@@ -1,0 +1,69 @@
+"""What every `Tenants` must do."""
+
+import asyncio
+
+import pytest
+
+from shared.contracts.errors import EmailTaken
+from tests.fakes import FakeTenants
+from tests.records import a_tenant
+from worker.adapters.mongo_tenants import MongoTenants
+from worker.ports import Tenants
+
+
+@pytest.fixture(params=["fake", "mongo"])
+def tenants(request: pytest.FixtureRequest) -> Tenants:
+    if request.param == "fake":
+        return FakeTenants()
+    return MongoTenants(request.getfixturevalue("mongo_database"))
+
+
+async def test_a_tenant_is_found_as_it_was_added(tenants: Tenants) -> None:
+    """What is stored is what was given, to the millisecond."""
+    tenant = a_tenant()
+    await tenants.add(tenant)
+    assert await tenants.find_by_email(tenant.email) == tenant
+
+
+async def test_an_unknown_email_finds_nobody(tenants: Tenants) -> None:
+    """Only the whole email finds a tenant."""
+    await tenants.add(a_tenant(email="shop@example.com"))
+    assert await tenants.find_by_email("shop@example.co") is None
+
+
+async def test_an_email_belongs_to_one_tenant(tenants: Tenants) -> None:
+    """A second tenant of the same email is refused and changes nothing."""
+    first = a_tenant()
+    await tenants.add(first)
+    with pytest.raises(EmailTaken):
+        await tenants.add(a_tenant(email=first.email))
+    assert await tenants.find_by_email(first.email) == first
+
+
+async def test_one_of_many_at_once_gets_the_email(tenants: Tenants) -> None:
+    """Of 50 concurrent registrations of one email exactly one is stored."""
+    rivals = [a_tenant(email="shop@example.com") for _ in range(50)]
+    outcomes = await asyncio.gather(*(tenants.add(rival) for rival in rivals), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(EmailTaken) == 49
+    assert await tenants.find_by_email("shop@example.com") == rivals[outcomes.index(None)]
+
+
+async def test_a_hash_is_replaced(tenants: Tenants) -> None:
+    """A stronger hash of the same password takes the place of the weaker one."""
+    tenant = a_tenant()
+    await tenants.add(tenant)
+    await tenants.replace_hash(tenant, "stronger")
+    found = await tenants.find_by_email(tenant.email)
+    assert found is not None
+    assert found.password_hash == "stronger"
+
+
+async def test_a_hash_that_changed_meanwhile_stays(tenants: Tenants) -> None:
+    """Who read the tenant before its password changed does not bring the old password back."""
+    tenant = a_tenant()
+    await tenants.add(tenant)
+    await tenants.replace_hash(tenant, "of a new password")
+    await tenants.replace_hash(tenant, "of the old password")
+    found = await tenants.find_by_email(tenant.email)
+    assert found is not None
+    assert found.password_hash == "of a new password"

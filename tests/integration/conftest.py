@@ -1,0 +1,39 @@
+"""A worker's consumer in the test's own process, on a real broker, with the operations replaced where wanted."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import pytest_asyncio
+
+from shared.amqp.connection import Connection
+from shared.amqp.rpc_client import RpcClient
+from shared.amqp.topology import LaneQueue
+from tests.fakes import ports
+from worker.consumer import Consumer, Consumption
+from worker.operations import Handler
+
+Serve = Callable[..., contextlib.AbstractAsyncContextManager[Consumer]]
+
+
+@pytest_asyncio.fixture
+async def rpc(amqp_url: str) -> AsyncIterator[RpcClient]:
+    async with RpcClient([amqp_url], "test") as client:
+        await client.connected.wait()
+        yield client
+
+
+@pytest_asyncio.fixture
+async def serve(amqp_url: str) -> Serve:
+    """Serves these handlers on a queue of one's own until the block ends."""
+
+    @contextlib.asynccontextmanager
+    async def serving(
+        handlers: Mapping[str, Handler], prefetch: int = 16, max_length: int | None = None
+    ) -> AsyncIterator[Consumer]:
+        queue = LaneQueue("rpc.test", tuple(handlers), max_length)
+        consumer = Consumer([Consumption(queue, prefetch)], handlers, ports())
+        async with Connection([amqp_url], "test worker", consumer.setup) as connection:
+            await connection.connected.wait()
+            yield consumer
+
+    return serving

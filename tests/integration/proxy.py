@@ -1,0 +1,63 @@
+"""A TCP proxy that a test can cut: the network between a client and its broker, under the test's control."""
+
+import asyncio
+import contextlib
+from typing import Self
+
+from yarl import URL
+
+CHUNK = 65_536
+
+
+class Proxy:
+    """Forwards connections to the host and port of `target`; an async context manager."""
+
+    def __init__(self, target: str) -> None:
+        self._target = URL(target)
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """The target's URL through the proxy."""
+        assert self._server is not None
+        host, port = self._server.sockets[0].getsockname()
+        return str(self._target.with_host(host).with_port(port))
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        await self.cut()
+
+    async def cut(self) -> None:
+        """Ends every connection at once. New ones are accepted."""
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._forward(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(self._target.host, self._target.port)
+        try:
+            async with asyncio.TaskGroup() as pipes:
+                pipes.create_task(_pipe(reader, there_writer))
+                pipes.create_task(_pipe(there_reader, writer))
+        finally:
+            for each in (writer, there_writer):
+                each.transport.abort()
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(CHUNK):
+            writer.write(data)
+            await writer.drain()
+    writer.close()

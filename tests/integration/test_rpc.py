@@ -1,0 +1,301 @@
+"""Calls over a real broker: each way for a call to fail is told apart, and none of them hangs."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import aio_pika
+import pytest
+
+from shared.amqp.connection import Connection
+from shared.amqp.rpc_client import RpcClient
+from shared.amqp.topology import LaneQueue
+from shared.amqp.verifier import CoalescingVerifier
+from shared.contracts.auth_verify import AUTH_VERIFY, AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
+from shared.contracts.claims import Claims
+from shared.contracts.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    Overloaded,
+    Unavailable,
+    UserNotFound,
+)
+from shared.contracts.operation import Done
+from shared.contracts.user_delete import USER_DELETE, UserDeleteRequest
+from shared.contracts.wire import WireModel
+from tests.fakes import ports
+from tests.integration.conftest import Serve
+from tests.integration.proxy import Proxy
+from worker.consumer import Consumer, Consumption
+from worker.ports import Call, Ports
+
+REQUEST = UserDeleteRequest(tenant_token="t", login="somebody")
+
+
+class Gate:
+    """A handler that waits to be let through; it counts who came."""
+
+    def __init__(self) -> None:
+        self.arrived = asyncio.Queue[Call]()
+        self.opened = asyncio.Event()
+
+    async def __call__(self, _request: WireModel, call: Call, _ports: Ports) -> WireModel:
+        self.arrived.put_nowait(call)
+        await self.opened.wait()
+        return Done.now()
+
+
+async def _done(_request: WireModel, _call: Call, _ports: Ports) -> WireModel:
+    return Done.now()
+
+
+async def test_a_call_is_answered(rpc: RpcClient, serve: Serve) -> None:
+    """The reply model comes back; the message id given is the one the operation sees."""
+    gate = Gate()
+    gate.opened.set()
+    async with serve({"user.delete": gate}):
+        assert await rpc.call(USER_DELETE, REQUEST, message_id="m1") == Done.now()
+        assert (await gate.arrived.get()).message_id == "m1"
+
+
+async def test_an_error_is_raised_again_as_itself(rpc: RpcClient, serve: Serve) -> None:
+    """What the operation raised is what the caller catches."""
+
+    async def refuse(_request: WireModel, _call: Call, _ports: Ports) -> WireModel:
+        raise UserNotFound
+
+    async with serve({"user.delete": refuse}):
+        with pytest.raises(UserNotFound):
+            await rpc.call(USER_DELETE, REQUEST)
+
+
+async def test_a_fault_is_answered_with_an_incident(rpc: RpcClient, serve: Serve) -> None:
+    """The caller gets an id for the log and nothing of what went wrong; the worker lives on."""
+
+    async def fail(_request: WireModel, _call: Call, _ports: Ports) -> WireModel:
+        raise ZeroDivisionError("secret detail")
+
+    async with serve({"user.delete": fail}):
+        for _ in range(2):
+            with pytest.raises(InternalError) as caught:
+                await rpc.call(USER_DELETE, REQUEST)
+            assert caught.value.incident
+            assert "secret" not in str(caught.value)
+
+
+async def test_without_a_worker_a_call_fails_at_once(rpc: RpcClient, serve: Serve) -> None:
+    """No queue, before the first worker and after the last: told by the broker, not by the clock."""
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)
+        async with serve({"user.delete": _done}):
+            await rpc.call(USER_DELETE, REQUEST)
+        # The broker learns of the closed connection in its own time, and deletes the queue with its last consumer.
+        await _eventually(Unavailable, lambda: rpc.call(USER_DELETE, REQUEST, timeout_seconds=0.5))
+
+
+async def test_a_full_queue_refuses_at_once(rpc: RpcClient, serve: Serve) -> None:
+    """Beyond what may wait, a call hears `overloaded` while those before it wait their turn."""
+    gate = Gate()
+    async with serve({"user.delete": gate}, prefetch=1, max_length=2):
+        calls = [asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60))]
+        await gate.arrived.get()
+        calls += [asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)) for _ in range(10)]
+        done, waiting = set(), set(calls)
+        while len(waiting) > 3:
+            finished, waiting = await asyncio.wait(waiting, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+            assert finished, "neither answered nor refused"
+            done |= finished
+        assert all(isinstance(call.exception(), Overloaded) for call in done)
+        gate.opened.set()
+        assert await asyncio.gather(*waiting) == [Done.now()] * 3
+
+
+async def test_a_late_answer_is_a_deadline_exceeded(rpc: RpcClient, serve: Serve) -> None:
+    """The caller stops waiting when its time is up, and the next call is not confused by the late answer."""
+    gate = Gate()
+    async with serve({"user.delete": gate}):
+        with pytest.raises(DeadlineExceeded):
+            await rpc.call(USER_DELETE, REQUEST, timeout_seconds=0.2)
+        gate.opened.set()
+        assert await rpc.call(USER_DELETE, REQUEST) == Done.now()
+
+
+async def test_what_is_past_its_deadline_is_not_begun(rpc: RpcClient, serve: Serve) -> None:
+    """A request that waited too long behind another one is dropped by the worker."""
+    gate = Gate()
+    async with serve({"user.delete": gate}, prefetch=1):
+        first = asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60))
+        await gate.arrived.get()
+        with pytest.raises(DeadlineExceeded):
+            await rpc.call(USER_DELETE, REQUEST, timeout_seconds=0.2)
+        gate.opened.set()
+        await first
+        await rpc.call(USER_DELETE, REQUEST, message_id="after")
+        assert (await gate.arrived.get()).message_id == "after"
+
+
+async def test_calls_in_flight_fail_when_the_connection_is_lost(amqp_url: str, serve: Serve) -> None:
+    """Every one of them at once; and soon calls are answered again, without anybody restarting anything."""
+    gate = Gate()
+    async with serve({"user.delete": gate}), Proxy(amqp_url) as proxy, RpcClient([proxy.url], "cut") as rpc:
+        for _ in range(3):
+            await rpc.connected.wait()
+            calls = [asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)) for _ in range(5)]
+            for _ in calls:
+                await gate.arrived.get()
+            await proxy.cut()
+            outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 30)
+            assert [type(outcome) for outcome in outcomes] == [Unavailable] * 5
+        gate.opened.set()
+        async with asyncio.timeout(30):
+            await rpc.connected.wait()
+            assert await rpc.call(USER_DELETE, REQUEST) == Done.now()
+
+
+async def test_without_a_broker_a_call_fails_at_once() -> None:
+    """A client begins to connect and never makes its user wait for it."""
+    async with RpcClient(["amqp://guest:guest@127.0.0.1:9/"], "nobody") as rpc:
+        started = time.monotonic()
+        with pytest.raises(Unavailable):
+            await rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)
+        assert time.monotonic() - started < 30
+
+
+async def test_the_next_url_is_used_when_one_is_away(amqp_url: str, serve: Serve) -> None:
+    """A client of several nodes works while one of them does."""
+    async with (
+        serve({"user.delete": _done}),
+        RpcClient(["amqp://guest:guest@127.0.0.1:9/", amqp_url], "two nodes") as rpc,
+    ):
+        async with asyncio.timeout(30):
+            await rpc.connected.wait()
+        assert await rpc.call(USER_DELETE, REQUEST) == Done.now()
+
+
+async def test_a_worker_takes_up_its_queue_again_after_a_cut(rpc: RpcClient, amqp_url: str) -> None:
+    """The consumer comes back with its queue and its bindings."""
+    consumption = Consumption(LaneQueue("rpc.test", ("user.delete",)), 16)
+    consumer = Consumer([consumption], {"user.delete": _done}, ports())
+    async with Proxy(amqp_url) as proxy, Connection([proxy.url], "cut worker", consumer.setup) as connection:
+        for _ in range(3):
+            async with asyncio.timeout(30):
+                await connection.connected.wait()
+            await _answered(lambda: rpc.call(USER_DELETE, REQUEST, timeout_seconds=1))
+            await proxy.cut()
+
+
+async def test_a_consumer_that_drains_finishes_what_it_holds(rpc: RpcClient, serve: Serve) -> None:
+    """Requests at hand are answered, new ones find nobody."""
+    gate = Gate()
+    async with serve({"user.delete": gate}) as consumer:
+        calls = [asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)) for _ in range(5)]
+        for _ in calls:
+            await gate.arrived.get()
+        draining = asyncio.create_task(consumer.drain(grace_seconds=60))
+        await _eventually(Unavailable, lambda: rpc.call(USER_DELETE, REQUEST, timeout_seconds=0.5))
+        assert not draining.done()
+        gate.opened.set()
+        assert await asyncio.gather(*calls) == [Done.now()] * 5
+        assert await draining
+
+
+async def test_a_malformed_message_is_answered_and_settled(amqp_url: str, serve: Serve) -> None:
+    """Garbage gets `bad_request`, a bad field is named, and nothing stays in the queue."""
+    async with serve({"tenant.login": _done}), RawCaller(amqp_url) as caller:
+        for body, properties, code in (
+            (b"\xff\xfe", {}, BadRequest.code),
+            (b"[" * 100_000, {}, BadRequest.code),
+            (b"{}", {"content_type": "text/plain"}, BadRequest.code),
+            (b"{}", {"headers": {"x-deadline-ms": "soon"}}, BadRequest.code),
+            (b"[]", {}, InvalidRequest.code),
+            (b'{"email": "x", "password": "hunter22"}', {}, InvalidRequest.code),
+        ):
+            reply = await caller.call("tenant.login", body, **properties)
+            assert (reply.type, f'"code":"{code}"' in reply.body.decode()) == ("error", True), (body[:20], reply.body)
+            assert b"hunter22" not in reply.body
+
+
+async def test_a_foreign_reply_address_is_not_served(amqp_url: str, serve: Serve) -> None:
+    """A worker may write to every queue; it does not lend that right to a caller."""
+    async with serve({"user.delete": _done}), RawCaller(amqp_url) as caller:
+        victim = await caller.channel.declare_queue("victim", exclusive=True)
+        request = REQUEST.to_json()
+        await caller.publish("user.delete", request, reply_to="victim")
+        reply = await caller.call("user.delete", request)
+        assert reply.type == "reply"
+        assert await victim.get(fail=False) is None
+
+
+async def test_a_large_batch_of_large_tokens_travels(rpc: RpcClient, serve: Serve) -> None:
+    """The largest request there can be is within what the broker takes."""
+
+    async def count(request: AuthVerifyRequest, _call: Call, _ports: Ports) -> WireModel:
+        return AuthVerifyReply(answers=tuple(VerifyAnswer(claims=_claims(check)) for check in request.checks))
+
+    def _claims(check: VerifyCheck) -> Claims:
+        return Claims(iss="i", aud="a", sub=str(len(check.token)), iat=0, exp=1, jti="j", id="i", login="l", tenant="t")
+
+    checks = tuple(VerifyCheck(tenant_token="t" * 16_384, token="u" * 16_384) for _ in range(256))
+    async with serve({"auth.verify": count}):
+        reply = await rpc.call(AUTH_VERIFY, AuthVerifyRequest(checks=checks), timeout_seconds=30)
+        assert {answer.unwrap().sub for answer in reply.answers} == {"16384"}
+        verifier = CoalescingVerifier(rpc)
+        answers = await asyncio.gather(
+            *(verifier.verify(VerifyCheck(tenant_token="t", token="x" * n)) for n in range(1, 300))
+        )
+        assert [claims.sub for claims in answers] == [str(n) for n in range(1, 300)]
+
+
+class RawCaller:
+    """A caller that speaks AMQP by hand, and as badly as it is told to."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._replies = asyncio.Queue[aio_pika.abc.AbstractIncomingMessage]()
+
+    async def __aenter__(self) -> "RawCaller":
+        self._connection = await aio_pika.connect(self._url)
+        self.channel = await self._connection.channel()
+        self._rpc = await self.channel.get_exchange("rpc", ensure=False)
+        replies = await self.channel.get_queue("amq.rabbitmq.reply-to", ensure=False)
+        await replies.consume(self._replies.put, no_ack=True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.close()
+
+    async def publish(
+        self, operation: str, body: bytes, reply_to: str = "amq.rabbitmq.reply-to", **properties: object
+    ) -> None:
+        message = aio_pika.Message(body, reply_to=reply_to, **{"content_type": "application/json", **properties})  # type: ignore[arg-type]
+        await self._rpc.publish(message, operation)
+
+    async def call(self, operation: str, body: bytes, **properties: object) -> aio_pika.abc.AbstractIncomingMessage:
+        await self.publish(operation, body, **properties)  # type: ignore[arg-type]
+        return await asyncio.wait_for(self._replies.get(), 30)
+
+
+async def _eventually(error: type[Exception], call: Callable[[], Awaitable[object]]) -> None:
+    """Calls until it fails like this; other outcomes are those of the moments before."""
+    for _ in range(100):
+        try:
+            await call()
+        except error:
+            return
+        except DeadlineExceeded:
+            continue
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"never {error.__name__}")
+
+
+async def _answered(call: Callable[[], Awaitable[object]]) -> object:
+    """Calls until it is answered."""
+    for _ in range(100):
+        try:
+            return await call()
+        except (Unavailable, DeadlineExceeded):
+            await asyncio.sleep(0.05)
+    raise AssertionError("never answered")
