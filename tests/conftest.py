@@ -22,7 +22,6 @@ def mongo_url(backend: Backend) -> str:
 
 
 @pytest_asyncio.fixture
-async def amqp_url(backend: Backend) -> AsyncIterator[str]:
+async def amqp_url(backend: Backend) -> str:
     """An empty virtual host of the test's own."""
-    async with backend.vhost() as url:
-        yield url
+    return await backend.vhost()

@@ -16,7 +16,7 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from pydantic import ValidationError
 
-from shared.amqp.connection import CONNECTION_ERRORS
+from shared.amqp.connection import ConnectionLost, lost_connections
 from shared.amqp.topology import (
     DEADLINE_HEADER,
     ERROR_TYPE,
@@ -88,9 +88,10 @@ class Consumer:
         """Takes no more requests and finishes those at hand; whether all were finished in time."""
         for queue, tag in self._consuming:
             try:
-                await queue.cancel(tag, timeout=1)
-            except (*CONNECTION_ERRORS, TimeoutError):
-                continue  # the connection is gone, and the consumer with it
+                with lost_connections():
+                    await queue.cancel(tag, timeout=1)
+            except ConnectionLost:
+                continue  # and the consumer with it
         await asyncio.sleep(0.01)  # what was delivered before the cancellation is a few turns of the loop away
         if self._under_way:
             log.info("finishing requests at hand", extra={"requests": len(self._under_way)})
@@ -109,13 +110,14 @@ class Consumer:
         told: dict[str, object] = {}
         outcome = await self._answer(message, told)
         try:
-            if outcome is not None and _may_reply_to(message):
-                await _reply(message, outcome)
-            await message.ack()
-        except CONNECTION_ERRORS as error:
+            with lost_connections():
+                if outcome is not None and _may_reply_to(message):
+                    await _reply(message, outcome)
+                await message.ack()
+        except ConnectionLost as error:
             log.warning(
                 "reply is lost with its connection; the caller knows, a redelivery is dropped or answered again",
-                extra={"operation": message.routing_key, "error": type(error).__name__},
+                extra={"operation": message.routing_key, "error": str(error)},
             )
         log.info(
             "request",

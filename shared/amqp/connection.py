@@ -6,15 +6,16 @@ all of it, and the same setup that ran first runs again.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Self
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError
+from aio_pika.exceptions import DeliveryError
 from yarl import URL
 
 log = logging.getLogger(__name__)
@@ -26,11 +27,32 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 FIRST_BACKOFF_SECONDS = 0.1
 LAST_BACKOFF_SECONDS = 1.0
 
-#: What can come of using a connection that is gone or going.
-CONNECTION_ERRORS = (AMQPError, ConnectionError, OSError, RuntimeError, asyncio.InvalidStateError)
-
 Setup = Callable[[AbstractConnection], Awaitable[Sequence[AbstractChannel]]]
 """Builds what stands on a fresh connection; answers the channels whose loss counts as its loss."""
+
+
+class ConnectionLost(Exception):
+    """What was used of the broker is gone, or going."""
+
+
+@contextlib.contextmanager
+def lost_connections() -> Iterator[None]:
+    """Turns what the libraries raise on a connection that dies under them into `ConnectionLost`.
+
+    That may be anything: their own errors, those of the socket, a bare `Exception`, and a `CancelledError` that nobody
+    asked for. What a confirming broker says of one message (`DeliveryError`) is not about the connection.
+    """
+    try:
+        yield
+    except DeliveryError:
+        raise
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ConnectionLost("cancelled by the library") from None
+    except Exception as error:
+        raise ConnectionLost(f"{type(error).__name__}: {error}") from error
 
 
 class Connection:
@@ -62,12 +84,13 @@ class Connection:
         backoff = FIRST_BACKOFF_SECONDS
         for url in itertools.cycle(self._urls):
             try:
-                await self._connect_once(url)
+                with lost_connections():
+                    await self._connect_once(url)
                 backoff = FIRST_BACKOFF_SECONDS
-            except (*CONNECTION_ERRORS, TimeoutError) as error:
+            except ConnectionLost as error:
                 log.warning(
                     "broker is not usable, trying again",
-                    extra={"connection": self._name, "host": URL(url).host, "error": _reason(error)},
+                    extra={"connection": self._name, "host": URL(url).host, "error": str(error)},
                 )
                 backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
@@ -105,12 +128,8 @@ class Connection:
 async def _close(connection: AbstractConnection) -> None:
     """Closes what may already be dead: at most a second is spent on good manners."""
     try:
-        async with asyncio.timeout(1):
-            await connection.close()
-    except (*CONNECTION_ERRORS, TimeoutError) as error:
-        log.debug("closing a dead connection", extra={"error": _reason(error)})
-
-
-def _reason(error: BaseException) -> str:
-    """Type and text. aio-pika's texts name host and port, never the password of the URL."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        with lost_connections():
+            async with asyncio.timeout(1):
+                await connection.close()
+    except ConnectionLost as error:
+        log.debug("closing a dead connection", extra={"error": str(error)})

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ..contracts.errors import DeadlineExceeded, ErrorReply, InternalError, Overloaded, Unavailable, from_reply
 from ..contracts.operation import Operation
 from ..contracts.wire import WireModel
-from .connection import CONNECTION_ERRORS, Connection
+from .connection import Connection, ConnectionLost, lost_connections
 from .topology import (
     DEADLINE_HEADER,
     DIRECT_REPLY_TO,
@@ -119,13 +119,14 @@ class RpcClient:
 
     async def _publish(self, exchange: AbstractExchange, message: Message, routing_key: str) -> None:
         try:
-            await exchange.publish(message, routing_key, mandatory=True)
+            with lost_connections():
+                await exchange.publish(message, routing_key, mandatory=True)
         except PublishError:  # returned: no queue is bound, so no worker of the lane is there
             raise Unavailable from None
         except DeliveryError:  # nacked: the lane's queue is full
             raise Overloaded from None
-        except CONNECTION_ERRORS as error:
-            raise Unavailable from error
+        except ConnectionLost:
+            raise Unavailable from None
 
     async def _on_reply(self, message: AbstractIncomingMessage) -> None:
         answer = self._pending.get(message.correlation_id or "")

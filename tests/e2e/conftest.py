@@ -14,17 +14,14 @@ from tests.service import RunningService, running_service
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def service(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningService]:
     directory = tmp_path_factory.mktemp("service")
-    async with (
-        backend.vhost() as amqp_url,
-        running_service(
-            directory,
-            amqp_url,
-            backend.database_url(),
-            edges=2,
-            workers=2,
-            env={"AUTH_ACTIVITY_SECONDS": "0.5", "AUTH_REGISTRATION_KEY": "let-me-in-please"},
-        ) as running,
-    ):
+    async with running_service(
+        directory,
+        await backend.vhost(),
+        backend.database_url(),
+        edges=2,
+        workers=2,
+        env={"AUTH_ACTIVITY_SECONDS": "0.5", "AUTH_REGISTRATION_KEY": "let-me-in-please"},
+    ) as running:
         yield running
 
 

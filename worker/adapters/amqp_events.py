@@ -7,8 +7,9 @@ from typing import Self
 
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.exceptions import DeliveryError
 
-from shared.amqp.connection import CONNECTION_ERRORS, Connection
+from shared.amqp.connection import Connection, ConnectionLost, lost_connections
 from shared.amqp.topology import EVENTS_EXCHANGE, declare_exchanges
 from shared.contracts.errors import AuthError
 from shared.contracts.events import SessionRevoked, SessionRevokedEvent
@@ -61,17 +62,18 @@ class AmqpEvents:
             await asyncio.wait(self._pending.values(), timeout=grace_seconds)
 
     async def _announce(self, session: Session) -> None:
+        event = _event(session, self._source)
         try:
             async with self._publishing, asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
                 if self._exchange is None:
                     return
-                event = _event(session, self._source)
-                await self._exchange.publish(_message(event), event.data.routing_key, mandatory=False)
+                with lost_connections():
+                    await self._exchange.publish(_message(event), event.data.routing_key, mandatory=False)
                 await self._sessions.announced(session)
-        except (*CONNECTION_ERRORS, TimeoutError, AuthError) as error:
+        except (ConnectionLost, DeliveryError, TimeoutError, AuthError) as error:
             log.warning(
                 "revocation is not announced, the sweep will do it",
-                extra={"session": session.id, "error": type(error).__name__},
+                extra={"session": session.id, "error": f"{type(error).__name__}: {error}"},
             )
 
     async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
