@@ -1,39 +1,15 @@
 """The edge's settings: environment variables; docs/configuration.md explains them to operators."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    AliasGenerator,
-    BeforeValidator,
-    Field,
-    FiniteFloat,
-    IPvAnyNetwork,
-    PositiveInt,
-    SecretStr,
-)
+from pydantic import AliasGenerator, Field, FiniteFloat, IPvAnyNetwork, PositiveInt
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from yarl import URL
 
+from shared.environment import AmqpUrl, CommaSeparated
 from shared.logging import LogFormat
 
 #: May be given as files.
 SECRETS = ("AMQP_URL",)
-
-
-def _comma_separated(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _amqp_url(secret: SecretStr) -> SecretStr:
-    url = URL(secret.get_secret_value())
-    if url.scheme not in {"amqp", "amqps"} or not url.host:
-        raise ValueError("must be amqp://host or amqps://host")
-    return secret
-
-
-CommaSeparated = BeforeValidator(_comma_separated)
-AmqpUrl = Annotated[SecretStr, AfterValidator(_amqp_url)]
 
 
 class Settings(BaseSettings):

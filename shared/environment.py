@@ -4,9 +4,27 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr, ValidationError
+from yarl import URL
+
+
+def _comma_separated(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _amqp_url(secret: SecretStr) -> SecretStr:
+    url = URL(secret.get_secret_value())
+    if url.scheme not in {"amqp", "amqps"} or not url.host:
+        raise ValueError("must be amqp://host or amqps://host")
+    return secret
+
+
+#: For collections: how they are written in one variable.
+CommaSeparated = BeforeValidator(_comma_separated)
+#: A broker. Its password is part of it, so the whole is a secret.
+AmqpUrl = Annotated[SecretStr, AfterValidator(_amqp_url)]
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 

@@ -25,7 +25,7 @@ from worker.adapters.registration_policy import RegistrationPolicy
 from worker.adapters.system_clock import SystemClock
 from worker.consumer import Consumer, Consumption
 from worker.operations import HANDLERS
-from worker.ports import Lifetimes, Ports
+from worker.ports import Ports
 from worker.settings import SECRETS, Settings
 from worker.sweeper import sweep_forever
 
@@ -92,7 +92,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 settings.registration_networks,
                 settings.registration_key.get_secret_value() if settings.registration_key else None,
             ),
-            lifetimes=Lifetimes(settings.tenant_lifetime, settings.user_lifetime),
+            lifetimes=settings.lifetimes,
         )
 
         for background in (sweep_forever(ports), activity.write_forever(settings.activity_seconds)):

@@ -3,13 +3,25 @@
 import base64
 import os
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SecretBytes, SecretStr
+from pydantic import (
+    AfterValidator,
+    AliasGenerator,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    IPvAnyNetwork,
+    PositiveInt,
+    SecretBytes,
+    SecretStr,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.contracts.operation import Lane
+from shared.environment import AmqpUrl, CommaSeparated
+from shared.logging import LogFormat
+from worker.ports import Lifetimes
 
 #: RFC 7518, 3.2: a key of HMAC-SHA-256 has at least as many bits as its output.
 MIN_MASTER_KEY_BYTES = 32
@@ -19,16 +31,12 @@ MIN_MASTER_KEY_BYTES = 32
 SECRETS = ("AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY")
 
 
-def _comma_separated(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 def _master_keys(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     keys: dict[str, bytes] = {}
-    for number, entry in enumerate(_comma_separated(value), start=1):
-        key_id, colon, encoded = entry.partition(":")
+    for number, entry in enumerate(value.split(","), start=1):
+        key_id, colon, encoded = entry.strip().partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
         except ValueError:
@@ -43,55 +51,67 @@ def _master_keys(value: Any) -> Any:
     return keys
 
 
-CommaSeparated = BeforeValidator(_comma_separated)
-Network = IPv4Network | IPv6Network
+def _mongo_url(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+        raise ValueError("must be mongodb://host or mongodb+srv://host")
+    return secret
 
 
 class Settings(BaseSettings):
-    """What a worker is told from outside. There is no default for anything that protects something."""
+    """Every variable a worker reads: the two URLs, and the other fields' names in upper case after `AUTH_`.
 
-    model_config = SettingsConfigDict(hide_input_in_errors=True, frozen=True, env_ignore_empty=True)
+    There is no default for anything that protects something.
+    """
 
-    amqp_url: Annotated[tuple[SecretStr, ...], NoDecode, CommaSeparated, Field(min_length=1, alias="AMQP_URL")]
+    model_config = SettingsConfigDict(
+        alias_generator=AliasGenerator(validation_alias=lambda name: f"AUTH_{name.upper()}"),
+        validate_by_name=True,
+        validate_by_alias=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        frozen=True,
+    )
+
+    amqp_url: Annotated[tuple[AmqpUrl, ...], NoDecode, CommaSeparated, Field(min_length=1, validation_alias="AMQP_URL")]
     """The broker, or several nodes of it; the next is used when one is away."""
-    mongo_url: Annotated[SecretStr, Field(alias="MONGO_URL")]
+    declare_topology: bool = True
+    """False where an administrator declares exchanges and queues, and this user may not."""
+    mongo_url: Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_alias="MONGO_URL")]
     """The database; its path names it, `jincor_auth` if it has none."""
-    lanes: Annotated[frozenset[Lane], NoDecode, CommaSeparated, Field(min_length=1, alias="AUTH_LANES")]
+
+    lanes: Annotated[frozenset[Lane], NoDecode, CommaSeparated, Field(min_length=1)]
     """What this worker serves: `verify`, `manage`, `password`. The command line's `--lanes` comes first."""
-    master_keys: Annotated[
-        dict[str, SecretBytes], NoDecode, BeforeValidator(_master_keys), Field(min_length=1, alias="AUTH_MASTER_KEYS")
-    ]
-    """`id:base64` of at least 256 bits each, separated by commas. The first signs, all verify."""
-    issuer: Annotated[str, Field(min_length=1, alias="AUTH_ISSUER")] = "jincor-auth"
-    """`iss` of every token, audience of tenant tokens, source of events."""
-    tenant_token_seconds: Annotated[PositiveInt, Field(alias="AUTH_TENANT_TOKEN_SECONDS")] = 7 * 24 * 3600
-    user_token_seconds: Annotated[PositiveInt, Field(alias="AUTH_USER_TOKEN_SECONDS")] = 7 * 24 * 3600
-    registration_networks: Annotated[
-        tuple[Network, ...], NoDecode, CommaSeparated, Field(alias="AUTH_REGISTRATION_NETWORKS")
-    ] = ()
-    """From where tenants may register. None by default."""
-    registration_key: Annotated[SecretStr | None, Field(alias="AUTH_REGISTRATION_KEY")] = None
-    """Whoever presents it may register a tenant from anywhere. None by default."""
-    hash_threads: Annotated[PositiveInt, Field(alias="AUTH_HASH_THREADS")] = os.cpu_count() or 1
-    """How many passwords are hashed at a time; each keeps one core and the memory below busy."""
-    hash_memory_kib: Annotated[int, Field(ge=19_456, alias="AUTH_HASH_MEMORY_KIB")] = 19_456
-    """argon2id's memory. OWASP Password Storage Cheat Sheet: no less than 19 MiB with two passes."""
-    hash_passes: Annotated[int, Field(ge=2, alias="AUTH_HASH_PASSES")] = 2
-    password_queue_length: Annotated[PositiveInt, Field(alias="AUTH_PASSWORD_QUEUE_LENGTH")] = 128
+    password_queue_length: PositiveInt = 128
     """How many password requests may wait. About deadline times rate: what could not be answered in time is refused."""
-    password_nice: Annotated[int, Field(ge=0, le=19, alias="AUTH_PASSWORD_NICE")] = 19
+    password_nice: Annotated[int, Field(ge=0, le=19)] = 19
     """Niceness of a worker that serves the password lane alone, so that hashing yields to verification."""
-    activity_seconds: Annotated[PositiveFloat, Field(alias="AUTH_ACTIVITY_SECONDS")] = 10.0
+
+    master_keys: Annotated[dict[str, SecretBytes], NoDecode, BeforeValidator(_master_keys), Field(min_length=1)]
+    """`id:base64` of at least 256 bits each, separated by commas. The first signs, all verify."""
+    issuer: Annotated[str, Field(min_length=1)] = "jincor-auth"
+    """`iss` of every token, audience of tenant tokens, source of events."""
+    tenant_token_seconds: PositiveInt = 7 * 24 * 3600
+    user_token_seconds: PositiveInt = 7 * 24 * 3600
+
+    registration_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
+    """From where tenants may register. None by default."""
+    registration_key: SecretStr | None = None
+    """Whoever presents it may register a tenant from anywhere. None by default."""
+
+    hash_threads: PositiveInt = os.cpu_count() or 1
+    """How many passwords are hashed at a time; each keeps one core and the memory below busy."""
+    hash_memory_kib: Annotated[int, Field(ge=19_456)] = 19_456
+    """argon2id's memory. OWASP Password Storage Cheat Sheet: no less than 19 MiB with two passes."""
+    hash_passes: Annotated[int, Field(ge=2)] = 2
+
+    activity_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
     """How often users' last activity is written."""
-    shutdown_grace_seconds: Annotated[PositiveFloat, Field(alias="AUTH_SHUTDOWN_GRACE_SECONDS")] = 10.0
-    declare_topology: Annotated[bool, Field(alias="AUTH_DECLARE_TOPOLOGY")] = True
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(alias="AUTH_LOG_LEVEL")] = "info"
-    log_format: Annotated[Literal["json", "console"], Field(alias="AUTH_LOG_FORMAT")] = "json"
+    shutdown_grace_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
+    """How long a stopping worker takes to finish the requests it holds."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: LogFormat = "json"
 
     @property
-    def tenant_lifetime(self) -> timedelta:
-        return timedelta(seconds=self.tenant_token_seconds)
-
-    @property
-    def user_lifetime(self) -> timedelta:
-        return timedelta(seconds=self.user_token_seconds)
+    def lifetimes(self) -> Lifetimes:
+        return Lifetimes(timedelta(seconds=self.tenant_token_seconds), timedelta(seconds=self.user_token_seconds))

@@ -1,0 +1,102 @@
+"""The worker without broker and database: its operations on fakes, called as its consumer calls them."""
+
+import json
+import uuid
+from typing import Any, TypeVar
+
+from shared.contracts.auth_login import AUTH_LOGIN
+from shared.contracts.auth_verify import AUTH_VERIFY
+from shared.contracts.claims import Claims
+from shared.contracts.operation import Operation
+from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.user import User
+from shared.contracts.user_create import USER_CREATE
+from shared.contracts.wire import WireModel
+from tests.fakes import (
+    ISSUER,
+    MASTER_KEYS,
+    FakeActivity,
+    FakeClock,
+    FakeDatabase,
+    FakeEvents,
+    FakeHasher,
+    FakeRegistration,
+    FakeSessions,
+    FakeTenants,
+    FakeUsers,
+    ports,
+)
+from worker.adapters.jwt_tokens import JwtTokens
+from worker.operations import HANDLERS
+from worker.ports import Call, Hasher, Session, Tokens
+
+PASSWORD = "correct horse battery staple"
+
+RequestT = TypeVar("RequestT", bound=WireModel)
+ReplyT = TypeVar("ReplyT", bound=WireModel)
+
+
+class InMemoryWorker:
+    """A worker and its whole world. Fields are given and checked as they are on the wire."""
+
+    def __init__(
+        self,
+        *,
+        users: FakeUsers | None = None,
+        hasher: Hasher | None = None,
+        tokens: Tokens | None = None,
+        registration: FakeRegistration | None = None,
+        database: FakeDatabase | None = None,
+    ) -> None:
+        self.clock = FakeClock()
+        self.tenants = FakeTenants()
+        self.users = users or FakeUsers()
+        self.sessions = FakeSessions()
+        self.events = FakeEvents()
+        self.activity = FakeActivity()
+        self.ports = ports(
+            tenants=self.tenants,
+            users=self.users,
+            sessions=self.sessions,
+            hasher=hasher or FakeHasher(),
+            tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
+            events=self.events,
+            activity=self.activity,
+            database=database or FakeDatabase(),
+            clock=self.clock,
+            registration=registration or FakeRegistration(),
+        )
+
+    async def call(
+        self, operation: Operation[RequestT, ReplyT], message_id: str | None = None, **fields: Any
+    ) -> ReplyT:
+        """The reply to a request of these fields. Raises what the caller would be answered."""
+        request = operation.request.model_validate_json(json.dumps(fields))
+        reply = await HANDLERS[operation.name](request, Call(message_id or uuid.uuid4().hex), self.ports)
+        assert isinstance(reply, operation.reply)
+        return reply
+
+    async def register(self, email: str = "shop@example.com") -> str:
+        """The token of a new tenant."""
+        return (await self.call(TENANT_REGISTER, email=email, password=PASSWORD)).token
+
+    async def create(self, tenant_token: str, login: str = "ann", **fields: Any) -> User:
+        """A new user of the tenant, with the usual password."""
+        wanted = {"email": f"{login}@example.com", "password": PASSWORD, **fields}
+        return await self.call(USER_CREATE, tenantToken=tenant_token, login=login, **wanted)
+
+    async def login(self, tenant_token: str, login: str = "ann", **fields: Any) -> str:
+        """The token of a new session of the user."""
+        wanted = {"password": PASSWORD, "deviceId": "phone", **fields}
+        return (await self.call(AUTH_LOGIN, tenantToken=tenant_token, login=login, **wanted)).access_token
+
+    async def verify(self, tenant_token: str, token: str) -> Claims:
+        """The claims of a user token. Raises what is wrong with it."""
+        reply = await self.call(AUTH_VERIFY, checks=[{"tenantToken": tenant_token, "token": token}])
+        return reply.answers[0].unwrap()
+
+    async def session_of(self, token: str) -> Session:
+        """The stored session that a token belongs to."""
+        session_id = self.ports.tokens.session_id(token)
+        assert session_id is not None
+        return (await self.sessions.find([session_id]))[session_id]

@@ -1,0 +1,144 @@
+"""auth.login"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.contracts.auth_login import AUTH_LOGIN
+from shared.contracts.errors import InvalidCredentials, InvalidToken, Unavailable
+from shared.contracts.events import RevocationReason
+from shared.contracts.user import User
+from shared.contracts.user_delete import USER_DELETE
+from shared.contracts.user_update import USER_UPDATE
+from tests.fakes import LIFETIMES, NOW, FakeHasher
+from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
+
+ANN: dict[str, Any] = {"login": "ann", "password": PASSWORD, "deviceId": "phone"}
+
+
+@pytest.mark.parametrize("scope", [None, "read write", {"a": {"b": [1, None]}}])
+async def test_the_claims_of_a_user(worker: InMemoryWorker, shop: str, scope: Any) -> None:
+    """A user token says who logged in, where, for which tenant, from when until when."""
+    user = await worker.create(shop, "ann", scope=scope, sub="007")
+    token = (await worker.call(AUTH_LOGIN, tenantToken=shop, **ANN)).access_token
+    claims = await worker.verify(shop, token)
+    expected = {
+        "iss": worker.ports.tokens.issuer,
+        "aud": user.tenant,
+        "sub": "007",
+        "iat": int(NOW.timestamp()),
+        "exp": int((NOW + LIFETIMES.user).timestamp()),
+        "jti": (await worker.session_of(token)).id,
+        "id": user.id,
+        "login": "ann",
+        "tenant": user.tenant,
+        "deviceId": "phone",
+    }
+    assert claims.model_dump(exclude_unset=True) == expected | ({} if scope is None else {"scope": scope})
+
+
+async def test_each_login_is_a_session_of_its_own(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """Two logins share neither session nor secret, even from one device."""
+    first, second = [await worker.session_of(await worker.login(shop)) for _ in range(2)]
+    assert first.id != second.id
+    assert first.secret != second.secret
+    assert len(first.secret) == 32
+    assert first.user == second.user == ann.id
+
+
+@pytest.mark.usefixtures("ann")
+async def test_a_user_token_ends_by_itself(worker: InMemoryWorker, shop: str) -> None:
+    """A user token lasts as long as it is configured to, and no longer."""
+    token = await worker.login(shop)
+    worker.clock.advance(LIFETIMES.user - timedelta(seconds=1))
+    await worker.verify(shop, token)
+    worker.clock.advance(timedelta(seconds=1))
+    with pytest.raises(InvalidToken):
+        await worker.verify(shop, token)
+
+
+async def test_a_login_is_activity(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """A login that succeeds is noted, one that fails is not."""
+    with pytest.raises(InvalidCredentials):
+        await worker.login(shop, password="wrong")
+    assert worker.activity.last_seen == {}
+    await worker.login(shop)
+    assert worker.activity.last_seen == {ann.id: NOW}
+
+
+@pytest.mark.usefixtures("ann")
+async def test_the_same_request_delivered_twice(worker: InMemoryWorker, shop: str) -> None:
+    """A redelivered login answers with the same token and opens no second session."""
+    first = await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN)
+    worker.clock.advance(timedelta(seconds=3))
+    assert await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN) == first
+    assert await worker.call(AUTH_LOGIN, "another", tenantToken=shop, **ANN) != first
+
+
+async def test_nobody_learns_who_has_an_account() -> None:
+    """An unknown login, a wrong password and another tenant's login get the same answer after the same work."""
+    hasher = FakeHasher()
+    worker = InMemoryWorker(hasher=hasher)
+    shop, bank = await worker.register(), await worker.register("bank@example.com")
+    await worker.create(shop, "ann")
+    await worker.create(bank, "bob")
+    answers = []
+    for login, password in (("ann", "wrong"), ("nobody", "wrong"), ("nobody", PASSWORD), ("bob", PASSWORD)):
+        before = hasher.work
+        with pytest.raises(InvalidCredentials) as caught:
+            await worker.login(shop, login, password=password)
+        answers.append((caught.value.to_reply(), hasher.work - before))
+    assert answers == [(InvalidCredentials().to_reply(), 1)] * 4
+
+
+async def test_a_weak_hash_is_made_stronger() -> None:
+    """A login with the right password replaces a hash of former parameters and ends no session."""
+    hasher = FakeHasher("yesterday")
+    worker = InMemoryWorker(hasher=hasher)
+    shop = await worker.register()
+    user = await worker.create(shop)
+    before = await worker.login(shop)
+    hasher.parameters = "today"
+    await worker.login(shop)
+    stored = await worker.users.find(user.tenant, "ann")
+    assert stored is not None
+    assert not hasher.is_stale(stored.password_hash)
+    await worker.verify(shop, before)
+    await worker.login(shop)
+    assert await worker.users.find(user.tenant, "ann") == stored
+
+
+class Interrupted(FakeHasher):
+    """While it verifies, something else happens to the user, as it may in another worker."""
+
+    worker: InMemoryWorker
+    meanwhile: tuple[Any, dict[str, str]] | None = None
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        right = await super().verify(password_hash, password)
+        if self.meanwhile is not None:
+            (operation, fields), self.meanwhile = self.meanwhile, None
+            await self.worker.call(operation, **fields)
+        return right
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields"),
+    [(USER_UPDATE, {"password": "another fine password"}), (USER_DELETE, {})],
+    ids=["password change", "deletion"],
+)
+async def test_a_login_that_races_leaves_no_session(operation: Any, fields: dict[str, str]) -> None:
+    """A login under way when the password changes or the user is deleted is refused, and its session dies."""
+    hasher = Interrupted()
+    worker = hasher.worker = InMemoryWorker(hasher=hasher)
+    shop = await worker.register()
+    user = await worker.create(shop)
+    hasher.meanwhile = operation, {"tenantToken": shop, "login": "ann", **fields}
+    with pytest.raises(Unavailable):
+        await worker.login(shop)
+    assert hasher.meanwhile is None
+    assert await worker.sessions.live_of_user(user.tenant, user.id, NOW) == []
+    assert list(worker.events.reasons.values()) == [RevocationReason.ALL_REVOKED]
+    assert len(await worker.sessions.unannounced(datetime.max.replace(tzinfo=UTC), 10)) == 1
+    assert worker.activity.last_seen == {}

@@ -1,0 +1,97 @@
+"""tenant.login"""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.contracts.errors import InvalidCredentials, InvalidToken
+from shared.contracts.tenant_login import TENANT_LOGIN
+from shared.contracts.tenant_verify import TENANT_VERIFY
+from tests.fakes import ISSUER, LIFETIMES, NOW, FakeHasher
+from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
+
+EMAIL = "shop@example.com"
+
+
+async def test_a_tenant_logs_in(worker: InMemoryWorker, shop: str) -> None:
+    """Each login opens a session of its own, under both names that clients read."""
+    reply = await worker.call(TENANT_LOGIN, email="Shop@Example.com", password=PASSWORD)
+    assert reply.token == reply.access_token != shop
+    for token in (reply.token, shop):
+        assert (await worker.call(TENANT_VERIFY, token=token)).decoded.login == f"tenant:{EMAIL}"
+
+
+async def test_the_claims_of_a_tenant(worker: InMemoryWorker, shop: str) -> None:
+    """A tenant token is meant for this service alone, says that it is a tenant's, and ends."""
+    claims = (await worker.call(TENANT_VERIFY, token=shop)).decoded
+    expected = {
+        "iss": ISSUER,
+        "aud": ISSUER,
+        "sub": claims.id,
+        "iat": int(NOW.timestamp()),
+        "exp": int((NOW + LIFETIMES.tenant).timestamp()),
+        "jti": (await worker.session_of(shop)).id,
+        "id": claims.id,
+        "login": f"tenant:{EMAIL}",
+        "tenant": claims.id,
+        "isTenant": True,
+    }
+    assert claims.model_dump(exclude_unset=True) == expected
+
+
+async def test_a_tenant_token_ends_by_itself(worker: InMemoryWorker, shop: str) -> None:
+    """A tenant token lasts as long as it is configured to, and no longer."""
+    worker.clock.advance(LIFETIMES.tenant - timedelta(seconds=1))
+    await worker.call(TENANT_VERIFY, token=shop)
+    worker.clock.advance(timedelta(seconds=1))
+    with pytest.raises(InvalidToken):
+        await worker.call(TENANT_VERIFY, token=shop)
+
+
+@pytest.mark.usefixtures("shop")
+async def test_the_same_request_delivered_twice(worker: InMemoryWorker) -> None:
+    """A redelivered login answers with the same token."""
+    first = await worker.call(TENANT_LOGIN, "message", email=EMAIL, password=PASSWORD)
+    assert await worker.call(TENANT_LOGIN, "message", email=EMAIL, password=PASSWORD) == first
+    assert await worker.call(TENANT_LOGIN, "another", email=EMAIL, password=PASSWORD) != first
+
+
+async def test_nobody_learns_who_is_a_tenant() -> None:
+    """An unknown email and a wrong password get the same answer after the same work."""
+    hasher = FakeHasher()
+    worker = InMemoryWorker(hasher=hasher)
+    await worker.register(EMAIL)
+    answers = []
+    for email in (EMAIL, "nobody@example.com"):
+        before = hasher.work
+        with pytest.raises(InvalidCredentials) as caught:
+            await worker.call(TENANT_LOGIN, email=email, password="wrong")
+        answers.append((caught.value.to_reply(), hasher.work - before))
+    assert answers[0] == answers[1]
+    assert answers[0][1] == 1
+
+
+async def test_a_weak_hash_is_made_stronger() -> None:
+    """A login with the right password replaces a hash of former parameters, once."""
+    hasher = FakeHasher("yesterday")
+    worker = InMemoryWorker(hasher=hasher)
+    await worker.register(EMAIL)
+    hasher.parameters = "today"
+    await worker.call(TENANT_LOGIN, email=EMAIL, password=PASSWORD)
+    stored = await worker.tenants.find_by_email(EMAIL)
+    assert stored is not None
+    assert not hasher.is_stale(stored.password_hash)
+    await worker.call(TENANT_LOGIN, email=EMAIL, password=PASSWORD)
+    assert await worker.tenants.find_by_email(EMAIL) == stored
+
+
+async def test_a_wrong_password_never_becomes_the_hash() -> None:
+    """A refused login rewrites nothing, however weak the hash."""
+    hasher = FakeHasher("yesterday")
+    worker = InMemoryWorker(hasher=hasher)
+    await worker.register(EMAIL)
+    hasher.parameters = "today"
+    before = await worker.tenants.find_by_email(EMAIL)
+    with pytest.raises(InvalidCredentials):
+        await worker.call(TENANT_LOGIN, email=EMAIL, password="wrong")
+    assert await worker.tenants.find_by_email(EMAIL) == before

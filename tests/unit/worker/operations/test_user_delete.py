@@ -1,0 +1,60 @@
+"""user.delete"""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.contracts.errors import InvalidCredentials, InvalidToken, UserNotFound
+from shared.contracts.events import RevocationReason
+from shared.contracts.user import User
+from shared.contracts.user_delete import USER_DELETE
+from shared.contracts.user_list import USER_LIST
+from tests.unit.worker.in_memory import InMemoryWorker
+
+
+@pytest.mark.usefixtures("ann")
+async def test_a_deleted_user_is_gone(worker: InMemoryWorker, shop: str) -> None:
+    """It is not listed, cannot log in, and is not found to be deleted again."""
+    assert (await worker.call(USER_DELETE, tenantToken=shop, login="ann")).result == 1
+    assert (await worker.call(USER_LIST, tenantToken=shop)).users == ()
+    with pytest.raises(InvalidCredentials):
+        await worker.login(shop)
+    with pytest.raises(UserNotFound):
+        await worker.call(USER_DELETE, tenantToken=shop, login="ann")
+
+
+@pytest.mark.usefixtures("ann")
+async def test_deletion_ends_every_session(worker: InMemoryWorker, shop: str) -> None:
+    """Each session of the user ends and is announced; those of others live on."""
+    tokens = [await worker.login(shop) for _ in range(3)]
+    await worker.create(shop, "bob")
+    bystander = await worker.login(shop, "bob")
+    await worker.call(USER_DELETE, tenantToken=shop, login="ann")
+    for token in tokens:
+        with pytest.raises(InvalidToken):
+            await worker.verify(shop, token)
+    ended = [(await worker.session_of(token)).id for token in tokens]
+    assert worker.events.reasons == dict.fromkeys(ended, RevocationReason.USER_DELETED)
+    assert (await worker.verify(shop, bystander)).login == "bob"
+
+
+async def test_a_login_may_be_used_again(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """A new user of the same login is another user: the tokens of the former one stay dead."""
+    token = await worker.login(shop)
+    await worker.call(USER_DELETE, tenantToken=shop, login="ann")
+    assert (await worker.create(shop, "ann")).id != ann.id
+    with pytest.raises(InvalidToken):
+        await worker.verify(shop, token)
+
+
+@pytest.mark.usefixtures("ann")
+async def test_deletion_leaves_nothing_for_the_sweep(worker: InMemoryWorker, shop: str) -> None:
+    """A deletion that was carried out is forgotten."""
+    await worker.call(USER_DELETE, tenantToken=shop, login="ann")
+    assert await worker.users.unfinished_endings(datetime.max.replace(tzinfo=UTC), 1) == []
+
+
+async def test_an_unknown_user(worker: InMemoryWorker, shop: str) -> None:
+    """Deleting nobody is told apart from deleting somebody."""
+    with pytest.raises(UserNotFound):
+        await worker.call(USER_DELETE, tenantToken=shop, login="nobody")

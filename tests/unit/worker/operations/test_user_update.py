@@ -1,0 +1,120 @@
+"""user.update"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.contracts.errors import InvalidCredentials, InvalidToken, UserNotFound
+from shared.contracts.events import RevocationReason
+from shared.contracts.user import User
+from shared.contracts.user_list import USER_LIST
+from shared.contracts.user_update import USER_UPDATE
+from tests.fakes import FakeHasher, FakeUsers
+from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
+from worker.ports import UserChanges
+
+NEW_PASSWORD = "another fine password"
+
+
+async def stored(worker: InMemoryWorker, tenant_token: str) -> tuple[User, ...]:
+    return (await worker.call(USER_LIST, tenantToken=tenant_token)).users
+
+
+@pytest.mark.parametrize(
+    ("fields", "attributes"),
+    [
+        ({"email": "new@example.com"}, {"email": "new@example.com"}),
+        ({"sub": "007"}, {"sub": "007"}),
+        ({"scope": "all"}, {"scope": "all"}),
+        ({"scope": {"a": {"b.$c": None}}}, {"scope": {"a": {"b.$c": None}}}),
+        ({"scope": None}, {"scope": None}),
+        (
+            {"email": "new@example.com", "sub": "007", "scope": "all"},
+            {"email": "new@example.com", "sub": "007", "scope": "all"},
+        ),
+    ],
+)
+async def test_what_is_named_is_written(
+    worker: InMemoryWorker, shop: str, fields: dict[str, Any], attributes: dict[str, Any]
+) -> None:
+    """Members of the request are written, absent ones stay, and null removes a scope."""
+    before = await worker.create(shop, "ann", scope="some", sub="001")
+    bystander = await worker.create(shop, "bob")
+    answer = await worker.call(USER_UPDATE, tenantToken=shop, login="ann", **fields)
+    assert answer == before.model_copy(update=attributes)
+    assert await stored(worker, shop) == (answer, bystander)
+
+
+@pytest.mark.usefixtures("ann")
+async def test_sessions_outlive_a_change_without_password(worker: InMemoryWorker, shop: str) -> None:
+    """A user whose scope changed stays logged in, with the claims of its login."""
+    token = await worker.login(shop)
+    await worker.call(USER_UPDATE, tenantToken=shop, login="ann", scope="all", email="new@example.com", sub="007")
+    assert (await worker.verify(shop, token)).scope is None
+    assert worker.events.announced == []
+    assert (await worker.verify(shop, await worker.login(shop))).scope == "all"
+
+
+@pytest.mark.usefixtures("ann")
+async def test_a_new_password_takes_the_place_of_the_old(worker: InMemoryWorker, shop: str) -> None:
+    """From the answer on the new password logs in, and the old one does not."""
+    await worker.call(USER_UPDATE, tenantToken=shop, login="ann", password=NEW_PASSWORD)
+    await worker.login(shop, password=NEW_PASSWORD)
+    with pytest.raises(InvalidCredentials):
+        await worker.login(shop, password=PASSWORD)
+
+
+@pytest.mark.usefixtures("ann")
+async def test_a_new_password_ends_every_session(worker: InMemoryWorker, shop: str) -> None:
+    """Each session of the user ends and is announced; those of others live on."""
+    tokens = [await worker.login(shop) for _ in range(3)]
+    await worker.create(shop, "bob")
+    bystander = await worker.login(shop, "bob")
+    await worker.call(USER_UPDATE, tenantToken=shop, login="ann", password=NEW_PASSWORD, scope="all")
+    for token in tokens:
+        with pytest.raises(InvalidToken):
+            await worker.verify(shop, token)
+    ended = [(await worker.session_of(token)).id for token in tokens]
+    assert worker.events.reasons == dict.fromkeys(ended, RevocationReason.PASSWORD_CHANGED)
+    assert (await worker.verify(shop, bystander)).login == "bob"
+    assert [user.scope for user in await stored(worker, shop)] == ["all", None]
+
+
+async def test_a_change_leaves_nothing_for_the_sweep(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """A decision that was carried out is forgotten, and the user may log in at once."""
+    await worker.call(USER_UPDATE, tenantToken=shop, login="ann", password=NEW_PASSWORD)
+    assert await worker.users.unfinished_endings(datetime.max.replace(tzinfo=UTC), 1) == []
+    token = await worker.login(shop, password=NEW_PASSWORD)
+    assert (await worker.verify(shop, token)).id == ann.id
+
+
+async def test_an_unknown_user() -> None:
+    """Nobody is changed into being, and no password is hashed for nobody."""
+    hasher = FakeHasher()
+    worker = InMemoryWorker(hasher=hasher)
+    shop = await worker.register()
+    before = hasher.work
+    for fields in ({"scope": "all"}, {"password": NEW_PASSWORD}):
+        with pytest.raises(UserNotFound):
+            await worker.call(USER_UPDATE, tenantToken=shop, login="nobody", **fields)
+    assert hasher.work == before
+    assert await stored(worker, shop) == ()
+
+
+@pytest.mark.parametrize("fields", [{"scope": "all"}, {"password": NEW_PASSWORD}])
+async def test_a_user_deleted_meanwhile(fields: dict[str, Any]) -> None:
+    """A user that is deleted between being read and being written is not found."""
+
+    class DeletedMeanwhile(FakeUsers):
+        async def find(self, tenant: str, login: str) -> Any:
+            user = await super().find(tenant, login)
+            assert user is not None
+            await self.decide_ending(user, RevocationReason.USER_DELETED, user.registered_at, UserChanges())
+            return user
+
+    worker = InMemoryWorker(users=DeletedMeanwhile())
+    shop = await worker.register()
+    await worker.create(shop)
+    with pytest.raises(UserNotFound):
+        await worker.call(USER_UPDATE, tenantToken=shop, login="ann", **fields)

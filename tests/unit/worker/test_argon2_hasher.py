@@ -1,0 +1,54 @@
+"""What is particular to `Argon2Hasher`; what every hasher does is in `tests/contract/test_hasher.py`."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from worker.adapters.argon2_hasher import Argon2Hasher
+
+#: Some 30 ms: long beside everything else that a verification does.
+MEMORY_KIB, PASSES = 8_192, 8
+
+
+@pytest.fixture
+def hasher() -> Iterator[Argon2Hasher]:
+    hasher = Argon2Hasher(threads=2, memory_kib=MEMORY_KIB, passes=PASSES)
+    yield hasher
+    hasher.close()
+
+
+async def test_hashes_say_how_they_were_made(hasher: Argon2Hasher) -> None:
+    """Argon2id with the parameters asked for, in the PHC format that every argon2 library reads."""
+    assert (await hasher.hash("password")).startswith(f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1$")
+
+
+async def test_an_unknown_account_costs_the_same_work(hasher: Argon2Hasher) -> None:
+    """Without a hash the processor computes as long as with one."""
+    password_hash = await hasher.hash("password")
+
+    async def seconds_of_work(stored: str | None) -> float:
+        before = time.process_time()
+        await hasher.verify(stored, "wrong")
+        return time.process_time() - before
+
+    known = min([await seconds_of_work(password_hash) for _ in range(5)])
+    unknown = min([await seconds_of_work(None) for _ in range(5)])
+    assert 0.5 < unknown / known < 2
+
+
+async def test_the_event_loop_goes_on_meanwhile(hasher: Argon2Hasher) -> None:
+    """While a password is hashed, other work of the process is done."""
+    hashing = asyncio.create_task(hasher.hash("password"))
+    turns = 0
+    while not hashing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 10
+
+
+async def test_what_is_no_hash_is_a_fault(hasher: Argon2Hasher) -> None:
+    """A stored text that is no hash is not taken for a wrong password: somebody has to look at it."""
+    with pytest.raises(ValueError, match=""):
+        await hasher.verify("$2b$12$not-argon2", "password")

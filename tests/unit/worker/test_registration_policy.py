@@ -1,0 +1,41 @@
+"""Who may register a tenant: holders of the key, and addresses in the networks."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from worker.adapters.registration_policy import RegistrationPolicy
+
+NETWORKS = [ip_network("10.1.0.0/16"), ip_network("2001:db8::/32")]
+
+
+@pytest.mark.parametrize(
+    ("key", "address", "allowed"),
+    [
+        ("right", None, True),
+        ("right", "203.0.113.1", True),
+        (None, "10.1.2.3", True),
+        (None, "2001:db8::1", True),
+        ("wrong", "10.1.2.3", True),
+        ("wrong", None, False),
+        ("wrong", "203.0.113.1", False),
+        ("", None, False),
+        ("righ", None, False),
+        ("right ", None, False),
+        ("ключ 🔑", None, False),
+        (None, "10.2.0.1", False),
+        (None, "2001:db9::1", False),
+        (None, None, False),
+    ],
+)
+def test_key_or_network_opens(key: str | None, address: str | None, *, allowed: bool) -> None:
+    """Either is enough, and a wrong key takes nothing away."""
+    assert RegistrationPolicy(NETWORKS, "right").allows(key, address) is allowed
+
+
+@pytest.mark.parametrize("key", [None, "", "any"])
+def test_nobody_may_unless_configured(key: str | None) -> None:
+    """Without a key and without networks there is no way in."""
+    policy = RegistrationPolicy([], None)
+    assert not policy.allows(key, None)
+    assert not policy.allows(key, "127.0.0.1")

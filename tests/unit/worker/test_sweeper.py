@@ -1,0 +1,119 @@
+"""What the sweep finishes: endings that were decided and revocations that were not announced."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from shared.contracts.errors import InvalidToken, Unavailable, UserNotFound
+from shared.contracts.events import RevocationReason
+from shared.contracts.session_list import SESSION_LIST
+from shared.contracts.user import User
+from tests.fakes import FakeUsers
+from tests.unit.worker.in_memory import InMemoryWorker
+from worker.ports import Ending
+from worker.sweeper import GRACE, sweep, sweep_forever
+
+
+async def left_behind(worker: InMemoryWorker, user: User, reason: RevocationReason) -> None:
+    """A worker decided that the user's sessions end, and died before it ended any."""
+    stored = await worker.users.find(user.tenant, user.login)
+    assert stored is not None
+    await worker.users.decide_ending(stored, reason, worker.clock.now())
+    worker.clock.advance(GRACE + timedelta(milliseconds=1))
+
+
+@pytest.mark.parametrize("reason", [RevocationReason.PASSWORD_CHANGED, RevocationReason.ALL_REVOKED])
+async def test_an_ending_left_behind_is_finished(
+    worker: InMemoryWorker, shop: str, ann: User, reason: RevocationReason
+) -> None:
+    """Sessions that were decided to end do end, with their events; a later login is not touched."""
+    tokens = [await worker.login(shop) for _ in range(2)]
+    await left_behind(worker, ann, reason)
+    later = await worker.login(shop)
+    await sweep(worker.ports)
+    for token in tokens:
+        with pytest.raises(InvalidToken):
+            await worker.verify(shop, token)
+    await worker.verify(shop, later)
+    assert worker.events.reasons == {(await worker.session_of(token)).id: reason for token in tokens}
+
+
+async def test_a_deletion_left_behind_is_finished(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """The sessions end, the user is removed, and its login is free again."""
+    token = await worker.login(shop)
+    await left_behind(worker, ann, RevocationReason.USER_DELETED)
+    await sweep(worker.ports)
+    with pytest.raises(InvalidToken):
+        await worker.verify(shop, token)
+    assert list(worker.events.reasons.values()) == [RevocationReason.USER_DELETED]
+    with pytest.raises(UserNotFound):
+        await worker.call(SESSION_LIST, tenantToken=shop, login="ann")
+    assert (await worker.create(shop, "ann")).id != ann.id
+
+
+async def test_a_finished_ending_is_finished_once(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """The next sweep finds no ending; what is still unannounced it announces again."""
+    token = await worker.login(shop)
+    await left_behind(worker, ann, RevocationReason.ALL_REVOKED)
+    await sweep(worker.ports)
+    await worker.sessions.announced(await worker.session_of(token))
+    worker.events.announced.clear()
+    worker.clock.advance(timedelta(days=1))
+    await sweep(worker.ports)
+    assert worker.events.announced == []
+
+
+async def test_work_in_hand_is_left_alone(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """What was decided a moment ago is in the hands of who decided it."""
+    await worker.login(shop)
+    await left_behind(worker, ann, RevocationReason.ALL_REVOKED)
+    worker.clock.advance(-timedelta(milliseconds=1))
+    await sweep(worker.ports)
+    assert worker.events.announced == []
+
+
+async def test_a_revocation_is_announced_until_it_was(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """A revocation whose event did not reach the broker is announced by each sweep until it did."""
+    token = await worker.login(shop)
+    await left_behind(worker, ann, RevocationReason.ALL_REVOKED)
+    await sweep(worker.ports)
+    worker.clock.advance(GRACE + timedelta(milliseconds=1))
+    session = await worker.session_of(token)
+    for _ in range(2):
+        worker.events.announced.clear()
+        await sweep(worker.ports)
+        assert worker.events.announced == [session]
+    await worker.sessions.announced(session)
+    worker.events.announced.clear()
+    await sweep(worker.ports)
+    assert worker.events.announced == []
+
+
+class Troubled(FakeUsers):
+    """Fails when it is asked for endings, in each way given, then answers; `asked` tells how often."""
+
+    def __init__(self, *troubles: Exception) -> None:
+        super().__init__()
+        self._troubles = list(troubles)
+        self.recovered = asyncio.Event()
+
+    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
+        if self._troubles:
+            raise self._troubles.pop(0)
+        self.recovered.set()
+        return await super().unfinished_endings(older_than, limit)
+
+
+@pytest.mark.parametrize("trouble", [Unavailable(), ValueError("a fault of ours")])
+async def test_a_sweep_that_fails_is_not_the_last(trouble: Exception) -> None:
+    """A database that is away, or a fault, costs one sweep; the next one happens."""
+    users = Troubled(trouble, trouble)
+    sweeping = asyncio.create_task(sweep_forever(InMemoryWorker(users=users).ports, interval_seconds=0))
+    recovered = asyncio.create_task(users.recovered.wait())
+    done, _ = await asyncio.wait({sweeping, recovered}, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+    for task in (sweeping, recovered):
+        task.cancel()
+    await asyncio.gather(sweeping, recovered, return_exceptions=True)
+    assert done == {recovered}
