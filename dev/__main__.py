@@ -24,11 +24,18 @@ def main() -> None:
     directory = Path(os.environ.get("AUTH_RUN_DIR", ".run"))
     try:
         if command == "run":
-            asyncio.run(run(directory, int(os.environ.get("AUTH_PORT", "8000"))))
+            asyncio.run(run(directory, _port()))
         else:
             asyncio.run(demo(directory))
     except StackError as error:
         sys.exit(f"{command}: {error}")
+
+
+def _port() -> int:
+    port = os.environ.get("AUTH_PORT", "8000")
+    if not port.isdecimal():
+        raise StackError(f"AUTH_PORT must be a number, not {port!r}")
+    return int(port)
 
 
 main()

@@ -17,7 +17,7 @@ main() {
         ;;
     *)
         install_missing_packages "${2:-}"
-        [ -x .venv/bin/pip ] || make_venv
+        has_venv || make_venv
         install_locked "$1"
         ;;
     esac
@@ -28,7 +28,7 @@ die() { say "$*" >&2; exit 1; }
 
 install_missing_packages() { # [broker]
     missing=
-    if [ ! -x .venv/bin/pip ]; then
+    if ! has_venv; then
         version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
             || die "Python 3.11 or newer is needed, and $PYTHON does not run."
         "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -41,6 +41,10 @@ install_missing_packages() { # [broker]
     fi
     # shellcheck disable=SC2086  # A list of words.
     [ -z "$missing" ] || install_packages $missing
+}
+
+has_venv() { # Not if the Python it was made with has gone, nor if making it was interrupted.
+    [ -x .venv/bin/python ] && [ -x .venv/bin/pip ]
 }
 
 has_rabbitmq() {
@@ -59,7 +63,7 @@ install_packages() { # PKG...
     fi
 }
 
-install_as_root() { # PKG...
+install_as_root() ( # PKG... In a subshell, whose end removes the policy again.
     # Debian starts a service as it installs it, and at each boot from then on. The stack runs a node of its own,
     # so a broker that came with it must not take the standard ports.
     if [ ! -e "$POLICY" ]; then
@@ -75,7 +79,7 @@ install_as_root() { # PKG...
     command -v systemctl >/dev/null || return 0
     case " $* " in *" rabbitmq-server "*) quietly systemctl disable rabbitmq-server.service ;; esac
     [ -n "$had_epmd" ] || ! command -v epmd >/dev/null || quietly systemctl disable epmd.socket epmd.service
-}
+)
 
 quietly() { # COMMAND...
     output=$("$@" 2>&1) || die "$output" "

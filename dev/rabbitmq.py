@@ -43,7 +43,7 @@ class RabbitNode:
         config: str = "",
         log_directory: Path | None = None,
     ) -> None:
-        self.directory = directory.absolute()
+        self.directory = directory.resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.ports = keep_ports(
             self.directory / "ports.json", {"amqp": amqp_port, "dist": dist_port, "epmd": epmd_port}

@@ -8,8 +8,10 @@ from typing import Final
 
 from dev.stack import LocalStack
 
-#: Ctrl-C, a plain kill, and a terminal that was closed.
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Ctrl-C, a plain kill, and a terminal that was closed, unless `nohup` has us ignore that.
+STOP_SIGNALS: Final = [signal.SIGINT, signal.SIGTERM]
+if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    STOP_SIGNALS.append(signal.SIGHUP)
 
 
 async def run(directory: Path, port: int) -> None:
