@@ -4,9 +4,6 @@
 PYTHON ?= python3
 export PYTHON
 
-# With TEST_BACKEND=containers the tests bring their own broker.
-TEST_BROKER = $(if $(filter containers,$(TEST_BACKEND)),,broker)
-
 .PHONY: help run demo test check bench lock clean
 
 help: ## List the targets
@@ -21,7 +18,7 @@ demo: ## Take a tour of the service that `make run` started
 	@.venv/bin/python -m dev demo
 
 test: ## Run the tests; ARGS='-k login' picks some
-	@sh dev/bootstrap.sh check $(TEST_BROKER)
+	@sh dev/bootstrap.sh check broker
 	.venv/bin/python -m pytest $(ARGS)
 
 check: ## Lint, formatting, types, and who may import whom

@@ -7,6 +7,7 @@ says so. Locally a missing RabbitMQ skips what needs it; in CI it fails.
 import asyncio
 import contextlib
 import functools
+import gc
 import os
 import time
 import uuid
@@ -93,14 +94,22 @@ async def _local(directory: Path, stack: contextlib.AsyncExitStack) -> Backend:
 
 async def _containers(stack: contextlib.AsyncExitStack) -> Backend | None:
     """The plain `DockerContainer`: its subclasses for these two want drivers of their own, and wait for log lines."""
-    rabbit = DockerContainer(RABBITMQ_IMAGE).with_exposed_ports(AMQP_PORT)
-    mongo = DockerContainer(MONGO_IMAGE).with_exposed_ports(MONGO_PORT)
     try:
+        rabbit = DockerContainer(RABBITMQ_IMAGE).with_exposed_ports(AMQP_PORT)
+        mongo = DockerContainer(MONGO_IMAGE).with_exposed_ports(MONGO_PORT)
         for container in (rabbit, mongo):
             await asyncio.to_thread(container.start)
             stack.callback(container.stop)
     except docker.errors.DockerException as error:
-        warnings.warn(f"no containers, using the local stack: {type(error).__name__}: {error}", stacklevel=1)
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        reason = ""
+    if reason:
+        with warnings.catch_warnings():
+            # The client that found no engine leaves its socket to the garbage collector, which complains.
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+        warnings.warn(f"no containers, using the local stack: {reason}", stacklevel=1)
         return None
     amqp = _address(rabbit, AMQP_PORT)
     # Neither a container's own idea of its address nor a replica set of one is of use from outside.

@@ -26,6 +26,8 @@ async def sweep_forever(ports: Ports, interval_seconds: float = INTERVAL_SECONDS
             await sweep(ports)
         except AuthError as error:
             log.warning("sweep failed, trying again", extra={"code": error.code})
+        except Exception:  # a fault met in one sweep must not be the end of all sweeping
+            log.exception("sweep failed, trying again")
 
 
 async def sweep(ports: Ports) -> None:

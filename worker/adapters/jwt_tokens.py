@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import jwt
+from pydantic import ValidationError
 
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidToken
@@ -72,9 +73,9 @@ class JwtTokens:
                 # The time is judged below, by the worker's one clock.
                 options={"require": ["exp", "iat"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
-        except jwt.InvalidTokenError:
+            claims = Claims.model_validate(payload)
+        except (jwt.InvalidTokenError, ValidationError):  # the latter: claims as another version would make them
             raise InvalidToken from None
-        claims = Claims.model_validate(payload)
         if now.timestamp() >= claims.exp or now >= session.expires_at:
             raise InvalidToken
         return claims

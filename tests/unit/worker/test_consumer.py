@@ -1,0 +1,398 @@
+"""What becomes of a message: it is answered if it can be, settled once, and never takes the worker with it."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from aio_pika.message import IncomingMessage
+from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import ChannelInvalidStateError
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+from shared.amqp.topology import DEADLINE_HEADER, REQUEST_ID_HEADER, health_queue, lane_queue
+from shared.contracts.errors import ErrorCode, ErrorReply, FieldProblem, LoginTaken
+from shared.contracts.health import HEALTH, HealthReply
+from shared.contracts.operation import Lane
+from shared.logging import request_id
+from tests.fakes import NOW, ports
+from worker.consumer import Consumer, Consumption
+from worker.operations import HANDLERS, Handler
+from worker.ports import Call, Ports
+
+HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
+REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
+NOW_MS = int(NOW.timestamp() * 1000)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What was published in answer to a message."""
+
+    routing_key: str
+    correlation_id: str | None
+    type: str
+    body: bytes
+
+    @property
+    def error(self) -> ErrorReply:
+        assert self.type == "error"
+        return ErrorReply.model_validate_json(self.body)
+
+
+class FakeChannel:
+    """The channel a message came by. `lost` makes it what a channel is after its connection broke."""
+
+    def __init__(self) -> None:
+        self.settled: list[str] = []
+        self.replies: list[Reply] = []
+        self.lost = False
+
+    @property
+    def is_closed(self) -> bool:
+        return self.lost
+
+    async def basic_publish(
+        self, body: bytes, *, routing_key: str, properties: Basic.Properties, mandatory: bool
+    ) -> None:
+        assert not mandatory  # a caller that is gone would come back as a returned message
+        assert properties.content_type == "application/json"
+        self.settled.append("reply")
+        self.replies.append(Reply(routing_key, properties.correlation_id, properties.message_type or "", body))
+
+    async def basic_ack(self, delivery_tag: int, *, multiple: bool) -> None:
+        assert (delivery_tag, multiple) == (7, False)
+        self.settled.append("ack")
+
+
+class FakeQueue:
+    """A queue that hands over what a test puts into it."""
+
+    def __init__(self) -> None:
+        self.cancelled: list[str] = []
+        self.deliver: Callable[[AbstractIncomingMessage], Awaitable[None]]
+
+    async def consume(self, callback: Callable[[AbstractIncomingMessage], Awaitable[None]]) -> str:
+        self.deliver = callback
+        return "consumer-tag"
+
+    async def cancel(self, tag: str, timeout: float) -> None:  # noqa: ASYNC109 - aio-pika's own signature
+        assert timeout
+        self.cancelled.append(tag)
+
+
+class FakeConnection:
+    """A connection whose queues were declared by an administrator."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, FakeQueue] = {}
+        self.prefetches: list[int] = []
+
+    async def channel(self, *, publisher_confirms: bool) -> "FakeConnection":
+        assert not publisher_confirms
+        return self
+
+    async def set_qos(self, *, prefetch_count: int) -> None:
+        self.prefetches.append(prefetch_count)
+
+    async def get_queue(self, name: str, *, ensure: bool) -> FakeQueue:
+        assert not ensure
+        return self.queues.setdefault(name, FakeQueue())
+
+
+class Broker:
+    """A consumer of one lane, and the messages that it is given."""
+
+    def __init__(self, handlers: Mapping[str, Handler] = HANDLERS) -> None:
+        self.channel = FakeChannel()
+        self.connection = FakeConnection()
+        self.consumer = Consumer(
+            [Consumption(lane_queue(Lane.VERIFY), 16), Consumption(health_queue(Lane.VERIFY), 2)],
+            handlers,
+            ports(),
+            declare=False,
+            clock=NOW.timestamp,
+        )
+
+    async def deliver(
+        self,
+        body: bytes = b"{}",
+        *,
+        operation: str = HEALTH_VERIFY,
+        redelivered: bool = False,
+        headers: dict[str, Any] | None = None,
+        **properties: Any,
+    ) -> None:
+        """Hands over a message, a good one unless told otherwise, and returns when the consumer has taken it."""
+        if not self.connection.queues:
+            await self.consumer.setup(cast(AbstractConnection, self.connection))
+        given = {
+            "content_type": "application/json",
+            "correlation_id": "call",
+            "message_id": "message",
+            "reply_to": REPLY_TO,
+            "headers": headers or {},
+            **properties,
+        }
+        message = IncomingMessage(
+            DeliveredMessage(
+                delivery=Basic.Deliver("consumer-tag", 7, redelivered, "rpc", operation),
+                header=ContentHeader(properties=Basic.Properties(**given)),
+                body=body,
+                channel=cast(Any, self.channel),
+            )
+        )
+        await self.connection.queues[lane_queue(Lane.VERIFY).name].deliver(message)
+
+    async def answer(self, body: bytes = b"{}", **message: Any) -> Reply:
+        """The one reply to a message, which has been acknowledged after it."""
+        await self.deliver(body, **message)
+        assert await self.consumer.drain(10)
+        assert self.channel.settled == ["reply", "ack"]
+        (reply,) = self.channel.replies
+        return reply
+
+
+def handler(function: Callable[[Call], Awaitable[HealthReply]]) -> Mapping[str, Handler]:
+    """A table of operations with this one in the place of a health check."""
+
+    async def handle(_request: Any, call: Call, _: Ports) -> HealthReply:
+        return await function(call)
+
+    return {HEALTH_VERIFY: handle}
+
+
+async def never(_call: Call) -> HealthReply:
+    raise AssertionError("must not be called")
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+def idle() -> Broker:
+    """A broker whose worker has nothing to do: it fails when it is given something."""
+    return Broker(handler(never))
+
+
+async def test_a_request_is_answered_and_acknowledged(broker: Broker) -> None:
+    """The reply goes to the caller's address under the id of its call; the message is settled after it."""
+    reply = await broker.answer()
+    assert (reply.routing_key, reply.correlation_id, reply.type) == (REPLY_TO, "call", "reply")
+    assert json.loads(reply.body) == {"database": True}
+
+
+async def test_each_queue_has_its_prefetch(broker: Broker) -> None:
+    """As many requests of each queue are held as it was told."""
+    await broker.answer()
+    assert broker.connection.prefetches == [16, 2]
+    assert list(broker.connection.queues) == ["rpc.verify", "rpc.verify.health"]
+
+
+async def test_an_expected_error_is_a_reply() -> None:
+    """What an operation refuses is answered as what it is, and acknowledged."""
+
+    async def refuse(_call: Call) -> HealthReply:
+        raise LoginTaken
+
+    reply = await Broker(handler(refuse)).answer()
+    assert reply.error == LoginTaken().to_reply()
+
+
+async def test_a_fault_is_an_incident(caplog: pytest.LogCaptureFixture) -> None:
+    """A fault is answered with an incident and nothing of what happened; the log tells the rest under it."""
+
+    async def fail(_call: Call) -> HealthReply:
+        raise ZeroDivisionError("with a secret in it")
+
+    error = (await Broker(handler(fail)).answer()).error
+    assert (error.code, error.message) == (ErrorCode.INTERNAL, "internal error")
+    (logged,) = [record for record in caplog.records if record.exc_info]
+    assert error.incident
+    assert vars(logged)["incident"] == error.incident
+    assert logged.exc_info is not None
+    assert logged.exc_info[0] is ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        ({"operation": "tenant.conquer"}, "unknown operation"),
+        ({"operation": ""}, "unknown operation"),
+        ({"content_type": "text/plain"}, "content_type must be application/json"),
+        ({"content_type": None}, "content_type must be application/json"),
+        ({"body": b""}, "body must be JSON"),
+        ({"body": b"{"}, "body must be JSON"),
+        ({"body": b"\xff"}, "body must be JSON"),
+        ({"body": b'{"a": "\\ud800"}'}, "body must be JSON"),
+        ({"body": b"[" * 100_000}, "body must be JSON"),
+        ({"headers": {DEADLINE_HEADER: "soon"}}, f"header {DEADLINE_HEADER} must be an integer"),
+        ({"headers": {DEADLINE_HEADER: 1.5}}, f"header {DEADLINE_HEADER} must be an integer"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+async def test_a_malformed_message_is_a_bad_request(idle: Broker, message: dict[str, Any], complaint: str) -> None:
+    """What is not a request of this service is answered as such, and acknowledged: it will never be better."""
+    error = (await idle.answer(**message)).error
+    assert error.code == ErrorCode.BAD_REQUEST
+    assert complaint in error.message
+
+
+async def test_invalid_fields_are_all_named_without_their_values(broker: Broker) -> None:
+    """Each bad field of a request is named with what was expected, and nothing of what was in it."""
+    body = json.dumps({"login": "", "password": 1234567890, "deviceId": {"secret": "sesame"}}).encode()
+    reply = await broker.answer(body, operation="auth.login")
+    assert reply.error.code == ErrorCode.INVALID_REQUEST
+    assert {problem.field for problem in reply.error.problems} == {"tenantToken", "login", "password", "deviceId"}
+    assert FieldProblem(field="tenantToken", message="Field required") in reply.error.problems
+    assert b"1234567890" not in reply.body
+    assert b"sesame" not in reply.body
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b'"text"', b"1"])
+async def test_json_that_is_no_object(idle: Broker, body: bytes) -> None:
+    """JSON of another shape is an invalid request as a whole."""
+    error = (await idle.answer(body)).error
+    assert error.code == ErrorCode.INVALID_REQUEST
+    assert [problem.field for problem in error.problems] == ["(whole)"]
+
+
+@pytest.mark.parametrize("reply_to", [None, "", "rpc.password", "amq.rabbitmq.reply-to", "xamq.rabbitmq.reply-to.x"])
+async def test_an_address_that_is_not_direct_reply_to(idle: Broker, reply_to: str | None) -> None:
+    """A message that wants its answer elsewhere gets none and does nothing; it is acknowledged."""
+    await idle.deliver(reply_to=reply_to)
+    assert await idle.consumer.drain(10)
+    assert idle.channel.settled == ["ack"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"headers": {DEADLINE_HEADER: NOW_MS - 1}},
+        {"headers": {DEADLINE_HEADER: 0}},
+        {"headers": {DEADLINE_HEADER: NOW_MS - 1}, "redelivered": True},
+        {"redelivered": True},
+    ],
+    ids=str,
+)
+async def test_a_request_past_its_deadline_is_not_begun(idle: Broker, message: dict[str, Any]) -> None:
+    """Nobody waits for its answer any more: it is acknowledged, not done and not answered."""
+    await idle.deliver(**message)
+    assert await idle.consumer.drain(10)
+    assert idle.channel.settled == ["ack"]
+
+
+@pytest.mark.parametrize("redelivered", [False, True])
+async def test_a_request_in_time_is_done(broker: Broker, *, redelivered: bool) -> None:
+    """Up to its deadline a request is done, also one that a lost connection brought back."""
+    reply = await broker.answer(headers={DEADLINE_HEADER: NOW_MS}, redelivered=redelivered)
+    assert reply.type == "reply"
+
+
+async def test_a_request_keeps_its_message_id() -> None:
+    """The operation is told the id of the message, or one of its own when it came without."""
+    seen = []
+
+    async def note(call: Call) -> HealthReply:
+        seen.append(call.message_id)
+        return HealthReply(database=True)
+
+    for message_id in ("message", None, None):
+        await Broker(handler(note)).answer(message_id=message_id)
+    assert seen[0] == "message"
+    assert all(seen)
+    assert len(set(seen)) == 3
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"), [("abc-123", "abc-123"), (None, None), (7, None), ("x" * 10_000, "x" * 128)]
+)
+async def test_a_request_is_logged_under_its_id(header: object, expected: str | None) -> None:
+    """Whatever is logged while a request is worked on carries the id that it came with, cut to a sane length."""
+    seen: list[str | None] = []
+
+    async def note(_call: Call) -> HealthReply:
+        seen.append(request_id.get())
+        return HealthReply(database=True)
+
+    await Broker(handler(note)).answer(headers={REQUEST_ID_HEADER: header})
+    assert seen == [expected]
+    assert request_id.get() is None
+
+
+@pytest.mark.parametrize(
+    ("message", "operation", "code"),
+    [
+        ({}, HEALTH_VERIFY, "ok"),
+        ({"operation": "drop table"}, "unknown", "bad_request"),
+        ({"headers": {DEADLINE_HEADER: 0}}, HEALTH_VERIFY, "late"),
+    ],
+)
+async def test_each_request_is_one_line_in_the_log(
+    broker: Broker, caplog: pytest.LogCaptureFixture, message: dict[str, Any], operation: str, code: str
+) -> None:
+    """The line tells the operation and how it ended; no name that a caller made up gets in."""
+    caplog.set_level(logging.INFO)
+    await broker.deliver(**message)
+    assert await broker.consumer.drain(10)
+    (line,) = [vars(record) for record in caplog.records if record.getMessage() == "request"]
+    assert (line["operation"], line["code"], line["redelivered"]) == (operation, code, False)
+    assert line["duration_ms"] >= 0
+
+
+class Held:
+    """An operation that is under way until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.broker = Broker(handler(self._work))
+
+    async def _work(self, _call: Call) -> HealthReply:
+        self.begun.set()
+        await self.let_go.wait()
+        return HealthReply(database=True)
+
+
+async def test_a_lost_connection_takes_the_answer_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """An operation under way when its connection breaks is finished; its reply is lost, and that is logged."""
+    held = Held()
+    await held.broker.deliver()
+    await held.begun.wait()
+    held.broker.channel.lost = True
+    held.let_go.set()
+    assert await held.broker.consumer.drain(10)
+    assert held.broker.channel.settled == []
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert ChannelInvalidStateError.__name__ in vars(warning)["error"]
+
+
+async def test_drain_finishes_what_is_at_hand() -> None:
+    """Draining stops every consumer first, and returns when the requests at hand are answered."""
+    held = Held()
+    await held.broker.deliver()
+    await held.begun.wait()
+    draining = asyncio.create_task(held.broker.consumer.drain(10))
+    while not all(queue.cancelled for queue in held.broker.connection.queues.values()):  # noqa: ASYNC110 - two turns
+        await asyncio.sleep(0)
+    assert held.broker.channel.settled == []
+    held.let_go.set()
+    assert await draining
+    assert held.broker.channel.settled == ["reply", "ack"]
+
+
+async def test_drain_does_not_wait_for_ever() -> None:
+    """When the grace is over, draining says that something is not finished."""
+    held = Held()
+    await held.broker.deliver()
+    await held.begun.wait()
+    assert not await held.broker.consumer.drain(0.01)
+    held.let_go.set()
+    assert await held.broker.consumer.drain(10)

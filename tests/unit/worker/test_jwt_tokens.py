@@ -1,0 +1,424 @@
+"""Which tokens pass: those this service signed for that very session, and no others, however they are made."""
+
+import base64
+import hashlib
+import hmac
+import json
+import string
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from shared.contracts.claims import Claims
+from shared.contracts.errors import InvalidToken
+from shared.contracts.wire import MAX_EMAIL_CHARS, MAX_NAME_CHARS, MAX_SCOPE_CHARS, MAX_TOKEN_CHARS
+from tests.fakes import ISSUER, MASTER_KEYS, NOW
+from tests.records import a_session
+from worker.adapters.jwt_tokens import KEY_PURPOSE, TENANT_TYPE, USER_TYPE, JwtTokens
+from worker.ports import Session
+
+TOKENS = JwtTokens(MASTER_KEYS, ISSUER)
+SESSION = a_session()
+TENANT_SESSION = a_session(user=None, device_id=None)
+BASE64URL = string.ascii_letters + string.digits + "-_"
+
+
+def claims_of(session: Session, **changes: Any) -> Claims:
+    claims = Claims(
+        iss=ISSUER,
+        aud=session.tenant if session.user else ISSUER,
+        sub="007",
+        iat=int(session.issued_at.timestamp()),
+        exp=int(session.expires_at.timestamp()),
+        jti=session.id,
+        id=session.user or session.tenant,
+        login=session.login,
+        tenant=session.tenant,
+        scope={"read": [1, None]},
+    )
+    return claims.model_copy(update=changes)
+
+
+TOKEN = TOKENS.sign(SESSION, claims_of(SESSION))
+
+
+def key_of(session: Session, master_key: bytes = MASTER_KEYS["test"]) -> bytes:
+    """The key of a session, as whoever holds both halves would derive it."""
+    return hmac.digest(master_key, b"\0".join((KEY_PURPOSE, session.id.encode(), session.secret)), "sha256")
+
+
+def encoded(value: bytes | object) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def decoded(segment: str) -> Any:
+    return json.loads(base64.urlsafe_b64decode(segment + "=="))
+
+
+def forged(header: object = None, payload: object = None, *, key: bytes | None = None, digest: str = "sha256") -> str:
+    """`TOKEN` with another header or payload, signed with the right key unless given another."""
+    segments = [
+        TOKEN.split(".")[0] if header is None else encoded(header),
+        TOKEN.split(".")[1] if payload is None else encoded(payload),
+    ]
+    signature = hmac.digest(key or key_of(SESSION), ".".join(segments).encode(), digest)
+    return ".".join([*segments, encoded(signature)])
+
+
+HEADER: dict[str, Any] = decoded(TOKEN.split(".")[0])
+PAYLOAD: dict[str, Any] = decoded(TOKEN.split(".")[1])
+
+
+def refused(token: str, session: Session = SESSION, now: datetime = NOW, tokens: JwtTokens = TOKENS) -> bool:
+    """Whether a token is refused, and refused in the one way there is."""
+    session_id = tokens.session_id(token)
+    assert session_id is None or isinstance(session_id, str)
+    try:
+        tokens.verify(token, session, now)
+    except InvalidToken:
+        return True
+    return False
+
+
+def test_a_token_is_verified() -> None:
+    """What was signed is what is read, for users and for tenants."""
+    for session in (SESSION, TENANT_SESSION):
+        claims = claims_of(session)
+        token = TOKENS.sign(session, claims)
+        assert TOKENS.session_id(token) == session.id
+        assert TOKENS.verify(token, session, NOW) == claims
+
+
+def test_the_forger_of_these_tests_can_forge() -> None:
+    """With the right key, header and claims the forgery passes: what is refused below is refused for a reason."""
+    assert forged() == TOKEN
+    assert forged(HEADER, PAYLOAD) != TOKEN
+    assert not refused(forged(HEADER, PAYLOAD))
+
+
+def test_a_token_shows_no_secret() -> None:
+    """Nothing of either half of the key is in the token."""
+    readable = base64.urlsafe_b64decode(TOKEN.replace(".", "") + "==")
+    for secret in (SESSION.secret, MASTER_KEYS["test"], key_of(SESSION)):
+        assert secret not in readable
+        assert secret.hex() not in TOKEN
+        assert encoded(secret) not in TOKEN
+
+
+def test_the_same_claims_make_the_same_token() -> None:
+    """Signed twice for one session, it is one token."""
+    assert TOKENS.sign(SESSION, claims_of(SESSION)) == TOKEN
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {**HEADER, "alg": "none"},
+        {**HEADER, "alg": "None"},
+        {**HEADER, "alg": "hs256"},
+        {**HEADER, "alg": "HS512"},
+        {**HEADER, "alg": "RS256"},
+        {**HEADER, "alg": ["HS256"]},
+        {**HEADER, "alg": None},
+        {**HEADER, "typ": "JWT"},
+        {**HEADER, "typ": TENANT_TYPE},
+        {**HEADER, "typ": {}},
+        {**HEADER, "typ": [USER_TYPE]},
+        {**HEADER, "kid": "another-session-of-24-chars"},
+        {**HEADER, "kid": TENANT_SESSION.id},
+        {**HEADER, "kid": {"$ne": None}},
+        {**HEADER, "kid": {}},
+        {**HEADER, "kid": [SESSION.id]},
+        {**HEADER, "kid": 1},
+        {**HEADER, "kid": None},
+        {**HEADER, "kid": True},
+        {**HEADER, "kid": ""},
+        {**HEADER, "kid": "../../etc/passwd"},
+        {**HEADER, "kid": SESSION.id + "\n"},
+        {**HEADER, "kid": "漢" * 24},
+        {**HEADER, "kid": "x" * 65},
+        {**HEADER, "jku": "https://evil.example/keys"},
+        {**HEADER, "jwk": {"kty": "oct", "k": "AAAA"}},
+        {**HEADER, "x5u": "https://evil.example/"},
+        {**HEADER, "crit": ["exp"]},
+        {**HEADER, "b64": False},
+        {**HEADER, "zip": "DEF"},
+        {**HEADER, "": ""},
+        {member: HEADER[member] for member in ("alg", "kid")},
+        {member: HEADER[member] for member in ("alg", "typ")},
+        {member: HEADER[member] for member in ("typ", "kid")},
+        {},
+        [],
+        [HEADER],
+        "HS256",
+        1,
+        True,
+        b"",
+        b"null",
+        b"\xff\xfe",
+        b"{",
+        b'{"alg":"HS256"',
+        b"[" * 5_000 + b"]" * 5_000,
+        b'{"kid":' * 1_500 + b"1" + b"}" * 1_500,
+        b"1" * 5_000,
+        b'"\\ud800"',
+        b"NaN",
+        json.dumps(HEADER).encode() + b" x",
+    ],
+    ids=lambda header: repr(header)[:60],
+)
+def test_another_header(header: object) -> None:
+    """Signed with the right key, a token of any other header is refused."""
+    assert refused(forged(header))
+
+
+@pytest.mark.parametrize("digest", ["sha512", "sha384", "sha1", "md5"])
+def test_another_digest(digest: str) -> None:
+    """The right key with another digest than the algorithm's makes no signature."""
+    assert refused(forged(digest=digest))
+    assert refused(jwt.encode(PAYLOAD, key_of(SESSION) * 2, "HS512", headers=HEADER))
+
+
+def test_a_token_without_a_signature() -> None:
+    """`alg: none` is refused with and without a signature, and so is a missing one."""
+    unsigned = jwt.encode(PAYLOAD, None, "none", headers={"kid": SESSION.id, "typ": USER_TYPE})
+    header, payload, signature = TOKEN.split(".")
+    for token in (
+        unsigned,
+        unsigned + signature,
+        f"{header}.{payload}.",
+        f"{header}.{payload}",
+        f"{header}..{signature}",
+        f".{payload}.{signature}",
+    ):
+        assert refused(token)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": PAYLOAD["exp"] + 3600},
+        {"iat": 0},
+        {"login": "admin"},
+        {"id": "bob"},
+        {"sub": "root"},
+        {"tenant": "bank"},
+        {"aud": "bank"},
+        {"scope": "all"},
+        {"isTenant": True},
+    ],
+    ids=str,
+)
+def test_changed_claims(changes: dict[str, Any]) -> None:
+    """A claim that is changed, added or stretched breaks the signature."""
+    header, _, signature = TOKEN.split(".")
+    assert refused(f"{header}.{encoded({**PAYLOAD, **changes})}.{signature}")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        SESSION.secret,
+        MASTER_KEYS["test"],
+        key_of(SESSION, bytes(32)),
+        key_of(replace(SESSION, secret=bytes(32))),
+        key_of(TENANT_SESSION),
+        hashlib.sha256(b"").digest(),
+        b"\0",
+    ],
+)
+def test_another_key(key: bytes) -> None:
+    """Neither half of the key, nor another session's key, makes a signature."""
+    assert refused(forged(key=key))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "somebody else"},
+        {"iss": [ISSUER]},
+        {"iss": None},
+        {"aud": "bank"},
+        {"aud": ISSUER},
+        {"aud": []},
+        {"aud": {}},
+        {"aud": None},
+        {"exp": None},
+        {"exp": "tomorrow"},
+        {"iat": None},
+    ],
+    ids=str,
+)
+def test_claims_that_were_never_ours(changes: dict[str, Any]) -> None:
+    """Even signed with the right key: another issuer, another audience, or no times at all are refused."""
+    assert refused(forged(None, {**PAYLOAD, **changes}))
+    (member,) = changes
+    assert refused(forged(None, {name: value for name, value in PAYLOAD.items() if name != member}))
+
+
+@pytest.mark.parametrize("payload", [b"", b"null", b"[]", b'"text"', b"\xff", b"{", b"[" * 5_000])
+def test_a_payload_that_is_no_object(payload: bytes) -> None:
+    """Even signed with the right key, a payload of anything but claims is refused."""
+    assert refused(forged(None, payload))
+
+
+def test_a_token_of_another_session() -> None:
+    """A token passes for its own session alone, whosever the other is."""
+    for other in (a_session(), a_session(secret=SESSION.secret), a_session(user="bob"), a_session(tenant="bank")):
+        assert refused(TOKEN, other)
+        assert refused(forged({**HEADER, "kid": other.id}), other)
+
+
+def test_a_token_of_the_other_kind() -> None:
+    """A user's token is not a tenant's, nor the reverse, even for a session of the same id and secret."""
+    as_tenant = replace(SESSION, user=None)
+    assert refused(TOKEN, as_tenant)
+    assert refused(forged({**HEADER, "typ": TENANT_TYPE}), as_tenant)
+    as_user = replace(TENANT_SESSION, user="ann")
+    assert refused(TOKENS.sign(TENANT_SESSION, claims_of(TENANT_SESSION)), as_user)
+
+
+def test_a_token_ends_when_it_says() -> None:
+    """A token is alive until the second of its `exp`, and dead from then on."""
+    assert not refused(TOKEN, now=SESSION.expires_at - timedelta(milliseconds=1))
+    for late in (timedelta(0), timedelta(milliseconds=1), timedelta(days=365_000)):
+        assert refused(TOKEN, now=SESSION.expires_at + late)
+
+
+def test_a_token_ends_with_its_session() -> None:
+    """Whatever `exp` says, a token does not outlive the session as it is stored."""
+    stretched = TOKENS.sign(SESSION, claims_of(SESSION, exp=PAYLOAD["exp"] + 3600))
+    assert not refused(stretched)
+    assert refused(stretched, now=SESSION.expires_at)
+    shortened = replace(SESSION, expires_at=NOW)
+    assert refused(TOKEN, shortened)
+
+
+OLD, NEW = b"o" * 32, b"n" * 32
+
+
+def test_master_keys_overlap() -> None:
+    """While both keys are configured tokens of both pass, and new ones are made under the first."""
+    before = JwtTokens({"old": OLD}, ISSUER)
+    during = JwtTokens({"new": NEW, "old": OLD}, ISSUER)
+    after = JwtTokens({"new": NEW}, ISSUER)
+    assert (before.signing_key_id, during.signing_key_id, after.signing_key_id) == ("old", "new", "new")
+    older, newer = a_session(master_key_id="old"), a_session(master_key_id="new")
+    old_token, new_token = before.sign(older, claims_of(older)), during.sign(newer, claims_of(newer))
+    assert not refused(old_token, older, tokens=during)
+    assert not refused(new_token, newer, tokens=during)
+    assert not refused(new_token, newer, tokens=after)
+    assert refused(new_token, newer, tokens=before)
+
+
+def test_a_master_key_that_is_rotated_out() -> None:
+    """Tokens of a key that is gone are dead, even if another key took over its place or its name."""
+    session = a_session(master_key_id="old")
+    token = JwtTokens({"old": OLD}, ISSUER).sign(session, claims_of(session))
+    for keys in ({"new": NEW}, {"new": OLD}, {"old": NEW}):
+        assert refused(token, session, tokens=JwtTokens(keys, ISSUER))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        "a.b.c",
+        "x" * 1_000_000,
+        "." * 1_000_000,
+        ".".join(["e30"] * 300_000),
+        TOKEN + "x" * MAX_TOKEN_CHARS,
+        "🙂",
+        "\ud800",
+        "\0",
+        TOKEN.partition(".")[0] + ".\ud800.\udfff",
+        TOKEN.upper(),
+        f" {TOKEN}",
+        f"{TOKEN} ",
+        f"{TOKEN}\n",
+        f"Bearer {TOKEN}",
+        f"{TOKEN}.",
+        f".{TOKEN}",
+        f"{TOKEN}=",
+        f"{TOKEN}!",
+        f"{TOKEN[:-5]}!{TOKEN[-5:]}",
+        f"{TOKEN}.{TOKEN}",
+        TOKEN.replace(".", ". "),
+        json.dumps({"payload": TOKEN.split(".")[1], "signature": TOKEN.split(".")[2]}),
+    ],
+    ids=lambda token: ascii(token[:20]),
+)
+def test_what_is_no_token(token: str) -> None:
+    """Text that is not a token in its one spelling names no session and is refused."""
+    assert TOKENS.session_id(token) is None
+    assert refused(token)
+
+
+def test_a_token_of_the_greatest_claims_fits() -> None:
+    """A token with every claim at its limit, in characters that take the most room, is a token."""
+    wide = "🙂" * MAX_NAME_CHARS
+    scope = "🙂" * ((MAX_SCOPE_CHARS - 2) // 12)
+    session = a_session(login=wide, device_id=wide, id="s" * 64)
+    claims = claims_of(session, sub=wide, device_id=wide, scope=scope)
+    token = TOKENS.sign(session, claims)
+    assert TOKENS.verify(token, session, NOW) == claims
+    tenant_session = replace(session, user=None, login="tenant:" + "🙂" * MAX_EMAIL_CHARS)
+    assert not refused(TOKENS.sign(tenant_session, claims_of(tenant_session)), tenant_session)
+
+
+def test_every_single_change_breaks_a_token() -> None:
+    """With any one character exchanged for any other of its alphabet, or left out, a token is refused."""
+    for place in range(len(TOKEN)):
+        left, right = TOKEN[:place], TOKEN[place + 1 :]
+        assert refused(left + right)
+        for other in BASE64URL if place >= len(TOKEN) - 43 else BASE64URL[place % 8 :: 8]:
+            assert refused(left + other + right) or left + other + right == TOKEN
+
+
+texts = st.text(st.characters(codec=None, categories=None)) | st.text(BASE64URL + ".=")
+
+
+@settings(deadline=None)
+@given(texts)
+def test_any_text_is_refused(text: str) -> None:
+    """No text whatever is anything but an invalid token."""
+    assert refused(text)
+
+
+@settings(deadline=None)
+@given(head=texts, middle=texts, tail=texts, keep=st.sets(st.sampled_from([0, 1, 2]), max_size=2))
+def test_any_text_in_the_place_of_a_segment_is_refused(head: str, middle: str, tail: str, keep: set[int]) -> None:
+    """Nor does a token become anything else when any of its segments is replaced."""
+    segments = TOKEN.split(".")
+    mixed = ".".join(segments[place] if place in keep else (head, middle, tail)[place] for place in range(3))
+    assert refused(mixed)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit"]), json_values))
+def test_any_header_is_refused(changes: dict[str, Any]) -> None:
+    """A header with any JSON in the place of its members is refused, unless nothing changed."""
+    header = {**HEADER, **changes}
+    assert refused(forged(header)) == (header != HEADER)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["iss", "aud", "exp", "iat", "nbf", "sub", "jti"]), json_values, min_size=1))
+def test_any_claims_without_the_key_are_refused(changes: dict[str, Any]) -> None:
+    """Whatever the claims, without the key there is no signature."""
+    assert refused(forged(None, {**PAYLOAD, **changes}, key=b"guessed" * 5))

@@ -1,0 +1,180 @@
+"""What a worker is told from outside: what it demands, what it refuses, and what it never shows."""
+
+import base64
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.contracts.operation import Lane
+from shared.environment import EX_CONFIG, load_settings
+from worker.settings import SECRETS, Settings
+
+KEY = base64.b64encode(b"k" * 32).decode()
+OTHER_KEY = base64.b64encode(b"o" * 48).decode()
+SHORT_KEY = base64.b64encode(b"s" * 31).decode()
+REQUIRED = {
+    "AMQP_URL": "amqp://guest:amqp-secret@broker/",
+    "MONGO_URL": "mongodb://auth:mongo-secret@database/auth",
+    "AUTH_LANES": "verify,manage",
+    "AUTH_MASTER_KEYS": f"now:{KEY}",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment with what is required and nothing else of ours."""
+    for name in list(os.environ):
+        if name.startswith(("AUTH_", "AMQP_URL", "MONGO_URL")):
+            monkeypatch.delenv(name)
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def load() -> Settings:
+    return load_settings(Settings, SECRETS)
+
+
+def refusal(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines that a worker with a bad configuration ends with."""
+    with pytest.raises(SystemExit) as ended:
+        load()
+    assert ended.value.code == EX_CONFIG == 78
+    return capsys.readouterr().err.splitlines()
+
+
+def test_what_is_required_is_enough() -> None:
+    """Without anything optional nobody may register, and tokens end."""
+    settings = load()
+    assert settings.lanes == {Lane.VERIFY, Lane.MANAGE}
+    assert [url.get_secret_value() for url in settings.amqp_url] == [REQUIRED["AMQP_URL"]]
+    assert settings.mongo_url.get_secret_value() == REQUIRED["MONGO_URL"]
+    assert settings.registration_key is None
+    assert settings.registration_networks == ()
+    assert settings.lifetimes.tenant.days == settings.lifetimes.user.days == 7
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("value", [None, ""])
+def test_what_is_missing_is_named(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str | None
+) -> None:
+    """A variable that is missing or empty stops the start with one line that names it."""
+    if value is None:
+        environment.delenv(name)
+    else:
+        environment.setenv(name, value)
+    assert refusal(capsys) == [f"configuration error: {name}: Field required"]
+
+
+def test_everything_missing_is_named_at_once(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One start tells all that is missing, a line each."""
+    for name in REQUIRED:
+        environment.delenv(name)
+    assert sorted(refusal(capsys)) == sorted(f"configuration error: {name}: Field required" for name in REQUIRED)
+
+
+def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
+    """Spaces around an entry do no harm, and order is kept where it means something."""
+    environment.setenv("AMQP_URL", "amqp://a/, amqp://b/")
+    environment.setenv("AUTH_LANES", " password ")
+    environment.setenv("AUTH_MASTER_KEYS", f" now:{KEY} , before:{OTHER_KEY} ")
+    environment.setenv("AUTH_REGISTRATION_NETWORKS", "10.0.0.0/8,2001:db8::/32")
+    settings = load()
+    assert [url.get_secret_value() for url in settings.amqp_url] == ["amqp://a/", "amqp://b/"]
+    assert settings.lanes == {Lane.PASSWORD}
+    keys = {key_id: key.get_secret_value() for key_id, key in settings.master_keys.items()}
+    assert list(keys.items()) == [("now", b"k" * 32), ("before", b"o" * 48)]
+    assert [str(network) for network in settings.registration_networks] == ["10.0.0.0/8", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("secret-without-colon", "key 1 must be id:base64"),
+        (f":{KEY}", "key 1 must be id:base64"),
+        ("now:", "key 1 must be id:base64"),
+        ("now:not base64 but secret!", "key 1 must be id:base64"),
+        (f"now:{KEY[:-1]}", "key 1 must be id:base64"),
+        (f"now:{KEY}, before:geheim", "key 2 must be id:base64"),
+        (f"now:{SHORT_KEY}", "key 1 must have at least 32 bytes"),
+        (f"now:{KEY},before:{SHORT_KEY}", "key 2 must have at least 32 bytes"),
+        (f"now:{KEY},now:{OTHER_KEY}", "key 2 has the id of an earlier one"),
+        (f"now:{KEY},", "key 2 must be id:base64"),
+        (",", "key 1 must be id:base64"),
+    ],
+)
+def test_master_keys_that_are_none(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keys: str, problem: str
+) -> None:
+    """A bad key is told by its place in the list and never by what it is."""
+    environment.setenv("AUTH_MASTER_KEYS", keys)
+    assert refusal(capsys) == [f"configuration error: AUTH_MASTER_KEYS: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AMQP_URL", "sesame"),
+        ("AMQP_URL", "https://guest:sesame@broker/"),
+        ("AMQP_URL", "amqp://broker/,amqp://guest:sesame/not-escaped@broker/"),
+        ("AMQP_URL", "amqp://guest:sesame@[broker/"),
+        ("MONGO_URL", "sesame"),
+        ("MONGO_URL", "amqp://guest:sesame@broker/"),
+        ("AUTH_LANES", "verify,sesame"),
+        ("AUTH_LANES", ","),
+        ("AUTH_REGISTRATION_NETWORKS", "10.0.0.0/8,sesame"),
+        ("AUTH_TENANT_TOKEN_SECONDS", "0"),
+        ("AUTH_USER_TOKEN_SECONDS", "sesame"),
+        ("AUTH_HASH_THREADS", "0"),
+        ("AUTH_HASH_MEMORY_KIB", "19455"),
+        ("AUTH_HASH_PASSES", "1"),
+        ("AUTH_PASSWORD_QUEUE_LENGTH", "-1"),
+        ("AUTH_PASSWORD_NICE", "20"),
+        ("AUTH_ACTIVITY_SECONDS", "0"),
+        ("AUTH_SHUTDOWN_GRACE_SECONDS", "sesame"),
+        ("AUTH_DECLARE_TOPOLOGY", "sesame"),
+        ("AUTH_LOG_LEVEL", "sesame"),
+        ("AUTH_LOG_FORMAT", "sesame"),
+    ],
+)
+def test_an_invalid_value_is_named(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    """Each line begins with the variable, and no line repeats what was in it."""
+    environment.setenv(name, value)
+    lines = refusal(capsys)
+    assert lines
+    for line in lines:
+        assert line.startswith(f"configuration error: {name}")
+        assert "sesame" not in line
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_secrets_may_be_files(environment: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """A secret is read from the file that its `_FILE` variable names, without the newline at its end."""
+    value = REQUIRED.get(name, "registration-secret")
+    file = tmp_path / "secret"
+    file.write_text(f"{value}\n")
+    environment.setenv(name, value)
+    from_variable = load()
+    environment.delenv(name)
+    environment.setenv(f"{name}_FILE", str(file))
+    assert load() == from_variable
+
+
+def test_a_worker_shows_no_secret(environment: pytest.MonkeyPatch) -> None:
+    """The settings may be logged: none of their secrets is in what they print as."""
+    environment.setenv("AUTH_REGISTRATION_KEY", "registration-secret")
+    settings = load()
+    for printed in (repr(settings), str(settings), settings.model_dump_json()):
+        for secret in ("amqp-secret", "mongo-secret", "registration-secret", KEY, "k" * 32):
+            assert secret not in printed
+
+
+def test_the_command_line_comes_first() -> None:
+    """Lanes of the command line take the place of those of the environment."""
+    assert load_settings(Settings, SECRETS, AUTH_LANES="password").lanes == {Lane.PASSWORD}
