@@ -195,7 +195,6 @@ async def test_a_rolling_restart_is_not_noticed(
                 await _start_again(process, urls.get(name))
             await _until(functools.partial(_exceeds, answers.total, answers.total() + 50))
         finished.set()
-    print(f"rolling restart: {dict(answers)}")
     assert {status for _, status in answers} == {200}, answers
     assert answers["login", 200] >= len(service.processes)
 
