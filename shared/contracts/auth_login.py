@@ -26,4 +26,5 @@ AUTH_LOGIN = Operation(
     AuthLoginRequest,
     AuthLoginReply,
     (InvalidTenantToken, InvalidCredentials),
+    repeatable=True,
 )

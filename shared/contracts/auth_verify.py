@@ -53,9 +53,5 @@ class AuthVerifyReply(WireModel):
 
 
 AUTH_VERIFY = Operation(
-    "auth.verify",
-    Lane.VERIFY,
-    AuthVerifyRequest,
-    AuthVerifyReply,
-    (InvalidTenantToken, InvalidToken),
+    "auth.verify", Lane.VERIFY, AuthVerifyRequest, AuthVerifyReply, (InvalidTenantToken, InvalidToken), repeatable=True
 )

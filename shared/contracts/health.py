@@ -15,5 +15,5 @@ class HealthReply(WireModel):
 
 #: One for each lane. They have queues of their own: a lane busy with its work is not a lane that is gone.
 HEALTH: dict[Lane, Operation[HealthRequest, HealthReply]] = {
-    lane: Operation(f"health.{lane}", lane, HealthRequest, HealthReply) for lane in Lane
+    lane: Operation(f"health.{lane}", lane, HealthRequest, HealthReply, repeatable=True) for lane in Lane
 }

@@ -32,6 +32,9 @@ class Operation(Generic[RequestT, ReplyT]):
     reply: type[ReplyT]
     errors: tuple[type[AuthError], ...] = ()
     """What it may answer with, beyond what any operation may: invalid, unavailable, overloaded, late, internal."""
+    repeatable: bool = False
+    """Whether a caller that does not know its fate may send it again under the same message id: it reads only, or
+    answers the second time as it did the first."""
 
 
 class TenantRequest(WireModel):

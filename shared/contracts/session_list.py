@@ -24,5 +24,10 @@ class SessionListReply(WireModel):
 
 
 SESSION_LIST = Operation(
-    "session.list", Lane.MANAGE, SessionListRequest, SessionListReply, (InvalidTenantToken, UserNotFound)
+    "session.list",
+    Lane.MANAGE,
+    SessionListRequest,
+    SessionListReply,
+    (InvalidTenantToken, UserNotFound),
+    repeatable=True,
 )

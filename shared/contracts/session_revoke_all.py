@@ -10,5 +10,10 @@ class SessionRevokeAllRequest(TenantRequest):
 
 
 SESSION_REVOKE_ALL = Operation(
-    "session.revoke_all", Lane.MANAGE, SessionRevokeAllRequest, Done, (InvalidTenantToken, UserNotFound)
+    "session.revoke_all",
+    Lane.MANAGE,
+    SessionRevokeAllRequest,
+    Done,
+    (InvalidTenantToken, UserNotFound),
+    repeatable=True,
 )

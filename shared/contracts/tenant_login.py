@@ -16,4 +16,6 @@ class TenantLoginReply(WireModel):
     """The same token under the name that the published clients of the first Jincor Auth read."""
 
 
-TENANT_LOGIN = Operation("tenant.login", Lane.PASSWORD, TenantLoginRequest, TenantLoginReply, (InvalidCredentials,))
+TENANT_LOGIN = Operation(
+    "tenant.login", Lane.PASSWORD, TenantLoginRequest, TenantLoginReply, (InvalidCredentials,), repeatable=True
+)

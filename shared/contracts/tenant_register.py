@@ -33,4 +33,5 @@ TENANT_REGISTER = Operation(
     TenantRegisterRequest,
     TenantRegisterReply,
     (RegistrationForbidden, EmailTaken),
+    repeatable=True,
 )

@@ -14,4 +14,6 @@ class TenantVerifyReply(WireModel):
     decoded: Claims
 
 
-TENANT_VERIFY = Operation("tenant.verify", Lane.VERIFY, TenantVerifyRequest, TenantVerifyReply, (InvalidToken,))
+TENANT_VERIFY = Operation(
+    "tenant.verify", Lane.VERIFY, TenantVerifyRequest, TenantVerifyReply, (InvalidToken,), repeatable=True
+)

@@ -19,4 +19,6 @@ class UserCreateRequest(UserCreateBody, TenantRequest):
     pass
 
 
-USER_CREATE = Operation("user.create", Lane.PASSWORD, UserCreateRequest, User, (InvalidTenantToken, LoginTaken))
+USER_CREATE = Operation(
+    "user.create", Lane.PASSWORD, UserCreateRequest, User, (InvalidTenantToken, LoginTaken), repeatable=True
+)

@@ -34,4 +34,4 @@ class UserListReply(WireModel):
     next_cursor: str
 
 
-USER_LIST = Operation("user.list", Lane.MANAGE, UserListRequest, UserListReply, (InvalidTenantToken,))
+USER_LIST = Operation("user.list", Lane.MANAGE, UserListRequest, UserListReply, (InvalidTenantToken,), repeatable=True)

@@ -1,0 +1,111 @@
+"""Calls as a tenant makes them: repeated where that is safe, with a session that renews itself."""
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from pydantic import SecretStr, ValidationError
+
+from .amqp.rpc_client import RpcClient
+from .contracts.errors import InvalidRequest, InvalidTenantToken, Overloaded, Unavailable
+from .contracts.operation import Operation
+from .contracts.tenant_login import TENANT_LOGIN
+from .contracts.wire import WireModel
+
+#: Waits before a repeated call, with jitter: together less than a person notices.
+RETRY_WAITS_SECONDS = (0.05, 0.2, 0.5)
+
+RequestT = TypeVar("RequestT", bound=WireModel)
+ReplyT = TypeVar("ReplyT", bound=WireModel)
+ResultT = TypeVar("ResultT")
+
+
+class Calls:
+    """Calls that wait out a moment without broker or worker, where it is safe to send them again."""
+
+    def __init__(self, rpc: RpcClient, timeout_seconds: float) -> None:
+        self._rpc = rpc
+        self.timeout_seconds = timeout_seconds
+
+    async def call(self, operation: Operation[RequestT, ReplyT], request: RequestT) -> ReplyT:
+        """The reply. All attempts share one deadline and one message id. Raises an `AuthError`."""
+        message_id = uuid.uuid4().hex
+        deadline = time.monotonic() + self.timeout_seconds
+
+        async def attempt() -> ReplyT:
+            left = max(deadline - time.monotonic(), 0.001)
+            return await self._rpc.call(operation, request, message_id=message_id, timeout_seconds=left)
+
+        return await retried(attempt, repeatable=operation.repeatable)
+
+
+class TenantSession:
+    """The tenant's own session: logs in when first needed, and again when its token is refused."""
+
+    def __init__(self, calls: Calls, email: str | None, password: SecretStr | None, token: str | None) -> None:
+        self._calls = calls
+        self._email = email
+        self._password = password
+        self._token = token
+        self._logging_in = asyncio.Lock()
+
+    async def call(self, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
+        """The reply to a request made as this tenant. Raises what `run` raises, and `InvalidRequest` at once."""
+        return await self.run(
+            lambda token: self._calls.call(operation, validated(operation.request, tenant_token=token, **fields))
+        )
+
+    async def run(self, action: Callable[[str], Awaitable[ResultT]]) -> ResultT:
+        """What the action does with a tenant token; once more with a new one if the first is refused.
+
+        Raises `InvalidTenantToken` when there is none and no credentials to get one, `InvalidCredentials` when they
+        are wrong.
+        """
+        token = self._token or await self._renew(None)
+        try:
+            return await action(token)
+        except InvalidTenantToken:
+            return await action(await self._renew(token))
+
+    def use(self, token: str) -> None:
+        """Goes on with this token."""
+        self._token = token
+
+    async def _renew(self, refused: str | None) -> str:
+        async with self._logging_in:  # many calls learn at once that the session is over; one login is enough
+            if self._token is not None and self._token != refused:
+                return self._token
+            if self._email is None or self._password is None:
+                raise InvalidTenantToken
+            request = validated(TENANT_LOGIN.request, email=self._email, password=self._password)
+            reply = await self._calls.call(TENANT_LOGIN, request)
+            self._token = reply.token
+            return reply.token
+
+
+async def retried(attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool) -> ResultT:
+    """What the attempt answers, tried a few times over a moment where that is safe.
+
+    An overloaded lane has refused the request, so it may always be sent again. After `Unavailable` nobody knows.
+    """
+    for wait_seconds in RETRY_WAITS_SECONDS:
+        try:
+            return await attempt()
+        except Overloaded:
+            pass
+        except Unavailable:
+            if not repeatable:
+                raise
+        await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+    return await attempt()
+
+
+def validated(model: type[RequestT], **fields: Any) -> RequestT:
+    """A request of these fields. Raises `InvalidRequest`, as the worker would, naming every bad one."""
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        raise InvalidRequest.from_validation(error) from None

@@ -1,0 +1,110 @@
+"""`AuthClient` against the running service, over AMQP alone."""
+
+import asyncio
+import secrets
+import time
+
+import httpx
+import pytest
+
+from shared.client import AuthClient
+from shared.contracts.errors import (
+    InvalidCredentials,
+    InvalidRequest,
+    InvalidTenantToken,
+    InvalidToken,
+    LoginTaken,
+    SessionNotFound,
+    Unavailable,
+    UserNotFound,
+)
+from tests.e2e.tenant import PASSWORD, Tenant
+from tests.service import RunningService
+
+
+async def test_the_whole_life_of_a_user(service: RunningService, tenant: Tenant) -> None:
+    """Create, log in, verify, list, change, revoke, log out and delete, each with its typed error."""
+    async with AuthClient.connect(service.amqp_url, email=tenant.email, password=PASSWORD) as auth:
+        created = await auth.users.create("ann", PASSWORD, email="ann@users.test", scope="read")
+        with pytest.raises(LoginTaken):
+            await auth.users.create("ann", PASSWORD, email="ann@users.test")
+        with pytest.raises(InvalidRequest) as refused:
+            await auth.users.create("bob", "short", email="no email")
+        assert [problem.field for problem in refused.value.problems] == ["email", "password"]
+
+        token = await auth.login("ann", PASSWORD, device_id="laptop")
+        with pytest.raises(InvalidCredentials):
+            await auth.login("ann", "wrong password", device_id="laptop")
+        claims = await auth.verify(token)
+        assert (claims.id, claims.scope, claims.device_id) == (created.id, "read", "laptop")
+
+        other = await auth.login("ann", PASSWORD, device_id="phone")
+        assert [session.device_id for session in await auth.sessions.list("ann")] == ["phone", "laptop"]
+        await auth.sessions.revoke("ann", claims.jti)
+        with pytest.raises(InvalidToken):
+            await auth.verify(token)
+        with pytest.raises(SessionNotFound):
+            await auth.sessions.revoke("ann", claims.jti)
+        await auth.logout(other)
+        with pytest.raises(InvalidToken):
+            await auth.logout(other)
+
+        assert (await auth.users.update("ann", scope=None, sub="s")).scope is None
+        assert [user.login for user in (await auth.users.list("AN")).users] == ["ann"]
+        await auth.sessions.revoke_all("ann")
+        await auth.users.delete("ann")
+        with pytest.raises(UserNotFound):
+            await auth.users.delete("ann")
+
+
+async def test_a_tenant_registers_and_goes_on_as_itself(service: RunningService) -> None:
+    """With the registration key, which is all that counts for one who could claim any address."""
+    async with AuthClient.connect(service.amqp_url) as auth:
+        with pytest.raises(InvalidTenantToken):
+            await auth.users.list()
+        email = f"{secrets.token_hex(6)}@client.test"
+        tenant = await auth.tenant.register(email, PASSWORD, registration_key="let-me-in-please")
+        assert (await auth.tenant.verify(tenant.token)).login == f"tenant:{email}"
+        assert (await auth.users.list()).users == ()
+        await auth.tenant.logout(tenant.token)
+        with pytest.raises(InvalidTenantToken):
+            await auth.users.list()
+
+
+async def test_an_ended_tenant_session_renews_itself_once_for_all_calls(
+    service: RunningService, http: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    """Twenty calls that find the session over cause one login, and all of them are answered."""
+    await tenant.create("ann")
+    token = await tenant.token_of("ann")
+    async with AuthClient.connect(
+        service.amqp_url, email=tenant.email, password=PASSWORD, tenant_token=tenant.token
+    ) as auth:
+        assert (await auth.verify(token)).login == "ann"
+        assert (await http.post("/tenant/logout", json={"token": tenant.token})).is_success
+        before = await _logins(service)
+        answers = await asyncio.gather(*(auth.verify(token) for _ in range(20)))
+        assert {claims.login for claims in answers} == {"ann"}
+        assert await _logins(service, more_than=before) == before + 1
+
+
+async def test_without_a_broker_a_call_fails_and_nothing_blocks() -> None:
+    """The client is there at once, and its calls fail long before their deadline."""
+    started = time.monotonic()
+    async with AuthClient.connect("amqp://guest:guest@127.0.0.1:9/", tenant_token="t", timeout_seconds=600) as auth:
+        with pytest.raises(Unavailable):
+            await auth.verify("t")
+        with pytest.raises(Unavailable):
+            await auth.logout("t")
+    assert time.monotonic() - started < 60
+
+
+async def _logins(service: RunningService, more_than: int = -1) -> int:
+    """Tenant logins in the workers' logs; a line is written just after its answer, so some patience."""
+    count = 0
+    for _ in range(200):
+        count = service.logs().count('"operation": "tenant.login"')
+        if count > more_than:
+            break
+        await asyncio.sleep(0.05)
+    return count
