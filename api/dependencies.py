@@ -6,7 +6,7 @@ from typing import Annotated, TypedDict
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Header, Path, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
 from pydantic import BeforeValidator, SecretStr
 
 from api.errors import MissingTenantToken
@@ -61,11 +61,26 @@ _bearer = HTTPBearer(
 )
 
 
+_basic = HTTPBasic(
+    scheme_name="tenantTokenAsPassword",
+    description="For gateways that know no Bearer: any user name, and the tenant token as the password.",
+    auto_error=False,
+)
+
+
 def _tenant_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
     """The token as it came: whether it is any good is for the worker to say."""
     if credentials is None:
         raise MissingTenantToken
     return credentials.credentials
+
+
+def _gateway_token(
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    basic: Annotated[HTTPBasicCredentials | None, Depends(_basic)],
+) -> str:
+    """A tenant token from a client of the OAuth 2.0 standards, which may know Basic credentials alone."""
+    return basic.password if basic else _tenant_token(bearer)
 
 
 def _client_address(request: Request) -> IPv4Address | IPv6Address | None:
@@ -87,6 +102,7 @@ def _decoded(segment: str) -> str:
 Workers = Annotated[WorkerCalls, Depends(_workers)]
 Verifier = Annotated[CoalescingVerifier, Depends(_verifier)]
 TenantToken = Annotated[str, Depends(_tenant_token)]
+GatewayToken = Annotated[str, Depends(_gateway_token)]
 ClientAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_client_address)]
 RegistrationKey = Annotated[
     SecretStr | None,

@@ -80,7 +80,7 @@ HTTP_EXCEPTIONS: dict[int, tuple[ErrorCode | EdgeCode, str]] = {
     404: (EdgeCode.ROUTE_NOT_FOUND, "there is nothing at this path"),
     405: (EdgeCode.METHOD_NOT_ALLOWED, "method is not allowed here"),
     413: (EdgeCode.BODY_TOO_LARGE, "body is too large"),
-    415: (EdgeCode.UNSUPPORTED_MEDIA_TYPE, "a body is expected with Content-Type: application/json"),
+    415: (EdgeCode.UNSUPPORTED_MEDIA_TYPE, "the body is expected to have another Content-Type"),
 }
 
 
@@ -155,6 +155,9 @@ async def answer_error(request: Request, error: Exception) -> Response:
         case RequestValidationError():
             # Each path begins with where the field was: `body`, `query`, `path`, `header`.
             response = problem_response(problem_of(InvalidRequest(problems=field_problems(error.errors(), skip=1))))
+        case HTTPException(status_code=415, detail=expected):
+            text = f"a body is expected with Content-Type: {expected}"
+            response = problem_response(problem(EdgeCode.UNSUPPORTED_MEDIA_TYPE, text))
         case HTTPException(status_code=405):
             response = problem_response(problem(*HTTP_EXCEPTIONS[405]), {"Allow": _allowed_methods(request)})
         case HTTPException(status_code=status) if status in HTTP_EXCEPTIONS:

@@ -13,6 +13,8 @@ from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.tenant_verify import TENANT_VERIFY
+from shared.contracts.token_introspect import TOKEN_INTROSPECT
+from shared.contracts.token_revoke import TOKEN_REVOKE
 from shared.contracts.user_create import USER_CREATE
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import USER_LIST
@@ -97,6 +99,23 @@ EXAMPLES: dict[str, Example] = {
     ),
     AUTH_VERIFY.name: Example(body={"token": TOKEN}, reply={"decoded": USER_CLAIMS}),
     AUTH_LOGOUT.name: Example(body={"token": TOKEN}, reply=DONE),
+    TOKEN_INTROSPECT.name: Example(
+        body={"token": TOKEN},
+        reply={
+            "active": True,
+            "scope": "company:read",
+            "client_id": TENANT_ID,
+            "username": "ada",
+            "token_type": "Bearer",
+            "exp": 1_767_830_400,
+            "iat": 1_767_225_600,
+            "sub": USER_ID,
+            "aud": TENANT_ID,
+            "iss": "jincor-auth",
+            "jti": SESSION_ID,
+        },
+    ),
+    TOKEN_REVOKE.name: Example(body={"token": TOKEN}, reply=DONE),
     SESSION_LIST.name: Example(
         reply={
             "sessions": [

@@ -12,7 +12,7 @@ from api.dependencies import State, WorkerCalls
 from api.errors import answer_error
 from api.middleware import BodyLimit, EncodedPath, RequestContext, SafeHeaders, UnexpectedErrors
 from api.openapi import DocumentedApi
-from api.routes import auth, health, session, tenant, user
+from api.routes import auth, health, session, tenant, token, user
 from api.settings import Settings
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.verifier import CoalescingVerifier
@@ -66,6 +66,6 @@ def create_app(settings: Settings, rpc: RpcClient | None = None) -> FastAPI:
             Middleware(EncodedPath),
         ],
     )
-    for routes in (tenant, user, session, auth, health):
+    for routes in (tenant, user, session, auth, token, health):
         app.include_router(routes.router)
     return app

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from api.bodies import JSON
 from api.errors import HTTP_ANSWERS, HTTP_EXCEPTIONS, PROBLEM_TYPE, Problem, problem, problem_of
 from api.examples import EXAMPLES
 from shared.contracts.errors import (
@@ -45,14 +46,16 @@ class DocumentedApi(FastAPI):
         return document
 
 
-def documented(operation: Operation[Any, Any], reply: type[WireModel] | None = None) -> dict[str, Any]:
+def documented(
+    operation: Operation[Any, Any], reply: type[WireModel] | None = None, media_type: str = JSON
+) -> dict[str, Any]:
     """What a route's decorator says of its operation; `reply` where the answer over HTTP has a form of its own."""
     example = EXAMPLES[operation.name]
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "Done", "content": {"application/json": {"example": example.reply}}},
         **_problem_responses(operation, has_body=example.body is not None),
     }
-    body = {"requestBody": {"content": {"application/json": {"example": example.body}}}} if example.body else {}
+    body = {"requestBody": {"content": {media_type: {"example": example.body}}}} if example.body else {}
     return {
         "operation_id": operation.name,
         "response_model": reply or operation.reply,

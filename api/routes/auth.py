@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
+from api.bodies import JsonBodyRoute
 from api.dependencies import TenantToken, Verifier, Workers
-from api.json_body import JsonBodyRoute
 from api.messages import to_request, to_response
 from api.openapi import documented
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginBody, AuthLoginRequest

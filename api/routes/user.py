@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from api.bodies import JsonBodyRoute
 from api.dependencies import PathName, TenantToken, Workers
-from api.json_body import JsonBodyRoute
 from api.messages import to_request, to_response
 from api.openapi import documented
 from shared.contracts.user_create import USER_CREATE, UserCreateBody, UserCreateRequest

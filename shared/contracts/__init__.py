@@ -14,6 +14,8 @@ from .tenant_login import TENANT_LOGIN
 from .tenant_logout import TENANT_LOGOUT
 from .tenant_register import TENANT_REGISTER
 from .tenant_verify import TENANT_VERIFY
+from .token_introspect import TOKEN_INTROSPECT
+from .token_revoke import TOKEN_REVOKE
 from .user_create import USER_CREATE
 from .user_delete import USER_DELETE
 from .user_list import USER_LIST
@@ -34,6 +36,8 @@ _ALL: tuple[Operation[Any, Any], ...] = (
     SESSION_LIST,
     SESSION_REVOKE,
     SESSION_REVOKE_ALL,
+    TOKEN_INTROSPECT,
+    TOKEN_REVOKE,
     *HEALTH.values(),
 )
 

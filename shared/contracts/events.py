@@ -23,6 +23,7 @@ class RevocationReason(StrEnum):
     ALL_REVOKED = "all_revoked"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a reason
     USER_DELETED = "user_deleted"
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a reason
 
 
 class SessionRevoked(WireModel):

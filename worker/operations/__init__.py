@@ -15,6 +15,8 @@ from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.tenant_verify import TENANT_VERIFY
+from shared.contracts.token_introspect import TOKEN_INTROSPECT
+from shared.contracts.token_revoke import TOKEN_REVOKE
 from shared.contracts.user_create import USER_CREATE
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import USER_LIST
@@ -31,6 +33,8 @@ from worker.operations.tenant_login import tenant_login
 from worker.operations.tenant_logout import tenant_logout
 from worker.operations.tenant_register import tenant_register
 from worker.operations.tenant_verify import tenant_verify
+from worker.operations.token_introspect import token_introspect
+from worker.operations.token_revoke import token_revoke
 from worker.operations.user_create import user_create
 from worker.operations.user_delete import user_delete
 from worker.operations.user_list import user_list
@@ -54,6 +58,8 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (SESSION_LIST, session_list),
     (SESSION_REVOKE, session_revoke),
     (SESSION_REVOKE_ALL, session_revoke_all),
+    (TOKEN_INTROSPECT, token_introspect),
+    (TOKEN_REVOKE, token_revoke),
     *((operation, health) for operation in HEALTH.values()),
 )
 

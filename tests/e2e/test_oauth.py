@@ -1,0 +1,76 @@
+"""The OAuth 2.0 standards that gateways speak: introspection (RFC 7662) and revocation (RFC 7009)."""
+
+import httpx
+
+from tests.e2e.tenant import Tenant
+
+
+async def _post(tenant: Tenant, path: str, token: str, **arguments: object) -> httpx.Response:
+    return await tenant.call("POST", path, data={"token": token, "token_type_hint": "access_token"}, **arguments)
+
+
+async def test_an_active_token_is_described_in_the_registered_members(tenant: Tenant) -> None:
+    """Those of the standard, and nothing else."""
+    user = (await tenant.create("ann", sub="s-1", scope="read write")).json()
+    token = await tenant.token_of("ann")
+    claims = (await tenant.verify(token)).json()["decoded"]
+    answer = await _post(tenant, "/introspect", token)
+    assert answer.json() == {
+        "active": True,
+        "scope": "read write",
+        "client_id": tenant.id,
+        "username": "ann",
+        "token_type": "Bearer",
+        **{name: claims[name] for name in ("exp", "iat", "sub", "aud", "iss", "jti")},
+    }
+    assert user["sub"] == "s-1"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_of_any_other_token_nothing_is_told(http: httpx.AsyncClient, tenant: Tenant) -> None:
+    """Dead, forged, another tenant's or the tenant's own: inactive, and that is all."""
+    other = await Tenant.register(http)
+    await other.create("theirs")
+    await tenant.create("mine", scope={"not": "a string"})
+    dead, live = await tenant.token_of("mine"), await tenant.token_of("mine")
+    await tenant.logout(dead)
+    for token in (dead, live + "x", "nonsense", await other.token_of("theirs"), tenant.token):
+        answer = await _post(tenant, "/introspect", token)
+        assert (answer.status_code, answer.json()) == (200, {"active": False})
+    assert "scope" not in (await _post(tenant, "/introspect", live)).json(), "the standard knows strings alone"
+
+
+async def test_a_revoked_token_is_dead_and_revoking_again_is_no_error(tenant: Tenant) -> None:
+    """Whatever the token, the answer is the same."""
+    await tenant.create("ann")
+    token = await tenant.token_of("ann")
+    for each in (token, token, "nonsense", tenant.token):
+        assert (await _post(tenant, "/revoke", each)).status_code == 200
+    assert (await tenant.verify(token)).status_code == 400
+    assert (await tenant.call("GET", "/user")).status_code == 200, "the tenant's own token was not for this"
+
+
+async def test_a_tenant_cannot_revoke_anothers_token(http: httpx.AsyncClient, tenant: Tenant) -> None:
+    """It is answered as any token that is not valid, and lives on."""
+    other = await Tenant.register(http)
+    await other.create("theirs")
+    token = await other.token_of("theirs")
+    assert (await _post(tenant, "/revoke", token)).status_code == 200
+    assert (await other.verify(token)).status_code == 200
+
+
+async def test_a_gateway_may_use_basic_credentials(http: httpx.AsyncClient, tenant: Tenant) -> None:
+    """The tenant token as the password; without credentials, or with bad ones, it is 401."""
+    await tenant.create("ann")
+    form = {"token": await tenant.token_of("ann")}
+    good = await http.post("/introspect", data=form, auth=("gateway", tenant.token))
+    assert good.json()["active"] is True
+    assert (await http.post("/introspect", data=form)).status_code == 401
+    assert (await http.post("/introspect", data=form, auth=("gateway", "nonsense"))).status_code == 401
+
+
+async def test_what_is_no_form_is_refused(tenant: Tenant) -> None:
+    """JSON is 415, a form without a token names the field."""
+    assert (await tenant.call("POST", "/introspect", json={"token": "x"})).status_code == 415
+    refused = await tenant.call("POST", "/revoke", data={"other": "x"})
+    assert (refused.status_code, [problem["field"] for problem in refused.json()["errors"]]) == (422, ["token"])

@@ -1,0 +1,17 @@
+"""token.introspect"""
+
+from shared.contracts.errors import InvalidToken
+from shared.contracts.token_introspect import INACTIVE, TokenIntrospectReply, TokenIntrospectRequest
+from worker.operations.access import checked_tenant, checked_user, sessions_of
+from worker.ports import Call, Ports
+
+
+async def token_introspect(request: TokenIntrospectRequest, _: Call, ports: Ports) -> TokenIntrospectReply:
+    """What is to be told of a user token of this tenant. Any other token is inactive, whatever else it may be."""
+    sessions = await sessions_of([request.tenant_token, request.token], ports)
+    tenant = checked_tenant(request.tenant_token, sessions, ports).tenant
+    try:
+        _session, claims = checked_user(request.token, tenant, sessions, ports)
+    except InvalidToken:
+        return INACTIVE
+    return TokenIntrospectReply.of(claims)
