@@ -1,0 +1,1 @@
+"""The benchmark: what the service does on this machine, beside what the machine itself can do."""

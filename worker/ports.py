@@ -68,7 +68,7 @@ class Session:
     issued_at: datetime
     expires_at: datetime
     opened_by: str
-    """Message id of the login, so that the same login delivered twice opens one session."""
+    """Names the request that opened it, so that the same login delivered twice opens one session."""
     generation: int = 0
     revocation: Revocation | None = None
 

@@ -1,6 +1,7 @@
 """Verification that coalesces: calls made at the same time travel as one message and cost one query."""
 
 import asyncio
+import logging
 from collections import deque
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from ..contracts.claims import Claims
 from ..contracts.errors import AuthError, DeadlineExceeded, InternalError, InvalidTenantToken, InvalidToken
 from ..contracts.wire import MAX_TOKEN_CHARS
 from .rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
+
+log = logging.getLogger(__name__)
 
 #: With one batch under way the worker would idle while its reply travels; more only make the batches smaller.
 DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
@@ -74,16 +77,22 @@ class CoalescingVerifier:
         if not batch:  # every caller has given up meanwhile
             return
         try:
-            reply = await self._rpc.call(
-                AUTH_VERIFY,
-                AuthVerifyRequest(checks=tuple(each.check for each in batch)),
-                timeout_seconds=self._timeout_seconds,
-            )
-            if len(reply.answers) != len(batch):
-                raise InternalError
-            answers = reply.answers
+            answers = await self._ask(batch)
         except AuthError as error:
             answers = tuple(VerifyAnswer.failed(error) for _ in batch)
+        except Exception:  # whatever it was, nobody of the batch has to wait for a deadline
+            log.exception("batch of verifications failed", extra={"checks": len(batch)})
+            answers = tuple(VerifyAnswer.failed(InternalError()) for _ in batch)
         for each, answer in zip(batch, answers, strict=True):
             if not each.answer.done():
                 each.answer.set_result(answer)
+
+    async def _ask(self, batch: list[_Waiting]) -> tuple[VerifyAnswer, ...]:
+        reply = await self._rpc.call(
+            AUTH_VERIFY,
+            AuthVerifyRequest(checks=tuple(each.check for each in batch)),
+            timeout_seconds=self._timeout_seconds,
+        )
+        if len(reply.answers) != len(batch):
+            raise InternalError
+        return reply.answers

@@ -161,6 +161,7 @@ async def test_a_page_begins_after_a_login_that_is_gone(users: Users) -> None:
         ("ünal", ["Ünal"]),
         ("ÜNAL", ["Ünal"]),
         ("STRASSE", ["straße"]),
+        ("Straße", ["straße"]),
         ("builder@", ["bob"]),
         ("BUILDER@EXAMPLE.ORG", ["bob"]),
         ("nobody", []),

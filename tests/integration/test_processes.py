@@ -193,7 +193,7 @@ async def test_a_rolling_restart_is_not_noticed(
             async with balancer.without(urls.get(name)):
                 assert await process.terminate() == 0, name
                 await _start_again(process, urls.get(name))
-            await _until(functools.partial(_exceeds, answers.total, answers.total() + 50))
+            await _until(functools.partial(_exceeds, answers.total, answers.total() + 20))
         finished.set()
     assert {status for _, status in answers} == {200}, answers
     assert answers["login", 200] >= len(service.processes)
@@ -233,7 +233,6 @@ async def test_a_revocation_is_announced_though_its_worker_was_killed(
     ("argv", "settings", "named"),
     [
         (["worker"], {}, ["AMQP_URL", "MONGO_URL", "AUTH_LANES", "AUTH_MASTER_KEYS"]),
-        (["worker", "--lanes", "verify"], {}, ["AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS"]),
         (
             ["worker", "--lanes", "hunter22"],
             {
@@ -244,7 +243,6 @@ async def test_a_revocation_is_announced_though_its_worker_was_killed(
             },
             ["AMQP_URL.0", "AUTH_LANES.0", "AUTH_MASTER_KEYS", "AUTH_HASH_MEMORY_KIB"],
         ),
-        (["api"], {}, ["AMQP_URL"]),
         (["api"], {"AMQP_URL": "user:hunter22@localhost", "AUTH_PORT": "hunter22"}, ["AMQP_URL.0", "AUTH_PORT"]),
     ],
 )

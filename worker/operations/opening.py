@@ -28,7 +28,8 @@ async def open_user_session(user: User, device_id: str, call: Call, ports: Ports
     """A new session of a user and its token; the same again for the same call."""
     session = await ports.sessions.add(
         _new_session(
-            call,
+            # Who tries again after all sessions were ended meanwhile gets a new session, not the one that was ended.
+            Call(f"{call.message_id}/{user.generation}"),
             ports,
             ports.lifetimes.user,
             tenant=user.tenant,

@@ -347,6 +347,16 @@ async def test_each_request_is_one_line_in_the_log(
     assert line["duration_ms"] >= 0
 
 
+async def test_a_batch_is_logged_under_all_its_ids(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever looks for one of the requests that travelled together finds the line, which holds no token."""
+    caplog.set_level(logging.INFO)
+    checks = [{"tenantToken": "sesame", "token": "sesame", "requestId": request} for request in ("one", "two", None)]
+    await broker.answer(json.dumps({"checks": checks}).encode(), operation="auth.verify")
+    (line,) = [vars(record) for record in caplog.records if record.getMessage() == "request"]
+    assert (line["checks"], line["request_ids"]) == (3, ["one", "two"])
+    assert "sesame" not in str(line)
+
+
 class Held:
     """An operation that is under way until it is let go."""
 

@@ -24,6 +24,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "user.delete": {"login": "ann"},
     "auth.login": {"login": "ann", "password": PASSWORD, "deviceId": "phone"},
     "auth.logout": {},
+    "token.introspect": {},
+    "token.revoke": {},
     "session.list": {"login": "ann"},
     "session.revoke": {"login": "ann"},
     "session.revoke_all": {"login": "ann"},

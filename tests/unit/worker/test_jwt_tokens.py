@@ -177,6 +177,13 @@ def test_another_header(header: object) -> None:
     assert refused(forged(header))
 
 
+@pytest.mark.parametrize("changes", [{"alg": "none"}, {"alg": "HS512"}, {"kid": {}}, {"kid": ["x" * 32]}, {"jku": ""}])
+def test_what_cannot_be_ours_names_no_session(changes: dict[str, Any]) -> None:
+    """A token that no session of ours can have made is not even looked for."""
+    assert TOKENS.session_id(forged(HEADER)) == SESSION.id
+    assert TOKENS.session_id(forged({**HEADER, **changes})) is None
+
+
 @pytest.mark.parametrize("digest", ["sha512", "sha384", "sha1", "md5"])
 def test_another_digest(digest: str) -> None:
     """The right key with another digest than the algorithm's makes no signature."""
@@ -288,6 +295,14 @@ def test_a_token_ends_when_it_says() -> None:
     assert not refused(TOKEN, now=SESSION.expires_at - timedelta(milliseconds=1))
     for late in (timedelta(0), timedelta(milliseconds=1), timedelta(days=365_000)):
         assert refused(TOKEN, now=SESSION.expires_at + late)
+
+
+def test_a_token_may_end_before_its_session() -> None:
+    """The session's end is the latest, not the only one."""
+    soon = NOW + timedelta(hours=1)
+    token = TOKENS.sign(SESSION, claims_of(SESSION, exp=int(soon.timestamp())))
+    assert not refused(token, now=soon - timedelta(milliseconds=1))
+    assert refused(token, now=soon)
 
 
 def test_a_token_ends_with_its_session() -> None:

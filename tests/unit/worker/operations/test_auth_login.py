@@ -8,6 +8,7 @@ import pytest
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.errors import InvalidCredentials, InvalidToken, Unavailable
 from shared.contracts.events import RevocationReason
+from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
 from shared.contracts.user import User
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_update import USER_UPDATE
@@ -142,3 +143,17 @@ async def test_a_login_that_races_leaves_no_session(operation: Any, fields: dict
     assert list(worker.events.reasons.values()) == [RevocationReason.ALL_REVOKED]
     assert len(await worker.sessions.unannounced(datetime.max.replace(tzinfo=UTC), 10)) == 1
     assert worker.activity.last_seen == {}
+
+
+async def test_a_login_that_raced_may_be_sent_again() -> None:
+    """Under the same message id the next attempt opens a session that lives."""
+    hasher = Interrupted()
+    worker = hasher.worker = InMemoryWorker(hasher=hasher)
+    shop = await worker.register()
+    user = await worker.create(shop)
+    hasher.meanwhile = SESSION_REVOKE_ALL, {"tenantToken": shop, "login": "ann"}
+    with pytest.raises(Unavailable):
+        await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN)
+    again = await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN)
+    assert (await worker.verify(shop, again.access_token)).id == user.id
+    assert await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN) == again

@@ -1,0 +1,130 @@
+"""`make run` as a newcomer meets it: start it, paste what it prints, take the tour, stop it, start it again."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dev.ports import free_port
+from dev.processes import REPOSITORY, ChildProcess, Service
+from tests.backends import Backend
+
+#: It promises less than two minutes on a fresh machine; most of that would be the installation, which is not tested.
+START_TIMEOUT_SECONDS = 90
+STOP_TIMEOUT_SECONDS = 60
+
+
+class Terminal:
+    """A directory and a port for one stack, and the commands that somebody enters."""
+
+    def __init__(self, directory: Path) -> None:
+        self.run_directory = directory / "run"
+        self._directory = directory
+        #: Not what a developer may have set for a stack of theirs.
+        inherited = {name: value for name, value in os.environ.items() if name not in {"AMQP_URL", "MONGO_URL"}}
+        self.env = {**inherited, "AUTH_RUN_DIR": str(self.run_directory), "AUTH_PORT": str(free_port())}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """`python -m dev run` until SIGTERM; gives what it printed, and checks how it ends and what it leaves."""
+        stack = ChildProcess(Service("run", [sys.executable, "-m", "dev", "run"], self.env), self._directory)
+
+        async def has_printed_everything() -> bool:
+            return "Ctrl-C stops everything" in stack.tail()
+
+        stack.start()
+        try:
+            await stack.wait_until(has_printed_everything, START_TIMEOUT_SECONDS)
+            pids = self.state()["processes"].values()
+            assert all(_runs(pid) for pid in pids)
+            yield stack.tail()
+        finally:
+            exit_code = await stack.terminate(STOP_TIMEOUT_SECONDS)
+        assert exit_code == 0, stack.tail()
+        assert not any(_runs(pid) for pid in pids)
+        assert not self._left_behind()
+        assert not (self.run_directory / "stack.json").exists()
+
+    def state(self) -> dict[str, dict[str, int]]:
+        state: dict[str, dict[str, int]] = json.loads((self.run_directory / "stack.json").read_text())
+        return state
+
+    async def enter(self, *command: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        return await asyncio.to_thread(
+            subprocess.run,
+            command,
+            input=text,
+            env=self.env,
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=STOP_TIMEOUT_SECONDS,
+            check=False,
+        )
+
+    def _left_behind(self) -> list[str]:
+        """Processes that belong to this stack by their environment, whoever started them (Linux only)."""
+        mark = os.fsencode(str(self.run_directory))
+        return [process.name for process in Path("/proc").glob("[0-9]*") if mark in _environment_of(process)]
+
+
+async def test_a_newcomer_pastes_three_lines_and_finds_it_all_again_tomorrow(backend: Backend, tmp_path: Path) -> None:
+    """The printed lines work in bash, the demo passes, SIGTERM ends every process, and the data is there next time."""
+    if backend.kind != "local":
+        pytest.skip("starts a local stack, for which containers bring no broker")
+    if not (shutil.which("bash") and shutil.which("curl")):
+        pytest.skip("the printed lines are for bash and curl")
+    terminal = Terminal(tmp_path)
+
+    async with terminal.running() as printed:
+        lines = [line for line in printed.splitlines() if "curl" in line]
+        assert len(lines) == 3
+        pasted = await terminal.enter("bash", text="\n".join(lines) + "\n")
+        registered = json.loads(pasted.stderr)
+        created, logged_in = (json.loads(line) for line in pasted.stdout.splitlines() if line)
+        assert registered.keys() == {"id", "email", "login", "token"}
+        assert (created["login"], created["tenant"], created["scope"]) == ("ann", registered["id"], "all")
+        assert logged_in.keys() == {"accessToken"}
+
+        state = terminal.state()
+        assert state.keys() == {"url", "amqp_url", "mongo_url", "processes"}
+        assert state["processes"].keys() == {"api", "worker-verify", "worker-password", "rabbitmq", "mongo"}
+        assert str(state["url"]).endswith(f":{terminal.env['AUTH_PORT']}")
+
+        demo = await terminal.enter(sys.executable, "-m", "dev", "demo")
+        assert demo.returncode == 0, demo.stdout + demo.stderr
+        assert demo.stdout.count("session.revoked") >= 2
+
+    async with (
+        terminal.running(),
+        httpx.AsyncClient(
+            base_url=str(state["url"]), headers={"Authorization": f"Bearer {registered['token']}"}, timeout=30
+        ) as http,
+    ):
+        body = {"login": "ann", "password": "correct horse battery", "deviceId": "tomorrow"}
+        assert (await http.post("/auth", json=body)).status_code == 200
+        verified = await http.post("/auth/verify", json={"token": logged_in["accessToken"]})
+        assert verified.json()["decoded"]["login"] == "ann"
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _environment_of(process: Path) -> bytes:
+    try:
+        return (process / "environ").read_bytes()
+    except OSError:
+        return b""

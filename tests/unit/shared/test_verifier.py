@@ -1,0 +1,286 @@
+"""How verifications coalesce: a lone one waits for nothing, many travel together, and answers never cross."""
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from shared.amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, ReplyT, RequestT, RpcClient
+from shared.amqp.verifier import CoalescingVerifier
+from shared.contracts.auth_verify import MAX_BATCH, VerifyCheck
+from shared.contracts.claims import Claims
+from shared.contracts.errors import (
+    AuthError,
+    DeadlineExceeded,
+    InternalError,
+    InvalidTenantToken,
+    InvalidToken,
+    Overloaded,
+    Unavailable,
+)
+from shared.contracts.operation import Operation
+from shared.contracts.wire import MAX_TOKEN_CHARS
+
+
+@dataclass
+class Batch:
+    """A message that was sent, and its answer to come."""
+
+    tokens: list[str]
+    timeout_seconds: float
+    reply: asyncio.Future[list[dict[str, Any]]] = field(default_factory=asyncio.Future)
+
+    def answer(self) -> None:
+        """As a worker does: each token whose name begins with `dead` is invalid, the others are decoded."""
+        self.reply.set_result([answer_to(token) for token in self.tokens])
+
+
+class HeldRpc(RpcClient):
+    """Sends nothing: it holds each batch until a test answers it. What passes is JSON, as on the wire."""
+
+    def __init__(self) -> None:
+        super().__init__([], "held")
+        self.batches: list[Batch] = []
+
+    @property
+    def open(self) -> list[Batch]:
+        """Those that are not answered yet."""
+        return [batch for batch in self.batches if not batch.reply.done()]
+
+    async def call(
+        self,
+        operation: Operation[RequestT, ReplyT],
+        request: RequestT,
+        *,
+        request_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
+        message_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> ReplyT:
+        sent = operation.request.model_validate_json(request.to_json())
+        tokens = [check["token"] for check in json.loads(sent.to_json())["checks"]]
+        self.batches.append(Batch(tokens, timeout_seconds))
+        answers = await self.batches[-1].reply
+        return operation.reply.model_validate_json(json.dumps({"answers": answers}))
+
+
+def answer_to(token: str) -> dict[str, Any]:
+    if token.startswith("dead"):
+        return {"error": {"code": "invalid_token", "message": f"{token} is invalid"}}
+    claims = dict.fromkeys(("iss", "aud", "sub", "id", "login", "tenant"), "")
+    return {"claims": {**claims, "iat": 1, "exp": 2, "jti": token}}
+
+
+def ask(verifier: CoalescingVerifier, token: str) -> asyncio.Task[Claims]:
+    return asyncio.create_task(verifier.verify(VerifyCheck(tenant_token="tenant", token=token)))
+
+
+async def outcome(asked: Awaitable[Claims]) -> str:
+    """The token that the claims are of, or what the error says."""
+    try:
+        return (await asked).jti
+    except AuthError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def expected(token: str) -> str:
+    return f"InvalidToken: {token} is invalid" if token.startswith("dead") else token
+
+
+async def settled() -> None:
+    """Until everything that can happen without an answer has happened."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def rpc() -> HeldRpc:
+    return HeldRpc()
+
+
+@pytest.fixture
+def verifier(rpc: HeldRpc) -> CoalescingVerifier:
+    return CoalescingVerifier(rpc, timeout_seconds=60, max_batches_in_flight=2)
+
+
+async def test_a_lone_call_leaves_at_once(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+    """With nothing under way a check is sent by itself, without waiting for company."""
+    asked = ask(verifier, "one")
+    await settled()
+    (batch,) = rpc.batches
+    assert batch.tokens == ["one"]
+    assert batch.timeout_seconds == 60
+    batch.answer()
+    assert await outcome(asked) == "one"
+
+
+async def test_calls_wait_for_each_other_only_under_load(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+    """With as many batches under way as allowed, further calls leave together when one of them is answered."""
+    asked = [ask(verifier, f"token-{number}") for number in range(7)]
+    await settled()
+    assert [batch.tokens for batch in rpc.batches] == [["token-0"], ["token-1"]]
+    rpc.batches[1].answer()
+    await settled()
+    assert [batch.tokens for batch in rpc.batches[2:]] == [[f"token-{number}" for number in range(2, 7)]]
+    for batch in rpc.open:
+        batch.answer()
+    assert [await outcome(each) for each in asked] == [f"token-{number}" for number in range(7)]
+
+
+async def test_a_batch_has_a_greatest_size(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+    """However many wait, no message holds more than a worker takes, none is left out, and first come are first sent."""
+    tokens = [f"token-{number}" for number in range(2 * MAX_BATCH + 100)]
+    asked = [ask(verifier, token) for token in tokens]
+    await settled()
+    while rpc.open:
+        assert len(rpc.open) <= 2
+        rpc.open[0].answer()
+        await settled()
+    assert [len(batch.tokens) for batch in rpc.batches] == [1, 1, MAX_BATCH, MAX_BATCH, 98]
+    assert [token for batch in rpc.batches for token in batch.tokens] == tokens
+    assert [await outcome(each) for each in asked] == tokens
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.sampled_from(["live", "dead"])),
+        st.tuples(st.sampled_from(["answer", "fail"]), st.integers(0, 3)),
+        st.tuples(st.just("cancel"), st.integers(0, 50)),
+    ),
+    min_size=5,
+    max_size=60,
+)
+
+
+@settings(deadline=None)
+@given(steps=steps, max_batches_in_flight=st.integers(1, 4))
+async def test_answers_never_cross(steps: list[tuple[str, Any]], max_batches_in_flight: int) -> None:
+    """In whatever order batches are answered, fail and lose callers, each caller gets the answer to its own check."""
+    rpc = HeldRpc()
+    verifier = CoalescingVerifier(rpc, timeout_seconds=60, max_batches_in_flight=max_batches_in_flight)
+    asked: dict[str, asyncio.Task[Claims]] = {}
+    failed: set[str] = set()
+    for step, which in steps:
+        if step == "ask":
+            token = f"{which}-{len(asked)}"
+            asked[token] = ask(verifier, token)
+        elif step == "cancel" and which < len(asked):
+            list(asked.values())[which].cancel()
+        elif step in {"answer", "fail"} and which < len(rpc.open):
+            batch = rpc.open[which]
+            if step == "answer":
+                batch.answer()
+            else:
+                failed.update(batch.tokens)
+                batch.reply.set_exception(Unavailable())
+        await settled()
+        assert len(rpc.open) <= max_batches_in_flight
+    while rpc.open:
+        rpc.open[0].answer()
+        await settled()
+    for token, task in asked.items():
+        assert task.done()
+        if not task.cancelled():
+            unavailable = f"Unavailable: {Unavailable.text}"
+            assert await outcome(task) == (unavailable if token in failed else expected(token))
+
+
+@pytest.mark.parametrize("error", [Unavailable(), Overloaded(), DeadlineExceeded(), InternalError(incident="1")])
+async def test_a_failed_batch_fails_its_members_alone(
+    rpc: HeldRpc, verifier: CoalescingVerifier, error: AuthError
+) -> None:
+    """Every caller of a failed batch hears why it failed; those of others do not, and calls go on."""
+    asked = [ask(verifier, f"token-{number}") for number in range(5)]
+    await settled()
+    rpc.batches[0].answer()
+    await settled()
+    rpc.batches[2].reply.set_exception(error)
+    await settled()
+    late = ask(verifier, "late")
+    await settled()
+    rpc.batches[1].answer()
+    rpc.batches[3].answer()
+    outcomes = [await outcome(each) for each in [*asked, late]]
+    assert outcomes == ["token-0", "token-1", *[f"{type(error).__name__}: {error}"] * 3, "late"]
+
+
+async def test_a_fault_fails_its_members_at_once(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+    """Whatever a call raises, nobody of its batch waits for a deadline, and calls go on."""
+    asked = ask(verifier, "one")
+    await settled()
+    rpc.batches[0].reply.set_exception(ZeroDivisionError())
+    assert await outcome(asked) == f"InternalError: {InternalError.text}"
+    again = ask(verifier, "two")
+    await settled()
+    rpc.batches[1].answer()
+    assert await outcome(again) == "two"
+
+
+@pytest.mark.parametrize("answers", [[], [answer_to("one")] * 2])
+async def test_a_reply_of_another_length_answers_nobody(
+    rpc: HeldRpc, verifier: CoalescingVerifier, answers: list[dict[str, Any]]
+) -> None:
+    """Answers that cannot be told apart are not guessed at."""
+    asked = ask(verifier, "one")
+    await settled()
+    rpc.batches[0].reply.set_result(answers)
+    assert await outcome(asked) == f"InternalError: {InternalError.text}"
+
+
+async def test_who_gives_up_is_not_asked_for(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+    """A caller that is cancelled while it waits costs nothing, and a batch of nobody is not sent."""
+    asked = [ask(verifier, f"token-{number}") for number in range(6)]
+    await settled()
+    for number in (2, 4):
+        asked[number].cancel()
+    rpc.batches[0].answer()
+    await settled()
+    assert rpc.batches[2].tokens == ["token-3", "token-5"]
+    gone = [ask(verifier, f"gone-{number}") for number in range(3)]
+    await settled()
+    for each in gone:
+        each.cancel()
+    rpc.batches[1].answer()
+    await settled()
+    assert len(rpc.batches) == 3
+    rpc.batches[2].answer()
+    assert await outcome(asked[3]) == "token-3"
+    last = ask(verifier, "last")
+    await settled()
+    rpc.batches[3].answer()
+    assert await outcome(last) == "last"
+
+
+async def test_who_gives_up_takes_nobody_along(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+    """A caller that is cancelled after its batch was sent does not disturb the answers of the others."""
+    asked = [ask(verifier, f"token-{number}") for number in range(5)]
+    await settled()
+    rpc.batches[0].answer()
+    await settled()
+    asked[3].cancel()
+    for batch in rpc.open:
+        batch.answer()
+    assert [await outcome(asked[number]) for number in (0, 1, 2, 4)] == ["token-0", "token-1", "token-2", "token-4"]
+
+
+async def test_nobody_waits_for_ever(rpc: HeldRpc) -> None:
+    """A check without an answer ends at its deadline, sent or still waiting, and its late answer harms nobody."""
+    verifier = CoalescingVerifier(rpc, timeout_seconds=0.01, max_batches_in_flight=1)
+    asked = [ask(verifier, "sent"), ask(verifier, "waiting")]
+    assert [await outcome(each) for each in asked] == [f"DeadlineExceeded: {DeadlineExceeded.text}"] * 2
+    rpc.batches[0].answer()
+    await settled()
+    assert [batch.tokens for batch in rpc.batches] == [["sent"]]
+
+
+async def test_what_is_too_long_to_be_a_token_is_not_sent(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+    """Neither side's bandwidth is spent on what cannot be a token."""
+    huge = "x" * (MAX_TOKEN_CHARS + 1)
+    with pytest.raises(InvalidToken):
+        await verifier.verify(VerifyCheck(tenant_token="tenant", token=huge))
+    with pytest.raises(InvalidTenantToken):
+        await verifier.verify(VerifyCheck(tenant_token=huge, token="token"))
+    assert rpc.batches == []

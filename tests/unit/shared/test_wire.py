@@ -1,0 +1,248 @@
+"""How values look on the wire, what is refused there, and what never shows."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from shared.contracts import OPERATIONS
+from shared.contracts.auth_login import AuthLoginRequest
+from shared.contracts.auth_verify import AuthVerifyRequest
+from shared.contracts.session_list import Session
+from shared.contracts.tenant_login import TenantLoginRequest
+from shared.contracts.tenant_register import TenantRegisterRequest
+from shared.contracts.user_create import UserCreateRequest
+from shared.contracts.user_update import UserUpdateBody
+from shared.contracts.wire import Email, Name, NewPassword, Scope, Search, TenantEmail, TriedPassword, WireModel
+
+SECRET = "correct horse battery staple"
+
+
+def accepts(kind: Any, value: object) -> bool:
+    """Whether a value is accepted on the wire; if not, the refusal must not repeat it."""
+    try:
+        TypeAdapter(kind, config=WireModel.model_config).validate_json(json.dumps(value))
+    except ValidationError as error:
+        shown = json.dumps(error.errors(include_input=False, include_url=False), default=str) + str(error)
+        assert not (isinstance(value, str) and len(value) > 5 and value in shown)
+        return False
+    return True
+
+
+def test_members_are_camel_case() -> None:
+    """Python writes `device_id`, the wire says `deviceId`; Python code may give either."""
+    session = Session(id="1", device_id="phone", issued_date=1, expiration_date=2)
+    wire = {"id": "1", "deviceId": "phone", "issuedDate": 1, "expirationDate": 2}
+    assert json.loads(session.to_json()) == wire
+    assert session.model_dump() == wire
+    assert Session.model_validate(wire) == session
+
+
+def test_unknown_members_are_ignored() -> None:
+    """An older peer understands a newer one."""
+    request = {"email": "shop@example.com", "password": SECRET, "captcha": {"new": True}}
+    assert "captcha" not in json.loads(TenantLoginRequest.model_validate(request).to_json())
+
+
+def test_what_was_not_given_is_not_sent() -> None:
+    """Absent and null are different things: a patch that does not name the scope does not remove it."""
+    assert json.loads(UserUpdateBody(sub="007").to_json()) == {"sub": "007"}
+    assert json.loads(UserUpdateBody(sub="007", scope=None).to_json()) == {"sub": "007", "scope": None}
+
+
+REQUESTS: list[WireModel] = [
+    AuthLoginRequest(tenant_token=SECRET, login="ann", password=SECRET, device_id="phone"),
+    TenantLoginRequest(email="shop@example.com", password=SECRET),
+    TenantRegisterRequest(email="shop@example.com", password=SECRET, registration_key=SECRET),
+    UserCreateRequest(tenant_token=SECRET, email="ann@example.com", login="ann", password=SECRET),
+    UserUpdateBody(password=SECRET),
+    AuthVerifyRequest.model_validate({"checks": [{"tenantToken": SECRET, "token": SECRET}]}),
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
+def test_secrets_are_sent_and_never_shown(request_: WireModel) -> None:
+    """Passwords and tokens travel as they are, and print as nothing."""
+    assert SECRET.encode() in request_.to_json()
+    assert SECRET not in repr(request_)
+    assert SECRET not in str(request_)
+    assert SECRET not in f"{request_.log_fields()}"
+    assert type(request_).model_validate_json(request_.to_json()) == request_
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_a_refusal_never_repeats_what_was_refused(operation: Any) -> None:
+    """Whatever is put in the place of any member of any request, the refusal does not show it."""
+    for value in (f"{SECRET}\n", [SECRET], {SECRET: SECRET}, 1_234_567_890_123):
+        members = {field.alias: value for field in operation.request.model_fields.values()}
+        try:
+            operation.request.model_validate_json(json.dumps(members))
+        except ValidationError as error:
+            for shown in (str(error), repr(error), str(error.errors(include_input=False, include_url=False))):
+                assert SECRET not in shown
+                assert "1234567890123" not in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        ("ann", True),
+        ("a/b?c#d%20", True),
+        ("$where", True),
+        (" ", True),
+        ("漢字 🙂", True),
+        ("x" * 256, True),
+        ("🙂" * 256, True),
+        ("x" * 257, False),
+        ("", False),
+        ("a\nb", False),
+        ("a\0b", False),
+        ("a\u202eb", False),
+        ("\ufeff", False),
+        (None, False),
+        (1, False),
+        (["ann"], False),
+        ({"$ne": None}, False),
+    ],
+)
+def test_names(value: object, *, accepted: bool) -> None:
+    """A name is 1 to 256 printable characters, and a string."""
+    assert accepts(Name, value) is accepted
+
+
+@pytest.mark.parametrize(("value", "accepted"), [("", True), ("x" * 256, True), ("x" * 257, False), ("a\nb", False)])
+def test_searches(value: str, *, accepted: bool) -> None:
+    """A search may be empty; otherwise it is part of a name."""
+    assert accepts(Search, value) is accepted
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        ("ann@example.com", True),
+        ("ann+tag@xn--e1afmkfd.example", True),
+        ("анна@пример.рф", True),
+        ("o'hara@localhost", True),
+        ("x" * 246 + "@example", True),
+        ("x" * 247 + "@example", False),
+        ("ann", False),
+        ("@example.com", False),
+        ("ann@", False),
+        ("ann@@example.com", False),
+        ("a@b@c", False),
+        ("ann lee@example.com", False),
+        ("ann@example.com\n", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_emails(value: object, *, accepted: bool) -> None:
+    """An email is name@domain of at most 254 characters; whether it exists only a message to it can tell."""
+    assert accepts(Email, value) is accepted
+    assert accepts(TenantEmail, value) is accepted
+
+
+def test_a_tenants_email_has_one_spelling() -> None:
+    """A tenant's email is lower case, however it was typed; a user's stays as it is."""
+    assert TenantLoginRequest(email="Shop@Example.COM", password=SECRET).email == "shop@example.com"
+    created = UserCreateRequest(tenant_token="t", email="Ann@Example.COM", login="ann", password=SECRET)
+    assert created.email == "Ann@Example.COM"
+
+
+@pytest.mark.parametrize(
+    ("value", "new", "tried"),
+    [
+        ("x" * 7, False, True),
+        ("x" * 8, True, True),
+        ("x" * 256, True, True),
+        ("🙂" * 8, True, True),
+        ("🙂" * 256, True, True),
+        ("\0\n\t   \u202e ", True, True),
+        ("x" * 257, False, False),
+        ("", False, False),
+        (None, False, False),
+        (12345678, False, False),
+        (["password"], False, False),
+    ],
+)
+def test_passwords(value: object, *, new: bool, tried: bool) -> None:
+    """A new password has 8 to 256 characters of any kind; one that is tried may be shorter, and is merely wrong."""
+    assert accepts(NewPassword, value) is new
+    assert accepts(TriedPassword, value) is tried
+
+
+@pytest.mark.parametrize("length", [1, 7, 257, 1000])
+def test_a_password_is_refused_in_words_that_do_not_tell_its_length(length: int) -> None:
+    """The refusal says what is expected and not what was given."""
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(NewPassword).validate_python("x" * length)
+    (problem,) = caught.value.errors(include_input=False, include_url=False)
+    assert problem["msg"] == "Value error, must have 8 to 256 characters"
+
+
+def nested(depth: int) -> Any:
+    scope: Any = "bottom"
+    for _ in range(depth):
+        scope = {"down": scope}
+    return scope
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        ("read write", True),
+        ("", True),
+        ({}, True),
+        (None, True),
+        ({"a": {"b": [1, 2.5, None, True]}}, True),
+        ({"": "", "$set": 1, "a.b": 2, "\0": 3}, True),
+        ({"huge": 10**100}, True),
+        (nested(16), True),
+        (nested(17), False),
+        ({"a": [nested(15)]}, False),
+        ("x" * 4094, True),
+        ("x" * 4095, False),
+        ({"many": "x" * 4096}, False),
+        ([], False),
+        (["read"], False),
+        (1, False),
+        (True, False),
+        ({"infinite": float("inf")}, False),
+        ({"not": {"a": [float("nan")]}}, False),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_scopes(value: object, *, accepted: bool) -> None:
+    """A scope is a string, an object or nothing, of a size and a depth that fit in a token."""
+    assert accepts(Scope, value) is accepted
+
+
+def test_a_scope_too_deep_for_anything_is_refused() -> None:
+    """Nesting that would exhaust a stack is refused like any other."""
+    with pytest.raises(ValidationError):
+        TypeAdapter(Scope).validate_json("[" * 50_000 + "]" * 50_000)
+    with pytest.raises(ValidationError):
+        TypeAdapter(Scope).validate_json('{"a":' * 150 + "1" + "}" * 150)
+
+
+@pytest.mark.parametrize("body", [{}, {"login": "ann"}, {"unknown": 1}])
+def test_a_patch_changes_something(body: dict[str, Any]) -> None:
+    """A patch that names nothing to change is a mistake."""
+    with pytest.raises(ValidationError, match="at least one of email, password, sub, scope"):
+        UserUpdateBody.model_validate(body)
+
+
+@pytest.mark.parametrize("member", ["email", "password", "sub"])
+def test_only_a_scope_can_be_removed(member: str) -> None:
+    """Null removes a scope; an account without email, password or subject there is not."""
+    with pytest.raises(ValidationError, match=f"{member} must not be null"):
+        UserUpdateBody.model_validate({member: None, "scope": "all"})
+    assert UserUpdateBody.model_validate({"scope": None}).scope is None
+
+
+@pytest.mark.parametrize(("checks", "accepted"), [(0, False), (1, True), (256, True), (257, False)])
+def test_a_batch_has_its_limits(checks: int, *, accepted: bool) -> None:
+    """A batch of nothing, or of more than is answered in one go, is refused."""
+    given = [{"tenantToken": "t", "token": "u"}] * checks
+    assert accepts(AuthVerifyRequest.model_fields["checks"].rebuild_annotation(), given) is accepted
