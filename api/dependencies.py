@@ -15,6 +15,7 @@ from shared.amqp.verifier import CoalescingVerifier
 from shared.contracts.operation import Operation
 from shared.contracts.wire import Name
 from shared.logging import request_id
+from shared.tenant_session import TenantSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class State(TypedDict):
 
     workers: WorkerCalls
     verifier: CoalescingVerifier
+    forward_tenant: TenantSession
 
 
 def _workers(request: Request) -> WorkerCalls:
@@ -51,6 +53,11 @@ def _workers(request: Request) -> WorkerCalls:
 def _verifier(request: Request) -> CoalescingVerifier:
     verifier: CoalescingVerifier = request.state.verifier
     return verifier
+
+
+def _forward_tenant(request: Request) -> TenantSession:
+    tenant: TenantSession = request.state.forward_tenant
+    return tenant
 
 
 _bearer = HTTPBearer(
@@ -101,6 +108,7 @@ def _decoded(segment: str) -> str:
 
 Workers = Annotated[WorkerCalls, Depends(_workers)]
 Verifier = Annotated[CoalescingVerifier, Depends(_verifier)]
+ForwardTenant = Annotated[TenantSession, Depends(_forward_tenant)]
 TenantToken = Annotated[str, Depends(_tenant_token)]
 GatewayToken = Annotated[str, Depends(_gateway_token)]
 ClientAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_client_address)]

@@ -12,11 +12,12 @@ from api.dependencies import State, WorkerCalls
 from api.errors import answer_error
 from api.middleware import BodyLimit, EncodedPath, RequestContext, SafeHeaders, UnexpectedErrors
 from api.openapi import DocumentedApi
-from api.routes import auth, health, session, tenant, token, user
+from api.routes import auth, forward, health, session, tenant, token, user
 from api.settings import Settings
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.verifier import CoalescingVerifier
 from shared.contracts.errors import AuthError
+from shared.tenant_session import Calls, TenantSession
 
 API_VERSION = "2.0.0"
 DESCRIPTION = """
@@ -46,6 +47,9 @@ def create_app(settings: Settings, rpc: RpcClient | None = None) -> FastAPI:
             yield State(
                 workers=WorkerCalls(client, settings.reply_timeout_seconds),
                 verifier=CoalescingVerifier(client, timeout_seconds=settings.reply_timeout_seconds),
+                forward_tenant=TenantSession(
+                    Calls(client, settings.reply_timeout_seconds), settings.forward_email, settings.forward_password
+                ),
             )
 
     app = DocumentedApi(
@@ -68,4 +72,6 @@ def create_app(settings: Settings, rpc: RpcClient | None = None) -> FastAPI:
     )
     for routes in (tenant, user, session, auth, token, health):
         app.include_router(routes.router)
+    if settings.forward_email is not None:
+        app.include_router(forward.router)
     return app

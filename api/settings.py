@@ -1,15 +1,15 @@
 """The edge's settings: environment variables; docs/configuration.md explains them to operators."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasGenerator, Field, FiniteFloat, IPvAnyNetwork, PositiveInt
+from pydantic import AliasGenerator, Field, FiniteFloat, IPvAnyNetwork, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.environment import AmqpUrl, CommaSeparated
 from shared.logging import LogFormat
 
 #: May be given as files.
-SECRETS = ("AMQP_URL",)
+SECRETS = ("AMQP_URL", "AUTH_FORWARD_PASSWORD")
 
 
 class Settings(BaseSettings):
@@ -36,9 +36,19 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = 131_072
     """Several times the largest valid body, which holds a token."""
 
+    forward_email: str | None = None
+    """The tenant whose users' tokens `/auth/forward` accepts. Without it there is no such route."""
+    forward_password: SecretStr | None = None
+
     reply_timeout_seconds: Annotated[FiniteFloat, Field(gt=0)] = 5.0
     shutdown_grace_seconds: PositiveInt = 10
     """How long a stopping edge waits for the requests it holds."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = "json"
+
+    @model_validator(mode="after")
+    def _whole_credentials(self) -> Self:
+        if (self.forward_email is None) != (self.forward_password is None):
+            raise ValueError("AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD are set together or not at all")
+        return self

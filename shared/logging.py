@@ -56,7 +56,8 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        # A value may come from outside: with a line break in it, it would pass for a line of its own.
+        fields = "".join(f" {name}={_on_one_line(value)}" for name, value in _fields(record).items())
         line = f"{time} {record.levelname.lower():7} {record.getMessage()}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -66,3 +67,8 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     if (current := request_id.get()) is not None:
         fields.setdefault("request_id", current)
     return fields
+
+
+def _on_one_line(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() else ascii(text)

@@ -45,7 +45,7 @@ class Calls:
 class TenantSession:
     """The tenant's own session: logs in when first needed, and again when its token is refused."""
 
-    def __init__(self, calls: Calls, email: str | None, password: SecretStr | None, token: str | None) -> None:
+    def __init__(self, calls: Calls, email: str | None, password: SecretStr | None, token: str | None = None) -> None:
         self._calls = calls
         self._email = email
         self._password = password

@@ -27,6 +27,9 @@ from worker.ports import Lifetimes
 MIN_MASTER_KEY_BYTES = 32
 
 
+#: Ten years: longer than any session is meant to last, and still a date.
+MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
+TokenSeconds = Annotated[int, Field(ge=1, le=MAX_TOKEN_SECONDS)]
 #: May be given as files.
 SECRETS = ("AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY")
 
@@ -90,8 +93,8 @@ class Settings(BaseSettings):
     """`id:base64` of at least 256 bits each, separated by commas. The first signs, all verify."""
     issuer: Annotated[str, Field(min_length=1)] = "jincor-auth"
     """`iss` of every token, audience of tenant tokens, source of events."""
-    tenant_token_seconds: PositiveInt = 7 * 24 * 3600
-    user_token_seconds: PositiveInt = 7 * 24 * 3600
+    tenant_token_seconds: TokenSeconds = 7 * 24 * 3600
+    user_token_seconds: TokenSeconds = 7 * 24 * 3600
 
     registration_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
     """From where tenants may register. None by default."""

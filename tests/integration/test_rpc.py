@@ -24,7 +24,7 @@ from shared.contracts.errors import (
 )
 from shared.contracts.operation import Done
 from shared.contracts.user_delete import USER_DELETE, UserDeleteRequest
-from shared.contracts.wire import WireModel
+from shared.contracts.wire import MAX_TOKEN_CHARS, WireModel
 from tests.fakes import ports
 from tests.integration.conftest import Serve
 from tests.integration.proxy import Proxy
@@ -238,10 +238,10 @@ async def test_a_large_batch_of_large_tokens_travels(rpc: RpcClient, serve: Serv
     def _claims(check: VerifyCheck) -> Claims:
         return Claims(iss="i", aud="a", sub=str(len(check.token)), iat=0, exp=1, jti="j", id="i", login="l", tenant="t")
 
-    checks = tuple(VerifyCheck(tenant_token="t" * 16_384, token="u" * 16_384) for _ in range(256))
+    checks = tuple(VerifyCheck(tenant_token="t" * MAX_TOKEN_CHARS, token="u" * MAX_TOKEN_CHARS) for _ in range(256))
     async with serve({"auth.verify": count}):
         reply = await rpc.call(AUTH_VERIFY, AuthVerifyRequest(checks=checks), timeout_seconds=30)
-        assert {answer.unwrap().sub for answer in reply.answers} == {"16384"}
+        assert {answer.unwrap().sub for answer in reply.answers} == {str(MAX_TOKEN_CHARS)}
         verifier = CoalescingVerifier(rpc)
         answers = await asyncio.gather(
             *(verifier.verify(VerifyCheck(tenant_token="t", token="x" * n)) for n in range(1, 300))

@@ -1,0 +1,74 @@
+"""For proxies that ask before they pass a request on, such as nginx with `auth_request`."""
+
+import json
+import logging
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.dependencies import ForwardTenant, Verifier
+from api.errors import BAD_TOKEN_CHALLENGE, CHALLENGE, problem_of
+from api.openapi import problem_content
+from shared.contracts.auth_verify import VerifyCheck
+from shared.contracts.claims import Claims
+from shared.contracts.errors import InvalidCredentials, InvalidRequest, InvalidTenantToken, InvalidToken, Unavailable
+from shared.logging import request_id
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(prefix="/auth", tags=["Tokens"])
+
+_bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A user's token.", auto_error=False)
+
+#: Printable ASCII but for `%`. The rest is percent-encoded as UTF-8: header values are not for other text.
+PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
+
+
+#: A proxy passes the status and this header on; what else an answer says, its client never sees.
+REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
+
+
+@router.get(
+    "/forward",
+    operation_id="auth.forward",
+    response_class=Response,
+    responses={
+        401: {"description": "No token of a live session"},
+        503: {"description": "Service is unavailable", **problem_content({"unavailable": problem_of(Unavailable())})},
+    },
+)
+async def forward_auth(
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)], tenant: ForwardTenant, verifier: Verifier
+) -> Response:
+    """Answers 200 with the user's claims as `X-Auth-*` headers, or 401. The tenant is the one of the configuration."""
+    if bearer is None:
+        return Response(status_code=401, headers={"WWW-Authenticate": CHALLENGE})
+
+    async def verify_as(tenant_token: str) -> Claims:
+        check = VerifyCheck(tenant_token=tenant_token, token=bearer.credentials, request_id=request_id.get())
+        return await verifier.verify(check)
+
+    try:
+        claims = await tenant.run(verify_as)
+    except InvalidToken:
+        return Response(status_code=401, headers=REFUSED)
+    except (InvalidCredentials, InvalidRequest, InvalidTenantToken):
+        log.error("AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD are refused")  # noqa: TRY400 - the text says it all
+        raise Unavailable from None
+    return Response(headers=_headers(claims))
+
+
+def _headers(claims: Claims) -> dict[str, str]:
+    scope = claims.scope if isinstance(claims.scope, str) else json.dumps(claims.scope)
+    named = {
+        "X-Auth-User": claims.id,
+        "X-Auth-Login": claims.login,
+        "X-Auth-Sub": claims.sub,
+        "X-Auth-Tenant": claims.tenant,
+        "X-Auth-Scope": scope if claims.scope is not None else "",
+        "X-Auth-Device": claims.device_id or "",
+        "X-Auth-Session": claims.jti,
+    }
+    return {name: quote(value, safe=PLAIN) for name, value in named.items()}

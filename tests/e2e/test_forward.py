@@ -1,0 +1,143 @@
+"""`/auth/forward`: a proxy asks before it passes a request on; with a real nginx in front of a page."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from dev.ports import accepts_connections, free_port
+from dev.processes import ChildProcess, Service
+from dev.services import api_service
+from tests.e2e.tenant import PASSWORD, Tenant
+from tests.service import RunningService
+
+NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+START_TIMEOUT_SECONDS = 30
+
+CONFIGURATION = """
+daemon off;
+pid {directory}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  server {{
+    listen 127.0.0.1:{port};
+    location = /auth {{
+      internal;
+      proxy_pass {edge}/auth/forward;
+      proxy_pass_request_body off;
+      proxy_set_header Content-Length "";
+    }}
+    location / {{
+      auth_request /auth;
+      auth_request_set $login $upstream_http_x_auth_login;
+      add_header X-Login $login;
+      root {pages};
+    }}
+  }}
+}}
+"""
+
+
+@pytest_asyncio.fixture
+async def edge(service: RunningService, tenant: Tenant, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """An edge that accepts tokens of this tenant's users at `/auth/forward`."""
+    port = free_port()
+    env = {"AUTH_FORWARD_EMAIL": tenant.email, "AUTH_FORWARD_PASSWORD": PASSWORD}
+    process = ChildProcess(api_service(port, amqp_url=service.amqp_url, env=env), tmp_path / "logs")
+    process.start()
+    try:
+        await process.wait_until(lambda: accepts_connections(port), START_TIMEOUT_SECONDS)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+    finally:
+        await process.terminate()
+
+
+async def _ask(client: httpx.AsyncClient, token: str | None, path: str = "/auth/forward") -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    for _ in range(100):
+        answer = await client.get(path, headers=headers)
+        if answer.status_code != 503:  # an edge that has just started may not have found its broker yet
+            break
+    return answer
+
+
+async def test_a_live_token_is_let_through_with_its_claims(
+    edge: httpx.AsyncClient, http: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    """As headers of printable ASCII; a dead, foreign or missing token is 401 with a challenge."""
+    user = (await tenant.create("Ünï / 100%", sub="s 1", scope={"a": "é"})).json()
+    token = await tenant.token_of("Ünï / 100%")
+    answer = await _ask(edge, token)
+    assert answer.status_code == 200
+    claims = (await tenant.verify(token)).json()["decoded"]
+    assert {name: value for name, value in answer.headers.items() if name.startswith("x-auth-")} == {
+        "x-auth-user": user["id"],
+        "x-auth-login": "%C3%9Cn%C3%AF / 100%25",
+        "x-auth-sub": "s 1",
+        "x-auth-tenant": tenant.id,
+        "x-auth-scope": '{"a": "\\u00e9"}',
+        "x-auth-device": "phone",
+        "x-auth-session": claims["jti"],
+    }
+    await tenant.logout(token)
+    other = await Tenant.register(http)
+    await other.create("theirs")
+    for refused in (token, await other.token_of("theirs"), tenant.token, "nonsense", None):
+        answer = await _ask(edge, refused)
+        assert (answer.status_code, answer.headers["WWW-Authenticate"][:6]) == (401, "Bearer")
+
+
+async def test_without_a_configured_tenant_there_is_no_such_route(http: httpx.AsyncClient) -> None:
+    """It is not there by accident."""
+    assert (await _ask(http, "x")).status_code == 404
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Path:
+    """A page, and the way to it open for nginx's own user."""
+    directory = tmp_path / "pages"
+    directory.mkdir()
+    (directory / "index.html").write_text("the page")
+    for parent in (directory, tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    return directory
+
+
+@pytest.mark.skipif(NGINX is None and "CI" not in os.environ, reason="nginx is not installed")
+async def test_nginx_protects_a_page_that_goes_dark_on_logout(
+    edge: httpx.AsyncClient, tenant: Tenant, pages: Path, tmp_path: Path
+) -> None:
+    """`auth_request` as its documentation has it: the page with a live token, 401 without and afterwards."""
+    assert NGINX is not None, "CI installs nginx"
+    port = free_port()
+    file = tmp_path / "nginx.conf"
+    file.write_text(
+        CONFIGURATION.format(directory=tmp_path, pages=pages, port=port, edge=str(edge.base_url).rstrip("/"))
+    )
+    nginx = ChildProcess(Service("nginx", [NGINX, "-c", str(file)], os.environ), tmp_path / "logs")
+    await tenant.create("ann")
+    token = await tenant.token_of("ann")
+    await _ask(edge, token)
+    nginx.start()
+    try:
+        await nginx.wait_until(lambda: accepts_connections(port), START_TIMEOUT_SECONDS)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            page = await _ask(client, token, "/")
+            assert (page.status_code, page.text, page.headers["X-Login"]) == (200, "the page", "ann")
+            assert (await _ask(client, None, "/")).status_code == 401
+            await tenant.logout(token)
+            assert (await _ask(client, token, "/")).status_code == 401
+    finally:
+        await nginx.terminate()
