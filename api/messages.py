@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 from fastapi import Response
 
+from shared.contracts.validation import validated
 from shared.contracts.wire import WireModel
 
 RequestT = TypeVar("RequestT", bound=WireModel)
@@ -12,7 +13,7 @@ RequestT = TypeVar("RequestT", bound=WireModel)
 def to_request(model: type[RequestT], body: WireModel, **outside: Any) -> RequestT:
     """The request that a body makes, with what came outside of it. What was absent stays absent, unlike null."""
     given = {name: getattr(body, name) for name in body.model_fields_set}
-    return model(**given, **outside)
+    return validated(model, **given, **outside)
 
 
 def to_response(reply: WireModel) -> Response:

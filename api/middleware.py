@@ -1,7 +1,6 @@
 """What happens around every request, as pure ASGI middleware: outermost first, in the order of `create_app`."""
 
 import logging
-import re
 import time
 import uuid
 from urllib.parse import quote, unquote_to_bytes
@@ -12,12 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer_error
+from shared.contracts.wire import REQUEST_ID
 from shared.logging import request_id
 
 log = logging.getLogger(__name__)
-
-#: An id from outside ends up in logs and headers, so it must be short and plain.
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class RequestContext:

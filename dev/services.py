@@ -50,7 +50,7 @@ def api_service(port: int, *, amqp_url: str, name: str = "api", env: Mapping[str
     """An edge that listens on this port of the loopback address. It gets no key and no database."""
     settings = {
         **LOCAL_DEFAULTS,
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith(("MONGO_URL", "AUTH_MASTER_KEYS"))},
         "AMQP_URL": amqp_url,
         "AUTH_HOST": LOOPBACK,
         "AUTH_PORT": str(port),

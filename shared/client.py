@@ -33,7 +33,8 @@ from .contracts.user_create import USER_CREATE
 from .contracts.user_delete import USER_DELETE
 from .contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListReply
 from .contracts.user_update import USER_UPDATE
-from .tenant_session import Calls, TenantSession, retried, validated
+from .contracts.validation import validated
+from .tenant_session import Calls, TenantSession, retried
 
 #: A service that starts together with its broker finds it within this; without a broker it starts all the same.
 CONNECT_WAIT_SECONDS = 2.0

@@ -7,12 +7,13 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from .amqp.rpc_client import RpcClient
-from .contracts.errors import InvalidRequest, InvalidTenantToken, Overloaded, Unavailable
+from .contracts.errors import InvalidTenantToken, Overloaded, Unavailable
 from .contracts.operation import Operation
 from .contracts.tenant_login import TENANT_LOGIN
+from .contracts.validation import validated
 from .contracts.wire import WireModel
 
 #: Waits before a repeated call, with jitter: together less than a person notices.
@@ -101,11 +102,3 @@ async def retried(attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool
                 raise
         await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
     return await attempt()
-
-
-def validated(model: type[RequestT], **fields: Any) -> RequestT:
-    """A request of these fields. Raises `InvalidRequest`, as the worker would, naming every bad one."""
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        raise InvalidRequest.from_validation(error) from None

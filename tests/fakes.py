@@ -167,15 +167,9 @@ class FakeSessions:
         self.finds.append(ids)
         return {session_id: self._stored[session_id] for session_id in ids if session_id in self._stored}
 
-    async def live_of_user(self, tenant: str, user: str, now: datetime) -> Sequence[Session]:
-        live = [
-            session
-            for session in self._stored.values()
-            if (session.tenant, session.user) == (tenant, user)
-            and session.revocation is None
-            and session.expires_at > now
-        ]
-        return sorted(live, key=lambda session: session.issued_at, reverse=True)
+    async def live_of_user(self, user: User, now: datetime, limit: int) -> Sequence[Session]:
+        live = [session for session in self._live(user.tenant, user.id, now) if session.generation == user.generation]
+        return sorted(live, key=lambda session: session.issued_at, reverse=True)[:limit]
 
     async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
         stored = self._stored.get(session.id)
@@ -185,18 +179,28 @@ class FakeSessions:
         self._outbox[session.id] = revocation.at
         return self._stored[session.id]
 
-    async def revoke_older(self, ending: Ending, now: datetime) -> Sequence[Session]:
-        for session in await self.live_of_user(ending.tenant, ending.user, now):
+    async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
+        for session in self._live(ending.tenant, ending.user, now):
             if session.generation < ending.generation:
                 await self.revoke(session, Revocation(now, ending.reason))
         waiting = [self._stored[session_id] for session_id in self._outbox]
-        return [session for session in waiting if (session.tenant, session.user) == (ending.tenant, ending.user)]
+        of_user = [session for session in waiting if (session.tenant, session.user) == (ending.tenant, ending.user)]
+        return of_user[:limit]
 
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
         return [self._stored[session_id] for session_id, since in self._outbox.items() if since < older_than][:limit]
 
     async def announced(self, session: Session) -> None:
         self._outbox.pop(session.id, None)
+
+    def _live(self, tenant: str, user: str, now: datetime) -> list[Session]:
+        return [
+            session
+            for session in self._stored.values()
+            if (session.tenant, session.user) == (tenant, user)
+            and session.revocation is None
+            and session.expires_at > now
+        ]
 
 
 class FakeHasher:

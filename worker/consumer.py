@@ -1,7 +1,8 @@
 """Takes requests off the broker: decode, dispatch, reply, then acknowledge. The same for every operation.
 
 Whatever a message is, it is settled once: answered if it can be, acknowledged always, requeued never. A request that
-a lost connection brings back is either past its deadline, or safe to do again under its message id.
+comes back because its worker was lost is dropped past its deadline, done again where that is safe under its message
+id, and answered `unavailable` where it is not.
 """
 
 import asyncio
@@ -12,30 +13,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from pydantic import ValidationError
 
 from shared.amqp.connection import ConnectionLost, lost_connections
 from shared.amqp.topology import (
     DEADLINE_HEADER,
-    ERROR_TYPE,
     JSON_TYPE,
-    REPLY_ADDRESS_PREFIX,
-    REPLY_TYPE,
+    REPLY_ADDRESS,
     REQUEST_ID_HEADER,
     LaneQueue,
     declare_exchanges,
 )
 from shared.contracts import OPERATIONS
-from shared.contracts.errors import AuthError, BadRequest, InternalError, InvalidRequest
+from shared.contracts.errors import AuthError, BadRequest, InternalError, InvalidRequest, Unavailable
 from shared.contracts.operation import Operation
-from shared.contracts.wire import MAX_REQUEST_ID_CHARS, WireModel
+from shared.contracts.wire import REQUEST_ID, WireModel
 from shared.logging import request_id
 from worker.operations import Handler
 from worker.ports import Call, Ports
+from worker.replies import Outcome, Replies
 
 log = logging.getLogger(__name__)
+
+#: No answer is of use for longer. It bounds how often a message that kills its worker can come back.
+MAX_DEADLINE_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Consumer:
         consumptions: Sequence[Consumption],
         handlers: Mapping[str, Handler],
         ports: Ports,
+        replies: Replies,
         *,
         declare: bool = True,
         clock: Callable[[], float] = time.time,
@@ -62,17 +65,20 @@ class Consumer:
         self._consumptions = consumptions
         self._handlers = handlers
         self._ports = ports
+        self._replies = replies
         self._declare = declare
         self._clock = clock
         self._consuming: list[tuple[AbstractQueue, str]] = []
         self._under_way: set[asyncio.Task[None]] = set()
+        self._draining = False
 
     async def setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         """Declares the queues and consumes them, each on a channel of its own, so that each has its own prefetch."""
         self._consuming = []
-        channels = []
+        channels: list[AbstractChannel] = []
+        if self._draining:  # the connection was lost and came back meanwhile
+            return channels
         for consumption in self._consumptions:
-            # Replies go out on this channel too, without confirms: a caller that is gone needs no answer.
             channel = await connection.channel(publisher_confirms=False)
             await channel.set_qos(prefetch_count=consumption.prefetch)
             if self._declare:
@@ -86,6 +92,7 @@ class Consumer:
 
     async def drain(self, grace_seconds: float) -> bool:
         """Takes no more requests and finishes those at hand; whether all were finished in time."""
+        self._draining = True
         for queue, tag in self._consuming:
             try:
                 with lost_connections():
@@ -105,24 +112,15 @@ class Consumer:
         task.add_done_callback(self._under_way.discard)
 
     async def _settle(self, message: AbstractIncomingMessage) -> None:
-        request_id.set(_text(message.headers.get(REQUEST_ID_HEADER)))
+        request_id.set(_request_id(message.headers.get(REQUEST_ID_HEADER)))
         started = time.perf_counter()
         told: dict[str, object] = {}
         outcome = await self._answer(message, told)
-        try:
-            with lost_connections():
-                if outcome is not None and _may_reply_to(message):
-                    await _reply(message, outcome)
-                await message.ack()
-        except ConnectionLost as error:
-            log.warning(
-                "reply is lost with its connection; the caller knows, a redelivery is dropped or answered again",
-                extra={"operation": message.routing_key, "error": str(error)},
-            )
+        await self._reply_and_acknowledge(message, outcome)
         log.info(
             "request",
             extra={
-                "operation": message.routing_key if message.routing_key in OPERATIONS else "unknown",
+                "operation": _name(message),
                 "code": _code(outcome),
                 "duration_ms": round(1000 * (time.perf_counter() - started), 1),
                 "redelivered": message.redelivered,
@@ -130,7 +128,20 @@ class Consumer:
             },
         )
 
-    async def _answer(self, message: AbstractIncomingMessage, told: dict[str, object]) -> WireModel | AuthError | None:
+    async def _reply_and_acknowledge(self, message: AbstractIncomingMessage, outcome: Outcome | None) -> None:
+        told = {"operation": _name(message)}
+        if outcome is not None and _may_reply_to(message):
+            try:
+                await self._replies.send(message, outcome)
+            except ConnectionLost as error:
+                log.warning("reply is lost, the caller waits in vain", extra={**told, "error": str(error)})
+        try:
+            with lost_connections():
+                await message.ack()
+        except ConnectionLost as error:
+            log.warning("request is not acknowledged and comes back", extra={**told, "error": str(error)})
+
+    async def _answer(self, message: AbstractIncomingMessage, told: dict[str, object]) -> Outcome | None:
         """The reply model, the error to reply, or None when nobody waits for an answer any more.
 
         Fills in what the request tells the log about itself.
@@ -139,6 +150,8 @@ class Consumer:
             operation, handler = self._operation(message)
             if self._is_late(message):
                 return None
+            if message.redelivered and not operation.repeatable:
+                return Unavailable()  # another worker held it before; nobody knows how far it came
             request = _decode(operation, message)
             told.update(request.log_fields())
             return await handler(request, Call(message.message_id or uuid.uuid4().hex), self._ports)
@@ -146,7 +159,7 @@ class Consumer:
             return error
         except Exception:  # the consumer's last line: whatever it is, the caller gets an answer
             incident = uuid.uuid4().hex
-            log.exception("internal error", extra={"incident": incident, "operation": message.routing_key})
+            log.exception("internal error", extra={"incident": incident, "operation": _name(message)})
             return InternalError(incident=incident)
 
     def _operation(self, message: AbstractIncomingMessage) -> tuple[Operation[Any, Any], Handler]:
@@ -165,17 +178,27 @@ class Consumer:
             return True  # nobody said how long the answer is of use, and it has been a while
         if deadline_ms is None:
             return False
-        if not isinstance(deadline_ms, int):
-            raise BadRequest(f"header {DEADLINE_HEADER} must be an integer: milliseconds since the epoch")
-        return self._clock() * 1000 > deadline_ms
+        now_ms = self._clock() * 1000
+        if not isinstance(deadline_ms, int) or deadline_ms > now_ms + MAX_DEADLINE_MS:
+            raise BadRequest(
+                f"header {DEADLINE_HEADER} must be milliseconds since the epoch, at most {MAX_DEADLINE_MS} from now"
+            )
+        return now_ms > deadline_ms
+
+
+def _name(message: AbstractIncomingMessage) -> str:
+    """The operation's name for the log; it came from outside, so others are not repeated."""
+    return message.routing_key if message.routing_key in OPERATIONS else "unknown"
 
 
 def _may_reply_to(message: AbstractIncomingMessage) -> bool:
     # Workers may write to every queue; so an address that a caller makes up could name one that the caller may not.
-    return (message.reply_to or "").startswith(REPLY_ADDRESS_PREFIX)
+    return REPLY_ADDRESS.fullmatch(message.reply_to or "") is not None
 
 
 def _decode(operation: Operation[Any, Any], message: AbstractIncomingMessage) -> WireModel:
+    if len(message.body) > operation.max_body_bytes:
+        raise BadRequest(f"body must not be larger than {operation.max_body_bytes} bytes")
     try:
         request: WireModel = operation.request.model_validate_json(message.body)
     except ValidationError as error:
@@ -185,27 +208,11 @@ def _decode(operation: Operation[Any, Any], message: AbstractIncomingMessage) ->
     return request
 
 
-async def _reply(message: AbstractIncomingMessage, outcome: WireModel | AuthError) -> None:
-    body = outcome.to_reply() if isinstance(outcome, AuthError) else outcome
-    await message.channel.basic_publish(
-        body.to_json(),
-        routing_key=message.reply_to or "",
-        properties=Message(
-            b"",
-            content_type=JSON_TYPE,
-            type=ERROR_TYPE if isinstance(outcome, AuthError) else REPLY_TYPE,
-            correlation_id=message.correlation_id,
-            delivery_mode=DeliveryMode.NOT_PERSISTENT,
-        ).properties,
-        mandatory=False,
-    )
-
-
-def _code(outcome: WireModel | AuthError | None) -> str:
+def _code(outcome: Outcome | None) -> str:
     if outcome is None:
         return "late"
     return outcome.code if isinstance(outcome, AuthError) else "ok"
 
 
-def _text(value: object) -> str | None:
-    return value[:MAX_REQUEST_ID_CHARS] if isinstance(value, str) else None
+def _request_id(value: object) -> str | None:
+    return value if isinstance(value, str) and REQUEST_ID.fullmatch(value) else None

@@ -26,6 +26,7 @@ from worker.adapters.system_clock import SystemClock
 from worker.consumer import Consumer, Consumption
 from worker.operations import HANDLERS
 from worker.ports import Ports
+from worker.replies import Replies
 from worker.settings import SECRETS, Settings
 from worker.sweeper import sweep_forever
 
@@ -96,10 +97,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
 
         for background in (sweep_forever(ports), activity.write_forever(settings.activity_seconds)):
-            task = asyncio.create_task(background)
-            stack.callback(task.cancel)
+            stack.push_async_callback(_cancelled, asyncio.create_task(background))
 
-        consumer = Consumer(_consumptions(settings), HANDLERS, ports, declare=settings.declare_topology)
+        replies = await stack.enter_async_context(Replies(urls, f"{name} replies"))
+        consumer = Consumer(_consumptions(settings), HANDLERS, ports, replies, declare=settings.declare_topology)
         await stack.enter_async_context(Connection(urls, name, consumer.setup))
         log.info("worker is started", extra={"lanes": sorted(settings.lanes)})
 
@@ -121,6 +122,11 @@ async def _prepared(database: mongo_database.MongoDatabase, stop: asyncio.Event)
     if preparing in done:
         preparing.result()
     return preparing in done
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _consumptions(settings: Settings) -> Sequence[Consumption]:

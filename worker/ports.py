@@ -150,8 +150,8 @@ class Sessions(Protocol):
     async def find(self, ids: Sequence[str]) -> dict[str, Session]:
         """Those of these sessions that exist, in one query. Sees every acknowledged write."""
 
-    async def live_of_user(self, tenant: str, user: str, now: datetime) -> Sequence[Session]:
-        """Neither revoked nor expired, newest first."""
+    async def live_of_user(self, user: User, now: datetime, limit: int) -> Sequence[Session]:
+        """Of the user's generation, neither revoked nor expired; the newest `limit` of them, newest first."""
 
     async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
         """Ends it durably and notes, in the same update, that this has to be announced.
@@ -159,10 +159,10 @@ class Sessions(Protocol):
         None when it had ended before: only one caller gets the session, and with it the duty to announce.
         """
 
-    async def revoke_older(self, ending: Ending, now: datetime) -> Sequence[Session]:
+    async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
         """Ends, as `revoke` does, every session of the user from before the ending's generation.
 
-        Answers those still to be announced, whoever revoked them.
+        Answers up to `limit` of those still to be announced, whoever revoked them; the rest is `unannounced`.
         """
 
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:

@@ -17,6 +17,8 @@ from pydantic import (
     SecretStr,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
 
 from shared.contracts.operation import Lane
 from shared.environment import AmqpUrl, CommaSeparated
@@ -55,8 +57,14 @@ def _master_keys(value: Any) -> Any:
 
 
 def _mongo_url(secret: SecretStr) -> SecretStr:
-    if not secret.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+    url = secret.get_secret_value()
+    if not url.startswith(("mongodb://", "mongodb+srv://")):
         raise ValueError("must be mongodb://host or mongodb+srv://host")
+    if url.startswith("mongodb://"):  # to check the other kind takes a look-up of names
+        try:
+            parse_uri(url)
+        except (PyMongoError, ValueError):  # whose texts repeat parts of it, maybe of its password
+            raise ValueError("is not a valid MongoDB URL; special characters are percent-encoded in it") from None
     return secret
 
 
@@ -103,7 +111,7 @@ class Settings(BaseSettings):
 
     hash_threads: PositiveInt = os.cpu_count() or 1
     """How many passwords are hashed at a time; each keeps one core and the memory below busy."""
-    hash_memory_kib: Annotated[int, Field(ge=19_456)] = 19_456
+    hash_memory_kib: Annotated[int, Field(ge=19_456, le=4_194_304)] = 19_456
     """argon2id's memory. OWASP Password Storage Cheat Sheet: no less than 19 MiB with two passes."""
     hash_passes: Annotated[int, Field(ge=2)] = 2
 

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Self
 
@@ -26,6 +27,8 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 #: Waits between attempts, with jitter. Short: a broker that is back should be used within a second or two.
 FIRST_BACKOFF_SECONDS = 0.1
 LAST_BACKOFF_SECONDS = 1.0
+#: What lasted longer than this was a connection; what did not is tried again more and more slowly.
+STABLE_SECONDS = 10.0
 
 Setup = Callable[[AbstractConnection], Awaitable[Sequence[AbstractChannel]]]
 """Builds what stands on a fresh connection; answers the channels whose loss counts as its loss."""
@@ -83,41 +86,51 @@ class Connection:
     async def _stay_connected(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS
         for url in itertools.cycle(self._urls):
+            started = time.monotonic()
             try:
                 with lost_connections():
                     await self._connect_once(url)
-                backoff = FIRST_BACKOFF_SECONDS
             except ConnectionLost as error:
                 log.warning(
                     "broker is not usable, trying again",
                     extra={"connection": self._name, "host": URL(url).host, "error": str(error)},
                 )
+            if time.monotonic() - started > STABLE_SECONDS:
+                backoff = FIRST_BACKOFF_SECONDS
+            else:
                 backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
 
     async def _connect_once(self, url: str) -> None:
         """Returns when what was set up is lost; raises when it could not be set up."""
-        lost = asyncio.Event()
+        lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def lose(_: object, error: object = None) -> None:
+            if not lost.done():
+                lost.set_result(f"{type(error).__name__}: {error}" if error else "closed")
+
         connection = await aio_pika.connect(
             URL(url).update_query(heartbeat=HEARTBEAT_SECONDS),
             timeout=CONNECT_TIMEOUT_SECONDS,
             client_properties={"connection_name": self._name},
         )
         try:
-            connection.close_callbacks.add(lambda *_: lost.set())
+            connection.close_callbacks.add(lose)
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 channels = await self._setup(connection)
             for channel in channels:
-                channel.close_callbacks.add(lambda *_: lost.set())
+                channel.close_callbacks.add(lose)
                 # The broker ends a consumer without closing anything when its queue is deleted.
                 underlay = await channel.get_underlay_channel()
-                underlay.on_consumer_cancel_callbacks.add(lambda _: lost.set())
+                underlay.on_consumer_cancel_callbacks.add(lambda _: lose(None, "consumer cancelled by the broker"))
             if connection.is_closed or any(channel.is_closed for channel in channels):
-                lost.set()
+                lose(None)
             log.info("connected to the broker", extra={"connection": self._name, "host": URL(url).host})
             self.connected.set()
-            await lost.wait()
-            log.warning("connection to the broker is lost, connecting again", extra={"connection": self._name})
+            reason = await lost
+            log.warning(
+                "connection to the broker is lost, connecting again", extra={"connection": self._name, "error": reason}
+            )
         finally:
             self.connected.clear()
             if self._on_lost:

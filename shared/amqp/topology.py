@@ -6,6 +6,7 @@ the names it serves. Events go to the topic exchange `events`. A lane's queue li
 waiting for its deadline (docs/decisions/0003).
 """
 
+import re
 from dataclasses import dataclass
 
 from aio_pika import ExchangeType
@@ -19,9 +20,9 @@ from ..contracts.operation import Lane
 RPC_EXCHANGE = "rpc"
 EVENTS_EXCHANGE = "events"
 
-#: The pseudo-queue of direct reply-to, and how the address that RabbitMQ makes of it begins.
+#: The pseudo-queue of direct reply-to, and the addresses that RabbitMQ makes of it: parts in base64.
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
-REPLY_ADDRESS_PREFIX = "amq.rabbitmq.reply-to."
+REPLY_ADDRESS = re.compile(r"amq\.rabbitmq\.reply-to(\.[A-Za-z0-9+/=_-]+)+")
 
 #: Absolute deadline of a request, in milliseconds since the epoch. `expiration` is not enough: it starts when the
 #: message reaches the queue, and a broker in a memory alarm holds messages back before that.

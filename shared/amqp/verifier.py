@@ -1,13 +1,19 @@
 """Verification that coalesces: calls made at the same time travel as one message and cost one query."""
 
 import asyncio
+import itertools
 import logging
-from collections import deque
-from dataclasses import dataclass
 
 from ..contracts.auth_verify import AUTH_VERIFY, MAX_BATCH, AuthVerifyRequest, VerifyAnswer, VerifyCheck
 from ..contracts.claims import Claims
-from ..contracts.errors import AuthError, DeadlineExceeded, InternalError, InvalidTenantToken, InvalidToken
+from ..contracts.errors import (
+    AuthError,
+    DeadlineExceeded,
+    InternalError,
+    InvalidTenantToken,
+    InvalidToken,
+    Overloaded,
+)
 from ..contracts.wire import MAX_TOKEN_CHARS
 from .rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
 
@@ -15,12 +21,12 @@ log = logging.getLogger(__name__)
 
 #: With one batch under way the worker would idle while its reply travels; more only make the batches smaller.
 DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
+#: Beyond some batches, who comes last would not be answered in time; and each holds two tokens in memory.
+MAX_WAITING = 4_096
 
 
-@dataclass(slots=True)
-class _Waiting:
-    check: VerifyCheck
-    answer: asyncio.Future[VerifyAnswer]
+#: Checks under way, in order of arrival, by the future that their caller awaits.
+Batch = dict[asyncio.Future[VerifyAnswer], VerifyCheck]
 
 
 class CoalescingVerifier:
@@ -40,7 +46,7 @@ class CoalescingVerifier:
         self._rpc = rpc
         self._timeout_seconds = timeout_seconds
         self._max_batches_in_flight = max_batches_in_flight
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: Batch = {}
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def verify(self, check: VerifyCheck) -> Claims:
@@ -53,19 +59,23 @@ class CoalescingVerifier:
             raise InvalidTenantToken
         if len(check.token) > MAX_TOKEN_CHARS:
             raise InvalidToken
+        if len(self._waiting) >= MAX_WAITING:
+            raise Overloaded
         answer: asyncio.Future[VerifyAnswer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(check, answer))
+        self._waiting[answer] = check
         self._send_next()
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return (await answer).unwrap()
         except TimeoutError:
             raise DeadlineExceeded from None
+        finally:
+            self._waiting.pop(answer, None)  # who has given up takes no place in a batch
 
     def _send_next(self) -> None:
         while self._waiting and len(self._in_flight) < self._max_batches_in_flight:
-            batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
-            task = asyncio.create_task(self._send([each for each in batch if not each.answer.done()]))
+            batch = {answer: self._waiting.pop(answer) for answer in list(itertools.islice(self._waiting, MAX_BATCH))}
+            task = asyncio.create_task(self._send(batch))
             self._in_flight.add(task)
             task.add_done_callback(self._sent)
 
@@ -73,9 +83,7 @@ class CoalescingVerifier:
         self._in_flight.discard(task)
         self._send_next()
 
-    async def _send(self, batch: list[_Waiting]) -> None:
-        if not batch:  # every caller has given up meanwhile
-            return
+    async def _send(self, batch: Batch) -> None:
         try:
             answers = await self._ask(batch)
         except AuthError as error:
@@ -83,16 +91,13 @@ class CoalescingVerifier:
         except Exception:  # whatever it was, nobody of the batch has to wait for a deadline
             log.exception("batch of verifications failed", extra={"checks": len(batch)})
             answers = tuple(VerifyAnswer.failed(InternalError()) for _ in batch)
-        for each, answer in zip(batch, answers, strict=True):
-            if not each.answer.done():
-                each.answer.set_result(answer)
+        for waiting, answer in zip(batch, answers, strict=True):
+            if not waiting.done():
+                waiting.set_result(answer)
 
-    async def _ask(self, batch: list[_Waiting]) -> tuple[VerifyAnswer, ...]:
-        reply = await self._rpc.call(
-            AUTH_VERIFY,
-            AuthVerifyRequest(checks=tuple(each.check for each in batch)),
-            timeout_seconds=self._timeout_seconds,
-        )
+    async def _ask(self, batch: Batch) -> tuple[VerifyAnswer, ...]:
+        request = AuthVerifyRequest(checks=tuple(batch.values()))
+        reply = await self._rpc.call(AUTH_VERIFY, request, timeout_seconds=self._timeout_seconds)
         if len(reply.answers) != len(batch):
             raise InternalError
         return reply.answers

@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 from .claims import Claims
 from .errors import AuthError, ErrorReply, InvalidTenantToken, InvalidToken, from_reply
 from .operation import Lane, Operation
-from .wire import MAX_REQUEST_ID_CHARS, Token, WireModel
+from .wire import MAX_TOKEN_CHARS, REQUEST_ID, Token, WireModel
 
 #: Beyond this a batch answers later than two smaller ones, and one query grows past what an index likes.
 MAX_BATCH = 256
@@ -18,7 +18,7 @@ class VerifyCheck(WireModel):
 
     tenant_token: Token
     token: Token
-    request_id: Annotated[str, StringConstraints(max_length=MAX_REQUEST_ID_CHARS)] | None = None
+    request_id: Annotated[str, StringConstraints(pattern=f"^{REQUEST_ID.pattern}$")] | None = None
     """Names the question in the worker's log."""
 
 
@@ -40,7 +40,7 @@ class VerifyAnswer(WireModel):
 
 
 class AuthVerifyRequest(WireModel):
-    checks: Annotated[tuple[VerifyCheck, ...], Field(min_length=1, max_length=MAX_BATCH)]
+    checks: Annotated[tuple[VerifyCheck, ...], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
 
     def log_fields(self) -> dict[str, object]:
         ids = [check.request_id for check in self.checks if check.request_id]
@@ -53,5 +53,12 @@ class AuthVerifyReply(WireModel):
 
 
 AUTH_VERIFY = Operation(
-    "auth.verify", Lane.VERIFY, AuthVerifyRequest, AuthVerifyReply, (InvalidTenantToken, InvalidToken), repeatable=True
+    "auth.verify",
+    Lane.VERIFY,
+    AuthVerifyRequest,
+    AuthVerifyReply,
+    (InvalidTenantToken, InvalidToken),
+    repeatable=True,
+    # Each check holds two tokens, its request's id, and the names of its members.
+    max_body_bytes=MAX_BATCH * (2 * MAX_TOKEN_CHARS + 512),
 )

@@ -27,6 +27,9 @@ from pydantic import ValidationError
 
 from .wire import WireModel
 
+#: Of a request with more bad fields than that, these are enough to see what is wrong.
+MAX_PROBLEMS = 20
+
 
 class ErrorCode(StrEnum):
     """What a machine reads. Codes are never renamed."""
@@ -203,7 +206,7 @@ def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem
             field=".".join(str(part) for part in error["loc"][skip:]) or "(whole)",
             message=error["msg"].removeprefix("Value error, "),
         )
-        for error in errors
+        for error in errors[:MAX_PROBLEMS]
     ]
 
 

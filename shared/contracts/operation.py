@@ -7,6 +7,9 @@ from typing import Generic, TypeVar
 from .errors import AuthError
 from .wire import Token, WireModel
 
+#: Several times the largest valid request, which holds a scope, two tokens and some names.
+MAX_BODY_BYTES = 131_072
+
 RequestT = TypeVar("RequestT", bound=WireModel)
 ReplyT = TypeVar("ReplyT", bound=WireModel)
 
@@ -35,6 +38,8 @@ class Operation(Generic[RequestT, ReplyT]):
     repeatable: bool = False
     """Whether a caller that does not know its fate may send it again under the same message id: it reads only, or
     answers the second time as it did the first."""
+    max_body_bytes: int = MAX_BODY_BYTES
+    """A larger request is refused unread."""
 
 
 class TenantRequest(WireModel):

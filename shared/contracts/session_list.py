@@ -4,6 +4,9 @@ from .errors import InvalidTenantToken, UserNotFound
 from .operation import Lane, Operation, TenantRequest
 from .wire import Milliseconds, Name, WireModel
 
+#: More than anybody looks through; all of them are ended together by session.revoke_all.
+MAX_SESSIONS = 200
+
 
 class Session(WireModel):
     """A live session as its tenant sees it. Never its secret."""
@@ -20,7 +23,7 @@ class SessionListRequest(TenantRequest):
 
 class SessionListReply(WireModel):
     sessions: tuple[Session, ...]
-    """Newest first."""
+    """Newest first; of more than 200, the newest."""
 
 
 SESSION_LIST = Operation(

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from .errors import InvalidTenantToken, UserNotFound
 from .operation import Lane, Operation, TenantRequest
@@ -18,16 +18,17 @@ class UserUpdateBody(WireModel):
     sub: Name | None = None
     scope: Scope = None
 
+    @field_validator("email", "password", "sub", mode="before")
+    @classmethod
+    def _not_null(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("must not be null; leave it out to keep it")
+        return value
+
     @model_validator(mode="after")
     def _something_changes(self) -> Self:
         if not self.model_fields_set & {"email", "password", "sub", "scope"}:
             raise ValueError("at least one of email, password, sub, scope is expected")
-        if nulls := [
-            name
-            for name in ("email", "password", "sub")
-            if name in self.model_fields_set and getattr(self, name) is None
-        ]:
-            raise ValueError(f"{', '.join(nulls)} must not be null")
         return self
 
 

@@ -35,8 +35,8 @@ MAX_PASSWORD_CHARS = 256
 #: RFC 5321, 4.5.3.1.3: a path of 256 octets, less its angle brackets.
 MAX_EMAIL_CHARS = 254
 MAX_NAME_CHARS = 256
-#: Ids of requests come from outside and go into logs.
-MAX_REQUEST_ID_CHARS = 128
+#: Ids of requests come from outside and go into logs and headers, so they are short and plain.
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -74,6 +74,13 @@ def _email(value: str) -> str:
     if not _EMAIL.fullmatch(_printable(value)):
         raise ValueError("must be an email address: name@domain")
     return value
+
+
+def _tenant_email(value: str) -> str:
+    email = _email(value).lower()
+    if len(email) > MAX_EMAIL_CHARS:  # in lower case, some letters are two
+        raise ValueError(f"must not be longer than {MAX_EMAIL_CHARS} characters in lower case")
+    return email
 
 
 def _depth(value: Any) -> int:
@@ -130,7 +137,7 @@ TriedPassword = Annotated[Secret, *_chars(1, MAX_PASSWORD_CHARS)]
 Token = Annotated[str, Field(min_length=1, repr=False)]
 Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_email)]
 #: A tenant's email identifies it, so it has one spelling: lower case.
-TenantEmail = Annotated[Email, AfterValidator(str.lower)]
+TenantEmail = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_tenant_email)]
 #: A short text of printable characters, spaces and `/` included.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_printable)]
 #: Part of a name to look for, or nothing.

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from pymongo import ReadPreference
 
 from dev.ports import free_port
 from shared.contracts.errors import Unavailable
@@ -65,5 +66,8 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
 
 @pytest.mark.parametrize("name", list(INDEXES))
 async def test_every_collection_is_written_durably(mongo_database: MongoDatabase, name: str) -> None:
-    """What is acknowledged has reached a majority and their journals."""
-    assert mongo_database.collection(name).write_concern.document == {"w": "majority", "j": True, "wtimeout": 5000}
+    """What is acknowledged has reached a majority and their journals, and is read from where it is written."""
+    collection = mongo_database.collection(name)
+    assert collection.write_concern.document == {"w": "majority", "j": True, "wtimeout": 3000}
+    assert collection.read_preference == ReadPreference.PRIMARY
+    assert collection.read_concern.document == {"level": "local"}

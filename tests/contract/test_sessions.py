@@ -9,12 +9,13 @@ import pytest
 
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeSessions
-from tests.records import a_session
+from tests.records import a_session, a_user
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.ports import Ending, Revocation, Session, Sessions
 
 LOGOUT = Revocation(NOW, RevocationReason.LOGOUT)
 LATER = NOW + timedelta(milliseconds=1)
+ANN = a_user(id="ann")
 
 
 @pytest.fixture(params=["fake", "mongo"])
@@ -68,7 +69,7 @@ async def test_one_message_at_once_opens_one_session(sessions: Sessions) -> None
     """Of 20 concurrent deliveries all answer the same session."""
     answers = await asyncio.gather(*(added(sessions, opened_by="message") for _ in range(20)))
     assert len({session.id for session in answers}) == 1
-    assert await sessions.live_of_user("shop", "ann", NOW) == [answers[0]]
+    assert await sessions.live_of_user(ANN, NOW, 10) == [answers[0]]
 
 
 @pytest.mark.parametrize("other", [{"tenant": "bank"}, {"user": "bob"}, {"user": None}, {"opened_by": "another"}])
@@ -121,7 +122,7 @@ async def test_live_sessions_come_newest_first(sessions: Sessions) -> None:
     await added(sessions, tenant="bank")
     await added(sessions, user=None)
     await sessions.revoke(await added(sessions), LOGOUT)
-    assert await sessions.live_of_user("shop", "ann", NOW) == [new, middle, old]
+    assert await sessions.live_of_user(ANN, NOW, 10) == [new, middle, old]
 
 
 async def test_an_ending_ends_what_is_older(sessions: Sessions) -> None:
@@ -131,7 +132,7 @@ async def test_an_ending_ends_what_is_older(sessions: Sessions) -> None:
     others = [await added(sessions, user="bob"), await added(sessions, tenant="bank"), await added(sessions, user=None)]
     ending = Ending("shop", "ann", 2, RevocationReason.PASSWORD_CHANGED)
     revoked = {session.id: replace(session, revocation=Revocation(NOW, ending.reason)) for session in older}
-    assert {session.id: session for session in await sessions.revoke_older(ending, NOW)} == revoked
+    assert {session.id: session for session in await sessions.revoke_older(ending, NOW, 10)} == revoked
     for session in older:
         assert await stored(sessions, session) == revoked[session.id]
     for session in newer + others:
@@ -142,9 +143,9 @@ async def test_an_ending_carried_out_again(sessions: Sessions) -> None:
     """Who repeats an ending gets what is still to be announced, as it was revoked the first time."""
     first, second = await added(sessions), await added(sessions)
     ending = Ending("shop", "ann", 1, RevocationReason.USER_DELETED)
-    await sessions.revoke_older(ending, NOW)
+    await sessions.revoke_older(ending, NOW, 10)
     await sessions.announced(first)
-    assert await sessions.revoke_older(ending, LATER) == [
+    assert await sessions.revoke_older(ending, LATER, 10) == [
         replace(second, revocation=Revocation(NOW, RevocationReason.USER_DELETED))
     ]
 
@@ -153,7 +154,7 @@ async def test_an_ending_announces_for_others_too(sessions: Sessions) -> None:
     """A session that somebody revoked and did not announce is announced with the rest, for its own reason."""
     session = await added(sessions)
     await sessions.revoke(session, LOGOUT)
-    assert await sessions.revoke_older(Ending("shop", "ann", 1, RevocationReason.USER_DELETED), LATER) == [
+    assert await sessions.revoke_older(Ending("shop", "ann", 1, RevocationReason.USER_DELETED), LATER, 10) == [
         replace(session, revocation=LOGOUT)
     ]
 
@@ -161,7 +162,7 @@ async def test_an_ending_announces_for_others_too(sessions: Sessions) -> None:
 async def test_an_ending_leaves_the_expired_alone(sessions: Sessions) -> None:
     """A session that ended by itself is not announced as revoked."""
     session = await added(sessions, expires_at=NOW)
-    assert await sessions.revoke_older(Ending("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW) == []
+    assert await sessions.revoke_older(Ending("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == []
     assert await stored(sessions, session) == session
 
 

@@ -11,6 +11,7 @@ from shared.amqp.topology import LaneQueue
 from tests.fakes import ports
 from worker.consumer import Consumer, Consumption
 from worker.operations import Handler
+from worker.replies import Replies
 
 Serve = Callable[..., contextlib.AbstractAsyncContextManager[Consumer]]
 
@@ -31,9 +32,10 @@ async def serve(amqp_url: str) -> Serve:
         handlers: Mapping[str, Handler], prefetch: int = 16, max_length: int | None = None
     ) -> AsyncIterator[Consumer]:
         queue = LaneQueue("rpc.test", tuple(handlers), max_length)
-        consumer = Consumer([Consumption(queue, prefetch)], handlers, ports())
-        async with Connection([amqp_url], "test worker", consumer.setup) as connection:
-            await connection.connected.wait()
-            yield consumer
+        async with Replies([amqp_url], "test replies") as replies:
+            consumer = Consumer([Consumption(queue, prefetch)], handlers, ports(), replies)
+            async with Connection([amqp_url], "test worker", consumer.setup) as connection:
+                await connection.connected.wait()
+                yield consumer
 
     return serving

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import aio_pika
 import pytest
@@ -30,6 +31,7 @@ from tests.integration.conftest import Serve
 from tests.integration.proxy import Proxy
 from worker.consumer import Consumer, Consumption
 from worker.ports import Call, Ports
+from worker.replies import Replies
 
 REQUEST = UserDeleteRequest(tenant_token="t", login="somebody")
 
@@ -178,8 +180,9 @@ async def test_the_next_url_is_used_when_one_is_away(amqp_url: str, serve: Serve
 async def test_a_worker_takes_up_its_queue_again_after_a_cut(rpc: RpcClient, amqp_url: str) -> None:
     """The consumer comes back with its queue and its bindings."""
     consumption = Consumption(LaneQueue("rpc.test", ("user.delete",)), 16)
-    consumer = Consumer([consumption], {"user.delete": _done}, ports())
-    async with Proxy(amqp_url) as proxy, Connection([proxy.url], "cut worker", consumer.setup) as connection:
+    async with Proxy(amqp_url) as proxy, Replies([proxy.url], "cut replies") as replies, AsyncExitStack() as stack:
+        consumer = Consumer([consumption], {"user.delete": _done}, ports(), replies)
+        connection = await stack.enter_async_context(Connection([proxy.url], "cut worker", consumer.setup))
         for _ in range(3):
             async with asyncio.timeout(30):
                 await connection.connected.wait()
@@ -227,6 +230,20 @@ async def test_a_foreign_reply_address_is_not_served(amqp_url: str, serve: Serve
         reply = await caller.call("user.delete", request)
         assert reply.type == "reply"
         assert await victim.get(fail=False) is None
+
+
+async def test_a_made_up_reply_address_does_not_stop_the_worker(rpc: RpcClient, amqp_url: str, serve: Serve) -> None:
+    """RabbitMQ ends the connection that publishes to it. The worker goes on, and the message does not come back."""
+    made_up = "amq.rabbitmq.reply-to.g2dkABByYWJiaXRAbG9jYWxob3N0AAAAAAAAAAAAAAAA.abc"
+    gate = Gate()
+    gate.opened.set()
+    async with serve({"user.delete": gate}) as consumer, RawCaller(amqp_url) as caller:
+        for number in range(3):
+            await caller.publish("user.delete", REQUEST.to_json(), reply_to=made_up, message_id=f"made up {number}")
+            await _answered(lambda: rpc.call(USER_DELETE, REQUEST, timeout_seconds=1))
+        assert await consumer.drain(30)
+        seen = [gate.arrived.get_nowait().message_id for _ in range(gate.arrived.qsize())]
+        assert [each for each in seen if each.startswith("made up")] == [f"made up {number}" for number in range(3)]
 
 
 async def test_a_large_batch_of_large_tokens_travels(rpc: RpcClient, serve: Serve) -> None:

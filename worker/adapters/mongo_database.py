@@ -3,26 +3,28 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConcern
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
+from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
+RecordT = TypeVar("RecordT")
 Collection = AsyncIOMotorCollection[Document]
 
 DEFAULT_DATABASE = "jincor_auth"
 #: What was answered for must survive the loss of a node and of its power.
-DURABLE = WriteConcern(w="majority", j=True, wtimeout=5_000)
+DURABLE = WriteConcern(w="majority", j=True, wtimeout=3_000)
 #: Shorter than the caller's deadline, so that it hears of an absent database and not of a late answer.
 SERVER_SELECTION_TIMEOUT_MS = 2_000
-SOCKET_TIMEOUT_MS = 5_000
+SOCKET_TIMEOUT_MS = 3_000
 PING_TIMEOUT_SECONDS = 1.0
 #: Between attempts to reach a database that is away when the worker starts.
 RETRY_SECONDS = 1.0
@@ -51,8 +53,13 @@ class MongoDatabase:
         self._database = database
 
     def collection(self, name: str) -> Collection:
-        """A collection whose writes are durable when they are acknowledged."""
-        return self._database.get_collection(name, write_concern=DURABLE)
+        """A collection whose writes are durable when they are acknowledged, and whose reads see all of those.
+
+        Whatever the URL says: "no worker accepts that token" is not to be had from a secondary.
+        """
+        return self._database.get_collection(
+            name, write_concern=DURABLE, read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("local")
+        )
 
     async def prepare(self) -> None:
         """Creates what indexes are missing; waits for a database that is away. Safe to repeat, by many at once."""
@@ -91,6 +98,21 @@ async def connect(url: str) -> AsyncIterator[MongoDatabase]:
         yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE))
     finally:
         client.close()
+
+
+def readable(documents: Iterable[Document], read: Callable[[Document], RecordT]) -> list[RecordT]:
+    """The records of those documents that can be read: a single one that cannot, such as one that a newer version
+    wrote, must not be in the way of the others."""
+    records = []
+    for document in documents:
+        try:
+            records.append(read(document))
+        except (KeyError, TypeError, ValueError) as error:
+            log.error(  # noqa: TRY400 - the traceback says nothing more
+                "document cannot be read and is passed over",
+                extra={"id": document["_id"], "error": type(error).__name__},
+            )
+    return records
 
 
 @contextlib.contextmanager

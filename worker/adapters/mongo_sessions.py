@@ -9,8 +9,8 @@ from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.events import RevocationReason
-from worker.adapters.mongo_database import Document, MongoDatabase, unavailable_when_away
-from worker.ports import Ending, Revocation, Session
+from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
+from worker.ports import Ending, Revocation, Session, User
 
 _NOT_REVOKED = {"revocation": {"$exists": False}}
 
@@ -37,33 +37,34 @@ class MongoSessions:
     async def find(self, ids: Sequence[str]) -> dict[str, Session]:
         with unavailable_when_away():
             documents = await self._sessions.find({"_id": {"$in": list(ids)}}).to_list(len(ids))
-        return {document["_id"]: _from_document(document) for document in documents}
+        return {session.id: session for session in readable(documents, _from_document)}
 
-    async def live_of_user(self, tenant: str, user: str, now: datetime) -> Sequence[Session]:
-        wanted = {"user": user, "tenant": tenant, "expires_at": {"$gt": now}, **_NOT_REVOKED}
+    async def live_of_user(self, user: User, now: datetime, limit: int) -> Sequence[Session]:
+        wanted = {"user": user.id, "tenant": user.tenant, "generation": user.generation, "expires_at": {"$gt": now}}
         with unavailable_when_away():
-            documents = await self._sessions.find(wanted).sort("issued_at", DESCENDING).to_list(None)
-        return [_from_document(document) for document in documents]
+            found = self._sessions.find({**wanted, **_NOT_REVOKED})
+            documents = await found.sort("issued_at", DESCENDING).limit(limit).to_list(limit)
+        return readable(documents, _from_document)
 
     async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
         with unavailable_when_away():
             result = await self._sessions.update_one({"_id": session.id, **_NOT_REVOKED}, _revoked(revocation))
         return replace(session, revocation=revocation) if result.modified_count else None
 
-    async def revoke_older(self, ending: Ending, now: datetime) -> Sequence[Session]:
+    async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
         of_user = {"user": ending.user, "tenant": ending.tenant}
         with unavailable_when_away():
             await self._sessions.update_many(
                 {**of_user, "generation": {"$lt": ending.generation}, "expires_at": {"$gt": now}, **_NOT_REVOKED},
                 _revoked(Revocation(now, ending.reason)),
             )
-            documents = await self._sessions.find({**of_user, "outbox": {"$exists": True}}).to_list(None)
-        return [_from_document(document) for document in documents]
+            documents = await self._sessions.find({**of_user, "outbox": {"$exists": True}}).limit(limit).to_list(limit)
+        return readable(documents, _from_document)
 
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
         with unavailable_when_away():
             documents = await self._sessions.find({"outbox": {"$lt": older_than}}).limit(limit).to_list(limit)
-        return [_from_document(document) for document in documents]
+        return readable(documents, _from_document)
 
     async def announced(self, session: Session) -> None:
         with unavailable_when_away():

@@ -11,7 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
-from worker.adapters.mongo_database import Document, MongoDatabase, unavailable_when_away
+from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
 from worker.ports import Ending, User, UserChanges
 
 #: Decisions about one user at the same moment take turns; so many in a row mean something else is wrong.
@@ -50,7 +50,7 @@ class MongoUsers:
             wanted["search"] = {"$regex": re.escape(search.casefold())}
         with unavailable_when_away():
             documents = await self._users.find(wanted).sort("login", ASCENDING).limit(limit).to_list(limit)
-        return [_from_document(document) for document in documents]
+        return readable(documents, _from_document)
 
     async def change(self, user: User, changes: UserChanges) -> None:
         written = _changed(user, changes)
@@ -105,15 +105,7 @@ class MongoUsers:
     async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
         with unavailable_when_away():
             documents = await self._users.find({"ending.at": {"$lt": older_than}}).limit(limit).to_list(limit)
-        return [
-            Ending(
-                tenant=document["tenant"],
-                user=document["_id"],
-                generation=document["ending"]["generation"],
-                reason=RevocationReason(document["ending"]["reason"]),
-            )
-            for document in documents
-        ]
+        return readable(documents, _to_ending)
 
 
 def _changed(user: User, changes: UserChanges) -> Document:
@@ -157,6 +149,15 @@ def _from_document(document: Document) -> User:
         last_active_at=document["last_active_at"],
         created_by=document["created_by"],
         generation=document["generation"],
+    )
+
+
+def _to_ending(document: Document) -> Ending:
+    return Ending(
+        tenant=document["tenant"],
+        user=document["_id"],
+        generation=document["ending"]["generation"],
+        reason=RevocationReason(document["ending"]["reason"]),
     )
 
 

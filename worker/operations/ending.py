@@ -7,6 +7,9 @@ then the decision is forgotten; the sweep of `worker.sweeper` carries out what a
 from shared.contracts.events import RevocationReason
 from worker.ports import Ending, Ports, Revocation, Session, User, UserChanges
 
+#: Announced at once when all sessions of a user end; what is beyond waits for the sweep, not in memory.
+MAX_ANNOUNCED = 500
+
 
 async def end_session(session: Session, reason: RevocationReason, ports: Ports) -> bool:
     """Ends one session. False when somebody else had ended it before; then they announce it."""
@@ -29,6 +32,6 @@ async def end_all_sessions(
 
 async def carry_out(ending: Ending, ports: Ports) -> None:
     """Ends what was decided to end. Safe to repeat, and to do twice at a time."""
-    for session in await ports.sessions.revoke_older(ending, ports.clock.now()):
+    for session in await ports.sessions.revoke_older(ending, ports.clock.now(), MAX_ANNOUNCED):
         ports.events.announce(session)
     await ports.users.finish_ending(ending)

@@ -1,35 +1,50 @@
 """How a session begins: a fresh secret, stored before the token that depends on it is given away."""
 
 import secrets
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from shared.contracts.claims import Claims
 from worker.ports import Call, Ports, Session, Tenant, User
 
+#: 120 random bits.
+ID_BYTES = 15
 #: 192 random bits, base64url: OWASP Session Management asks for at least 64, the design for 128.
 SESSION_ID_BYTES = 24
 #: The entropy of the HMAC-SHA-256 key that it becomes part of (RFC 7518, 3.2).
 SESSION_SECRET_BYTES = 32
 
 
+def new_id() -> str:
+    """The id of a tenant or a user: opaque, and never met twice."""
+    return secrets.token_urlsafe(ID_BYTES)
+
+
 async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
-    """A tenant token of a new session; the same token again for the same call."""
-    session = await ports.sessions.add(
+    """A tenant token of a new session; that session again for the same call, while it lives."""
+    session = await _stored(
         _new_session(
-            call, ports, ports.lifetimes.tenant, tenant=tenant.id, user=None, login=tenant.login, device_id=None
-        )
+            call.message_id,
+            ports,
+            ports.lifetimes.tenant,
+            tenant=tenant.id,
+            user=None,
+            login=tenant.login,
+            device_id=None,
+        ),
+        ports,
     )
     # A tenant token is meant for this service itself, hence its audience.
     return _sign(session, ports, aud=ports.tokens.issuer, sub=tenant.id, id=tenant.id, is_tenant=True)
 
 
 async def open_user_session(user: User, device_id: str, call: Call, ports: Ports) -> tuple[Session, str]:
-    """A new session of a user and its token; the same again for the same call."""
-    session = await ports.sessions.add(
+    """A new session of a user and its token; that session again for the same call, while it lives."""
+    session = await _stored(
         _new_session(
-            # Who tries again after all sessions were ended meanwhile gets a new session, not the one that was ended.
-            Call(f"{call.message_id}/{user.generation}"),
+            # Of an older generation, it has ended or is about to; of another device, it is another login.
+            f"{call.message_id}/{user.generation}/{device_id}",
             ports,
             ports.lifetimes.user,
             tenant=user.tenant,
@@ -37,7 +52,8 @@ async def open_user_session(user: User, device_id: str, call: Call, ports: Ports
             login=user.login,
             device_id=device_id,
             generation=user.generation,
-        )
+        ),
+        ports,
     )
     optional = {} if user.scope is None else {"scope": user.scope}
     # A user token is meant for the services of its tenant.
@@ -45,7 +61,15 @@ async def open_user_session(user: User, device_id: str, call: Call, ports: Ports
     return session, token
 
 
-def _new_session(call: Call, ports: Ports, lifetime: timedelta, **owner: Any) -> Session:
+async def _stored(session: Session, ports: Ports) -> Session:
+    """The session, or the one that the same request has opened before. One that has ended since is no answer."""
+    stored = await ports.sessions.add(session)
+    if stored.revocation is None:
+        return stored
+    return await ports.sessions.add(replace(session, opened_by=f"{session.opened_by}/{session.id}"))
+
+
+def _new_session(opened_by: str, ports: Ports, lifetime: timedelta, **owner: Any) -> Session:
     now = ports.clock.now()
     return Session(
         id=secrets.token_urlsafe(SESSION_ID_BYTES),
@@ -53,13 +77,13 @@ def _new_session(call: Call, ports: Ports, lifetime: timedelta, **owner: Any) ->
         master_key_id=ports.tokens.signing_key_id,
         issued_at=now,
         expires_at=now + lifetime,
-        opened_by=call.message_id,
+        opened_by=opened_by,
         **owner,
     )
 
 
 def _sign(session: Session, ports: Ports, **claims: Any) -> str:
-    """A token whose every claim follows from the stored session and its owner: made twice, it is the same."""
+    """A token of the session, with the claims of its owner as they are now."""
     return ports.tokens.sign(
         session,
         Claims(

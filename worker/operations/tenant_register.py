@@ -1,14 +1,9 @@
 """tenant.register"""
 
-import secrets
-
 from shared.contracts.errors import EmailTaken, RegistrationForbidden
 from shared.contracts.tenant_register import TenantRegisterReply, TenantRegisterRequest
-from worker.operations.opening import open_tenant_session
+from worker.operations.opening import new_id, open_tenant_session
 from worker.ports import Call, Ports, Tenant
-
-#: Ids are opaque; 120 random bits never meet.
-ID_BYTES = 15
 
 
 async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Ports) -> TenantRegisterReply:
@@ -19,7 +14,7 @@ async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Por
         raise RegistrationForbidden
     password = request.password.get_secret_value()
     tenant = Tenant(
-        id=secrets.token_urlsafe(ID_BYTES),
+        id=new_id(),
         email=request.email,
         password_hash=await ports.hasher.hash(password),
         registered_at=ports.clock.now(),

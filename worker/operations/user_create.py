@@ -1,23 +1,19 @@
 """user.create"""
 
-import secrets
-
 from shared.contracts import user
 from shared.contracts.errors import LoginTaken
 from shared.contracts.user_create import UserCreateRequest
 from worker.operations.access import tenant_of
+from worker.operations.opening import new_id
 from worker.operations.presenting import public_user
 from worker.ports import Call, Ports, User
-
-#: Ids are opaque; 120 random bits never meet.
-ID_BYTES = 15
 
 
 async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> user.User:
     """Stores a new user, never over an old one. The same call again answers as it did first."""
     tenant = await tenant_of(request.tenant_token, ports)
     now = ports.clock.now()
-    user_id = secrets.token_urlsafe(ID_BYTES)
+    user_id = new_id()
     created = User(
         id=user_id,
         tenant=tenant,
@@ -33,8 +29,15 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
     try:
         await ports.users.add(created)
     except LoginTaken:
-        stored = await ports.users.find(tenant, request.login)
-        if stored is None or stored.created_by != call.message_id:
-            raise
-        created = stored
+        created = await _made_by_this_call(created, request, ports)
     return public_user(created)
+
+
+async def _made_by_this_call(user: User, request: UserCreateRequest, ports: Ports) -> User:
+    """The stored user, if an earlier delivery of this very request made it."""
+    stored = await ports.users.find(user.tenant, user.login)
+    if stored is None or (stored.created_by, stored.email, stored.scope) != (user.created_by, user.email, user.scope):
+        raise LoginTaken
+    if not await ports.hasher.verify(stored.password_hash, request.password.get_secret_value()):
+        raise LoginTaken
+    return stored

@@ -15,15 +15,17 @@ from aiormq.exceptions import ChannelInvalidStateError
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from shared.amqp.connection import ConnectionLost
 from shared.amqp.topology import DEADLINE_HEADER, REQUEST_ID_HEADER, health_queue, lane_queue
 from shared.contracts.errors import ErrorCode, ErrorReply, FieldProblem, LoginTaken
 from shared.contracts.health import HEALTH, HealthReply
-from shared.contracts.operation import Lane
+from shared.contracts.operation import MAX_BODY_BYTES, Lane
 from shared.logging import request_id
 from tests.fakes import NOW, ports
-from worker.consumer import Consumer, Consumption
+from worker.consumer import MAX_DEADLINE_MS, Consumer, Consumption
 from worker.operations import HANDLERS, Handler
 from worker.ports import Call, Ports
+from worker.replies import Replies
 
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
@@ -105,16 +107,32 @@ class FakeConnection:
         return self.queues.setdefault(name, FakeQueue())
 
 
+class FakeReplies(Replies):
+    """Replies that go out on a fake channel; `lost` makes their connection one that does not come back."""
+
+    def __init__(self, channel: FakeChannel) -> None:
+        super().__init__([], "fake")
+        self._fake = channel
+        self.lost = False
+
+    async def _usable_channel(self) -> Any:
+        if self.lost:
+            raise ConnectionLost("fake")
+        return self._fake
+
+
 class Broker:
     """A consumer of one lane, and the messages that it is given."""
 
     def __init__(self, handlers: Mapping[str, Handler] = HANDLERS) -> None:
         self.channel = FakeChannel()
         self.connection = FakeConnection()
+        self.replies = FakeReplies(self.channel)
         self.consumer = Consumer(
             [Consumption(lane_queue(Lane.VERIFY), 16), Consumption(health_queue(Lane.VERIFY), 2)],
             handlers,
             ports(),
+            self.replies,
             declare=False,
             clock=NOW.timestamp,
         )
@@ -233,8 +251,12 @@ async def test_a_fault_is_an_incident(caplog: pytest.LogCaptureFixture) -> None:
         ({"body": b"\xff"}, "body must be JSON"),
         ({"body": b'{"a": "\\ud800"}'}, "body must be JSON"),
         ({"body": b"[" * 100_000}, "body must be JSON"),
-        ({"headers": {DEADLINE_HEADER: "soon"}}, f"header {DEADLINE_HEADER} must be an integer"),
-        ({"headers": {DEADLINE_HEADER: 1.5}}, f"header {DEADLINE_HEADER} must be an integer"),
+        ({"headers": {DEADLINE_HEADER: "soon"}}, f"header {DEADLINE_HEADER} must be milliseconds"),
+        (
+            {"headers": {DEADLINE_HEADER: NOW_MS + MAX_DEADLINE_MS + 1}},
+            f"header {DEADLINE_HEADER} must be milliseconds",
+        ),
+        ({"headers": {DEADLINE_HEADER: 1.5}}, f"header {DEADLINE_HEADER} must be milliseconds"),
     ],
     ids=lambda value: str(value)[:50],
 )
@@ -312,10 +334,10 @@ async def test_a_request_keeps_its_message_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "expected"), [("abc-123", "abc-123"), (None, None), (7, None), ("x" * 10_000, "x" * 128)]
+    ("header", "expected"), [("abc-123", "abc-123"), (None, None), (7, None), ("x" * 129, None), ("a\nb", None)]
 )
 async def test_a_request_is_logged_under_its_id(header: object, expected: str | None) -> None:
-    """Whatever is logged while a request is worked on carries the id that it came with, cut to a sane length."""
+    """Whatever is logged while a request is worked on carries the id that it came with, if it is short and plain."""
     seen: list[str | None] = []
 
     async def note(_call: Call) -> HealthReply:
@@ -371,17 +393,61 @@ class Held:
         return HealthReply(database=True)
 
 
-async def test_a_lost_connection_takes_the_answer_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    """An operation under way when its connection breaks is finished; its reply is lost, and that is logged."""
+async def test_a_request_whose_connection_is_lost_is_answered_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    """The reply has a connection of its own; that the request cannot be acknowledged, and comes back, is logged."""
     held = Held()
     await held.broker.deliver()
     await held.begun.wait()
     held.broker.channel.lost = True
     held.let_go.set()
     assert await held.broker.consumer.drain(10)
-    assert held.broker.channel.settled == []
+    assert held.broker.channel.settled == ["reply"]
     (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert ChannelInvalidStateError.__name__ in vars(warning)["error"]
+
+
+async def test_a_request_whose_reply_is_lost_is_acknowledged_all_the_same(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Delivered again, it could only lose its reply again."""
+    broker.replies.lost = True
+    await broker.deliver()
+    assert await broker.consumer.drain(10)
+    assert broker.channel.settled == ["ack"]
+    assert "reply is lost" in caplog.text
+
+
+async def test_what_is_not_safe_to_repeat_is_not_repeated(broker: Broker) -> None:
+    """Delivered again, a logout is answered `unavailable`: nobody knows how far the first worker came."""
+    reply = await broker.answer(
+        b'{"tenantToken": "t", "token": "t"}',
+        operation="auth.logout",
+        redelivered=True,
+        headers={DEADLINE_HEADER: NOW_MS + 1},
+    )
+    assert reply.error.code is ErrorCode.UNAVAILABLE
+
+
+async def test_a_body_beyond_the_limit_is_refused_unread(idle: Broker) -> None:
+    """The limit is that of the operation."""
+    reply = await idle.answer(b" " * (MAX_BODY_BYTES + 1))
+    assert reply.error.code is ErrorCode.BAD_REQUEST
+    assert str(MAX_BODY_BYTES) in reply.error.message
+
+
+async def test_a_reply_to_many_bad_fields_stays_small(broker: Broker) -> None:
+    """The first bad check is told, and the other two hundred thousand are not."""
+    reply = await broker.answer(b'{"checks": [' + b"{}," * 200_000 + b"{}]}", operation="auth.verify")
+    assert reply.error.code is ErrorCode.INVALID_REQUEST
+    assert len(reply.body) < 1_000
+
+
+async def test_a_consumer_that_drains_consumes_nothing_more() -> None:
+    """Also when its connection is lost and comes back meanwhile."""
+    broker = Broker()
+    assert await broker.consumer.drain(10)
+    assert await broker.consumer.setup(cast(AbstractConnection, broker.connection)) == []
+    assert broker.connection.queues == {}
 
 
 async def test_drain_finishes_what_is_at_hand() -> None:

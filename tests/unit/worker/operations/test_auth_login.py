@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shared.contracts.auth_login import AUTH_LOGIN
+from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.errors import InvalidCredentials, InvalidToken, Unavailable
 from shared.contracts.events import RevocationReason
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
@@ -13,6 +14,7 @@ from shared.contracts.user import User
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import LIFETIMES, NOW, FakeHasher
+from tests.records import a_user
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 
 ANN: dict[str, Any] = {"login": "ann", "password": PASSWORD, "deviceId": "phone"}
@@ -139,7 +141,7 @@ async def test_a_login_that_races_leaves_no_session(operation: Any, fields: dict
     with pytest.raises(Unavailable):
         await worker.login(shop)
     assert hasher.meanwhile is None
-    assert await worker.sessions.live_of_user(user.tenant, user.id, NOW) == []
+    assert await worker.sessions.live_of_user(a_user(id=user.id, tenant=user.tenant), NOW, 10) == []
     assert list(worker.events.reasons.values()) == [RevocationReason.ALL_REVOKED]
     assert len(await worker.sessions.unannounced(datetime.max.replace(tzinfo=UTC), 10)) == 1
     assert worker.activity.last_seen == {}
@@ -157,3 +159,20 @@ async def test_a_login_that_raced_may_be_sent_again() -> None:
     again = await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN)
     assert (await worker.verify(shop, again.access_token)).id == user.id
     assert await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN) == again
+
+
+async def test_a_login_sent_again_after_its_session_ended_opens_another(worker: InMemoryWorker, shop: str) -> None:
+    """A token that is dead already is no answer to somebody who has just given the right password."""
+    await worker.create(shop)
+    first = await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN)
+    await worker.call(AUTH_LOGOUT, tenantToken=shop, token=first.access_token)
+    again = await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN)
+    assert (await worker.verify(shop, again.access_token)).login == "ann"
+
+
+async def test_a_login_of_another_device_is_another_login(worker: InMemoryWorker, shop: str) -> None:
+    """Also under a message id that was used before."""
+    await worker.create(shop)
+    for device in ("phone", "laptop"):
+        reply = await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **{**ANN, "deviceId": device})
+        assert (await worker.verify(shop, reply.access_token)).device_id == device

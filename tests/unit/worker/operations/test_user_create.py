@@ -80,3 +80,13 @@ async def test_another_request_with_the_same_message_id(worker: InMemoryWorker, 
     assert theirs.id != first.id
     bob = await worker.call(USER_CREATE, "message", tenantToken=shop, **{**ANN, "login": "bob"})
     assert bob.id != first.id
+
+
+@pytest.mark.parametrize("changed", [{"password": "another password"}, {"email": "x@example.com"}, {"scope": "all"}])
+async def test_a_different_request_under_the_same_message_id(
+    worker: InMemoryWorker, shop: str, changed: dict[str, str]
+) -> None:
+    """It is not the request that made the user, so it does not get the user for an answer."""
+    await worker.call(USER_CREATE, "message", tenantToken=shop, **ANN)
+    with pytest.raises(LoginTaken):
+        await worker.call(USER_CREATE, "message", tenantToken=shop, **{**ANN, **changed})
