@@ -44,6 +44,7 @@ def create_app(settings: Settings, rpc: RpcClient | None = None) -> FastAPI:
         urls = [url.get_secret_value() for url in settings.amqp_url]
         client = rpc or RpcClient(urls, "api", declare=settings.declare_topology)
         async with client:
+            await client.wait_connected()  # to answer the first request, too; not for ever
             yield State(
                 workers=WorkerCalls(client, settings.reply_timeout_seconds),
                 verifier=CoalescingVerifier(client, timeout_seconds=settings.reply_timeout_seconds),

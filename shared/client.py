@@ -9,7 +9,6 @@ One object for each service. Calls raise the exceptions of `contracts.errors`. N
 what may be repeated is tried again for a moment, then the call fails with `Unavailable`.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -35,9 +34,6 @@ from .contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListRep
 from .contracts.user_update import USER_UPDATE
 from .contracts.validation import validated
 from .tenant_session import Calls, TenantSession, retried
-
-#: A service that starts together with its broker finds it within this; without a broker it starts all the same.
-CONNECT_WAIT_SECONDS = 2.0
 
 
 class TenantCalls:
@@ -140,8 +136,7 @@ class AuthClient:
         urls = [url] if isinstance(url, str) else url
         # An administrator declares the exchanges; a service's broker user may not.
         async with RpcClient(urls, name, declare=False) as rpc:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(rpc.connected.wait(), CONNECT_WAIT_SECONDS)
+            await rpc.wait_connected()
             calls = Calls(rpc, timeout_seconds)
             secret = SecretStr(password) if password is not None else None
             yield cls(rpc, TenantSession(calls, email, secret, tenant_token), calls)

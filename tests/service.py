@@ -69,14 +69,14 @@ async def running_service(
         async with httpx.AsyncClient() as http:
             for name, process in processes.items():
                 if name.startswith("worker"):
-                    await process.wait_until(functools.partial(_connected, process), START_TIMEOUT_SECONDS)
+                    await process.wait_until(functools.partial(_takes_requests, process), START_TIMEOUT_SECONDS)
             for url, name in zip(running.urls, (name for name in processes if name.startswith("api")), strict=True):
                 await processes[name].wait_until(functools.partial(_ready, http, url), START_TIMEOUT_SECONDS)
         yield running
 
 
-async def _connected(process: ChildProcess) -> bool:
-    return '"event": "connected to the broker"' in process.log_path.read_text()
+async def _takes_requests(process: ChildProcess) -> bool:
+    return '"event": "taking requests"' in process.log_path.read_text()
 
 
 async def _ready(http: httpx.AsyncClient, url: str) -> bool:

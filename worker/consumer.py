@@ -88,6 +88,7 @@ class Consumer:
                 queue = await channel.get_queue(consumption.queue.name, ensure=False)
             self._consuming.append((queue, await queue.consume(self._accept)))
             channels.append(channel)
+        log.info("taking requests", extra={"queues": [each.queue.name for each in self._consumptions]})
         return channels
 
     async def drain(self, grace_seconds: float) -> bool:

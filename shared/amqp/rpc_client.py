@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 #: Longer than any operation takes on a service that is not overloaded; short enough for a person to wait.
 DEFAULT_TIMEOUT_SECONDS = 5.0
+#: Who starts together with the broker finds it within this; without a broker one starts all the same.
+CONNECT_WAIT_SECONDS = 2.0
 
 RequestT = TypeVar("RequestT", bound=WireModel)
 ReplyT = TypeVar("ReplyT", bound=WireModel)
@@ -61,6 +63,14 @@ class RpcClient:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._connection.__aexit__(*exc_info)
+
+    async def wait_connected(self, timeout_seconds: float = CONNECT_WAIT_SECONDS) -> bool:
+        """Whether calls can be sent, now or within this time."""
+        try:
+            await asyncio.wait_for(self.connected.wait(), timeout_seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def call(
         self,

@@ -349,8 +349,7 @@ async def _start_again(process: ChildProcess, url: str | None = None) -> None:
 
     async def serves() -> bool:
         if url is None:
-            # One for its events, one for its requests.
-            return process.tail(1_000_000).count('"event": "connected to the broker"') == 2
+            return '"event": "taking requests"' in process.tail(1_000_000)
         return not await _refuses(url)
 
     process.start()
