@@ -27,7 +27,10 @@ class MongoActivity:
         """Writes at this interval until cancelled."""
         while True:
             await asyncio.sleep(interval_seconds)
-            await self.write()
+            try:
+                await self.write()
+            except Exception:  # a fault met once must not be the end of it, or what is seen would pile up
+                log.exception("activity is not written")
 
     async def write(self) -> None:
         """Writes what was seen since the last time. Not worth a retry: the users will be seen again."""

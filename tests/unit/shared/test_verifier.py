@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from shared.amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, ReplyT, RequestT, RpcClient
-from shared.amqp.verifier import CoalescingVerifier
+from shared.amqp.verifier import MAX_WAITING, CoalescingVerifier
 from shared.contracts.auth_verify import MAX_BATCH, VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import (
@@ -284,3 +284,28 @@ async def test_what_is_too_long_to_be_a_token_is_not_sent(rpc: HeldRpc, verifier
     with pytest.raises(InvalidTenantToken):
         await verifier.verify(VerifyCheck(tenant_token=huge, token="token"))
     assert rpc.batches == []
+
+
+async def test_beyond_what_may_wait_a_check_is_refused_at_once() -> None:
+    """And whoever gives up makes room: a check that nobody waits for takes no place, in the queue or in a batch."""
+    rpc = HeldRpc()
+    verifier = CoalescingVerifier(rpc)
+    calls = [
+        asyncio.ensure_future(verifier.verify(VerifyCheck(tenant_token="t", token=f"token {number}")))
+        for number in range(2 + MAX_WAITING)
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await verifier.verify(VerifyCheck(tenant_token="t", token="one too many"))
+    for call in calls[2:-1]:
+        call.cancel()
+    await asyncio.sleep(0)
+    last = asyncio.ensure_future(verifier.verify(VerifyCheck(tenant_token="t", token="room again")))
+    await asyncio.sleep(0)
+    while not (calls[-1].done() and last.done()):
+        for batch in rpc.open:
+            batch.answer()
+        await asyncio.sleep(0)
+    assert [batch.tokens for batch in rpc.batches[2:]] == [[f"token {1 + MAX_WAITING}", "room again"]]
+    assert (await last).jti == "room again"
+    await asyncio.gather(*calls, return_exceptions=True)

@@ -1,0 +1,43 @@
+"""One document that cannot be read is not in the way of the others."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.contracts.events import RevocationReason
+from tests.fakes import NOW
+from tests.records import a_session, a_user
+from worker.adapters.mongo_database import MongoDatabase
+from worker.adapters.mongo_sessions import MongoSessions
+from worker.adapters.mongo_users import MongoUsers
+from worker.ports import Revocation
+
+LATER = NOW + timedelta(seconds=1)
+
+
+async def test_a_session_that_a_newer_version_ended(
+    mongo_database: MongoDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its reason unknown here, it is passed over, logged, neither accepted nor announced, nor an error for others."""
+    sessions = MongoSessions(mongo_database)
+    odd, good = await sessions.add(a_session()), await sessions.add(a_session())
+    for session in (odd, good):
+        await sessions.revoke(session, Revocation(NOW, RevocationReason.LOGOUT))
+    await mongo_database.collection("sessions").update_one(
+        {"_id": odd.id}, {"$set": {"revocation.reason": "moved_to_mars"}}
+    )
+    assert (await sessions.find([odd.id, good.id])).keys() == {good.id}
+    assert [session.id for session in await sessions.unannounced(LATER, 10)] == [good.id]
+    assert "cannot be read" in caplog.text
+    assert "moved_to_mars" not in caplog.text
+
+
+async def test_an_ending_that_a_newer_version_decided(mongo_database: MongoDatabase) -> None:
+    """It is left to a worker that knows what it means; the others are finished here."""
+    users = MongoUsers(mongo_database)
+    odd, good = a_user(), a_user()
+    for user in (odd, good):
+        await users.add(user)
+        await users.decide_ending(user, RevocationReason.ALL_REVOKED, NOW)
+    await mongo_database.collection("users").update_one({"_id": odd.id}, {"$set": {"ending.reason": "moved_to_mars"}})
+    assert [ending.user for ending in await users.unfinished_endings(LATER, 10)] == [good.id]
