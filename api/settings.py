@@ -40,7 +40,8 @@ class Settings(BaseSettings):
     """The tenant whose users' tokens `/auth/forward` accepts. Without it there is no such route."""
     forward_password: SecretStr | None = None
 
-    reply_timeout_seconds: Annotated[FiniteFloat, Field(gt=0)] = 5.0
+    reply_timeout_seconds: Annotated[FiniteFloat, Field(gt=0, le=600)] = 5.0
+    """Workers refuse deadlines further away than ten minutes."""
     shutdown_grace_seconds: PositiveInt = 10
     """How long a stopping edge waits for the requests it holds."""
 

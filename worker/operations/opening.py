@@ -8,17 +8,10 @@ from typing import Any
 from shared.contracts.claims import Claims
 from worker.ports import Call, Ports, Session, Tenant, User
 
-#: 120 random bits.
-ID_BYTES = 15
 #: 192 random bits, base64url: OWASP Session Management asks for at least 64, the design for 128.
 SESSION_ID_BYTES = 24
 #: The entropy of the HMAC-SHA-256 key that it becomes part of (RFC 7518, 3.2).
 SESSION_SECRET_BYTES = 32
-
-
-def new_id() -> str:
-    """The id of a tenant or a user: opaque, and never met twice."""
-    return secrets.token_urlsafe(ID_BYTES)
 
 
 async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:

@@ -2,7 +2,8 @@
 
 from shared.contracts.errors import EmailTaken, RegistrationForbidden
 from shared.contracts.tenant_register import TenantRegisterReply, TenantRegisterRequest
-from worker.operations.opening import new_id, open_tenant_session
+from worker.operations.identity import new_id
+from worker.operations.opening import open_tenant_session
 from worker.ports import Call, Ports, Tenant
 
 

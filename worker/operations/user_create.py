@@ -4,7 +4,7 @@ from shared.contracts import user
 from shared.contracts.errors import LoginTaken
 from shared.contracts.user_create import UserCreateRequest
 from worker.operations.access import tenant_of
-from worker.operations.opening import new_id
+from worker.operations.identity import new_id
 from worker.operations.presenting import public_user
 from worker.ports import Call, Ports, User
 
