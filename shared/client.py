@@ -10,30 +10,45 @@ what may be repeated is tried again for a moment, then the call fails with `Unav
 """
 
 import contextlib
+import functools
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from pydantic import SecretStr
 
+from .amqp.durable_subscription import DurableSubscription
+from .amqp.feed import RevocationFeed
 from .amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
+from .amqp.topology import subscriber_queue
 from .amqp.verifier import CoalescingVerifier
+from .cached_verifier import CachedVerifier
 from .contracts.auth_login import AUTH_LOGIN
 from .contracts.auth_logout import AUTH_LOGOUT
 from .contracts.auth_verify import VerifyCheck
 from .contracts.claims import Claims
+from .contracts.event_list import EVENT_LIST, EventListReply
 from .contracts.session_list import SESSION_LIST, Session
 from .contracts.session_revoke import SESSION_REVOKE
 from .contracts.session_revoke_all import SESSION_REVOKE_ALL
 from .contracts.tenant_logout import TENANT_LOGOUT
 from .contracts.tenant_register import TENANT_REGISTER, TenantRegisterReply
 from .contracts.tenant_verify import TENANT_VERIFY
+from .contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
 from .contracts.user import User
 from .contracts.user_create import USER_CREATE
 from .contracts.user_delete import USER_DELETE
 from .contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListReply
 from .contracts.user_update import USER_UPDATE
 from .contracts.validation import validated
+from .revocations import Events, Handler, LiveRevocations, handle_durable, read_durable
 from .tenant_session import Calls, TenantSession, retried
+from .verify_cache import DEFAULT_MAX_ENTRIES
+
+#: Times that a handler is called with one event before the event is set aside.
+DEFAULT_ATTEMPTS = 5
+#: Parts of queue names, which permissions of the broker go by: no dot, since dots separate them.
+QUEUE_NAME_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class TenantCalls:
@@ -108,9 +123,11 @@ class SessionCalls:
 class AuthClient:
     """Jincor Auth, as one tenant sees it. Made by `connect`."""
 
-    def __init__(self, rpc: RpcClient, session: TenantSession, calls: Calls) -> None:
+    def __init__(self, rpc: RpcClient, session: TenantSession, calls: Calls, urls: Sequence[str], name: str) -> None:
         self._session = session
         self._calls = calls
+        self._urls = urls
+        self._name = name
         self._verifier = CoalescingVerifier(rpc, timeout_seconds=calls.timeout_seconds)
         self.tenant = TenantCalls(calls, session)
         self.users = UserCalls(session)
@@ -125,21 +142,23 @@ class AuthClient:
         email: str | None = None,
         password: str | None = None,
         tenant_token: str | None = None,
-        name: str = "jincor-auth client",
+        name: str = "client",
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> AsyncIterator["AuthClient"]:
         """A client of the broker at `url`, or of several nodes of it, as the tenant of these credentials.
 
         With email and password it logs in by itself, also when its session expires; a tenant token alone is used as
-        long as it lives. `name` is what the broker's operator sees; `timeout_seconds` bounds every call.
+        long as it lives. `name` is your service's: the broker's operator sees it, and its queues begin with
+        `sub.<name>.`. `timeout_seconds` bounds every call.
         """
         urls = [url] if isinstance(url, str) else url
+        _queue_name_part("name", name)
         # An administrator declares the exchanges; a service's broker user may not.
         async with RpcClient(urls, name, declare=False) as rpc:
             await rpc.wait_connected()
             calls = Calls(rpc, timeout_seconds)
             secret = SecretStr(password) if password is not None else None
-            yield cls(rpc, TenantSession(calls, email, secret, tenant_token), calls)
+            yield cls(rpc, TenantSession(calls, email, secret, tenant_token), calls, urls, name)
 
     async def login(self, login: str, password: str, *, device_id: str) -> str:
         """A user token of a new session. Raises `InvalidCredentials`."""
@@ -155,6 +174,67 @@ class AuthClient:
 
         return await self._session.run(verify_as)
 
+    async def introspect(self, token: str) -> TokenIntrospectReply:
+        """What RFC 7662 tells of a user token. One that is not alive, or none at all, is no error but inactive."""
+        return await self._session.call(TOKEN_INTROSPECT, token=token)
+
     async def logout(self, token: str) -> None:
         """Ends the session of a user token: once this returns, nobody accepts it. Raises `InvalidToken`."""
         await self._session.call(AUTH_LOGOUT, token=token)
+
+    def verifier(self, *, max_age_seconds: float, max_entries: int = DEFAULT_MAX_ENTRIES) -> CachedVerifier:
+        """Verification from memory, on a feed of revocations: an async context manager.
+
+        A token whose session ended is accepted until the event is here, which takes milliseconds, and for
+        `max_age_seconds` at the very most. See `cached_verifier`.
+        """
+        return CachedVerifier(
+            self.verify, self._make_feed("verifier"), max_age_seconds=max_age_seconds, max_entries=max_entries
+        )
+
+    def revocations(self, *, durable: str | None = None, since: int | None = None) -> Events:
+        """The tenant's revocations as they happen, for `async for`; at least once each.
+
+        With `durable`, from a queue of that name that goes on collecting while nobody reads. Readers of one name share
+        its events. An event is acknowledged when the next is asked for; break off, and it comes again.
+
+        Without, from now on, and only while this is read. What a lost connection made it miss is asked for.
+
+        `since`, in seconds since the epoch, starts with what was revoked from then on: the `event_timestamp` of the
+        last event seen, say.
+        """
+        if durable is None:
+            return LiveRevocations(self._make_feed("revocations"), self._list_events, since=since).read()
+        return read_durable(self._subscription(durable), self._list_events, since)
+
+    async def on_revocation(self, handler: Handler, *, durable: str, attempts: int = DEFAULT_ATTEMPTS) -> None:
+        """Calls the handler with each revocation from a durable queue, until cancelled.
+
+        When it raises it is called again, `attempts` times in all with growing pauses; then the event is put into the
+        queue's dead letters: `sub.<name>.<tenant>.<durable>.dead`.
+        """
+        if attempts < 1:
+            raise ValueError("attempts must be at least 1")
+        await handle_durable(self._subscription(durable), handler, attempts)
+
+    def _make_feed(self, purpose: str) -> "functools.partial[RevocationFeed]":
+        return functools.partial(
+            RevocationFeed, self._urls, f"{self._name} {purpose}", subscriber=self._name, tenant=self._session.tenant
+        )
+
+    def _subscription(self, durable: str) -> DurableSubscription:
+        _queue_name_part("durable", durable)
+
+        async def queue() -> tuple[str, str]:
+            tenant = await self._session.tenant()
+            return subscriber_queue(self._name, tenant, durable), tenant
+
+        return DurableSubscription(self._urls, f"{self._name} {durable}", queue=queue)
+
+    async def _list_events(self, since: int, cursor: str) -> EventListReply:
+        return await self._session.call(EVENT_LIST, since=since, cursor=cursor)
+
+
+def _queue_name_part(argument: str, value: str) -> None:
+    if not QUEUE_NAME_PART.fullmatch(value):
+        raise ValueError(f"{argument} must be 1 to 64 letters, digits, `-` or `_`, not {value!r}")

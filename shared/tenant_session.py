@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 
 from .amqp.rpc_client import RpcClient
-from .contracts.errors import InvalidTenantToken, Overloaded, Unavailable
+from .contracts.claims import Claims
+from .contracts.errors import InvalidTenantToken, InvalidToken, Overloaded, Unavailable
 from .contracts.operation import Operation
 from .contracts.tenant_login import TENANT_LOGIN
+from .contracts.tenant_verify import TENANT_VERIFY
 from .contracts.validation import validated
 from .contracts.wire import WireModel
 
@@ -51,6 +53,7 @@ class TenantSession:
         self._email = email
         self._password = password
         self._token = token
+        self._tenant: str | None = None
         self._logging_in = asyncio.Lock()
 
     async def call(self, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
@@ -71,9 +74,22 @@ class TenantSession:
         except InvalidTenantToken:
             return await action(await self._renew(token))
 
+    async def tenant(self) -> str:
+        """The tenant's id; it is asked for once. Raises what `run` raises."""
+        if self._tenant is None:
+            self._tenant = (await self.run(self._claims)).tenant
+        return self._tenant
+
     def use(self, token: str) -> None:
-        """Goes on with this token."""
+        """Goes on with this token, which may be another tenant's."""
         self._token = token
+        self._tenant = None
+
+    async def _claims(self, token: str) -> Claims:
+        try:
+            return (await self._calls.call(TENANT_VERIFY, validated(TENANT_VERIFY.request, token=token))).decoded
+        except InvalidToken:
+            raise InvalidTenantToken from None
 
     async def _renew(self, refused: str | None) -> str:
         async with self._logging_in:  # many calls learn at once that the session is over; one login is enough

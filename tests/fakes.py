@@ -190,8 +190,19 @@ class FakeSessions:
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
         return [self._stored[session_id] for session_id, since in self._outbox.items() if since < older_than][:limit]
 
-    async def announced(self, session: Session) -> None:
+    async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
+        announced = [
+            (session.revocation.announced_at, session.id)
+            for session in self._stored.values()
+            if session.tenant == tenant and session.revocation and session.revocation.announced_at
+        ]
+        return [self._stored[id_] for when, id_ in sorted(announced) if (when, id_) > (at, session_id)][:limit]
+
+    async def announced(self, session: Session, at: datetime) -> None:
         self._outbox.pop(session.id, None)
+        stored = self._stored.get(session.id)
+        if stored and stored.revocation:
+            self._stored[session.id] = replace(stored, revocation=replace(stored.revocation, announced_at=at))
 
     def _live(self, tenant: str, user: str, now: datetime) -> list[Session]:
         return [

@@ -1,10 +1,12 @@
-"""Records of `worker.ports` for tests: valid, each different from all others, and as a test wants them otherwise."""
+"""Records for tests: valid, each different from all others, and as a test wants them otherwise."""
 
 import itertools
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from shared.contracts.claims import Claims
+from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
 from tests.fakes import NOW
 from worker.ports import Session, Tenant, User
 
@@ -58,3 +60,38 @@ def a_session(**changes: Any) -> Session:
         opened_by=f"message-{number}",
     )
     return replace(session, **changes)
+
+
+def some_claims(**changes: Any) -> Claims:
+    """What a token of the user `ann` of the tenant `shop` says, with these changes; each is of its own session."""
+    number = next(_NUMBERS)
+    issued_at = int(NOW.timestamp())
+    claims = Claims(
+        iss="jincor-auth",
+        aud="shop",
+        sub=f"sub-{number}",
+        iat=issued_at,
+        exp=issued_at + 24 * 3600,
+        jti=f"session-{number:0>24}",
+        id="ann",
+        login="ann@example.com",
+        tenant="shop",
+        scope={"number": number},
+        device_id=f"device-{number}",
+    )
+    return claims.model_copy(update=changes)
+
+
+def a_revocation(claims: Claims, **changes: Any) -> SessionRevokedEvent:
+    """The event that ends the session of these claims."""
+    data = SessionRevoked(
+        session_id=claims.jti,
+        tenant=claims.tenant,
+        user=claims.id,
+        login=claims.login,
+        device_id=claims.device_id,
+        reason=RevocationReason.LOGOUT,
+        event_timestamp=claims.iat + 60,
+        exp=claims.exp,
+    )
+    return SessionRevokedEvent.of(data.model_copy(update=changes), claims.iss)

@@ -71,9 +71,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
         hasher = Argon2Hasher(settings.hash_threads, settings.hash_memory_kib, settings.hash_passes)
         stack.callback(hasher.close)
+        clock = SystemClock()
         sessions = MongoSessions(database)
         events = await stack.enter_async_context(
-            AmqpEvents(urls, f"{name} events", settings.issuer, sessions, declare=settings.declare_topology)
+            AmqpEvents(urls, f"{name} events", settings.issuer, sessions, clock, declare=settings.declare_topology)
         )
         activity = MongoActivity(database)
         stack.push_async_callback(activity.write)
@@ -88,7 +89,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             events=events,
             activity=activity,
             database=database,
-            clock=SystemClock(),
+            clock=clock,
             registration=RegistrationPolicy(
                 settings.registration_networks,
                 settings.registration_key.get_secret_value() if settings.registration_key else None,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from shared.contracts.claims import Claims
-from shared.contracts.events import RevocationReason
+from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class Revocation:
 
     at: datetime
     reason: RevocationReason
+    announced_at: datetime | None = None
+    """When its event had reached the broker; None before that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,22 @@ class Session:
     """Names the request that opened it, so that the same login delivered twice opens one session."""
     generation: int = 0
     revocation: Revocation | None = None
+
+    def revoked_event(self, source: str) -> SessionRevokedEvent:
+        """What subscribers are told of its revocation, the same each time. `source` is who says so."""
+        if self.revocation is None:
+            raise ValueError("the session is not revoked")
+        data = SessionRevoked(
+            session_id=self.id,
+            tenant=self.tenant,
+            user=self.user,
+            login=self.login,
+            device_id=self.device_id,
+            reason=self.revocation.reason,
+            event_timestamp=int(self.revocation.at.timestamp()),
+            exp=int(self.expires_at.timestamp()),
+        )
+        return SessionRevokedEvent.of(data, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +186,14 @@ class Sessions(Protocol):
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
         """Revoked before then, and still not announced."""
 
-    async def announced(self, session: Session) -> None:
-        """Its event has reached the broker: nothing is left to do."""
+    async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
+        """The tenant's sessions, of its users and its own, that were announced later, or then with a greater id.
+
+        Up to `limit` in order of time and id; fewer only if there are no more.
+        """
+
+    async def announced(self, session: Session, at: datetime) -> None:
+        """Its event has reached the broker by then: nothing is left to do, and from now on it is listed."""
 
 
 class Hasher(Protocol):

@@ -68,6 +68,11 @@ def health_queue(lane: Lane) -> LaneQueue:
     return LaneQueue(f"rpc.{lane}.health", (HEALTH[lane].name,))
 
 
+def subscriber_queue(subscriber: str, *parts: str) -> str:
+    """The name of a queue of events. A broker's user gets permission for all that begins with `sub.` and its name."""
+    return ".".join(("sub", subscriber, *parts))
+
+
 async def declare_exchanges(channel: AbstractChannel) -> tuple[AbstractExchange, AbstractExchange]:
     """Declares `rpc` and `events`; safe to repeat."""
     rpc = await channel.declare_exchange(RPC_EXCHANGE, ExchangeType.TOPIC, durable=True)

@@ -5,6 +5,7 @@ from typing import Any
 from .auth_login import AUTH_LOGIN
 from .auth_logout import AUTH_LOGOUT
 from .auth_verify import AUTH_VERIFY
+from .event_list import EVENT_LIST
 from .health import HEALTH
 from .operation import Operation
 from .session_list import SESSION_LIST
@@ -36,6 +37,7 @@ _ALL: tuple[Operation[Any, Any], ...] = (
     SESSION_LIST,
     SESSION_REVOKE,
     SESSION_REVOKE_ALL,
+    EVENT_LIST,
     TOKEN_INTROSPECT,
     TOKEN_REVOKE,
     *HEALTH.values(),

@@ -15,6 +15,11 @@ from .wire import WireModel
 SESSION_REVOKED = "com.jincor.auth.session.revoked"
 
 
+def revocations_key(tenant: str) -> str:
+    """The routing key of a tenant's revocations. Longer keys that begin with it are not events."""
+    return f"session.revoked.{tenant}"
+
+
 class RevocationReason(StrEnum):
     """Why a session ended before its time."""
 
@@ -44,7 +49,7 @@ class SessionRevoked(WireModel):
 
     @property
     def routing_key(self) -> str:
-        return f"session.revoked.{self.tenant}"
+        return revocations_key(self.tenant)
 
 
 class SessionRevokedEvent(WireModel):

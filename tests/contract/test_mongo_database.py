@@ -53,6 +53,7 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
             users.page("shop", "", "", 1),
             sessions.add(a_session()),
             sessions.find(["id"]),
+            sessions.announced_after("shop", NOW, "", 1),
             tenants.add(a_tenant()),
             tenants.find_by_email("shop@example.com"),
             database.ping(),

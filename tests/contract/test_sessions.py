@@ -144,7 +144,7 @@ async def test_an_ending_carried_out_again(sessions: Sessions) -> None:
     first, second = await added(sessions), await added(sessions)
     ending = Ending("shop", "ann", 1, RevocationReason.USER_DELETED)
     await sessions.revoke_older(ending, NOW, 10)
-    await sessions.announced(first)
+    await sessions.announced(first, NOW)
     assert await sessions.revoke_older(ending, LATER, 10) == [
         replace(second, revocation=Revocation(NOW, RevocationReason.USER_DELETED))
     ]
@@ -173,18 +173,18 @@ async def test_a_revocation_waits_until_it_is_announced(sessions: Sessions) -> N
     await sessions.revoke(session, LOGOUT)
     for _ in range(2):
         assert await sessions.unannounced(LATER, 10) == [replace(session, revocation=LOGOUT)]
-    await sessions.announced(session)
+    await sessions.announced(session, NOW)
     assert await sessions.unannounced(LATER, 10) == []
-    assert await stored(sessions, session) == replace(session, revocation=LOGOUT)
+    assert await stored(sessions, session) == replace(session, revocation=replace(LOGOUT, announced_at=NOW))
 
 
 async def test_announcing_twice_is_no_fault(sessions: Sessions) -> None:
     """Workers may announce the same session at once; a session that is gone is announced enough."""
     session = await added(sessions)
     await sessions.revoke(session, LOGOUT)
-    await sessions.announced(session)
-    await sessions.announced(session)
-    await sessions.announced(a_session())
+    await sessions.announced(session, NOW)
+    await sessions.announced(session, NOW)
+    await sessions.announced(a_session(), NOW)
     assert await sessions.unannounced(LATER, 10) == []
 
 
@@ -199,3 +199,54 @@ async def test_only_revocations_left_behind_are_unannounced(sessions: Sessions) 
         NOW + timedelta(seconds=1),
     ]
     assert len(await sessions.unannounced(NOW + timedelta(days=1), 3)) == 3
+
+
+async def _announced(sessions: Sessions, milliseconds: int = 0, **attributes: Any) -> Session:
+    """A session whose revocation was announced so long after NOW."""
+    session = await sessions.revoke(await added(sessions, **attributes), LOGOUT)
+    assert session is not None
+    at = NOW + timedelta(milliseconds=milliseconds)
+    await sessions.announced(session, at)
+    return replace(session, revocation=replace(LOGOUT, announced_at=at))
+
+
+async def test_announcements_come_in_order_of_time_and_id(sessions: Sessions) -> None:
+    """Those after a time and an id: to the millisecond, and among those of one millisecond by their ids."""
+    later = await _announced(sessions, 1)
+    together = [await _announced(sessions) for _ in range(3)]
+    earlier = await _announced(sessions, -1)
+    everything = [earlier, *together, later]
+    assert await sessions.announced_after("shop", NOW - timedelta(days=1), "", 10) == everything
+    assert await sessions.announced_after("shop", NOW, "", 10) == everything[1:]
+    assert await sessions.announced_after("shop", NOW, together[1].id, 10) == everything[3:]
+    assert await sessions.announced_after("shop", NOW, together[2].id, 10) == [later]
+    assert await sessions.announced_after("shop", LATER, later.id, 10) == []
+
+
+async def test_announcements_are_taken_up_to_a_limit(sessions: Sessions) -> None:
+    """No more than asked for, whether they share a time or not, and not fewer while there are more."""
+    everything = [await _announced(sessions, number // 3) for number in range(8)]
+    for limit in range(1, 9):
+        assert await sessions.announced_after("shop", NOW, "", limit) == everything[:limit]
+    assert await sessions.announced_after("shop", NOW, everything[0].id, 4) == everything[1:5]
+
+
+async def test_announcements_are_of_one_tenant(sessions: Sessions) -> None:
+    """Of all its users and of itself; not of others, and not of what is alive or was not announced yet."""
+    own = await _announced(sessions, user=None, device_id=None)
+    of_users = [await _announced(sessions, user=user) for user in ("ann", "bob")]
+    await _announced(sessions, tenant="bank")
+    await sessions.revoke(await added(sessions), LOGOUT)
+    await sessions.announced(await added(sessions), NOW)
+    assert await sessions.announced_after("shop", NOW, "", 10) == [own, *of_users]
+
+
+async def test_many_announcements_in_one_millisecond(sessions: Sessions) -> None:
+    """Page after page, each of them comes once."""
+    for session in await asyncio.gather(*(added(sessions) for _ in range(150))):
+        await sessions.revoke(session, LOGOUT)
+        await sessions.announced(session, NOW)
+    found: list[str] = []
+    while page := await sessions.announced_after("shop", NOW, found[-1] if found else "", 40):
+        found += [session.id for session in page]
+    assert len(found) == len(set(found)) == 150

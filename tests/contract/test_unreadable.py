@@ -28,6 +28,10 @@ async def test_a_session_that_a_newer_version_ended(
     )
     assert (await sessions.find([odd.id, good.id])).keys() == {good.id}
     assert [session.id for session in await sessions.unannounced(LATER, 10)] == [good.id]
+    for session in (odd, good):
+        await sessions.announced(session, LATER)
+    # A page of one is full: an empty one would be the end of the list.
+    assert [session.id for session in await sessions.announced_after("shop", NOW, "", 1)] == [good.id]
     assert "cannot be read" in caplog.text
     assert "moved_to_mars" not in caplog.text
 

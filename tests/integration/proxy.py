@@ -16,6 +16,8 @@ class Proxy:
         self._target = URL(target)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     @property
     def url(self) -> str:
@@ -39,6 +41,14 @@ class Proxy:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
+    def hold(self) -> None:
+        """Lets nothing through in either direction and closes nothing: a half-open link, as when a cable is pulled."""
+        self._flowing.clear()
+
+    def let_through(self) -> None:
+        """Goes on after `hold`, with what was held."""
+        self._flowing.set()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._forward(reader, writer))
         self._connections.add(task)
@@ -48,16 +58,16 @@ class Proxy:
         there_reader, there_writer = await asyncio.open_connection(self._target.host, self._target.port)
         try:
             async with asyncio.TaskGroup() as pipes:
-                pipes.create_task(_pipe(reader, there_writer))
-                pipes.create_task(_pipe(there_reader, writer))
+                pipes.create_task(self._pipe(reader, there_writer))
+                pipes.create_task(self._pipe(there_reader, writer))
         finally:
             for each in (writer, there_writer):
                 each.transport.abort()
 
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(CHUNK):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(CHUNK):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()

@@ -12,8 +12,8 @@ from aio_pika.exceptions import DeliveryError
 from shared.amqp.connection import Connection, ConnectionLost, lost_connections
 from shared.amqp.topology import EVENTS_EXCHANGE, declare_exchanges
 from shared.contracts.errors import AuthError
-from shared.contracts.events import SessionRevoked, SessionRevokedEvent
-from worker.ports import Session, Sessions
+from shared.contracts.events import SessionRevokedEvent
+from worker.ports import Clock, Session, Sessions
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,11 @@ class AmqpEvents:
     """
 
     def __init__(
-        self, urls: Sequence[str], name: str, source: str, sessions: Sessions, *, declare: bool = True
+        self, urls: Sequence[str], name: str, source: str, sessions: Sessions, clock: Clock, *, declare: bool = True
     ) -> None:
         self._source = source
         self._sessions = sessions
+        self._clock = clock
         self._declare = declare
         self._exchange: AbstractExchange | None = None
         self._connection = Connection(urls, name, self._setup, self._forget_exchange)
@@ -62,14 +63,14 @@ class AmqpEvents:
             await asyncio.wait(self._pending.values(), timeout=grace_seconds)
 
     async def _announce(self, session: Session) -> None:
-        event = _event(session, self._source)
+        event = session.revoked_event(self._source)
         try:
             async with self._publishing, asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
                 if self._exchange is None:
                     return
                 with lost_connections():
                     await self._exchange.publish(_message(event), event.data.routing_key, mandatory=False)
-                await self._sessions.announced(session)
+                await self._sessions.announced(session, self._clock.now())
         except (ConnectionLost, DeliveryError, TimeoutError, AuthError) as error:
             log.warning(
                 "revocation is not announced, the sweep will do it",
@@ -85,22 +86,6 @@ class AmqpEvents:
 
     def _forget_exchange(self) -> None:
         self._exchange = None
-
-
-def _event(session: Session, source: str) -> SessionRevokedEvent:
-    if session.revocation is None:
-        raise ValueError("only a revoked session is announced")
-    data = SessionRevoked(
-        session_id=session.id,
-        tenant=session.tenant,
-        user=session.user,
-        login=session.login,
-        device_id=session.device_id,
-        reason=session.revocation.reason,
-        event_timestamp=int(session.revocation.at.timestamp()),
-        exp=int(session.expires_at.timestamp()),
-    )
-    return SessionRevokedEvent.of(data, source)
 
 
 def _message(event: SessionRevokedEvent) -> Message:

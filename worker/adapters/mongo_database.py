@@ -42,6 +42,10 @@ INDEXES = {
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
         IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
         IndexModel([("outbox", ASCENDING)], partialFilterExpression={"outbox": {"$exists": True}}),
+        IndexModel(
+            [("tenant", ASCENDING), ("revocation.announced_at", ASCENDING), ("_id", ASCENDING)],
+            partialFilterExpression={"revocation.announced_at": {"$exists": True}},
+        ),
     ],
 }
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from pymongo import DESCENDING
+from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.events import RevocationReason
@@ -13,6 +13,7 @@ from worker.adapters.mongo_database import Document, MongoDatabase, readable, un
 from worker.ports import Ending, Revocation, Session, User
 
 _NOT_REVOKED = {"revocation": {"$exists": False}}
+_BY_ANNOUNCEMENT = [("revocation.announced_at", ASCENDING), ("_id", ASCENDING)]
 
 
 class MongoSessions:
@@ -66,9 +67,31 @@ class MongoSessions:
             documents = await self._sessions.find({"outbox": {"$lt": older_than}}).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def announced(self, session: Session) -> None:
+    async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
+        then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}
+        later = {"tenant": tenant, "revocation.announced_at": {"$gt": at}}
+        # One after the other: each is a range of the index, and `$or` of both is more than every planner sees through.
+        found = await self._first_by_announcement(then, limit)
+        return found if len(found) == limit else found + await self._first_by_announcement(later, limit - len(found))
+
+    async def announced(self, session: Session, at: datetime) -> None:
         with unavailable_when_away():
-            await self._sessions.update_one({"_id": session.id}, {"$unset": {"outbox": ""}})
+            await self._sessions.update_one(
+                {"_id": session.id, "revocation": {"$exists": True}},
+                {"$unset": {"outbox": ""}, "$set": {"revocation.announced_at": at}},
+            )
+
+    async def _first_by_announcement(self, wanted: Document, limit: int) -> list[Session]:
+        """As many as the limit that can be read, if there are: what cannot must not look like the end."""
+        sessions: list[Session] = []
+        with unavailable_when_away():
+            found = self._sessions.find(wanted).sort(_BY_ANNOUNCEMENT).batch_size(limit)
+            try:
+                while len(sessions) < limit and (documents := await found.to_list(limit - len(sessions))):
+                    sessions += readable(documents, _from_document)
+            finally:
+                await found.close()
+        return sessions
 
 
 def _revoked(revocation: Revocation) -> Document:
@@ -115,4 +138,6 @@ def _from_document(document: Document) -> Session:
 
 
 def _revocation(stored: dict[str, Any] | None) -> Revocation | None:
-    return Revocation(stored["at"], RevocationReason(stored["reason"])) if stored else None
+    if stored is None:
+        return None
+    return Revocation(stored["at"], RevocationReason(stored["reason"]), stored.get("announced_at"))

@@ -6,6 +6,7 @@ from typing import Any
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
+from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.health import HEALTH
 from shared.contracts.operation import Operation
 from shared.contracts.session_list import SESSION_LIST
@@ -25,6 +26,7 @@ from shared.contracts.wire import WireModel
 from worker.operations.auth_login import auth_login
 from worker.operations.auth_logout import auth_logout
 from worker.operations.auth_verify import auth_verify
+from worker.operations.event_list import event_list
 from worker.operations.health import health
 from worker.operations.session_list import session_list
 from worker.operations.session_revoke import session_revoke
@@ -58,6 +60,7 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (SESSION_LIST, session_list),
     (SESSION_REVOKE, session_revoke),
     (SESSION_REVOKE_ALL, session_revoke_all),
+    (EVENT_LIST, event_list),
     (TOKEN_INTROSPECT, token_introspect),
     (TOKEN_REVOKE, token_revoke),
     *((operation, health) for operation in HEALTH.values()),

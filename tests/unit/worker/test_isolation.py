@@ -29,6 +29,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "session.list": {"login": "ann"},
     "session.revoke": {"login": "ann"},
     "session.revoke_all": {"login": "ann"},
+    "event.list": {},
 }
 BY_TENANTS = {name: operation for name, operation in OPERATIONS.items() if issubclass(operation.request, TenantRequest)}
 

@@ -58,7 +58,7 @@ async def test_a_finished_ending_is_finished_once(worker: InMemoryWorker, shop: 
     token = await worker.login(shop)
     await left_behind(worker, ann, RevocationReason.ALL_REVOKED)
     await sweep(worker.ports)
-    await worker.sessions.announced(await worker.session_of(token))
+    await worker.sessions.announced(await worker.session_of(token), worker.clock.now())
     worker.events.announced.clear()
     worker.clock.advance(timedelta(days=1))
     await sweep(worker.ports)
@@ -85,7 +85,7 @@ async def test_a_revocation_is_announced_until_it_was(worker: InMemoryWorker, sh
         worker.events.announced.clear()
         await sweep(worker.ports)
         assert worker.events.announced == [session]
-    await worker.sessions.announced(session)
+    await worker.sessions.announced(session, worker.clock.now())
     worker.events.announced.clear()
     await sweep(worker.ports)
     assert worker.events.announced == []

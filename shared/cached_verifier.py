@@ -1,0 +1,142 @@
+"""Verification from memory, for services that need microseconds, on a feed of revocations that keeps it honest.
+
+What it promises: after its session ended, a token is accepted for as long as the event takes to arrive, which is
+milliseconds; for three seconds at most when the feed was cut and that is not noticed yet (`PROBE_SECONDS` and
+`GRACE_SECONDS` of `amqp.feed`); and whatever happens, never longer than the maximum age nor beyond the token's `exp`.
+Where the feed cannot be trusted each token is asked about.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol, Self
+
+from .contracts.claims import Claims
+from .contracts.errors import DeadlineExceeded, InternalError, InvalidToken, Overloaded, Unavailable
+from .contracts.events import SessionRevokedEvent
+from .verify_cache import DEFAULT_MAX_ENTRIES, VerifyCache
+
+#: How often `until_ended` asks at the least, whatever the feed says.
+RECHECK_SECONDS = 30.0
+#: How soon it asks again where nobody answered, or where the clocks disagree on whether a token has expired.
+RETRY_SECONDS = 1.0
+
+
+class Feed(Protocol):
+    """What has to be known of an `amqp.feed.RevocationFeed`."""
+
+    @property
+    def alive(self) -> bool: ...
+
+    async def wait_alive(self, timeout_seconds: float) -> bool: ...
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+
+class MakeFeed(Protocol):
+    """Makes the feed, given what to call on a revocation and on an interruption."""
+
+    def __call__(
+        self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
+    ) -> Feed: ...
+
+
+class CachedVerifier:
+    """Verifies user tokens from memory while that is safe, and asks otherwise; an async context manager.
+
+    `AuthClient.verifier` makes it. Any number of tasks may use it at once.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[str], Awaitable[Claims]],
+        make_feed: MakeFeed,
+        *,
+        max_age_seconds: float,
+        max_entries: int = DEFAULT_MAX_ENTRIES,
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`ask` answers what a worker says of a token now. With a maximum age of 0 it is asked each time."""
+        if max_age_seconds < 0:
+            raise ValueError("max_age_seconds must not be negative")
+        if max_entries < 1:
+            raise ValueError("max_entries must be at least 1")
+        self._ask = ask
+        self._max_age_seconds = max_age_seconds
+        self._monotonic = monotonic
+        self._now = now
+        self._cache = VerifyCache(max_age_seconds, max_entries, monotonic=monotonic, now=now)
+        self._feed = make_feed(on_revoked=self._revoked, on_interrupted=self._cache.clear)
+        self._until_ended: dict[str, set[asyncio.Event]] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._feed.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._feed.__aexit__(*exc_info)
+        self._cache.clear()
+
+    async def wait_trusted(self, timeout_seconds: float) -> bool:
+        """Whether the feed is alive, now or within this time. Nobody has to wait for it: without it, tokens are asked
+        about."""
+        return await self._feed.wait_alive(timeout_seconds)
+
+    async def verify(self, token: str) -> Claims:
+        """The claims of a live user token, from memory or asked for now. Raises what `AuthClient.verify` raises."""
+        trusted = self._feed.alive
+        if trusted and (claims := self._cache.get(token)) is not None:
+            return claims
+        position, asked_at = self._cache.position, self._monotonic()
+        try:
+            claims = await self._ask(token)
+        except InvalidToken:
+            self._cache.drop(token)
+            raise
+        sessions = (claims.jti,)
+        if self._cache.ended_since(position, sessions):  # the end of the session overtook the answer
+            raise InvalidToken
+        if trusted:
+            self._cache.keep(token, claims, sessions, asked_at=asked_at, position=position)
+        return claims
+
+    async def until_ended(self, token: str) -> None:
+        """Returns when the token is no longer accepted: it is none, its session ended, or it expired.
+
+        The feed wakes it within milliseconds; without the feed it asks from time to time. While nobody can be asked it
+        goes on waiting.
+        """
+        while True:
+            try:
+                claims = await self.verify(token)
+            except InvalidToken:
+                return
+            except (Unavailable, Overloaded, DeadlineExceeded, InternalError):
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            left = min(self._max_age_seconds or RECHECK_SECONDS, RECHECK_SECONDS, claims.exp - self._now())
+            with self._end_of(claims.jti) as ended, contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), max(left, RETRY_SECONDS))
+
+    @contextlib.contextmanager
+    def _end_of(self, session: str) -> Iterator[asyncio.Event]:
+        """Is set when the feed tells of the session's end."""
+        ended = asyncio.Event()
+        waiting = self._until_ended.setdefault(session, set())
+        waiting.add(ended)
+        try:
+            yield ended
+        finally:
+            waiting.discard(ended)
+            if not waiting:
+                self._until_ended.pop(session, None)
+
+    def _revoked(self, event: SessionRevokedEvent) -> None:
+        session = event.data.session_id
+        self._cache.revoke(session)
+        for ended in self._until_ended.get(session, ()):
+            ended.set()

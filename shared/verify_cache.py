@@ -1,0 +1,131 @@
+"""Claims of verified tokens, kept for as long as nothing can have happened to them. No I/O: time and events come in.
+
+An answer is kept only if nothing that would contradict it arrived while it was on its way. For this the cache counts
+what it is told: a question remembers the count from before it was asked (`position`), and a revocation the count at
+which it came.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .contracts.claims import Claims
+
+#: A few hundred bytes of token and about two kilobytes of claims each.
+DEFAULT_MAX_ENTRIES = 10_000
+#: Revocations remembered for the answers under way, which take milliseconds. Beyond it those answers are not kept.
+MAX_REMEMBERED = 10_000
+
+Key = str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    claims: Claims
+    sessions: Sequence[str]
+    until: float
+    """On the monotonic clock: the age that the caller allows."""
+    expires_at: float
+    """On the clock of the tokens: `exp`."""
+
+
+class VerifyCache:
+    """Bounded; the oldest entry goes first. Its keys are tokens, so it has no representation that shows any."""
+
+    def __init__(
+        self,
+        max_age_seconds: float,
+        max_entries: int = DEFAULT_MAX_ENTRIES,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._max_age_seconds = max_age_seconds
+        self._max_entries = max_entries
+        self._monotonic = monotonic
+        self._now = now
+        self._entries: dict[Key, _Entry] = {}
+        self._keys: dict[str, set[Key]] = {}
+        self._revoked_at: dict[str, int] = {}
+        self._forgotten = 0
+        self.position = 0
+        """How much this cache has been told. Note it before asking a worker."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key) -> Claims | None:
+        """The claims under this key, if they may still be believed."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if self._monotonic() >= entry.until or self._now() >= entry.expires_at:
+            self.drop(key)
+            return None
+        return _own_copy(entry.claims)
+
+    def ended_since(self, position: int, sessions: Sequence[str]) -> bool:
+        """Whether one of these sessions is known to have ended since then."""
+        return any(self._revoked_at.get(session, 0) > position for session in sessions)
+
+    def keep(
+        self,
+        key: Key,
+        claims: Claims,
+        sessions: Sequence[str],
+        *,
+        asked_at: float,
+        position: int,
+        expires_at: float | None = None,
+    ) -> None:
+        """Keeps the answer to a question asked at `asked_at`, on the monotonic clock, and at `position`.
+
+        It goes with any of `sessions`, and at `expires_at` (default: the token's own `exp`). It is not kept if it may
+        have been overtaken by what the cache was told meanwhile.
+        """
+        until = asked_at + self._max_age_seconds
+        if position < self._forgotten or self.ended_since(position, sessions) or self._monotonic() >= until:
+            return
+        self.drop(key)
+        while len(self._entries) >= self._max_entries:
+            self.drop(next(iter(self._entries)))
+        expires_at = claims.exp if expires_at is None else expires_at
+        self._entries[key] = _Entry(_own_copy(claims), sessions, until, expires_at)
+        for session in sessions:
+            self._keys.setdefault(session, set()).add(key)
+
+    def revoke(self, session: str) -> None:
+        """The session has ended: drops its entries, and remembers it for the answers under way."""
+        for key in tuple(self._keys.get(session, ())):
+            self.drop(key)
+        self.position += 1
+        self._revoked_at.pop(session, None)
+        self._revoked_at[session] = self.position
+        if len(self._revoked_at) > MAX_REMEMBERED:
+            self._forgotten = self._revoked_at.pop(next(iter(self._revoked_at)))
+
+    def clear(self) -> None:
+        """Something may have been missed: drops everything, and keeps no answer to a question already asked."""
+        self._entries.clear()
+        self._keys.clear()
+        self.position += 1
+        self._forgotten = self.position
+
+    def drop(self, key: Key) -> None:
+        """Forgets one entry, if it is there."""
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        for session in entry.sessions:
+            keys = self._keys[session]
+            keys.discard(key)
+            if not keys:
+                del self._keys[session]
+
+
+def _own_copy(claims: Claims) -> Claims:
+    """Claims cannot be changed, but a scope that is an object can; one caller's changes are not another's rights."""
+    if isinstance(claims.scope, dict):
+        return claims.model_copy(update={"scope": copy.deepcopy(claims.scope)})
+    return claims

@@ -1,0 +1,196 @@
+"""The cached verifier, one situation at a time; `test_cached_verifier_model` mixes them."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from shared import cached_verifier
+from shared.cached_verifier import CachedVerifier
+from shared.contracts.claims import Claims
+from shared.contracts.errors import InvalidToken, Unavailable
+from shared.contracts.events import SessionRevokedEvent
+from tests.records import a_revocation, some_claims
+
+
+class FakeFeed:
+    """A feed that the test speaks through."""
+
+    def __init__(
+        self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
+    ) -> None:
+        self.alive = True
+        self.on_revoked = on_revoked
+        self.on_interrupted = on_interrupted
+
+    async def wait_alive(self, timeout_seconds: float) -> bool:  # noqa: ARG002 - the interface
+        return self.alive
+
+    async def __aenter__(self) -> "FakeFeed":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.alive = False
+
+
+class Worker:
+    """Knows which tokens are alive, and counts who asks. Holds its answers while `gate` is closed."""
+
+    def __init__(self) -> None:
+        self.live: dict[str, Claims] = {}
+        self.asked = 0
+        self.away = False
+        self.questions = asyncio.Queue[str]()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def ask(self, token: str) -> Claims:
+        self.asked += 1
+        self.questions.put_nowait(token)
+        if self.away:
+            raise Unavailable
+        answer = self.live.get(token)
+        await self.gate.wait()
+        if answer is None:
+            raise InvalidToken
+        return answer
+
+    def log_in(self, token: str) -> Claims:
+        claims = self.live[token] = some_claims(exp=int(time.time()) + 3600)
+        return claims
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+def a_verifier(worker: Worker, max_age_seconds: float = 60) -> tuple[CachedVerifier, FakeFeed]:
+    feeds: list[FakeFeed] = []
+
+    def make_feed(*, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]) -> FakeFeed:
+        feeds.append(FakeFeed(on_revoked=on_revoked, on_interrupted=on_interrupted))
+        return feeds[0]
+
+    return CachedVerifier(worker.ask, make_feed, max_age_seconds=max_age_seconds), feeds[0]
+
+
+async def test_a_token_is_asked_about_once(worker: Worker) -> None:
+    verifier, _ = a_verifier(worker)
+    claims = worker.log_in("token")
+    assert [await verifier.verify("token") for _ in range(3)] == [claims] * 3
+    assert worker.asked == 1
+
+
+async def test_an_event_makes_it_ask_again(worker: Worker) -> None:
+    verifier, feed = a_verifier(worker)
+    claims = worker.log_in("token")
+    await verifier.verify("token")
+    del worker.live["token"]
+    feed.on_revoked(a_revocation(claims))
+    with pytest.raises(InvalidToken):
+        await verifier.verify("token")
+    assert worker.asked == 2
+
+
+async def test_without_a_live_feed_it_asks_each_time_and_keeps_nothing(worker: Worker) -> None:
+    verifier, feed = a_verifier(worker)
+    worker.log_in("token")
+    feed.alive = False
+    for _ in range(2):
+        await verifier.verify("token")
+    feed.alive = True
+    await verifier.verify("token")
+    assert worker.asked == 3
+
+
+async def test_what_was_kept_is_not_used_while_the_feed_is_not_alive(worker: Worker) -> None:
+    """A late probe is no interruption: when it comes, what was kept is good again."""
+    verifier, feed = a_verifier(worker)
+    worker.log_in("token")
+    await verifier.verify("token")
+    feed.alive = False
+    await verifier.verify("token")
+    assert worker.asked == 2
+    feed.alive = True
+    await verifier.verify("token")
+    assert worker.asked == 2
+
+
+async def test_a_maximum_age_of_zero_asks_each_time(worker: Worker) -> None:
+    verifier, _ = a_verifier(worker, max_age_seconds=0)
+    worker.log_in("token")
+    for _ in range(2):
+        await verifier.verify("token")
+    assert worker.asked == 2
+
+
+async def test_an_answer_overtaken_by_its_event_is_refused(worker: Worker) -> None:
+    """The worker looked before the logout, the event is here before the answer: by now it is known to be dead."""
+    verifier, feed = a_verifier(worker)
+    claims = worker.log_in("token")
+    worker.gate.clear()
+    verifying = asyncio.create_task(verifier.verify("token"))
+    await asyncio.sleep(0)
+    feed.on_revoked(a_revocation(claims))
+    worker.gate.set()
+    with pytest.raises(InvalidToken):
+        await verifying
+
+
+async def test_an_answer_overtaken_by_an_interruption_is_not_kept(worker: Worker) -> None:
+    verifier, feed = a_verifier(worker)
+    worker.log_in("token")
+    worker.gate.clear()
+    verifying = asyncio.create_task(verifier.verify("token"))
+    await asyncio.sleep(0)
+    feed.on_interrupted()
+    worker.gate.set()
+    await verifying
+    await verifier.verify("token")
+    assert worker.asked == 2
+
+
+@pytest.mark.parametrize(("max_age_seconds", "max_entries"), [(-1, 1), (1, 0)])
+def test_settings_that_make_no_sense_are_refused(worker: Worker, max_age_seconds: float, max_entries: int) -> None:
+    with pytest.raises(ValueError, match="must"):
+        CachedVerifier(worker.ask, FakeFeed, max_age_seconds=max_age_seconds, max_entries=max_entries)
+
+
+async def test_until_ended_returns_with_the_event(worker: Worker) -> None:
+    """And not before, though the worker may be away meanwhile."""
+    verifier, feed = a_verifier(worker)
+    claims = worker.log_in("token")
+    waiting = asyncio.create_task(verifier.until_ended("token"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    feed.on_revoked(a_revocation(some_claims()))
+    assert not waiting.done()
+    del worker.live["token"]
+    feed.on_revoked(a_revocation(claims))
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_until_ended_finds_out_by_itself_when_no_event_comes(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks after the maximum age, and goes on while nobody answers."""
+    monkeypatch.setattr(cached_verifier, "RETRY_SECONDS", 0.01)
+    verifier, feed = a_verifier(worker, max_age_seconds=0.01)
+    feed.alive = False
+    worker.log_in("token")
+    waiting = asyncio.create_task(verifier.until_ended("token"))
+    for away in (False, True):
+        worker.away = away
+        for _ in range(3):
+            await worker.questions.get()
+    assert not waiting.done()
+    worker.away = False
+    worker.live.clear()
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_until_ended_returns_at_once_for_what_is_no_token(worker: Worker) -> None:
+    verifier, _ = a_verifier(worker)
+    await asyncio.wait_for(verifier.until_ended("token"), 5)

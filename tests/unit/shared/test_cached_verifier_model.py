@@ -1,0 +1,293 @@
+"""The cached verifier against a model of the world: whatever happens in whatever order, it keeps its promise.
+
+Questions, answers and events travel as slowly as the test likes and in any order. Events come twice, late or never.
+The feed is cut, with and without anybody noticing.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from shared.cached_verifier import CachedVerifier
+from shared.contracts.claims import Claims
+from shared.contracts.errors import InvalidToken, Unavailable
+from shared.contracts.events import SessionRevokedEvent
+from tests.records import a_revocation, some_claims
+
+MAX_AGE_SECONDS = 10
+#: Few, so that what happens happens to the same ones; the cache has room for fewer.
+MAX_LIVE = 3
+MAX_ENTRIES = 2
+#: How long a feed may be believed alive after it was cut.
+TRUST_SECONDS = 3
+
+
+@dataclass
+class Session:
+    """A session as it really is."""
+
+    claims: Claims
+    ended_at: float | None = None
+    told: bool = False
+    """Its event has reached the verifier."""
+    cleared: bool = False
+    """The verifier has dropped everything since it ended."""
+
+    @property
+    def token(self) -> str:
+        return f"token of {self.claims.jti}"
+
+
+class ModelFeed:
+    """Is alive until a moment that the world decides."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        on_revoked: Callable[[SessionRevokedEvent], None],
+        on_interrupted: Callable[[], None],
+    ) -> None:
+        self.on_revoked = on_revoked
+        self.on_interrupted = on_interrupted
+        self.alive_until = float("inf")
+        self._clock = clock
+
+    @property
+    def alive(self) -> bool:
+        return self._clock() < self.alive_until
+
+    async def wait_alive(self, timeout_seconds: float) -> bool:  # noqa: ARG002 - the interface
+        return self.alive
+
+    async def __aenter__(self) -> "ModelFeed":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+
+@dataclass
+class Question:
+    """A verification under way."""
+
+    session: Session
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: asyncio.Future[Claims | None] = field(default_factory=asyncio.Future)
+    checked_at: float | None = None
+    was_live: bool | None = None
+    task: "asyncio.Task[None] | None" = None
+
+
+class World(RuleBasedStateMachine):
+    """Sessions, the worker that knows the truth, the feed, and the verifier under test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.time = 1_000.0
+        self.sessions: list[Session] = []
+        self.travelling: list[Session] = []
+        self.subscribed = True
+        self.cut_at: float | None = None
+        self.questions: list[Question] = []
+        self.asking: dict[str, list[Question]] = {}
+        self.feed: ModelFeed
+
+        def make_feed(
+            *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
+        ) -> ModelFeed:
+            self.feed = ModelFeed(self.clock, on_revoked=on_revoked, on_interrupted=on_interrupted)
+            return self.feed
+
+        self.verifier = CachedVerifier(
+            self.ask,
+            make_feed,
+            max_age_seconds=MAX_AGE_SECONDS,
+            max_entries=MAX_ENTRIES,
+            monotonic=self.clock,
+            now=self.clock,
+        )
+
+    def teardown(self) -> None:
+        for question in self.questions:
+            assert question.task
+            question.task.cancel()
+        self.loop.run_until_complete(self.settle())
+        self.loop.close()
+
+    def clock(self) -> float:
+        return self.time
+
+    async def settle(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def ask(self, token: str) -> Claims:
+        """What a worker answers, when the test lets it."""
+        question = self.asking[token].pop(0)
+        question.asked.set()
+        claims = await question.answer
+        if claims is None:
+            raise InvalidToken
+        return claims
+
+    def some_session(self, data: st.DataObject) -> Session:
+        return data.draw(st.sampled_from(self.sessions[-MAX_LIVE:]))
+
+    def is_live(self, session: Session) -> bool:
+        return session.ended_at is None and self.time < session.claims.exp
+
+    # What happens in the world.
+
+    @precondition(lambda self: sum(map(self.is_live, self.sessions)) < MAX_LIVE)
+    @rule(lifetime=st.sampled_from([6, 15, 100]))
+    def log_in(self, lifetime: int) -> None:
+        number = len(self.sessions)
+        self.sessions.append(Session(some_claims(jti=f"s{number}", exp=int(self.time) + lifetime)))
+
+    @precondition(lambda self: self.sessions)
+    @rule(data=st.data())
+    def log_out(self, data: st.DataObject) -> None:
+        session = self.some_session(data)
+        if session.ended_at is None:
+            session.ended_at = self.time
+            if self.subscribed:
+                self.travelling.append(session)
+
+    @precondition(lambda self: self.travelling)
+    @rule(data=st.data(), again=st.booleans())
+    def event_arrives(self, data: st.DataObject, again: bool) -> None:
+        session = data.draw(st.sampled_from(self.travelling))
+        if not again:
+            self.travelling.remove(session)
+        session.told = True
+        self.feed.on_revoked(a_revocation(session.claims))
+
+    @precondition(lambda self: self.travelling)
+    @rule(data=st.data())
+    def event_is_lost(self, data: st.DataObject) -> None:
+        """Its worker died before it was published, and the sweep is far away."""
+        self.travelling.remove(data.draw(st.sampled_from(self.travelling)))
+
+    @precondition(lambda self: self.subscribed)
+    @rule(noticed=st.booleans())
+    def cut(self, noticed: bool) -> None:
+        """The feed loses what travels. If nobody notices, it is trusted a little longer."""
+        self.subscribed = False
+        self.travelling.clear()
+        self.cut_at = self.time
+        self.feed.alive_until = self.time + TRUST_SECONDS
+        if noticed:
+            self.notice()
+
+    @precondition(lambda self: not self.subscribed)
+    @rule()
+    def resubscribe(self) -> None:
+        self.notice()
+        self.subscribed = True
+        self.cut_at = None
+        self.feed.alive_until = float("inf")
+
+    def notice(self) -> None:
+        for session in self.sessions:
+            session.cleared = session.ended_at is not None
+        self.feed.alive_until = float("-inf")
+        self.feed.on_interrupted()
+
+    @rule(seconds=st.sampled_from([0.5, 1, 2, 5]))
+    def time_passes(self, seconds: float) -> None:
+        self.time += seconds
+
+    # What the service does.
+
+    @precondition(lambda self: self.sessions)
+    @rule(data=st.data())
+    def verify(self, data: st.DataObject) -> None:
+        """Decided from memory, or by a question that is answered before anything else happens."""
+        self.loop.run_until_complete(self.begin(self.some_session(data), quick=True))
+
+    @precondition(lambda self: self.sessions)
+    @rule(data=st.data())
+    def begin_to_verify(self, data: st.DataObject) -> None:
+        """Decided from memory, or by a question that is on its way for a while."""
+        self.loop.run_until_complete(self.begin(self.some_session(data), quick=False))
+
+    @rule()
+    def verify_everything(self) -> None:
+        for session in self.sessions[-MAX_LIVE:]:
+            self.loop.run_until_complete(self.begin(session, quick=True))
+
+    async def begin(self, session: Session, *, quick: bool) -> None:
+        question = Question(session)
+        waiting = self.asking.setdefault(session.token, [])
+        waiting.append(question)
+        question.task = asyncio.create_task(self.finish(question))
+        await self.settle()
+        if not question.asked.is_set():
+            waiting.remove(question)
+            await question.task
+        elif quick:
+            question.checked_at, question.was_live = self.time, self.is_live(session)
+            question.answer.set_result(session.claims if question.was_live else None)
+            await question.task
+        else:
+            self.questions.append(question)
+
+    @precondition(lambda self: self.questions)
+    @rule(data=st.data())
+    def worker_checks(self, data: st.DataObject) -> None:
+        question = data.draw(st.sampled_from(self.questions))
+        if question.checked_at is None:
+            question.checked_at = self.time
+            question.was_live = self.is_live(question.session)
+
+    @precondition(lambda self: any(question.checked_at is not None for question in self.questions))
+    @rule(data=st.data(), away=st.booleans())
+    def answer_arrives(self, data: st.DataObject, away: bool) -> None:
+        question = data.draw(st.sampled_from([each for each in self.questions if each.checked_at is not None]))
+        self.questions.remove(question)
+
+        async def arrive() -> None:
+            if away:
+                question.answer.set_exception(Unavailable())
+            else:
+                question.answer.set_result(question.session.claims if question.was_live else None)
+            assert question.task
+            await question.task
+
+        self.loop.run_until_complete(arrive())
+
+    async def finish(self, question: Question) -> None:
+        session = question.session
+        try:
+            await self.verifier.verify(session.token)
+        except (InvalidToken, Unavailable):
+            return
+        self.judge_acceptance(question)
+
+    def judge_acceptance(self, question: Question) -> None:
+        """The promise: what was accepted just now may have been accepted."""
+        session = question.session
+        assert not session.told, "accepted after its event had arrived"
+        if question.checked_at is not None:
+            assert question.was_live, "accepted although the worker refused it"
+            return
+        assert self.time < session.claims.exp, "accepted from memory after it expired"
+        assert self.feed.alive, "accepted from memory without a feed"
+        assert not session.cleared, "accepted from memory that should have been dropped"
+        if session.ended_at is not None:
+            assert self.time < session.ended_at + MAX_AGE_SECONDS, "accepted for longer than the maximum age"
+            if self.cut_at is not None:
+                assert self.time < self.cut_at + TRUST_SECONDS, "accepted long after the feed was cut"
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        assert len(self.verifier._cache) <= MAX_ENTRIES  # noqa: SLF001 - there is no other way to see it
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(max_examples=150, stateful_step_count=100, deadline=None)

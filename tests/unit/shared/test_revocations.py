@@ -1,0 +1,226 @@
+"""Reading revocations live: what was missed is asked for, in the right order, and told once."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from shared import revocations
+from shared.contracts.errors import InvalidCredentials, Unavailable
+from shared.contracts.event_list import EventListReply
+from shared.contracts.events import SessionRevokedEvent
+from shared.revocations import LiveRevocations
+from tests.records import a_revocation, some_claims
+
+#: The service's clock is far from ours, on purpose.
+SERVICE_EPOCH = 2_000_000_000
+
+
+class FakeFeed:
+    """A feed that the test speaks through; alive from the start."""
+
+    def __init__(
+        self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
+    ) -> None:
+        self.proven_at = 0.0
+        self.on_revoked = on_revoked
+        self.on_interrupted = on_interrupted
+
+    async def wait_alive(self, timeout_seconds: float) -> bool:  # noqa: ARG002 - the interface
+        return True
+
+    async def __aenter__(self) -> "FakeFeed":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+
+class Service:
+    """What was announced, and when, on a clock of its own; and a reader of it."""
+
+    def __init__(self, since: int | None = None) -> None:
+        self.time = 0.0
+        self.announced: list[tuple[int, SessionRevokedEvent]] = []
+        self.asked: list[tuple[int, str]] = []
+        self.away = 0
+        self.refuse = False
+        self.page = 2
+        self.meanwhile: list[Callable[[], None]] = []
+        self.feed: FakeFeed
+        self.reader = LiveRevocations(self._make_feed, self.answer, since=since, monotonic=lambda: self.time)
+        self.events = self.reader.read()
+
+    def _make_feed(
+        self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
+    ) -> FakeFeed:
+        self.feed = FakeFeed(on_revoked=on_revoked, on_interrupted=on_interrupted)
+        return self.feed
+
+    async def answer(self, since: int, cursor: str) -> EventListReply:
+        """Pages of two, of what was announced since then; `meanwhile` happens while it answers."""
+        self.asked.append((since, cursor))
+        if self.refuse:
+            raise InvalidCredentials
+        if self.away:
+            self.away -= 1
+            raise Unavailable
+        begin = int(cursor)
+        found = [event for at, event in self.announced if at >= since]
+        page = found[begin : begin + self.page]
+        end = begin + len(page)
+        reply = EventListReply(
+            events=tuple(page),
+            next_cursor=str(end) if end < len(found) else "0",
+            as_of=int(SERVICE_EPOCH + self.time),
+        )
+        if self.meanwhile:
+            self.meanwhile.pop()()
+        return reply
+
+    def announce(self, *, lost: bool = False) -> str:
+        """An event, which reaches the feed unless it is lost."""
+        event = a_revocation(some_claims())
+        self.announced.append((int(SERVICE_EPOCH + self.time), event))
+        if not lost:
+            self.feed.on_revoked(event)
+        return event.data.session_id
+
+    def prove(self) -> None:
+        """A probe came back: all that was announced before now has arrived."""
+        self.feed.proven_at = self.time
+
+    async def read(self, count: int) -> list[str]:
+        return [(await asyncio.wait_for(anext(self.events), 5)).data.session_id for _ in range(count)]
+
+    async def nothing_more(self) -> None:
+        """Lets the reader do all it can; nothing may come of it."""
+        reading = asyncio.ensure_future(anext(self.events))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not reading.done()
+        self._reading = reading
+
+    async def begun(self) -> None:
+        await self.nothing_more()
+
+    async def rest(self, count: int) -> list[str]:
+        """What comes after `nothing_more`."""
+        first = await asyncio.wait_for(self._reading, 5)
+        return [first.data.session_id, *await self.read(count - 1)]
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "RETRY_SECONDS", 0)
+
+
+async def test_from_now_on_means_without_the_past() -> None:
+    service = Service()
+    service.announce(lost=True)
+    await service.begun()
+    sessions = [service.announce() for _ in range(3)]
+    assert await service.rest(3) == sessions
+
+
+async def test_since_a_moment_comes_the_past_first_page_by_page() -> None:
+    service = Service(since=SERVICE_EPOCH)
+    past = [service.announce(lost=True) for _ in range(5)]
+    assert await service.read(5) == past
+    await service.nothing_more()
+    later = service.announce()
+    assert await service.rest(1) == [later]
+
+
+async def test_what_is_in_the_list_and_in_the_feed_is_told_once() -> None:
+    service = Service(since=SERVICE_EPOCH)
+    past = service.announce(lost=True)
+    service.feed.on_revoked(service.announced[0][1])
+    assert await service.read(1) == [past]
+    await service.nothing_more()
+
+
+async def test_what_an_interruption_lost_is_asked_for_since_the_last_proof() -> None:
+    """By the service's clock, however far ours is from it."""
+    service = Service()
+    await service.begun()
+    service.time = 100
+    service.prove()
+    service.time = 101
+    lost = service.announce(lost=True)
+    service.time = 110
+    service.feed.on_interrupted()
+    assert await service.rest(1) == [lost]
+    assert service.asked[-1][0] == SERVICE_EPOCH + 100
+
+
+async def test_an_interruption_while_events_wait_goes_back_to_before_them() -> None:
+    """What was proven since is no proof of what has not been read."""
+    service = Service()
+    await service.begun()
+    service.time = 50
+    service.prove()
+    read = service.announce()
+    assert await service.rest(1) == [read]
+    service.time = 60
+    waiting = service.announce()
+    service.time = 70
+    service.prove()
+    lost = service.announce(lost=True)
+    service.feed.on_interrupted()
+    assert sorted(await service.read(2)) == sorted([waiting, lost])
+    assert service.asked[-1][0] == SERVICE_EPOCH + 50
+
+
+async def test_an_interruption_during_the_catch_up_makes_it_begin_again_where_it_began() -> None:
+    service = Service()
+    await service.begun()
+    service.time = 10
+    service.prove()
+    first = service.announce(lost=True)
+    second: list[str] = []
+
+    def interrupt() -> None:
+        service.time = 30
+        second.append(service.announce(lost=True))
+        service.prove()
+        service.feed.on_interrupted()
+
+    service.meanwhile = [interrupt]
+    service.feed.on_interrupted()
+    assert [*await service.rest(1), *await service.read(1)] == [first, *second]
+    assert [since for since, _ in service.asked[-2:]] == [SERVICE_EPOCH + 10] * 2
+
+
+async def test_a_reader_that_is_too_slow_asks_for_what_did_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "MAX_BUFFERED", 2)
+    service = Service()
+    await service.begun()
+    sessions = [service.announce() for _ in range(7)]
+    assert sorted([*await service.rest(1), *await service.read(6)]) == sorted(sessions)
+    await service.nothing_more()
+
+
+async def test_it_waits_for_a_service_that_is_away() -> None:
+    service = Service(since=SERVICE_EPOCH)
+    service.away = 3
+    past = service.announce(lost=True)
+    assert await service.read(1) == [past]
+    assert len(service.asked) == 4
+
+
+async def test_a_refusal_ends_it() -> None:
+    """Wrong credentials do not become right by waiting."""
+    service = Service()
+    service.refuse = True
+    with pytest.raises(InvalidCredentials):
+        await service.read(1)
+
+
+async def test_the_reader_of_now_asks_with_its_own_clock_first() -> None:
+    """All it wants to know is the service's time; a short list tells it as well as a long one."""
+    service = Service()
+    await service.begun()
+    ((since, _),) = service.asked
+    assert abs(since - time.time()) < 3600
