@@ -4,10 +4,10 @@
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: help run demo test check bench lock clean
+.PHONY: help run demo test check bench asyncapi lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start the whole service here, without Docker; Ctrl-C stops it
 	@sh dev/bootstrap.sh local broker
@@ -31,6 +31,10 @@ check: ## Lint, formatting, types, and who may import whom
 bench: ## Measure logins and verifications on this machine
 	@sh dev/bootstrap.sh local broker
 	.venv/bin/python -m bench $(ARGS)
+
+asyncapi: ## Write docs/asyncapi.json and docs/amqp.md anew, after a change of the contracts
+	@sh dev/bootstrap.sh check
+	.venv/bin/python -m dev.asyncapi
 
 lock: ## Resolve the dependencies again (needs uv); see locks/README.md
 	@for extra in check api worker local; do \

@@ -1,1 +1,1 @@
-"""The local stack: what `make run`, `make demo` and the tests start where there is no Docker."""
+"""The local stack of `make run`, `make demo` and the tests; and `asyncapi/`, which describes the messages."""

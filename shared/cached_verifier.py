@@ -10,10 +10,18 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol, Self
+from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar
 
 from .contracts.claims import Claims
-from .contracts.errors import DeadlineExceeded, InternalError, InvalidToken, Overloaded, Unavailable
+from .contracts.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidTenantToken,
+    InvalidToken,
+    Overloaded,
+    Unavailable,
+)
 from .contracts.events import SessionRevokedEvent
 from .verify_cache import DEFAULT_MAX_ENTRIES, VerifyCache
 
@@ -21,6 +29,23 @@ from .verify_cache import DEFAULT_MAX_ENTRIES, VerifyCache
 RECHECK_SECONDS = 30.0
 #: How soon it asks again where nobody answered, or where the clocks disagree on whether a token has expired.
 RETRY_SECONDS = 1.0
+
+
+QuestionT = TypeVar("QuestionT", bound=str | tuple[str, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an answer stands on: it falls when any of these sessions ends, and at `expires_at` in seconds since the
+    epoch."""
+
+    sessions: tuple[str, ...]
+    expires_at: float
+
+
+def own_session(_: object, claims: Claims) -> Basis:
+    """Of an answer to a service about its own users: the user's session."""
+    return Basis((claims.jti,), claims.exp)
 
 
 class Feed(Protocol):
@@ -44,28 +69,33 @@ class MakeFeed(Protocol):
     ) -> Feed: ...
 
 
-class CachedVerifier:
+class CachedVerifier(Generic[QuestionT]):
     """Verifies user tokens from memory while that is safe, and asks otherwise; an async context manager.
 
-    `AuthClient.verifier` makes it. Any number of tasks may use it at once.
+    `AuthClient.verifier` makes one that is asked about tokens. Any number of tasks may use it at once.
     """
 
     def __init__(
         self,
-        ask: Callable[[str], Awaitable[Claims]],
+        ask: Callable[[QuestionT], Awaitable[Claims]],
         make_feed: MakeFeed,
         *,
         max_age_seconds: float,
         max_entries: int = DEFAULT_MAX_ENTRIES,
+        basis: Callable[[QuestionT, Claims], Basis] = own_session,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`ask` answers what a worker says of a token now. With a maximum age of 0 it is asked each time."""
+        """`ask` answers what a worker says of a token now; `basis`, what that answer stands on.
+
+        With a maximum age of 0 each token is asked about.
+        """
         if max_age_seconds < 0:
             raise ValueError("max_age_seconds must not be negative")
         if max_entries < 1:
             raise ValueError("max_entries must be at least 1")
         self._ask = ask
+        self._basis = basis
         self._max_age_seconds = max_age_seconds
         self._monotonic = monotonic
         self._now = now
@@ -86,25 +116,32 @@ class CachedVerifier:
         about."""
         return await self._feed.wait_alive(timeout_seconds)
 
-    async def verify(self, token: str) -> Claims:
+    async def verify(self, question: QuestionT) -> Claims:
         """The claims of a live user token, from memory or asked for now. Raises what `AuthClient.verify` raises."""
         trusted = self._feed.alive
-        if trusted and (claims := self._cache.get(token)) is not None:
+        if trusted and (claims := self._cache.get(question)) is not None:
             return claims
         position, asked_at = self._cache.position, self._monotonic()
         try:
-            claims = await self._ask(token)
-        except InvalidToken:
-            self._cache.drop(token)
+            claims = await self._ask(question)
+        except (InvalidToken, InvalidTenantToken):
+            self._cache.drop(question)
             raise
-        sessions = (claims.jti,)
-        if self._cache.ended_since(position, sessions):  # the end of the session overtook the answer
+        if self._cache.ended_since(position, (claims.jti,)):  # the end of the session overtook the answer
             raise InvalidToken
         if trusted:
-            self._cache.keep(token, claims, sessions, asked_at=asked_at, position=position)
+            basis = self._basis(question, claims)
+            self._cache.keep(
+                question,
+                claims,
+                basis.sessions,
+                asked_at=asked_at,
+                position=position,
+                expires_at=basis.expires_at,
+            )
         return claims
 
-    async def until_ended(self, token: str) -> None:
+    async def until_ended(self, question: QuestionT) -> None:
         """Returns when the token is no longer accepted: it is none, its session ended, or it expired.
 
         The feed wakes it within milliseconds; without the feed it asks from time to time. While nobody can be asked it
@@ -112,7 +149,7 @@ class CachedVerifier:
         """
         while True:
             try:
-                claims = await self.verify(token)
+                claims = await self.verify(question)
             except InvalidToken:
                 return
             except (Unavailable, Overloaded, DeadlineExceeded, InternalError):

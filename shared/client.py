@@ -182,7 +182,7 @@ class AuthClient:
         """Ends the session of a user token: once this returns, nobody accepts it. Raises `InvalidToken`."""
         await self._session.call(AUTH_LOGOUT, token=token)
 
-    def verifier(self, *, max_age_seconds: float, max_entries: int = DEFAULT_MAX_ENTRIES) -> CachedVerifier:
+    def verifier(self, *, max_age_seconds: float, max_entries: int = DEFAULT_MAX_ENTRIES) -> CachedVerifier[str]:
         """Verification from memory, on a feed of revocations: an async context manager.
 
         A token whose session ended is accepted until the event is here, which takes milliseconds, and for

@@ -77,12 +77,12 @@ class VerifyCache:
         *,
         asked_at: float,
         position: int,
-        expires_at: float | None = None,
+        expires_at: float,
     ) -> None:
         """Keeps the answer to a question asked at `asked_at`, on the monotonic clock, and at `position`.
 
-        It goes with any of `sessions`, and at `expires_at` (default: the token's own `exp`). It is not kept if it may
-        have been overtaken by what the cache was told meanwhile.
+        It goes with any of `sessions`, and at `expires_at` on the clock of the tokens. It is not kept if it may have
+        been overtaken by what the cache was told meanwhile.
         """
         until = asked_at + self._max_age_seconds
         if position < self._forgotten or self.ended_since(position, sessions) or self._monotonic() >= until:
@@ -90,7 +90,6 @@ class VerifyCache:
         self.drop(key)
         while len(self._entries) >= self._max_entries:
             self.drop(next(iter(self._entries)))
-        expires_at = claims.exp if expires_at is None else expires_at
         self._entries[key] = _Entry(_own_copy(claims), sessions, until, expires_at)
         for session in sessions:
             self._keys.setdefault(session, set()).add(key)

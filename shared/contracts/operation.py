@@ -51,7 +51,7 @@ class TenantRequest(WireModel):
 class Done(WireModel):
     """It is done. `1` is what the first Jincor Auth answered."""
 
-    result: int = 1
+    result: int
 
     @classmethod
     def now(cls) -> "Done":

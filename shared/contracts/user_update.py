@@ -3,6 +3,7 @@
 from typing import Self
 
 from pydantic import field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from .errors import InvalidTenantToken, UserNotFound
 from .operation import Lane, Operation, TenantRequest
@@ -13,9 +14,9 @@ from .wire import Email, Name, NewPassword, Scope, WireModel
 class UserUpdateBody(WireModel):
     """A JSON merge patch (RFC 7396): absent members stay as they are; `scope: null` removes the scope."""
 
-    email: Email | None = None
-    password: NewPassword | None = None
-    sub: Name | None = None
+    email: Email | SkipJsonSchema[None] = None
+    password: NewPassword | SkipJsonSchema[None] = None
+    sub: Name | SkipJsonSchema[None] = None
     scope: Scope = None
 
     @field_validator("email", "password", "sub", mode="before")

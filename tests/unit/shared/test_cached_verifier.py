@@ -66,7 +66,7 @@ def worker() -> Worker:
     return Worker()
 
 
-def a_verifier(worker: Worker, max_age_seconds: float = 60) -> tuple[CachedVerifier, FakeFeed]:
+def a_verifier(worker: Worker, max_age_seconds: float = 60) -> tuple[CachedVerifier[str], FakeFeed]:
     feeds: list[FakeFeed] = []
 
     def make_feed(*, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]) -> FakeFeed:

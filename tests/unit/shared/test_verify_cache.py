@@ -33,7 +33,7 @@ def live_claims(clock: Clock, **changes: Any) -> Claims:
 
 def keep(cache: VerifyCache, clock: Clock, key: str, claims: Claims, position: int | None = None) -> None:
     at = cache.position if position is None else position
-    cache.keep(key, claims, (claims.jti,), asked_at=clock.monotonic, position=at)
+    cache.keep(key, claims, (claims.jti,), asked_at=clock.monotonic, position=at, expires_at=claims.exp)
 
 
 def test_an_answer_is_kept_for_the_maximum_age_from_when_it_was_asked_for(clock: Clock) -> None:
@@ -41,7 +41,7 @@ def test_an_answer_is_kept_for_the_maximum_age_from_when_it_was_asked_for(clock:
     cache, claims = a_cache(clock), live_claims(clock)
     asked_at = clock.monotonic
     clock.monotonic += 4
-    cache.keep("key", claims, (claims.jti,), asked_at=asked_at, position=cache.position)
+    cache.keep("key", claims, (claims.jti,), asked_at=asked_at, position=cache.position, expires_at=claims.exp)
     clock.monotonic = asked_at + 9.9
     assert cache.get("key") == claims
     clock.monotonic = asked_at + 10
@@ -52,7 +52,9 @@ def test_an_answer_is_kept_for_the_maximum_age_from_when_it_was_asked_for(clock:
 def test_an_answer_that_took_longer_than_the_maximum_age_is_not_kept(clock: Clock) -> None:
     cache, claims = a_cache(clock), live_claims(clock)
     clock.monotonic += 10
-    cache.keep("key", claims, (claims.jti,), asked_at=clock.monotonic - 10, position=cache.position)
+    cache.keep(
+        "key", claims, (claims.jti,), asked_at=clock.monotonic - 10, position=cache.position, expires_at=claims.exp
+    )
     assert len(cache) == 0
 
 
@@ -77,7 +79,8 @@ def test_a_revocation_drops_every_entry_of_its_session_and_no_other(clock: Clock
 def test_an_entry_goes_with_any_of_its_sessions(clock: Clock) -> None:
     """The edge keeps answers that stand on the tenant's session, too."""
     cache, claims = a_cache(clock), live_claims(clock)
-    cache.keep("key", claims, (claims.jti, "tenant's"), asked_at=clock.monotonic, position=cache.position)
+    sessions = (claims.jti, "tenant's")
+    cache.keep("key", claims, sessions, asked_at=clock.monotonic, position=cache.position, expires_at=claims.exp)
     cache.revoke("tenant's")
     assert cache.get("key") is None
 

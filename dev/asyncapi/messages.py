@@ -1,0 +1,129 @@
+"""The document's messages: a request, a reply and an error of each operation, the event, the probe; and the schemas."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dev.asyncapi.properties import CARRIED
+from dev.asyncapi.schemas import SCHEMAS, Json, names_in, schemas_of
+from shared.amqp.feed import PROBE_TYPE
+from shared.amqp.topology import ERROR_TYPE, JSON_TYPE, REPLY_TYPE
+from shared.contracts import OPERATIONS
+from shared.contracts.errors import (
+    ERRORS,
+    AuthError,
+    BadRequest,
+    ErrorCode,
+    ErrorReply,
+    InternalError,
+    InvalidRequest,
+    Unavailable,
+)
+from shared.contracts.events import SESSION_REVOKED, SessionRevokedEvent
+from shared.contracts.operation import Operation
+from worker.adapters.amqp_events import CLOUDEVENTS_TYPE
+
+#: The newest AMQP bindings that the official schema of AsyncAPI 3.0.0 checks.
+BINDING_VERSION = "0.3.0"
+#: What any request may be answered with. `overloaded` and `deadline_exceeded` are no messages: the caller finds
+#: out by itself, from the broker's nack and from its own clock.
+COMMON_ERRORS: tuple[type[AuthError], ...] = (BadRequest, InvalidRequest, Unavailable, InternalError)
+
+
+def messages() -> dict[str, Json]:
+    """Every message, by name: `auth.login.request`, `auth.login.reply`, `auth.login.error`, `session.revoked`."""
+    found: dict[str, Json] = {}
+    for name, operation in OPERATIONS.items():
+        found[f"{name}.request"] = {
+            "name": operation.request.__name__,
+            "traits": [reference("components", "messageTraits", "request")],
+            "payload": _schema(operation.request.__name__),
+            "bindings": amqp(messageType=name),
+        }
+        found[f"{name}.{REPLY_TYPE}"] = {
+            "name": operation.reply.__name__,
+            "traits": [reference("components", "messageTraits", REPLY_TYPE)],
+            "payload": _schema(operation.reply.__name__),
+        }
+        found[f"{name}.{ERROR_TYPE}"] = {
+            "name": ErrorReply.__name__,
+            "traits": [reference("components", "messageTraits", ERROR_TYPE)],
+            "payload": {
+                "allOf": [
+                    _schema(ErrorReply.__name__),
+                    {"properties": {"code": {"enum": _codes_as_a_whole(operation)}}},
+                ]
+            },
+        }
+    found["session.revoked"] = {
+        "name": SessionRevokedEvent.__name__,
+        "contentType": CLOUDEVENTS_TYPE,
+        "payload": _schema(SessionRevokedEvent.__name__),
+        "bindings": amqp(messageType=SESSION_REVOKED),
+        "x-amqp-properties": _schema("EventProperties"),
+    }
+    found["probe"] = {
+        "contentType": "application/octet-stream",
+        "payload": {"type": "string", "maxLength": 0, "description": "It has no body."},
+        "bindings": amqp(messageType=PROBE_TYPE),
+        "x-amqp-properties": _schema("ProbeProperties"),
+    }
+    return found
+
+
+def message_traits() -> dict[str, Json]:
+    """What all requests have in common, all replies, and all errors."""
+    common = {"contentType": JSON_TYPE, "correlationId": reference("components", "correlationIds", "correlation_id")}
+    request = {
+        **common,
+        "headers": _schema("RequestHeaders"),
+        "x-amqp-properties": _schema("RequestProperties"),
+    }
+    replies = {
+        kind: {**common, "bindings": amqp(messageType=kind), "x-amqp-properties": _schema("ReplyProperties")}
+        for kind in (REPLY_TYPE, ERROR_TYPE)
+    }
+    return {"request": request, **replies}
+
+
+def schemas() -> dict[str, Json]:
+    """Every schema, by name."""
+    found = schemas_of(
+        received=[operation.request for operation in OPERATIONS.values()],
+        sent=[*(operation.reply for operation in OPERATIONS.values()), ErrorReply, SessionRevokedEvent],
+    )
+    found["ErrorCode"]["x-enum-descriptions"] = [_meaning(ErrorCode(code)) for code in found["ErrorCode"]["enum"]]
+    return dict(sorted((found | CARRIED).items()))
+
+
+def codes_of_parts(operation: Operation[Any, Any]) -> list[str]:
+    """The codes inside of the reply, where each part of it is answered for itself, as in a batch."""
+    inner = schemas_of([], [operation.reply]).values()
+    return _codes(operation.errors) if ErrorReply.__name__ in names_in(list(inner)) else []
+
+
+def reference(*path: str) -> Json:
+    """A reference to another place in the document."""
+    return {"$ref": "/".join(("#", *path))}
+
+
+def amqp(**binding: object) -> Json:
+    """A bindings object for AMQP 0-9-1."""
+    return {"amqp": {**binding, "bindingVersion": BINDING_VERSION}}
+
+
+def _codes_as_a_whole(operation: Operation[Any, Any]) -> list[str]:
+    own = () if codes_of_parts(operation) else operation.errors
+    return _codes((*own, *COMMON_ERRORS))
+
+
+def _codes(errors: Sequence[type[AuthError]]) -> list[str]:
+    return [str(error.code) for error in errors]
+
+
+def _meaning(code: ErrorCode) -> str:
+    error = ERRORS[code]
+    return error.__doc__ or f"{error.text[:1].upper()}{error.text[1:]}."
+
+
+def _schema(name: str) -> Json:
+    return {"$ref": f"{SCHEMAS}{name}"}

@@ -1,0 +1,117 @@
+"""What AMQP carries beside a body, as schemas: the headers of a request, and AMQP's own properties of each message."""
+
+from collections.abc import Sequence
+
+from dev.asyncapi.schemas import Json
+from shared.amqp.feed import PROBE_TYPE
+from shared.amqp.topology import (
+    DEADLINE_HEADER,
+    DIRECT_REPLY_TO,
+    ERROR_TYPE,
+    JSON_TYPE,
+    REPLY_ADDRESS,
+    REPLY_TYPE,
+    REQUEST_ID_HEADER,
+)
+from shared.contracts.events import SESSION_REVOKED
+from shared.contracts.wire import REQUEST_ID
+from worker.adapters.amqp_events import CLOUDEVENTS_TYPE
+from worker.consumer import MAX_DEADLINE_MS
+
+#: An AMQP shortstr.
+MAX_PROPERTY_CHARS = 255
+
+_SHORT = {"type": "string", "maxLength": MAX_PROPERTY_CHARS}
+_PRIORITY = {"type": "integer", "minimum": 0, "maximum": 255, "description": "Not used; libraries send 0."}
+
+
+def _object(description: str, properties: Json, required: Sequence[str] = ()) -> Json:
+    return {"type": "object", "description": description, "properties": properties, "required": list(required)}
+
+
+#: The schemas, by the names under which the document holds them.
+CARRIED: dict[str, Json] = {
+    "RequestHeaders": _object(
+        "Headers of a request.",
+        {
+            DEADLINE_HEADER: {
+                "type": "integer",
+                "minimum": 0,
+                "description": "When the caller stops waiting, in milliseconds since the epoch, at most"
+                f" {MAX_DEADLINE_MS // 60_000} minutes ahead. The request is not begun after it. Recommended.",
+            },
+            REQUEST_ID_HEADER: {
+                "type": "string",
+                "pattern": f"^{REQUEST_ID.pattern}$",
+                "description": "The id under which the request stands in the logs.",
+            },
+        },
+    ),
+    "RequestProperties": _object(
+        "AMQP properties of a request.",
+        {
+            "content_type": {"type": "string", "const": JSON_TYPE},
+            "reply_to": {
+                "anyOf": [
+                    {"type": "string", "const": DIRECT_REPLY_TO},
+                    {"type": "string", "pattern": f"^{REPLY_ADDRESS.pattern}$"},
+                ],
+                "description": "As the caller writes it, or as RabbitMQ hands it on.",
+            },
+            "correlation_id": {**_SHORT, "description": "The caller's own; it comes back with the reply."},
+            "message_id": {
+                **_SHORT,
+                "description": "Names the request: sent again under its id, a repeatable operation creates nothing"
+                " twice.",
+            },
+            "type": {**_SHORT, "description": "The operation's name. The routing key decides."},
+            "expiration": {
+                "type": "string",
+                "pattern": "^[0-9]+$",
+                "description": "Milliseconds that it may wait in its queue: as long as its caller waits. Recommended.",
+            },
+            "delivery_mode": {
+                "type": "integer",
+                "enum": [1, 2],
+                "description": "1, transient, is enough: a request is answered or given up within seconds.",
+            },
+            "priority": _PRIORITY,
+        },
+        required=["content_type", "reply_to"],
+    ),
+    "ReplyProperties": _object(
+        "AMQP properties of a reply.",
+        {
+            "content_type": {"type": "string", "const": JSON_TYPE},
+            "type": {"type": "string", "enum": [REPLY_TYPE, ERROR_TYPE], "description": "Which of them the body is."},
+            "correlation_id": {**_SHORT, "description": "That of the request, if it had one."},
+            "message_id": {**_SHORT, "description": "The reply's own."},
+            "delivery_mode": {"type": "integer", "const": 1},
+            "priority": _PRIORITY,
+        },
+        required=["content_type", "type", "delivery_mode"],
+    ),
+    "EventProperties": _object(
+        "AMQP properties of an event.",
+        {
+            "content_type": {"type": "string", "const": CLOUDEVENTS_TYPE},
+            "type": {"type": "string", "const": SESSION_REVOKED, "description": "The event's type."},
+            "message_id": {**_SHORT, "description": "The event's id."},
+            "timestamp": {"type": "integer", "description": "When the session ended, in seconds since the epoch."},
+            "delivery_mode": {"type": "integer", "const": 2},
+            "priority": _PRIORITY,
+        },
+        required=["content_type", "type", "message_id", "timestamp", "delivery_mode"],
+    ),
+    "ProbeProperties": _object(
+        "AMQP properties of a probe.",
+        {
+            "type": {"type": "string", "const": PROBE_TYPE, "description": "By which whoever else gets it skips it."},
+            "message_id": {**_SHORT, "description": "By which its sender knows it again."},
+            "expiration": {"type": "string", "pattern": "^[0-9]+$", "description": "Milliseconds."},
+            "delivery_mode": {"type": "integer", "const": 1},
+            "priority": _PRIORITY,
+        },
+        required=["type", "message_id", "expiration", "delivery_mode"],
+    ),
+}

@@ -1,0 +1,77 @@
+"""Everything that is published on a virtual host, as RabbitMQ's own tracer sees it: requests, replies and events."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractIncomingMessage
+from yarl import URL
+
+from shared.amqp.topology import RPC_EXCHANGE
+from tests.backends import Backend
+
+#: RabbitMQ, "Firehose Tracer": what enters the broker is copied to this exchange under `publish.` and its exchange.
+TRACE_EXCHANGE = "amq.rabbitmq.trace"
+#: What was published has been traced within milliseconds; this bounds the wait for what never was.
+TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Published:
+    """A message as its publisher gave it to the broker; `properties` are those of AMQP that it set, but `headers`."""
+
+    exchange: str
+    routing_key: str
+    properties: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, Any] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class Firehose:
+    """The messages so far, in order of arrival."""
+
+    def __init__(self) -> None:
+        self.published: list[Published] = []
+        self._arrived = asyncio.Event()
+
+    async def wait_for(self, satisfied: Callable[[Sequence[Published]], bool]) -> None:
+        """Returns once the messages satisfy. Raises `TimeoutError` when they have not in half a minute."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not satisfied(self.published):
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    async def accept(self, message: AbstractIncomingMessage) -> None:
+        traced: dict[str, Any] = dict(message.headers)
+        properties = dict(traced["properties"])
+        headers = properties.pop("headers", None) or {}
+        (routing_key,) = traced["routing_keys"]
+        self.published.append(Published(traced["exchange_name"], routing_key, properties, headers, message.body))
+        self._arrived.set()
+
+
+def all_answered(published: Sequence[Published]) -> bool:
+    """Whether every request so far has got its answer."""
+    exchanges = Counter(message.exchange for message in published)
+    return exchanges[RPC_EXCHANGE] == exchanges[""] > 0
+
+
+@contextlib.asynccontextmanager
+async def open_firehose(backend: Backend, amqp_url: str) -> AsyncIterator[Firehose]:
+    """All that is published on the virtual host of this URL from now on, by anybody, until the block ends."""
+    vhost = URL(amqp_url).path.removeprefix("/")
+    firehose = Firehose()
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(TRACE_EXCHANGE, routing_key="publish.#")
+        await queue.consume(firehose.accept, no_ack=True)
+        await backend.ctl(["trace_on", "-p", vhost])
+        try:
+            yield firehose
+        finally:
+            await backend.ctl(["trace_off", "-p", vhost])

@@ -1,0 +1,197 @@
+"""The AsyncAPI document: committed as the contracts say, valid by the official schema, and consistent in itself."""
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+
+from api.examples import EXAMPLES
+from dev.asyncapi.document import document
+from dev.asyncapi.files import made
+from dev.asyncapi.schemas import SCHEMAS, names_in
+from dev.processes import REPOSITORY
+from shared.amqp.topology import health_queue, lane_queue
+from shared.contracts import OPERATIONS
+from shared.contracts.errors import ErrorCode
+from shared.contracts.operation import Lane
+
+Json = dict[str, Any]
+
+OFFICIAL = Path(__file__).parent / "asyncapi_spec" / "asyncapi-3.0.0.json"
+
+#: What draft-07 knows of the keywords that pydantic might use, and this document's own.
+KEYWORDS = {
+    *("$ref", "title", "description", "default", "readOnly", "writeOnly", "type", "enum", "const", "format", "pattern"),
+    *("minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    *("items", "minItems", "maxItems", "uniqueItems", "properties", "required", "additionalProperties"),
+    *("anyOf", "allOf", "oneOf", "not", "x-enum-descriptions"),
+}
+
+
+@pytest.fixture(scope="module")
+def described() -> Json:
+    return document()
+
+
+@pytest.fixture(scope="module")
+def official() -> Draft7Validator:
+    return Draft7Validator(json.loads(OFFICIAL.read_text()))
+
+
+def nodes(value: object) -> Iterator[Json]:
+    """Every object in a JSON document."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nodes(inner)
+
+
+def at(whole: Json, reference: str) -> Any:
+    """What a reference leads to."""
+    found: Any = whole
+    for part in reference.removeprefix("#/").split("/"):
+        found = found[part]
+    return found
+
+
+@pytest.mark.parametrize("path", made(), ids=lambda path: path.name)
+def test_what_is_committed_is_what_the_contracts_say(path: Path) -> None:
+    """A change of a contract is a change of the document and of the page, in the same commit."""
+    assert path.read_text(encoding="utf-8") == made()[path], f"run `make asyncapi` and commit {path.name}"
+
+
+def test_the_document_is_valid(described: Json, official: Draft7Validator) -> None:
+    """By the schema that AsyncAPI publishes, with the bindings of AMQP."""
+    assert [f"{error.json_path}: {error.message}" for error in official.iter_errors(described)] == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda whole: whole.update(asyncapi="2.6.0"),
+        lambda whole: whole["info"].pop("version"),
+        lambda whole: whole["operations"]["auth.login"].update(action="publish"),
+        lambda whole: whole["operations"]["auth.login"].pop("channel"),
+        lambda whole: whole["operations"]["auth.login"]["reply"].update(queue="rpc"),
+        lambda whole: whole["components"]["replyAddresses"]["reply_to"].update(location="reply_to"),
+        lambda whole: whole["components"]["channelBindings"]["rpc"]["amqp"].update({"is": "topic"}),
+        lambda whole: whole["components"]["channelBindings"]["rpc"]["amqp"]["exchange"].update(type="fan"),
+        lambda whole: whole["components"]["operationBindings"]["events"]["amqp"].update(deliveryMode=3),
+        lambda whole: whole["components"]["messages"]["probe"].update(body={}),
+        lambda whole: whole["components"]["schemas"]["Claims"].update(type="claims"),
+    ],
+)
+def test_the_official_schema_refuses_what_is_wrong(
+    spoil: Callable[[Json], object], described: Json, official: Draft7Validator
+) -> None:
+    """Which shows that it looks at each of these."""
+    spoiled = copy.deepcopy(described)
+    spoil(spoiled)
+    assert not official.is_valid(spoiled)
+
+
+def test_references_lead_somewhere_and_every_component_is_used(described: Json) -> None:
+    """Nothing is missing and nothing is left over."""
+    references = {node["$ref"] for node in nodes(described) if "$ref" in node}
+    for reference in references:
+        at(described, reference)
+    for kind, components in described["components"].items():
+        for name in components:
+            assert f"#/components/{kind}/{name}" in references, name
+
+
+def test_operations_name_messages_of_their_channels(described: Json) -> None:
+    """As the specification wants it: by way of the channel, for requests and for replies."""
+    for name, operation in described["operations"].items():
+        ends = [(operation["channel"], operation["messages"])]
+        if "reply" in operation:
+            ends.append((operation["reply"]["channel"], operation["reply"]["messages"]))
+            assert at(described, operation["reply"]["channel"]["$ref"])["address"] is None, "the request has it"
+        for channel, messages in ends:
+            for message in messages:
+                assert message["$ref"].startswith(f"{channel['$ref']}/messages/"), name
+
+
+def test_every_operation_is_there_with_its_queue_and_errors(described: Json) -> None:
+    """All that the contracts say of an operation, and no operation that has no contract."""
+    calls = {name: each for name, each in described["operations"].items() if each["action"] == "receive"}
+    assert list(calls) == list(OPERATIONS)
+    for queue in (make(lane) for lane in Lane for make in (lane_queue, health_queue)):
+        assert queue.operations == tuple(name for name, call in calls.items() if call["x-queue"] == queue.name)
+    for name, operation in OPERATIONS.items():
+        call, (_, error) = calls[name], calls[name]["reply"]["messages"]
+        payload = at(described, at(described, error["$ref"])["$ref"])["payload"]
+        codes = payload["allOf"][1]["properties"]["code"]["enum"]
+        assert {each.code for each in operation.errors} <= {*codes, *call.get("x-codes-in-reply", ())}
+        assert {ErrorCode.BAD_REQUEST, ErrorCode.INVALID_REQUEST, ErrorCode.INTERNAL} <= set(codes)
+        assert (call["x-lane"], call["x-repeatable"]) == (operation.lane, operation.repeatable)
+        assert call["summary"].endswith("?") or len(call["summary"]) > 10
+
+
+def test_errors_of_a_batch_are_in_its_answers(described: Json) -> None:
+    """A bad token is the answer to one check, not to the message it came in."""
+    assert {
+        name: each["x-codes-in-reply"] for name, each in described["operations"].items() if "x-codes-in-reply" in each
+    } == {"auth.verify": ["invalid_tenant_token", "invalid_token"]}
+    codes = described["components"]["messages"]["auth.verify.error"]["payload"]["allOf"][1]["properties"]["code"][
+        "enum"
+    ]
+    assert "invalid_token" not in codes
+
+
+def test_schemas_are_draft_07(described: Json) -> None:
+    """No keyword of a later draft, and no reference with neighbours, which draft-07 would overlook."""
+    for name, schema in described["components"]["schemas"].items():
+        Draft7Validator.check_schema(schema)
+        for keywords in schemas_within(schema):
+            assert keywords.keys() <= KEYWORDS, name
+            assert "$ref" not in keywords or len(keywords) == 1, name
+
+
+def schemas_within(schema: Json) -> Iterator[Json]:
+    """A schema and those that it is made of."""
+    yield schema
+    for keyword in ("anyOf", "allOf", "oneOf"):
+        for inner in schema.get(keyword, ()):
+            yield from schemas_within(inner)
+    for inner in (*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else ())):
+        yield from schemas_within(inner)
+
+
+def test_models_are_described_once(described: Json) -> None:
+    """Messages refer to their model; a model within another is referred to as well."""
+    for name, message in described["components"]["messages"].items():
+        if name != "probe":
+            assert list(names_in(message["payload"])), name
+    for name, schema in described["components"]["schemas"].items():
+        inner = [each for each in schemas_within(schema) if each is not schema]
+        assert not any("properties" in each for each in inner), name
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_the_examples_of_the_edge_fit(name: str, described: Json) -> None:
+    """What the API's documentation shows as an answer is a valid reply, but where the edge takes a batch apart."""
+    schema = {"$ref": f"{SCHEMAS}{OPERATIONS[name].reply.__name__}", "components": described["components"]}
+    assert Draft7Validator(schema).is_valid(EXAMPLES[name].reply) == (name != "auth.verify")
+
+
+def test_the_page_shows_every_operation_and_code_and_its_links_work(described: Json) -> None:
+    """A reader finds each of them under a heading, and every link within the page has one."""
+    text, guide = (
+        (REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("amqp.md", "other-languages.md")
+    )
+    headings = re.findall(r"^##+ (.+)$", text, re.MULTILINE)
+    anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert len(set(anchors)) == len(anchors)
+    assert set(re.findall(r"\]\(#([^)]+)\)", text) + re.findall(r"\]\(amqp\.md#([^)]+)\)", guide)) <= set(anchors)
+    assert set(OPERATIONS) <= set(headings)
+    for code in ErrorCode:
+        assert f"| `{code}` |" in text
+    for model in described["components"]["schemas"].values():
+        for member in model.get("properties", ()):
+            assert f"| `{member}` |" in text
