@@ -11,7 +11,7 @@ from dev.processes import REPOSITORY
 from shared.contracts import OPERATIONS
 from shared.contracts.events import RevocationReason
 
-DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
+DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), REPOSITORY / "client/README.md"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""docs/guide.md, entered into a shell as it stands."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dev.ports import free_port
+from dev.processes import REPOSITORY, ChildProcess, Service
+from tests.e2e.client.installation import Installation
+from tests.service import RunningService
+
+TIMEOUT_SECONDS = 120
+#: What has been done already: by the fixtures, and as a test of its own in tests/integration/test_make_run.py.
+DONE = ("make run\n", "python3 -m venv ")
+UNTIL = "until {{ {condition}; }} >/dev/null 2>&1; do sleep 0.1; done\n"
+
+
+def waits(output: Path) -> dict[str, str]:
+    """What a person sees, without thinking, before they go on with the block that begins so."""
+    status = """curl -s -o /dev/null -w '%{http_code}' $NOTES/notes -H "Authorization: Bearer $TOKEN\""""
+    log_out = 'curl -s -X POST $NOTES/logout -H "Authorization: Bearer $(log_in)"'
+    return {
+        "NOTES=": "curl -s http://127.0.0.1:8080/docs",
+        # The trail begins when it has its queue: then it tells of a logout.
+        "TOKEN=$(log_in)\ncurl -s -X DELETE": f"""{log_out}; grep '"reason": "logout"' {output}""",
+        "curl -s -w": f"grep all_revoked {output} && [ $({status}) = 401 ]",
+        "curl -s http://127.0.0.1:8081/": "curl -s http://127.0.0.1:8081/docs",
+    }
+
+
+async def test_everything_in_it_happens_as_it_says(
+    with_fastapi: Installation, service: RunningService, tmp_path: Path
+) -> None:
+    """Each block for a shell, one after another; what the guide shows of the answers is in the output, in its order."""
+    if not (shutil.which("bash") and shutil.which("curl")):
+        pytest.skip("the guide is for bash and curl")
+    (tmp_path / ".run").mkdir()
+    (tmp_path / ".run/notes").symlink_to(with_fastapi.bin.parent)
+    (tmp_path / ".run/stack.json").write_text(json.dumps({"amqp_url": service.amqp_url}))
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+
+    shell = ChildProcess(Service("guide", ["bash", str(tmp_path / "guide.sh")], os.environ), tmp_path)
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", (REPOSITORY / "docs/guide.md").read_text(), re.MULTILINE | re.DOTALL)
+    script, shown = f"set -eu; trap 'kill $(jobs -p)' EXIT; cd {tmp_path}\n", []
+    for kind, block in blocks:
+        if kind == "text":
+            shown += block.splitlines()
+        elif kind == "python":
+            (tmp_path / "hello.py").write_text(block)
+        elif not block.startswith(DONE):
+            conditions = [
+                condition for beginning, condition in waits(shell.log_path).items() if block.startswith(beginning)
+            ]
+            script += "".join(UNTIL.format(condition=condition) for condition in conditions) + block
+    for port, used in {"8000": service.urls[0].rpartition(":")[2], "8080": free_port(), "8081": free_port()}.items():
+        script = script.replace(f"127.0.0.1:{port}", f"127.0.0.1:{used}").replace(f"--port {port}", f"--port {used}")
+    (tmp_path / "guide.sh").write_text(script)
+
+    shell.start()
+    try:
+        await asyncio.wait_for(shell.wait(), TIMEOUT_SECONDS)
+    except TimeoutError:
+        await shell.kill()
+    output = shell.log_path.read_text()
+    assert shell.exit_code == 0, output
+    assert "Traceback" not in output
+    pattern = ".*".join(re.escape(line).replace("…", "[^\n]*") for line in shown)
+    assert re.search(pattern, output, re.DOTALL), output
