@@ -1,23 +1,40 @@
 """The edge as a process: `python -m api`. Exits 0 when told to stop, and otherwise says what is wrong."""
 
+import asyncio
 import logging
+import resource
 import signal
+import socket
+import sys
+import time
 
 import uvicorn
 
-from api.main import create_app
+from api.main import create_app, new_streams
 from api.settings import SECRETS, Settings
+from api.streams import Streams
 from shared.environment import load_settings
 from shared.logging import configure
 
 log = logging.getLogger("api")
+
+#: Connections of ordinary requests, of the broker, and whatever else needs a descriptor besides the event streams.
+SPARE_DESCRIPTORS = 1_024
+#: A peer that acknowledges nothing for so long, or has no room to read, is gone, and so is what was kept for it. The
+#: kernel alone would try for a quarter of an hour, and wait for ever on one that only stopped reading (RFC 5482).
+PEER_TIMEOUT_MILLISECONDS = 30_000
+#: How often to look whether somebody is out of patience.
+DRAIN_POLL_SECONDS = 0.05
 
 
 def main() -> None:
     """Serves until SIGTERM or SIGINT, then finishes the requests at hand."""
     settings = load_settings(Settings, SECRETS)
     configure("api", settings.log_level, settings.log_format)
-    server = uvicorn.Server(_server_config(settings))
+    _allow_descriptors(settings.event_streams + SPARE_DESCRIPTORS)
+    streams = new_streams(settings)
+    leaving = asyncio.Event()
+    server = _Server(_server_config(settings, streams, leaving), streams, leaving, settings.drain_seconds)
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -31,9 +48,57 @@ def main() -> None:
     log.info("edge has stopped")
 
 
-def _server_config(settings: Settings) -> uvicorn.Config:
+class _Server(uvicorn.Server):
+    """Uvicorn, for connections that stay open."""
+
+    def __init__(self, config: uvicorn.Config, streams: Streams, leaving: asyncio.Event, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._streams = streams
+        self._leaving = leaving
+        self._drain_seconds = drain_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if sys.platform != "linux":
+            return
+        for listener in (each for server in self.servers for each in server.sockets):
+            # Connections inherit it when they are accepted.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PEER_TIMEOUT_MILLISECONDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._drain()
+        # Uvicorn waits until all responses are done before it tells the application: streams have to end by then.
+        self._streams.stop()
+        await super().shutdown(sockets)
+
+    async def _drain(self) -> None:
+        """Serves a while longer, so that nobody meets a closed door: load balancers see that it is not ready any more,
+        and whoever keeps a connection is told with the next answer to open another (RFC 9112, 9.6).
+
+        Uvicorn would close idle connections at once, and a request that is on its way on one of them would be lost.
+        """
+        log.info("edge is leaving, and serves a while longer", extra={"seconds": self._drain_seconds})
+        self._leaving.set()
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        deadline = time.monotonic() + self._drain_seconds
+        while not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110 - a second SIGINT sets it, as a flag
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+
+def _allow_descriptors(wanted: int) -> None:
+    """Takes what the system allows of open files, which is commonly far more than a process begins with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("not enough files may be open for AUTH_EVENT_STREAMS", extra={"wanted": wanted, "allowed": allowed})
+
+
+def _server_config(settings: Settings, streams: Streams, leaving: asyncio.Event) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(settings),
+        create_app(settings, streams=streams, leaving=leaving),
         host=settings.host,
         port=settings.port,
         lifespan="on",

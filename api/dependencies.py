@@ -1,5 +1,6 @@
-"""What routes ask for by type: the workers, the verifier, and what travels outside of the body."""
+"""What routes ask for by type: the workers, the verifier, the streams, and what travels outside of the body."""
 
+import asyncio
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, TypedDict
@@ -10,8 +11,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicC
 from pydantic import BeforeValidator, SecretStr
 
 from api.errors import MissingTenantToken
+from api.streams import Streams
+from api.verifying import Verifies
+from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
-from shared.amqp.verifier import CoalescingVerifier
 from shared.contracts.operation import Operation
 from shared.contracts.wire import Name
 from shared.logging import request_id
@@ -41,8 +44,12 @@ class State(TypedDict):
     """What lives as long as the application, made by its lifespan."""
 
     workers: WorkerCalls
-    verifier: CoalescingVerifier
+    verifier: Verifies
     forward_tenant: TenantSession
+    feed: RevocationFeed
+    streams: Streams
+    leaving: asyncio.Event
+    """Set when this process is about to stop."""
 
 
 def _workers(request: Request) -> WorkerCalls:
@@ -50,14 +57,29 @@ def _workers(request: Request) -> WorkerCalls:
     return workers
 
 
-def _verifier(request: Request) -> CoalescingVerifier:
-    verifier: CoalescingVerifier = request.state.verifier
+def _verifier(request: Request) -> Verifies:
+    verifier: Verifies = request.state.verifier
     return verifier
 
 
 def _forward_tenant(request: Request) -> TenantSession:
     tenant: TenantSession = request.state.forward_tenant
     return tenant
+
+
+def _feed(request: Request) -> RevocationFeed:
+    feed: RevocationFeed = request.state.feed
+    return feed
+
+
+def _streams(request: Request) -> Streams:
+    streams: Streams = request.state.streams
+    return streams
+
+
+def _leaving(request: Request) -> bool:
+    leaving: asyncio.Event = request.state.leaving
+    return leaving.is_set()
 
 
 _bearer = HTTPBearer(
@@ -107,8 +129,11 @@ def _decoded(segment: str) -> str:
 
 
 Workers = Annotated[WorkerCalls, Depends(_workers)]
-Verifier = Annotated[CoalescingVerifier, Depends(_verifier)]
+Verifier = Annotated[Verifies, Depends(_verifier)]
 ForwardTenant = Annotated[TenantSession, Depends(_forward_tenant)]
+Feed = Annotated[RevocationFeed, Depends(_feed)]
+OpenStreams = Annotated[Streams, Depends(_streams)]
+Leaving = Annotated[bool, Depends(_leaving)]
 TenantToken = Annotated[str, Depends(_tenant_token)]
 GatewayToken = Annotated[str, Depends(_gateway_token)]
 ClientAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_client_address)]

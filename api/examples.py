@@ -6,6 +6,7 @@ from typing import Any
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
+from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
@@ -60,6 +61,25 @@ TENANT_CLAIMS = {
     "login": "tenant:billing@example.com",
     "tenant": TENANT_ID,
     "isTenant": True,
+}
+REVOCATION = {
+    "specversion": "1.0",
+    "id": f"session.revoked:{SESSION_ID}",
+    "source": "jincor-auth",
+    "type": "com.jincor.auth.session.revoked",
+    "subject": SESSION_ID,
+    "time": "2026-01-01T01:00:00Z",
+    "datacontenttype": "application/json",
+    "data": {
+        "sessionId": SESSION_ID,
+        "tenant": TENANT_ID,
+        "user": USER_ID,
+        "login": "ada",
+        "deviceId": "laptop",
+        "reason": "logout",
+        "event_timestamp": 1_767_229_200,
+        "exp": 1_767_830_400,
+    },
 }
 TENANT_CREDENTIALS = {"email": "billing@example.com", "password": "correct horse battery staple"}
 DONE = {"result": 1}
@@ -130,4 +150,5 @@ EXAMPLES: dict[str, Example] = {
     ),
     SESSION_REVOKE.name: Example(reply=DONE),
     SESSION_REVOKE_ALL.name: Example(reply=DONE),
+    EVENT_LIST.name: Example(reply={"events": [REVOCATION], "nextCursor": "0", "asOf": 1_767_229_260}),
 }

@@ -1,7 +1,9 @@
 """The edge put together: settings in, application out."""
 
+import asyncio
+import functools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -12,14 +14,19 @@ from api.dependencies import State, WorkerCalls
 from api.errors import answer_error
 from api.middleware import BodyLimit, EncodedPath, RequestContext, SafeHeaders, UnexpectedErrors
 from api.openapi import DocumentedApi
-from api.routes import auth, forward, health, session, tenant, token, user
+from api.routes import auth, events, forward, health, session, tenant, token, user
 from api.settings import Settings
+from api.streams import Streams
+from api.verifying import RememberingVerifier, Verifies
+from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.verifier import CoalescingVerifier
 from shared.contracts.errors import AuthError
 from shared.tenant_session import Calls, TenantSession
 
 API_VERSION = "2.0.0"
+#: What the broker's permissions for edges go by: their queues begin with `sub.edge.`
+SUBSCRIBER = "edge"
 DESCRIPTION = """
 Multi-tenant authentication. A **tenant** is a service or a product: it registers, and with its token it manages and
 authenticates its own **users**. Every login is a **session**; ending the session ends its token, at once.
@@ -32,25 +39,67 @@ TAGS = [
     {"name": "Users", "description": "A tenant's users."},
     {"name": "Tokens", "description": "Login, verification and logout of a user."},
     {"name": "Sessions", "description": "Where a user is logged in, and ending that."},
+    {"name": "Events", "description": "Sessions that end before their time, told as it happens."},
     {"name": "Health", "description": "For probes and load balancers."},
 ]
 
 
-def create_app(settings: Settings, rpc: RpcClient | None = None) -> FastAPI:
-    """The application. It serves without a broker too, and answers 503 until there is one; tests give their `rpc`."""
+def new_streams(settings: Settings) -> Streams:
+    """What holds the event streams of an edge with these settings."""
+    return Streams(settings.event_streams, settings.event_streams_per_tenant, settings.event_heartbeat_seconds)
+
+
+def create_app(
+    settings: Settings,
+    rpc: RpcClient | None = None,
+    feed: RevocationFeed | None = None,
+    streams: Streams | None = None,
+    leaving: asyncio.Event | None = None,
+) -> FastAPI:
+    """The application. It serves without a broker too, and answers 503 until there is one.
+
+    Tests give their `rpc` and `feed`; who has to end the event streams before the application is told to stop gives
+    them as `streams`, and says with `leaving` that it is not ready any more.
+    """
+    open_streams = streams or new_streams(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         urls = [url.get_secret_value() for url in settings.amqp_url]
         client = rpc or RpcClient(urls, "api", declare=settings.declare_topology)
-        async with client:
+        revocations = feed or RevocationFeed(
+            urls,
+            "api events",
+            on_revoked=open_streams.deliver,
+            on_interrupted=open_streams.interrupt,
+            subscriber=SUBSCRIBER,
+            declare=settings.declare_topology,
+        )
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(client)
+            await stack.enter_async_context(revocations)
+            verifier: Verifies = CoalescingVerifier(client, timeout_seconds=settings.reply_timeout_seconds)
+            if settings.verify_cache_seconds:
+                make_feed = functools.partial(
+                    RevocationFeed,
+                    urls,
+                    "api verifications",
+                    subscriber=SUBSCRIBER,
+                    declare=settings.declare_topology,
+                )
+                verifier = await stack.enter_async_context(
+                    RememberingVerifier(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
+                )
             await client.wait_connected()  # to answer the first request, too; not for ever
             yield State(
                 workers=WorkerCalls(client, settings.reply_timeout_seconds),
-                verifier=CoalescingVerifier(client, timeout_seconds=settings.reply_timeout_seconds),
+                verifier=verifier,
                 forward_tenant=TenantSession(
                     Calls(client, settings.reply_timeout_seconds), settings.forward_email, settings.forward_password
                 ),
+                feed=revocations,
+                streams=open_streams,
+                leaving=leaving or asyncio.Event(),
             )
 
     app = DocumentedApi(
@@ -71,7 +120,7 @@ def create_app(settings: Settings, rpc: RpcClient | None = None) -> FastAPI:
             Middleware(EncodedPath),
         ],
     )
-    for routes in (tenant, user, session, auth, token, health):
+    for routes in (tenant, user, session, auth, token, events, health):
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)

@@ -40,8 +40,20 @@ class Settings(BaseSettings):
     """The tenant whose users' tokens `/auth/forward` accepts. Without it there is no such route."""
     forward_password: SecretStr | None = None
 
+    event_streams: PositiveInt = 2_000
+    """How many event streams may be open at a time, all tenants together. Each of them holds a connection."""
+    event_streams_per_tenant: PositiveInt = 500
+    """And of one tenant, so that it leaves some to the others."""
+    event_heartbeat_seconds: Annotated[FiniteFloat, Field(gt=0)] = 15.0
+    """HTML, 9.2.7: every 15 seconds or so, since proxies drop silent connections, some of them after half a minute."""
+
+    verify_cache_seconds: Annotated[FiniteFloat, Field(ge=0, le=3600)] = 0.0
+    """How old a verification that is used again may be, at most. 0 is strict: a worker is asked each time."""
+
     reply_timeout_seconds: Annotated[FiniteFloat, Field(gt=0, le=600)] = 5.0
     """Workers refuse deadlines further away than ten minutes."""
+    drain_seconds: Annotated[FiniteFloat, Field(ge=0)] = 3.0
+    """How long a stopping edge says that it is not ready, and serves all the same: what balancers take to see it."""
     shutdown_grace_seconds: PositiveInt = 10
     """How long a stopping edge waits for the requests it holds."""
 

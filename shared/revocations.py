@@ -60,8 +60,8 @@ class MakeFeed(Protocol):
 class LiveRevocations:
     """Events from now on, or since a moment, from a feed; what an interruption made it miss is asked for.
 
-    The order matters: the feed is subscribed first, then what was missed is listed. What was announced before is in
-    the list, what is announced later comes by the feed.
+    The order matters: the feed is subscribed first, then what was missed is listed. What was announced before, or is
+    being announced, is in the list; what is announced later comes by the feed.
     """
 
     def __init__(

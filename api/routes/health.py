@@ -5,7 +5,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 
-from api.dependencies import WorkerCalls, Workers
+from api.dependencies import Leaving, WorkerCalls, Workers
 from api.errors import Problem, problem, problem_response
 from api.messages import to_response
 from api.openapi import problem_content
@@ -47,8 +47,13 @@ async def live() -> Response:
     response_model=Ready,
     responses={503: {"description": "Not ready", **problem_content({"not_ready": _not_ready(("worker:password",))})}},
 )
-async def ready(workers: Workers) -> Response:
-    """Asks a worker of each lane, and each of them its database; names what is missing."""
+async def ready(workers: Workers, leaving: Leaving) -> Response:
+    """Asks a worker of each lane, and each of them its database; names what is missing.
+
+    A process that is about to stop is not ready either: it serves what comes, but should get nothing new.
+    """
+    if leaving:
+        return problem_response(problem(ErrorCode.UNAVAILABLE, "not ready: this edge is stopping"))
     if missing := await _missing(workers):
         return problem_response(_not_ready(missing))
     lanes = dict.fromkeys(Lane, "ok")

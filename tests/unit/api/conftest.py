@@ -3,17 +3,30 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.main import create_app
 from api.settings import Settings
+from api.streams import Streams
+from tests.unit.api.fake_feed import FakeFeed
 from tests.unit.api.fake_rpc import FakeRpc
 
-#: Opens an edge with these settings.
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A running edge, and what it holds open."""
+
+    asgi: ASGIApp
+    streams: Streams
+
+
+#: Opens an edge with these settings, to be spoken to as ASGI, or as HTTP.
+OpenApp = Callable[..., AbstractAsyncContextManager[App]]
 OpenEdge = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
@@ -31,16 +44,32 @@ def rpc() -> FakeRpc:
 
 
 @pytest.fixture
-def open_edge(rpc: FakeRpc) -> OpenEdge:
+def feed() -> FakeFeed:
+    return FakeFeed()
+
+
+@pytest.fixture
+def open_app(rpc: FakeRpc, feed: FakeFeed) -> OpenApp:
     @asynccontextmanager
-    async def opened(client_host: str = "203.0.113.7", **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-        app = create_app(Settings(amqp_url="amqp://broker.invalid", **settings), rpc)
+    async def opened(**settings: Any) -> AsyncIterator[App]:
+        app = create_app(Settings(amqp_url="amqp://broker.invalid", **settings), rpc, feed)
         async with app.router.lifespan_context(app) as state:
+            assert state is not None
 
             async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-                await app({**scope, "state": dict(state or {})}, receive, send)
+                await app({**scope, "state": dict(state)}, receive, send)
 
-            transport = httpx.ASGITransport(with_state, client=(client_host, 50000))
+            yield App(with_state, state["streams"])
+
+    return opened
+
+
+@pytest.fixture
+def open_edge(open_app: OpenApp) -> OpenEdge:
+    @asynccontextmanager
+    async def opened(client_host: str = "203.0.113.7", **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+        async with open_app(**settings) as app:
+            transport = httpx.ASGITransport(app.asgi, client=(client_host, 50000))
             async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
                 yield client
 

@@ -72,7 +72,9 @@ def test_each_status_is_documented(routes: dict[str, Json], name: str) -> None:
 
     assert route["responses"].keys() == expected
     for status, response in route["responses"].items():
-        media_type = "application/json" if status == "200" else "application/problem+json"
+        media_type = "application/problem+json"
+        if status == "200":
+            media_type = "text/event-stream" if name == "event.list" else "application/json"
         assert response["content"].keys() == {media_type}
         assert response["content"][media_type]["schema"]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -24,10 +25,13 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def process(**settings: str) -> AsyncIterator[Process]:
-    """`python -m api` with these settings, gone at the end whatever happens."""
+async def process(ulimit: str = "-Sn 1024", **settings: str) -> AsyncIterator[Process]:
+    """`python -m api` with these settings, and that limit of its shell's, gone at the end whatever happens."""
     edge = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "api", env={**os.environ, **settings}, stdout=PIPE, stderr=PIPE
+        *("sh", "-c", f'ulimit {ulimit} && exec "$0" -m api', sys.executable),
+        env={**os.environ, **settings},
+        stdout=PIPE,
+        stderr=PIPE,
     )
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -65,6 +69,21 @@ async def test_signal_stops_it(number: signal.Signals) -> None:
     assert edge.returncode == 0
     assert b"Traceback" not in log
     assert b"s3cret" not in log
+
+
+@pytest.mark.parametrize(("ulimit", "allowed"), [("-Sn 256", 1124), ("-n 512", 512)], ids=["soft", "hard"])
+async def test_descriptors(ulimit: str, allowed: int) -> None:
+    """It takes as many as its event streams need and the system allows, and says so when that is not enough."""
+    port = free_port()
+    settings = {"AMQP_URL": f"amqp://127.0.0.1:{free_port()}", "AUTH_PORT": str(port), "AUTH_EVENT_STREAMS": "100"}
+    async with process(ulimit, **settings) as edge:
+        await until_it_answers(f"http://127.0.0.1:{port}/health/live")
+        soft, _ = resource.prlimit(edge.pid, resource.RLIMIT_NOFILE)
+        edge.terminate()
+        _, log = await edge.communicate()
+
+    assert soft == allowed
+    assert (b"not enough files may be open" in log) == (allowed == 512)
 
 
 async def test_invalid_settings() -> None:

@@ -1,0 +1,25 @@
+"""What processes use: CPU time and memory, as Linux counts them under /proc."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
+    """The CPU time that each process and its threads have used so far, by the names that were given."""
+    return {name: _cpu_seconds(pid) for name, pid in pids.items()}
+
+
+def resident_mib(pid: int) -> float:
+    """The memory of a process that is in RAM."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(kib) / 1024
+
+
+def _cpu_seconds(pid: int) -> float:
+    # proc_pid_stat(5): utime and stime are fields 14 and 15; the second, the name, may hold spaces and parentheses.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND

@@ -1,0 +1,301 @@
+"""Event streams: what is sent on them, from where on, and when they end."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from api.examples import EXAMPLES, SESSION_ID
+from api.streams import MAX_WAITING, Streams
+from shared.contracts.errors import InvalidTenantToken, InvalidToken, Unavailable
+from shared.contracts.event_list import EVENT_LIST, MAX_SINCE
+from shared.contracts.operation import Operation
+from shared.contracts.tenant_verify import TENANT_VERIFY
+from tests.event_stream import Block, sessions_of
+from tests.unit.api.conftest import App, OpenApp, OpenEdge
+from tests.unit.api.event_source import NOW, TENANT, EventSource, a_page, an_event, begun
+from tests.unit.api.fake_feed import FakeFeed
+from tests.unit.api.fake_rpc import FakeRpc
+
+#: Longer than any test takes.
+FAR = 3_600
+
+
+@pytest.fixture
+def rpc() -> FakeRpc:
+    rpc = FakeRpc()
+    rpc.answers[EVENT_LIST.name] = a_page()
+    return rpc
+
+
+@pytest.fixture
+async def app(open_app: OpenApp) -> AsyncIterator[App]:
+    async with open_app() as app:
+        yield app
+
+
+async def test_a_stream_begins_with_a_position(app: App) -> None:
+    """Before anything has happened a client has an id to come back with, the service's time, and when to come back."""
+    async with EventSource(app.asgi, TENANT) as source:
+        first = await source.next()
+
+    assert source.status == 200
+    assert (first.id, first.event, first.data) == (str(NOW), None, None)
+    assert 1_000 <= int(first.retry or 0) <= 5_000
+
+
+async def test_a_stream_is_not_held_back(app: App) -> None:
+    """Its headers say what it is, and that neither caches nor proxies may keep any of it."""
+    async with begun(app.asgi) as source:
+        assert source.headers["content-type"].partition(";")[0] == "text/event-stream"
+        assert source.headers["cache-control"] == "no-store"
+        assert source.headers["x-accel-buffering"] == "no"
+        assert len(source.headers["x-request-id"]) == 32
+
+
+async def test_an_event_is_told_as_it_is(app: App) -> None:
+    """The CloudEvent that subscribers on the broker get, in one line, each time."""
+    async with begun(app.asgi) as source:
+        for event in (an_event("first"), an_event("second")):
+            app.streams.deliver(event)
+            block = await source.next()
+            assert (block.event, block.id) == ("session.revoked", str(NOW))
+            assert block.data == event.to_json().decode()
+
+
+async def test_events_go_to_their_tenant(app: App, rpc: FakeRpc) -> None:
+    """To all of its streams, and to no other's."""
+    async with begun(app.asgi) as first, begun(app.asgi) as second:
+        rpc.answers[TENANT_VERIFY.name] = {"decoded": {**EXAMPLES[TENANT_VERIFY.name].reply["decoded"], "tenant": "t2"}}
+        async with begun(app.asgi) as other:
+            app.streams.deliver(an_event("of nobody here", tenant="t3"))
+            app.streams.deliver(an_event("ours"))
+            app.streams.deliver(an_event("theirs", tenant="t2"))
+            app.streams.stop()
+            for source, name in ((first, "ours"), (second, "ours"), (other, "theirs")):
+                assert sessions_of(await source.rest()) == [name]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "operation"),
+    [(InvalidToken(), TENANT_VERIFY), (InvalidTenantToken(), EVENT_LIST)],
+    ids=["dead", "dies"],
+)
+async def test_a_token_that_is_none(
+    open_app: OpenApp, rpc: FakeRpc, refusal: Exception, operation: Operation[Any, Any]
+) -> None:
+    """It is answered 401 before anything is sent, also if its session ends just then, and nothing stays open."""
+    rpc.answers[operation.name] = refusal
+    async with open_app() as app:
+        async with EventSource(app.asgi, TENANT) as source:
+            assert source.status == 401
+            assert source.headers["www-authenticate"].endswith('error="invalid_token"')
+        assert app.streams.count == 0
+
+
+async def test_no_token(app: App) -> None:
+    """Without a token the answer is the challenge alone."""
+    async with EventSource(app.asgi, {}) as source:
+        assert (source.status, source.headers["www-authenticate"]) == (401, 'Bearer realm="jincor-auth"')
+
+
+async def test_a_feed_that_is_not_alive(app: App, feed: FakeFeed) -> None:
+    """While the edge itself might miss events it opens no streams."""
+    feed.is_alive = False
+    async with EventSource(app.asgi, TENANT) as source:
+        assert (source.status, source.headers["retry-after"]) == (503, "1")
+
+
+async def test_a_worker_that_is_not_there(app: App, rpc: FakeRpc) -> None:
+    """What was missed cannot be told, so no stream begins, and nothing stays open."""
+    rpc.answers[EVENT_LIST.name] = Unavailable()
+    async with EventSource(app.asgi, TENANT, "lastEventId=1") as source:
+        assert (source.status, source.headers["retry-after"]) == (503, "1")
+    assert app.streams.count == 0
+
+
+@pytest.mark.parametrize("given", ["a", "-1", "1.5", "1 000", "0x10", "+1", "1_0", str(MAX_SINCE + 1), "9" * 30])
+async def test_a_position_of_nobodys(open_edge: OpenEdge, given: str) -> None:
+    """An id that no stream gave is invalid, and named as it was given."""
+    async with open_edge() as edge:
+        header = await edge.get("/events", headers={**TENANT, "Last-Event-ID": given})
+        query = await edge.get("/events", headers=TENANT, params={"lastEventId": given})
+
+    for response, field in ((header, "Last-Event-ID"), (query, "lastEventId")):
+        assert response.status_code == 422
+        assert [problem["field"] for problem in response.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "since"),
+    [
+        ({"Last-Event-ID": "17"}, "", 17),
+        ({}, "lastEventId=17", 17),
+        ({"Last-Event-ID": "0"}, "lastEventId=17", 0),
+        ({}, "", MAX_SINCE),
+        ({"Last-Event-ID": ""}, "lastEventId=", MAX_SINCE),
+    ],
+)
+async def test_what_was_missed_is_asked_for(
+    app: App, rpc: FakeRpc, headers: dict[str, str], query: str, since: int
+) -> None:
+    """From the client's position on, if it has one; the header, which is newer, comes before the URL."""
+    async with EventSource(app.asgi, {**TENANT, **headers}, query) as source:
+        assert source.status == 200
+
+    assert [call.operation for call in rpc.calls] == [TENANT_VERIFY.name, EVENT_LIST.name]
+    asked = rpc.calls[1].request
+    assert (asked["tenantToken"], asked["since"], asked["cursor"]) == ("tenant-token", since, "0")
+
+
+async def test_a_position_ahead_of_time(app: App) -> None:
+    """A client that claims to have seen the future goes on from now."""
+    async with EventSource(app.asgi, {**TENANT, "Last-Event-ID": str(NOW + FAR)}) as source:
+        assert (await source.next()).id == str(NOW)
+
+
+async def test_an_event_that_comes_twice(app: App) -> None:
+    """Workers announce at least once; a client is told once, as long as the stream remembers."""
+    async with begun(app.asgi) as source:
+        for name in ("one", "one", "two", "one"):
+            app.streams.deliver(an_event(name))
+        app.streams.stop()
+        assert sessions_of(await source.rest()) == ["one", "two"]
+
+
+async def test_heartbeats_carry_the_position(open_app: OpenApp, feed: FakeFeed) -> None:
+    """While nothing happens the position moves on with what the feed proves, and no further."""
+    async with open_app(event_heartbeat_seconds=0.01) as app, begun(app.asgi) as source:
+        assert [await source.next() for _ in range(3)] == [Block(id=str(NOW))] * 3
+        feed.proven_at = time.monotonic() + FAR
+        while (block := await source.next()).id == str(NOW):
+            pass
+        assert int(block.id or 0) >= NOW + FAR
+        feed.proven_at = time.monotonic()
+        assert int((await source.next()).id or 0) >= NOW + FAR
+
+
+async def test_no_position_passes_by_what_waits(app: App, feed: FakeFeed) -> None:
+    """A client that is cut off between two events that came together comes back for the second."""
+    async with begun(app.asgi) as source:
+        source.pause()
+        for name in ("being sent", "waits", "waits too"):
+            app.streams.deliver(an_event(name))
+        feed.proven_at = time.monotonic() + FAR
+        source.go_on()
+        ids = [int((await source.next()).id or 0) for _ in range(3)]
+
+    assert ids[:2] == [NOW, NOW]
+    assert ids[2] >= NOW + FAR
+
+
+async def test_a_client_that_does_not_read(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    """What waits for it is bounded: beyond that its stream ends, and others do not notice."""
+    async with begun(app.asgi) as slow, begun(app.asgi) as other:
+        slow.pause()
+        for number in range(MAX_WAITING + 10):
+            app.streams.deliver(an_event(str(number)))
+            await other.next()
+        slow.go_on()
+        blocks = await slow.rest()
+
+    assert len(sessions_of(blocks)) < 3
+    assert blocks[-1] == Block(comment="too many events were waiting to be read")
+    assert "read too slowly" in caplog.text
+
+
+async def test_an_interruption_ends_all_streams(app: App) -> None:
+    """After what had arrived; and its clients may come back at once."""
+    async with begun(app.asgi) as first, begun(app.asgi) as second:
+        app.streams.deliver(an_event("before"))
+        app.streams.interrupt()
+        app.streams.deliver(an_event("after"))
+        for source in (first, second):
+            event, end = await source.rest()
+            assert sessions_of([event]) == ["before"]
+            assert end == Block(comment="events may have been missed")
+    async with begun(app.asgi):
+        assert app.streams.count == 1
+
+
+async def test_an_edge_that_stops(app: App) -> None:
+    """It ends its streams and opens no more."""
+    async with begun(app.asgi) as source:
+        app.streams.stop()
+        app.streams.interrupt()  # by its feed, which it leaves next
+        assert await source.rest() == [Block(comment="this edge is stopping")]
+    async with EventSource(app.asgi, TENANT) as source:
+        assert source.status == 503
+
+
+async def test_the_end_of_the_tenants_session(app: App) -> None:
+    """The stream of a tenant token tells that its session ended, as the last it tells."""
+    async with begun(app.asgi) as source:
+        for name in ("another", SESSION_ID, "later"):
+            app.streams.deliver(an_event(name))
+        *blocks, end = await source.rest()
+
+    assert sessions_of(blocks) == ["another", SESSION_ID]
+    assert end == Block(comment="the session of the tenant token ended")
+
+
+async def test_the_tenant_token_expires(app: App, rpc: FakeRpc) -> None:
+    """By the service's clock, whatever this machine's says."""
+    claims = EXAMPLES[TENANT_VERIFY.name].reply["decoded"]
+    rpc.answers[TENANT_VERIFY.name] = {"decoded": {**claims, "exp": NOW}}
+    async with begun(app.asgi) as source:
+        assert await source.rest() == [Block(comment="the tenant token expired")]
+
+
+async def test_streams_are_counted(open_app: OpenApp, rpc: FakeRpc) -> None:
+    """Beyond what an edge or a tenant may have open the answer is 503, until one of them is closed."""
+    async with open_app(event_streams=2, event_streams_per_tenant=1) as app, begun(app.asgi) as source:
+        async with EventSource(app.asgi, TENANT) as refused:
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        for tenant, status in (("t2", 200), ("t3", 503)):
+            claims = {**EXAMPLES[TENANT_VERIFY.name].reply["decoded"], "tenant": tenant}
+            rpc.answers[TENANT_VERIFY.name] = {"decoded": claims}
+            other = EventSource(app.asgi, TENANT)
+            await other.__aenter__()
+            assert other.status == status
+        await source.leave()
+        async with EventSource(app.asgi, TENANT) as another:
+            assert another.status == 200
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_client_that_leaves(app: App, caplog: pytest.LogCaptureFixture, reads: bool) -> None:
+    """Nothing is kept for it, and the request is logged as done, whether it was reading or not."""
+    caplog.set_level(logging.INFO)
+    async with begun(app.asgi) as source:
+        assert app.streams.count == 1
+        if not reads:
+            source.pause()
+            app.streams.deliver(an_event("never read"))
+        await source.leave()
+        assert app.streams.count == 0
+
+    [record] = [record for record in caplog.records if record.name == "api.middleware"]
+    assert (record.__dict__["route"], record.__dict__["status"]) == ("/events", 200)
+
+
+async def test_what_is_closed_does_not_expire() -> None:
+    """No timer holds a stream for the rest of its token's days."""
+    streams = Streams(1, 1, heartbeat_seconds=FAR)
+    with streams.open("tenant", "session", expires=NOW) as stream:
+        stream.expire_in(0)
+    later = asyncio.Event()
+    asyncio.get_running_loop().call_later(0, later.set)
+    await later.wait()
+    assert stream.ended is None
+
+
+async def test_a_client_that_leaves_before_it_is_answered(app: App) -> None:
+    """Neither is anything kept for it."""
+    source = EventSource(app.asgi, TENANT)
+    source.start()
+    await source.leave()
+    assert app.streams.count == 0

@@ -1,0 +1,123 @@
+"""The edge's memory of verifications: what an answer stands on, and what makes it fall."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+
+from api.verifying import RememberingVerifier
+from shared.amqp.rpc_client import RpcClient
+from shared.amqp.verifier import CoalescingVerifier
+from shared.contracts.auth_verify import VerifyCheck
+from shared.contracts.claims import Claims
+from shared.contracts.errors import InvalidTenantToken, InvalidToken
+from shared.contracts.events import SessionRevokedEvent
+from tests.records import a_revocation, some_claims
+
+
+class Feed:
+    """A feed that the test speaks through."""
+
+    def __init__(
+        self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
+    ) -> None:
+        self.alive = True
+        self.on_revoked = on_revoked
+        self.on_interrupted = on_interrupted
+
+    async def wait_alive(self, timeout_seconds: float) -> bool:  # noqa: ARG002 - the interface
+        return self.alive
+
+    async def __aenter__(self) -> "Feed":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+
+class Workers(CoalescingVerifier):
+    """Know which tokens are alive, and count who asks."""
+
+    def __init__(self) -> None:
+        super().__init__(RpcClient([], "none"))
+        self.asked = 0
+        self.tenants: set[str] = set()
+        self.users: dict[tuple[str, str], Claims] = {}
+
+    async def verify(self, check: VerifyCheck) -> Claims:
+        self.asked += 1
+        if check.tenant_token not in self.tenants:
+            raise InvalidTenantToken
+        try:
+            return self.users[check.tenant_token, check.token]
+        except KeyError:
+            raise InvalidToken from None
+
+
+class Edge:
+    """An edge's verifier, with a tenant and a user logged in."""
+
+    def __init__(self, **tenant: Any) -> None:
+        self.workers = Workers()
+        self.feeds: list[Feed] = []
+        self.verifier = RememberingVerifier(self.workers, self._make_feed, max_age_seconds=600)
+        self.tenant = some_claims(**{"exp": int(time.time()) + 3600, **tenant})
+        self.user = some_claims(exp=int(time.time()) + 3600)
+        self.check = VerifyCheck(tenant_token=token_of(self.tenant), token=token_of(self.user))
+        self.workers.tenants.add(self.check.tenant_token)
+        self.workers.users[self.check.tenant_token, self.check.token] = self.user
+
+    @property
+    def feed(self) -> Feed:
+        return self.feeds[0]
+
+    def _make_feed(
+        self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
+    ) -> Feed:
+        self.feeds.append(Feed(on_revoked=on_revoked, on_interrupted=on_interrupted))
+        return self.feed
+
+
+def token_of(claims: Claims) -> str:
+    return jwt.encode(claims.model_dump(), "x" * 32, algorithm="HS256")
+
+
+async def test_an_answer_is_kept_for_the_tenant_that_asked() -> None:
+    """Another tenant's token, or none that is any good, leads to a worker, whatever is in memory."""
+    edge = Edge()
+    for _ in range(3):
+        assert await edge.verifier.verify(edge.check) == edge.user
+    assert edge.workers.asked == 1
+    with pytest.raises(InvalidTenantToken):
+        await edge.verifier.verify(edge.check.model_copy(update={"tenant_token": "another"}))
+    other = token_of(some_claims(exp=int(time.time()) + 3600))
+    edge.workers.tenants.add(other)
+    with pytest.raises(InvalidToken):
+        await edge.verifier.verify(edge.check.model_copy(update={"tenant_token": other}))
+
+
+@pytest.mark.parametrize("whose", ["user", "tenant"])
+async def test_an_answer_falls_with_either_session(whose: str) -> None:
+    """The user logs out, or the tenant does."""
+    edge = Edge()
+    await edge.verifier.verify(edge.check)
+    edge.feed.on_revoked(a_revocation(getattr(edge, whose)))
+    await edge.verifier.verify(edge.check)
+    assert edge.workers.asked == 2
+
+
+async def test_an_answer_lives_no_longer_than_the_tenants_token() -> None:
+    edge = Edge(exp=int(time.time()) - 1)  # by the edge's clock; the worker's may differ a little
+    for _ in range(2):
+        await edge.verifier.verify(edge.check)
+    assert edge.workers.asked == 2
+
+
+async def test_without_a_feed_every_token_is_asked_about() -> None:
+    edge = Edge()
+    edge.feed.alive = False
+    for _ in range(2):
+        await edge.verifier.verify(edge.check)
+    assert edge.workers.asked == 2
