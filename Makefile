@@ -4,7 +4,7 @@
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: help run demo test check bench asyncapi lock clean
+.PHONY: help run demo test check faults bench asyncapi lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ check: ## Lint, formatting, types, and who may import whom
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+faults: ## Break things for longer than `make test` does; FAULTS_SOAK_SECONDS=600
+	@sh dev/bootstrap.sh check broker
+	FAULTS=long .venv/bin/python -m pytest tests/faults $(ARGS)
 
 bench: ## Measure logins and verifications on this machine
 	@sh dev/bootstrap.sh local broker

@@ -19,6 +19,8 @@ LOCAL_DEFAULTS: Final = {
     "AUTH_LOG_FORMAT": "json",
     # Anyone on this machine may register a tenant.
     "AUTH_REGISTRATION_NETWORKS": "127.0.0.0/8,::1/128",
+    # No load balancer stands before it that would have to notice.
+    "AUTH_DRAIN_SECONDS": "0",
 }
 
 

@@ -40,8 +40,13 @@ async def running_service(
     edges: int = 1,
     workers: int = 1,
     env: Mapping[str, str] | None = None,
+    env_of: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[RunningService]:
-    """So many edges, and so many workers of each kind, ready to answer; all stopped at the end."""
+    """So many edges, and so many workers of each kind, ready to answer; all stopped at the end.
+
+    They are called `api-0`, `worker-verify-0`, `worker-password-0` and so on; `env_of` is for one of them, by name.
+    """
+    of_one = env_of or {}
     keys = directory / "master-keys"
     keys.write_text(f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}")
     ports = [free_port() for _ in range(edges)]
@@ -52,13 +57,18 @@ async def running_service(
                 amqp_url=amqp_url,
                 mongo_url=mongo_url,
                 master_keys_file=keys,
-                name=f"worker-{lanes.partition(',')[0]}-{number}",
-                env=env,
+                name=name,
+                env={**(env or {}), **of_one.get(name, {})},
             )
             for number in range(workers)
             for lanes in LANES
+            for name in [f"worker-{lanes.partition(',')[0]}-{number}"]
         ),
-        *(api_service(port, amqp_url=amqp_url, name=f"api-{number}", env=env) for number, port in enumerate(ports)),
+        *(
+            api_service(port, amqp_url=amqp_url, name=name, env={**(env or {}), **of_one.get(name, {})})
+            for number, port in enumerate(ports)
+            for name in [f"api-{number}"]
+        ),
     ]
     async with contextlib.AsyncExitStack() as stack:
         processes = {service.name: ChildProcess(service, directory / "logs") for service in services}
@@ -69,14 +79,15 @@ async def running_service(
         async with httpx.AsyncClient() as http:
             for name, process in processes.items():
                 if name.startswith("worker"):
-                    await process.wait_until(functools.partial(_takes_requests, process), START_TIMEOUT_SECONDS)
+                    await process.wait_until(functools.partial(takes_requests, process), START_TIMEOUT_SECONDS)
             for url, name in zip(running.urls, (name for name in processes if name.startswith("api")), strict=True):
                 await processes[name].wait_until(functools.partial(_ready, http, url), START_TIMEOUT_SECONDS)
         yield running
 
 
-async def _takes_requests(process: ChildProcess) -> bool:
-    return '"event": "taking requests"' in process.log_path.read_text()
+async def takes_requests(process: ChildProcess) -> bool:
+    """Whether a worker has said so since it was started last."""
+    return '"event": "taking requests"' in process.tail(1_000_000)
 
 
 async def _ready(http: httpx.AsyncClient, url: str) -> bool:

@@ -25,7 +25,7 @@ from worker.adapters.registration_policy import RegistrationPolicy
 from worker.adapters.system_clock import SystemClock
 from worker.consumer import Consumer, Consumption
 from worker.operations import HANDLERS
-from worker.ports import Ports
+from worker.ports import Clock, Ports
 from worker.replies import Replies
 from worker.settings import SECRETS, Settings
 from worker.sweeper import sweep_forever
@@ -35,10 +35,13 @@ log = logging.getLogger(__name__)
 #: Requests held at a time. Below 8 the broker works half as much again; beyond 32 nothing is gained (measured).
 PREFETCH = 16
 HEALTH_PREFETCH = 2
+#: Password requests held beyond those that are hashed: one is looked up and one is stored meanwhile, or a hashing thread
+#: would wait for the database and the broker at each login.
+PASSWORD_PREFETCH_BEYOND = 2
 
 
-def main() -> None:
-    """`python -m worker --lanes verify,manage`"""
+def main(clock: Clock | None = None) -> None:
+    """`python -m worker --lanes verify,manage`; tests give it another time."""
     parser = argparse.ArgumentParser(prog="python -m worker", description="A worker of Jincor Auth.")
     lanes = ",".join(Lane)
     parser.add_argument("--lanes", help=f"what to serve, of {lanes}; default: AUTH_LANES", default=None)
@@ -46,19 +49,20 @@ def main() -> None:
     overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
     settings = load_settings(Settings, SECRETS, **overrides)
     configure("worker", settings.log_level, settings.log_format)
-    asyncio.run(run(settings))
+    asyncio.run(run(settings, clock))
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, clock: Clock | None = None) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what it holds."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, stop)
+    await serve(settings, stop, clock)
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
+async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = None) -> None:
     """Builds everything, serves until `stop` is set, and takes it down in reverse order."""
+    clock = clock or SystemClock()
     urls = [url.get_secret_value() for url in settings.amqp_url]
     name = f"worker {','.join(sorted(settings.lanes))} {os.getpid()}"
     if settings.lanes == {Lane.PASSWORD}:
@@ -71,7 +75,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
         hasher = Argon2Hasher(settings.hash_threads, settings.hash_memory_kib, settings.hash_passes)
         stack.callback(hasher.close)
-        clock = SystemClock()
         sessions = MongoSessions(database)
         events = await stack.enter_async_context(
             AmqpEvents(urls, f"{name} events", settings.issuer, sessions, clock, declare=settings.declare_topology)
@@ -101,7 +104,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             stack.push_async_callback(_cancelled, asyncio.create_task(background))
 
         replies = await stack.enter_async_context(Replies(urls, f"{name} replies"))
-        consumer = Consumer(_consumptions(settings), HANDLERS, ports, replies, declare=settings.declare_topology)
+        consumer = Consumer(
+            _consumptions(settings),
+            HANDLERS,
+            ports,
+            replies,
+            declare=settings.declare_topology,
+            clock=lambda: clock.now().timestamp(),
+        )
         await stack.enter_async_context(Connection(urls, name, consumer.setup))
         log.info("worker is started", extra={"lanes": sorted(settings.lanes)})
 
@@ -134,9 +144,9 @@ def _consumptions(settings: Settings) -> Sequence[Consumption]:
     consumptions = []
     for lane in sorted(settings.lanes):
         if lane is Lane.PASSWORD:
-            # As many as are hashed at a time: what waits, waits in the queue, where any worker can take it.
+            # Hardly more than are hashed at a time: what waits, waits in the queue, where any worker can take it.
             queue = lane_queue(lane, settings.password_queue_length)
-            consumptions.append(Consumption(queue, settings.hash_threads))
+            consumptions.append(Consumption(queue, settings.hash_threads + PASSWORD_PREFETCH_BEYOND))
         else:
             consumptions.append(Consumption(lane_queue(lane), PREFETCH))
         consumptions.append(Consumption(health_queue(lane), HEALTH_PREFETCH))

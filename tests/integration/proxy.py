@@ -49,17 +49,29 @@ class Proxy:
         """Goes on after `hold`, with what was held."""
         self._flowing.set()
 
+    async def pipe_there(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Passes on what the client sends, until it ends."""
+        await self._pipe(reader, writer)
+
+    async def pipe_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Passes on what the target answers, until it ends."""
+        await self._pipe(reader, writer)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._forward(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(self._target.host, self._target.port)
+        try:
+            there_reader, there_writer = await asyncio.open_connection(self._target.host, self._target.port)
+        except OSError:  # nobody listens there: whoever asks here learns it, too
+            writer.transport.abort()
+            return
         try:
             async with asyncio.TaskGroup() as pipes:
-                pipes.create_task(self._pipe(reader, there_writer))
-                pipes.create_task(self._pipe(there_reader, writer))
+                pipes.create_task(self.pipe_there(reader, there_writer))
+                pipes.create_task(self.pipe_back(there_reader, writer))
         finally:
             for each in (writer, there_writer):
                 each.transport.abort()

@@ -29,7 +29,7 @@ async def process(ulimit: str = "-Sn 1024", **settings: str) -> AsyncIterator[Pr
     """`python -m api` with these settings, and that limit of its shell's, gone at the end whatever happens."""
     edge = await asyncio.create_subprocess_exec(
         *("sh", "-c", f'ulimit {ulimit} && exec "$0" -m api', sys.executable),
-        env={**os.environ, **settings},
+        env={**os.environ, "AUTH_DRAIN_SECONDS": "0", **settings},
         stdout=PIPE,
         stderr=PIPE,
     )

@@ -1,0 +1,53 @@
+"""A broker and a database for the tests that kill them."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from dev.mongo import MongoServer
+from dev.processes import StackError
+from dev.rabbitmq import RabbitNode
+from tests.faults.profile import FIGURES, LONG
+from tests.faults.stack import Crashable
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def crashable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Crashable]:
+    """They are running whenever a test begins, and a test leaves them running."""
+    directory = tmp_path_factory.mktemp("crashable")
+    node, server = RabbitNode(directory / "rabbitmq"), MongoServer(directory / "mongo")
+    async with contextlib.AsyncExitStack() as undo:
+        # Nothing of theirs is needed again, so they are not given the time for an orderly end.
+        for stop in (node.stop, node.kill, server.kill):
+            undo.push_async_callback(stop)
+        try:
+            await asyncio.gather(node.start(), server.start())
+        except StackError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"no local stack: {error}")
+        yield Crashable(node, server)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: takes minutes, so only `make faults` runs it")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves the long ones to `make faults`."""
+    skip = pytest.mark.skip(reason="takes minutes: make faults")
+    for item in items:
+        if item.get_closest_marker("long") and not LONG:
+            item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what was measured."""
+    if FIGURES:
+        terminalreporter.section("faults")
+        for figure in FIGURES:
+            terminalreporter.write_line(figure)

@@ -1,0 +1,95 @@
+"""Sessions by the thousand end while workers and the broker are killed: each is told of, and none that lives on."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pymongo
+import pytest
+import pytest_asyncio
+from pymongo.collection import Collection
+
+from tests.faults.accounts import claims
+from tests.faults.audit import heard, nothing_left_behind
+from tests.faults.load import PASSWORD, REFUSALS
+from tests.faults.profile import LONG, note
+from tests.faults.stack import Crashable, Stack, running_stack
+from tests.faults.transports import until_ready
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+REVOCATIONS = 10_000 if LONG else 400
+#: Left alone, to see that nothing tells of their end.
+SPARED = 50
+CALLERS = 8
+#: Documents written at a time.
+BATCH = 500
+#: How often a worker is killed on the way; every second time the broker is killed beside it.
+KILLS = 10 if LONG else 2
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with running_stack(tmp_path_factory.mktemp("revocations"), crashable) as running:
+        yield running
+
+
+@pytest.fixture
+def sessions(stack: Stack) -> Iterator[Collection[dict[str, Any]]]:
+    with pymongo.MongoClient[dict[str, Any]](stack.service.mongo_url) as client:
+        yield client.get_default_database()["sessions"]
+
+
+async def test_every_revocation_is_told_of(stack: Stack, sessions: Collection[dict[str, Any]]) -> None:
+    """Lost: none. Told of though they live: none."""
+    await stack.tenant.create("ann", PASSWORD)
+    ids = await _open(stack, sessions, REVOCATIONS + SPARED)
+    ending = iter(ids[:REVOCATIONS])
+    acknowledged: set[str] = set()
+
+    async def revoke() -> None:
+        for session in ending:
+            try:
+                await stack.on_broker.revoke("ann", session)
+            except REFUSALS:
+                await asyncio.sleep(0.2)
+            else:
+                acknowledged.add(session)
+
+    async with asyncio.TaskGroup() as tasks:
+        callers = [tasks.create_task(revoke()) for _ in range(CALLERS)]
+        for kill in range(1, KILLS + 1):
+            done = kill * REVOCATIONS // (KILLS + 1)
+            while len(acknowledged) < done and not all(each.done() for each in callers):  # noqa: ASYNC110 (callers do it)
+                await asyncio.sleep(0.02)
+            victim = f"worker-verify-{kill % 2}"
+            await stack.process(victim).kill()
+            if kill % 2 == 0:
+                await stack.node.kill()
+                await stack.node.start()
+            await stack.start_again(victim)
+
+    await until_ready(stack.service.urls)
+    await nothing_left_behind(stack.service.mongo_url)
+    ended = {document["_id"] for document in sessions.find({"revocation": {"$exists": True}}, ["_id"])}
+    told = await heard(stack.service.amqp_url, ended)
+    note(
+        f"{REVOCATIONS} revocations, {KILLS} workers and {KILLS // 2} brokers killed: {len(acknowledged)} "
+        f"acknowledged, {len(ended)} done, lost {len(ended - told)}, spurious {len(told & (set(ids) - ended))}"
+    )
+    assert acknowledged <= ended
+    assert ended <= told
+    assert not told & (set(ids) - ended)
+    assert len(acknowledged) > REVOCATIONS // 2
+
+
+async def _open(stack: Stack, sessions: Collection[dict[str, Any]], count: int) -> list[str]:
+    """So many sessions of one user: one is opened, the others are written after it, since nobody will show a token."""
+    token = await stack.tenant.login("ann", PASSWORD)
+    opened = sessions.find_one({"_id": claims(token)["jti"]})
+    assert opened is not None
+    copies = [{**opened, "_id": uuid.uuid4().hex, "opened_by": uuid.uuid4().hex} for _ in range(count)]
+    for begin in range(0, count, BATCH):
+        await asyncio.to_thread(sessions.insert_many, copies[begin : begin + BATCH])
+    return [copy["_id"] for copy in copies]

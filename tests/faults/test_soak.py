@@ -1,0 +1,76 @@
+"""Ten minutes of mixed load: nothing grows that should not."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.profile import note
+from tests.faults.stack import Crashable, Stack, running_stack
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
+
+SECONDS = float(os.environ.get("FAULTS_SOAK_SECONDS", "600"))
+#: What begins to be used only after a while, such as pools and caches, is there by then.
+WARM_SHARE = 0.25
+#: Of memory, in the rest of the time: an allocator's idea of it goes up and down by some.
+GROWTH_MIB = 24
+#: Of descriptors and threads: a connection of a pool more or less.
+GROWTH = 8
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process holds."""
+
+    mib: int
+    descriptors: int
+    threads: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Usage":
+        directory = Path(f"/proc/{pid}")
+        fields = dict(line.split(":", 1) for line in (directory / "status").read_text().splitlines())
+        return cls(
+            mib=int(fields["VmRSS"].split()[0]) // 1024,
+            descriptors=sum(1 for _ in (directory / "fd").iterdir()),
+            threads=int(fields["Threads"]),
+        )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with running_stack(tmp_path_factory.mktemp("soak"), crashable) as running:
+        yield running
+
+
+async def test_nothing_grows(stack: Stack) -> None:
+    """Neither memory nor descriptors nor threads of ours, nor connections and channels of the broker."""
+    async with stack.load() as load:
+        await asyncio.sleep(SECONDS * WARM_SHARE)
+        before, broker_before = _usage(stack), await _broker(stack)
+        await asyncio.sleep(SECONDS * (1 - WARM_SHARE))
+        after, broker_after = _usage(stack), await _broker(stack)
+    for name, usage in after.items():
+        note(f"soak of {SECONDS:.0f} s, {name}: {before[name]} became {usage}")
+    note(f"connections and channels: {broker_before} became {broker_after}")
+    assert broker_after == broker_before
+    for name, usage in after.items():
+        assert usage.mib - before[name].mib < GROWTH_MIB, name
+        assert usage.descriptors - before[name].descriptors < GROWTH, name
+        assert usage.threads - before[name].threads < GROWTH, name
+    assert set(load.records.codes()) == {"ok", "invalid_token"}
+    await stack.audit(load, "soak")
+
+
+def _usage(stack: Stack) -> dict[str, Usage]:
+    return {name: Usage.of(process.pid) for name, process in stack.service.processes.items()}
+
+
+async def _broker(stack: Stack) -> tuple[int, int]:
+    connections, channels = [await stack.node.ctl(what, "pid") for what in ("list_connections", "list_channels")]
+    return len(connections.splitlines()), len(channels.splitlines())
