@@ -8,10 +8,11 @@ import base64
 import json
 from typing import Any, Protocol, Self
 
-from shared.cached_verifier import Basis, CachedVerifier, MakeFeed
+from shared.cached_verifier import Basis, CachedVerifier
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.logging import request_id
+from shared.subscription import MakeFeed
 
 #: The tenant's token, and the user's.
 Tokens = tuple[str, str]

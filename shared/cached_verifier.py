@@ -8,11 +8,13 @@ Where the feed cannot be trusted each token is asked about.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
+from .clock import elapsed_seconds
 from .contracts.claims import Claims
 from .contracts.errors import (
     DeadlineExceeded,
@@ -23,11 +25,12 @@ from .contracts.errors import (
     Unavailable,
 )
 from .contracts.events import SessionRevokedEvent
+from .subscription import MakeFeed
 from .verify_cache import DEFAULT_MAX_ENTRIES, VerifyCache
 
 #: How often `until_ended` asks at the least, whatever the feed says.
 RECHECK_SECONDS = 30.0
-#: How soon it asks again where nobody answered, or where the clocks disagree on whether a token has expired.
+#: How soon it asks again where nobody answered.
 RETRY_SECONDS = 1.0
 
 
@@ -48,27 +51,6 @@ def own_session(_: object, claims: Claims) -> Basis:
     return Basis((claims.jti,), claims.exp)
 
 
-class Feed(Protocol):
-    """What has to be known of an `amqp.feed.RevocationFeed`."""
-
-    @property
-    def alive(self) -> bool: ...
-
-    async def wait_alive(self, timeout_seconds: float) -> bool: ...
-
-    async def __aenter__(self) -> object: ...
-
-    async def __aexit__(self, *exc_info: object) -> None: ...
-
-
-class MakeFeed(Protocol):
-    """Makes the feed, given what to call on a revocation and on an interruption."""
-
-    def __call__(
-        self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
-    ) -> Feed: ...
-
-
 class CachedVerifier(Generic[QuestionT]):
     """Verifies user tokens from memory while that is safe, and asks otherwise; an async context manager.
 
@@ -83,15 +65,15 @@ class CachedVerifier(Generic[QuestionT]):
         max_age_seconds: float,
         max_entries: int = DEFAULT_MAX_ENTRIES,
         basis: Callable[[QuestionT, Claims], Basis] = own_session,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed_seconds,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`ask` answers what a worker says of a token now; `basis`, what that answer stands on.
 
         With a maximum age of 0 each token is asked about.
         """
-        if max_age_seconds < 0:
-            raise ValueError("max_age_seconds must not be negative")
+        if not max_age_seconds >= 0:  # NaN is neither
+            raise ValueError("max_age_seconds must be 0 or more")
         if max_entries < 1:
             raise ValueError("max_entries must be at least 1")
         self._ask = ask
@@ -125,7 +107,7 @@ class CachedVerifier(Generic[QuestionT]):
         try:
             claims = await self._ask(question)
         except (InvalidToken, InvalidTenantToken):
-            self._cache.drop(question)
+            self._cache.refuse(question)
             raise
         if self._cache.ended_since(position, (claims.jti,)):  # the end of the session overtook the answer
             raise InvalidToken
@@ -145,9 +127,10 @@ class CachedVerifier(Generic[QuestionT]):
         """Returns when the token is no longer accepted: it is none, its session ended, or it expired.
 
         The feed wakes it within milliseconds; without the feed it asks from time to time. While nobody can be asked it
-        goes on waiting.
+        goes on waiting, until the token expires by this machine's clock.
         """
-        while True:
+        expires_at = math.inf
+        while self._now() < expires_at:
             try:
                 claims = await self.verify(question)
             except InvalidToken:
@@ -155,9 +138,10 @@ class CachedVerifier(Generic[QuestionT]):
             except (Unavailable, Overloaded, DeadlineExceeded, InternalError):
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            expires_at = claims.exp
             left = min(self._max_age_seconds or RECHECK_SECONDS, RECHECK_SECONDS, claims.exp - self._now())
             with self._end_of(claims.jti) as ended, contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), max(left, RETRY_SECONDS))
+                await asyncio.wait_for(ended.wait(), max(left, 0))
 
     @contextlib.contextmanager
     def _end_of(self, session: str) -> Iterator[asyncio.Event]:
@@ -172,8 +156,14 @@ class CachedVerifier(Generic[QuestionT]):
             if not waiting:
                 self._until_ended.pop(session, None)
 
+    def forget(self, claims: Claims) -> None:
+        """Takes the session of these claims for ended: for who has just ended it, and need not wait for the event."""
+        self._end(claims.jti)
+
     def _revoked(self, event: SessionRevokedEvent) -> None:
-        session = event.data.session_id
+        self._end(event.data.session_id)
+
+    def _end(self, session: str) -> None:
         self._cache.revoke(session)
         for ended in self._until_ended.get(session, ()):
             ended.set()

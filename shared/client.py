@@ -10,9 +10,8 @@ what may be repeated is tried again for a moment, then the call fails with `Unav
 """
 
 import contextlib
-import functools
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from pydantic import SecretStr
@@ -28,6 +27,7 @@ from .contracts.auth_logout import AUTH_LOGOUT
 from .contracts.auth_verify import VerifyCheck
 from .contracts.claims import Claims
 from .contracts.event_list import EVENT_LIST, EventListReply
+from .contracts.events import SessionRevokedEvent
 from .contracts.session_list import SESSION_LIST, Session
 from .contracts.session_revoke import SESSION_REVOKE
 from .contracts.session_revoke_all import SESSION_REVOKE_ALL
@@ -41,12 +41,15 @@ from .contracts.user_delete import USER_DELETE
 from .contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListReply
 from .contracts.user_update import USER_UPDATE
 from .contracts.validation import validated
-from .revocations import Events, Handler, LiveRevocations, handle_durable, read_durable
+from .revocations import Events, Handler, LiveRevocations, handle_durable, identified, known, read_durable
+from .subscription import MakeFeed
 from .tenant_session import Calls, TenantSession, retried
 from .verify_cache import DEFAULT_MAX_ENTRIES
 
 #: Times that a handler is called with one event before the event is set aside.
 DEFAULT_ATTEMPTS = 5
+#: With the pauses between them these take some minutes. The broker takes an event back after half an hour.
+MAX_ATTEMPTS = 20
 #: Parts of queue names, which permissions of the broker go by: no dot, since dots separate them.
 QUEUE_NAME_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -59,10 +62,13 @@ class TenantCalls:
         self._session = session
 
     async def register(self, email: str, password: str, *, registration_key: str | None = None) -> TenantRegisterReply:
-        """A new tenant; this client goes on as that tenant. Raises `RegistrationForbidden`, `EmailTaken`."""
+        """A new tenant. A client without credentials goes on as that tenant; any other stays who it is.
+
+        Raises `RegistrationForbidden`, `EmailTaken`.
+        """
         request = validated(TENANT_REGISTER.request, email=email, password=password, registration_key=registration_key)
         reply = await self._calls.call(TENANT_REGISTER, request)
-        self._session.use(reply.token)
+        self._session.begin(email, SecretStr(password), reply.token)
         return reply
 
     async def verify(self, token: str) -> Claims:
@@ -149,7 +155,8 @@ class AuthClient:
 
         With email and password it logs in by itself, also when its session expires; a tenant token alone is used as
         long as it lives. `name` is your service's: the broker's operator sees it, and its queues begin with
-        `sub.<name>.`. `timeout_seconds` bounds every call.
+        `sub.<name>.`. `timeout_seconds` bounds every message and its answer; a call may take a few, to renew the
+        tenant's session, say.
         """
         urls = [url] if isinstance(url, str) else url
         _queue_name_part("name", name)
@@ -202,25 +209,45 @@ class AuthClient:
 
         `since`, in seconds since the epoch, starts with what was revoked from then on: the `event_timestamp` of the
         last event seen, say.
+
+        Close it when you break off: `async with contextlib.aclosing(auth.revocations()) as events`. A cancelled or
+        timed-out `anext` ends it; to wait with a limit, read in a task of its own. Deal with a durable event within
+        half an hour, or the broker takes it back and the event comes again. Raises `InvalidCredentials` and
+        `InvalidTenantToken`.
         """
         if durable is None:
-            return LiveRevocations(self._make_feed("revocations"), self._list_events, since=since).read()
-        return read_durable(self._subscription(durable), self._list_events, since)
+            live = LiveRevocations(self._make_feed("revocations"), self._list_events, since=since)
+            return identified(self._session.tenant, live.read())
+        return identified(self._session.tenant, read_durable(self._subscription(durable), self._list_events, since))
 
     async def on_revocation(self, handler: Handler, *, durable: str, attempts: int = DEFAULT_ATTEMPTS) -> None:
         """Calls the handler with each revocation from a durable queue, until cancelled.
 
         When it raises it is called again, `attempts` times in all with growing pauses; then the event is put into the
-        queue's dead letters: `sub.<name>.<tenant>.<durable>.dead`.
+        queue's dead letters: `sub.<name>.<tenant>.<durable>.dead`. All that has to be done within half an hour, or the
+        broker takes the event back, and it comes again. Raises `InvalidCredentials` and `InvalidTenantToken`.
         """
-        if attempts < 1:
-            raise ValueError("attempts must be at least 1")
-        await handle_durable(self._subscription(durable), handler, attempts)
+        if not 1 <= attempts <= MAX_ATTEMPTS:
+            raise ValueError(f"attempts must be 1 to {MAX_ATTEMPTS}")
+        subscription = self._subscription(durable)
+        await known(self._session.tenant)
+        await handle_durable(subscription, handler, attempts)
 
-    def _make_feed(self, purpose: str) -> "functools.partial[RevocationFeed]":
-        return functools.partial(
-            RevocationFeed, self._urls, f"{self._name} {purpose}", subscriber=self._name, tenant=self._session.tenant
-        )
+    def _make_feed(self, purpose: str) -> MakeFeed:
+        # No `functools.partial`: its representation would show the broker's address, and the password in it.
+        def make_feed(
+            *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
+        ) -> RevocationFeed:
+            return RevocationFeed(
+                self._urls,
+                f"{self._name} {purpose}",
+                on_revoked=on_revoked,
+                on_interrupted=on_interrupted,
+                subscriber=self._name,
+                tenant=self._session.tenant,
+            )
+
+        return make_feed
 
     def _subscription(self, durable: str) -> DurableSubscription:
         _queue_name_part("durable", durable)

@@ -11,7 +11,6 @@ Who has no token of a live session gets 401, whose scope is not sufficient 403, 
 cannot be asked: each an `HTTPException`, so with `{"detail": …}` or in whatever form the application gives them.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, Final, NoReturn
@@ -28,9 +27,6 @@ from .asgi.session_socket import POLICY_VIOLATION, SessionSocket
 from .contracts.claims import Claims
 from .contracts.errors import AuthError, DeadlineExceeded, InvalidToken, Overloaded, Unavailable
 from .scopes import scope_names
-
-#: By then a feed that tells of nothing is no longer trusted, and tokens are asked about.
-EVENT_TIMEOUT_SECONDS = 3.0
 
 #: For the OpenAPI document and its button to authorize; the token itself is found by `authenticate`.
 _bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A user's token.", auto_error=False)
@@ -62,12 +58,9 @@ class FastApiAuth(ServiceAuth):
 
     async def logout(self, request: HTTPConnection) -> None:
         """Ends the session of a request that was let in: once this returns, its token is not accepted here either."""
-        token = token_of(request.scope)
         with contextlib.suppress(InvalidToken):  # it has ended meanwhile
-            await self.client.logout(token)
-        # Verification from memory goes on until the event has come, which takes milliseconds.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.until_ended(token), EVENT_TIMEOUT_SECONDS)
+            await self.client.logout(token_of(request.scope))
+        self.forget(request.auth)  # without waiting for the event
 
     def require(self, *scopes: str) -> Callable[..., Awaitable[Claims]]:
         """A dependency: whose request it is, if the token's scope grants all of these. See `scopes.granted`."""

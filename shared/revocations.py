@@ -4,18 +4,20 @@ Each event comes at least once. The live reading leaves out what it has told bef
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Protocol
 
 from .amqp.durable_subscription import DurableSubscription
+from .clock import elapsed_seconds
 from .contracts.errors import DeadlineExceeded, InternalError, Overloaded, Unavailable
 from .contracts.event_list import EventListReply
 from .contracts.events import SessionRevokedEvent
 from .contracts.user_list import NO_CURSOR
+from .subscription import MakeFeed
 
 log = logging.getLogger(__name__)
 
@@ -37,26 +39,6 @@ ListEvents = Callable[[int, str], Awaitable[EventListReply]]
 """A page of the revocations since a moment, which is in seconds since the epoch on the service's clock."""
 
 
-class Feed(Protocol):
-    """What has to be known of an `amqp.feed.RevocationFeed`."""
-
-    proven_at: float
-
-    async def wait_alive(self, timeout_seconds: float) -> bool: ...
-
-    async def __aenter__(self) -> object: ...
-
-    async def __aexit__(self, *exc_info: object) -> None: ...
-
-
-class MakeFeed(Protocol):
-    """Makes the feed, given what to call on a revocation and on an interruption."""
-
-    def __call__(
-        self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
-    ) -> Feed: ...
-
-
 class LiveRevocations:
     """Events from now on, or since a moment, from a feed; what an interruption made it miss is asked for.
 
@@ -70,7 +52,7 @@ class LiveRevocations:
         list_events: ListEvents,
         *,
         since: int | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed_seconds,
     ) -> None:
         """`since` is in seconds since the epoch on the service's clock; None: from now on."""
         self._feed = make_feed(on_revoked=self._revoked, on_interrupted=self._interrupted)
@@ -131,7 +113,7 @@ class LiveRevocations:
 
     def _note_what_is_read(self) -> None:
         if not self._buffer:
-            self._read_until = self._feed.proven_at
+            self._read_until = max(self._read_until, self._feed.proven_at)  # of a new feed nothing is proven yet
 
     def _fall_behind(self) -> None:
         self._interruptions += 1
@@ -146,6 +128,24 @@ class LiveRevocations:
         if len(self._seen) > MAX_REMEMBERED:
             del self._seen[next(iter(self._seen))]
         return True
+
+
+async def identified(tenant: Callable[[], Awaitable[str]], events: Events) -> Events:
+    """The events, once it is known whose they are. Subscribing would try wrong credentials for ever; this raises."""
+    await known(tenant)
+    async with contextlib.aclosing(events):
+        async for event in events:
+            yield event
+
+
+async def known(tenant: Callable[[], Awaitable[str]]) -> str:
+    """Whose events are to be read, as soon as somebody can tell. Raises what it is refused with."""
+    while True:
+        try:
+            return await tenant()
+        except (Unavailable, Overloaded, DeadlineExceeded, InternalError) as error:
+            log.warning("the tenant is not known yet, trying again", extra={"code": error.code})
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def read_durable(subscription: DurableSubscription, list_events: ListEvents, since: int | None) -> Events:

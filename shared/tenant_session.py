@@ -11,13 +11,23 @@ from pydantic import SecretStr
 
 from .amqp.rpc_client import RpcClient
 from .contracts.claims import Claims
-from .contracts.errors import InvalidTenantToken, InvalidToken, Overloaded, Unavailable
+from .contracts.errors import (
+    AuthError,
+    InvalidCredentials,
+    InvalidTenantToken,
+    InvalidToken,
+    Overloaded,
+    Unavailable,
+)
 from .contracts.operation import Operation
 from .contracts.tenant_login import TENANT_LOGIN
 from .contracts.tenant_verify import TENANT_VERIFY
 from .contracts.validation import validated
 from .contracts.wire import WireModel
 
+#: Subscriptions are tried again each second; credentials that were refused are not, before this time has passed: each
+#: attempt would cost the workers a password hash.
+REFUSED_SECONDS = 60.0
 #: Waits before a repeated call, with jitter: together less than a person notices.
 RETRY_WAITS_SECONDS = (0.05, 0.2, 0.5)
 
@@ -54,6 +64,7 @@ class TenantSession:
         self._password = password
         self._token = token
         self._tenant: str | None = None
+        self._refused: tuple[float, AuthError] | None = None
         self._logging_in = asyncio.Lock()
 
     async def call(self, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
@@ -75,15 +86,21 @@ class TenantSession:
             return await action(await self._renew(token))
 
     async def tenant(self) -> str:
-        """The tenant's id; it is asked for once. Raises what `run` raises."""
+        """The tenant's id; it is asked for once. Raises what `run` raises; a refusal, again for a while."""
+        if self._refused and time.monotonic() < self._refused[0]:
+            raise self._refused[1]
         if self._tenant is None:
-            self._tenant = (await self.run(self._claims)).tenant
+            try:
+                self._tenant = (await self.run(self._claims)).tenant
+            except (InvalidCredentials, InvalidTenantToken) as error:
+                self._refused = time.monotonic() + REFUSED_SECONDS, error
+                raise
         return self._tenant
 
-    def use(self, token: str) -> None:
-        """Goes on with this token, which may be another tenant's."""
-        self._token = token
-        self._tenant = None
+    def begin(self, email: str, password: SecretStr, token: str) -> None:
+        """Becomes the session of this tenant. One that is a tenant's already stays what it is."""
+        if self._email is None and self._token is None:
+            self._email, self._password, self._token, self._refused = email, password, token, None
 
     async def _claims(self, token: str) -> Claims:
         try:

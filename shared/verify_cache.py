@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .clock import elapsed_seconds
 from .contracts.claims import Claims
 
-#: A few hundred bytes of token and about two kilobytes of claims each.
+#: Some two or three kilobytes each, of tokens and claims with a scope of a line; ten times that with the largest.
 DEFAULT_MAX_ENTRIES = 10_000
-#: Revocations remembered for the answers under way, which take milliseconds. Beyond it those answers are not kept.
+#: Revocations and refusals remembered for answers under way, which take milliseconds. Older answers are not kept.
 MAX_REMEMBERED = 10_000
 
 Key = str | tuple[str, ...]
@@ -38,7 +39,7 @@ class VerifyCache:
         max_age_seconds: float,
         max_entries: int = DEFAULT_MAX_ENTRIES,
         *,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed_seconds,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._max_age_seconds = max_age_seconds
@@ -47,7 +48,7 @@ class VerifyCache:
         self._now = now
         self._entries: dict[Key, _Entry] = {}
         self._keys: dict[str, set[Key]] = {}
-        self._revoked_at: dict[str, int] = {}
+        self._told: dict[Key, int] = {}
         self._forgotten = 0
         self.position = 0
         """How much this cache has been told. Note it before asking a worker."""
@@ -67,7 +68,7 @@ class VerifyCache:
 
     def ended_since(self, position: int, sessions: Sequence[str]) -> bool:
         """Whether one of these sessions is known to have ended since then."""
-        return any(self._revoked_at.get(session, 0) > position for session in sessions)
+        return any(self._told.get(session, 0) > position for session in sessions)
 
     def keep(
         self,
@@ -84,9 +85,12 @@ class VerifyCache:
         It goes with any of `sessions`, and at `expires_at` on the clock of the tokens. It is not kept if it may have
         been overtaken by what the cache was told meanwhile.
         """
-        until = asked_at + self._max_age_seconds
-        if position < self._forgotten or self.ended_since(position, sessions) or self._monotonic() >= until:
+        # The time that is left of it, too: a clock that is set back later gives nobody more.
+        until = min(asked_at + self._max_age_seconds, self._monotonic() + expires_at - self._now())
+        overtaken = self.ended_since(position, sessions) or self._told.get(_refused(key), 0) > position
+        if overtaken or position < self._forgotten or self._monotonic() >= until:
             return
+        sessions = tuple(dict.fromkeys(sessions))
         self.drop(key)
         while len(self._entries) >= self._max_entries:
             self.drop(next(iter(self._entries)))
@@ -98,11 +102,12 @@ class VerifyCache:
         """The session has ended: drops its entries, and remembers it for the answers under way."""
         for key in tuple(self._keys.get(session, ())):
             self.drop(key)
-        self.position += 1
-        self._revoked_at.pop(session, None)
-        self._revoked_at[session] = self.position
-        if len(self._revoked_at) > MAX_REMEMBERED:
-            self._forgotten = self._revoked_at.pop(next(iter(self._revoked_at)))
+        self._remember(session)
+
+    def refuse(self, key: Key) -> None:
+        """A worker refused what this entry says: drops it, and keeps no older answer that is still on its way."""
+        self.drop(key)
+        self._remember(_refused(key))
 
     def clear(self) -> None:
         """Something may have been missed: drops everything, and keeps no answer to a question already asked."""
@@ -121,6 +126,18 @@ class VerifyCache:
             keys.discard(key)
             if not keys:
                 del self._keys[session]
+
+    def _remember(self, what: Key) -> None:
+        self.position += 1
+        self._told.pop(what, None)
+        self._told[what] = self.position
+        if len(self._told) > MAX_REMEMBERED:
+            self._forgotten = self._told.pop(next(iter(self._told)))
+
+
+def _refused(key: Key) -> Key:
+    """What is remembered of a refusal; no session has such an id."""
+    return ("refused", key) if isinstance(key, str) else ("refused", *key)
 
 
 def _own_copy(claims: Claims) -> Claims:

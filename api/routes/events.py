@@ -7,7 +7,6 @@ may see events of the two minutes before again, and misses none.
 
 import random
 import re
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from api.dependencies import Feed, OpenStreams, TenantToken, Workers
 from api.examples import REVOCATION
 from api.openapi import documented
 from api.streams import Ending, Stream
+from shared.clock import elapsed_seconds
 from shared.contracts.errors import AuthError, InvalidTenantToken, InvalidToken, Unavailable
 from shared.contracts.event_list import EVENT_LIST, MAX_PAGE, MAX_SINCE, EventListReply, EventListRequest
 from shared.contracts.events import SessionRevokedEvent
@@ -123,7 +123,7 @@ async def stream_events(
         return await workers.call(EVENT_LIST, request)
 
     first = await read(NO_CURSOR)
-    read_at, as_of = time.monotonic(), first.as_of
+    read_at, as_of = elapsed_seconds(), first.as_of
     stream.expire_in(stream.expires - as_of)
 
     def proven() -> int:
@@ -164,7 +164,7 @@ async def _blocks(
         stream.end(Ending.INTERRUPTED)
     if not stream.ended:  # or some of what was missed is not sent, and its client has to ask for it again
         while (live := await stream.next()) or not stream.ended:
-            if not stream.behind:
+            if not (stream.behind or stream.ended):  # after an interruption, what is proven is proven of a new feed
                 position = max(position, proven())
             if live is None:
                 told.clear()

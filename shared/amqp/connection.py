@@ -66,8 +66,11 @@ class Connection:
     """
 
     def __init__(self, urls: Sequence[str], name: str, setup: Setup, on_lost: Callable[[], None] | None = None) -> None:
-        """`urls` are tried in turn; `name` is what the operator sees in the broker's list of connections."""
-        self._urls = urls
+        """`urls` are tried in turn; `name` is what the operator sees in the broker's list of connections.
+
+        Raises `ValueError` for what is no address of a broker, without repeating it: it may hold a password.
+        """
+        self._urls = [_broker_url(url) for url in urls]
         self._name = name
         self._setup = setup
         self._on_lost = on_lost
@@ -75,6 +78,10 @@ class Connection:
         self.connected = asyncio.Event()
 
     async def __aenter__(self) -> Self:
+        if not self._urls:
+            raise ValueError("no address of a broker")
+        if self._task and not self._task.done():
+            raise RuntimeError("entered already")
         self._task = asyncio.create_task(self._stay_connected(), name=f"amqp {self._name}")
         return self
 
@@ -90,10 +97,10 @@ class Connection:
             try:
                 with lost_connections():
                     await self._connect_once(url)
-            except ConnectionLost as error:
+            except (ConnectionLost, DeliveryError) as error:
                 log.warning(
                     "broker is not usable, trying again",
-                    extra={"connection": self._name, "host": URL(url).host, "error": str(error)},
+                    extra={"connection": self._name, "host": url.host, "error": str(error)},
                 )
             if time.monotonic() - started > STABLE_SECONDS:
                 backoff = FIRST_BACKOFF_SECONDS
@@ -101,7 +108,7 @@ class Connection:
                 backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
 
-    async def _connect_once(self, url: str) -> None:
+    async def _connect_once(self, url: URL) -> None:
         """Returns when what was set up is lost; raises when it could not be set up."""
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -110,7 +117,7 @@ class Connection:
                 lost.set_result(f"{type(error).__name__}: {error}" if error else "closed")
 
         connection = await aio_pika.connect(
-            URL(url).update_query(heartbeat=HEARTBEAT_SECONDS),
+            url.update_query(heartbeat=HEARTBEAT_SECONDS),
             timeout=CONNECT_TIMEOUT_SECONDS,
             client_properties={"connection_name": self._name},
         )
@@ -125,7 +132,7 @@ class Connection:
                 underlay.on_consumer_cancel_callbacks.add(lambda _: lose(None, "consumer cancelled by the broker"))
             if connection.is_closed or any(channel.is_closed for channel in channels):
                 lose(None)
-            log.info("connected to the broker", extra={"connection": self._name, "host": URL(url).host})
+            log.info("connected to the broker", extra={"connection": self._name, "host": url.host})
             self.connected.set()
             reason = await lost
             log.warning(
@@ -133,9 +140,23 @@ class Connection:
             )
         finally:
             self.connected.clear()
-            if self._on_lost:
-                self._on_lost()
-            await _close(connection)
+            try:
+                if self._on_lost:
+                    self._on_lost()
+            except Exception:  # whatever its user failed at, the connection has to go, and a cancellation to pass
+                log.exception("loss of a connection was not dealt with", extra={"connection": self._name})
+            finally:
+                await _close(connection)
+
+
+def _broker_url(text: str) -> URL:
+    try:
+        url = URL(text)
+        if url.scheme in {"amqp", "amqps"} and url.host:
+            return url
+    except ValueError:
+        pass
+    raise ValueError("address of a broker must be amqp://user:password@host:port/vhost or amqps://…, percent-encoded")
 
 
 async def _close(connection: AbstractConnection) -> None:

@@ -20,6 +20,7 @@ from .topology import EVENTS_EXCHANGE
 
 log = logging.getLogger(__name__)
 
+#: These three never change: RabbitMQ refuses to declare a queue again with other arguments.
 #: Deliveries of one event, each to a consumer that died or was cut off with it, before it is set aside.
 DELIVERY_LIMIT = 10
 #: Events given up are kept for two weeks, and so many of them: enough to be noticed, not enough to fill a disk.

@@ -10,7 +10,6 @@ RabbitMQ lets nobody else unbind an exclusive queue, so its bindings only go tog
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 from aio_pika.exceptions import DeliveryError, PublishError
 from pydantic import ValidationError
 
+from ..clock import elapsed_seconds
 from ..contracts.events import SessionRevokedEvent, revocations_key
 from .connection import Connection, ConnectionLost, lost_connections
 from .topology import EVENTS_EXCHANGE, declare_exchanges, subscriber_queue
@@ -61,7 +61,7 @@ class RevocationFeed:
         subscriber: str,
         tenant: Callable[[], Awaitable[str]] | None = None,
         declare: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = elapsed_seconds,
     ) -> None:
         """`tenant` finds out whose events to take, each time the feed subscribes; without it, it takes everyone's.
 
@@ -169,7 +169,11 @@ class RevocationFeed:
             )
             self._on_interrupted()
             return
-        self._on_revoked(event)
+        try:
+            self._on_revoked(event)
+        except Exception:  # it was not taken, so it is as good as missed
+            log.exception("event was not dealt with, trusting nothing from before it", extra={"event_id": event.id})
+            self._on_interrupted()
 
     def _accept_probe(self, probe_id: str | None) -> None:
         if self._probe is not None and probe_id == self._probe.id:

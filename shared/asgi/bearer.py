@@ -31,6 +31,8 @@ class Verifier(Protocol):
 
     async def until_ended(self, token: str) -> None: ...
 
+    def forget(self, claims: Claims) -> None: ...
+
 
 class Refusal(Exception):
     """The answer to who may not come in. `str()` is its public text."""

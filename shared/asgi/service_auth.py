@@ -1,7 +1,6 @@
 """A service's connection to Jincor Auth: named where the application is put together, opened when it starts."""
 
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Sequence
 from typing import Self
 
@@ -37,15 +36,19 @@ class ServiceAuth:
 
         `verifier` is used instead of connecting, and left open: a test's own, or one that others use too.
         """
-        self._connect = functools.partial(
-            AuthClient.connect,
-            url,
-            email=email,
-            password=password,
-            tenant_token=tenant_token,
-            name=name,
-            timeout_seconds=timeout_seconds,
-        )
+
+        # No `functools.partial`: its representation would show the password.
+        def connect() -> contextlib.AbstractAsyncContextManager[AuthClient]:
+            return AuthClient.connect(
+                url,
+                email=email,
+                password=password,
+                tenant_token=tenant_token,
+                name=name,
+                timeout_seconds=timeout_seconds,
+            )
+
+        self._connect = connect
         self._max_age_seconds = max_age_seconds
         self._given_verifier = verifier
         self._verifier = verifier
@@ -53,6 +56,8 @@ class ServiceAuth:
         self._opened = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        if self._client is not None:
+            raise RuntimeError("opened already")
         if self._given_verifier is None:
             client = self._client = await self._opened.enter_async_context(self._connect())
             verifier = client.verifier(max_age_seconds=self._max_age_seconds)
@@ -83,6 +88,10 @@ class ServiceAuth:
     async def until_ended(self, token: str) -> None:
         """As `CachedVerifier.until_ended`."""
         await self._opened_verifier().until_ended(token)
+
+    def forget(self, claims: Claims) -> None:
+        """As `CachedVerifier.forget`."""
+        self._opened_verifier().forget(claims)
 
     def _opened_verifier(self) -> Verifier:
         if self._verifier is None:

@@ -57,14 +57,15 @@ class SessionSocket:
 
     async def receive(self) -> Message:
         """The next message from the client; after the session's end, that it is gone."""
-        if self._incoming is None:
-            self._incoming = asyncio.ensure_future(self._receive())
         # A caller that gives up leaves the message to the next one.
-        either: set[asyncio.Future[Any]] = {self._incoming, self._ended}
+        incoming = self._incoming = self._incoming or asyncio.ensure_future(self._receive())
+        either: set[asyncio.Future[Any]] = {incoming, self._ended}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._ended.done():
             return {"type": "websocket.disconnect", "code": POLICY_VIOLATION, "reason": SESSION_ENDED}
-        incoming, self._incoming = self._incoming, None
+        if self._incoming is not incoming:
+            raise RuntimeError("another task receives from this WebSocket too, and has the message")
+        self._incoming = None
         return incoming.result()
 
     async def send(self, message: Message) -> None:

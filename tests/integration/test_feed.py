@@ -185,3 +185,42 @@ async def test_without_a_broker_a_feed_is_not_alive_and_blocks_nobody() -> None:
     ) as feed:
         assert not await feed.wait_alive(0.1)
         assert not feed.alive
+
+
+async def test_an_event_that_was_not_dealt_with_counts_as_an_interruption(
+    amqp_url: str, events: AbstractExchange
+) -> None:
+    """Whatever its user failed at: what has not been taken is as good as missed."""
+
+    class Failing(Told):
+        def revoked(self, event: SessionRevokedEvent) -> None:
+            if event.data.session_id == "bad":
+                raise RuntimeError("no")
+            super().revoked(event)
+
+    told = Failing()
+    async with feeding(amqp_url, told):
+        for session in ("bad", "next"):
+            await publish(events, session)
+        assert await told.next() == "next"
+        assert told.interruptions == 1
+
+
+async def test_a_user_that_fails_at_an_interruption_leaves_nothing_behind(
+    backend: Backend, amqp_url: str, channel: AbstractChannel
+) -> None:
+    """The lost connection is closed all the same, with its queue; the feed comes back, and ends when it is told to."""
+    del channel
+
+    class Failing(Told):
+        def interrupted(self) -> None:
+            super().interrupted()
+            raise RuntimeError("no")
+
+    told = Failing()
+    async with asyncio.timeout(2 * PATIENCE_SECONDS), feeding(amqp_url, told) as feed:
+        (name,) = await queues(backend, amqp_url, "sub.test.")
+        await backend.ctl(["delete_queue", "-p", URL(amqp_url).path[1:], name])
+        await until(lambda: told.interruptions > 0)
+        assert await feed.wait_alive(PATIENCE_SECONDS)
+        assert len(await queues(backend, amqp_url, "sub.test.")) == 1

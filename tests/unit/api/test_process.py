@@ -15,7 +15,7 @@ import pytest
 
 from shared.environment import EX_CONFIG
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 120
 
 
 def free_port() -> int:

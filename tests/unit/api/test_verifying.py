@@ -24,6 +24,7 @@ class Feed:
         self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
     ) -> None:
         self.alive = True
+        self.proven_at = 0.0
         self.on_revoked = on_revoked
         self.on_interrupted = on_interrupted
 

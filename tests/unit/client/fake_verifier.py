@@ -13,6 +13,7 @@ class FakeVerifier:
     def __init__(self) -> None:
         self.failure: AuthError | None = None
         self.asked: list[str] = []
+        self.forgotten: list[Claims] = []
         self._live: dict[str, Claims] = {}
         self._ended: dict[str, asyncio.Event] = {}
 
@@ -39,3 +40,6 @@ class FakeVerifier:
         if self.failure:
             raise self.failure
         await self._ended[token].wait()
+
+    def forget(self, claims: Claims) -> None:
+        self.forgotten.append(claims)

@@ -21,6 +21,7 @@ class FakeFeed:
         self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
     ) -> None:
         self.alive = True
+        self.proven_at = 0.0
         self.on_revoked = on_revoked
         self.on_interrupted = on_interrupted
 
@@ -152,7 +153,7 @@ async def test_an_answer_overtaken_by_an_interruption_is_not_kept(worker: Worker
     assert worker.asked == 2
 
 
-@pytest.mark.parametrize(("max_age_seconds", "max_entries"), [(-1, 1), (1, 0)])
+@pytest.mark.parametrize(("max_age_seconds", "max_entries"), [(-1, 1), (float("nan"), 1), (1, 0)])
 def test_settings_that_make_no_sense_are_refused(worker: Worker, max_age_seconds: float, max_entries: int) -> None:
     with pytest.raises(ValueError, match="must"):
         CachedVerifier(worker.ask, FakeFeed, max_age_seconds=max_age_seconds, max_entries=max_entries)
@@ -194,3 +195,30 @@ async def test_until_ended_finds_out_by_itself_when_no_event_comes(
 async def test_until_ended_returns_at_once_for_what_is_no_token(worker: Worker) -> None:
     verifier, _ = a_verifier(worker)
     await asyncio.wait_for(verifier.until_ended("token"), 5)
+
+
+async def test_until_ended_returns_at_exp_though_nobody_can_be_asked(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached_verifier, "RETRY_SECONDS", 0.01)
+    verifier, feed = a_verifier(worker, max_age_seconds=0.01)
+    feed.alive = False
+    worker.live["token"] = some_claims(exp=int(time.time()) + 1)
+    waiting = asyncio.create_task(verifier.until_ended("token"))
+    await worker.questions.get()
+    worker.away = True
+    await asyncio.wait_for(waiting, 30)
+
+
+async def test_who_ended_a_session_need_not_wait_for_the_event(worker: Worker) -> None:
+    """Whoever waits for its end is told, too."""
+    verifier, _ = a_verifier(worker)
+    claims = worker.log_in("token")
+    waiting = asyncio.create_task(verifier.until_ended("token"))
+    await worker.questions.get()
+    await asyncio.sleep(0)
+    worker.live.clear()
+    verifier.forget(claims)
+    with pytest.raises(InvalidToken):
+        await verifier.verify("token")
+    await asyncio.wait_for(waiting, 5)

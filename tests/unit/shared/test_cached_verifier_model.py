@@ -54,6 +54,7 @@ class ModelFeed:
         self.on_revoked = on_revoked
         self.on_interrupted = on_interrupted
         self.alive_until = float("inf")
+        self.proven_at = 0.0
         self._clock = clock
 
     @property

@@ -7,6 +7,7 @@ from aio_pika.exceptions import AMQPConnectionError, ChannelInvalidStateError, D
 from pamqp.commands import Basic
 
 from shared.amqp.connection import ConnectionLost, lost_connections
+from shared.amqp.rpc_client import RpcClient
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,26 @@ async def test_a_cancellation_is_a_cancellation() -> None:
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(wait_for_ever(), 0.001)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "amqp://u:hunter2@host:abc/", "http://u:hunter2@host/", "u:hunter2@host", "amqp://u:hunter2/x@host/"]
+)
+def test_what_is_no_address_of_a_broker_is_refused_without_repeating_it(url: str) -> None:
+    """A slash in a password is the usual one."""
+    with pytest.raises(ValueError, match="address of a broker") as refused:
+        RpcClient([url], "test")
+    assert "hunter2" not in str(refused.value)
+
+
+async def test_without_any_address_it_does_not_begin() -> None:
+    with pytest.raises(ValueError, match="no address"):
+        async with RpcClient([], "test"):
+            pass
+
+
+async def test_it_is_entered_once_at_a_time() -> None:
+    """A second task would be one that nobody ends."""
+    async with RpcClient(["amqp://guest:guest@127.0.0.1:9/"], "test") as client:
+        with pytest.raises(RuntimeError, match="entered already"):
+            await client.__aenter__()

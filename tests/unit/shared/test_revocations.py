@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from shared import revocations
-from shared.contracts.errors import InvalidCredentials, Unavailable
+from shared.contracts.errors import InvalidCredentials, Overloaded, Unavailable
 from shared.contracts.event_list import EventListReply
 from shared.contracts.events import SessionRevokedEvent
 from shared.revocations import LiveRevocations
@@ -23,7 +23,8 @@ class FakeFeed:
     def __init__(
         self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
     ) -> None:
-        self.proven_at = 0.0
+        self.alive = True
+        self.proven_at = float("-inf")
         self.on_revoked = on_revoked
         self.on_interrupted = on_interrupted
 
@@ -224,3 +225,31 @@ async def test_the_reader_of_now_asks_with_its_own_clock_first() -> None:
     await service.begun()
     ((since, _),) = service.asked
     assert abs(since - time.time()) < 3600
+
+
+async def test_an_interruption_before_the_first_proof_is_caught_up_with() -> None:
+    """An event came and was not read, nothing was proven yet, and the feed is cut: from where it began, then."""
+    service = Service()
+    await service.begun()
+    waiting = service.announce()
+    lost = service.announce(lost=True)
+    service.feed.on_interrupted()
+    assert sorted([*await service.rest(1), *await service.read(1)]) == sorted([waiting, lost])
+
+
+async def test_whose_events_they_are_is_asked_until_somebody_answers() -> None:
+    """Nobody there is a matter of time; a refusal is not, and ends it."""
+    answers: list[Exception | str] = [Unavailable(), Overloaded(), "shop"]
+
+    async def tenant() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, str):
+            return answer
+        raise answer
+
+    assert await revocations.known(tenant) == "shop"
+    answers = [InvalidCredentials()]
+    service = Service()
+    with pytest.raises(InvalidCredentials):
+        await anext(revocations.identified(tenant, service.events))
+    assert service.asked == []

@@ -144,3 +144,39 @@ def test_who_changes_a_scope_changes_nobody_elses(clock: Clock) -> None:
     again = cache.get("key")
     assert again is not None
     assert again.scope == {"company": "read"}
+
+
+def test_a_clock_that_is_set_back_gives_nobody_more(clock: Clock) -> None:
+    """What was left of the token when it was verified is all it gets."""
+    cache, claims = a_cache(clock, max_age_seconds=1e9), live_claims(clock)
+    keep(cache, clock, "key", claims)
+    clock.now -= 500
+    clock.monotonic += 999
+    assert cache.get("key") == claims
+    clock.monotonic += 1
+    assert cache.get("key") is None
+
+
+def test_an_answer_overtaken_by_a_refusal_is_not_kept(clock: Clock) -> None:
+    """Two questions about one token, and the later is answered first: no."""
+    cache, claims = a_cache(clock), live_claims(clock)
+    position = cache.position
+    cache.refuse("key")
+    keep(cache, clock, "key", claims, position)
+    assert cache.get("key") is None
+    keep(cache, clock, "key", claims)
+    assert cache.get("key") == claims
+
+
+def test_one_session_named_twice_is_one(clock: Clock) -> None:
+    cache, claims = a_cache(clock), live_claims(clock)
+    cache.keep(
+        "key",
+        claims,
+        (claims.jti, claims.jti),
+        asked_at=clock.monotonic,
+        position=cache.position,
+        expires_at=claims.exp,
+    )
+    cache.revoke(claims.jti)
+    assert cache.get("key") is None
