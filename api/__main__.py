@@ -10,6 +10,7 @@ import time
 
 import uvicorn
 
+from api.limits import LimitedHttp
 from api.main import create_app, new_streams
 from api.settings import SECRETS, Settings
 from api.streams import Streams
@@ -101,6 +102,7 @@ def _server_config(settings: Settings, streams: Streams, leaving: asyncio.Event)
         create_app(settings, streams=streams, leaving=leaving),
         host=settings.host,
         port=settings.port,
+        http=LimitedHttp,
         lifespan="on",
         ws="none",
         log_config=None,

@@ -15,6 +15,7 @@ from api.streams import Streams
 from api.verifying import Verifies
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
+from shared.contracts.errors import InvalidTenantToken
 from shared.contracts.operation import Operation
 from shared.contracts.wire import Name
 from shared.logging import request_id
@@ -109,7 +110,11 @@ def _gateway_token(
     basic: Annotated[HTTPBasicCredentials | None, Depends(_basic)],
 ) -> str:
     """A tenant token from a client of the OAuth 2.0 standards, which may know Basic credentials alone."""
-    return basic.password if basic else _tenant_token(bearer)
+    if basic is None:
+        return _tenant_token(bearer)
+    if not basic.password:
+        raise InvalidTenantToken
+    return basic.password
 
 
 def _client_address(request: Request) -> IPv4Address | IPv6Address | None:

@@ -41,6 +41,7 @@ class EdgeCode(StrEnum):
 
     ROUTE_NOT_FOUND = "route_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    BODY_TOO_SLOW = "body_too_slow"
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
 
@@ -70,6 +71,7 @@ HTTP_ANSWERS: dict[ErrorCode | EdgeCode, HttpAnswer] = {
     ErrorCode.INTERNAL: HttpAnswer(500),
     EdgeCode.ROUTE_NOT_FOUND: HttpAnswer(404),
     EdgeCode.METHOD_NOT_ALLOWED: HttpAnswer(405),
+    EdgeCode.BODY_TOO_SLOW: HttpAnswer(408, {"Connection": "close"}),
     EdgeCode.BODY_TOO_LARGE: HttpAnswer(413),
     EdgeCode.UNSUPPORTED_MEDIA_TYPE: HttpAnswer(415),
 }
@@ -77,8 +79,10 @@ HTTP_ANSWERS: dict[ErrorCode | EdgeCode, HttpAnswer] = {
 #: What the framework's own exceptions mean, and what the edge raises where FastAPI lets nothing else through.
 HTTP_EXCEPTIONS: dict[int, tuple[ErrorCode | EdgeCode, str]] = {
     400: (ErrorCode.BAD_REQUEST, "body is not valid JSON"),
+    401: (ErrorCode.INVALID_TENANT_TOKEN, "Authorization cannot be read"),  # of Basic, by the framework
     404: (EdgeCode.ROUTE_NOT_FOUND, "there is nothing at this path"),
     405: (EdgeCode.METHOD_NOT_ALLOWED, "method is not allowed here"),
+    408: (EdgeCode.BODY_TOO_SLOW, "body did not come in time"),
     413: (EdgeCode.BODY_TOO_LARGE, "body is too large"),
     415: (EdgeCode.UNSUPPORTED_MEDIA_TYPE, "the body is expected to have another Content-Type"),
 }

@@ -10,8 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from api.browsers import BrowserHeaders, cross_origin
 from api.dependencies import State, WorkerCalls
 from api.errors import answer_error
+from api.limits import BodyTimeLimit
 from api.middleware import BodyLimit, EncodedPath, RequestContext, SafeHeaders, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.routes import auth, events, forward, health, session, tenant, token, user
@@ -107,7 +109,9 @@ def create_app(
         version=API_VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
+        docs_url="/docs" if settings.docs else None,
         redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs else None,
         separate_input_output_schemas=False,
         redirect_slashes=False,
         lifespan=lifespan,
@@ -115,7 +119,10 @@ def create_app(
         middleware=[
             Middleware(RequestContext),
             Middleware(SafeHeaders),
+            Middleware(BrowserHeaders),
+            *cross_origin(settings.cors_origins),
             Middleware(UnexpectedErrors),
+            Middleware(BodyTimeLimit, seconds=settings.body_seconds),
             Middleware(BodyLimit, max_body_bytes=settings.max_body_bytes),
             Middleware(EncodedPath),
         ],

@@ -33,7 +33,7 @@ COMMON_ERRORS: tuple[AuthError, ...] = (
     DeadlineExceeded(),
 )
 #: What reading a body may end with.
-BODY_STATUSES = (400, 413, 415)
+BODY_STATUSES = (400, 408, 413, 415)
 
 
 class DocumentedApi(FastAPI):

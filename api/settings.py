@@ -2,11 +2,23 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasGenerator, Field, FiniteFloat, IPvAnyNetwork, PositiveInt, SecretStr, model_validator
+from pydantic import (
+    AliasGenerator,
+    Field,
+    FiniteFloat,
+    IPvAnyNetwork,
+    PositiveInt,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.environment import AmqpUrl, CommaSeparated
 from shared.logging import LogFormat
+
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")]
+"""As browsers spell it (RFC 6454, 6.2): in lower case, without a path."""
 
 #: May be given as files.
 SECRETS = ("AMQP_URL", "AUTH_FORWARD_PASSWORD")
@@ -35,6 +47,12 @@ class Settings(BaseSettings):
     """Networks whose `X-Forwarded-For` is believed. None by default: the client is whoever connects."""
     max_body_bytes: PositiveInt = 131_072
     """Several times the largest valid body, which holds a token."""
+    body_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
+    """From the headers of a request to the end of its body."""
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, CommaSeparated] = ()
+    """Sites whose pages may ask from browsers. None by default; all of them at once (`*`) are not a choice."""
+    docs: bool = True
+    """Whether `/docs` and `/openapi.json` are there."""
 
     forward_email: str | None = None
     """The tenant whose users' tokens `/auth/forward` accepts. Without it there is no such route."""

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from .amqp.durable_subscription import DurableSubscription
 from .amqp.feed import RevocationFeed
 from .amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
-from .amqp.topology import subscriber_queue
+from .amqp.topology import RPC_EXCHANGE, subscriber_queue
 from .amqp.verifier import CoalescingVerifier
 from .cached_verifier import CachedVerifier
 from .contracts.auth_login import AUTH_LOGIN
@@ -149,19 +149,21 @@ class AuthClient:
         password: str | None = None,
         tenant_token: str | None = None,
         name: str = "client",
+        exchange: str = RPC_EXCHANGE,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> AsyncIterator["AuthClient"]:
         """A client of the broker at `url`, or of several nodes of it, as the tenant of these credentials.
 
         With email and password it logs in by itself, also when its session expires; a tenant token alone is used as
         long as it lives. `name` is your service's: the broker's operator sees it, and its queues begin with
-        `sub.<name>.`. `timeout_seconds` bounds every message and its answer; a call may take a few, to renew the
+        `sub.<name>.`. `exchange` takes its requests where an administrator gave your service one of its own.
+        `timeout_seconds` bounds every message and its answer; a call may take a few, to renew the
         tenant's session, say.
         """
         urls = [url] if isinstance(url, str) else url
         _queue_name_part("name", name)
         # An administrator declares the exchanges; a service's broker user may not.
-        async with RpcClient(urls, name, declare=False) as rpc:
+        async with RpcClient(urls, name, exchange=exchange, declare=False) as rpc:
             await rpc.wait_connected()
             calls = Calls(rpc, timeout_seconds)
             secret = SecretStr(password) if password is not None else None

@@ -16,6 +16,9 @@ LogFormat = Literal["json", "console"]
 #: The id of the request being worked on, from the edge's `X-Request-ID` to the worker's log.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
+#: Made once: `json.dumps` with a `default` makes one for each line.
+_encode = json.JSONEncoder(default=str).encode
+
 #: Attributes that every record has; whatever else a record carries came from `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -48,7 +51,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _encode(line)
 
 
 class ConsoleFormatter(logging.Formatter):

@@ -8,7 +8,7 @@ from typing import Any
 from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
 from tests.fakes import NOW
-from worker.ports import Session, Tenant, User
+from worker.ports import Mark, Session, Tenant, User
 
 _NUMBERS = itertools.count(1)
 
@@ -60,6 +60,11 @@ def a_session(**changes: Any) -> Session:
         opened_by=f"message-{number}",
     )
     return replace(session, **changes)
+
+
+def a_mark(**changes: Any) -> Mark:
+    """The mark of a request that is none of the others."""
+    return replace(Mark(by=f"request-{next(_NUMBERS)}", at=NOW), **changes)
 
 
 def some_claims(**changes: Any) -> Claims:

@@ -61,7 +61,7 @@ class Consumer:
         declare: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`declare=False` when an administrator declares exchanges and queues and this user may not."""
+        """`declare=False` when an administrator declares the exchanges and this user may not. Queues are its own."""
         self._consumptions = consumptions
         self._handlers = handlers
         self._ports = ports
@@ -83,9 +83,7 @@ class Consumer:
             await channel.set_qos(prefetch_count=consumption.prefetch)
             if self._declare:
                 await declare_exchanges(channel)
-                queue = await consumption.queue.declare(channel)
-            else:
-                queue = await channel.get_queue(consumption.queue.name, ensure=False)
+            queue = await consumption.queue.declare(channel)
             self._consuming.append((queue, await queue.consume(self._accept)))
             channels.append(channel)
         log.info("taking requests", extra={"queues": [each.queue.name for each in self._consumptions]})

@@ -24,6 +24,7 @@ from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.registration_policy import RegistrationPolicy
 from worker.adapters.system_clock import SystemClock
 from worker.consumer import Consumer, Consumption
+from worker.heartbeat import beat_forever
 from worker.operations import HANDLERS
 from worker.ports import Clock, Ports
 from worker.replies import Replies
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 #: Requests held at a time. Below 8 the broker works half as much again; beyond 32 nothing is gained (measured).
 PREFETCH = 16
 HEALTH_PREFETCH = 2
-#: Password requests held beyond those that are hashed: one is looked up and one is stored meanwhile, or a hashing thread
-#: would wait for the database and the broker at each login.
+#: Password requests held beyond those that are hashed: one is looked up and one is stored meanwhile, or a hashing
+#: thread would wait for the database and the broker at each login.
 PASSWORD_PREFETCH_BEYOND = 2
 
 
@@ -112,7 +113,10 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             declare=settings.declare_topology,
             clock=lambda: clock.now().timestamp(),
         )
-        await stack.enter_async_context(Connection(urls, name, consumer.setup))
+        connection = await stack.enter_async_context(Connection(urls, name, consumer.setup))
+        if settings.heartbeat_file:
+            beating = asyncio.create_task(beat_forever(settings.heartbeat_file, connection.connected))
+            stack.push_async_callback(_cancelled, beating)
         log.info("worker is started", extra={"lanes": sorted(settings.lanes)})
 
         await stop.wait()

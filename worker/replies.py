@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Self
 
-from aio_pika import DeliveryMode, Message
+from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aiormq.abc import AbstractChannel as UnderlayChannel
+from pamqp.commands import Basic
 
 from shared.amqp.connection import Connection, ConnectionLost, lost_connections
 from shared.amqp.topology import ERROR_TYPE, JSON_TYPE, REPLY_TYPE
@@ -41,13 +42,12 @@ class Replies:
     async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
         """Answers a request. Not confirmed: a caller that is gone needs no answer. Raises `ConnectionLost`."""
         body = outcome.to_reply() if isinstance(outcome, AuthError) else outcome
-        properties = Message(
-            b"",
+        properties = Basic.Properties(
             content_type=JSON_TYPE,
-            type=ERROR_TYPE if isinstance(outcome, AuthError) else REPLY_TYPE,
+            message_type=ERROR_TYPE if isinstance(outcome, AuthError) else REPLY_TYPE,
             correlation_id=request.correlation_id,
             delivery_mode=DeliveryMode.NOT_PERSISTENT,
-        ).properties
+        )
         with lost_connections():
             channel = await self._usable_channel()
             await channel.basic_publish(

@@ -3,6 +3,7 @@
 import base64
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -86,7 +87,7 @@ class Settings(BaseSettings):
     amqp_url: Annotated[tuple[AmqpUrl, ...], NoDecode, CommaSeparated, Field(min_length=1, validation_alias="AMQP_URL")]
     """The broker, or several nodes of it; the next is used when one is away."""
     declare_topology: bool = True
-    """False where an administrator declares exchanges and queues, and this user may not."""
+    """False where an administrator declares the exchanges, and this user may not."""
     mongo_url: Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_alias="MONGO_URL")]
     """The database; its path names it, `jincor_auth` if it has none."""
 
@@ -119,6 +120,8 @@ class Settings(BaseSettings):
     """How often users' last activity is written."""
     shutdown_grace_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
     """How long a stopping worker takes to finish the requests it holds."""
+    heartbeat_file: Path | None = None
+    """Touched while this worker takes requests; for the health check of a container."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = "json"

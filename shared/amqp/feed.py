@@ -1,8 +1,9 @@
 """Revocations as they happen, on a queue of this process alone, with proof that they would arrive.
 
-The proof is a probe: a message of this feed's own to the events exchange, that comes back through the same exchange,
-queue and link as a revocation. What reached the exchange before the probe was sent has then been delivered. So a cache
-on this feed may be used for as long as the last probe that came back says, and no longer.
+The proof is a probe: a message of this feed's own, by way of the exchange `probes` to the events exchange, that comes
+back through the same exchange, queue and link as a revocation. What reached the exchange before the probe was sent has
+then been delivered. So a cache on this feed may be used for as long as the last probe that came back says, and no
+longer.
 
 The probe has a binding of its own, since one shared with revocations would bring each feed the probes of all others.
 RabbitMQ lets nobody else unbind an exclusive queue, so its bindings only go together: with the queue, or the exchange.
@@ -23,7 +24,7 @@ from pydantic import ValidationError
 from ..clock import elapsed_seconds
 from ..contracts.events import SessionRevokedEvent, revocations_key
 from .connection import Connection, ConnectionLost, lost_connections
-from .topology import EVENTS_EXCHANGE, declare_exchanges, subscriber_queue
+from .topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, declare_exchanges, subscriber_queue
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,8 @@ class RevocationFeed:
         for key in (revocations_key(tenant), name):
             await queue.bind(exchange, routing_key=key)
         await queue.consume(self._accept, no_ack=True)
-        self._probing = asyncio.create_task(self._probe_until_missing(channel, exchange, name))
+        probes = await channel.get_exchange(PROBES_EXCHANGE, ensure=False)
+        self._probing = asyncio.create_task(self._probe_until_missing(channel, probes, name))
         return [channel]
 
     async def _probe_until_missing(self, channel: AbstractChannel, exchange: AbstractExchange, key: str) -> None:

@@ -19,6 +19,10 @@ from ..contracts.operation import Lane
 
 RPC_EXCHANGE = "rpc"
 EVENTS_EXCHANGE = "events"
+#: Where feeds publish their probes. It passes on to `events` what is for subscribers' own keys, and nothing else: so
+#: subscribers need no permission to write to `events`, with which they could announce what never happened.
+PROBES_EXCHANGE = "probes"
+SUBSCRIBERS_KEYS = "sub.#"
 
 #: The pseudo-queue of direct reply-to, and the addresses that RabbitMQ makes of it: parts in base64.
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
@@ -74,7 +78,9 @@ def subscriber_queue(subscriber: str, *parts: str) -> str:
 
 
 async def declare_exchanges(channel: AbstractChannel) -> tuple[AbstractExchange, AbstractExchange]:
-    """Declares `rpc` and `events`; safe to repeat."""
+    """Declares `rpc` and `events`, and the way of probes into `events`; safe to repeat."""
     rpc = await channel.declare_exchange(RPC_EXCHANGE, ExchangeType.TOPIC, durable=True)
     events = await channel.declare_exchange(EVENTS_EXCHANGE, ExchangeType.TOPIC, durable=True)
+    probes = await channel.declare_exchange(PROBES_EXCHANGE, ExchangeType.TOPIC, durable=True)
+    await events.bind(probes, SUBSCRIBERS_KEYS)
     return rpc, events

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import math
 
 from ..contracts.auth_verify import AUTH_VERIFY, MAX_BATCH, AuthVerifyRequest, VerifyAnswer, VerifyCheck
 from ..contracts.claims import Claims
@@ -19,8 +20,8 @@ from .rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
 
 log = logging.getLogger(__name__)
 
-#: With one batch under way the worker would idle while its reply travels; more only make the batches smaller.
-DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
+#: One at the worker, one on its way, one being made or answered here; more only make the batches smaller (measured).
+DEFAULT_MAX_BATCHES_IN_FLIGHT = 3
 #: Beyond some batches, who comes last would not be answered in time; and each holds two tokens in memory.
 MAX_WAITING = 4_096
 
@@ -32,8 +33,8 @@ Batch = dict[asyncio.Future[VerifyAnswer], VerifyCheck]
 class CoalescingVerifier:
     """Answers each check with what the worker said of that very check.
 
-    With fewer than `max_batches_in_flight` batches under way a call leaves at once, so a lone call waits for nothing;
-    otherwise it leaves with the next batch, as soon as one is answered.
+    With fewer than `max_batches_in_flight` batches under way a call leaves in the same turn of the event loop, so a
+    lone call waits for nothing; otherwise it leaves with the next batch, as soon as one is answered.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class CoalescingVerifier:
             raise Overloaded
         answer: asyncio.Future[VerifyAnswer] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = check
-        self._send_next()
+        if len(self._waiting) == 1:  # at the end of this turn: who calls in the same one comes along
+            asyncio.get_running_loop().call_soon(self._send_next)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return (await answer).unwrap()
@@ -73,8 +75,10 @@ class CoalescingVerifier:
             self._waiting.pop(answer, None)  # who has given up takes no place in a batch
 
     def _send_next(self) -> None:
-        while self._waiting and len(self._in_flight) < self._max_batches_in_flight:
-            batch = {answer: self._waiting.pop(answer) for answer in list(itertools.islice(self._waiting, MAX_BATCH))}
+        while self._waiting and (free := self._max_batches_in_flight - len(self._in_flight)):
+            # In equal parts. All in one would come back as one, and so on for ever: worker and caller would take turns.
+            size = min(math.ceil(len(self._waiting) / free), MAX_BATCH)
+            batch = {answer: self._waiting.pop(answer) for answer in list(itertools.islice(self._waiting, size))}
             task = asyncio.create_task(self._send(batch))
             self._in_flight.add(task)
             task.add_done_callback(self._sent)

@@ -13,4 +13,6 @@ class AuthLogoutRequest(AuthLogoutBody, TenantRequest):
     pass
 
 
-AUTH_LOGOUT = Operation("auth.logout", Lane.MANAGE, AuthLogoutRequest, Done, (InvalidTenantToken, InvalidToken))
+AUTH_LOGOUT = Operation(
+    "auth.logout", Lane.MANAGE, AuthLogoutRequest, Done, (InvalidTenantToken, InvalidToken), repeatable=True
+)

@@ -16,4 +16,5 @@ SESSION_REVOKE = Operation(
     SessionRevokeRequest,
     Done,
     (InvalidTenantToken, UserNotFound, SessionNotFound),
+    repeatable=True,
 )

@@ -9,4 +9,4 @@ class TenantLogoutRequest(WireModel):
     token: Token
 
 
-TENANT_LOGOUT = Operation("tenant.logout", Lane.MANAGE, TenantLogoutRequest, Done, (InvalidToken,))
+TENANT_LOGOUT = Operation("tenant.logout", Lane.MANAGE, TenantLogoutRequest, Done, (InvalidToken,), repeatable=True)

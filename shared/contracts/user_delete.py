@@ -9,4 +9,6 @@ class UserDeleteRequest(TenantRequest):
     login: Name
 
 
-USER_DELETE = Operation("user.delete", Lane.MANAGE, UserDeleteRequest, Done, (InvalidTenantToken, UserNotFound))
+USER_DELETE = Operation(
+    "user.delete", Lane.MANAGE, UserDeleteRequest, Done, (InvalidTenantToken, UserNotFound), repeatable=True
+)

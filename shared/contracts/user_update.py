@@ -37,4 +37,6 @@ class UserUpdateRequest(UserUpdateBody, TenantRequest):
     login: Name
 
 
-USER_UPDATE = Operation("user.update", Lane.PASSWORD, UserUpdateRequest, User, (InvalidTenantToken, UserNotFound))
+USER_UPDATE = Operation(
+    "user.update", Lane.PASSWORD, UserUpdateRequest, User, (InvalidTenantToken, UserNotFound), repeatable=True
+)

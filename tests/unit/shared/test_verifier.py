@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,15 @@ def ask(verifier: CoalescingVerifier, token: str) -> asyncio.Task[Claims]:
     return asyncio.create_task(verifier.verify(VerifyCheck(tenant_token="tenant", token=token)))
 
 
+async def ask_in_turn(verifier: CoalescingVerifier, tokens: Sequence[str]) -> list[asyncio.Task[Claims]]:
+    """Asks for one after the other, so that the first leave alone, and the others wait when no more may leave."""
+    asked = []
+    for token in tokens:
+        asked.append(ask(verifier, token))
+        await settled()
+    return asked
+
+
 async def outcome(asked: Awaitable[Claims]) -> str:
     """The token that the claims are of, or what the error says."""
     try:
@@ -119,13 +128,25 @@ async def test_a_lone_call_leaves_at_once(rpc: HeldRpc, verifier: CoalescingVeri
 
 async def test_calls_wait_for_each_other_only_under_load(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
     """With as many batches under way as allowed, further calls leave together when one of them is answered."""
-    asked = [ask(verifier, f"token-{number}") for number in range(7)]
-    await settled()
+    asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(7)])
     assert [batch.tokens for batch in rpc.batches] == [["token-0"], ["token-1"]]
     rpc.batches[1].answer()
     await settled()
     assert [batch.tokens for batch in rpc.batches[2:]] == [[f"token-{number}" for number in range(2, 7)]]
     for batch in rpc.open:
+        batch.answer()
+    assert [await outcome(each) for each in asked] == [f"token-{number}" for number in range(7)]
+
+
+async def test_calls_of_one_turn_leave_in_equal_parts(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+    """Calls made at once share the batches that may leave: none waits for them, and no batch is all of them."""
+    asked = [ask(verifier, f"token-{number}") for number in range(7)]
+    await settled()
+    assert [batch.tokens for batch in rpc.batches] == [
+        ["token-0", "token-1", "token-2", "token-3"],
+        ["token-4", "token-5", "token-6"],
+    ]
+    for batch in rpc.batches:
         batch.answer()
     assert [await outcome(each) for each in asked] == [f"token-{number}" for number in range(7)]
 
@@ -139,7 +160,7 @@ async def test_a_batch_has_a_greatest_size(rpc: HeldRpc, verifier: CoalescingVer
         assert len(rpc.open) <= 2
         rpc.open[0].answer()
         await settled()
-    assert [len(batch.tokens) for batch in rpc.batches] == [1, 1, MAX_BATCH, MAX_BATCH, 98]
+    assert [len(batch.tokens) for batch in rpc.batches] == [MAX_BATCH, MAX_BATCH, 100]
     assert [token for batch in rpc.batches for token in batch.tokens] == tokens
     assert [await outcome(each) for each in asked] == tokens
 
@@ -193,8 +214,7 @@ async def test_a_failed_batch_fails_its_members_alone(
     rpc: HeldRpc, verifier: CoalescingVerifier, error: AuthError
 ) -> None:
     """Every caller of a failed batch hears why it failed; those of others do not, and calls go on."""
-    asked = [ask(verifier, f"token-{number}") for number in range(5)]
-    await settled()
+    asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(5)])
     rpc.batches[0].answer()
     await settled()
     rpc.batches[2].reply.set_exception(error)
@@ -232,8 +252,7 @@ async def test_a_reply_of_another_length_answers_nobody(
 
 async def test_who_gives_up_is_not_asked_for(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
     """A caller that is cancelled while it waits costs nothing, and a batch of nobody is not sent."""
-    asked = [ask(verifier, f"token-{number}") for number in range(6)]
-    await settled()
+    asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(6)])
     for number in (2, 4):
         asked[number].cancel()
     rpc.batches[0].answer()
@@ -256,8 +275,7 @@ async def test_who_gives_up_is_not_asked_for(rpc: HeldRpc, verifier: CoalescingV
 
 async def test_who_gives_up_takes_nobody_along(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
     """A caller that is cancelled after its batch was sent does not disturb the answers of the others."""
-    asked = [ask(verifier, f"token-{number}") for number in range(5)]
-    await settled()
+    asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(5)])
     rpc.batches[0].answer()
     await settled()
     asked[3].cancel()
@@ -269,7 +287,7 @@ async def test_who_gives_up_takes_nobody_along(rpc: HeldRpc, verifier: Coalescin
 async def test_nobody_waits_for_ever(rpc: HeldRpc) -> None:
     """A check without an answer ends at its deadline, sent or still waiting, and its late answer harms nobody."""
     verifier = CoalescingVerifier(rpc, timeout_seconds=0.01, max_batches_in_flight=1)
-    asked = [ask(verifier, "sent"), ask(verifier, "waiting")]
+    asked = await ask_in_turn(verifier, ["sent", "waiting"])
     assert [await outcome(each) for each in asked] == [f"DeadlineExceeded: {DeadlineExceeded.text}"] * 2
     rpc.batches[0].answer()
     await settled()
@@ -289,11 +307,9 @@ async def test_what_is_too_long_to_be_a_token_is_not_sent(rpc: HeldRpc, verifier
 async def test_beyond_what_may_wait_a_check_is_refused_at_once() -> None:
     """And whoever gives up makes room: a check that nobody waits for takes no place, in the queue or in a batch."""
     rpc = HeldRpc()
-    verifier = CoalescingVerifier(rpc)
-    calls = [
-        asyncio.ensure_future(verifier.verify(VerifyCheck(tenant_token="t", token=f"token {number}")))
-        for number in range(2 + MAX_WAITING)
-    ]
+    verifier = CoalescingVerifier(rpc, max_batches_in_flight=2)
+    calls = await ask_in_turn(verifier, ["token 0", "token 1"])
+    calls += [ask(verifier, f"token {number}") for number in range(2, 2 + MAX_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
         await verifier.verify(VerifyCheck(tenant_token="t", token="one too many"))

@@ -43,6 +43,7 @@ class InMemoryWorker:
         self,
         *,
         users: FakeUsers | None = None,
+        sessions: FakeSessions | None = None,
         hasher: Hasher | None = None,
         tokens: Tokens | None = None,
         registration: FakeRegistration | None = None,
@@ -51,7 +52,7 @@ class InMemoryWorker:
         self.clock = FakeClock()
         self.tenants = FakeTenants()
         self.users = users or FakeUsers()
-        self.sessions = FakeSessions()
+        self.sessions = sessions or FakeSessions()
         self.events = FakeEvents()
         self.activity = FakeActivity()
         self.ports = ports(

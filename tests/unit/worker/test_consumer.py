@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
@@ -17,6 +17,7 @@ from pamqp.header import ContentHeader
 
 from shared.amqp.connection import ConnectionLost
 from shared.amqp.topology import DEADLINE_HEADER, REQUEST_ID_HEADER, health_queue, lane_queue
+from shared.contracts import OPERATIONS
 from shared.contracts.errors import ErrorCode, ErrorReply, FieldProblem, LoginTaken
 from shared.contracts.health import HEALTH, HealthReply
 from shared.contracts.operation import MAX_BODY_BYTES, Lane
@@ -76,8 +77,13 @@ class FakeQueue:
     """A queue that hands over what a test puts into it."""
 
     def __init__(self) -> None:
+        self.bound: list[str] = []
         self.cancelled: list[str] = []
         self.deliver: Callable[[AbstractIncomingMessage], Awaitable[None]]
+
+    async def bind(self, exchange: str, routing_key: str) -> None:
+        assert exchange == "rpc"
+        self.bound.append(routing_key)
 
     async def consume(self, callback: Callable[[AbstractIncomingMessage], Awaitable[None]]) -> str:
         self.deliver = callback
@@ -89,7 +95,7 @@ class FakeQueue:
 
 
 class FakeConnection:
-    """A connection whose queues were declared by an administrator."""
+    """A connection whose exchanges were declared by an administrator."""
 
     def __init__(self) -> None:
         self.queues: dict[str, FakeQueue] = {}
@@ -102,8 +108,7 @@ class FakeConnection:
     async def set_qos(self, *, prefetch_count: int) -> None:
         self.prefetches.append(prefetch_count)
 
-    async def get_queue(self, name: str, *, ensure: bool) -> FakeQueue:
-        assert not ensure
+    async def declare_queue(self, name: str, **_: object) -> FakeQueue:
         return self.queues.setdefault(name, FakeQueue())
 
 
@@ -417,14 +422,10 @@ async def test_a_request_whose_reply_is_lost_is_acknowledged_all_the_same(
     assert "reply is lost" in caplog.text
 
 
-async def test_what_is_not_safe_to_repeat_is_not_repeated(broker: Broker) -> None:
-    """Delivered again, a logout is answered `unavailable`: nobody knows how far the first worker came."""
-    reply = await broker.answer(
-        b'{"tenantToken": "t", "token": "t"}',
-        operation="auth.logout",
-        redelivered=True,
-        headers={DEADLINE_HEADER: NOW_MS + 1},
-    )
+async def test_what_is_not_safe_to_repeat_is_not_repeated(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All operations are, at present. Of another one nobody would know how far the first worker came."""
+    monkeypatch.setitem(OPERATIONS, HEALTH_VERIFY, replace(OPERATIONS[HEALTH_VERIFY], repeatable=False))
+    reply = await broker.answer(redelivered=True, headers={DEADLINE_HEADER: NOW_MS + 1})
     assert reply.error.code is ErrorCode.UNAVAILABLE
 
 

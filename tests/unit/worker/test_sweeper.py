@@ -11,6 +11,7 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.user import User
 from tests.fakes import FakeUsers
+from tests.records import a_mark
 from tests.unit.worker.in_memory import InMemoryWorker
 from worker.ports import Ending
 from worker.sweeper import GRACE, sweep, sweep_forever
@@ -18,9 +19,7 @@ from worker.sweeper import GRACE, sweep, sweep_forever
 
 async def left_behind(worker: InMemoryWorker, user: User, reason: RevocationReason) -> None:
     """A worker decided that the user's sessions end, and died before it ended any."""
-    stored = await worker.users.find(user.tenant, user.login)
-    assert stored is not None
-    await worker.users.decide_ending(stored, reason, worker.clock.now())
+    await worker.users.decide_ending(user.tenant, user.login, reason, a_mark(at=worker.clock.now()))
     worker.clock.advance(GRACE + timedelta(milliseconds=1))
 
 

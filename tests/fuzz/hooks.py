@@ -1,0 +1,32 @@
+"""What schemathesis checks besides its own; it loads this file through `SCHEMATHESIS_HOOKS`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+from schemathesis import CheckContext, GenerationMode, Response
+from schemathesis.generation.case import Case
+
+#: Rules that JSON Schema has no words for, by what their problems say.
+UNSAID = (
+    "must contain printable characters only",
+    "must be an email address: name@domain",
+    "must be a nextCursor of an earlier page, or 0",
+    "must be an id of this stream",
+    "must not be longer than",  # a scope as JSON
+    "must not be nested deeper than",
+    "Input should be None",
+    "at least one of email, password, sub, scope is expected",  # and members that it does not know do not count
+)
+
+
+@schemathesis.check
+def refused_for_what_a_schema_cannot_say(_: CheckContext, response: Response, case: Case[Any]) -> None:
+    """What the schema allows is refused only for a rule that no schema can express."""
+    if response.status_code != 422 or case.meta is None or case.meta.generation.mode != GenerationMode.POSITIVE:
+        return
+    problems = response.json()["errors"]
+    assert problems
+    for problem in problems:
+        assert problem["message"].startswith(UNSAID), problem

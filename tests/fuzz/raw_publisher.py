@@ -1,0 +1,88 @@
+"""A publisher that sends bytes which no AMQP library would: properties are given as they stand on the wire."""
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from pamqp import commands, frame, header
+from yarl import URL
+
+CHANNEL = 1
+BASIC_CLASS = 60
+FRAME_HEADER_BYTES = 7
+HEADER_FRAME, BODY_FRAME, FRAME_END = 2, 3, b"\xce"
+
+
+class Refused(Exception):
+    """The broker ended the connection: it found out by itself."""
+
+
+@dataclass
+class RawPublisher:
+    """One connection and one channel with confirms."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def publish(self, exchange: str, routing_key: str, flags: int, properties: bytes, body: bytes) -> None:
+        """Returns once the broker has the message. Raises `Refused` when it closed the connection or the channel."""
+        publish = commands.Basic.Publish(exchange=exchange, routing_key=routing_key)
+        content = struct.pack(">HHQH", BASIC_CLASS, 0, len(body), flags) + properties
+        self.writer.write(frame.marshal(publish, CHANNEL) + _framed(HEADER_FRAME, content))
+        if body:
+            self.writer.write(_framed(BODY_FRAME, body))
+        await self.expect(commands.Basic.Ack)
+
+    async def expect(self, kind: type[object]) -> None:
+        """Reads until the broker sends this."""
+        while True:
+            received = await self._next()
+            if isinstance(received, kind):
+                return
+            if isinstance(received, commands.Connection.Close | commands.Channel.Close):
+                raise Refused(received.reply_text)
+
+    async def _next(self) -> object:
+        try:
+            start = await self.reader.readexactly(FRAME_HEADER_BYTES)
+            rest = await self.reader.readexactly(int.from_bytes(start[3:]) + len(FRAME_END))
+        except (ConnectionError, asyncio.IncompleteReadError):
+            raise Refused("the connection is closed") from None
+        _, _, received = frame.unmarshal(start + rest)
+        return received
+
+
+@contextlib.asynccontextmanager
+async def open_publisher(amqp_url: str) -> AsyncIterator[RawPublisher]:
+    """A publisher on the virtual host of this URL."""
+    url = URL(amqp_url)
+    reader, writer = await asyncio.open_connection(url.host, url.port or 5672)
+    try:
+        publisher = RawPublisher(reader, writer)
+        writer.write(header.ProtocolHeader().marshal())
+        await publisher.expect(commands.Connection.Start)
+        plain = f"\0{url.user}\0{url.password}"
+        _send(writer, 0, commands.Connection.StartOk({}, "PLAIN", plain, "en_US"))
+        await publisher.expect(commands.Connection.Tune)
+        _send(writer, 0, commands.Connection.TuneOk(CHANNEL, 131_072, 0))
+        _send(writer, 0, commands.Connection.Open(url.path.removeprefix("/") or "/"))
+        await publisher.expect(commands.Connection.OpenOk)
+        _send(writer, CHANNEL, commands.Channel.Open())
+        await publisher.expect(commands.Channel.OpenOk)
+        _send(writer, CHANNEL, commands.Confirm.Select())
+        await publisher.expect(commands.Confirm.SelectOk)
+        yield publisher
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def _send(writer: asyncio.StreamWriter, channel: int, command: frame.FrameTypes) -> None:
+    writer.write(frame.marshal(command, channel))
+
+
+def _framed(kind: int, payload: bytes) -> bytes:
+    return struct.pack(">BHI", kind, CHANNEL, len(payload)) + payload + FRAME_END

@@ -1,0 +1,371 @@
+"""The broker's users as deploy/ makes them: each role does its work, and everything else is refused."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import pytest
+import pytest_asyncio
+from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
+from aio_pika.exceptions import PublishError
+from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
+from yarl import URL
+
+from deploy import permissions
+from deploy.definitions import Account, Service, definitions
+from deploy.permissions import SERVICE_OPERATIONS, service_exchange
+from shared.amqp.feed import RevocationFeed
+from shared.amqp.rpc_client import RpcClient
+from shared.amqp.topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, RPC_EXCHANGE, health_queue, lane_queue
+from shared.client import AuthClient
+from shared.contracts.errors import Unavailable
+from shared.contracts.health import HEALTH, HealthRequest
+from shared.contracts.operation import Lane
+from shared.contracts.tenant_register import TENANT_REGISTER
+from tests.backends import Backend
+from worker.main import serve
+from worker.settings import Settings
+
+#: One loop for all of them: the worker runs on it.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PATIENCE_SECONDS = 30
+PASSWORD = "correct horse battery"
+EMAIL = "shop@tenant.test"
+#: A service, and another one whose name begins alike.
+SHOP, SHOPPING = "shop", "shopping"
+LIMITED = ("auth.verify",)
+REGISTRATION_KEY = "registration key"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A virtual host with the users of deploy/, a worker on it, and the tenant of the service."""
+
+    backend: Backend
+    admin: str
+    urls: dict[str, str]
+    tenant: str
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def broker(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Broker]:
+    """Made as an operator would: edge and worker first, and a service once its tenant is registered."""
+    if backend.kind != "local":
+        pytest.skip("imports a file, which a container does not see")
+    directory = tmp_path_factory.mktemp("permissions")
+    admin = await backend.vhost()
+    roles = {"edge": permissions.edge(), "worker": permissions.worker()}
+    urls = await _import(backend, directory, admin, roles, [])
+    environment: dict[str, Any] = {
+        "AMQP_URL": urls["worker"],
+        "AUTH_DECLARE_TOPOLOGY": False,
+        "MONGO_URL": backend.database_url(),
+        "AUTH_LANES": ",".join(Lane),
+        "AUTH_MASTER_KEYS": f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}",
+        "AUTH_REGISTRATION_KEY": REGISTRATION_KEY,
+    }
+    settings = Settings(**environment)
+    stop = asyncio.Event()
+    working = asyncio.create_task(serve(settings, stop))
+    try:
+        async with RpcClient([urls["edge"]], "test edge", declare=False) as rpc:
+            await _until_served(rpc)
+            registered = await rpc.call(
+                TENANT_REGISTER,
+                TENANT_REGISTER.request(email=EMAIL, password=PASSWORD, registration_key=REGISTRATION_KEY),
+            )
+        services = {SHOP: registered.id, SHOPPING: "another tenant"}
+        urls |= await _import(
+            backend,
+            directory,
+            admin,
+            {name: permissions.service(name, tenant) for name, tenant in services.items()},
+            [Service(SHOP, SERVICE_OPERATIONS), Service(SHOPPING, LIMITED)],
+        )
+        yield Broker(backend, admin, urls, registered.id)
+    finally:
+        stop.set()
+        await working
+
+
+async def _import(
+    backend: Backend,
+    directory: Path,
+    admin: str,
+    roles: dict[str, permissions.Permissions],
+    services: list[Service],
+) -> dict[str, str]:
+    """The URL of each role. Users belong to the whole broker, so their names are those of this test alone."""
+    vhost = URL(admin).path.removeprefix("/")
+    accounts = {role: Account(f"{role}-{vhost}", secrets.token_urlsafe(16), roles[role]) for role in roles}
+    path = directory / f"{uuid.uuid4().hex}.json"
+    path.write_text(json.dumps(definitions(vhost, list(accounts.values()), services)))
+    await backend.ctl(["import_definitions", str(path)])
+    return {
+        role: str(URL(admin).with_user(account.user).with_password(account.password))
+        for role, account in accounts.items()
+    }
+
+
+async def _until_served(rpc: RpcClient) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        for lane in Lane:
+            while True:
+                with contextlib.suppress(Unavailable):
+                    await rpc.call(HEALTH[lane], HealthRequest())
+                    break
+                await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def channel_of(broker: Broker, role: str) -> AsyncIterator[AbstractChannel]:
+    async with (
+        await aio_pika.connect(broker.urls.get(role, broker.admin)) as connection,
+        connection.channel(on_return_raises=True) as channel,
+    ):
+        yield channel
+
+
+@contextlib.asynccontextmanager
+async def shop(broker: Broker) -> AsyncIterator[AuthClient]:
+    async with AuthClient.connect(
+        broker.urls[SHOP], email=EMAIL, password=PASSWORD, name=SHOP, exchange=service_exchange(SHOP)
+    ) as client:
+        yield client
+
+
+async def test_a_service_does_all_that_the_client_offers(broker: Broker) -> None:
+    """Users, logins, verification from memory, live and durable revocations; and the worker does its part."""
+    async with shop(broker) as client, client.verifier(max_age_seconds=60) as verifier:
+        await client.users.create("ann", PASSWORD, email="ann@users.test")
+        async with (
+            asyncio.timeout(PATIENCE_SECONDS),
+            contextlib.aclosing(client.revocations(since=1)) as live,
+            contextlib.aclosing(client.revocations(since=1, durable="mailer")) as durable,
+        ):
+            for _ in ("listed, once the queue is there", "through the queue"):
+                token = await client.login("ann", PASSWORD, device_id="phone")
+                claims = await verifier.verify(token)
+                await client.logout(token)
+                for revocations in (live, durable):
+                    while (await anext(revocations)).data.session_id != claims.jti:
+                        pass  # it comes at least once: the one before may come again
+
+
+async def test_an_edge_calls_and_hears_of_every_tenant(broker: Broker) -> None:
+    """Without declaring anything but its own queue."""
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        RevocationFeed(
+            [broker.urls["edge"]],
+            "test edge events",
+            on_revoked=lambda event: heard.put_nowait(event.data.tenant),
+            on_interrupted=lambda: None,
+            subscriber="edge",
+        ) as feed,
+        shop(broker) as client,
+    ):
+        assert await feed.wait_alive(PATIENCE_SECONDS)
+        await client.users.create("eve", PASSWORD, email="eve@users.test")
+        await client.logout(await client.login("eve", PASSWORD, device_id="phone"))
+        assert await heard.get() == broker.tenant
+
+
+async def test_a_service_calls_what_is_bound_for_it_and_nothing_else(broker: Broker) -> None:
+    """To it, the other operations have no worker; through an exchange of its own neither."""
+    bindings = await broker.backend.ctl(
+        ["list_bindings", "-p", URL(broker.admin).path[1:], "source_name", "routing_key", "--formatter", "json"]
+    )
+    bound = {each["routing_key"] for each in json.loads(bindings) if each["source_name"] == service_exchange(SHOPPING)}
+    assert bound == set(LIMITED)
+    assert TENANT_REGISTER.name not in SERVICE_OPERATIONS
+    async with channel_of(broker, SHOPPING) as channel:
+        calls = await channel.get_exchange(service_exchange(SHOPPING), ensure=False)
+        own = await channel.declare_exchange(f"sub.{SHOPPING}.relay", "topic", auto_delete=True)
+        await calls.bind(own, "#")
+        for exchange in (calls, own):
+            for operation in (TENANT_REGISTER.name, "auth.login", "health.verify"):
+                with pytest.raises(PublishError):
+                    await exchange.publish(aio_pika.Message(b"{}"), operation)
+
+
+async def test_what_goes_through_probes_is_nobodys_event(broker: Broker) -> None:
+    """Not even from an exchange of one's own, where RabbitMQ checks no key."""
+    async with channel_of(broker, "admin") as watching, channel_of(broker, SHOPPING) as channel:
+        victim = await watching.declare_queue(exclusive=True)
+        await victim.bind(EVENTS_EXCHANGE, "session.revoked.#")
+        probes = await channel.get_exchange(PROBES_EXCHANGE, ensure=False)
+        own = await channel.declare_exchange(f"sub.{SHOPPING}.relay", "topic", auto_delete=True)
+        await probes.bind(own, "#")
+        with pytest.raises(PublishError):
+            await own.publish(aio_pika.Message(b"forged"), f"session.revoked.{broker.tenant}")
+        assert await victim.get(fail=False) is None
+
+
+async def test_nobody_publishes_under_another_users_name(broker: Broker) -> None:
+    """RabbitMQ holds the property `user_id` against the connection's user."""
+    async with channel_of(broker, SHOP) as channel:
+        calls = await channel.get_exchange(service_exchange(SHOP), ensure=False)
+        edge = URL(broker.urls["edge"]).user
+        with pytest.raises(ChannelPreconditionFailed):
+            await calls.publish(aio_pika.Message(b"{}", user_id=edge), "auth.verify")
+
+
+Attempt = Callable[[AbstractChannel], Awaitable[object]]
+LANE = lane_queue(Lane.VERIFY)
+
+
+def publishes(exchange: str, routing_key: str) -> Attempt:
+    async def attempt(channel: AbstractChannel) -> None:
+        target = channel.default_exchange if not exchange else await _exchange(channel, exchange)
+        await target.publish(aio_pika.Message(b"{}"), routing_key, mandatory=False)
+
+    return attempt
+
+
+def binds(exchange: str, routing_key: str, role: str) -> Attempt:
+    """A queue of its own to an exchange."""
+
+    async def attempt(channel: AbstractChannel) -> None:
+        queue = await channel.declare_queue(f"sub.{role}.{uuid.uuid4().hex}", exclusive=True)
+        await queue.bind(exchange, routing_key)
+
+    return attempt
+
+
+def relays(exchange: str, role: str) -> Attempt:
+    """An exchange of its own into another, past the check of routing keys."""
+
+    async def attempt(channel: AbstractChannel) -> None:
+        own = await channel.declare_exchange(f"sub.{role}.relay", "topic", auto_delete=True)
+        await (await _exchange(channel, exchange)).bind(own, "#")
+
+    return attempt
+
+
+def declares(name: str, **arguments: str) -> Attempt:
+    async def attempt(channel: AbstractChannel) -> None:
+        await channel.declare_queue(name, exclusive=True, arguments=dict(arguments))
+
+    return attempt
+
+
+def falls_back(exchange: str, role: str) -> Attempt:
+    """An exchange of its own whose unroutable messages go to another."""
+
+    async def attempt(channel: AbstractChannel) -> None:
+        await channel.declare_exchange(f"sub.{role}.heir", "topic", arguments={"alternate-exchange": exchange})
+
+    return attempt
+
+
+def consumes(queue: str) -> Attempt:
+    async def attempt(channel: AbstractChannel) -> None:
+        await (await channel.get_queue(queue, ensure=False)).consume(_ignore)
+
+    return attempt
+
+
+def purges(queue: str) -> Attempt:
+    async def attempt(channel: AbstractChannel) -> None:
+        await (await channel.get_queue(queue, ensure=False)).purge()
+
+    return attempt
+
+
+def deletes_queue(queue: str) -> Attempt:
+    return lambda channel: channel.queue_delete(queue)
+
+
+def deletes_exchange(exchange: str) -> Attempt:
+    return lambda channel: channel.exchange_delete(exchange)
+
+
+def binds_lane(routing_key: str) -> Attempt:
+    async def attempt(channel: AbstractChannel) -> None:
+        await (await channel.get_queue(LANE.name, ensure=False)).bind(RPC_EXCHANGE, routing_key)
+
+    return attempt
+
+
+async def _ignore(_: AbstractIncomingMessage) -> None:
+    pass
+
+
+async def _exchange(channel: AbstractChannel, name: str) -> AbstractExchange:
+    return await channel.get_exchange(name, ensure=False)
+
+
+def of_any_subscriber(role: str) -> dict[str, Attempt]:
+    """What neither an edge nor a service may do."""
+    dead_letters = {"x-dead-letter-exchange": EVENTS_EXCHANGE, "x-dead-letter-routing-key": "session.revoked.other"}
+    return {
+        "reaches a lane past its exchange": publishes("", LANE.name),
+        "takes a lane's requests": consumes(LANE.name),
+        "takes health checks": consumes(health_queue(Lane.VERIFY).name),
+        "empties a lane": purges(LANE.name),
+        "removes a lane": deletes_queue(LANE.name),
+        "declares a lane": declares("rpc.extra"),
+        "removes the way of requests": deletes_exchange(RPC_EXCHANGE),
+        "removes the way of events": deletes_exchange(EVENTS_EXCHANGE),
+        "removes the way of probes": deletes_exchange(PROBES_EXCHANGE),
+        "listens in on requests": binds(RPC_EXCHANGE, "#", role),
+        "listens in on everything": binds("amq.rabbitmq.trace", "#", role),
+        "forges an event": publishes(EVENTS_EXCHANGE, "session.revoked.other"),
+        "forges an event as a probe": publishes(PROBES_EXCHANGE, "session.revoked.other"),
+        "forges an event by binding": relays(EVENTS_EXCHANGE, role),
+        "forges an event by dead-lettering": declares(f"sub.{role}.dead", **dead_letters),
+        "forges an event by falling back": falls_back(EVENTS_EXCHANGE, role),
+        "hears every key": binds(EVENTS_EXCHANGE, "#", role),
+        "declares another's queue": declares("sub.other.queue"),
+        "takes another's queue": consumes("sub.other.queue"),
+        "sends another's probe": publishes(PROBES_EXCHANGE, "sub.other.probe"),
+        "hears another's probes": binds(EVENTS_EXCHANGE, "sub.other.probe", role),
+    }
+
+
+REFUSED: dict[str, dict[str, Attempt]] = {
+    "edge": of_any_subscriber("edge"),
+    SHOP: {
+        **of_any_subscriber(SHOP),
+        "calls past its exchange": publishes(RPC_EXCHANGE, "auth.verify"),
+        "calls past its exchange by binding": relays(RPC_EXCHANGE, SHOP),
+        "calls past its exchange by falling back": falls_back(RPC_EXCHANGE, SHOP),
+        "calls as another service": publishes(service_exchange(SHOPPING), "auth.verify"),
+        "removes its exchange": deletes_exchange(service_exchange(SHOP)),
+        "hears another tenant": binds(EVENTS_EXCHANGE, "session.revoked.other", SHOP),
+        "hears all tenants": binds(EVENTS_EXCHANGE, "session.revoked.*", SHOP),
+        "declares what begins alike": declares(f"sub.{SHOPPING}.queue"),
+    },
+    "worker": {
+        "calls": publishes(RPC_EXCHANGE, "auth.verify"),
+        "announces what is no revocation": publishes(EVENTS_EXCHANGE, "sub.shop.probe"),
+        "removes the way of requests": deletes_exchange(RPC_EXCHANGE),
+        "removes the way of events": deletes_exchange(EVENTS_EXCHANGE),
+        "takes what is no operation": binds_lane("#"),
+        "declares a subscriber's queue": declares("sub.shop.queue"),
+        "takes a subscriber's queue": consumes("sub.shop.queue"),
+        "hears events": binds(EVENTS_EXCHANGE, "session.revoked.other", "shop"),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "name"), [(role, name) for role, attempts in REFUSED.items() for name in attempts], ids=str
+)
+async def test_a_role_is_refused_what_is_not_its_work(broker: Broker, role: str, name: str) -> None:
+    """RabbitMQ answers ACCESS_REFUSED, and closes the channel."""
+    async with await aio_pika.connect(broker.urls[role]) as connection:
+        channel = await connection.channel()
+        with pytest.raises(ChannelAccessRefused):
+            await REFUSED[role][name](channel)

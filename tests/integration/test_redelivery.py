@@ -1,0 +1,85 @@
+"""A worker that loses its connection when a request is done and not yet answered: the broker gives it to another."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from shared.amqp.connection import Connection
+from shared.amqp.rpc_client import RpcClient
+from shared.amqp.topology import LaneQueue
+from shared.contracts import OPERATIONS
+from shared.contracts.operation import Operation
+from shared.contracts.wire import WireModel
+from tests.integration.proxy import Proxy
+from tests.requests import Accounts
+from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
+from worker.consumer import Consumer, Consumption
+from worker.operations import HANDLERS, Handler
+from worker.ports import Call, Ports
+from worker.replies import Replies
+
+
+class Deliveries:
+    """The operation, at two workers. Whoever does it first is cut off when it is done, and goes on when the other has
+    done it as well: it does not know that it was given up."""
+
+    def __init__(self, operation: str) -> None:
+        self.answers: list[WireModel] = []
+        self.message_ids: list[str] = []
+        self._handler = HANDLERS[operation]
+        self._done_again = asyncio.Event()
+
+    def at(self, proxy: Proxy) -> Handler:
+        """What the worker behind this proxy does with a request."""
+
+        async def handle(request: Any, call: Call, ports: Ports) -> WireModel:
+            answer = await self._handler(request, call, ports)
+            self.answers.append(answer)
+            self.message_ids.append(call.message_id)
+            if len(self.answers) == 1:
+                await proxy.cut()
+                await self._done_again.wait()
+            self._done_again.set()
+            return answer
+
+        return handle
+
+
+@contextlib.asynccontextmanager
+async def running(operation: str, deliveries: Deliveries, ports: Ports, amqp_url: str) -> AsyncIterator[Consumer]:
+    """A worker behind a proxy of its own."""
+    consumption = Consumption(LaneQueue("rpc.test", (operation,)), 16)
+    async with Proxy(amqp_url) as proxy, Replies([proxy.url], "test replies") as replies:
+        consumer = Consumer([consumption], {operation: deliveries.at(proxy)}, ports, replies)
+        async with Connection([proxy.url], "test worker", consumer.setup) as connection:
+            await connection.connected.wait()
+            yield consumer
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+async def test_a_redelivered_request_answers_as_the_first_time(
+    rpc: RpcClient, amqp_url: str, operation: Operation[Any, Any]
+) -> None:
+    """Its caller gets the answer that the first worker would have given, and no ending is decided twice."""
+    world = InMemoryWorker()
+    shop = await world.register()
+    await world.create(shop)
+    token = await world.login(shop)
+    accounts = Accounts("shop@example.com", PASSWORD, shop, token, (await world.session_of(token)).id)
+    deliveries = Deliveries(operation.name)
+    async with (
+        asyncio.timeout(60),
+        running(operation.name, deliveries, world.ports, amqp_url) as one,
+        running(operation.name, deliveries, world.ports, amqp_url) as other,
+    ):
+        request = operation.request.model_validate(accounts.request(operation.name))
+        answer = await rpc.call(operation, request, message_id="message", timeout_seconds=50)
+        for consumer in (one, other):
+            assert await consumer.drain(10)
+    assert deliveries.answers == [answer, answer]
+    assert deliveries.message_ids == ["message", "message"]
+    tenant = (await world.session_of(shop)).tenant
+    assert {user.generation for user in await world.users.page(tenant, "", "", 10)} <= {0, 1}

@@ -1,0 +1,49 @@
+"""One usual request of each operation, in the JSON that it is on the wire."""
+
+from dataclasses import dataclass
+from typing import Any
+
+NEW_PASSWORD = "another fine password"
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """What requests are about: a tenant by its email and token, and its user ann by a token and that one's session."""
+
+    email: str
+    password: str
+    """Of both."""
+    tenant_token: str
+    token: str
+    session: str
+    registration_key: str | None = None
+
+    def request(self, operation: str) -> dict[str, Any]:
+        """A request that succeeds, and what it does can be seen: it ends what is there, or adds what is not."""
+        by_tenant = {"tenantToken": self.tenant_token}
+        about_ann = {**by_tenant, "login": "ann"}
+        about_token = {**by_tenant, "token": self.token}
+        requests: dict[str, dict[str, Any]] = {
+            "tenant.register": {
+                "email": f"new.{self.email}",
+                "password": self.password,
+                "registrationKey": self.registration_key,
+            },
+            "tenant.login": {"email": self.email, "password": self.password},
+            "tenant.verify": {"token": self.tenant_token},
+            "tenant.logout": {"token": self.tenant_token},
+            "user.create": {**by_tenant, "login": "bob", "email": "bob@example.com", "password": self.password},
+            "user.list": by_tenant,
+            "user.update": {**about_ann, "email": "new@example.com", "password": NEW_PASSWORD},
+            "user.delete": about_ann,
+            "auth.login": {**about_ann, "password": self.password, "deviceId": "phone"},
+            "auth.verify": {"checks": [about_token]},
+            "auth.logout": about_token,
+            "token.introspect": about_token,
+            "token.revoke": about_token,
+            "session.list": about_ann,
+            "session.revoke": {**about_ann, "sessionId": self.session},
+            "session.revoke_all": about_ann,
+            "event.list": by_tenant,
+        }
+        return {} if operation.startswith("health.") else requests[operation]
