@@ -11,6 +11,7 @@ from shared.contracts.errors import EmailTaken, LoginTaken, UserNotFound
 from shared.contracts.events import RevocationReason
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.ports import (
+    MARKS_KEPT,
     Activity,
     Clock,
     Database,
@@ -18,6 +19,7 @@ from worker.ports import (
     Events,
     Hasher,
     Lifetimes,
+    Mark,
     Ports,
     Registration,
     Revocation,
@@ -71,11 +73,24 @@ class FakeTenants:
 
 
 @dataclass(frozen=True)
+class _Left:
+    """A mark as a request has left it, with the generation that the request decided."""
+
+    mark: Mark
+    generation: int | None = None
+
+
+@dataclass(frozen=True)
 class _StoredUser:
     user: User
+    marks: tuple[_Left, ...] = ()
     ending: Ending | None = None
     decided_at: datetime = NOW
     deleted: bool = False
+
+    def left_by(self, mark: Mark) -> _Left | None:
+        fresh = (left for left in self.marks if left.mark.at > mark.forgotten_at)
+        return next((left for left in fresh if left.mark.by == mark.by), None)
 
 
 class FakeUsers:
@@ -83,11 +98,17 @@ class FakeUsers:
 
     def __init__(self) -> None:
         self._stored: dict[str, _StoredUser] = {}
+        self._removed: list[_StoredUser] = []
 
-    async def add(self, user: User) -> None:
-        if any((other.user.tenant, other.user.login) == (user.tenant, user.login) for other in self._stored.values()):
+    async def add(self, user: User) -> User:
+        mark = Mark(user.created_by, user.registered_at)
+        first = self._of(user.tenant, user.login)
+        if first and first.left_by(mark) and not first.deleted:
+            return first.user
+        if first or self._removed_after(user.tenant, user.login, mark):
             raise LoginTaken
-        self._stored[user.id] = _StoredUser(user)
+        self._stored[user.id] = _StoredUser(user, (_Left(mark),))
+        return user
 
     async def find(self, tenant: str, login: str) -> User | None:
         return next((user for user in self._visible() if (user.tenant, user.login) == (tenant, login)), None)
@@ -106,9 +127,15 @@ class FakeUsers:
         ]
         return sorted(matching, key=lambda user: user.login)[:limit]
 
-    async def change(self, user: User, changes: UserChanges) -> None:
-        stored = self._not_deleted(user)
-        self._stored[user.id] = replace(stored, user=_changed(stored.user, changes))
+    async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
+        stored = self._of(tenant, login)
+        if stored is None or stored.deleted or self._removed_after(tenant, login, mark):
+            raise UserNotFound
+        if not stored.left_by(mark):
+            marks = (*stored.marks, _Left(mark))
+            stored = replace(stored, user=_changed(stored.user, changes), marks=marks[-MARKS_KEPT:])
+            self._stored[stored.user.id] = stored
+        return stored.user
 
     async def replace_hash(self, user: User, password_hash: str) -> None:
         stored = self._stored.get(user.id)
@@ -116,13 +143,19 @@ class FakeUsers:
             self._stored[user.id] = replace(stored, user=replace(stored.user, password_hash=password_hash))
 
     async def decide_ending(
-        self, user: User, reason: RevocationReason, now: datetime, changes: UserChanges | None = None
+        self, tenant: str, login: str, reason: RevocationReason, mark: Mark, changes: UserChanges | None = None
     ) -> Ending:
-        stored = self._not_deleted(user)
-        changed = _changed(stored.user, changes or UserChanges())
-        ending = Ending(user.tenant, user.id, stored.user.generation + 1, reason)
+        stored = self._of(tenant, login)
+        for known in filter(None, (stored, self._removed_after(tenant, login, mark))):
+            if (before := known.left_by(mark)) and before.generation is not None:
+                return Ending(tenant, known.user.id, before.generation, reason)
+        if stored is None or stored.deleted:
+            raise UserNotFound
+        ending = Ending(tenant, stored.user.id, stored.user.generation + 1, reason)
+        changed = replace(_changed(stored.user, changes or UserChanges()), generation=ending.generation)
+        marks = (*stored.marks, _Left(mark, ending.generation))[-MARKS_KEPT:]
         deleted = reason is RevocationReason.USER_DELETED
-        self._stored[user.id] = _StoredUser(replace(changed, generation=ending.generation), ending, now, deleted)
+        self._stored[stored.user.id] = _StoredUser(changed, marks, ending, mark.at, deleted)
         return ending
 
     async def finish_ending(self, ending: Ending) -> None:
@@ -130,9 +163,9 @@ class FakeUsers:
         if stored is None or stored.ending is None or stored.ending.generation != ending.generation:
             return
         if stored.deleted:
-            del self._stored[ending.user]
+            self._removed.append(self._stored.pop(ending.user))
         else:
-            self._stored[ending.user] = _StoredUser(stored.user)
+            self._stored[ending.user] = _StoredUser(stored.user, stored.marks)
 
     async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
         stored = self._stored.values()
@@ -141,11 +174,14 @@ class FakeUsers:
     def _visible(self) -> list[User]:
         return [stored.user for stored in self._stored.values() if not stored.deleted]
 
-    def _not_deleted(self, user: User) -> _StoredUser:
-        stored = self._stored.get(user.id)
-        if stored is None or stored.deleted:
-            raise UserNotFound
-        return stored
+    def _of(self, tenant: str, login: str) -> _StoredUser | None:
+        stored = self._stored.values()
+        return next((each for each in stored if (each.user.tenant, each.user.login) == (tenant, login)), None)
+
+    def _removed_after(self, tenant: str, login: str, mark: Mark) -> _StoredUser | None:
+        """A user of this login that the request had changed, or deleted, and that is removed by now."""
+        removed = (each for each in self._removed if (each.user.tenant, each.user.login) == (tenant, login))
+        return next((each for each in removed if each.left_by(mark)), None)
 
 
 class FakeSessions:
@@ -189,6 +225,11 @@ class FakeSessions:
 
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
         return [self._stored[session_id] for session_id, since in self._outbox.items() if since < older_than][:limit]
+
+    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
+        waiting = sorted((since, session_id) for session_id, since in self._outbox.items())
+        sessions = [self._stored[session_id] for _, session_id in waiting]
+        return [session for session in sessions if session.tenant == tenant][:limit]
 
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         announced = [

@@ -30,7 +30,10 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account. `generation` grows whenever all its sessions have to end; sessions carry the one they began in."""
+    """An account. `generation` grows whenever all its sessions have to end; sessions carry the one they began in.
+
+    `created_by` names the request that made it, as marks do.
+    """
 
     id: str
     tenant: str
@@ -53,6 +56,8 @@ class Revocation:
     reason: RevocationReason
     announced_at: datetime | None = None
     """When its event had reached the broker; None before that."""
+    by: str | None = None
+    """The mark of the request that ended this one session; None when it ended together with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,26 @@ class Session:
         return SessionRevokedEvent.of(data, source)
 
 
+#: A message may come back until its deadline, ten minutes at most; the rest is for clocks that differ.
+REMEMBERED = timedelta(minutes=15)
+#: Of one user. More changes of it, before one of their requests comes back, are more than anybody makes in minutes.
+MARKS_KEPT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a request leaves in what it changes, in the same update: so it changes it once, however often it comes."""
+
+    by: str
+    """Names the request: its message id, its operation, and all that it asks for but a password."""
+    at: datetime
+
+    @property
+    def forgotten_at(self) -> datetime:
+        """Older marks say nothing any more: who uses the name again means another request."""
+        return self.at - REMEMBERED
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """The decision, stored with the user, that every session older than `generation` ends.
@@ -124,8 +149,11 @@ class Tenants(Protocol):
 
 
 class Users(Protocol):
-    async def add(self, user: User) -> None:
-        """Stores it durably. Raises `LoginTaken`: one login, one user in each tenant."""
+    async def add(self, user: User) -> User:
+        """Stores it durably. If the same request has stored one before, that one is the answer, as it is now.
+
+        Raises `LoginTaken`: one login, one user in each tenant; also when the one stored before was deleted since.
+        """
 
     async def find(self, tenant: str, login: str) -> User | None:
         """A user that is not being deleted."""
@@ -139,23 +167,28 @@ class Users(Protocol):
         `search` is part of login or email, in any case; empty matches all.
         """
 
-    async def change(self, user: User, changes: UserChanges) -> None:
-        """Writes attributes, no password. Raises `UserNotFound` when it was deleted meanwhile."""
+    async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
+        """Writes attributes, no password, and answers the user as it is then.
+
+        If the same request has written before, nothing is written: what others wrote since stays. Raises
+        `UserNotFound`, also when the user it was written to was deleted since, and another has the login.
+        """
 
     async def replace_hash(self, user: User, password_hash: str) -> None:
         """Stores a stronger hash of the same password, unless the password changed meanwhile."""
 
     async def decide_ending(
-        self, user: User, reason: RevocationReason, now: datetime, changes: UserChanges | None = None
+        self, tenant: str, login: str, reason: RevocationReason, mark: Mark, changes: UserChanges | None = None
     ) -> Ending:
-        """Durably decides, in one update with its cause, that the user's sessions end.
+        """Durably decides, in one update with its cause, that all sessions of the user until now end.
 
         The cause is `changes`, or the user's deletion when the reason is `USER_DELETED`: from here on `find` does not
-        find it. Raises `UserNotFound` when it was deleted meanwhile.
+        find it. If the same request has decided before, that decision is the answer, finished or not, and also when
+        the user was deleted since. Raises `UserNotFound`.
         """
 
     async def finish_ending(self, ending: Ending) -> None:
-        """The sessions have ended: forgets the decision, and the user if it was to be deleted."""
+        """The sessions have ended: forgets the decision, and the user if it was to be deleted, but not their marks."""
 
     async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
         """Decisions that somebody made before and did not finish."""
@@ -185,6 +218,9 @@ class Sessions(Protocol):
 
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
         """Revoked before then, and still not announced."""
+
+    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
+        """The tenant's sessions, of its users and its own, that are still to be announced, the first revoked first."""
 
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         """The tenant's sessions, of its users and its own, that were announced later, or then with a greater id.

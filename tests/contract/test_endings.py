@@ -10,9 +10,9 @@ import pytest
 from shared.contracts.errors import LoginTaken, UserNotFound
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeUsers
-from tests.records import a_user
+from tests.records import a_mark, a_user
 from worker.adapters.mongo_users import MongoUsers
-from worker.ports import Ending, User, UserChanges, Users
+from worker.ports import Ending, Mark, User, UserChanges, Users
 
 LATER = NOW + timedelta(milliseconds=1)
 
@@ -30,11 +30,18 @@ async def added(users: Users, **changes: Any) -> User:
     return user
 
 
+async def decide(
+    users: Users, user: User, reason: RevocationReason, changes: UserChanges | None = None, mark: Mark | None = None
+) -> Ending:
+    """A decision about the user, each a request of its own unless a mark says otherwise."""
+    return await users.decide_ending(user.tenant, user.login, reason, mark or a_mark(), changes)
+
+
 async def test_a_decision_ends_the_generation(users: Users) -> None:
     """A decision names the generation after the one it ends, and the user is of that one from then on."""
     user = await added(users)
     assert await users.is_current(user)
-    ending = await users.decide_ending(user, RevocationReason.ALL_REVOKED, NOW)
+    ending = await decide(users, user, RevocationReason.ALL_REVOKED)
     assert ending == Ending(user.tenant, user.id, 1, RevocationReason.ALL_REVOKED)
     assert not await users.is_current(user)
     found = await users.find(user.tenant, user.login)
@@ -47,7 +54,7 @@ async def test_a_decision_is_written_with_its_cause(users: Users) -> None:
     """The new password and the end of the sessions are one: who sees the one sees the other."""
     user = await added(users)
     changes = UserChanges({"sub": "other", "scope": {"a.b": None}}, "new hash")
-    ending = await users.decide_ending(user, RevocationReason.PASSWORD_CHANGED, NOW, changes)
+    ending = await decide(users, user, RevocationReason.PASSWORD_CHANGED, changes)
     found = await users.find(user.tenant, user.login)
     assert found == replace(user, sub="other", scope={"a.b": None}, password_hash="new hash", generation=1)
     assert await users.unfinished_endings(LATER, 10) == [ending]
@@ -56,8 +63,8 @@ async def test_a_decision_is_written_with_its_cause(users: Users) -> None:
 async def test_a_later_decision_of_who_read_before(users: Users) -> None:
     """Two decisions by callers who read the same user get two generations, in their order."""
     user = await added(users)
-    first = await users.decide_ending(user, RevocationReason.ALL_REVOKED, NOW)
-    second = await users.decide_ending(user, RevocationReason.PASSWORD_CHANGED, NOW, UserChanges({}, "new"))
+    first = await decide(users, user, RevocationReason.ALL_REVOKED)
+    second = await decide(users, user, RevocationReason.PASSWORD_CHANGED, UserChanges({}, "new"))
     assert (first.generation, second.generation) == (1, 2)
     assert await users.unfinished_endings(LATER, 10) == [second]
 
@@ -66,7 +73,7 @@ async def test_decisions_at_once_never_share_a_generation(users: Users) -> None:
     """Of ten concurrent decisions each has a generation of its own, and the user is of the last."""
     user = await added(users)
     endings = await asyncio.gather(
-        *(users.decide_ending(user, RevocationReason.ALL_REVOKED, NOW) for _ in range(10)),
+        *(decide(users, user, RevocationReason.ALL_REVOKED) for _ in range(10)),
     )
     assert sorted(ending.generation for ending in endings) == list(range(1, 11))
     found = await users.find(user.tenant, user.login)
@@ -77,7 +84,7 @@ async def test_decisions_at_once_never_share_a_generation(users: Users) -> None:
 async def test_a_finished_decision_is_forgotten(users: Users) -> None:
     """What was carried out is not found again, and the user stays."""
     user = await added(users)
-    ending = await users.decide_ending(user, RevocationReason.ALL_REVOKED, NOW)
+    ending = await decide(users, user, RevocationReason.ALL_REVOKED)
     await users.finish_ending(ending)
     assert await users.unfinished_endings(LATER, 10) == []
     assert await users.find(user.tenant, user.login) == replace(user, generation=1)
@@ -87,8 +94,8 @@ async def test_a_finished_decision_is_forgotten(users: Users) -> None:
 async def test_finishing_leaves_a_later_decision_alone(users: Users) -> None:
     """Who carried out an earlier decision does not finish the later one."""
     user = await added(users)
-    first = await users.decide_ending(user, RevocationReason.ALL_REVOKED, NOW)
-    second = await users.decide_ending(user, RevocationReason.ALL_REVOKED, NOW)
+    first = await decide(users, user, RevocationReason.ALL_REVOKED)
+    second = await decide(users, user, RevocationReason.ALL_REVOKED)
     await users.finish_ending(first)
     assert await users.unfinished_endings(LATER, 10) == [second]
 
@@ -96,8 +103,8 @@ async def test_finishing_leaves_a_later_decision_alone(users: Users) -> None:
 async def test_only_decisions_left_behind_are_unfinished(users: Users) -> None:
     """A decision younger than asked for is in somebody's hands; no more than the limit are taken."""
     endings = {
-        seconds: await users.decide_ending(
-            await added(users), RevocationReason.ALL_REVOKED, NOW + timedelta(seconds=seconds)
+        seconds: await decide(
+            users, await added(users), RevocationReason.ALL_REVOKED, mark=a_mark(at=NOW + timedelta(seconds=seconds))
         )
         for seconds in range(4)
     }
@@ -112,22 +119,22 @@ async def test_only_decisions_left_behind_are_unfinished(users: Users) -> None:
 async def test_a_user_decided_to_be_deleted_is_invisible(users: Users) -> None:
     """From the decision on nobody finds, lists or changes a deleted user, and no decision follows it."""
     user = await added(users)
-    await users.decide_ending(user, RevocationReason.USER_DELETED, NOW)
+    await decide(users, user, RevocationReason.USER_DELETED)
     assert await users.find(user.tenant, user.login) is None
     assert await users.page(user.tenant, "", "", 10) == []
     assert not await users.is_current(user)
     assert not await users.is_current(replace(user, generation=1))
     with pytest.raises(UserNotFound):
-        await users.change(user, UserChanges({"sub": "other"}))
+        await users.change(user.tenant, user.login, UserChanges({"sub": "other"}), a_mark())
     with pytest.raises(UserNotFound):
-        await users.decide_ending(user, RevocationReason.ALL_REVOKED, NOW)
+        await decide(users, user, RevocationReason.ALL_REVOKED)
 
 
 async def test_deletion_is_decided_once(users: Users) -> None:
     """Of ten concurrent deletions one decides, and the others learn that the user is gone."""
     user = await added(users)
     outcomes = await asyncio.gather(
-        *(users.decide_ending(user, RevocationReason.USER_DELETED, NOW) for _ in range(10)), return_exceptions=True
+        *(decide(users, user, RevocationReason.USER_DELETED) for _ in range(10)), return_exceptions=True
     )
     endings = [outcome for outcome in outcomes if isinstance(outcome, Ending)]
     assert endings == [Ending(user.tenant, user.id, 1, RevocationReason.USER_DELETED)]
@@ -137,7 +144,7 @@ async def test_deletion_is_decided_once(users: Users) -> None:
 async def test_a_login_is_free_once_its_deletion_is_finished(users: Users) -> None:
     """Until its sessions have ended a deleted user keeps its login; then another may have it."""
     user = await added(users, login="ann")
-    ending = await users.decide_ending(user, RevocationReason.USER_DELETED, NOW)
+    ending = await decide(users, user, RevocationReason.USER_DELETED)
     successor = a_user(login="ann")
     with pytest.raises(LoginTaken):
         await users.add(successor)
@@ -150,7 +157,7 @@ async def test_a_login_is_free_once_its_deletion_is_finished(users: Users) -> No
 async def test_finishing_a_deletion_twice_spares_the_successor(users: Users) -> None:
     """A sweep that is late deletes nobody but the user that was to be deleted."""
     user = await added(users, login="ann")
-    ending = await users.decide_ending(user, RevocationReason.USER_DELETED, NOW)
+    ending = await decide(users, user, RevocationReason.USER_DELETED)
     await users.finish_ending(ending)
     successor = await added(users, login="ann")
     await users.finish_ending(ending)
@@ -160,5 +167,5 @@ async def test_finishing_a_deletion_twice_spares_the_successor(users: Users) -> 
 async def test_a_decision_about_nobody(users: Users) -> None:
     """A user that does not exist has no sessions to end."""
     with pytest.raises(UserNotFound):
-        await users.decide_ending(a_user(), RevocationReason.ALL_REVOKED, NOW)
+        await decide(users, a_user(), RevocationReason.ALL_REVOKED)
     assert await users.unfinished_endings(LATER, 10) == []

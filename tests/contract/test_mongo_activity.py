@@ -1,12 +1,13 @@
 """How activity reaches the users: the port only takes notes, so what to check is what `MongoActivity` writes."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW
-from tests.records import a_user
+from tests.records import a_mark, a_user
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_users import MongoUsers
@@ -29,6 +30,11 @@ async def added(users: MongoUsers) -> User:
     user = a_user()
     await users.add(user)
     return user
+
+
+async def delete(users: MongoUsers, user: User) -> None:
+    mark = a_mark()
+    await users.finish_ending(await users.decide_ending(user.tenant, user.login, RevocationReason.USER_DELETED, mark))
 
 
 async def last_active_at(users: MongoUsers, user: User) -> object:
@@ -65,8 +71,8 @@ async def test_activity_is_written_once(users: MongoUsers, activity: MongoActivi
     user, other = await added(users), await added(users)
     note(activity, user)
     await activity.write()
-    await users.finish_ending(await users.decide_ending(user, RevocationReason.USER_DELETED, NOW))
-    await users.add(user)
+    await delete(users, user)
+    await users.add(replace(user, created_by="another request"))
     note(activity, other)
     await activity.write()
     assert [await last_active_at(users, each) for each in (user, other)] == [NOW, LATER]
@@ -77,7 +83,7 @@ async def test_activity_of_a_deleted_user(users: MongoUsers, activity: MongoActi
     gone, other = await added(users), await added(users)
     note(activity, gone)
     note(activity, other)
-    await users.finish_ending(await users.decide_ending(gone, RevocationReason.USER_DELETED, NOW))
+    await delete(users, gone)
     await activity.write()
     assert await users.page(gone.tenant, gone.login, "", 10) == []
     assert await last_active_at(users, other) == LATER

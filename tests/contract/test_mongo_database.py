@@ -54,6 +54,7 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
             sessions.add(a_session()),
             sessions.find(["id"]),
             sessions.announced_after("shop", NOW, "", 1),
+            sessions.unannounced_of("shop", 1),
             tenants.add(a_tenant()),
             tenants.find_by_email("shop@example.com"),
             database.ping(),

@@ -13,7 +13,7 @@ from tests.records import a_session, a_user
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.ports import Ending, Revocation, Session, Sessions
 
-LOGOUT = Revocation(NOW, RevocationReason.LOGOUT)
+LOGOUT = Revocation(NOW, RevocationReason.LOGOUT, by="request")
 LATER = NOW + timedelta(milliseconds=1)
 ANN = a_user(id="ann")
 
@@ -208,6 +208,19 @@ async def _announced(sessions: Sessions, milliseconds: int = 0, **attributes: An
     at = NOW + timedelta(milliseconds=milliseconds)
     await sessions.announced(session, at)
     return replace(session, revocation=replace(LOGOUT, announced_at=at))
+
+
+async def test_what_is_to_be_announced_of_a_tenant(sessions: Sessions) -> None:
+    """Of all its users and of itself, the first revoked first; neither what was announced nor what is alive."""
+    waiting = []
+    for milliseconds, owner in ((2, {"user": None}), (1, {"user": "bob"}), (0, {})):
+        revocation = Revocation(NOW + timedelta(milliseconds=milliseconds), RevocationReason.LOGOUT)
+        waiting.append(await sessions.revoke(await added(sessions, **owner), revocation))
+    await sessions.revoke(await added(sessions, tenant="bank"), LOGOUT)
+    await _announced(sessions)
+    await added(sessions)
+    assert await sessions.unannounced_of("shop", 10) == waiting[::-1]
+    assert await sessions.unannounced_of("shop", 2) == waiting[:0:-1]
 
 
 async def test_announcements_come_in_order_of_time_and_id(sessions: Sessions) -> None:

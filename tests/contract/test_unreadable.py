@@ -6,7 +6,7 @@ import pytest
 
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW
-from tests.records import a_session, a_user
+from tests.records import a_mark, a_session, a_user
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_users import MongoUsers
@@ -42,6 +42,6 @@ async def test_an_ending_that_a_newer_version_decided(mongo_database: MongoDatab
     odd, good = a_user(), a_user()
     for user in (odd, good):
         await users.add(user)
-        await users.decide_ending(user, RevocationReason.ALL_REVOKED, NOW)
+        await users.decide_ending(user.tenant, user.login, RevocationReason.ALL_REVOKED, a_mark())
     await mongo_database.collection("users").update_one({"_id": odd.id}, {"$set": {"ending.reason": "moved_to_mars"}})
     assert [ending.user for ending in await users.unfinished_endings(LATER, 10)] == [good.id]

@@ -12,6 +12,7 @@ from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WT
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
+from worker.ports import REMEMBERED
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,18 @@ INDEXES = {
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING)], unique=True),
         IndexModel([("ending.at", ASCENDING)], partialFilterExpression={"ending.at": {"$exists": True}}),
     ],
+    "deletions": [
+        IndexModel([("tenant", ASCENDING), ("login", ASCENDING)]),
+        IndexModel([("at", ASCENDING)], expireAfterSeconds=int(REMEMBERED.total_seconds())),
+    ],
     "sessions": [
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
         IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
         IndexModel([("outbox", ASCENDING)], partialFilterExpression={"outbox": {"$exists": True}}),
+        IndexModel(
+            [("tenant", ASCENDING), ("outbox", ASCENDING)], partialFilterExpression={"outbox": {"$exists": True}}
+        ),
         IndexModel(
             [("tenant", ASCENDING), ("revocation.announced_at", ASCENDING), ("_id", ASCENDING)],
             partialFilterExpression={"revocation.announced_at": {"$exists": True}},

@@ -67,6 +67,12 @@ class MongoSessions:
             documents = await self._sessions.find({"outbox": {"$lt": older_than}}).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
+    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
+        with unavailable_when_away():
+            waiting = self._sessions.find({"tenant": tenant, "outbox": {"$exists": True}})
+            documents = await waiting.sort("outbox", ASCENDING).limit(limit).to_list(limit)
+        return readable(documents, _from_document)
+
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}
         later = {"tenant": tenant, "revocation.announced_at": {"$gt": at}}
@@ -96,12 +102,10 @@ class MongoSessions:
 
 def _revoked(revocation: Revocation) -> Document:
     """The revocation and the duty to announce it, in one update."""
-    return {
-        "$set": {
-            "revocation": {"at": revocation.at, "reason": revocation.reason.value},
-            "outbox": revocation.at,
-        }
-    }
+    stored: Document = {"at": revocation.at, "reason": revocation.reason.value}
+    if revocation.by is not None:
+        stored["by"] = revocation.by
+    return {"$set": {"revocation": stored, "outbox": revocation.at}}
 
 
 def _to_document(session: Session) -> Document:
@@ -140,4 +144,9 @@ def _from_document(document: Document) -> Session:
 def _revocation(stored: dict[str, Any] | None) -> Revocation | None:
     if stored is None:
         return None
-    return Revocation(stored["at"], RevocationReason(stored["reason"]), stored.get("announced_at"))
+    return Revocation(
+        at=stored["at"],
+        reason=RevocationReason(stored["reason"]),
+        announced_at=stored.get("announced_at"),
+        by=stored.get("by"),
+    )

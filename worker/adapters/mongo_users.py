@@ -1,4 +1,4 @@
-"""Users in MongoDB, with the decisions to end their sessions stored beside them."""
+"""Users in MongoDB, with the decisions to end their sessions and the marks of requests stored beside them."""
 
 import json
 import re
@@ -11,8 +11,10 @@ from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
+from worker.adapters import mongo_marks
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
-from worker.ports import Ending, User, UserChanges
+from worker.adapters.mongo_marks import Deletions
+from worker.ports import Ending, Mark, User, UserChanges
 
 #: Decisions about one user at the same moment take turns; so many in a row mean something else is wrong.
 MAX_ATTEMPTS = 20
@@ -24,13 +26,23 @@ class MongoUsers:
 
     def __init__(self, database: MongoDatabase) -> None:
         self._users = database.collection("users")
+        self._deletions = Deletions(database)
 
-    async def add(self, user: User) -> None:
+    async def add(self, user: User) -> User:
+        mark = _creation(user)
         with unavailable_when_away():
+            if await self._deletions.find(user.tenant, user.login, mark):
+                raise LoginTaken
             try:
                 await self._users.insert_one(_to_document(user))
             except DuplicateKeyError:
-                raise LoginTaken from None
+                first = await self._users.find_one(
+                    {"tenant": user.tenant, "login": user.login, **_NOT_DELETED, **mongo_marks.marked(mark)}
+                )
+                if first is None:
+                    raise LoginTaken from None
+                return _from_document(first)
+        return user
 
     async def find(self, tenant: str, login: str) -> User | None:
         with unavailable_when_away():
@@ -52,12 +64,23 @@ class MongoUsers:
             documents = await self._users.find(wanted).sort("login", ASCENDING).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def change(self, user: User, changes: UserChanges) -> None:
-        written = _changed(user, changes)
+    async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
+        written = _changed(login, changes)
         with unavailable_when_away():
-            result = await self._users.update_one({"_id": user.id, **_NOT_DELETED}, {"$set": written})
-        if not result.matched_count:
+            document = await self._users.find_one({"tenant": tenant, "login": login, **_NOT_DELETED})
+            # In this order: a user's deletion is remembered before another user can have its login.
+            if document is None or await self._deletions.find(tenant, login, mark):
+                raise UserNotFound
+            result = await self._users.update_one(
+                {"_id": document["_id"], **_NOT_DELETED, **mongo_marks.not_marked(mark)},
+                {"$set": written, **mongo_marks.left(mark)},
+            )
+            if result.matched_count:
+                return _from_document({**document, **written})
+            document = await self._users.find_one({"_id": document["_id"], **_NOT_DELETED})
+        if document is None:
             raise UserNotFound
+        return _from_document(document)
 
     async def replace_hash(self, user: User, password_hash: str) -> None:
         with unavailable_when_away():
@@ -66,41 +89,46 @@ class MongoUsers:
             )
 
     async def decide_ending(
-        self, user: User, reason: RevocationReason, now: datetime, changes: UserChanges | None = None
+        self, tenant: str, login: str, reason: RevocationReason, mark: Mark, changes: UserChanges | None = None
     ) -> Ending:
-        written = _changed(user, changes or UserChanges())
+        written = _changed(login, changes or UserChanges())
         if reason is RevocationReason.USER_DELETED:
-            written["deleted_at"] = now
-        generation = user.generation
+            written["deleted_at"] = mark.at
         for _ in range(MAX_ATTEMPTS):
-            ending = Ending(user.tenant, user.id, generation + 1, reason)
             with unavailable_when_away():
+                document = await self._users.find_one({"tenant": tenant, "login": login})
+                # In this order: a user's deletion is remembered before the user is gone.
+                deletion = await self._deletions.find(tenant, login, mark)
+                for known in filter(None, (document, deletion)):
+                    if before := mongo_marks.found(known, mark):
+                        return Ending(tenant, known["_id"], before["generation"], reason)
+                if document is None or "deleted_at" in document:
+                    raise UserNotFound
+                ending = Ending(tenant, document["_id"], document["generation"] + 1, reason)
                 # On the generation it was decided for: two decisions at once must not share one.
                 result = await self._users.update_one(
-                    {"_id": user.id, "generation": generation, **_NOT_DELETED},
+                    {"_id": ending.user, "generation": document["generation"], **_NOT_DELETED},
                     {
                         "$set": {
                             **written,
                             "generation": ending.generation,
-                            "ending": {"generation": ending.generation, "reason": reason.value, "at": now},
-                        }
+                            "ending": {"generation": ending.generation, "reason": reason.value, "at": mark.at},
+                        },
+                        **mongo_marks.left(mark, generation=ending.generation),
                     },
                 )
-                if result.matched_count:
-                    return ending
-                found = await self._users.find_one({"_id": user.id, **_NOT_DELETED}, projection=["generation"])
-            if found is None:
-                raise UserNotFound
-            generation = found["generation"]
+            if result.matched_count:
+                return ending
         raise Unavailable
 
     async def finish_ending(self, ending: Ending) -> None:
         decided = {"_id": ending.user, "ending.generation": ending.generation}
         with unavailable_when_away():
-            if ending.reason is RevocationReason.USER_DELETED:
-                await self._users.delete_one(decided)
-            else:
+            if ending.reason is not RevocationReason.USER_DELETED:
                 await self._users.update_one(decided, {"$unset": {"ending": ""}})
+            elif document := await self._users.find_one(decided):
+                await self._deletions.add(document)
+                await self._users.delete_one(decided)
 
     async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
         with unavailable_when_away():
@@ -108,12 +136,16 @@ class MongoUsers:
         return readable(documents, _to_ending)
 
 
-def _changed(user: User, changes: UserChanges) -> Document:
+def _creation(user: User) -> Mark:
+    return Mark(user.created_by, user.registered_at)
+
+
+def _changed(login: str, changes: UserChanges) -> Document:
     written: Document = dict(changes.fields)
     if "scope" in written:
         written["scope"] = _scope_to_text(written["scope"])
     if "email" in written:
-        written["search"] = _search_text(user.login, written["email"])
+        written["search"] = _search_text(login, written["email"])
     if changes.password_hash is not None:
         written["password_hash"] = changes.password_hash
     return written
@@ -133,6 +165,7 @@ def _to_document(user: User) -> Document:
         "last_active_at": user.last_active_at,
         "created_by": user.created_by,
         "generation": user.generation,
+        "marks": mongo_marks.first(_creation(user)),
     }
 
 

@@ -1,6 +1,6 @@
 """Who a token belongs to, and which user a tenant may name: the checks that stand before every operation."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidTenantToken, InvalidToken, UserNotFound
@@ -13,10 +13,11 @@ async def tenant_of(tenant_token: str, ports: Ports) -> str:
     return checked_tenant(tenant_token, sessions, ports).tenant
 
 
-async def sessions_of(tokens: Sequence[str], ports: Ports) -> dict[str, Session]:
-    """The sessions that these tokens claim to belong to, by id, in one query. Nothing is proven yet."""
-    ids = {session_id for token in tokens if (session_id := ports.tokens.session_id(token))}
-    return await ports.sessions.find(sorted(ids)) if ids else {}
+async def sessions_of(tokens: Collection[str], ports: Ports) -> dict[str, Session]:
+    """The session that each token claims to belong to, by token, in one query. Nothing is proven yet."""
+    ids = {token: session_id for token in tokens if (session_id := ports.tokens.session_id(token))}
+    sessions = await ports.sessions.find(sorted(set(ids.values()))) if ids else {}
+    return {token: sessions[session_id] for token, session_id in ids.items() if session_id in sessions}
 
 
 async def user_of(tenant: str, login: str, ports: Ports) -> User:
@@ -53,7 +54,7 @@ def checked_tenant_subject(token: str, sessions: dict[str, Session], ports: Port
 
 
 def _checked(token: str, sessions: dict[str, Session], ports: Ports) -> tuple[Session, Claims]:
-    session = sessions.get(ports.tokens.session_id(token) or "")
+    session = sessions.get(token)
     if session is None or session.revocation is not None:
         raise InvalidToken
     return session, ports.tokens.verify(token, session, ports.clock.now())

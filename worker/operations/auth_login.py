@@ -1,10 +1,11 @@
 """auth.login"""
 
-from shared.contracts.auth_login import AuthLoginReply, AuthLoginRequest
+from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginRequest
 from shared.contracts.errors import InvalidCredentials, Unavailable
 from shared.contracts.events import RevocationReason
 from worker.operations.access import tenant_of
 from worker.operations.ending import end_session
+from worker.operations.marking import mark_of
 from worker.operations.opening import open_user_session
 from worker.ports import Call, Ports
 
@@ -23,7 +24,7 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     # The password may have changed, or the user been deleted, since it was read: then either this look at the user
     # sees it, or the ending sees the session just stored.
     if not await ports.users.is_current(user):
-        await end_session(session, RevocationReason.ALL_REVOKED, ports)
+        await end_session(session, RevocationReason.ALL_REVOKED, mark_of(AUTH_LOGIN, call, ports), ports)
         raise Unavailable
     ports.activity.seen(user.id, session.issued_at)
     return AuthLoginReply(access_token=token)

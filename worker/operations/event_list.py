@@ -12,6 +12,8 @@ from worker.operations.access import tenant_of
 from worker.ports import Call, Ports
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Several times what all workers publish at a time; what is beyond is not sent yet, and will come by the feed.
+MAX_ON_THEIR_WAY = 512
 _CURSOR = re.compile(r"([0-9]{1,12})\.([0-9]{1,15})\.([A-Za-z0-9_-]{1,64})")
 
 
@@ -32,6 +34,11 @@ class _Cursor:
             raise InvalidRequest(problems=[problem])
         return cls(int(match[1]), EPOCH + timedelta(milliseconds=int(match[2])), match[3])
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it is of no page yet."""
+        return not self.session_id
+
     def __str__(self) -> str:
         return f"{self.as_of}.{(self.at - EPOCH) // timedelta(milliseconds=1)}.{self.session_id}"
 
@@ -41,13 +48,17 @@ async def event_list(request: EventListRequest, _: Call, ports: Ports) -> EventL
     are read may lie before their ends, and belongs to the next list."""
     tenant = await tenant_of(request.tenant_token, ports)
     after = _begin(request, ports)
+    # An event may have passed by the caller before it had subscribed and not be noted as announced yet. It is looked
+    # for first: what is noted between the two reads is found by both of them rather than by neither.
+    on_their_way = await ports.sessions.unannounced_of(tenant, MAX_ON_THEIR_WAY) if after.is_first else ()
     found = await ports.sessions.announced_after(tenant, after.at, after.session_id, request.limit + 1)
     page = found[: request.limit]
     next_cursor = NO_CURSOR
     if len(found) > len(page) and (last := page[-1].revocation) and last.announced_at:
         next_cursor = str(_Cursor(after.as_of, last.announced_at, page[-1].id))
+    sessions = {session.id: session for session in (*on_their_way, *page)}
     return EventListReply(
-        events=tuple(session.revoked_event(ports.tokens.issuer) for session in page),
+        events=tuple(session.revoked_event(ports.tokens.issuer) for session in sessions.values()),
         next_cursor=next_cursor,
         as_of=after.as_of,
     )

@@ -1,21 +1,28 @@
 """session.revoke"""
 
-from shared.contracts.errors import SessionNotFound
+from shared.contracts.errors import SessionNotFound, UserNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
-from shared.contracts.session_revoke import SessionRevokeRequest
-from worker.operations.access import tenant_of, user_of
-from worker.operations.ending import end_session
+from shared.contracts.session_revoke import SESSION_REVOKE, SessionRevokeRequest
+from worker.operations.access import tenant_of
+from worker.operations.ending import end_session, is_ended_by
+from worker.operations.marking import mark_of
 from worker.ports import Call, Ports
 
 
-async def session_revoke(request: SessionRevokeRequest, _: Call, ports: Ports) -> Done:
-    """Ends one live session of a user of this tenant."""
+async def session_revoke(request: SessionRevokeRequest, call: Call, ports: Ports) -> Done:
+    """Ends one live session of a user of this tenant. The same call again answers as it did first, whatever became of
+    the user since."""
     tenant = await tenant_of(request.tenant_token, ports)
-    user = await user_of(tenant, request.login, ports)
+    mark = mark_of(SESSION_REVOKE, call, ports)
+    user = await ports.users.find(tenant, request.login)
     session = (await ports.sessions.find([request.session_id])).get(request.session_id)
-    if session is None or session.user != user.id or session.expires_at <= ports.clock.now():
+    if session and (session.tenant, session.login) == (tenant, request.login) and is_ended_by(mark, session):
+        return Done.now()
+    if user is None:
+        raise UserNotFound
+    if session is None or session.user != user.id or session.expires_at <= mark.at:
         raise SessionNotFound
-    if not await end_session(session, RevocationReason.REVOKED, ports):
+    if not await end_session(session, RevocationReason.REVOKED, mark, ports):
         raise SessionNotFound
     return Done.now()

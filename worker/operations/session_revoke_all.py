@@ -2,15 +2,16 @@
 
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
-from shared.contracts.session_revoke_all import SessionRevokeAllRequest
-from worker.operations.access import tenant_of, user_of
+from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL, SessionRevokeAllRequest
+from worker.operations.access import tenant_of
 from worker.operations.ending import end_all_sessions
+from worker.operations.marking import mark_of
 from worker.ports import Call, Ports
 
 
-async def session_revoke_all(request: SessionRevokeAllRequest, _: Call, ports: Ports) -> Done:
-    """Ends every session of a user, also when there is none."""
+async def session_revoke_all(request: SessionRevokeAllRequest, call: Call, ports: Ports) -> Done:
+    """Ends every session of a user, also when there is none. The same call again spares those that began since."""
     tenant = await tenant_of(request.tenant_token, ports)
-    user = await user_of(tenant, request.login, ports)
-    await end_all_sessions(user, RevocationReason.ALL_REVOKED, ports)
+    mark = mark_of(SESSION_REVOKE_ALL, call, ports)
+    await end_all_sessions(tenant, request.login, RevocationReason.ALL_REVOKED, mark, ports)
     return Done.now()

@@ -3,16 +3,18 @@
 from shared.contracts.errors import InvalidToken
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
-from shared.contracts.tenant_logout import TenantLogoutRequest
+from shared.contracts.tenant_logout import TENANT_LOGOUT, TenantLogoutRequest
 from worker.operations.access import checked_tenant_subject, sessions_of
-from worker.operations.ending import end_session
+from worker.operations.ending import before, end_session
+from worker.operations.marking import mark_of
 from worker.ports import Call, Ports
 
 
-async def tenant_logout(request: TenantLogoutRequest, _: Call, ports: Ports) -> Done:
-    """Ends the token's session. The tenant's users stay logged in."""
+async def tenant_logout(request: TenantLogoutRequest, call: Call, ports: Ports) -> Done:
+    """Ends the token's session; the tenant's users stay logged in. The same call again answers as it did first."""
+    mark = mark_of(TENANT_LOGOUT, call, ports)
     sessions = await sessions_of([request.token], ports)
-    session, _claims = checked_tenant_subject(request.token, sessions, ports)
-    if not await end_session(session, RevocationReason.LOGOUT, ports):
+    session, _claims = checked_tenant_subject(request.token, before(mark, sessions), ports)
+    if not await end_session(session, RevocationReason.LOGOUT, mark, ports):
         raise InvalidToken
     return Done.now()

@@ -3,13 +3,14 @@
 from shared.contracts.errors import InvalidToken
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
-from shared.contracts.token_revoke import TokenRevokeRequest
+from shared.contracts.token_revoke import TOKEN_REVOKE, TokenRevokeRequest
 from worker.operations.access import checked_tenant, checked_user, sessions_of
 from worker.operations.ending import end_session
+from worker.operations.marking import mark_of
 from worker.ports import Call, Ports
 
 
-async def token_revoke(request: TokenRevokeRequest, _: Call, ports: Ports) -> Done:
+async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) -> Done:
     """Ends the token's session. A token that is not valid needs no ending: that is done, too (RFC 7009, 2.2)."""
     sessions = await sessions_of([request.tenant_token, request.token], ports)
     tenant = checked_tenant(request.tenant_token, sessions, ports).tenant
@@ -17,5 +18,5 @@ async def token_revoke(request: TokenRevokeRequest, _: Call, ports: Ports) -> Do
         session, _claims = checked_user(request.token, tenant, sessions, ports)
     except InvalidToken:
         return Done.now()
-    await end_session(session, RevocationReason.TOKEN_REVOKED, ports)
+    await end_session(session, RevocationReason.TOKEN_REVOKED, mark_of(TOKEN_REVOKE, call, ports), ports)
     return Done.now()

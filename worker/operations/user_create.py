@@ -2,17 +2,19 @@
 
 from shared.contracts import user
 from shared.contracts.errors import LoginTaken
-from shared.contracts.user_create import UserCreateRequest
+from shared.contracts.user_create import USER_CREATE, UserCreateRequest
 from worker.operations.access import tenant_of
 from worker.operations.identity import new_id
+from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
 from worker.ports import Call, Ports, User
 
 
 async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> user.User:
-    """Stores a new user, never over an old one. The same call again answers as it did first."""
+    """Stores a new user, never over an old one. The same call again answers that user, as it is."""
     tenant = await tenant_of(request.tenant_token, ports)
-    now = ports.clock.now()
+    mark = mark_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
+    password = request.password.get_secret_value()
     user_id = new_id()
     created = User(
         id=user_id,
@@ -21,23 +23,15 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
         email=request.email,
         sub=request.sub or user_id,
         scope=request.scope,
-        password_hash=await ports.hasher.hash(request.password.get_secret_value()),
-        registered_at=now,
-        last_active_at=now,
-        created_by=call.message_id,
+        password_hash=await ports.hasher.hash(password),
+        registered_at=mark.at,
+        last_active_at=mark.at,
+        created_by=mark.by,
     )
-    try:
-        await ports.users.add(created)
-    except LoginTaken:
-        created = await _made_by_this_call(created, request, ports)
-    return public_user(created)
-
-
-async def _made_by_this_call(user: User, request: UserCreateRequest, ports: Ports) -> User:
-    """The stored user, if an earlier delivery of this very request made it."""
-    stored = await ports.users.find(user.tenant, user.login)
-    if stored is None or (stored.created_by, stored.email, stored.scope) != (user.created_by, user.email, user.scope):
+    stored = await ports.users.add(created)
+    superseded = stored.generation > created.generation
+    # Another hash: an earlier delivery of this request stored it. Or this is not that request: marks hold no password.
+    same = stored.password_hash == created.password_hash
+    if not (superseded or same or await ports.hasher.verify(stored.password_hash, password)):
         raise LoginTaken
-    if not await ports.hasher.verify(stored.password_hash, request.password.get_secret_value()):
-        raise LoginTaken
-    return stored
+    return public_user(stored)

@@ -2,15 +2,19 @@
 
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
-from shared.contracts.user_delete import UserDeleteRequest
-from worker.operations.access import tenant_of, user_of
+from shared.contracts.user_delete import USER_DELETE, UserDeleteRequest
+from worker.operations.access import tenant_of
 from worker.operations.ending import end_all_sessions
+from worker.operations.marking import mark_of
 from worker.ports import Call, Ports
 
 
-async def user_delete(request: UserDeleteRequest, _: Call, ports: Ports) -> Done:
-    """Removes the user and ends its sessions: once this has answered, no token of it is accepted."""
+async def user_delete(request: UserDeleteRequest, call: Call, ports: Ports) -> Done:
+    """Removes the user and ends its sessions: once this has answered, no token of it is accepted.
+
+    The same call again answers as it did first, and spares a later user of the same login.
+    """
     tenant = await tenant_of(request.tenant_token, ports)
-    user = await user_of(tenant, request.login, ports)
-    await end_all_sessions(user, RevocationReason.USER_DELETED, ports)
+    mark = mark_of(USER_DELETE, call, ports)
+    await end_all_sessions(tenant, request.login, RevocationReason.USER_DELETED, mark, ports)
     return Done.now()

@@ -1,25 +1,39 @@
 """user.update"""
 
-from dataclasses import replace
-
 from shared.contracts import user
+from shared.contracts.errors import BadRequest, UserNotFound
 from shared.contracts.events import RevocationReason
-from shared.contracts.user_update import UserUpdateRequest
+from shared.contracts.user_update import USER_UPDATE, UserUpdateRequest
 from worker.operations.access import tenant_of, user_of
 from worker.operations.ending import end_all_sessions
+from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
 from worker.ports import Call, Ports, UserChanges
 
 
-async def user_update(request: UserUpdateRequest, _: Call, ports: Ports) -> user.User:
-    """Writes what the request names. A new password ends all sessions of the user in the same decision."""
+async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> user.User:
+    """Writes what the request names. A new password ends all sessions of the user in the same decision.
+
+    The same call again writes nothing, and answers the user as it is: what others wrote since stays.
+    """
     tenant = await tenant_of(request.tenant_token, ports)
-    found = await user_of(tenant, request.login, ports)
     fields = request.model_dump(include={"email", "sub", "scope"}, exclude_unset=True, by_alias=False)
+    mark = mark_of(USER_UPDATE, call, ports, [fields, request.password is not None])
     if request.password is None:
-        await ports.users.change(found, UserChanges(fields))
-    else:
-        password_hash = await ports.hasher.hash(request.password.get_secret_value())
-        changes = UserChanges(fields, password_hash)
-        await end_all_sessions(found, RevocationReason.PASSWORD_CHANGED, ports, changes)
-    return public_user(replace(found, **fields))
+        return public_user(await ports.users.change(tenant, request.login, UserChanges(fields), mark))
+
+    await user_of(tenant, request.login, ports)  # nothing is hashed for nobody
+    password = request.password.get_secret_value()
+    changes = UserChanges(fields, await ports.hasher.hash(password))
+    ending = await end_all_sessions(
+        tenant, request.login, RevocationReason.PASSWORD_CHANGED, mark, ports, changes=changes
+    )
+    changed = await user_of(tenant, request.login, ports)
+    if changed.id != ending.user:  # another user, who has the login of one that was changed and deleted since
+        raise UserNotFound
+    superseded = changed.generation > ending.generation
+    # Another hash: an earlier delivery of this request stored it. Or this is not that request: marks hold no password.
+    same = changed.password_hash == changes.password_hash
+    if not (superseded or same or await ports.hasher.verify(changed.password_hash, password)):
+        raise BadRequest("message_id names another request")
+    return public_user(changed)

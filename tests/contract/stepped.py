@@ -1,0 +1,73 @@
+"""A database that can be stopped at: before each of its steps something else may happen, or the worker may die."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+from worker.adapters.mongo_database import MongoDatabase
+
+#: Of a collection; each is one round trip to the database.
+STEPS = {"find_one", "insert_one", "update_one", "update_many", "delete_one"}
+
+
+class Died(BaseException):
+    """The worker is gone: nothing of it runs on. No error that anything could catch."""
+
+
+class SteppedDatabase:
+    """Passes everything on to a database; before the step of this number `meanwhile` happens. The first is 0."""
+
+    def __init__(self, database: MongoDatabase, number: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        self.reached = False
+        self._database = database
+        self._left = number
+        self._meanwhile = meanwhile
+
+    def collection(self, name: str) -> "_Collection":
+        return _Collection(self._database.collection(name), self.step)
+
+    async def step(self) -> None:
+        self._left -= 1
+        if self._left == -1:
+            self.reached = True
+            await self._meanwhile()
+
+
+async def die() -> None:
+    """What may happen before a step."""
+    raise Died
+
+
+Step = Callable[[], Awaitable[None]]
+
+
+class _Collection:
+    def __init__(self, collection: Any, step: Step) -> None:
+        self._collection = collection
+        self._step = step
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        assert name in STEPS, f"{name} is not known here"
+
+        async def stepped(*args: Any, **kwargs: Any) -> Any:
+            await self._step()
+            return await getattr(self._collection, name)(*args, **kwargs)
+
+        return stepped
+
+    def find(self, *args: Any, **kwargs: Any) -> "_Cursor":
+        return _Cursor(self._collection.find(*args, **kwargs), self._step)
+
+
+class _Cursor:
+    def __init__(self, cursor: Any, step: Step) -> None:
+        self._cursor = cursor
+        self._step = step
+
+    def limit(self, limit: int) -> Self:
+        self._cursor = self._cursor.limit(limit)
+        return self
+
+    async def to_list(self, length: int) -> list[Any]:
+        await self._step()
+        found: list[Any] = await self._cursor.to_list(length)
+        return found

@@ -1,0 +1,62 @@
+"""Requests that come several times, at once and later, to two workers of each lane: done once, and answered alike."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from shared.amqp.rpc_client import RpcClient
+from shared.contracts import OPERATIONS
+from shared.contracts.validation import validated
+from tests.e2e.tenant import PASSWORD
+from tests.requests import Accounts
+from tests.service import RunningService
+
+KEY = "let-me-in-please"
+#: What may differ between two looks: when it was, and when a user was seen last.
+MOMENTS = {"asOf", "lastActivity"}
+
+
+@pytest_asyncio.fixture
+async def rpc(service: RunningService) -> AsyncIterator[RpcClient]:
+    async with RpcClient([service.amqp_url], "a neighbour") as client, asyncio.timeout(30):
+        await client.connected.wait()
+        yield client
+
+
+@pytest_asyncio.fixture
+async def accounts(rpc: RpcClient) -> Accounts:
+    """A tenant and its user, logged in."""
+    tenant = {"email": f"{uuid.uuid4().hex}@tenant.test", "password": PASSWORD}
+    shop = (await send(rpc, "tenant.register", **tenant, registrationKey=KEY)).token
+    ann = {"tenantToken": shop, "login": "ann", "password": PASSWORD}
+    await send(rpc, "user.create", **ann, email="ann@example.com")
+    token = (await send(rpc, "auth.login", **ann, deviceId="laptop")).access_token
+    session = (await send(rpc, "token.introspect", tenantToken=shop, token=token)).jti
+    return Accounts(tenant["email"], PASSWORD, shop, token, session, KEY)
+
+
+async def send(rpc: RpcClient, name: str, message_id: str | None = None, **fields: Any) -> Any:
+    operation = OPERATIONS[name]
+    return await rpc.call(operation, validated(operation.request, **fields), message_id=message_id)
+
+
+def timeless(answer: Any) -> Any:
+    """A JSON value without its moments."""
+    if isinstance(answer, dict):
+        return {name: timeless(value) for name, value in answer.items() if name not in MOMENTS}
+    return [timeless(value) for value in answer] if isinstance(answer, list) else answer
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_one_message_has_one_answer(rpc: RpcClient, accounts: Accounts, name: str) -> None:
+    """Three deliveries at once, which two workers share, and two more: all answers are the same."""
+    message_id = uuid.uuid4().hex
+    request = accounts.request(name)
+    answers = await asyncio.gather(*(send(rpc, name, message_id, **request) for _ in range(3)))
+    answers += [await send(rpc, name, message_id, **request) for _ in range(2)]
+    first, *others = [timeless(answer.model_dump(mode="json")) for answer in answers]
+    assert others == [first] * 4

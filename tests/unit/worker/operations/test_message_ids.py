@@ -1,0 +1,174 @@
+"""What a message id does not do: it comes from callers and is no secret, so it opens nothing and hides nothing."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.contracts.auth_logout import AUTH_LOGOUT
+from shared.contracts.errors import BadRequest, InvalidToken, SessionNotFound, UserNotFound
+from shared.contracts.operation import Operation
+from shared.contracts.session_revoke import SESSION_REVOKE
+from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
+from shared.contracts.tenant_logout import TENANT_LOGOUT
+from shared.contracts.user import User
+from shared.contracts.user_delete import USER_DELETE
+from shared.contracts.user_list import USER_LIST
+from shared.contracts.user_update import USER_UPDATE
+from tests.fakes import FakeHasher
+from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
+from worker.consumer import MAX_DEADLINE_MS
+from worker.ports import MARKS_KEPT, REMEMBERED
+
+NEW_PASSWORD = "another fine password"
+
+
+async def users(worker: InMemoryWorker, tenant_token: str) -> tuple[User, ...]:
+    return (await worker.call(USER_LIST, tenantToken=tenant_token)).users
+
+
+@pytest.mark.usefixtures("ann")
+async def test_of_another_tenant(worker: InMemoryWorker, shop: str) -> None:
+    """What one tenant did under an id says nothing to another tenant, who uses the same id and the same login."""
+    bank = await worker.register("bank@example.com")
+    token = await worker.login(shop)
+    session = (await worker.session_of(token)).id
+    await worker.call(SESSION_REVOKE, "message", tenantToken=shop, login="ann", sessionId=session)
+    await worker.call(USER_DELETE, "message", tenantToken=shop, login="ann")
+    with pytest.raises(UserNotFound):
+        await worker.call(USER_DELETE, "message", tenantToken=bank, login="ann")
+    with pytest.raises(UserNotFound):
+        await worker.call(SESSION_REVOKE, "message", tenantToken=bank, login="ann", sessionId=session)
+    await worker.create(bank)
+    theirs = await worker.login(bank)
+    with pytest.raises(SessionNotFound):
+        await worker.call(SESSION_REVOKE, "message", tenantToken=bank, login="ann", sessionId=session)
+    await worker.call(USER_DELETE, "message", tenantToken=bank, login="ann")
+    assert await users(worker, bank) == ()
+    with pytest.raises(InvalidToken):
+        await worker.verify(bank, theirs)
+
+
+@pytest.mark.usefixtures("ann")
+async def test_of_a_logout_of_another_tenants_user(worker: InMemoryWorker, shop: str) -> None:
+    """A token that its own tenant has logged out under the id is as invalid to others as it ever was."""
+    bank = await worker.register("bank@example.com")
+    token = await worker.login(shop)
+    await worker.call(AUTH_LOGOUT, "message", tenantToken=shop, token=token)
+    with pytest.raises(InvalidToken):
+        await worker.call(AUTH_LOGOUT, "message", tenantToken=bank, token=token)
+
+
+@pytest.mark.usefixtures("ann")
+async def test_of_a_token_that_is_forged(worker: InMemoryWorker, shop: str) -> None:
+    """Knowing the id and the session of a logout is not knowing the token: its signature is checked as ever."""
+    logouts: list[tuple[Operation[Any, Any], str, dict[str, str]]] = [
+        (AUTH_LOGOUT, await worker.login(shop), {"tenantToken": shop}),
+        (TENANT_LOGOUT, shop, {}),
+    ]
+    for operation, token, fields in logouts:
+        await worker.call(operation, "message", token=token, **fields)
+        signed, _, signature = token.rpartition(".")
+        forged = f"{signed}.{signature[::-1]}"
+        with pytest.raises(InvalidToken):
+            await worker.call(operation, "message", token=forged, **fields)
+
+
+@pytest.mark.usefixtures("ann")
+async def test_of_another_session(worker: InMemoryWorker, shop: str) -> None:
+    """Another token under the same id is another logout, and so is another session another revocation."""
+    tokens = [await worker.login(shop) for _ in range(2)]
+    for token in tokens:
+        await worker.call(AUTH_LOGOUT, "message", tenantToken=shop, token=token)
+    sessions = [(await worker.session_of(await worker.login(shop))).id for _ in range(2)]
+    for session in sessions:
+        await worker.call(SESSION_REVOKE, "message", tenantToken=shop, login="ann", sessionId=session)
+    assert len(worker.events.reasons) == 4
+
+
+@pytest.mark.usefixtures("ann")
+async def test_of_another_operation(worker: InMemoryWorker, shop: str) -> None:
+    """A logout under the id is no revocation under it; and of all that is asked for about one user, each is done."""
+    token = await worker.login(shop)
+    session = (await worker.session_of(token)).id
+    await worker.call(AUTH_LOGOUT, "message", tenantToken=shop, token=token)
+    with pytest.raises(SessionNotFound):
+        await worker.call(SESSION_REVOKE, "message", tenantToken=shop, login="ann", sessionId=session)
+
+    asked: list[tuple[Operation[Any, Any], dict[str, str]]] = [
+        (SESSION_REVOKE_ALL, {}),
+        (USER_UPDATE, {"sub": "007"}),
+        (USER_UPDATE, {"sub": "007", "password": PASSWORD}),
+        (USER_DELETE, {}),
+    ]
+    for operation, fields in asked:
+        await worker.login(shop)
+        await worker.call(operation, "message", tenantToken=shop, login="ann", **fields)
+    assert list(worker.events.reasons.values()) == ["logout", "all_revoked", *2 * ["password_changed"], "user_deleted"]
+    assert await users(worker, shop) == ()
+
+
+@pytest.mark.usefixtures("ann")
+async def test_of_another_user(worker: InMemoryWorker, shop: str) -> None:
+    """The same operation about somebody else is another request."""
+    await worker.create(shop, "bob")
+    for login in ("ann", "bob"):
+        await worker.call(USER_DELETE, "message", tenantToken=shop, login=login)
+    assert await users(worker, shop) == ()
+
+
+@pytest.mark.usefixtures("ann")
+@pytest.mark.parametrize("password", [{}, {"password": NEW_PASSWORD}], ids=["without password", "with password"])
+async def test_of_another_change(worker: InMemoryWorker, shop: str, password: dict[str, str]) -> None:
+    """Other values are another request, so that nothing is taken for written that was not."""
+    for scope in ("some", {"all": True}, None):
+        fields = {"tenantToken": shop, "login": "ann", "scope": scope, **password}
+        assert (await worker.call(USER_UPDATE, "message", **fields)).scope == scope
+        assert (await users(worker, shop))[0].scope == scope
+
+
+async def test_of_another_password() -> None:
+    """A password is not kept where it could be compared at once, so another one under the same id is refused."""
+    hasher = FakeHasher()
+    worker = InMemoryWorker(hasher=hasher)
+    shop = await worker.register()
+    await worker.create(shop)
+    fields = {"tenantToken": shop, "login": "ann"}
+    await worker.call(USER_UPDATE, "message", **fields, password=NEW_PASSWORD)
+    with pytest.raises(BadRequest, match="message_id"):
+        await worker.call(USER_UPDATE, "message", **fields, password="yet another password")
+    await worker.login(shop, password=NEW_PASSWORD)
+    before = hasher.work
+    await worker.call(USER_UPDATE, "another message", **fields, password="yet another password")
+    assert hasher.work == before + 1
+
+
+def test_what_may_come_back_is_remembered() -> None:
+    """Marks outlast every deadline, by more than the clocks of two workers may differ."""
+    assert timedelta(milliseconds=MAX_DEADLINE_MS) + timedelta(minutes=3) <= REMEMBERED
+
+
+@pytest.mark.usefixtures("ann")
+async def test_of_long_ago(worker: InMemoryWorker, shop: str) -> None:
+    """Nothing comes back as late as that: who counts from one again after a restart means another request."""
+    await worker.call(SESSION_REVOKE_ALL, "1", tenantToken=shop, login="ann")
+    worker.clock.advance(REMEMBERED)
+    token = await worker.login(shop)
+    await worker.call(SESSION_REVOKE_ALL, "1", tenantToken=shop, login="ann")
+    with pytest.raises(InvalidToken):
+        await worker.verify(shop, token)
+
+
+@pytest.mark.usefixtures("ann")
+async def test_of_many_changes_ago(worker: InMemoryWorker, shop: str) -> None:
+    """So many of a user's changes are remembered, and the user does not grow without end."""
+    change = {"tenantToken": shop, "login": "ann"}
+    await worker.call(USER_UPDATE, "message", **change, email="first@example.com")
+    for number in range(MARKS_KEPT - 1):
+        await worker.call(USER_UPDATE, **change, email=f"{number}@example.com")
+        worker.clock.advance(timedelta(seconds=1))
+    again = await worker.call(USER_UPDATE, "message", **change, email="first@example.com")
+    assert again.email == f"{MARKS_KEPT - 2}@example.com"
+    await worker.call(USER_UPDATE, **change, email="last@example.com")
+    again = await worker.call(USER_UPDATE, "message", **change, email="first@example.com")
+    assert again.email == "first@example.com"

@@ -1,0 +1,22 @@
+"""How a request is known again when it comes twice: redelivered after a crash, or sent again by its caller."""
+
+import hashlib
+import json
+from typing import Any
+
+from shared.contracts.operation import Operation
+from worker.ports import Call, Mark, Ports
+
+#: 128 bits: two requests of one tenant about one user must not be taken for each other.
+NAME_BYTES = 16
+
+
+def mark_of(operation: Operation[Any, Any], call: Call, ports: Ports, asked: object = None) -> Mark:
+    """What this request leaves in what it changes.
+
+    `asked` is what it asks for beyond whom it is about, in JSON's types and without a password: the same message id
+    with something else is another request, so that nothing is taken for done that was not. Message ids come from
+    callers and are no secret. A mark proves nothing: it is compared where the caller may act anyway.
+    """
+    named = json.dumps([operation.name, call.message_id, asked], sort_keys=True)
+    return Mark(hashlib.blake2b(named.encode(), digest_size=NAME_BYTES).hexdigest(), ports.clock.now())
