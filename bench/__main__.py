@@ -1,145 +1,64 @@
 """`python -m bench`: starts a stack of its own, loads it from this process, and prints what it did.
 
 Absolute figures mean nothing on a shared machine, so each stands beside a floor measured in the same rounds. This
-process is the load generator and nothing else; service, broker, database and echo have processes of their own. All
-of them share the cores of the machine.
+process is the load generator and nothing else; service, broker, database, echo and the floor's edge have processes of
+their own. All of them share the cores of the machine.
 """
 
 import argparse
-import asyncio
-import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from typing import Final
 
-from bench.floors import AmqpEcho, Database, argon2_per_second, connected_echo, p50_ms, serve_echo
-from bench.http_load import Load, UnexpectedAnswer
-from bench.report import Figure, print_table, write_json
-from dev.ports import free_port
-from dev.processes import ChildProcess, Service, StackError
-from dev.stack import LocalStack
+import uvloop
 
-ROUNDS: Final = 3
-SECONDS: Final = 1.2
-CONNECTIONS: Final = 32
-#: Enough to keep every hashing thread busy, and far fewer than the lane's queue takes.
-LOGINS_IN_FLIGHT: Final = 16
-TOKENS: Final = 100
-PASSWORD: Final = "correct horse battery"
-ECHO_TIMEOUT_SECONDS: Final = 30
-
-
-@dataclass(frozen=True)
-class Requests:
-    """One user and many tokens of his, as requests that are ready to be sent."""
-
-    live: bytes
-    login: bytes
-    verifications: Sequence[bytes]
+from bench import measures
+from bench.http_load import UnexpectedAnswer
+from bench.picture import draw
+from bench.report import Report
+from bench.scaling import scale
+from bench.stage import set_up
+from dev.processes import StackError
+from worker.settings import Settings
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--echo", metavar="AMQP_URL", help="answer messages with themselves; used by the benchmark")
-    echo_url = parser.parse_args().echo
+    parser.add_argument("--scaling", action="store_true", help="instead, measure 1, 2 and 4 workers and edges")
+    scaling = parser.parse_args().scaling
     try:
-        asyncio.run(serve_echo(echo_url) if echo_url else _bench())
+        uvloop.run(scale() if scaling else _bench())
     except (StackError, UnexpectedAnswer) as error:
         sys.exit(f"bench: {error}")
 
 
 async def _bench() -> None:
+    began = time.monotonic()
+    report = Report()
     with tempfile.TemporaryDirectory(prefix="jincor-auth-bench-") as directory:
-        async with (
-            LocalStack(Path(directory), free_port()) as stack,
-            _echo_process(stack.amqp_url, Path(directory)),
-            connected_echo(stack.amqp_url) as echo,
-            Database(stack.mongo_url) as database,
-        ):
-            requests = await _prepare(Load(stack.url, 1))
-            figures = [
-                await _throughput(Load(stack.url, CONNECTIONS), requests),
-                await _latency(Load(stack.url, 1), requests, echo, database),
-                await _logins(Load(stack.url, LOGINS_IN_FLIGHT), requests, await database.stored_hash()),
-            ]
-    print(
-        f"\nMedians of {ROUNDS} rounds of {SECONDS} s; {TOKENS} distinct tokens, {os.cpu_count()} cores for everything"
-    )
-    print_table(figures)
-    print(f"Written to {write_json(figures)}")
-
-
-@asynccontextmanager
-async def _echo_process(amqp_url: str, directory: Path) -> AsyncIterator[None]:
-    echo = ChildProcess(Service("echo", [sys.executable, "-m", "bench", "--echo", amqp_url], os.environ), directory)
-
-    async def is_ready() -> bool:
-        return "ready" in echo.tail()
-
-    echo.start()
-    try:
-        await echo.wait_until(is_ready, ECHO_TIMEOUT_SECONDS)
-        yield
-    finally:
-        await echo.kill()
-
-
-async def _prepare(load: Load) -> Requests:
-    """Registers a tenant, creates a user, and logs it in once for each token."""
-
-    async def post(path: str, body: dict[str, str], token: str | None = None) -> dict[str, str]:
-        answer = await load.once(load.request("POST", path, json.dumps(body).encode(), token))
-        members: dict[str, str] = json.loads(answer)
-        return members
-
-    tenant = (await post("/tenant", {"email": "bench@example.com", "password": PASSWORD}))["token"]
-    credentials = {"login": "ann", "password": PASSWORD}
-    await post("/user", {**credentials, "email": "ann@example.com"}, tenant)
-    login = {**credentials, "deviceId": "bench"}
-    tokens = [(await post("/auth", login, tenant))["accessToken"] for _ in range(TOKENS)]
-    return Requests(
-        live=load.request("GET", "/health/live"),
-        login=load.request("POST", "/auth", json.dumps(login).encode(), tenant),
-        verifications=[
-            load.request("POST", "/auth/verify", json.dumps({"token": token}).encode(), tenant) for token in tokens
-        ],
-    )
-
-
-async def _throughput(load: Load, requests: Requests) -> Figure:
-    figure = Figure(f"verify, {CONNECTIONS} connections", f"GET /health/live, {CONNECTIONS} connections", "requests/s")
-    await load.run(requests.verifications, SECONDS / 2)  # the first of everything is slower
-    for _ in range(ROUNDS):
-        floor = await load.run([requests.live], SECONDS)
-        figure.add((await load.run(requests.verifications, SECONDS)).per_second, floor.per_second)
-    return figure
-
-
-async def _latency(load: Load, requests: Requests, echo: AmqpEcho, database: Database) -> Figure:
-    figure = Figure("verify, 1 connection, p50", "GET /health/live + AMQP echo + find_one, p50 each", "ms")
-    for _ in range(ROUNDS):
-        floor = (
-            (await load.run([requests.live], SECONDS / 2)).p50_ms
-            + await p50_ms(echo.send, SECONDS / 2)
-            + await p50_ms(database.find_session, SECONDS / 2)
-        )
-        figure.add((await load.run(requests.verifications, SECONDS / 2)).p50_ms, floor)
-    return figure
-
-
-async def _logins(load: Load, requests: Requests, password_hash: str) -> Figure:
-    # What a worker takes if nobody tells it otherwise; the stack's worker reads the same variable.
-    threads = int(os.environ.get("AUTH_HASH_THREADS") or os.cpu_count() or 1)
-    figure = Figure(f"login, {LOGINS_IN_FLIGHT} connections", f"bare argon2 verify, {threads} threads", "logins/s")
-    for _ in range(ROUNDS):
-        floor = await asyncio.to_thread(argon2_per_second, password_hash, PASSWORD, threads, SECONDS)
-        figure.add((await load.run([requests.login], SECONDS)).per_second, floor)
-    return figure
+        async with set_up(Path(directory)) as stage:
+            measures.memory(stage, "at rest", report)
+            logins = await stage.population.add(tenants=1, sessions_each=1_000, logins=1_000)
+            await stage.population.add(tenants=99, sessions_each=10, logins=0)
+            requests = await measures.registered(stage, logins)
+            await measures.verify_throughput(stage, requests, report)
+            await measures.verify_at_a_remembering_edge(stage, requests, report)
+            await measures.verify_latency(stage, requests, logins[0], report)
+            await measures.verify_over_amqp(stage, logins, report)
+            await measures.verify_from_memory(stage, logins, report)
+            await measures.logins_per_second(stage, requests, report)
+            await measures.verify_in_a_storm(stage, requests, report)
+            ending = await stage.population.add(tenants=1, sessions_each=measures.LOGOUTS, logins=measures.LOGOUTS)
+            await measures.revocation_lag(stage, ending, report)
+            await measures.verify_in_a_crowd(stage, requests, report)
+            measures.memory(stage, "at the end", report)
+    measures.memory_figures(report, Settings.model_fields["hash_memory_kib"].default / 1024 * (os.cpu_count() or 1))
+    report.print()
+    minutes = (time.monotonic() - began) / 60
+    print(f"\n{os.cpu_count()} cores for everything; took {minutes:.1f} minutes")
+    print(f"Written to {report.write_json()} and {draw(report)}")
 
 
 main()

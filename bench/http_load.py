@@ -1,13 +1,10 @@
-"""A lean HTTP/1.1 load generator: kept-alive connections, each with one request under way at a time."""
+"""A lean HTTP/1.1 client for load: kept-alive connections, each with one request under way at a time."""
 
 import asyncio
 import re
-import statistics
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from itertools import cycle
+from typing import cast
 
 from yarl import URL
 
@@ -19,69 +16,53 @@ class UnexpectedAnswer(Exception):
     """The service did not answer 200: whatever was measured is not what was meant."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a load showed."""
+def http_request(method: str, path: str, body: bytes = b"", token: str | None = None) -> bytes:
+    """A request as it goes over the wire, made once and sent many times."""
+    headers = [f"{method} {path} HTTP/1.1", "Host: bench", f"Content-Length: {len(body)}"]
+    if body:
+        headers.append("Content-Type: application/json")
+    if token:
+        headers.append(f"Authorization: Bearer {token}")
+    return "\r\n".join(headers).encode() + _END_OF_HEADERS + body
 
-    per_second: float
-    p50_ms: float
 
+class HttpConnections:
+    """Connections to one server or spread over several; who asks takes a free one, or waits for it."""
 
-class Load:
-    """A load on one server, over so many connections. They last for one run: a server closes idle ones."""
+    def __init__(self, connections: Sequence["_Connection"]) -> None:
+        self._free: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
+        for connection in connections:
+            self._free.put_nowait(connection)
 
-    def __init__(self, url: str, connections: int) -> None:
-        self._url = URL(url)
-        self._connections = connections
-
-    def request(self, method: str, path: str, body: bytes = b"", token: str | None = None) -> bytes:
-        """A request as it goes over the wire, made once and sent many times."""
-        headers = [f"{method} {path} HTTP/1.1", f"Host: {self._url.authority}", f"Content-Length: {len(body)}"]
-        if body:
-            headers.append("Content-Type: application/json")
-        if token:
-            headers.append(f"Authorization: Bearer {token}")
-        return "\r\n".join(headers).encode() + _END_OF_HEADERS + body
-
-    async def once(self, request: bytes) -> bytes:
+    async def ask(self, request: bytes) -> bytes:
         """The body of the answer. Raises `UnexpectedAnswer` if it is not 200."""
-        async with self._connected(1) as (connection,):
-            return await connection.ask(request)
+        connection = await self._free.get()
+        answer = await connection.ask(request)
+        self._free.put_nowait(connection)
+        return answer
 
-    async def run(self, requests: Sequence[bytes], seconds: float) -> Measured:
-        """Sends the requests in turn over all connections for so long. Raises `UnexpectedAnswer`."""
-        taken: list[float] = []
-        turn = cycle(requests)
-        async with self._connected(self._connections) as connections:
-            began = time.perf_counter()
 
-            async def work(connection: _Connection) -> None:
-                while (sent := time.perf_counter()) < began + seconds:
-                    await connection.ask(next(turn))
-                    taken.append(time.perf_counter() - sent)
-
-            await asyncio.gather(*map(work, connections))
-            return Measured(len(taken) / (time.perf_counter() - began), 1000 * statistics.median(taken))
-
-    @asynccontextmanager
-    async def _connected(self, count: int) -> AsyncIterator[list["_Connection"]]:
-        loop = asyncio.get_running_loop()
-        connections = []
-        try:
-            for _ in range(count):
-                _, connection = await loop.create_connection(_Connection, self._url.host or "", self._url.port or 0)
-                connections.append(connection)
-            yield connections
-        finally:
-            for connection in connections:
-                connection.close()
+@asynccontextmanager
+async def http_connections(urls: Sequence[str], count: int) -> AsyncIterator[HttpConnections]:
+    """So many connections. They last for one run: a server closes idle ones."""
+    loop = asyncio.get_running_loop()
+    connections = []
+    try:
+        for number in range(count):
+            url = URL(urls[number % len(urls)])
+            _, connection = await loop.create_connection(_Connection, url.host or "", url.port or 0)
+            connections.append(connection)
+        yield HttpConnections(connections)
+    finally:
+        for connection in connections:
+            connection.close()
 
 
 class _Connection(asyncio.Protocol):
     """Reads just as much of HTTP as this service writes: every answer has a Content-Length."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.WriteTransport | None = None
         self._answer: asyncio.Future[bytes] | None = None
         self._received = b""
 
@@ -97,8 +78,8 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_connection makes
-        self._transport = transport
+        # That of uvloop is no subclass of what asyncio promises here.
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -1,72 +1,155 @@
-"""The figures as a table for people and as JSON for what compares them later."""
+"""The figures: as a table for people, as JSON for what compares them later. `picture` draws them."""
 
 import json
 import os
 import platform
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from bench.timing import Timed
 
 RESULTS = Path(__file__).parent / "results"
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a figure must reach."""
+
+    limit: float
+    at_most: bool = False
+
+    def met(self, score: float) -> bool:
+        return score <= self.limit if self.at_most else score >= self.limit
+
+    def __str__(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.limit:,g}"
+
+
 @dataclass
 class Figure:
-    """What was measured, round by round, each time beside a floor; a ratio says more than either."""
+    """What was measured, round by round, each time beside a floor if there is one: a ratio says more than either."""
 
     name: str
-    floor: str
     unit: str
+    target: Target
+    floor: str = ""
     values: list[float] = field(default_factory=list)
     floors: list[float] = field(default_factory=list)
 
-    def add(self, value: float, floor: float) -> None:
+    def add(self, value: float, floor: float | None = None) -> None:
         self.values.append(value)
-        self.floors.append(floor)
+        if floor is not None:
+            self.floors.append(floor)
 
     @property
     def value(self) -> float:
         return statistics.median(self.values)
 
     @property
-    def floor_value(self) -> float:
-        return statistics.median(self.floors)
-
-    @property
-    def ratio(self) -> float:
+    def ratio(self) -> float | None:
         """The median of the rounds' ratios: what disturbs a round disturbs both sides of it."""
+        if not self.floors:
+            return None
         return statistics.median(value / floor for value, floor in zip(self.values, self.floors, strict=True))
 
+    @property
+    def score(self) -> float:
+        """What the target is about: the ratio where there is a floor."""
+        return self.value if self.ratio is None else self.ratio
 
-def print_table(figures: Sequence[Figure]) -> None:
-    rows = [("", "measured", "unit", "floor", "ratio", "the floor is")]
-    rows += [
-        (each.name, f"{each.value:.4g}", each.unit, f"{each.floor_value:.4g}", f"{each.ratio:.2f}", each.floor)
-        for each in figures
-    ]
+    def as_json(self) -> dict[str, Any]:
+        floor = {"floor": self.floor, "floors": self.floors, "ratio": self.ratio} if self.floors else {}
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "value": self.value,
+            "values": self.values,
+            **floor,
+            "target": str(self.target),
+            "met": self.target.met(self.score),
+        }
+
+
+@dataclass
+class Report:
+    """Everything that one run has shown."""
+
+    figures: list[Figure] = field(default_factory=list)
+    latencies: dict[str, Timed] = field(default_factory=dict)
+    """In the order of the picture."""
+    cpu_ms_per_verification: dict[str, float] = field(default_factory=dict)
+    resident_mib: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """By process, and then by moment."""
+
+    def add(self, figure: Figure) -> None:
+        """Takes a figure in, and says so: whoever waits minutes likes to see something."""
+        self.figures.append(figure)
+        print(f"  {figure.name}: {figure.score:,.3g} (must be {figure.target})", flush=True)
+
+    def print(self) -> None:
+        """Everything, as tables."""
+        print()
+        print_rows(
+            [("figure", "measured", "unit", "floor", "ratio", "target", "", "the floor is")]
+            + [
+                (
+                    each.name,
+                    f"{each.value:,.4g}" if each.value < 1000 else f"{each.value:,.0f}",
+                    each.unit,
+                    f"{statistics.median(each.floors):,.4g}" if each.floors else "",
+                    "" if each.ratio is None else f"{each.ratio:.2f}",
+                    str(each.target),
+                    "met" if each.target.met(each.score) else "MISSED",
+                    each.floor,
+                )
+                for each in self.figures
+            ]
+        )
+        print("\nLatency, ms")
+        print_rows(
+            [("", "p50", "p90", "p99", "most", "of")]
+            + [
+                (
+                    name,
+                    *(f"{timed.percentile_ms(percent):.2f}" for percent in (50, 90, 99, 100)),
+                    f"{len(timed.durations):,}",
+                )
+                for name, timed in self.latencies.items()
+            ]
+        )
+        print("\nCPU of a verification at 32 connections, ms")
+        parts = self.cpu_ms_per_verification
+        print_rows([(name, f"{each:.3f}") for name, each in {**parts, "together": sum(parts.values())}.items()])
+        print("\nMemory, MiB")
+        print_rows(
+            [("", *next(iter(self.resident_mib.values())))]
+            + [(name, *(f"{each:.0f}" for each in moments.values())) for name, moments in self.resident_mib.items()]
+        )
+
+    def write_json(self) -> Path:
+        """Writes `bench/results/latest.json` and returns its path."""
+        latest = RESULTS / "latest.json"
+        latest.parent.mkdir(exist_ok=True)
+        document = {
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
+            "figures": [each.as_json() for each in self.figures],
+            "latencies_ms": {
+                name: {f"p{percent}": timed.percentile_ms(percent) for percent in (50, 90, 99, 100)}
+                for name, timed in self.latencies.items()
+            },
+            "cpu_ms_per_verification": self.cpu_ms_per_verification,
+            "resident_mib": self.resident_mib,
+        }
+        latest.write_text(json.dumps(document, indent=2) + "\n")
+        return latest
+
+
+def print_rows(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def write_json(figures: Sequence[Figure]) -> Path:
-    """Writes `bench/results/latest.json` and returns its path."""
-    RESULTS.mkdir(exist_ok=True)
-    latest = RESULTS / "latest.json"
-    latest.write_text(
-        json.dumps(
-            {
-                "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
-                "figures": [
-                    {**asdict(each), "value": each.value, "floor_value": each.floor_value, "ratio": each.ratio}
-                    for each in figures
-                ],
-            },
-            indent=2,
-        )
-        + "\n"
-    )
-    return latest

@@ -13,7 +13,7 @@ from tests.faults.profile import note
 from tests.faults.stack import Crashable, Stack, running_stack
 from tests.faults.transports import until_ready
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 REPLY_TIMEOUT_SECONDS = 2
 SLACK_SECONDS = 3.0

@@ -17,7 +17,7 @@ from tests.faults.stack import Crashable, Stack, running_stack
 from tests.faults.transports import PATIENCE_SECONDS, OverAmqp
 from tests.service import takes_requests
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 SKEW_SECONDS = 90
 TOKEN_SECONDS = 96

@@ -17,7 +17,7 @@ from tests.faults.profile import LONG, note
 from tests.faults.stack import Crashable, Stack, running_stack
 from tests.faults.transports import until_ready
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 REVOCATIONS = 10_000 if LONG else 400
 #: Left alone, to see that nothing tells of their end.

@@ -17,7 +17,7 @@ from tests.faults.load import PASSWORD
 from tests.faults.profile import LONG, note
 from tests.faults.stack import Crashable, Stack, running_stack
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 #: As many at a time are more than the password lane may hold (`AUTH_PASSWORD_QUEUE_LENGTH`) by far.
 QUEUE_LENGTH = 16

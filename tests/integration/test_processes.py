@@ -80,7 +80,7 @@ def waiting(backend: Backend, service: RunningService) -> Waiting:
 
 
 @pytest.mark.parametrize(
-    "case", [("password", "auth.login", 8), ("verify", "auth.verify", 4)], ids=["password", "verify"]
+    "case", [("password", "auth.login", 8), ("verify", "auth.verify", 6)], ids=["password", "verify"]
 )
 async def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
     service: RunningService,
@@ -90,7 +90,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
     case: tuple[str, str, int],
 ) -> None:
     """Everyone is answered, the worker exits 0 having done its share, and the other one goes on alone."""
-    # Of verifications each edge sends two batches and holds the rest back, so two times two messages.
+    # Of verifications each edge sends three batches and holds the rest back, so two times three messages.
     kind, operation, messages = case
     token = await tenant.token_of("ann")
 

@@ -1,0 +1,75 @@
+"""A raw AMQP round trip: one message there and back with no work in it, by the library that the service uses.
+
+`python -m bench.echo AMQP_URL` answers, as a worker would; `connected_echo` asks, as a caller would.
+"""
+
+import asyncio
+import itertools
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from shared.amqp.topology import DIRECT_REPLY_TO
+
+ECHO_QUEUE: Final = "bench.echo"
+#: About as much as a verification with its two tokens.
+ECHO_BYTES: Final = 1024
+#: As a worker has it; see worker/main.py.
+PREFETCH: Final = 16
+#: What it prints when it is ready to answer.
+READY: Final = "ready"
+
+
+class AmqpEcho:
+    """One confirmed message there and back over direct reply-to; any number at a time."""
+
+    def __init__(self, channel: AbstractChannel) -> None:
+        self._channel = channel
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._numbers = itertools.count()
+
+    async def send(self) -> None:
+        call_id = str(next(self._numbers))
+        answer = self._waiting[call_id] = asyncio.get_running_loop().create_future()
+        message = aio_pika.Message(b"x" * ECHO_BYTES, correlation_id=call_id, reply_to=DIRECT_REPLY_TO)
+        await self._channel.default_exchange.publish(message, ECHO_QUEUE, mandatory=True)
+        await answer
+
+    async def on_reply(self, reply: AbstractIncomingMessage) -> None:
+        self._waiting.pop(reply.correlation_id or "").set_result(None)
+
+
+@asynccontextmanager
+async def connected_echo(amqp_url: str) -> AsyncIterator[AmqpEcho]:
+    """Asks the echo that another process serves on this broker."""
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        echo = AmqpEcho(channel)
+        replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
+        await replies.consume(echo.on_reply, no_ack=True)
+        yield echo
+
+
+async def serve_echo(amqp_url: str) -> None:
+    """Answers each message with itself, until it is killed."""
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel(publisher_confirms=False)
+        await channel.set_qos(prefetch_count=PREFETCH)
+
+        async def echo(message: AbstractIncomingMessage) -> None:
+            reply = aio_pika.Message(message.body, correlation_id=message.correlation_id)
+            await channel.default_exchange.publish(reply, message.reply_to or "", mandatory=False)
+            await message.ack()
+
+        queue = await channel.declare_queue(ECHO_QUEUE, durable=True, auto_delete=True)
+        await queue.consume(echo)
+        print(READY, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve_echo(sys.argv[1]))

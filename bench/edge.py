@@ -1,0 +1,43 @@
+"""An edge with one route more, which does all that a verification does there except asking a worker.
+
+`python -m bench.edge` is `python -m api` otherwise: the same application, middleware, dependencies, body and answer.
+"""
+
+from typing import Final
+
+from fastapi import Response
+
+from api.__main__ import main
+from api.dependencies import TenantToken, Verifier
+from api.messages import to_response
+from api.routes import auth
+from shared.contracts.auth_verify import VerifyCheck
+from shared.contracts.claims import Claims
+from shared.logging import request_id
+
+FLOOR_PATH: Final = "/auth/without-worker"
+#: As long as those that a worker answers with.
+CLAIMS: Final = Claims(
+    iss="jincor-auth",
+    aud="mBoTqvb9kCJwQPRyzHnY",
+    sub="ann@example.com",
+    iat=1_795_363_200,
+    exp=1_795_968_000,
+    jti="8kQx0pEoZk3mYv9wKq2rTs5uBn7cDf1g",
+    id="Zt3sYQkXbW9aVfGhJmPq",
+    login="ann",
+    tenant="mBoTqvb9kCJwQPRyzHnY",
+    device_id="bench",
+)
+
+
+# On the router of the real one, so that finding it takes as long.
+@auth.router.post(FLOOR_PATH.removeprefix("/auth"), include_in_schema=False)
+async def verify_nobody(body: auth.AuthVerifyBody, tenant_token: TenantToken, _: Verifier) -> Response:
+    """`verify_user`, with the answer at hand."""
+    VerifyCheck(tenant_token=tenant_token, token=body.token, request_id=request_id.get())
+    return to_response(auth.AuthVerified(decoded=CLAIMS))
+
+
+if __name__ == "__main__":
+    main()

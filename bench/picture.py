@@ -1,0 +1,92 @@
+"""The report as a picture: an SVG made of text and boxes, so that it needs no library and a diff shows what changed."""
+
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from bench.report import RESULTS, Figure, Report
+from bench.timing import Timed
+
+WIDTH: Final = 960
+ROW: Final = 34
+LEFT: Final = 400
+RIGHT: Final = 140
+PLOT: Final = WIDTH - LEFT - RIGHT
+STYLE: Final = (
+    "text{font:13px system-ui,sans-serif;fill:#333}.title{font-weight:600;font-size:15px}.value{fill:#666}"
+    ".met{fill:#4c78a8}.missed{fill:#e45756}.limit{stroke:#111;stroke-width:2}.grid{stroke:#ddd}.span{stroke:#9db7d5;stroke-width:8}"
+    ".p50{fill:#4c78a8}.p90{fill:#f2a33a}.p99{fill:#e45756}"
+)
+PERCENTILES: Final = (50, 90, 99)
+
+
+def draw(report: Report) -> Path:
+    """Writes `bench/results/latest.svg` and returns its path."""
+    rows = [*_targets(report.figures), *_latencies(report.latencies)]
+    height = ROW * (len(rows) + 1)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
+        f'<style>{STYLE}</style><rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        *(f'<g transform="translate(0 {ROW * (number + 1)})">{row}</g>' for number, row in enumerate(rows)),
+        "</svg>",
+    ]
+    picture = RESULTS / "latest.svg"
+    picture.parent.mkdir(exist_ok=True)
+    picture.write_text("\n".join(lines) + "\n")
+    return picture
+
+
+def _targets(figures: Sequence[Figure]) -> Iterator[str]:
+    """A bar for each figure, as long as it is good; the line is the target, drawn for all at one place."""
+    yield _text(20, "Each figure against its target (the line): the longer the better", "title")
+    for figure in figures:
+        # Twice as good as the target fills the plot. A lag may be nothing at all.
+        good, bad = (
+            (figure.target.limit, figure.score) if figure.target.at_most else (figure.score, figure.target.limit)
+        )
+        length = PLOT * min(good / (2 * bad), 1) if bad else PLOT
+        kind = "met" if figure.target.met(figure.score) else "missed"
+        score = f"{figure.value:,.3g} {figure.unit}" if figure.ratio is None else f"{figure.ratio:.2f} of the floor"
+        yield (
+            _text(20, figure.name)
+            + f'<rect x="{LEFT}" y="-13" width="{length:.0f}" height="18" class="{kind}"/>'
+            + f'<line x1="{LEFT + PLOT / 2}" y1="-17" x2="{LEFT + PLOT / 2}" y2="9" class="limit"/>'
+            + _text(LEFT + PLOT + 12, f"{score} ({figure.target})", "value")
+        )
+
+
+def _latencies(latencies: dict[str, Timed]) -> Iterator[str]:
+    """A line from p50 to p99 for each, on a logarithmic scale."""
+    yield _text(20, "Latency: p50, p90, p99 in ms", "title")
+    highest = max(timed.p99_ms for timed in latencies.values())
+    lowest = max(min(timed.p50_ms for timed in latencies.values()), highest / 10_000)
+    first, last = math.floor(math.log10(lowest)), math.ceil(math.log10(highest))
+
+    def x(milliseconds: float) -> float:
+        return LEFT + PLOT * (math.log10(max(milliseconds, 10**first)) - first) / (last - first)
+
+    for name, timed in latencies.items():
+        values = [timed.percentile_ms(percent) for percent in PERCENTILES]
+        dots = "".join(
+            f'<circle cx="{x(value):.0f}" cy="-4" r="6" class="p{percent}"/>'
+            for percent, value in zip(PERCENTILES, values, strict=True)
+        )
+        span = f'<line x1="{x(values[0]):.0f}" y1="-4" x2="{x(values[-1]):.0f}" y2="-4" class="span"/>'
+        yield (
+            _text(20, name)
+            + "".join(_grid(x(10.0**power)) for power in range(first, last + 1))
+            + span
+            + dots
+            + _text(LEFT + PLOT + 12, " / ".join(f"{value:.3g}" for value in values), "value")
+        )
+    yield "".join(_text(x(10.0**power) - 8, f"{10.0**power:g}", "value") for power in range(first, last + 1))
+
+
+def _grid(x: float) -> str:
+    return f'<line x1="{x:.0f}" y1="-22" x2="{x:.0f}" y2="12" class="grid"/>'
+
+
+def _text(x: float, text: str, kind: str = "") -> str:
+    return f'<text x="{x:.0f}" class="{kind}">{escape(text)}</text>'

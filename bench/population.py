@@ -1,0 +1,148 @@
+"""Tenants, users and sessions put straight into the database, with tokens: to log in 200,000 times takes an hour."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Self
+
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from shared.contracts.claims import Claims
+from worker.adapters.jwt_tokens import JwtTokens
+from worker.adapters.mongo_database import INDEXES
+from worker.ports import Session, User
+
+#: Every user is logged in on all of them.
+DEVICES: Final = ("phone", "laptop")
+#: Nobody's: who is put in here never logs in.
+PASSWORD_HASH: Final = "none"
+#: Longer than the benchmark takes.
+LIFETIME: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A live session of a user: its id, its token, and the token of its tenant."""
+
+    session_id: str
+    tenant: str
+    tenant_token: str
+    token: str
+
+
+class Population:
+    """Fills the database of a stack whose master key it knows; an async context manager."""
+
+    def __init__(self, mongo_url: str, master_keys: dict[str, bytes], issuer: str) -> None:
+        self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongo_url)
+        self._database = self._client.get_default_database()
+        self._tokens = JwtTokens(master_keys, issuer)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._client.close()
+
+    async def add(self, tenants: int, sessions_each: int, logins: int) -> Sequence[Login]:
+        """New tenants with so many sessions each; the tokens of `logins` of these sessions, from all tenants in turn.
+
+        Users are only those of these logins: the others' sessions are never asked about.
+        """
+        issued: list[list[Login]] = []
+        for _ in range(tenants):
+            own = self._session(tenant=_new_id(), user=None, login="tenant:bench@example.com", device_id=None)
+            sessions = [
+                self._session(tenant=own.tenant, user=user, login=f"user {user}", device_id=device_id)
+                for user in (_new_id() for _ in range(-(-sessions_each // len(DEVICES))))
+                for device_id in DEVICES
+            ][:sessions_each]
+            wanted = sessions[: -(-logins // tenants)]
+            await self._insert("users", [_user(session) for session in wanted[:: len(DEVICES)]])
+            await self._insert("sessions", [own, *sessions])
+            tenant_token = self._sign(own)
+            issued.append([Login(each.id, own.tenant, tenant_token, self._sign(each)) for each in wanted])
+        return [login for turn in zip(*issued, strict=True) for login in turn][:logins]
+
+    async def add_many(self, tenants: int, sessions_each: int, logins: int) -> Sequence[Login]:
+        """`add`, with most of the indexes made afterwards: five times as fast."""
+        indexes = INDEXES["sessions"]
+        for index in indexes:
+            if not index.document.keys() & {"partialFilterExpression", "sparse"}:  # the sweep looks through those
+                await self._database["sessions"].drop_index(index.document["name"])
+        added = await self.add(tenants, sessions_each, logins)
+        await self._database["sessions"].create_indexes(indexes)
+        return added
+
+    async def password_hash(self) -> str:
+        """A password hash that a worker made. It names its own parameters."""
+        user = await self._database["users"].find_one({"password_hash": {"$ne": PASSWORD_HASH}})
+        return str((user or {})["password_hash"])
+
+    async def find_session(self, session_id: str) -> None:
+        """One look at one session, with the driver that the workers use."""
+        await self._database["sessions"].find_one({"_id": session_id})
+
+    async def _insert(self, collection: str, records: Sequence[Session] | Sequence[User]) -> None:
+        if records:
+            await self._database[collection].insert_many([_document(record) for record in records], ordered=False)
+
+    def _session(self, *, tenant: str, user: str | None, login: str, device_id: str | None) -> Session:
+        now = datetime.now(UTC)
+        session_id = secrets.token_urlsafe(24)
+        return Session(
+            id=session_id,
+            secret=secrets.token_bytes(32),
+            master_key_id=self._tokens.signing_key_id,
+            tenant=tenant,
+            user=user,
+            login=login,
+            device_id=device_id,
+            issued_at=now,
+            expires_at=now + LIFETIME,
+            opened_by=session_id,
+        )
+
+    def _sign(self, session: Session) -> str:
+        claims = Claims(
+            iss=self._tokens.issuer,
+            aud=session.tenant if session.user else self._tokens.issuer,
+            sub=session.login,
+            iat=int(session.issued_at.timestamp()),
+            exp=int(session.expires_at.timestamp()),
+            jti=session.id,
+            id=session.user or session.tenant,
+            login=session.login,
+            tenant=session.tenant,
+            **({"device_id": session.device_id} if session.user else {"is_tenant": True}),
+        )
+        return self._tokens.sign(session, claims)
+
+
+def _user(session: Session) -> User:
+    """The owner of a session."""
+    return User(
+        id=session.user or "",
+        tenant=session.tenant,
+        login=session.login,
+        email="bench@example.com",
+        sub=session.login,
+        scope=None,
+        password_hash=PASSWORD_HASH,
+        registered_at=session.issued_at,
+        last_active_at=session.issued_at,
+        created_by=session.id,
+    )
+
+
+def _new_id() -> str:
+    return secrets.token_urlsafe(15)
+
+
+def _document(record: Session | User) -> dict[str, Any]:
+    """As the workers' adapters write it. Should they come to write it otherwise, verifications here fail at once."""
+    members = asdict(record)
+    if members.get("revocation", ...) is None:
+        del members["revocation"]
+    return {"_id": members.pop("id"), **members}

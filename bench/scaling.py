@@ -1,0 +1,59 @@
+"""How throughput grows with more workers and edges, and what it costs them: `python -m bench --scaling`.
+
+On one machine they share its cores with each other and with the load generator. So what tells something is the CPU that
+a verification takes: where it stays the same, more machines bring as much more as they have cores.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from bench import measures
+from bench.report import print_rows
+from bench.stage import set_up
+from bench.usage import cpu_seconds
+
+COPIES: Final = (1, 2, 4)
+ROUNDS: Final = 3
+SECONDS: Final = 2.0
+#: More of them for more edges: each edge batches what comes to it.
+CONNECTIONS_OF_AN_EDGE: Final = 32
+
+
+async def scale() -> None:
+    """Prints a table: throughput, and CPU by kind of process, for each number of copies."""
+    rows: list[tuple[str, ...]] = [
+        ("workers and edges", "connections", "requests/s", "cores used", "api", "worker-verify", "rabbitmq", "mongo")
+    ]
+    with tempfile.TemporaryDirectory(prefix="jincor-auth-bench-") as directory:
+        async with set_up(Path(directory)) as stage:
+            logins = await stage.population.add(tenants=1, sessions_each=1_000, logins=1_000)
+            requests = (await measures.registered(stage, logins)).verifications
+            for copies in COPIES:
+                async with stage.more(copies - 1, copies - 1) as more:
+                    urls = [stage.stack.url, *more]
+                    connections = CONNECTIONS_OF_AN_EDGE * copies
+                    await measures.http_load(urls, requests, SECONDS / 2, connections)
+                    done, elapsed = 0, 0.0
+                    before = cpu_seconds(stage.pids)
+                    for _ in range(ROUNDS):
+                        verified = await measures.http_load(urls, requests, SECONDS, connections)
+                        done += len(verified.durations)
+                        elapsed += verified.elapsed
+                    after = cpu_seconds(stage.pids)
+                used = {
+                    kind: sum(after[name] - before[name] for name in after if name.startswith(kind))
+                    for kind in rows[0][4:]
+                }
+                rows.append(
+                    (
+                        str(copies),
+                        str(connections),
+                        f"{done / elapsed:.0f}",
+                        f"{sum(used.values()) / elapsed:.2f}",
+                        *(f"{1000 * seconds / done:.3f} ms" for seconds in used.values()),
+                    )
+                )
+    print(f"\n{os.cpu_count()} cores for everything; CPU in ms of a verification")
+    print_rows(rows)
