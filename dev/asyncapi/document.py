@@ -15,6 +15,7 @@ from shared.amqp.topology import (
     ERROR_TYPE,
     EVENTS_EXCHANGE,
     JSON_TYPE,
+    PROBES_EXCHANGE,
     REPLY_TYPE,
     RPC_EXCHANGE,
     health_queue,
@@ -80,6 +81,7 @@ def document() -> Json:
             "channelBindings": {
                 "rpc": _exchange(RPC_EXCHANGE, "topic"),
                 "events": _exchange(EVENTS_EXCHANGE, "topic"),
+                "probes": _exchange(PROBES_EXCHANGE, "topic"),
                 "replies": _exchange("", "default"),
             },
             "operationBindings": {
@@ -135,13 +137,14 @@ def _channels() -> Json:
         },
         "probe": {
             "address": subscriber_queue("{subscriber}", "{queue}"),
-            "description": "A queue's own name, to which it is bound beside the revocations.",
+            "description": f"A queue's own name, by which it is bound to `{EVENTS_EXCHANGE}` beside the revocations; "
+            f"`{PROBES_EXCHANGE}` passes on to `{EVENTS_EXCHANGE}` what is for such names.",
             "parameters": {
                 "subscriber": {"description": "Who it is for: by this, a user of the broker gets permission."},
                 "queue": {"description": "Which of the subscriber's queues it is."},
             },
             "messages": {"probe": reference("components", "messages", "probe")},
-            "bindings": reference("components", "channelBindings", "events"),
+            "bindings": reference("components", "channelBindings", "probes"),
         },
     }
 

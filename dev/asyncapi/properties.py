@@ -61,8 +61,8 @@ CARRIED: dict[str, Json] = {
             "correlation_id": {**_SHORT, "description": "The caller's own; it comes back with the reply."},
             "message_id": {
                 **_SHORT,
-                "description": "Names the request: sent again under its id, a repeatable operation creates nothing"
-                " twice.",
+                "description": "Names the request: sent again under its id it is done once, and answers as the first"
+                " time. Another request needs another id.",
             },
             "type": {**_SHORT, "description": "The operation's name. The routing key decides."},
             "expiration": {

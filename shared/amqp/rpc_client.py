@@ -89,8 +89,8 @@ class RpcClient:
     ) -> ReplyT:
         """The reply to a request. Raises the `AuthError` that the worker answered, or one of the three above.
 
-        `message_id` names the request itself: sent again under the same one, an operation that creates something
-        answers as it did the first time.
+        `message_id` names the request itself: sent again under the same one it is done once, and answers as it did the
+        first time. Another request needs another.
         """
         if self._channel is None:
             raise Unavailable

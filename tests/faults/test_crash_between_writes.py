@@ -92,6 +92,7 @@ async def test_a_worker_is_killed_at_each_write(
         if not await _sprung(stack, trap):
             break  # the change has no more writes than that
         await _start_again(stack, link_of)
+    _set_trap(link_of, Trap([]))  # or the last one would be sprung by what the audit does
     found = await audited(records, stack.tenant, stack.service.amqp_url, stack.service.mongo_url)
     note(f"{change.name}: worker killed {moment.value} each of {len(trap.seen)} writes: {dict(found)}")
     assert len(trap.seen) >= 2
