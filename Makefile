@@ -1,8 +1,11 @@
 # Everything works on a fresh machine: each target first installs what it needs and does not find.
-# Variables: PYTHON (a Python >= 3.11, to make .venv with), ARGS (for pytest and the benchmark), and those of dev/.
+# Variables: PYTHON (a Python >= 3.11, to make .venv with), ARGS (for pytest and the benchmark), JOBS (for `make test`), and
+# those of dev/.
 
 PYTHON ?= python3
 export PYTHON
+# Files of tests at a time. They mostly wait for processes to start and to stop, each with a broker of its own.
+JOBS ?= 2
 
 .PHONY: help run demo test check faults bench asyncapi lock clean
 
@@ -19,7 +22,7 @@ demo: ## Take a tour of the service that `make run` started
 
 test: ## Run the tests; ARGS='-k login' picks some
 	@sh dev/bootstrap.sh check broker
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: ## Lint, formatting, types, and who may import whom
 	@sh dev/bootstrap.sh check
