@@ -13,7 +13,7 @@ from tests.faults.stack import REPLY_TIMEOUT_SECONDS, Crashable, Stack, running_
 from tests.faults.transports import until_ready
 from tests.integration.proxy import Proxy
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 #: What a call may take that was under way when its connection was lost, on a machine that does other things beside.
 AT_ONCE_SECONDS = 2.0

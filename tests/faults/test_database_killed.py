@@ -11,7 +11,7 @@ from tests.faults.profile import LONG, note
 from tests.faults.stack import REPLY_TIMEOUT_SECONDS, Crashable, Stack, running_stack
 from tests.faults.transports import until_ready
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 #: Of the issue: none for the database. A worker waits two seconds for one, and the rest is slack.
 BACK_SECONDS = 2.0 + 4.0

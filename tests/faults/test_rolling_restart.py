@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from tests.faults.stack import Crashable, Stack, running_stack
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 #: Several looks of the load balancer, on a machine that does other things beside.
 DRAIN_SECONDS = 2.0
