@@ -14,14 +14,16 @@ from pathlib import Path
 
 import uvloop
 
-from bench import measures
+from bench import logins, verifications
 from bench.http_load import UnexpectedAnswer
+from bench.load import registered
+from bench.logins import LOGOUTS
+from bench.memory import add_memory, note_memory
 from bench.picture import draw
 from bench.report import Report
 from bench.scaling import scale
 from bench.stage import set_up
 from dev.processes import StackError
-from worker.settings import Settings
 
 
 def main() -> None:
@@ -39,22 +41,22 @@ async def _bench() -> None:
     report = Report()
     with tempfile.TemporaryDirectory(prefix="jincor-auth-bench-") as directory:
         async with set_up(Path(directory)) as stage:
-            measures.memory(stage, "at rest", report)
-            logins = await stage.population.add(tenants=1, sessions_each=1_000, logins=1_000)
+            note_memory(stage, "at rest", report)
+            live = await stage.population.add(tenants=1, sessions_each=1_000, logins=1_000)
             await stage.population.add(tenants=99, sessions_each=10, logins=0)
-            requests = await measures.registered(stage, logins)
-            await measures.verify_throughput(stage, requests, report)
-            await measures.verify_at_a_remembering_edge(stage, requests, report)
-            await measures.verify_latency(stage, requests, logins[0], report)
-            await measures.verify_over_amqp(stage, logins, report)
-            await measures.verify_from_memory(stage, logins, report)
-            await measures.logins_per_second(stage, requests, report)
-            await measures.verify_in_a_storm(stage, requests, report)
-            ending = await stage.population.add(tenants=1, sessions_each=measures.LOGOUTS, logins=measures.LOGOUTS)
-            await measures.revocation_lag(stage, ending, report)
-            await measures.verify_in_a_crowd(stage, requests, report)
-            measures.memory(stage, "at the end", report)
-    measures.memory_figures(report, Settings.model_fields["hash_memory_kib"].default / 1024 * (os.cpu_count() or 1))
+            requests = await registered(stage, live)
+            await verifications.verify_throughput(stage, requests, report)
+            await verifications.verify_at_a_remembering_edge(stage, requests, report)
+            await verifications.verify_latency(stage, requests, live[0], report)
+            await verifications.verify_over_amqp(stage, live, report)
+            await verifications.verify_from_memory(stage, live, report)
+            await logins.logins_per_second(stage, requests, report)
+            await logins.verify_in_a_storm(stage, requests, report)
+            ending = await stage.population.add(tenants=1, sessions_each=LOGOUTS, logins=LOGOUTS)
+            await logins.revocation_lag(stage, ending, report)
+            await verifications.verify_in_a_crowd(stage, requests, report)
+            note_memory(stage, "at the end", report)
+    add_memory(report)
     report.print()
     minutes = (time.monotonic() - began) / 60
     print(f"\n{os.cpu_count()} cores for everything; took {minutes:.1f} minutes")

@@ -17,6 +17,8 @@ from worker.ports import Session, User
 DEVICES: Final = ("phone", "laptop")
 #: Nobody's: who is put in here never logs in.
 PASSWORD_HASH: Final = "none"
+#: The index that every worker looks through every two seconds.
+SWEPT: Final = "outbox_1"
 #: Longer than the benchmark takes.
 LIFETIME: Final = timedelta(days=1)
 
@@ -66,10 +68,10 @@ class Population:
         return [login for turn in zip(*issued, strict=True) for login in turn][:logins]
 
     async def add_many(self, tenants: int, sessions_each: int, logins: int) -> Sequence[Login]:
-        """`add`, with most of the indexes made afterwards: five times as fast."""
+        """`add`, with the indexes made afterwards: several times as fast."""
         indexes = INDEXES["sessions"]
         for index in indexes:
-            if not index.document.keys() & {"partialFilterExpression", "sparse"}:  # the sweep looks through those
+            if index.document["name"] != SWEPT:
                 await self._database["sessions"].drop_index(index.document["name"])
         added = await self.add(tenants, sessions_each, logins)
         await self._database["sessions"].create_indexes(indexes)

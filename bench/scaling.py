@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from bench import measures
+from bench.load import http_load, registered
 from bench.report import print_rows
 from bench.stage import set_up
 from bench.usage import cpu_seconds
@@ -29,16 +29,16 @@ async def scale() -> None:
     with tempfile.TemporaryDirectory(prefix="jincor-auth-bench-") as directory:
         async with set_up(Path(directory)) as stage:
             logins = await stage.population.add(tenants=1, sessions_each=1_000, logins=1_000)
-            requests = (await measures.registered(stage, logins)).verifications
+            requests = (await registered(stage, logins)).verifications
             for copies in COPIES:
                 async with stage.more(copies - 1, copies - 1) as more:
                     urls = [stage.stack.url, *more]
                     connections = CONNECTIONS_OF_AN_EDGE * copies
-                    await measures.http_load(urls, requests, SECONDS / 2, connections)
+                    await http_load(urls, requests, SECONDS / 2, connections)
                     done, elapsed = 0, 0.0
                     before = cpu_seconds(stage.pids)
                     for _ in range(ROUNDS):
-                        verified = await measures.http_load(urls, requests, SECONDS, connections)
+                        verified = await http_load(urls, requests, SECONDS, connections)
                         done += len(verified.durations)
                         elapsed += verified.elapsed
                     after = cpu_seconds(stage.pids)

@@ -1,0 +1,145 @@
+"""Rows of the report: verifications, each beside its floor, round by round."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from itertools import cycle
+
+from bench.load import CONNECTIONS, ROUNDS, SECONDS, Requests, http_load
+from bench.population import Login
+from bench.report import Figure, Report, Target
+from bench.stage import Stage
+from bench.timing import Timed, timed
+from bench.usage import cpu_seconds
+from shared.client import AuthClient
+
+
+async def verify_throughput(stage: Stage, requests: Requests, report: Report) -> None:
+    """Verifications a second over REST, strict, and what CPU they cost in which process."""
+    figure = Figure(
+        f"verify over REST, {CONNECTIONS} connections",
+        "requests/s",
+        Target(0.45),
+        "the same route of the same app, without the worker",
+    )
+    used = dict.fromkeys(stage.pids, 0.0)
+    done: list[float] = []
+    taken = 0.0
+    await http_load(stage.stack.url, requests.verifications, SECONDS)  # the first of everything is slower
+    await http_load(stage.floor_url, requests.without_worker, SECONDS)
+    for _ in range(ROUNDS):
+        floor = await http_load(stage.floor_url, requests.without_worker, SECONDS)
+        before = cpu_seconds(stage.pids)
+        verified = await http_load(stage.stack.url, requests.verifications, SECONDS)
+        after = cpu_seconds(stage.pids)
+        used = {name: used[name] + after[name] - before[name] for name in used}
+        done += verified.durations
+        taken += verified.elapsed
+        figure.add(verified.per_second, floor.per_second)
+    report.add(figure)
+    report.latencies[f"verify, {CONNECTIONS} connections"] = Timed(done, taken)
+    report.cpu_ms_per_verification = {name: 1000 * seconds / len(done) for name, seconds in used.items()}
+
+
+async def verify_at_a_remembering_edge(stage: Stage, requests: Requests, report: Report) -> None:
+    """Verifications a second over REST where the edge may remember: `AUTH_VERIFY_CACHE_SECONDS`, off by default."""
+    figure = Figure(
+        f"verify at an edge that remembers, {CONNECTIONS} connections",
+        "requests/s",
+        Target(0.8),
+        "the same route of the same app, without the worker",
+    )
+    await http_load(stage.remembering_url, requests.verifications, SECONDS)
+    for _ in range(ROUNDS):
+        floor = await http_load(stage.floor_url, requests.without_worker, SECONDS)
+        verified = await http_load(stage.remembering_url, requests.verifications, SECONDS)
+        figure.add(verified.per_second, floor.per_second)
+    report.add(figure)
+
+
+async def verify_latency(stage: Stage, requests: Requests, login: Login, report: Report) -> None:
+    """How long a lone verification takes, beside the sum of what it cannot do without."""
+    figure = Figure(
+        "verify over REST, 1 connection, p50",
+        "ms",
+        Target(1.3, at_most=True),
+        "p50 of that route + of an AMQP echo + of a find_one",
+    )
+    durations: list[float] = []
+    for _ in range(ROUNDS):
+        floor = (
+            (await http_load(stage.floor_url, requests.without_worker, SECONDS / 2, 1)).p50_ms
+            + (await timed(stage.echo.send, SECONDS / 2)).p50_ms
+            + (await timed(lambda: stage.population.find_session(login.session_id), SECONDS / 2)).p50_ms
+        )
+        verified = await http_load(stage.stack.url, requests.verifications, SECONDS / 2, 1)
+        durations += verified.durations
+        figure.add(verified.p50_ms, floor)
+    report.add(figure)
+    report.latencies["verify, 1 connection"] = Timed(durations, sum(durations))
+
+
+async def verify_over_amqp(stage: Stage, logins: Sequence[Login], report: Report) -> None:
+    """Verifications a second that a service gets by the client library, with no edge between."""
+    figure = Figure(
+        f"verify by AuthClient, {CONNECTIONS} callers",
+        "calls/s",
+        Target(2),
+        f"AMQP echo, one message a call, {CONNECTIONS} callers",
+    )
+    turn = cycle(logins)
+    async with AuthClient.connect(stage.stack.amqp_url, tenant_token=logins[0].tenant_token) as auth:
+        await timed(lambda: auth.verify(next(turn).token), SECONDS, CONNECTIONS)
+        for _ in range(ROUNDS):
+            floor = await timed(stage.echo.send, SECONDS, CONNECTIONS)
+            verified = await timed(lambda: auth.verify(next(turn).token), SECONDS, CONNECTIONS)
+            figure.add(verified.per_second, floor.per_second)
+    report.add(figure)
+
+
+async def verify_from_memory(stage: Stage, logins: Sequence[Login], report: Report) -> None:
+    """Verifications a second by the cached verifier of the client library, in this process."""
+    figure = Figure("verify by the cached verifier, one process", "calls/s", Target(200_000))
+    async with (
+        AuthClient.connect(stage.stack.amqp_url, tenant_token=logins[0].tenant_token) as auth,
+        auth.verifier(max_age_seconds=60) as verifier,
+    ):
+        if not await verifier.wait_trusted(SECONDS):
+            raise RuntimeError("the feed of revocations is not alive")
+        for login in logins:
+            await verifier.verify(login.token)
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            rounds = 0
+            while time.perf_counter() < began + SECONDS / 3:
+                for login in logins:
+                    await verifier.verify(login.token)
+                rounds += 1
+                await asyncio.sleep(0)  # the feed has to prove that it is alive
+            figure.add(rounds * len(logins) / (time.perf_counter() - began))
+    report.add(figure)
+
+
+async def verify_in_a_crowd(stage: Stage, requests: Requests, report: Report) -> None:
+    """Verifications a second once many sessions of many tenants are stored.
+
+    The two cannot alternate, and between them the machine may have become another: each is measured by the route
+    without the worker.
+    """
+    figure = Figure(
+        "verify with 200,000 sessions, 100 tenants",
+        "of that route",
+        Target(0.9),
+        "with 2,000 sessions, 100 tenants; both by the route without the worker",
+    )
+
+    async def share() -> float:
+        alone = await http_load(stage.floor_url, requests.without_worker, SECONDS)
+        return (await http_load(stage.stack.url, requests.verifications, SECONDS)).per_second / alone.per_second
+
+    few = [await share() for _ in range(ROUNDS)]
+    await stage.population.add_many(tenants=99, sessions_each=2_000, logins=0)
+    await share()
+    for share_of_few in few:
+        figure.add(await share(), share_of_few)
+    report.add(figure)
