@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     """Several times the largest valid body, which holds a token."""
     body_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
     """From the headers of a request to the end of its body."""
+    keep_alive_seconds: PositiveInt = 75
+    """How long a connection may be idle between two requests. Longer than clients and balancers keep one, most of which
+    do for 5 to 60 seconds: whoever closes first must not be the one who is about to be sent a request."""
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, CommaSeparated] = ()
     """Sites whose pages may ask from browsers. None by default; all of them at once (`*`) are not a choice."""
     docs: bool = True

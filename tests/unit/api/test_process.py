@@ -16,6 +16,8 @@ import pytest
 from shared.environment import EX_CONFIG
 
 TIMEOUT_SECONDS = 120
+#: httpx, and uvicorn if it is not told otherwise.
+CLIENTS_KEEP_SECONDS = 5
 
 
 def free_port() -> int:
@@ -49,6 +51,26 @@ async def until_it_answers(url: str) -> httpx.Response:
                 return await client.get(url)
             except httpx.TransportError:
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(("setting", "closes"), [({"AUTH_KEEP_ALIVE_SECONDS": "1"}, True), ({}, False)])
+async def test_an_idle_connection(setting: dict[str, str], closes: bool) -> None:
+    """It is closed after the setting; by default not within the five seconds that many clients keep one.
+
+    Whose edge closes first is sent a request now and then that nobody reads.
+    """
+    port = free_port()
+    async with process(AMQP_URL=f"amqp://127.0.0.1:{free_port()}", AUTH_PORT=str(port), **setting):
+        await until_it_answers(f"http://127.0.0.1:{port}/health/live")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /health/live HTTP/1.1\r\nHost: edge\r\n\r\n")
+        await reader.readuntil(b"}")
+        if closes:
+            assert await reader.read() == b""
+        else:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(), CLIENTS_KEEP_SECONDS + 1)
+        writer.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
