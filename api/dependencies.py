@@ -1,4 +1,8 @@
-"""What routes ask for by type: the workers, the verifier, the streams, and what travels outside of the body."""
+"""What routes ask for by type: the workers, the verifier, the streams, and what travels outside of the body.
+
+All of it is `async`, without a need: FastAPI sends what is not through a pool of threads, and two such trips cost as
+much as everything else that the edge does about a verification.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -53,32 +57,32 @@ class State(TypedDict):
     """Set when this process is about to stop."""
 
 
-def _workers(request: Request) -> WorkerCalls:
+async def _workers(request: Request) -> WorkerCalls:
     workers: WorkerCalls = request.state.workers
     return workers
 
 
-def _verifier(request: Request) -> Verifies:
+async def _verifier(request: Request) -> Verifies:
     verifier: Verifies = request.state.verifier
     return verifier
 
 
-def _forward_tenant(request: Request) -> TenantSession:
+async def _forward_tenant(request: Request) -> TenantSession:
     tenant: TenantSession = request.state.forward_tenant
     return tenant
 
 
-def _feed(request: Request) -> RevocationFeed:
+async def _feed(request: Request) -> RevocationFeed:
     feed: RevocationFeed = request.state.feed
     return feed
 
 
-def _streams(request: Request) -> Streams:
+async def _streams(request: Request) -> Streams:
     streams: Streams = request.state.streams
     return streams
 
 
-def _leaving(request: Request) -> bool:
+async def _leaving(request: Request) -> bool:
     leaving: asyncio.Event = request.state.leaving
     return leaving.is_set()
 
@@ -98,26 +102,26 @@ _basic = HTTPBasic(
 )
 
 
-def _tenant_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+async def _tenant_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
     """The token as it came: whether it is any good is for the worker to say."""
     if credentials is None:
         raise MissingTenantToken
     return credentials.credentials
 
 
-def _gateway_token(
+async def _gateway_token(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     basic: Annotated[HTTPBasicCredentials | None, Depends(_basic)],
 ) -> str:
     """A tenant token from a client of the OAuth 2.0 standards, which may know Basic credentials alone."""
     if basic is None:
-        return _tenant_token(bearer)
+        return await _tenant_token(bearer)
     if not basic.password:
         raise InvalidTenantToken
     return basic.password
 
 
-def _client_address(request: Request) -> IPv4Address | IPv6Address | None:
+async def _client_address(request: Request) -> IPv4Address | IPv6Address | None:
     """Who asks. None where that is no IP address: a Unix socket, or a proxy that hides it."""
     try:
         return ip_address(request.client.host) if request.client else None

@@ -59,7 +59,7 @@ def _position(text: str) -> int | None:
 Position = Annotated[int | None, BeforeValidator(_position)]
 
 
-def _last_event_id(
+async def _last_event_id(
     last_event_id: Annotated[
         Position, Header(alias="Last-Event-ID", description="The last id that the client got: the stream begins there.")
     ] = None,

@@ -1,0 +1,35 @@
+"""What routes depend on, as FastAPI sees it."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+import api.routes
+
+MODULES = [importlib.import_module(f"api.routes.{module.name}") for module in pkgutil.iter_modules(api.routes.__path__)]
+ROUTES = [route for module in MODULES for route in module.router.routes if isinstance(route, APIRoute)]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+def test_nothing_goes_through_a_pool_of_threads(route: APIRoute) -> None:
+    """The route and all that it depends on run on the event loop, where a request is at once whatever it is."""
+    for called in _called(route.dependant):
+        assert inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called), called
+
+
+def test_there_are_routes_with_dependencies() -> None:
+    """The test above looks at the right place."""
+    names = {getattr(called, "__name__", "") for route in ROUTES for called in _called(route.dependant)}
+    assert {"verify_user", "_tenant_token", "_verifier"} <= names
+
+
+def _called(dependant: Dependant) -> Iterator[object]:
+    call = dependant.call
+    yield call if inspect.isroutine(call) else getattr(call, "__call__", call)  # noqa: B004 - an instance of HTTPBearer
+    for inner in dependant.dependencies:
+        yield from _called(inner)
