@@ -8,6 +8,8 @@ import os
 import signal
 from collections.abc import Sequence
 
+import uvloop
+
 from shared.amqp.connection import Connection
 from shared.amqp.topology import health_queue, lane_queue
 from shared.contracts.operation import Lane
@@ -50,7 +52,7 @@ def main(clock: Clock | None = None) -> None:
     overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
     settings = load_settings(Settings, SECRETS, **overrides)
     configure("worker", settings.log_level, settings.log_format)
-    asyncio.run(run(settings, clock))
+    uvloop.run(run(settings, clock))
 
 
 async def run(settings: Settings, clock: Clock | None = None) -> None:

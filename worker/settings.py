@@ -116,8 +116,8 @@ class Settings(BaseSettings):
     """argon2id's memory. OWASP Password Storage Cheat Sheet: no less than 19 MiB with two passes."""
     hash_passes: Annotated[int, Field(ge=2)] = 2
 
-    activity_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
-    """How often users' last activity is written."""
+    activity_seconds: Annotated[FiniteFloat, Field(gt=0)] = 60.0
+    """How often users' last activity is written: one write for each user who was seen meanwhile, however often."""
     shutdown_grace_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
     """How long a stopping worker takes to finish the requests it holds."""
     heartbeat_file: Path | None = None
