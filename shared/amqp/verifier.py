@@ -20,8 +20,9 @@ from .rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
 
 log = logging.getLogger(__name__)
 
-#: One at the worker, one on its way, one being made or answered here; more only make the batches smaller (measured).
-DEFAULT_MAX_BATCHES_IN_FLIGHT = 3
+#: One at the worker while the other is on its way, or made or answered here; more only make the batches smaller, and a
+#: batch costs as much by itself as a dozen checks (docs/performance.md).
+DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
 #: Beyond some batches, who comes last would not be answered in time; and each holds two tokens in memory.
 MAX_WAITING = 4_096
 

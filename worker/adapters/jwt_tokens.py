@@ -1,10 +1,11 @@
 """Tokens as JWTs (RFC 7519), after the best practices of RFC 8725: one algorithm, explicit types, one key a session."""
 
+import functools
 import hmac
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Final, NamedTuple
 
 import jwt
 from jwt.utils import base64url_decode, base64url_encode
@@ -16,14 +17,19 @@ from shared.contracts.wire import MAX_TOKEN_CHARS
 from worker.ports import Session
 
 ALGORITHM = "HS256"
-#: PyJWT's own, without the rest of its `decode`: that finds out anew at each token whether the key may be one of other
-#: algorithms, and reads the header again, which took five times as long as all that is left.
-HS256 = jwt.get_algorithm_by_name(ALGORITHM)
+#: HS256 is HMAC with this (RFC 7518, 3.2). Checked here and not by PyJWT's `decode`, which finds out anew at each token
+#: whether the key may be one of other algorithms, and took five times as long as all that is left.
+DIGEST: Final = "sha256"
 #: RFC 8725, 3.11: a token of one kind can never pass as one of the other.
 TENANT_TYPE = "jincor-tenant+jwt"
 USER_TYPE = "jincor-user+jwt"
 #: Keeps session keys apart from whatever else a master key may one day be used for.
 KEY_PURPOSE = b"jincor-auth session key v1"
+
+#: A header is looked at twice for each check, and that of a tenant's token again and again. Less than a megabyte.
+HEADERS_REMEMBERED: Final = 2_048
+#: Ours have some 130, and what is longer is not remembered on anybody's behalf.
+MAX_HEADER_CHARS: Final = 256
 
 #: RFC 7515, 7.1, without the padding that PyJWT tolerates: a token has one spelling, so that whoever keys something by
 #: it can rely on that.
@@ -59,15 +65,15 @@ class JwtTokens:
 
     def session_id(self, token: str) -> str | None:
         header = _header(token)
-        return header["kid"] if header else None
+        return header.session_id if header else None
 
     def verify(self, token: str, session: Session, now: datetime) -> Claims:
         header = _header(token)
-        if header is None or header["typ"] != _type(session) or header["kid"] != session.id:
+        if header != (_type(session), session.id):
             raise InvalidToken
         signed, _, signature = token.encode().rpartition(b".")
         # The signature is compared as it is written, not decoded: of the ways to write it, one is right.
-        if not hmac.compare_digest(signature, base64url_encode(HS256.sign(signed, self._key(session)))):
+        if not hmac.compare_digest(signature, base64url_encode(hmac.digest(self._key(session), signed, DIGEST))):
             raise InvalidToken
         try:
             claims = Claims.model_validate_json(base64url_decode(signed.partition(b".")[2]))
@@ -84,24 +90,32 @@ class JwtTokens:
         master_key = self._master_keys.get(session.master_key_id)
         if master_key is None:  # rotated out: its tokens died with it
             raise InvalidToken
-        return hmac.digest(master_key, b"\0".join((KEY_PURPOSE, session.id.encode(), session.secret)), "sha256")
+        return hmac.digest(master_key, b"\0".join((KEY_PURPOSE, session.id.encode(), session.secret)), DIGEST)
 
 
 def _type(session: Session) -> str:
     return USER_TYPE if session.user else TENANT_TYPE
 
 
-def _header(token: str) -> dict[str, Any] | None:
+class _Header(NamedTuple):
+    type: str
+    session_id: str
+
+
+def _header(token: str) -> _Header | None:
     """The header of what looks like a token of ours. Nothing is proven; whatever is odd is not ours."""
     compact = _COMPACT.fullmatch(token) if len(token) <= MAX_TOKEN_CHARS else None
-    if compact is None:
-        return None
+    return _read_header(compact[1]) if compact and len(compact[1]) <= MAX_HEADER_CHARS else None
+
+
+@functools.lru_cache(HEADERS_REMEMBERED)
+def _read_header(encoded: str) -> _Header | None:
     try:
-        header = from_json(base64url_decode(compact[1]))
+        header = from_json(base64url_decode(encoded))
     except ValueError:
         return None
     if not isinstance(header, dict) or header.keys() != _HEADER_MEMBERS or header["alg"] != ALGORITHM:
         return None
-    if not isinstance(header["kid"], str) or not _SESSION_ID.fullmatch(header["kid"]):
+    if not isinstance(header["typ"], str) or not isinstance(header["kid"], str):
         return None
-    return header
+    return _Header(header["typ"], header["kid"]) if _SESSION_ID.fullmatch(header["kid"]) else None
