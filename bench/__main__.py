@@ -37,7 +37,6 @@ def main() -> None:
 
 
 async def _bench() -> None:
-    began = time.monotonic()
     report = Report()
     with tempfile.TemporaryDirectory(prefix="jincor-auth-bench-") as directory:
         async with set_up(Path(directory)) as stage:
@@ -58,7 +57,7 @@ async def _bench() -> None:
             note_memory(stage, "at the end", report)
     add_memory(report)
     report.print()
-    minutes = (time.monotonic() - began) / 60
+    minutes = (time.monotonic() - report.began) / 60
     print(f"\n{os.cpu_count()} cores for everything; took {minutes:.1f} minutes")
     print(f"Written to {report.write_json()} and {draw(report)}")
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import aio_pika
+import uvloop
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from shared.amqp.topology import DIRECT_REPLY_TO
@@ -72,4 +73,4 @@ async def serve_echo(amqp_url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve_echo(sys.argv[1]))
+    uvloop.run(serve_echo(sys.argv[1]))  # as workers do

@@ -67,15 +67,12 @@ class Population:
             issued.append([Login(each.id, own.tenant, tenant_token, self._sign(each)) for each in wanted])
         return [login for turn in zip(*issued, strict=True) for login in turn][:logins]
 
-    async def add_many(self, tenants: int, sessions_each: int, logins: int) -> Sequence[Login]:
-        """`add`, with the indexes made afterwards: several times as fast."""
-        indexes = INDEXES["sessions"]
-        for index in indexes:
+    async def drop_indexes(self) -> None:
+        """Leaves sessions the indexes that a verification and the sweep use: to keep the others takes most of the time
+        of adding many."""
+        for index in INDEXES["sessions"]:
             if index.document["name"] != SWEPT:
                 await self._database["sessions"].drop_index(index.document["name"])
-        added = await self.add(tenants, sessions_each, logins)
-        await self._database["sessions"].create_indexes(indexes)
-        return added
 
     async def password_hash(self) -> str:
         """A password hash that a worker made. It names its own parameters."""

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -78,6 +79,7 @@ class Figure:
 class Report:
     """Everything that one run has shown."""
 
+    began: float = field(default_factory=time.monotonic)
     figures: list[Figure] = field(default_factory=list)
     latencies: dict[str, Timed] = field(default_factory=dict)
     """In the order of the picture."""
@@ -88,7 +90,8 @@ class Report:
     def add(self, figure: Figure) -> None:
         """Takes a figure in, and says so: whoever waits minutes likes to see something."""
         self.figures.append(figure)
-        print(f"  {figure.name}: {figure.score:,.3g} (must be {figure.target})", flush=True)
+        minutes, seconds = divmod(round(time.monotonic() - self.began), 60)
+        print(f"  {minutes}:{seconds:02} {figure.name}: {figure.score:,.3g} (must be {figure.target})", flush=True)
 
     def print(self) -> None:
         """Everything, as tables."""
