@@ -28,6 +28,7 @@ from shared.contracts.errors import (
     InvalidCredentials,
     InvalidTenantToken,
     InvalidToken,
+    Throttled,
     UserNotFound,
 )
 from shared.contracts.events import SESSION_REVOKED, RevocationReason
@@ -41,6 +42,8 @@ from tests.service import RunningService
 
 Traffic = list[tuple[str, Published]]
 
+#: Wrong passwords before the next has to wait: the default of `AUTH_THROTTLE_ACCOUNT_FAILURES`.
+FREE_GUESSES = 5
 #: Valid members of requests that are refused for another reason.
 MEMBERS = {
     "tenantToken": "no token",
@@ -141,6 +144,9 @@ async def _use_everything(neighbour: Neighbour) -> None:
             if error in operation.errors and name != "auth.verify":
                 own = tenant if "tenant_token" in operation.request.model_fields else {}
                 await neighbour.refused(error.code, name, **own)
+        if Throttled in operation.errors:
+            for code in (*[ErrorCode.INVALID_CREDENTIALS] * (FREE_GUESSES - 1), ErrorCode.THROTTLED):
+                await neighbour.refused(code, name, **own)
 
 
 async def _use_the_edge(tenant: Tenant) -> None:
