@@ -383,11 +383,11 @@ class FakeRegistration:
 
     def __init__(self, *, allowed: bool = True) -> None:
         self.asked: list[tuple[str | None, str | None]] = []
-        self._allowed = allowed
+        self.allowed = allowed
 
     def allows(self, key: str | None, address: str | None) -> bool:
         self.asked.append((key, address))
-        return self._allowed
+        return self.allowed
 
 
 def ports(

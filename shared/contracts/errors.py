@@ -135,7 +135,7 @@ class InvalidCredentials(AuthError):
 
 
 class Throttled(AuthError):
-    """Refused before the password was looked at. Another attempt is after `retry_after_seconds`, not before."""
+    """Refused before the password was looked at. Worth another try after `retry_after_seconds`, and not before."""
 
     code = ErrorCode.THROTTLED
     text = "too many attempts, try again later"
