@@ -140,6 +140,8 @@ class UserChanges:
 
 #: The first wait is hardly noticed by a person who mistyped; each further one is twice as long.
 FIRST_WAIT = timedelta(seconds=1)
+#: Longer than anybody may be made to wait, and still a time.
+MAX_DOUBLINGS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ class Limit:
         """From now until the next attempt."""
         if count is None or self.is_over(count, now) or count.tried < self.free:
             return timedelta()
-        doublings = min(count.tried - self.free, 30)
+        doublings = min(count.tried - self.free, MAX_DOUBLINGS)
         wait = min(FIRST_WAIT * (1 << doublings), self.longest_wait)
         # Not more than that, whatever the clock of the worker said that counted last.
         return max(min(wait, count.last_at + wait - now, count.since + self.window - now), timedelta())
