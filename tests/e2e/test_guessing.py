@@ -23,7 +23,7 @@ Guess = Callable[[int], Awaitable[httpx.Response]]
 
 def allowed(seconds: float) -> int:
     """How many guesses are looked at in this time: the free ones, and one more after each wait."""
-    waited = itertools.accumulate(2**number for number in range(GUESSES))
+    waited = itertools.accumulate(1 << number for number in range(GUESSES))
     return FREE + sum(wait <= seconds for wait in waited)
 
 
