@@ -20,6 +20,7 @@ from shared.contracts.errors import (
     InternalError,
     InvalidRequest,
     InvalidTenantToken,
+    Throttled,
     field_problems,
 )
 from shared.contracts.wire import WireModel
@@ -44,6 +45,7 @@ class EdgeCode(StrEnum):
     BODY_TOO_SLOW = "body_too_slow"
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    TOO_MANY_REQUESTS = "too_many_requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ HTTP_ANSWERS: dict[ErrorCode | EdgeCode, HttpAnswer] = {
     ErrorCode.INVALID_TENANT_TOKEN: HttpAnswer(401, {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}),
     ErrorCode.INVALID_TOKEN: HttpAnswer(400),
     ErrorCode.INVALID_CREDENTIALS: HttpAnswer(403),
+    ErrorCode.THROTTLED: HttpAnswer(429, RETRY),
     ErrorCode.REGISTRATION_FORBIDDEN: HttpAnswer(403),
     ErrorCode.USER_NOT_FOUND: HttpAnswer(404),
     ErrorCode.SESSION_NOT_FOUND: HttpAnswer(404),
@@ -74,6 +77,7 @@ HTTP_ANSWERS: dict[ErrorCode | EdgeCode, HttpAnswer] = {
     EdgeCode.BODY_TOO_SLOW: HttpAnswer(408, {"Connection": "close"}),
     EdgeCode.BODY_TOO_LARGE: HttpAnswer(413),
     EdgeCode.UNSUPPORTED_MEDIA_TYPE: HttpAnswer(415),
+    EdgeCode.TOO_MANY_REQUESTS: HttpAnswer(429, RETRY),
 }
 
 #: What the framework's own exceptions mean, and what the edge raises where FastAPI lets nothing else through.
@@ -85,6 +89,7 @@ HTTP_EXCEPTIONS: dict[int, tuple[ErrorCode | EdgeCode, str]] = {
     408: (EdgeCode.BODY_TOO_SLOW, "body did not come in time"),
     413: (EdgeCode.BODY_TOO_LARGE, "body is too large"),
     415: (EdgeCode.UNSUPPORTED_MEDIA_TYPE, "the body is expected to have another Content-Type"),
+    429: (EdgeCode.TOO_MANY_REQUESTS, "too many requests from this address"),
 }
 
 
@@ -154,6 +159,8 @@ async def answer_error(request: Request, error: Exception) -> Response:
             response = problem_response(problem_of(error), {"WWW-Authenticate": CHALLENGE})
         case InternalError(incident=None):
             response = _internal(error)
+        case Throttled(retry_after_seconds=seconds):
+            response = problem_response(problem_of(error), {"Retry-After": str(seconds)})
         case AuthError():
             response = problem_response(problem_of(error))
         case RequestValidationError():

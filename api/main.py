@@ -16,6 +16,7 @@ from api.errors import answer_error
 from api.limits import BodyTimeLimit
 from api.middleware import BodyLimit, EncodedPath, RequestContext, SafeHeaders, UnexpectedErrors
 from api.openapi import DocumentedApi
+from api.request_limit import request_limit
 from api.routes import auth, events, forward, health, session, tenant, token, user
 from api.settings import Settings
 from api.streams import Streams
@@ -122,6 +123,7 @@ def create_app(
             Middleware(BrowserHeaders),
             *cross_origin(settings.cors_origins),
             Middleware(UnexpectedErrors),
+            *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
             Middleware(BodyTimeLimit, seconds=settings.body_seconds),
             Middleware(BodyLimit, max_body_bytes=settings.max_body_bytes),
             Middleware(EncodedPath),

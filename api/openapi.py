@@ -74,6 +74,7 @@ def problem_content(examples: Mapping[str, Problem]) -> dict[str, Any]:
 
 def _problem_responses(operation: Operation[Any, Any], *, has_body: bool) -> dict[int | str, dict[str, Any]]:
     problems = [problem_of(error) for error in (*(each() for each in operation.errors), *COMMON_ERRORS)]
+    problems.append(problem(*HTTP_EXCEPTIONS[429]))
     if has_body:
         problems += [problem(*HTTP_EXCEPTIONS[status]) for status in BODY_STATUSES]
     by_status: dict[int, dict[str, Problem]] = defaultdict(dict)

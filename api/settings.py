@@ -7,6 +7,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     IPvAnyNetwork,
+    NonNegativeInt,
     PositiveInt,
     SecretStr,
     StringConstraints,
@@ -52,6 +53,12 @@ class Settings(BaseSettings):
     keep_alive_seconds: PositiveInt = 75
     """How long a connection may be idle between two requests. Longer than clients and balancers keep one, most of which
     do for 5 to 60 seconds: whoever closes first must not be the one who is about to be sent a request."""
+    request_limit: NonNegativeInt = 0
+    """How many requests one address may make in a window, of each edge; more are answered 429. 0: any number. Most
+    callers are services with many users behind one address: how many is too many, only their operator knows."""
+    request_limit_seconds: Annotated[FiniteFloat, Field(gt=0, le=3600)] = 1.0
+    request_limit_exempt: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
+    """Networks whose requests are not counted."""
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, CommaSeparated] = ()
     """Sites whose pages may ask from browsers. None by default; all of them at once (`*`) are not a choice."""
     docs: bool = True

@@ -34,10 +34,11 @@ class Credentials(BaseModel):
 
 
 @app.post("/login")
-async def log_in(who: Credentials) -> dict[str, str]:
-    """A token for the header `Authorization: Bearer …`."""
+async def log_in(who: Credentials, request: Request) -> dict[str, str]:
+    """A token for the header `Authorization: Bearer …`. Too many wrong passwords are answered 429."""
+    password, address = who.password.get_secret_value(), request.client and request.client.host
     try:
-        token = await auth.client.login(who.login, who.password.get_secret_value(), device_id=who.device)
+        token = await auth.client.login(who.login, password, device_id=who.device, client_address=address)
     except InvalidCredentials as error:
         raise HTTPException(403, str(error)) from None
     return {"token": token}

@@ -22,6 +22,7 @@ from .contracts.errors import (
     Overloaded,
     RegistrationForbidden,
     SessionNotFound,
+    Throttled,
     Unavailable,
     UserNotFound,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "SessionRevoked",
     "SessionRevokedEvent",
     "TenantRegisterReply",
+    "Throttled",
     "TokenIntrospectReply",
     "Unavailable",
     "User",

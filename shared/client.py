@@ -22,6 +22,7 @@ from .amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
 from .amqp.topology import RPC_EXCHANGE, subscriber_queue
 from .amqp.verifier import CoalescingVerifier
 from .cached_verifier import CachedVerifier
+from .contracts.address import ClientAddress
 from .contracts.auth_login import AUTH_LOGIN
 from .contracts.auth_logout import AUTH_LOGOUT
 from .contracts.auth_verify import VerifyCheck
@@ -169,9 +170,15 @@ class AuthClient:
             secret = SecretStr(password) if password is not None else None
             yield cls(rpc, TenantSession(calls, email, secret, tenant_token), calls, urls, name)
 
-    async def login(self, login: str, password: str, *, device_id: str) -> str:
-        """A user token of a new session. Raises `InvalidCredentials`."""
-        reply = await self._session.call(AUTH_LOGIN, login=login, password=password, device_id=device_id)
+    async def login(
+        self, login: str, password: str, *, device_id: str, client_address: str | ClientAddress | None = None
+    ) -> str:
+        """A user token of a new session. Raises `InvalidCredentials`, `Throttled`.
+
+        `client_address` is the user's, as your service sees it; with it, strangers who guess do not keep the user out.
+        """
+        where = {} if client_address is None else {"client_address": client_address}
+        reply = await self._session.call(AUTH_LOGIN, login=login, password=password, device_id=device_id, **where)
         return reply.access_token
 
     async def verify(self, token: str) -> Claims:

@@ -25,7 +25,7 @@ from .asgi.middleware import DENIAL_RESPONSE
 from .asgi.service_auth import ServiceAuth
 from .asgi.session_socket import POLICY_VIOLATION, SessionSocket
 from .contracts.claims import Claims
-from .contracts.errors import AuthError, DeadlineExceeded, InvalidToken, Overloaded, Unavailable
+from .contracts.errors import AuthError, DeadlineExceeded, InvalidToken, Overloaded, Throttled, Unavailable
 from .scopes import scope_names
 
 #: For the OpenAPI document and its button to authorize; the token itself is found by `authenticate`.
@@ -38,16 +38,22 @@ async def answer_unavailable(_request: Request, _error: AuthError) -> JSONRespon
     return JSONResponse({"detail": refusal.detail}, refusal.status, refusal.headers)
 
 
+async def answer_throttled(_request: Request, error: Throttled) -> JSONResponse:
+    """429 for a login that came too soon after wrong ones."""
+    return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(error.retry_after_seconds)})
+
+
 class FastApiAuth(ServiceAuth):
     """Dependencies that let in who has a token of a live session. Its lifespan is the application's, or within it.
 
     In tests of your own, `app.dependency_overrides[auth.authenticated]` says whose request it is.
     """
 
-    #: For the application: what is nobody's fault is answered alike wherever it happens.
-    exception_handlers: Final[dict[Any, Any]] = dict.fromkeys(
-        (Unavailable, Overloaded, DeadlineExceeded), answer_unavailable
-    )
+    #: For the application: what is nobody's fault is answered alike wherever it happens, and so are guesses.
+    exception_handlers: Final[dict[Any, Any]] = {
+        **dict.fromkeys((Unavailable, Overloaded, DeadlineExceeded), answer_unavailable),
+        Throttled: answer_throttled,
+    }
 
     async def authenticated(self, connection: HTTPConnection, _: Annotated[object, Depends(_bearer)]) -> Claims:
         """Whose request or WebSocket it is, whatever the scope; also in `request.auth` from then on."""

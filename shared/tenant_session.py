@@ -1,6 +1,7 @@
 """Calls as a tenant makes them: repeated where that is safe, with a session that renews itself."""
 
 import asyncio
+import logging
 import random
 import time
 import uuid
@@ -17,6 +18,7 @@ from .contracts.errors import (
     InvalidTenantToken,
     InvalidToken,
     Overloaded,
+    Throttled,
     Unavailable,
 )
 from .contracts.operation import Operation
@@ -24,6 +26,8 @@ from .contracts.tenant_login import TENANT_LOGIN
 from .contracts.tenant_verify import TENANT_VERIFY
 from .contracts.validation import validated
 from .contracts.wire import WireModel
+
+log = logging.getLogger(__name__)
 
 #: Subscriptions are tried again each second; credentials that were refused are not, before this time has passed: each
 #: attempt would cost the workers a password hash.
@@ -115,7 +119,11 @@ class TenantSession:
             if self._email is None or self._password is None:
                 raise InvalidTenantToken
             request = validated(TENANT_LOGIN.request, email=self._email, password=self._password)
-            reply = await self._calls.call(TENANT_LOGIN, request)
+            try:
+                reply = await self._calls.call(TENANT_LOGIN, request)
+            except Throttled as error:  # not of what is asked for here: that may be a user's login
+                log.warning("the tenant's login is throttled", extra={"retry_after_seconds": error.retry_after_seconds})
+                raise Unavailable from None
             self._token = reply.token
             return reply.token
 

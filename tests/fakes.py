@@ -13,12 +13,15 @@ from worker.adapters.jwt_tokens import JwtTokens
 from worker.ports import (
     MARKS_KEPT,
     Activity,
+    Attempts,
     Clock,
+    Count,
     Database,
     Ending,
     Events,
     Hasher,
     Lifetimes,
+    Limit,
     Mark,
     Ports,
     Registration,
@@ -27,6 +30,7 @@ from worker.ports import (
     Sessions,
     Tenant,
     Tenants,
+    Throttle,
     Tokens,
     User,
     UserChanges,
@@ -38,6 +42,9 @@ NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ISSUER = "auth.test"
 MASTER_KEYS = {"test": bytes(range(32))}
 LIFETIMES = Lifetimes(tenant=timedelta(days=2), user=timedelta(days=1))
+#: That of an account, as it is configured by default.
+LIMIT = Limit(free=5, longest_wait=timedelta(seconds=60), window=timedelta(hours=1))
+THROTTLE = Throttle(account=LIMIT, address=replace(LIMIT, free=20), known_for=timedelta(days=30))
 
 
 class FakeClock:
@@ -255,6 +262,54 @@ class FakeSessions:
         ]
 
 
+class FakeAttempts:
+    """Implements `worker.ports.Attempts`. Others run between its steps, as they do beside the real one."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Count] = {}
+
+    @property
+    def keys(self) -> set[str]:
+        """What anything is counted under."""
+        return set(self._counts)
+
+    async def find(self, keys: Sequence[str]) -> dict[str, Count]:
+        await asyncio.sleep(0)
+        return {key: self._counts[key] for key in keys if key in self._counts}
+
+    async def count(self, key: str, seen: Count | None, limit: Limit, now: datetime) -> bool:
+        await asyncio.sleep(0)
+        stored = self._counts.get(key)
+        over = stored is not None and limit.is_over(stored, now)
+        if seen is None or (seen.tried < limit.free and not limit.is_over(seen, now)):
+            stored = stored or Count(0, 0, now, now, now + limit.window)
+            if over or stored.tried >= limit.free:
+                return False
+        elif stored is None or (stored.tried, stored.since, stored.last_at) != (seen.tried, seen.since, seen.last_at):
+            return False
+        if over:
+            stored = Count(0, 0, now, now, max(stored.kept_until, now + limit.window))
+        self._counts[key] = replace(stored, tried=stored.tried + 1, under_way=stored.under_way + 1, last_at=now)
+        return True
+
+    async def failed(self, key: str) -> None:
+        self._change(key, tried=0)
+
+    async def take_back(self, key: str) -> None:
+        self._change(key, tried=-1)
+
+    async def keep(self, key: str, now: datetime, until: datetime) -> None:
+        self._counts[key] = Count(0, 0, now, now, until)
+
+    async def forget(self, key: str) -> None:
+        self._counts.pop(key, None)
+
+    def _change(self, key: str, *, tried: int) -> None:
+        stored = self._counts.get(key)
+        if stored and stored.under_way and stored.tried + tried >= 0:
+            self._counts[key] = replace(stored, under_way=stored.under_way - 1, tried=stored.tried + tried)
+
+
 class FakeHasher:
     """Implements `worker.ports.Hasher`. `work` counts slow computations; `parameters` are those of today."""
 
@@ -328,11 +383,11 @@ class FakeRegistration:
 
     def __init__(self, *, allowed: bool = True) -> None:
         self.asked: list[tuple[str | None, str | None]] = []
-        self._allowed = allowed
+        self.allowed = allowed
 
     def allows(self, key: str | None, address: str | None) -> bool:
         self.asked.append((key, address))
-        return self._allowed
+        return self.allowed
 
 
 def ports(
@@ -340,6 +395,7 @@ def ports(
     tenants: Tenants | None = None,
     users: Users | None = None,
     sessions: Sessions | None = None,
+    attempts: Attempts | None = None,
     hasher: Hasher | None = None,
     tokens: Tokens | None = None,
     events: Events | None = None,
@@ -348,12 +404,14 @@ def ports(
     clock: Clock | None = None,
     registration: Registration | None = None,
     lifetimes: Lifetimes = LIFETIMES,
+    throttle: Throttle = THROTTLE,
 ) -> Ports:
     """Everything an operation may use: what is given, and fakes for the rest. The tokens are real JWTs."""
     return Ports(
         tenants=tenants or FakeTenants(),
         users=users or FakeUsers(),
         sessions=sessions or FakeSessions(),
+        attempts=attempts or FakeAttempts(),
         hasher=hasher or FakeHasher(),
         tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
         events=events or FakeEvents(),
@@ -362,6 +420,7 @@ def ports(
         clock=clock or FakeClock(),
         registration=registration or FakeRegistration(),
         lifetimes=lifetimes,
+        throttle=throttle,
     )
 
 

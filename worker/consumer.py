@@ -153,7 +153,8 @@ class Consumer:
                 return Unavailable()  # another worker held it before; nobody knows how far it came
             request = _decode(operation, message)
             told.update(request.log_fields())
-            return await handler(request, Call(message.message_id or uuid.uuid4().hex), self._ports)
+            call = Call(message.message_id or uuid.uuid4().hex, redelivered=bool(message.redelivered))
+            return await handler(request, call, self._ports)
         except AuthError as error:
             return error
         except Exception:  # the consumer's last line: whatever it is, the caller gets an answer

@@ -20,6 +20,7 @@ from worker.adapters.amqp_events import AmqpEvents
 from worker.adapters.argon2_hasher import Argon2Hasher
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.adapters.mongo_activity import MongoActivity
+from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
@@ -88,6 +89,7 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             tenants=MongoTenants(database),
             users=MongoUsers(database),
             sessions=sessions,
+            attempts=MongoAttempts(database),
             hasher=hasher,
             tokens=JwtTokens(
                 {key_id: key.get_secret_value() for key_id, key in settings.master_keys.items()}, settings.issuer
@@ -101,6 +103,7 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
                 settings.registration_key.get_secret_value() if settings.registration_key else None,
             ),
             lifetimes=settings.lifetimes,
+            throttle=settings.throttle,
         )
 
         for background in (sweep_forever(ports), activity.write_forever(settings.activity_seconds)):

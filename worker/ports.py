@@ -138,6 +138,55 @@ class UserChanges:
     password_hash: str | None = field(default=None, repr=False)
 
 
+#: The first wait is hardly noticed by a person who mistyped; each further one is twice as long.
+FIRST_WAIT = timedelta(seconds=1)
+#: Longer than anybody may be made to wait, and still a time.
+MAX_DOUBLINGS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Attempts to log in that were not right, those among them whose outcome is not known yet, and when they were."""
+
+    tried: int
+    under_way: int
+    since: datetime
+    last_at: datetime
+    kept_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many attempts are free within a window that begins with the first; each further one has to wait longer."""
+
+    free: int
+    longest_wait: timedelta
+    window: timedelta
+
+    def wait(self, count: Count | None, now: datetime) -> timedelta:
+        """From now until the next attempt."""
+        if count is None or self.is_over(count, now) or count.tried < self.free:
+            return timedelta()
+        doublings = min(count.tried - self.free, MAX_DOUBLINGS)
+        wait = min(FIRST_WAIT * (1 << doublings), self.longest_wait)
+        # Not more than that, whatever the clock of the worker said that counted last.
+        return max(min(wait, count.last_at + wait - now, count.since + self.window - now), timedelta())
+
+    def is_over(self, count: Count, now: datetime) -> bool:
+        """Whether all these attempts are too long ago."""
+        return count.since + self.window <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """How guessing is slowed down; None: not at all."""
+
+    account: Limit | None
+    address: Limit | None
+    known_for: timedelta
+    """From where an account has logged in is remembered for so long."""
+
+
 class Tenants(Protocol):
     async def add(self, tenant: Tenant) -> None:
         """Stores it durably. Raises `EmailTaken`."""
@@ -232,6 +281,32 @@ class Sessions(Protocol):
         """Its event has reached the broker by then: nothing is left to do, and from now on it is listed."""
 
 
+class Attempts(Protocol):
+    """Counts of attempts to log in, by key, shared by all workers. A crash of the database may lose the last ones."""
+
+    async def find(self, keys: Sequence[str]) -> dict[str, Count]:
+        """Those that there are, in one query."""
+
+    async def count(self, key: str, seen: Count | None, limit: Limit, now: datetime) -> bool:
+        """Counts one more, under way from now on. `seen` is what `find` has found.
+
+        Any number at once are counted while they are free; of those that had to wait, only the first: False, and
+        nothing is counted, if somebody else was counted since.
+        """
+
+    async def failed(self, key: str) -> None:
+        """One that was under way was wrong: it stays counted."""
+
+    async def take_back(self, key: str) -> None:
+        """One that was under way is not counted any more."""
+
+    async def keep(self, key: str, now: datetime, until: datetime) -> None:
+        """From now on nothing is counted; the key is kept until then, so that it is found."""
+
+    async def forget(self, key: str) -> None:
+        """As if it had never been counted."""
+
+
 class Hasher(Protocol):
     """Password hashing off the event loop, as many at a time as there are cores for it."""
 
@@ -302,6 +377,7 @@ class Ports:
     tenants: Tenants
     users: Users
     sessions: Sessions
+    attempts: Attempts
     hasher: Hasher
     tokens: Tokens
     events: Events
@@ -310,6 +386,7 @@ class Ports:
     clock: Clock
     registration: Registration
     lifetimes: Lifetimes
+    throttle: Throttle
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,3 +394,5 @@ class Call:
     """What is known of a request besides its body. A request sent or delivered twice keeps its message id."""
 
     message_id: str
+    redelivered: bool = False
+    """Says the broker, and no caller can: another worker has had it before."""

@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     IPvAnyNetwork,
+    NonNegativeInt,
     PositiveInt,
     SecretBytes,
     SecretStr,
@@ -24,7 +25,7 @@ from pymongo.uri_parser import parse_uri
 from shared.contracts.operation import Lane
 from shared.environment import AmqpUrl, CommaSeparated
 from shared.logging import LogFormat
-from worker.ports import Lifetimes
+from worker.ports import Lifetimes, Limit, Throttle
 
 #: RFC 7518, 3.2: a key of HMAC-SHA-256 has at least as many bits as its output.
 MIN_MASTER_KEY_BYTES = 32
@@ -116,6 +117,19 @@ class Settings(BaseSettings):
     """argon2id's memory. OWASP Password Storage Cheat Sheet: no less than 19 MiB with two passes."""
     hash_passes: Annotated[int, Field(ge=2)] = 2
 
+    throttle_account_failures: NonNegativeInt = 5
+    """Wrong passwords for one account, in a window, before each further one has to wait: 1 second, 2, 4 and so on. A
+    person who mistypes needs no more. 0: no limit."""
+    throttle_address_failures: NonNegativeInt = 100
+    """And from one address, for all accounts of a tenant: an office may be behind it. 0: no limit."""
+    throttle_longest_wait_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    """So nobody is kept out for longer, and an account can be guessed at 69 times an hour: OWASP ASVS 4.0.3, 2.2.1,
+    allows 100."""
+    throttle_window_seconds: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] = 3600
+    """From the first wrong password until all are forgotten. A right one is sooner."""
+    throttle_known_seconds: Annotated[int, Field(ge=60, le=MAX_TOKEN_SECONDS)] = 30 * 24 * 3600
+    """From where an account has logged in is told apart from strangers for so long."""
+
     activity_seconds: Annotated[FiniteFloat, Field(gt=0)] = 60.0
     """How often users' last activity is written: one write for each user who was seen meanwhile, however often."""
     shutdown_grace_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
@@ -125,6 +139,18 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = "json"
+
+    @property
+    def throttle(self) -> Throttle:
+        def limit(free: int) -> Limit | None:
+            wait, window = self.throttle_longest_wait_seconds, self.throttle_window_seconds
+            return Limit(free, timedelta(seconds=wait), timedelta(seconds=window)) if free else None
+
+        return Throttle(
+            account=limit(self.throttle_account_failures),
+            address=limit(self.throttle_address_failures),
+            known_for=timedelta(seconds=self.throttle_known_seconds),
+        )
 
     @property
     def lifetimes(self) -> Lifetimes:

@@ -29,7 +29,11 @@ class AuthVerified(WireModel):
 @router.post("", **documented(AUTH_LOGIN))
 @router.post("/", include_in_schema=False)  # as the clients of the first Jincor Auth spell it
 async def log_in_user(body: AuthLoginBody, tenant_token: TenantToken, workers: Workers) -> Response:
-    """Exchanges a user's login and password for a token. An unknown login and a wrong password look the same."""
+    """Exchanges a user's login and password for a token. An unknown login and a wrong password look the same.
+
+    After too many wrong ones: 429. `clientAddress` is the user's, as you see it: with it, whoever guesses at the login
+    from elsewhere does not keep the user out, and guesses at many logins from one address are limited too.
+    """
     request = to_request(AuthLoginRequest, body, tenant_token=tenant_token)
     reply = await workers.call(AUTH_LOGIN, request)
     return to_response(reply)

@@ -6,7 +6,7 @@ from api.bodies import JsonBodyRoute
 from api.dependencies import ClientAddress, RegistrationKey, Workers
 from api.messages import to_request, to_response
 from api.openapi import documented
-from shared.contracts.tenant_login import TENANT_LOGIN, TenantLoginRequest
+from shared.contracts.tenant_login import TENANT_LOGIN, TenantLoginBody, TenantLoginRequest
 from shared.contracts.tenant_logout import TENANT_LOGOUT, TenantLogoutRequest
 from shared.contracts.tenant_register import TENANT_REGISTER, TenantRegisterBody, TenantRegisterRequest
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
@@ -28,9 +28,10 @@ async def register_tenant(
 
 
 @router.post("/login", **documented(TENANT_LOGIN))
-async def log_in_tenant(body: TenantLoginRequest, workers: Workers) -> Response:
-    """Exchanges a tenant's email and password for a tenant token."""
-    reply = await workers.call(TENANT_LOGIN, body)
+async def log_in_tenant(body: TenantLoginBody, workers: Workers, client_address: ClientAddress) -> Response:
+    """Exchanges a tenant's email and password for a tenant token. After too many wrong ones: 429."""
+    request = to_request(TenantLoginRequest, body, client_address=client_address)
+    reply = await workers.call(TENANT_LOGIN, request)
     return to_response(reply)
 
 

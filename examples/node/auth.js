@@ -16,9 +16,9 @@ const FOUND_OUT = {
 
 /** An answer that is not the one asked for. Its `code` is one of docs/amqp.md and never changes. */
 export class AuthError extends Error {
-  constructor({ code, message = FOUND_OUT[code], problems = [] }) {
+  constructor({ code, message = FOUND_OUT[code], problems = [], retryAfterSeconds }) {
     super(message);
-    Object.assign(this, { code, problems });
+    Object.assign(this, { code, problems, retryAfterSeconds });
   }
 }
 

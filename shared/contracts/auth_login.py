@@ -1,6 +1,7 @@
 """auth.login: a user's login and password for a user token."""
 
-from .errors import InvalidCredentials, InvalidTenantToken
+from .address import ClientAddress
+from .errors import InvalidCredentials, InvalidTenantToken, Throttled
 from .operation import Lane, Operation, TenantRequest
 from .wire import Name, Token, TriedPassword, WireModel
 
@@ -10,6 +11,8 @@ class AuthLoginBody(WireModel):
     password: TriedPassword
     device_id: Name
     """What the user logs in with; the tenant's own name for it."""
+    client_address: ClientAddress | None = None
+    """Where the user is, as the tenant's product sees it. With it, strangers who guess are told apart from the user."""
 
 
 class AuthLoginRequest(AuthLoginBody, TenantRequest):
@@ -25,6 +28,6 @@ AUTH_LOGIN = Operation(
     Lane.PASSWORD,
     AuthLoginRequest,
     AuthLoginReply,
-    (InvalidTenantToken, InvalidCredentials),
+    (InvalidTenantToken, InvalidCredentials, Throttled),
     repeatable=True,
 )

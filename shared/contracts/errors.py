@@ -6,6 +6,7 @@ AuthError
 ├── InvalidTenantToken       the caller is not a tenant
 ├── InvalidToken             the token asked about is not valid
 ├── InvalidCredentials       no such account, or not its password: nobody learns which
+├── Throttled                too many such attempts, of this account or from this address
 ├── RegistrationForbidden
 ├── UserNotFound
 ├── SessionNotFound
@@ -39,6 +40,7 @@ class ErrorCode(StrEnum):
     INVALID_TENANT_TOKEN = "invalid_tenant_token"  # noqa: S105 - a code, not a token
     INVALID_TOKEN = "invalid_token"  # noqa: S105 - a code, not a token
     INVALID_CREDENTIALS = "invalid_credentials"
+    THROTTLED = "throttled"
     REGISTRATION_FORBIDDEN = "registration_forbidden"
     USER_NOT_FOUND = "user_not_found"
     SESSION_NOT_FOUND = "session_not_found"
@@ -64,6 +66,8 @@ class ErrorReply(WireModel):
     message: str
     problems: tuple[FieldProblem, ...] = ()
     incident: str | None = None
+    retry_after_seconds: int | None = None
+    """When another attempt at a login is worth it."""
 
 
 class AuthError(Exception):
@@ -128,6 +132,24 @@ class InvalidToken(AuthError):
 class InvalidCredentials(AuthError):
     code = ErrorCode.INVALID_CREDENTIALS
     text = "invalid credentials"
+
+
+class Throttled(AuthError):
+    """Refused before the password was looked at. Worth another try after `retry_after_seconds`, and not before."""
+
+    code = ErrorCode.THROTTLED
+    text = "too many attempts, try again later"
+
+    def __init__(self, message: str | None = None, retry_after_seconds: int = 1) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+    def to_reply(self) -> ErrorReply:
+        return ErrorReply(code=self.code, message=str(self), retry_after_seconds=self.retry_after_seconds)
+
+    @classmethod
+    def _from_reply(cls, reply: ErrorReply) -> Self:
+        return cls(reply.message, reply.retry_after_seconds or 1)
 
 
 class RegistrationForbidden(AuthError):

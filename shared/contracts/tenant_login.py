@@ -1,13 +1,19 @@
 """tenant.login: a tenant's email and password for a tenant token."""
 
-from .errors import InvalidCredentials
+from .address import ClientAddress
+from .errors import InvalidCredentials, Throttled
 from .operation import Lane, Operation
 from .wire import TenantEmail, Token, TriedPassword, WireModel
 
 
-class TenantLoginRequest(WireModel):
+class TenantLoginBody(WireModel):
     email: TenantEmail
     password: TriedPassword
+
+
+class TenantLoginRequest(TenantLoginBody):
+    client_address: ClientAddress | None = None
+    """Who asks, as the edge saw it."""
 
 
 class TenantLoginReply(WireModel):
@@ -17,5 +23,10 @@ class TenantLoginReply(WireModel):
 
 
 TENANT_LOGIN = Operation(
-    "tenant.login", Lane.PASSWORD, TenantLoginRequest, TenantLoginReply, (InvalidCredentials,), repeatable=True
+    "tenant.login",
+    Lane.PASSWORD,
+    TenantLoginRequest,
+    TenantLoginReply,
+    (InvalidCredentials, Throttled),
+    repeatable=True,
 )

@@ -1,7 +1,6 @@
 """tenant.register: a service or product becomes a tenant and gets its first token."""
 
-from pydantic import IPvAnyAddress
-
+from .address import ClientAddress
 from .errors import EmailTaken, RegistrationForbidden
 from .operation import Lane, Operation
 from .wire import NewPassword, Secret, TenantEmail, Token, WireModel
@@ -15,7 +14,7 @@ class TenantRegisterBody(WireModel):
 class TenantRegisterRequest(TenantRegisterBody):
     registration_key: Secret | None = None
     """Lets its holder register from anywhere."""
-    client_address: IPvAnyAddress | None = None
+    client_address: ClientAddress | None = None
     """Who asks, as the edge saw it."""
 
 

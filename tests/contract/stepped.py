@@ -18,6 +18,8 @@ class SteppedDatabase:
 
     def __init__(self, database: MongoDatabase, number: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
         self.reached = False
+        self.taken = 0
+        """Steps so far."""
         self._database = database
         self._left = number
         self._meanwhile = meanwhile
@@ -26,6 +28,7 @@ class SteppedDatabase:
         return _Collection(self._database.collection(name), self.step)
 
     async def step(self) -> None:
+        self.taken += 1
         self._left -= 1
         if self._left == -1:
             self.reached = True
@@ -44,6 +47,9 @@ class _Collection:
     def __init__(self, collection: Any, step: Step) -> None:
         self._collection = collection
         self._step = step
+
+    def with_options(self, **options: Any) -> "_Collection":
+        return _Collection(self._collection.with_options(**options), self._step)
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         assert name in STEPS, f"{name} is not known here"

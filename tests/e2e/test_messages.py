@@ -4,6 +4,7 @@ The client, the edges and the workers speak, and the broker's own tracer listens
 service, and not ones that a test made up.
 """
 
+import contextlib
 import json
 import uuid
 from collections import defaultdict
@@ -28,6 +29,7 @@ from shared.contracts.errors import (
     InvalidCredentials,
     InvalidTenantToken,
     InvalidToken,
+    Throttled,
     UserNotFound,
 )
 from shared.contracts.events import SESSION_REVOKED, RevocationReason
@@ -41,6 +43,8 @@ from tests.service import RunningService
 
 Traffic = list[tuple[str, Published]]
 
+#: After so many guesses one has to wait for longer than any machine takes for a guess.
+GUESSES = 20
 #: Valid members of requests that are refused for another reason.
 MEMBERS = {
     "tenantToken": "no token",
@@ -77,6 +81,13 @@ class Neighbour:
         with pytest.raises(AuthError) as refusal:
             await self._rpc.call(OPERATIONS[operation], Unchecked.model_validate(request))
         assert refusal.value.code == code
+
+    async def throttled(self, operation: str, **members: Any) -> None:
+        """Guesses until it has to wait."""
+        for _ in range(GUESSES):
+            with contextlib.suppress(AssertionError):
+                return await self.refused(ErrorCode.THROTTLED, operation, **members)
+        raise AssertionError("one may guess without end")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -141,6 +152,8 @@ async def _use_everything(neighbour: Neighbour) -> None:
             if error in operation.errors and name != "auth.verify":
                 own = tenant if "tenant_token" in operation.request.model_fields else {}
                 await neighbour.refused(error.code, name, **own)
+        if Throttled in operation.errors:
+            await neighbour.throttled(name, **own)
 
 
 async def _use_the_edge(tenant: Tenant) -> None:

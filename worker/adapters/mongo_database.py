@@ -42,6 +42,7 @@ INDEXES = {
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING)]),
         IndexModel([("at", ASCENDING)], expireAfterSeconds=int(REMEMBERED.total_seconds())),
     ],
+    "attempts": [IndexModel([("kept_until", ASCENDING)], expireAfterSeconds=0)],
     "sessions": [
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),

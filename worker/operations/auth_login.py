@@ -5,6 +5,7 @@ from shared.contracts.errors import InvalidCredentials, Unavailable
 from shared.contracts.events import RevocationReason
 from worker.operations.access import tenant_of
 from worker.operations.ending import end_session
+from worker.operations.guarding import guarded
 from worker.operations.marking import mark_of
 from worker.operations.opening import open_user_session
 from worker.ports import Call, Ports
@@ -13,11 +14,12 @@ from worker.ports import Call, Ports
 async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> AuthLoginReply:
     """Opens a session. An unknown login costs the same work and gets the same answer as a wrong password."""
     tenant = await tenant_of(request.tenant_token, ports)
-    user = await ports.users.find(tenant, request.login)
     password = request.password.get_secret_value()
-    right = await ports.hasher.verify(user.password_hash if user else None, password)
-    if user is None or not right:
-        raise InvalidCredentials
+    async with guarded(["users", tenant], request.login, request.client_address, call, ports):
+        user = await ports.users.find(tenant, request.login)
+        right = await ports.hasher.verify(user.password_hash if user else None, password)
+        if user is None or not right:
+            raise InvalidCredentials
     if ports.hasher.is_stale(user.password_hash):
         await ports.users.replace_hash(user, await ports.hasher.hash(password))
     session, token = await open_user_session(user, request.device_id, call, ports)

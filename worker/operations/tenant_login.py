@@ -2,17 +2,19 @@
 
 from shared.contracts.errors import InvalidCredentials
 from shared.contracts.tenant_login import TenantLoginReply, TenantLoginRequest
+from worker.operations.guarding import guarded
 from worker.operations.opening import open_tenant_session
 from worker.ports import Call, Ports
 
 
 async def tenant_login(request: TenantLoginRequest, call: Call, ports: Ports) -> TenantLoginReply:
     """Opens a session. An unknown email costs the same work and gets the same answer as a wrong password."""
-    tenant = await ports.tenants.find_by_email(request.email)
     password = request.password.get_secret_value()
-    right = await ports.hasher.verify(tenant.password_hash if tenant else None, password)
-    if tenant is None or not right:
-        raise InvalidCredentials
+    async with guarded(["tenants"], request.email, request.client_address, call, ports):
+        tenant = await ports.tenants.find_by_email(request.email)
+        right = await ports.hasher.verify(tenant.password_hash if tenant else None, password)
+        if tenant is None or not right:
+            raise InvalidCredentials
     if ports.hasher.is_stale(tenant.password_hash):
         await ports.tenants.replace_hash(tenant, await ports.hasher.hash(password))
     token = await open_tenant_session(tenant, call, ports)

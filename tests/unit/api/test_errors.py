@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api.errors import HTTP_ANSWERS, EdgeCode
-from shared.contracts.errors import ERRORS, AuthError, ErrorCode, FieldProblem, InternalError, InvalidRequest
+from shared.contracts.errors import ERRORS, AuthError, ErrorCode, FieldProblem, InternalError, InvalidRequest, Throttled
 from tests.unit.api.fake_rpc import FakeRpc
 
 TENANT = {"Authorization": "Bearer tenant-token"}
@@ -26,6 +26,7 @@ def test_each_code_has_a_row() -> None:
         ("invalid_tenant_token", 401),
         ("invalid_token", 400),
         ("invalid_credentials", 403),
+        ("throttled", 429),
         ("registration_forbidden", 403),
         ("user_not_found", 404),
         ("session_not_found", 404),
@@ -59,7 +60,7 @@ async def test_error_of_a_worker(edge: httpx.AsyncClient, rpc: FakeRpc, code: st
         "requestId": "r-1",
     }
     assert (incident is not None) == (status == 500)
-    assert response.headers.get("Retry-After") == ("1" if status in {503, 504} else None)
+    assert response.headers.get("Retry-After") == ("1" if status in {429, 503, 504} else None)
     assert response.headers.get("WWW-Authenticate") == (
         'Bearer realm="jincor-auth", error="invalid_token"' if status == 401 else None
     )
@@ -86,6 +87,16 @@ async def test_every_bad_field_is_listed_without_its_value(edge: httpx.AsyncClie
     assert all(each["message"] for each in document["errors"])
     assert "login" in document["error"]
     assert SECRET not in response.text
+
+
+async def test_how_long_to_wait(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
+    """`Retry-After` is what the worker says."""
+    rpc.answers["auth.login"] = Throttled(retry_after_seconds=42)
+
+    response = await edge.post("/auth", json={"login": "ada", "password": "p", "deviceId": "d"}, headers=TENANT)
+
+    assert (response.status_code, response.json()["code"]) == (429, "throttled")
+    assert response.headers["Retry-After"] == "42"
 
 
 async def test_incident_of_a_worker_is_passed_on(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:

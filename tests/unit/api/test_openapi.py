@@ -17,6 +17,7 @@ from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AuthLoginBody
 from shared.contracts.auth_logout import AuthLogoutBody
 from shared.contracts.health import HEALTH
+from shared.contracts.tenant_login import TenantLoginBody
 from shared.contracts.tenant_register import TenantRegisterBody
 from shared.contracts.user_create import UserCreateBody
 from shared.contracts.user_update import UserUpdateBody
@@ -26,6 +27,7 @@ Json = dict[str, Any]
 #: Operations whose body over HTTP is not the whole request.
 BODIES: dict[str, type[BaseModel]] = {
     "tenant.register": TenantRegisterBody,
+    "tenant.login": TenantLoginBody,
     "user.create": UserCreateBody,
     "user.update": UserUpdateBody,
     "auth.login": AuthLoginBody,
@@ -66,7 +68,7 @@ def test_each_status_is_documented(routes: dict[str, Json], name: str) -> None:
     """A route states the status of each error that its operation, its input or the way there can end with."""
     route = routes[name]
     expected = {str(HTTP_ANSWERS[error.code].status) for error in OPERATIONS[name].errors}
-    expected |= {"200", "422", "500", "503", "504"}
+    expected |= {"200", "422", "429", "500", "503", "504"}
     if "requestBody" in route:
         expected |= {"400", "408", "413", "415"}
 

@@ -44,7 +44,7 @@ ROUTES = [
         "POST",
         "/tenant/login",
         "tenant.login",
-        {"email": "shop@example.com", "password": "long enough"},
+        {"email": "shop@example.com", "password": "long enough", "clientAddress": "203.0.113.7"},
         CREDENTIALS,
         {},
     ),

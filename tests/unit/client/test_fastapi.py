@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket, WebSock
 from fastapi.responses import JSONResponse
 
 from shared.contracts.claims import Claims
-from shared.contracts.errors import ERRORS, ErrorCode, InvalidCredentials, Unavailable
+from shared.contracts.errors import ERRORS, ErrorCode, InvalidCredentials, Throttled, Unavailable
 from shared.fastapi import FastApiAuth
 from tests.records import some_claims
 from tests.unit.client.asgi_connection import AsgiConnection
@@ -130,6 +130,9 @@ async def test_what_an_endpoint_asks_by_itself_fails_as_its_dependencies_do(auth
             answer = await client.get(f"/{code}")
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
             assert answer.json() == {"detail": Unavailable.text}
+        answer = await client.get(f"/{ErrorCode.THROTTLED}")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+        assert answer.json() == {"detail": Throttled.text}
         with pytest.raises(InvalidCredentials):
             await client.get(f"/{ErrorCode.INVALID_CREDENTIALS}")
 

@@ -11,6 +11,7 @@ from shared.contracts.errors import (
     FieldProblem,
     InternalError,
     InvalidRequest,
+    Throttled,
     from_reply,
 )
 from shared.contracts.user_create import UserCreateRequest
@@ -37,6 +38,16 @@ def test_an_error_travels(error: type[AuthError]) -> None:
         assert str(received) == str(sent)
         assert received.to_reply() == sent.to_reply()
     assert str(error()) == error.text
+
+
+def test_how_long_to_wait_travels() -> None:
+    """Whoever is throttled learns when another attempt is worth it; from a peer that does not say, in a second."""
+    received = travelled(Throttled(retry_after_seconds=42))
+    assert isinstance(received, Throttled)
+    assert received.retry_after_seconds == 42
+    silent = from_reply(ErrorReply(code=ErrorCode.THROTTLED, message="too many"))
+    assert isinstance(silent, Throttled)
+    assert silent.retry_after_seconds == 1
 
 
 def test_problems_travel() -> None:

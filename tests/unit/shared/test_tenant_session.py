@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from shared import tenant_session
 from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
-from shared.contracts.errors import InvalidCredentials, InvalidToken
+from shared.contracts.errors import InvalidCredentials, InvalidToken, Throttled, Unavailable
 from shared.contracts.operation import Operation
 from shared.contracts.tenant_login import TENANT_LOGIN, TenantLoginRequest
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
@@ -22,6 +22,7 @@ class Workers(RpcClient):
         super().__init__([], "none")
         self.known = set(known)
         self.logins: list[str] = []
+        self.throttle = False
 
     async def call(
         self,
@@ -34,6 +35,8 @@ class Workers(RpcClient):
     ) -> ReplyT:
         if isinstance(request, TenantLoginRequest):
             self.logins.append(request.email)
+            if self.throttle:
+                raise Throttled
             if request.email not in self.known:
                 raise InvalidCredentials
             return operation.reply.model_validate({"token": request.email, "accessToken": request.email})
@@ -84,6 +87,17 @@ async def test_refused_credentials_are_not_tried_again_at_once(monkeypatch: pyte
         with pytest.raises(InvalidCredentials):
             await again.tenant()
     assert len(workers.logins) == 3
+
+
+async def test_a_throttled_login_is_nobodys_fault() -> None:
+    """What was asked for may be a user's login, and that one is not throttled: it cannot be done at the moment."""
+    workers = Workers("a@x.test")
+    workers.throttle = True
+    mine = session(workers, "a@x.test")
+    with pytest.raises(Unavailable):
+        await mine.tenant()
+    workers.throttle = False
+    assert await mine.tenant() == "a@x.test"
 
 
 def test_the_operations_it_uses_may_be_repeated() -> None:

@@ -15,7 +15,9 @@ from shared.contracts.wire import WireModel
 from tests.fakes import (
     ISSUER,
     MASTER_KEYS,
+    THROTTLE,
     FakeActivity,
+    FakeAttempts,
     FakeClock,
     FakeDatabase,
     FakeEvents,
@@ -28,7 +30,7 @@ from tests.fakes import (
 )
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.operations import HANDLERS
-from worker.ports import Call, Hasher, Session, Tokens
+from worker.ports import Call, Hasher, Session, Throttle, Tokens
 
 PASSWORD = "correct horse battery staple"
 
@@ -48,17 +50,20 @@ class InMemoryWorker:
         tokens: Tokens | None = None,
         registration: FakeRegistration | None = None,
         database: FakeDatabase | None = None,
+        throttle: Throttle = THROTTLE,
     ) -> None:
         self.clock = FakeClock()
         self.tenants = FakeTenants()
         self.users = users or FakeUsers()
         self.sessions = sessions or FakeSessions()
+        self.attempts = FakeAttempts()
         self.events = FakeEvents()
         self.activity = FakeActivity()
         self.ports = ports(
             tenants=self.tenants,
             users=self.users,
             sessions=self.sessions,
+            attempts=self.attempts,
             hasher=hasher or FakeHasher(),
             tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
             events=self.events,
@@ -66,14 +71,22 @@ class InMemoryWorker:
             database=database or FakeDatabase(),
             clock=self.clock,
             registration=registration or FakeRegistration(),
+            throttle=throttle,
         )
 
     async def call(
         self, operation: Operation[RequestT, ReplyT], message_id: str | None = None, **fields: Any
     ) -> ReplyT:
         """The reply to a request of these fields. Raises what the caller would be answered."""
+        return await self._handle(operation, Call(message_id or uuid.uuid4().hex), fields)
+
+    async def redeliver(self, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
+        """The reply to a request that another worker was lost with."""
+        return await self._handle(operation, Call(uuid.uuid4().hex, redelivered=True), fields)
+
+    async def _handle(self, operation: Operation[RequestT, ReplyT], call: Call, fields: dict[str, Any]) -> ReplyT:
         request = operation.request.model_validate_json(json.dumps(fields))
-        reply = await HANDLERS[operation.name](request, Call(message_id or uuid.uuid4().hex), self.ports)
+        reply = await HANDLERS[operation.name](request, call, self.ports)
         assert isinstance(reply, operation.reply)
         return reply
 

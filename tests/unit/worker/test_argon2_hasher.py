@@ -39,6 +39,21 @@ async def test_an_unknown_account_costs_the_same_work(hasher: Argon2Hasher) -> N
     assert 1 / 3 < unknown / known < 3
 
 
+async def test_a_hash_of_former_parameters_costs_the_same_work(hasher: Argon2Hasher) -> None:
+    """Once one was met, wrong passwords cost as long for it, for a hash of today and for none; right ones less."""
+    former = Argon2Hasher(threads=1, memory_kib=MEMORY_KIB, passes=PASSES // 2)
+    stored = {"former": await former.hash("password"), "today": await hasher.hash("password"), "none": None}
+    former.close()
+    assert await hasher.verify(stored["former"], "password")
+    seconds = dict.fromkeys(stored, float("inf"))
+    for _ in range(7):
+        for name, password_hash in stored.items():
+            before = time.process_time()
+            assert not await hasher.verify(password_hash, "wrong")
+            seconds[name] = min(seconds[name], time.process_time() - before)
+    assert max(seconds.values()) < 1.6 * min(seconds.values())
+
+
 async def test_the_event_loop_goes_on_meanwhile(hasher: Argon2Hasher) -> None:
     """While a password is hashed, other work of the process is done."""
     hashing = asyncio.create_task(hasher.hash("password"))

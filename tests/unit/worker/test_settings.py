@@ -55,6 +55,19 @@ def test_what_is_required_is_enough() -> None:
     assert settings.lifetimes.tenant.days == settings.lifetimes.user.days == 7
 
 
+def test_each_throttle_can_be_switched_off(environment: pytest.MonkeyPatch) -> None:
+    """Both are on unless a 0 says otherwise."""
+    throttle = load().throttle
+    assert throttle.account
+    assert throttle.address
+    assert (throttle.account.free, throttle.address.free) == (5, 100)
+    environment.setenv("AUTH_THROTTLE_ACCOUNT_FAILURES", "0")
+    assert load().throttle.account is None
+    assert load().throttle.address == throttle.address
+    environment.setenv("AUTH_THROTTLE_ADDRESS_FAILURES", "0")
+    assert load().throttle.address is None
+
+
 @pytest.mark.parametrize("name", REQUIRED)
 @pytest.mark.parametrize("value", [None, ""])
 def test_what_is_missing_is_named(
@@ -138,6 +151,11 @@ def test_master_keys_that_are_none(
         ("AUTH_HASH_PASSES", "1"),
         ("AUTH_PASSWORD_QUEUE_LENGTH", "-1"),
         ("AUTH_PASSWORD_NICE", "20"),
+        ("AUTH_THROTTLE_ACCOUNT_FAILURES", "-1"),
+        ("AUTH_THROTTLE_ADDRESS_FAILURES", "sesame"),
+        ("AUTH_THROTTLE_LONGEST_WAIT_SECONDS", "0"),
+        ("AUTH_THROTTLE_WINDOW_SECONDS", "59"),
+        ("AUTH_THROTTLE_KNOWN_SECONDS", "59"),
         ("AUTH_ACTIVITY_SECONDS", "0"),
         ("AUTH_SHUTDOWN_GRACE_SECONDS", "sesame"),
         ("AUTH_DECLARE_TOPOLOGY", "sesame"),

@@ -59,6 +59,21 @@ async def test_registration_is_decided_by_key_and_address() -> None:
     assert registration.asked == [("key", "2001:db8::1"), (None, None)]
 
 
+async def test_who_may_not_register_learns_nothing() -> None:
+    """An email that is taken is refused as one that is not, and neither costs a hash."""
+    hasher, registration = FakeHasher(), FakeRegistration()
+    worker = InMemoryWorker(registration=registration, hasher=hasher)
+    await worker.register("shop@example.com")
+    registration.allowed, hashed = False, hasher.work
+    answers = []
+    for email in ("shop@example.com", "nobody@example.com"):
+        with pytest.raises(RegistrationForbidden) as refusal:
+            await worker.register(email)
+        answers.append(refusal.value.to_reply())
+    assert answers[0] == answers[1]
+    assert hasher.work == hashed
+
+
 async def test_a_forbidden_registration_does_nothing() -> None:
     """What is not allowed is refused before anything is hashed or stored."""
     hasher = FakeHasher()

@@ -1,0 +1,134 @@
+"""Logins on the real database, by several workers at once: what is hashed, and what the database is asked."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from shared.contracts import OPERATIONS
+from shared.contracts.errors import AuthError, InvalidCredentials, Throttled
+from tests import fakes
+from tests.contract.stepped import SteppedDatabase
+from tests.records import a_tenant, a_user
+from worker.adapters.mongo_attempts import MongoAttempts
+from worker.adapters.mongo_database import MongoDatabase
+from worker.adapters.mongo_sessions import MongoSessions
+from worker.adapters.mongo_tenants import MongoTenants
+from worker.adapters.mongo_users import MongoUsers
+from worker.operations import HANDLERS
+from worker.operations.opening import open_tenant_session
+from worker.ports import Call, Ports
+
+PASSWORD = "correct horse battery staple"
+WORKERS = 4
+HOME = "192.0.2.1"
+
+
+class World:
+    """A tenant and its user ann, and workers that share a database and nothing else."""
+
+    def __init__(self, database: MongoDatabase) -> None:
+        self.hasher = fakes.FakeHasher()
+        self._database = database
+        self._workers = [self._on(database) for _ in range(WORKERS)]
+        self._token = ""
+
+    @classmethod
+    async def begin(cls, database: MongoDatabase) -> "World":
+        world = cls(database)
+        worker = world._workers[0]
+        password_hash = await world.hasher.hash(PASSWORD)
+        tenant = a_tenant(email="shop@example.com", password_hash=password_hash)
+        await worker.tenants.add(tenant)
+        await worker.users.add(a_user(tenant=tenant.id, login="ann", password_hash=password_hash))
+        world._token = await open_tenant_session(tenant, Call("begin"), worker)
+        return world
+
+    async def log_in(self, name: str, who: str, password: str, worker: Ports | None = None, **fields: Any) -> str:
+        """`ok`, or the code of the refusal."""
+        operation = OPERATIONS[name]
+        members = {
+            "tenantToken": self._token,
+            "deviceId": "phone",
+            "login": who,
+            "email": who,
+            "password": password,
+            **fields,
+        }
+        call = Call(f"{name} {asyncio.current_task()} {password}")
+        try:
+            await HANDLERS[name](operation.request.model_validate(members), call, worker or self._workers[0])
+        except AuthError as error:
+            return error.code
+        return "ok"
+
+    async def log_in_at_once(self, name: str, who: str, password: str, times: int) -> Sequence[str]:
+        """So many at the same time, by all workers in turn."""
+        return await asyncio.gather(
+            *(self.log_in(name, who, password, self._workers[number % WORKERS]) for number in range(times))
+        )
+
+    async def work(self, name: str, who: str, **fields: Any) -> tuple[str, int, int]:
+        """What a wrong password is answered, how much is hashed, and how often the database is asked."""
+
+        async def nothing() -> None:
+            pass
+
+        asked = SteppedDatabase(self._database, -1, nothing)
+        hashed = self.hasher.work
+        code = await self.log_in(name, who, "wrong", self._on(cast(MongoDatabase, asked)), **fields)
+        return code, self.hasher.work - hashed, asked.taken
+
+    def _on(self, database: MongoDatabase) -> Ports:
+        return fakes.ports(
+            tenants=MongoTenants(database),
+            users=MongoUsers(database),
+            sessions=MongoSessions(database),
+            attempts=MongoAttempts(database),
+            hasher=self.hasher,
+        )
+
+
+LOGINS = [("auth.login", "ann", "nobody"), ("tenant.login", "shop@example.com", "nobody@example.com")]
+
+
+@pytest.mark.parametrize(("name", "known", "unknown"), LOGINS)
+async def test_guesses_at_once_at_several_workers(
+    mongo_database: MongoDatabase, name: str, known: str, unknown: str
+) -> None:
+    """Of 50 wrong logins exactly those are hashed that are free, at an account and at none."""
+    world = await World.begin(mongo_database)
+    for who in (known, unknown):
+        hashed = world.hasher.work
+        codes = await world.log_in_at_once(name, who, "wrong", 50)
+        assert codes.count(InvalidCredentials.code) == fakes.LIMIT.free
+        assert codes.count(Throttled.code) == 50 - fakes.LIMIT.free
+        assert world.hasher.work - hashed == fakes.LIMIT.free
+
+
+@pytest.mark.parametrize(("name", "known", "unknown"), LOGINS)
+async def test_right_ones_at_once_at_several_workers(
+    mongo_database: MongoDatabase, name: str, known: str, unknown: str
+) -> None:
+    """Whoever knows the password is in nobody's way."""
+    world = await World.begin(mongo_database)
+    assert set(await world.log_in_at_once(name, known, PASSWORD, 30)) == {"ok"}
+    assert set(await world.log_in_at_once(name, unknown, PASSWORD, 4)) == {InvalidCredentials.code}
+
+
+@pytest.mark.parametrize("login", LOGINS, ids=lambda login: login[0])
+@pytest.mark.parametrize("has_been_there", [False, True])
+@pytest.mark.parametrize("where", [{}, {"clientAddress": HOME}])
+async def test_known_and_unknown_cost_the_same(
+    mongo_database: MongoDatabase, login: tuple[str, str, str], has_been_there: bool, where: dict[str, str]
+) -> None:
+    """As many hashes and as many questions to the database, also while throttled, and when the account was in use."""
+    name, known, unknown = login
+    world = await World.begin(mongo_database)
+    if has_been_there:
+        assert await world.log_in(name, known, PASSWORD) == "ok"
+    times = fakes.LIMIT.free + 2
+    assert [await world.work(name, known, **where) for _ in range(times)] == [
+        await world.work(name, unknown, **where) for _ in range(times)
+    ]

@@ -1,0 +1,137 @@
+"""How many requests one client may make of an edge."""
+
+import asyncio
+from ipaddress import ip_network
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from api.request_limit import RequestLimit, request_limit
+from tests.unit.api.conftest import OpenEdge
+
+JSON = {"token": "t"}
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def _app(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+class Limited:
+    """Requests to a limit, as a server makes them."""
+
+    def __init__(self, requests: int = 2, seconds: float = 10, *exempt: str) -> None:
+        self.clock = Clock()
+        networks = [ip_network(network) for network in exempt]
+        self._limit = RequestLimit(_app, requests, seconds, networks, self.clock)
+
+    async def ask(self, host: str | None = "192.0.2.1", path: str = "/auth/verify") -> tuple[int, str | None]:
+        """The status, and `Retry-After`."""
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def receive() -> Message:
+            raise AssertionError("the body is nobody's business")
+
+        client = (host, 50_000) if host is not None else None
+        scope: dict[str, Any] = {"type": "http", "path": path, "client": client, "headers": []}
+        await self._limit(scope, receive, send)
+        headers = dict(sent[0]["headers"])
+        return sent[0]["status"], headers[b"retry-after"].decode() if b"retry-after" in headers else None
+
+
+async def test_so_many_and_no_more() -> None:
+    """Until the window is over, which `Retry-After` tells in whole seconds; then as many again."""
+    limited = Limited(requests=2, seconds=10)
+    for _ in range(2):
+        assert [await limited.ask() for _ in range(4)] == [(200, None), (200, None), (429, "10"), (429, "10")]
+        limited.clock.now += 6.5
+        assert await limited.ask() == (429, "4")
+        limited.clock.now += 3.5
+
+
+async def test_others_are_counted_for_themselves() -> None:
+    """Each address has as many, an IPv6 network of one client together, and who has none is not counted."""
+    limited = Limited(requests=1)
+    for host in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"):
+        assert (await limited.ask(host))[0] == 200
+    for host in ("192.0.2.2", "2001:db8::2", "::ffff:192.0.2.1"):
+        assert (await limited.ask(host))[0] == 429
+    for nobody in (None, "", "unknown"):
+        assert {(await limited.ask(nobody))[0] for _ in range(5)} == {200}
+
+
+async def test_networks_that_may_ask_without_end() -> None:
+    """Their requests are not counted."""
+    limited = Limited(1, 10, "10.0.0.0/8", "2001:db8::/32")
+    for host in ("10.1.2.3", "2001:db8:1::1"):
+        assert {(await limited.ask(host))[0] for _ in range(5)} == {200}
+    assert [(await limited.ask("11.0.0.1"))[0] for _ in range(2)] == [200, 429]
+
+
+async def test_probes_are_not_counted() -> None:
+    """Nor are they refused, whatever else their address does."""
+    limited = Limited(requests=1)
+    for path in ("/health/live", "/health/ready"):
+        assert {(await limited.ask(path=path))[0] for _ in range(5)} == {200}
+    assert [(await limited.ask())[0] for _ in range(2)] == [200, 429]
+    assert (await limited.ask(path="/health/live"))[0] == 200
+
+
+async def test_memory_is_that_of_one_window() -> None:
+    """Clients of former windows are not kept."""
+    limited = Limited(requests=1)
+    for number in range(200):
+        await limited.ask(f"192.0.2.{number}")
+    limited.clock.now += 10
+    await limited.ask("198.51.100.1")
+    assert len(limited._limit._counts) == 1  # noqa: SLF001 - what is not kept cannot be seen from outside
+
+
+async def test_the_answer_is_a_problem(open_edge: OpenEdge) -> None:
+    """As every other error, with the request's id, and it costs no worker anything."""
+    async with open_edge(request_limit=2, request_limit_seconds=3600) as edge:
+        responses = [await edge.post("/tenant/verify", json=JSON, headers={"X-Request-ID": "r-1"}) for _ in range(3)]
+        assert (await edge.get("/health/live")).status_code == 200
+    assert [response.status_code for response in responses] == [200, 200, 429]
+    document = responses[2].json()
+    assert (document["code"], document["requestId"]) == ("too_many_requests", "r-1")
+    assert responses[2].headers["Content-Type"] == "application/problem+json"
+    assert 0 < int(responses[2].headers["Retry-After"]) <= 3600
+
+
+async def test_exempt_networks_are_a_setting(open_edge: OpenEdge) -> None:
+    """An edge's own services may be named there."""
+    networks = {"request_limit_exempt": "203.0.113.0/24, 2001:db8::/32"}
+    async with open_edge(request_limit=1, request_limit_seconds=3600, **networks) as edge:
+        answers = await asyncio.gather(*(edge.post("/tenant/verify", json=JSON) for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_there_is_none_by_default(edge: httpx.AsyncClient) -> None:
+    """Without the setting nothing stands in the way, not even to count."""
+    answers = [await edge.post("/tenant/verify", json=JSON) for _ in range(50)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert request_limit(0, 1.0, ()) == []
+
+
+@pytest.mark.parametrize("name", ["request_limit", "request_limit_seconds", "request_limit_exempt"])
+async def test_what_is_no_limit(open_edge: OpenEdge, name: str) -> None:
+    """A value that makes no sense stops the start."""
+    with pytest.raises(ValueError, match=name):
+        async with open_edge(**{name: "-1"}):
+            pass

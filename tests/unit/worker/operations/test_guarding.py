@@ -1,0 +1,377 @@
+"""Guessing at passwords: how soon it gets slow, and for whom."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply
+from shared.contracts.errors import InvalidCredentials, Throttled, Unavailable
+from shared.contracts.tenant_login import TENANT_LOGIN
+from tests.fakes import LIMIT, THROTTLE, FakeHasher, FakeUsers
+from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
+from worker.ports import User
+
+HOME, OFFICE, ELSEWHERE = "192.0.2.1", "198.51.100.1", "203.0.113.1"
+#: What each failure after the free ones costs.
+WAITS = [1, 2, 4, 8, 16, 32, 60, 60]
+#: For what happens at once, or not at all.
+PATIENCE_SECONDS = 30
+
+
+class SeenHasher(FakeHasher):
+    """Says when it has begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        self.begun.set()
+        return await super().verify(password_hash, password)
+
+
+class Scene:
+    """Two tenants with a user ann each, and everything that is hashed counted."""
+
+    def __init__(self, **worker: Any) -> None:
+        self.hasher = SeenHasher()
+        self.worker = InMemoryWorker(hasher=self.hasher, **worker)
+        self.shop = ""
+        self.bank = ""
+
+    async def begin(self) -> "Scene":
+        self.shop, self.bank = await self.worker.register(), await self.worker.register("bank@example.com")
+        for tenant in (self.shop, self.bank):
+            await self.worker.create(tenant)
+        return self
+
+    async def login(self, login: str = "ann", password: str = PASSWORD, **fields: Any) -> str:
+        return await self.worker.login(self.shop, login, password=password, **fields)
+
+    async def login_again(self, password: str) -> AuthLoginReply:
+        """A login that the broker delivers once more."""
+        fields = {"tenantToken": self.shop, "login": "ann", "password": password, "deviceId": "phone"}
+        return await self.worker.redeliver(AUTH_LOGIN, **fields)
+
+    async def guess(self, login: str = "ann", **fields: Any) -> str:
+        """What a wrong password is answered."""
+        return await told(self.login(login, "wrong", **fields))
+
+    async def guess_tenant(self, email: str, **fields: Any) -> str:
+        """And that of a tenant."""
+        return await told(self.worker.call(TENANT_LOGIN, email=email, password="wrong", **fields))
+
+    async def use_up(self, login: str = "ann", **fields: Any) -> None:
+        """Makes all the guesses that are free."""
+        for _ in range(LIMIT.free):
+            assert await self.guess(login, **fields) == "wrong"
+
+    async def lose_a_guess(self) -> None:
+        """A worker that is lost while it hashes."""
+        self.hasher.begun.clear()
+        lost = asyncio.create_task(self.guess())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.hasher.begun.wait()
+        lost.cancel()
+        await asyncio.gather(lost, return_exceptions=True)
+
+    def wait(self, seconds: float) -> None:
+        self.worker.clock.advance(timedelta(seconds=seconds))
+
+
+async def told(login: Awaitable[object]) -> str:
+    """`right`, `wrong`, or how long to wait."""
+    try:
+        await login
+    except InvalidCredentials:
+        return "wrong"
+    except Throttled as error:
+        return f"wait {error.retry_after_seconds}"
+    return "right"
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    return await Scene().begin()
+
+
+Guess = Callable[[Scene], Awaitable[str]]
+GUESSES: dict[str, Guess] = {
+    "a user": lambda scene: scene.guess("ann"),
+    "nobody": lambda scene: scene.guess("nobody"),
+    "a user at an address": lambda scene: scene.guess("ann", clientAddress=HOME),
+    "nobody at an address": lambda scene: scene.guess("nobody", clientAddress=HOME),
+    "a tenant": lambda scene: scene.guess_tenant("shop@example.com"),
+    "no tenant": lambda scene: scene.guess_tenant("nobody@example.com"),
+    "a tenant at an address": lambda scene: scene.guess_tenant("shop@example.com", clientAddress=HOME),
+    "no tenant at an address": lambda scene: scene.guess_tenant("nobody@example.com", clientAddress=HOME),
+}
+
+
+@pytest.mark.parametrize("who", GUESSES)
+async def test_each_guess_takes_longer(scene: Scene, who: str) -> None:
+    """Some are free, then one waits twice as long each time, up to a minute; at known and unknown accounts alike."""
+    guess = GUESSES[who]
+    assert [await guess(scene) for _ in range(LIMIT.free)] == ["wrong"] * LIMIT.free
+    for seconds in WAITS:
+        assert await guess(scene) == f"wait {seconds}"
+        scene.wait(seconds - 0.001)
+        assert await guess(scene) == "wait 1"
+        scene.wait(0.001)
+        assert await guess(scene) == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("there", "not_there"),
+    [
+        ("a user", "nobody"),
+        ("a user at an address", "nobody at an address"),
+        ("a tenant", "no tenant"),
+        ("a tenant at an address", "no tenant at an address"),
+    ],
+)
+async def test_nobody_learns_who_is_there(there: str, not_there: str) -> None:
+    """The same guesses at an account and at none are answered the same, after as many hashes; also while throttled."""
+    seen = []
+    for who in (there, not_there):
+        scene = await Scene().begin()
+        answers = []
+        for seconds in (0, 0, 0, 0, 0, 0, 0.5, 1, 1, 3600):
+            scene.wait(seconds)
+            before = scene.hasher.work
+            answers.append((await GUESSES[who](scene), scene.hasher.work - before))
+        seen.append(answers)
+    assert seen[0] == seen[1]
+    assert {("wrong", 1), ("wait 1", 0)} <= set(seen[0])
+
+
+async def test_who_waits_is_not_hashed_and_waits_no_longer(scene: Scene) -> None:
+    """An attempt before its time costs no work, right or wrong, and does not put the time off."""
+    await scene.use_up()
+    before = scene.hasher.work
+    for _ in range(20):
+        assert await scene.guess() == "wait 1"
+        assert await told(scene.login()) == "wait 1"
+    assert scene.hasher.work == before
+    scene.wait(1)
+    assert await told(scene.login()) == "right"
+
+
+async def test_a_right_password_begins_anew(scene: Scene) -> None:
+    """After it all guesses are free again that are free at first."""
+    for _ in range(3):
+        await scene.use_up()
+        assert await scene.guess() == "wait 1"
+        scene.wait(1)
+        await scene.login()
+
+
+async def test_all_is_forgotten(scene: Scene) -> None:
+    """A window after the first wrong password, however many there were since."""
+    await scene.use_up()
+    for _ in range(3):
+        scene.wait(10)
+        await scene.guess()
+    scene.wait(LIMIT.window.total_seconds() - 30)
+    await scene.use_up()
+
+
+async def test_guesses_in_an_hour(scene: Scene) -> None:
+    """Whoever makes each guess as soon as it is allowed makes no more than OWASP ASVS 4.0.3, 2.2.1, has in mind."""
+    made, seconds = 0, 0
+    while seconds < 3600:
+        answer = await scene.guess("nobody")
+        made += answer == "wrong"
+        wait = 0 if answer == "wrong" else int(answer.split()[1])
+        scene.wait(wait)
+        seconds += wait
+    assert made == 69
+
+
+async def test_guesses_at_the_same_time(scene: Scene) -> None:
+    """Of 50 wrong logins at once only those that are free are hashed; none slips past while others are under way."""
+    before = scene.hasher.work
+    answers = await asyncio.gather(*(scene.guess() for _ in range(50)))
+    assert sorted(answers) == ["wait 1"] * (50 - LIMIT.free) + ["wrong"] * LIMIT.free
+    assert scene.hasher.work - before == LIMIT.free
+    scene.wait(1)
+    answers = await asyncio.gather(*(scene.guess() for _ in range(50)))
+    assert sorted(answers) == ["wait 2"] * 49 + ["wrong"]
+
+
+async def test_right_ones_at_the_same_time(scene: Scene) -> None:
+    """Many processes that start together and log in as one account are all let in, also after some wrong passwords."""
+    assert await asyncio.gather(*(told(scene.login()) for _ in range(50))) == ["right"] * 50
+    await scene.use_up()
+    scene.wait(1)
+    assert await asyncio.gather(*(told(scene.login()) for _ in range(50))) == ["right"] * 50
+
+
+async def test_strangers_keep_nobody_out(scene: Scene) -> None:
+    """Whatever they guess from elsewhere, the user logs in from where it has before, be that "nobody says where"."""
+    for place in (HOME, None):
+        await scene.login(clientAddress=place)
+    for number in range(1, 30):
+        scene.wait(60)
+        await scene.guess(clientAddress=f"203.0.113.{number}")
+    assert await scene.guess(clientAddress=ELSEWHERE) == "wait 60"
+    for place in (HOME, None):
+        assert await told(scene.login(clientAddress=place)) == "right"
+
+
+async def test_who_is_known_somewhere_guesses_as_little_there(scene: Scene) -> None:
+    """A known place has a count of its own, and no more than that; what is wrong there keeps nobody out elsewhere."""
+    await scene.login(clientAddress=HOME)
+    await scene.use_up(clientAddress=HOME)
+    assert await told(scene.login(clientAddress=HOME)) == "wait 1"
+    assert await told(scene.login(clientAddress=OFFICE)) == "right"
+    scene.wait(1)
+    assert await told(scene.login(clientAddress=HOME)) == "right"
+
+
+async def test_from_a_new_place_one_waits_a_minute_at_most(scene: Scene) -> None:
+    """Strangers can be in the way of who logs in from somewhere for the first time; never for long."""
+    for _ in range(40):
+        scene.wait(60)
+        await scene.guess(clientAddress=ELSEWHERE)
+    assert await told(scene.login(clientAddress=OFFICE)) == "wait 60"
+    scene.wait(60)
+    assert await told(scene.login(clientAddress=OFFICE)) == "right"
+
+
+async def test_a_place_is_known_for_some_time(scene: Scene) -> None:
+    """Since the last login there; then it is as strange as any other."""
+    email = "shop@example.com"
+    await scene.worker.call(TENANT_LOGIN, email=email, password=PASSWORD, clientAddress=HOME)
+    for wait, answer in ((THROTTLE.known_for - timedelta(seconds=1), "right"), (THROTTLE.known_for, "wait 1")):
+        scene.worker.clock.advance(wait)
+        for _ in range(LIMIT.free):
+            await scene.guess_tenant(email, clientAddress=ELSEWHERE)
+        login = scene.worker.call(TENANT_LOGIN, email=email, password=PASSWORD, clientAddress=HOME)
+        assert await told(login) == answer
+
+
+async def test_guesses_at_many_accounts(scene: Scene) -> None:
+    """From one address they are limited together; at other addresses, and where the user is known, nothing changes."""
+    await scene.login(clientAddress=HOME)
+    assert THROTTLE.address
+    for number in range(THROTTLE.address.free):
+        assert await scene.guess(f"user-{number}", clientAddress=HOME) == "wrong"
+    assert await scene.guess("another", clientAddress=HOME) == "wait 1"
+    assert await scene.guess("another", clientAddress=OFFICE) == "wrong"
+    assert await told(scene.login(clientAddress=HOME)) == "right"
+    assert await scene.guess("another", clientAddress=HOME) == "wait 1"
+    scene.wait(1)
+    assert await scene.guess("another", clientAddress=HOME) == "wrong"
+    assert await scene.guess("another", clientAddress=HOME) == "wait 2"
+
+
+async def test_a_right_password_says_nothing_about_its_address(scene: Scene) -> None:
+    """Who has an account of their own cannot log in to it to go on guessing at others."""
+    assert THROTTLE.address
+    await scene.worker.create(scene.shop, "mallory")
+    for number in range(THROTTLE.address.free):
+        assert await scene.guess(f"user-{number}", clientAddress=HOME) == "wrong"
+        await scene.login("mallory", clientAddress=HOME)
+    assert await scene.guess("another", clientAddress=HOME) == "wait 1"
+
+
+async def test_a_tenant_counts_for_itself(scene: Scene) -> None:
+    """What one tenant says about an address or a login does nothing to another tenant, nor to the login of tenants."""
+    for number in range(40):
+        await scene.guess(f"user-{number}", clientAddress=HOME)
+        await scene.guess(clientAddress=HOME)
+    assert (await scene.guess(clientAddress=HOME)).startswith("wait")
+    assert await told(scene.worker.login(scene.bank, clientAddress=HOME)) == "right"
+    credentials = {"email": "shop@example.com", "password": PASSWORD, "clientAddress": HOME}
+    assert await told(scene.worker.call(TENANT_LOGIN, **credentials)) == "right"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("192.0.2.1", "192.0.2.2", False),
+    ],
+)
+async def test_addresses_of_one_client(scene: Scene, one: str, other: str, same: bool) -> None:
+    """An IPv6 client has a /64 of addresses; an IPv4 address is itself, however it is written."""
+    assert THROTTLE.address
+    for number in range(THROTTLE.address.free):
+        await scene.guess(f"user-{number}", clientAddress=one)
+    assert await scene.guess("another", clientAddress=other) == ("wait 1" if same else "wrong")
+
+
+async def test_a_redelivered_login_is_counted_once(scene: Scene) -> None:
+    """Its worker was lost: the next does it, whatever has to wait by now, and it counts as it did the first time."""
+    for _ in range(LIMIT.free - 1):
+        await scene.guess()
+    await scene.lose_a_guess()
+    assert await told(scene.login_again("wrong")) == "wrong"
+    assert await scene.guess() == "wait 1"
+    assert await told(scene.login_again(PASSWORD)) == "right"
+    await scene.use_up()
+
+
+async def test_an_attempt_that_is_lost_holds_up_nobody(scene: Scene) -> None:
+    """It counts as a wrong one, and whoever comes when it must be over is told at once how long to wait."""
+    for _ in range(LIMIT.free + 2):
+        assert await scene.guess() == "wrong"
+        scene.wait(60)
+    await scene.lose_a_guess()
+    scene.wait(3)
+    assert await scene.guess() == "wait 5"
+    scene.wait(5)
+    assert await scene.guess() == "wrong"
+
+
+class Away(FakeUsers):
+    """A database that answers nothing about users."""
+
+    away = False
+
+    async def find(self, tenant: str, login: str) -> User | None:
+        if self.away:
+            raise Unavailable
+        return await super().find(tenant, login)
+
+
+async def test_what_was_not_tried_is_not_counted() -> None:
+    """When the database is away nothing is hashed, and afterwards as much is free as before."""
+    users = Away()
+    scene = await Scene(users=users).begin()
+    users.away = True
+    for _ in range(2 * LIMIT.free):
+        with pytest.raises(Unavailable):
+            await scene.login(password="wrong", clientAddress=HOME)
+    users.away = False
+    await scene.use_up(clientAddress=HOME)
+
+
+@pytest.mark.parametrize("off", ["account", "address"])
+async def test_each_limit_can_be_switched_off(off: str) -> None:
+    """Without one the other is as ever; without both nothing is counted at all."""
+    without_account, without_address = replace(THROTTLE, account=None), replace(THROTTLE, address=None)
+    throttle, left = {"account": (without_account, THROTTLE.address), "address": (without_address, LIMIT)}[off]
+    assert left
+    scene = await Scene(throttle=throttle).begin()
+    answers = [await scene.guess("ann", clientAddress=HOME) for _ in range(100)]
+    assert answers == ["wrong"] * left.free + ["wait 1"] * (100 - left.free)
+    scene = await Scene(throttle=replace(THROTTLE, account=None, address=None)).begin()
+    assert {await scene.guess("ann", clientAddress=HOME) for _ in range(100)} == {"wrong"}
+    assert await told(scene.login(clientAddress=HOME)) == "right"
+
+
+async def test_keys_tell_nothing(scene: Scene) -> None:
+    """What is stored is no login, no address, and no password that somebody typed in the place of a login."""
+    await scene.guess("my password", clientAddress=HOME)
+    assert len(scene.worker.attempts.keys) == 2
+    assert all(re.fullmatch("[0-9a-f]{32}", key) for key in scene.worker.attempts.keys)

@@ -1,0 +1,80 @@
+"""Counts of attempts to log in, in MongoDB."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pymongo import WriteConcern
+from pymongo.errors import DuplicateKeyError
+
+from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
+from worker.ports import Count, Limit
+
+#: In the memory of the primary: to wait for disks and other nodes would cost each login more than it gains. What a
+#: crash loses is the count of some attempts, and with it some seconds of waiting.
+QUICK = WriteConcern(w=1)
+
+
+class MongoAttempts:
+    """Implements `worker.ports.Attempts`. Each step is one update of one document, with its condition in the filter."""
+
+    def __init__(self, database: MongoDatabase) -> None:
+        self._counts = database.collection("attempts").with_options(write_concern=QUICK)
+
+    async def find(self, keys: Sequence[str]) -> dict[str, Count]:
+        with unavailable_when_away():
+            documents = await self._counts.find({"_id": {"$in": list(keys)}}).to_list(len(keys))
+        found = readable(documents, lambda document: (document["_id"], _from_document(document)))
+        return dict(found)
+
+    async def count(self, key: str, seen: Count | None, limit: Limit, now: datetime) -> bool:
+        one_more: Document = {"$inc": {"tried": 1, "under_way": 1}, "$set": {"last_at": now}}
+        begun = {"since": now, "kept_until": now + limit.window}
+        if seen is None or (seen.tried < limit.free and not limit.is_over(seen, now)):
+            free = {"_id": key, "tried": {"$lt": limit.free}, "since": {"$gt": now - limit.window}}
+            with unavailable_when_away():
+                try:
+                    await self._counts.update_one(free, {**one_more, "$setOnInsert": begun}, upsert=True)
+                except DuplicateKeyError:  # it is there, and others have taken what was free
+                    return False
+            return True
+        if limit.is_over(seen, now):
+            one_more = {
+                "$set": {"tried": 1, "under_way": 1, "last_at": now, "since": now},
+                "$max": {"kept_until": begun["kept_until"]},
+            }
+        unchanged = {"_id": key, "tried": seen.tried, "since": seen.since, "last_at": seen.last_at}
+        with unavailable_when_away():
+            result = await self._counts.update_one(unchanged, one_more)
+        return bool(result.matched_count)
+
+    async def failed(self, key: str) -> None:
+        with unavailable_when_away():
+            await self._counts.update_one({"_id": key, "under_way": {"$gt": 0}}, {"$inc": {"under_way": -1}})
+
+    async def take_back(self, key: str) -> None:
+        with unavailable_when_away():
+            await self._counts.update_one(
+                {"_id": key, "tried": {"$gt": 0}, "under_way": {"$gt": 0}}, {"$inc": {"tried": -1, "under_way": -1}}
+            )
+
+    async def keep(self, key: str, now: datetime, until: datetime) -> None:
+        nothing = {"tried": 0, "under_way": 0, "since": now, "last_at": now, "kept_until": until}
+        with unavailable_when_away():
+            try:
+                await self._counts.update_one({"_id": key}, {"$set": nothing}, upsert=True)
+            except DuplicateKeyError:  # somebody else has just put it there
+                await self._counts.update_one({"_id": key}, {"$set": nothing})
+
+    async def forget(self, key: str) -> None:
+        with unavailable_when_away():
+            await self._counts.delete_one({"_id": key})
+
+
+def _from_document(document: Document) -> Count:
+    return Count(
+        tried=document["tried"],
+        under_way=document["under_way"],
+        since=document["since"],
+        last_at=document["last_at"],
+        kept_until=document["kept_until"],
+    )

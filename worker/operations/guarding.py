@@ -1,0 +1,143 @@
+"""How guessing is slowed down: an attempt is counted before anything is hashed, and no longer when it was right.
+
+A guess is counted against the account, together with those of all other strangers, and against the address that it
+comes from. Who logs in from where the account has logged in before is counted apart from the strangers, by place: so
+nobody keeps an account's owner out from somewhere else. Unknown accounts are counted as known ones.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.contracts.address import ClientAddress, client_of
+from shared.contracts.errors import InvalidCredentials, Throttled
+from worker.ports import Call, Count, Limit, Ports
+
+#: 128 bits: keys of two accounts must not meet. Nothing but digests is stored: people type passwords into wrong fields.
+KEY_BYTES = 16
+#: About as long as a password is hashed.
+LOOK_SECONDS = 0.025
+#: Three seconds in all: less than callers wait, and more than any attempt that is under way.
+LOOKS = 120
+#: An attempt that is under way for longer was lost with its worker.
+LOST_AFTER = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """Under which keys an attempt may be counted."""
+
+    place: str
+    """This account from this client, or from callers who do not say from where."""
+    account: str
+    """This account from anywhere."""
+    address: str | None
+    """Any account from this client."""
+
+
+@contextlib.asynccontextmanager
+async def guarded(
+    among: Sequence[str], login: str, client: ClientAddress | None, call: Call, ports: Ports
+) -> AsyncIterator[None]:
+    """Around the look at a password, which raises `InvalidCredentials` if it is wrong.
+
+    `among` names whose accounts `login` is one of: clients are counted for each of them apart. Raises `Throttled`.
+    """
+    if ports.throttle.account is None and ports.throttle.address is None:
+        yield
+        return
+    guess = _guess(among, login, None if client is None else client_of(client))
+    limits = await _admitted(guess, call, ports)
+    try:
+        yield
+    except InvalidCredentials:
+        await asyncio.gather(*map(ports.attempts.failed, limits))
+        raise
+    except Exception:  # nobody knows whether it was right, so it was no guess
+        await asyncio.gather(*map(ports.attempts.take_back, limits))
+        raise
+    await _right(guess, limits, ports)
+
+
+async def _admitted(guess: _Guess, call: Call, ports: Ports) -> Sequence[str]:
+    """Counts the attempt; the keys that it is counted under. Raises `Throttled`.
+
+    Whoever would have to wait because of attempts that are under way waits here until these have an outcome: right
+    ones, such as those of many processes that start together, must not be in each other's way.
+    """
+    wait = timedelta()
+    for _ in range(LOOKS):
+        now = ports.clock.now()
+        counts = await ports.attempts.find([key for key in (guess.place, guess.account, guess.address) if key])
+        limits = _limits(guess, counts, now, ports)
+        if call.redelivered:  # counted when it came first
+            return [*limits]
+        waits = {key: limit.wait(counts.get(key), now) for key, limit in limits.items()}
+        wait = max(waits.values(), default=timedelta())
+        if not wait:
+            if await _counted(limits, counts, now, ports):
+                return [*limits]
+        elif all(_is_under_way(counts[key], now) for key, each in waits.items() if each):
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            break
+    raise Throttled(retry_after_seconds=max(math.ceil(wait.total_seconds()), 1))
+
+
+def _limits(guess: _Guess, counts: Mapping[str, Count], now: datetime, ports: Ports) -> dict[str, Limit]:
+    """Which keys the attempt is counted under, and how many are free there."""
+    throttle = ports.throttle
+    limits = {}
+    if throttle.account is not None:
+        place = counts.get(guess.place)
+        if place is not None and now < place.kept_until:
+            return {guess.place: throttle.account}
+        limits[guess.account] = throttle.account
+    if throttle.address is not None and guess.address is not None:
+        limits[guess.address] = throttle.address
+    return limits
+
+
+async def _counted(limits: Mapping[str, Limit], counts: Mapping[str, Count], now: datetime, ports: Ports) -> bool:
+    """Whether the attempt is counted under all keys; if not, somebody was faster, and it is under none."""
+    done: list[str] = []
+    for key, limit in limits.items():
+        if not await ports.attempts.count(key, counts.get(key), limit, now):
+            await asyncio.gather(*map(ports.attempts.take_back, done))
+            return False
+        done.append(key)
+    return True
+
+
+def _is_under_way(count: Count, now: datetime) -> bool:
+    return count.under_way > 0 and now < count.last_at + LOST_AFTER
+
+
+async def _right(guess: _Guess, limits: Sequence[str], ports: Ports) -> None:
+    """Nothing is counted any more where it was counted, but for the address: it may have guessed at other accounts."""
+    steps = []
+    if ports.throttle.account is not None:
+        now = ports.clock.now()
+        steps.append(ports.attempts.keep(guess.place, now, now + ports.throttle.known_for))
+    if guess.account in limits:
+        steps.append(ports.attempts.forget(guess.account))
+    if guess.address is not None and guess.address in limits:
+        steps.append(ports.attempts.take_back(guess.address))
+    await asyncio.gather(*steps)
+
+
+def _guess(among: Sequence[str], login: str, client: str | None) -> _Guess:
+    return _Guess(
+        place=_key("place", *among, login, client),
+        account=_key("account", *among, login),
+        address=None if client is None else _key("address", *among, client),
+    )
+
+
+def _key(*parts: str | None) -> str:
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=KEY_BYTES).hexdigest()
