@@ -2,8 +2,7 @@
 
 import asyncio
 import hashlib
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Sequence, Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -37,6 +36,8 @@ from worker.ports import (
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ISSUER = "auth.test"
 MASTER_KEYS = {"test": bytes(range(32))}
+#: Nobody's choice in the tests, but in those that try them.
+COMMON_PASSWORDS = frozenset({"password", "iloveyou"})
 LIFETIMES = Lifetimes(tenant=timedelta(days=2), user=timedelta(days=1))
 
 
@@ -284,8 +285,7 @@ class FakeHasher:
 
     @staticmethod
     def _digest(parameters: str, salt: str, password: str) -> str:
-        text = f"{salt}{unicodedata.normalize('NFKC', password)}"
-        return f"{parameters}${salt}${hashlib.sha256(text.encode()).hexdigest()}"
+        return f"{parameters}${salt}${hashlib.sha256(f'{salt}{password}'.encode()).hexdigest()}"
 
 
 class FakeEvents:
@@ -347,6 +347,7 @@ def ports(
     database: Database | None = None,
     clock: Clock | None = None,
     registration: Registration | None = None,
+    common_passwords: AbstractSet[str] = COMMON_PASSWORDS,
     lifetimes: Lifetimes = LIFETIMES,
 ) -> Ports:
     """Everything an operation may use: what is given, and fakes for the rest. The tokens are real JWTs."""
@@ -361,6 +362,7 @@ def ports(
         database=database or FakeDatabase(),
         clock=clock or FakeClock(),
         registration=registration or FakeRegistration(),
+        common_passwords=common_passwords,
         lifetimes=lifetimes,
     )
 

@@ -4,7 +4,7 @@ Adapters (`worker.adapters`) put them on MongoDB, argon2, JWT and AMQP; fakes pu
 pass the same contract suites. All datetimes are aware and UTC.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -233,7 +233,10 @@ class Sessions(Protocol):
 
 
 class Hasher(Protocol):
-    """Password hashing off the event loop, as many at a time as there are cores for it."""
+    """Password hashing off the event loop, as many at a time as there are cores for it.
+
+    Passwords come in the one form that the contracts give them.
+    """
 
     async def hash(self, password: str) -> str: ...
 
@@ -241,7 +244,7 @@ class Hasher(Protocol):
         """Whether it is the password. With no hash the answer is no, after the same work."""
 
     def is_stale(self, password_hash: str) -> bool:
-        """Whether it was made with other parameters than those of today."""
+        """Whether it was made with other parameters than those of today, or under another pepper."""
 
 
 class Tokens(Protocol):
@@ -309,6 +312,8 @@ class Ports:
     database: Database
     clock: Clock
     registration: Registration
+    common_passwords: AbstractSet[str]
+    """What nobody may choose, in lower case. Only who serves the password lane has it."""
     lifetimes: Lifetimes
 
 

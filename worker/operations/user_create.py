@@ -4,6 +4,7 @@ from shared.contracts import user
 from shared.contracts.errors import LoginTaken
 from shared.contracts.user_create import USER_CREATE, UserCreateRequest
 from worker.operations.access import tenant_of
+from worker.operations.choosing import chosen
 from worker.operations.identity import new_id
 from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
@@ -14,7 +15,7 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
     """Stores a new user, never over an old one. The same call again answers that user, as it is."""
     tenant = await tenant_of(request.tenant_token, ports)
     mark = mark_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
-    password = request.password.get_secret_value()
+    password = chosen(request.password, request.login, request.email, ports)
     user_id = new_id()
     created = User(
         id=user_id,
