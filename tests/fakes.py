@@ -224,6 +224,19 @@ class FakeSessions:
         of_user = [session for session in waiting if (session.tenant, session.user) == (ending.tenant, ending.user)]
         return of_user[:limit]
 
+    async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+        live = self._live(session.tenant, session.user or "", now)
+        of_generation = [each for each in live if each.generation == session.generation]
+        newest_first = sorted(of_generation, key=lambda each: (each.issued_at, each.id), reverse=True)
+        return newest_first[kept : kept + limit]
+
+    async def settled(self, session: Session) -> None:
+        if session.id in self._stored:
+            self._stored[session.id] = replace(self._stored[session.id], displaces=False)
+
+    async def unsettled(self, older_than: datetime, limit: int) -> Sequence[Session]:
+        return [each for each in self._stored.values() if each.displaces and each.issued_at < older_than][:limit]
+
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
         return [self._stored[session_id] for session_id, since in self._outbox.items() if since < older_than][:limit]
 
@@ -349,6 +362,7 @@ def ports(
     registration: Registration | None = None,
     common_passwords: AbstractSet[str] = COMMON_PASSWORDS,
     lifetimes: Lifetimes = LIFETIMES,
+    max_sessions_per_user: int = 0,
 ) -> Ports:
     """Everything an operation may use: what is given, and fakes for the rest. The tokens are real JWTs."""
     return Ports(
@@ -364,6 +378,7 @@ def ports(
         registration=registration or FakeRegistration(),
         common_passwords=common_passwords,
         lifetimes=lifetimes,
+        max_sessions_per_user=max_sessions_per_user,
     )
 
 

@@ -108,6 +108,7 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             ),
             common_passwords=common_passwords() if Lane.PASSWORD in settings.lanes else frozenset(),
             lifetimes=settings.lifetimes,
+            max_sessions_per_user=settings.max_sessions_per_user,
         )
 
         for background in (sweep_forever(ports), activity.write_forever(settings.activity_seconds)):

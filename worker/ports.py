@@ -77,6 +77,8 @@ class Session:
     opened_by: str
     """Names the request that opened it, so that the same login delivered twice opens one session."""
     generation: int = 0
+    displaces: bool = False
+    """Opened where a user's sessions are limited; older ones may still have to end for it."""
     revocation: Revocation | None = None
 
     def revoked_event(self, source: str) -> SessionRevokedEvent:
@@ -216,6 +218,18 @@ class Sessions(Protocol):
         Answers up to `limit` of those still to be announced, whoever revoked them; the rest is `unannounced`.
         """
 
+    async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+        """The live sessions of its user, of the same generation, but for the `kept` newest; up to `limit` of them.
+
+        Newest first. Of those that began at the same time the greatest id is the newest, so that all count alike.
+        """
+
+    async def settled(self, session: Session) -> None:
+        """What it displaces has ended."""
+
+    async def unsettled(self, older_than: datetime, limit: int) -> Sequence[Session]:
+        """Opened before then, and what they displace may still live."""
+
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
         """Revoked before then, and still not announced."""
 
@@ -315,6 +329,8 @@ class Ports:
     common_passwords: AbstractSet[str]
     """What nobody may choose, in lower case. Only who serves the password lane has it."""
     lifetimes: Lifetimes
+    max_sessions_per_user: int = 0
+    """0: any number."""
 
 
 @dataclass(frozen=True, slots=True)

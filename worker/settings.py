@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     IPvAnyNetwork,
+    NonNegativeInt,
     PositiveInt,
     SecretBytes,
     SecretStr,
@@ -113,6 +114,9 @@ class Settings(BaseSettings):
     """`iss` of every token, audience of tenant tokens, source of events."""
     tenant_token_seconds: TokenSeconds = 7 * 24 * 3600
     user_token_seconds: TokenSeconds = 7 * 24 * 3600
+
+    max_sessions_per_user: NonNegativeInt = 0
+    """How many sessions a user may have; a login ends the oldest beyond that. 0: any number."""
 
     registration_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
     """From where tenants may register. None by default."""

@@ -1,16 +1,16 @@
-"""Finishes what a crash left behind: sessions decided to end, and revocations not yet announced."""
+"""Finishes what a crash left behind: sessions decided or displaced to end, and revocations not yet announced."""
 
 import asyncio
 import logging
 from datetime import timedelta
 
 from shared.contracts.errors import AuthError
-from worker.operations.ending import carry_out
+from worker.operations.ending import carry_out, end_displaced
 from worker.ports import Ports
 
 log = logging.getLogger(__name__)
 
-#: How often to look. Both looks read a partial index that is empty on a good day.
+#: How often to look. Each look reads a partial index that is empty on a good day.
 INTERVAL_SECONDS = 2.0
 #: Work younger than this is likely in the hands of the worker that began it; doing it twice does no harm.
 GRACE = timedelta(seconds=5)
@@ -36,5 +36,8 @@ async def sweep(ports: Ports) -> None:
     for ending in await ports.users.unfinished_endings(older_than, BATCH):
         log.warning("finishing an ending that was left behind", extra={"user": ending.user, "reason": ending.reason})
         await carry_out(ending, ports)
+    for session in await ports.sessions.unsettled(older_than, BATCH):
+        log.warning("ending what a login displaces, that was left behind", extra={"session": session.id})
+        await end_displaced(session, ports)
     for session in await ports.sessions.unannounced(older_than, BATCH):
         ports.events.announce(session)

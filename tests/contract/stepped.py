@@ -63,6 +63,14 @@ class _Cursor:
         self._cursor = cursor
         self._step = step
 
+    def sort(self, order: Any) -> Self:
+        self._cursor = self._cursor.sort(order)
+        return self
+
+    def skip(self, number: int) -> Self:
+        self._cursor = self._cursor.skip(number)
+        return self
+
     def limit(self, limit: int) -> Self:
         self._cursor = self._cursor.limit(limit)
         return self

@@ -263,3 +263,36 @@ async def test_many_announcements_in_one_millisecond(sessions: Sessions) -> None
     while page := await sessions.announced_after("shop", NOW, found[-1] if found else "", 40):
         found += [session.id for session in page]
     assert len(found) == len(set(found)) == 150
+
+
+async def test_a_surplus_is_what_is_older_than_the_newest(sessions: Sessions) -> None:
+    """Those that are kept are the newest, of the same user and generation, that live; of one moment by their ids."""
+    at_once = [await added(sessions) for _ in range(3)]
+    new = await added(sessions, issued_at=LATER)
+    old = await added(sessions, issued_at=NOW - timedelta(hours=1))
+    await added(sessions, expires_at=NOW)
+    await added(sessions, generation=1)
+    await added(sessions, user="bob")
+    await added(sessions, tenant="bank")
+    await added(sessions, user=None)
+    await sessions.revoke(await added(sessions), LOGOUT)
+    newest_first = [new, *sorted(at_once, key=lambda session: session.id, reverse=True), old]
+    for kept in range(6):
+        assert await sessions.surplus(old, kept, NOW, 10) == newest_first[kept:]
+    assert await sessions.surplus(old, 1, NOW, 2) == newest_first[1:3]
+
+
+async def test_what_displaces_is_unsettled_until_it_is_settled(sessions: Sessions) -> None:
+    """Whoever asks finds what was opened before, up to a limit, until somebody says that its surplus has ended."""
+    session = await added(sessions, displaces=True)
+    await added(sessions)
+    later = await added(sessions, displaces=True, issued_at=LATER)
+    assert await stored(sessions, session) == session
+    assert await sessions.unsettled(NOW, 10) == []
+    assert await sessions.unsettled(LATER, 10) == [session]
+    assert len(await sessions.unsettled(LATER + timedelta(seconds=1), 1)) == 1
+    await sessions.settled(session)
+    await sessions.settled(session)
+    await sessions.settled(a_session())
+    assert await stored(sessions, session) == replace(session, displaces=False)
+    assert await sessions.unsettled(LATER + timedelta(seconds=1), 10) == [later]

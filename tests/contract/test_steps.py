@@ -31,6 +31,7 @@ def about_her_token(world: World) -> dict[str, Any]:
 REQUESTS: dict[str, Callable[[World], dict[str, Any]]] = {
     "tenant.logout": lambda world: {"token": world.tokens["shop"]},
     "auth.login": lambda world: about_ann(world, password=PASSWORD, deviceId="watch"),
+    "auth.login limited": lambda world: about_ann(world, password=PASSWORD, deviceId="watch"),
     "auth.logout": about_her_token,
     "token.revoke": about_her_token,
     "session.revoke": lambda world: about_ann(world, sessionId=world.session_id("ann's phone")),
@@ -40,6 +41,11 @@ REQUESTS: dict[str, Callable[[World], dict[str, Any]]] = {
     "user.update password": lambda world: about_ann(world, email="new@example.com", password=NEW_PASSWORD),
     "user.delete": about_ann,
 }
+
+
+async def begin(database: MongoDatabase, name: str) -> World:
+    """The world that a request is sent in."""
+    return await World.begin(database, max_sessions_per_user=2 if "limited" in name else 0)
 
 
 async def send(world: World, name: str, database: SteppedDatabase | None = None) -> Answer:
@@ -60,13 +66,13 @@ def alike(answer: Answer) -> object:
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_a_worker_that_dies_is_followed_by_the_sweep(mongo_database: MongoDatabase, name: str) -> None:
     """Wherever it dies, the next sweep leaves all as it was before or as it is after, and each ending announced."""
-    world = await World.begin(mongo_database)
+    world = await begin(mongo_database, name)
     before = await world.seen()
     await send(world, name)
     after = await world.seen()
     assert after != before
     for number in range(MAX_STEPS):
-        world = await World.begin(mongo_database)
+        world = await begin(mongo_database, name)
         database = SteppedDatabase(mongo_database, number, die)
         with contextlib.suppress(Died):
             await send(world, name, database)
@@ -81,11 +87,11 @@ async def test_a_worker_that_dies_is_followed_by_the_sweep(mongo_database: Mongo
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_a_worker_that_dies_is_followed_by_the_next(mongo_database: MongoDatabase, name: str) -> None:
     """Wherever it dies, the request is done when it was redelivered, and answered as if nobody had died."""
-    world = await World.begin(mongo_database)
+    world = await begin(mongo_database, name)
     answer = alike(await send(world, name))
     after = await world.seen()
     for number in range(MAX_STEPS):
-        world = await World.begin(mongo_database)
+        world = await begin(mongo_database, name)
         database = SteppedDatabase(mongo_database, number, die)
         with contextlib.suppress(Died):
             await send(world, name, database)
@@ -136,6 +142,7 @@ async def another_gets_her_login(world: World) -> None:
 FOLLOWING: dict[str, tuple[Following, ...]] = {
     "tenant.logout": (nothing,),
     "auth.login": (nothing, she_is_changed),
+    "auth.login limited": (nothing, she_is_changed),
     "auth.logout": (nothing, she_logs_in),
     "token.revoke": (nothing, she_logs_in),
     "session.revoke": (nothing, another_gets_her_login),
@@ -154,14 +161,14 @@ FOLLOWING: dict[str, tuple[Following, ...]] = {
 async def test_two_workers_at_once(mongo_database: MongoDatabase, name: str, follows: Following) -> None:
     """One delivery is done, and something else, between any two steps of the other: it is done once all the same, and
     neither undoes what followed."""
-    world = await World.begin(mongo_database)
+    world = await begin(mongo_database, name)
     first = alike(await send(world, name))
     await follows(world)
     after = await world.seen()
     second = alike(await send(world, name))
     assert await world.seen() == after
     for number in range(MAX_STEPS):
-        world = await World.begin(mongo_database)
+        world = await begin(mongo_database, name)
         answers: list[Answer] = []
 
         async def meanwhile(world: World = world, answers: list[Answer] = answers) -> None:

@@ -48,18 +48,19 @@ class Seen:
 class World:
     """A tenant with two sessions, its user ann with two sessions, and a bystander with one."""
 
-    def __init__(self, database: MongoDatabase) -> None:
+    def __init__(self, database: MongoDatabase, max_sessions_per_user: int = 0) -> None:
         self.tokens: dict[str, str] = {}
         self._database = database
         self._clock = fakes.FakeClock()
         self._hasher = fakes.FakeHasher()
+        self._max_sessions_per_user = max_sessions_per_user
         self._events = fakes.FakeEvents()
         self._worker = self._on(database)
         self._tenant = a_tenant(id=uuid.uuid4().hex)
 
     @classmethod
-    async def begin(cls, database: MongoDatabase) -> "World":
-        world = cls(database)
+    async def begin(cls, database: MongoDatabase, max_sessions_per_user: int = 0) -> "World":
+        world = cls(database, max_sessions_per_user)
         for name in ("shop", "shop, too"):
             world.tokens[name] = await open_tenant_session(world._tenant, Call(name), world._worker)
         password_hash = await world._hasher.hash(PASSWORD)
@@ -73,9 +74,11 @@ class World:
             )
             await world._worker.users.add(user)
             for device in devices:
+                world._clock.advance(timedelta(milliseconds=1))
                 _, world.tokens[f"{login}'s {device}"] = await open_user_session(
                     user, device, Call(device), world._worker
                 )
+        world._clock.advance(timedelta(milliseconds=1))
         return world
 
     async def call(
@@ -146,4 +149,5 @@ class World:
             hasher=self._hasher,
             events=self._events,
             clock=self._clock,
+            max_sessions_per_user=self._max_sessions_per_user,
         )

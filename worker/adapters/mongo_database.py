@@ -46,6 +46,7 @@ INDEXES = {
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
         IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
+        IndexModel([("displaces", ASCENDING)], partialFilterExpression={"displaces": {"$exists": True}}),
         IndexModel([("outbox", ASCENDING)], partialFilterExpression={"outbox": {"$exists": True}}),
         IndexModel(
             [("tenant", ASCENDING), ("outbox", ASCENDING)], partialFilterExpression={"outbox": {"$exists": True}}

@@ -4,7 +4,7 @@ from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginReq
 from shared.contracts.errors import InvalidCredentials, Unavailable
 from shared.contracts.events import RevocationReason
 from worker.operations.access import tenant_of
-from worker.operations.ending import end_session
+from worker.operations.ending import end_displaced, end_session
 from worker.operations.marking import mark_of
 from worker.operations.opening import open_user_session
 from worker.ports import Call, Ports
@@ -26,5 +26,6 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     if not await ports.users.is_current(user):
         await end_session(session, RevocationReason.ALL_REVOKED, mark_of(AUTH_LOGIN, call, ports), ports)
         raise Unavailable
+    await end_displaced(session, ports)
     ports.activity.seen(user.id, session.issued_at)
     return AuthLoginReply(access_token=token)

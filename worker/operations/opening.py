@@ -45,6 +45,7 @@ async def open_user_session(user: User, device_id: str, call: Call, ports: Ports
             login=user.login,
             device_id=device_id,
             generation=user.generation,
+            displaces=ports.max_sessions_per_user > 0,
         ),
         ports,
     )

@@ -48,6 +48,7 @@ class InMemoryWorker:
         tokens: Tokens | None = None,
         registration: FakeRegistration | None = None,
         database: FakeDatabase | None = None,
+        max_sessions_per_user: int = 0,
     ) -> None:
         self.clock = FakeClock()
         self.tenants = FakeTenants()
@@ -66,6 +67,7 @@ class InMemoryWorker:
             database=database or FakeDatabase(),
             clock=self.clock,
             registration=registration or FakeRegistration(),
+            max_sessions_per_user=max_sessions_per_user,
         )
 
     async def call(
