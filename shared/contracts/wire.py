@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     JsonValue,
     PlainSerializer,
     SecretStr,
@@ -21,6 +22,8 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 #: Longest JWT ever taken for one: a scope at its limit and every other claim at its limit fit in it, even of
 #: characters that JSON escapes as twelve.
@@ -135,6 +138,19 @@ def _password(least: int) -> tuple[AfterValidator, WithJsonSchema]:
     return AfterValidator(normalised), WithJsonSchema(
         {"type": "string", "format": "password", "writeOnly": True, **length}
     )
+
+
+class OrAbsent:
+    """Of a member that may be left out and not be null: `Annotated[Email | None, OrAbsent()] = None`.
+
+    None stands for its absence in Python, so the schema does not offer null. A union that hides None from the schema
+    would do the same, but names a bad field after the union's parts.
+    """
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        nullable = handler(schema)
+        (described,) = (part for part in nullable["anyOf"] if part != {"type": "null"})
+        return {**{name: value for name, value in nullable.items() if name != "anyOf"}, **described}
 
 
 Secret = Annotated[

@@ -20,7 +20,6 @@ UNSAID = (
     "must not be the login, the email",
     "must not be longer than",  # a scope as JSON
     "must not be nested deeper than",
-    "Input should be None",
     "at least one of email, password, sub, scope is expected",  # and members that it does not know do not count
 )
 

@@ -278,6 +278,19 @@ def test_only_a_scope_can_be_removed(member: str) -> None:
     assert UserUpdateBody.model_validate({"scope": None}).scope is None
 
 
+@pytest.mark.parametrize(
+    ("member", "value"), [("email", "nobody"), ("password", "short"), ("sub", ""), ("sub", 7), ("email", ["a@b"])]
+)
+def test_a_bad_member_of_a_patch_is_named_by_its_name(member: str, value: object) -> None:
+    """Once, and by no more than that; and the schema offers no null."""
+    with pytest.raises(ValidationError) as refused:
+        UserUpdateBody.model_validate({member: value})
+    assert [problem["loc"] for problem in refused.value.errors()] == [(member,)]
+    described = UserUpdateBody.model_json_schema()["properties"][member]
+    assert described["type"] == "string"
+    assert "anyOf" not in described
+
+
 @pytest.mark.parametrize(("checks", "accepted"), [(0, False), (1, True), (256, True), (257, False)])
 def test_a_batch_has_its_limits(checks: int, *, accepted: bool) -> None:
     """A batch of nothing, or of more than is answered in one go, is refused."""
