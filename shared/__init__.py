@@ -22,6 +22,7 @@ from .contracts.errors import (
     Overloaded,
     RegistrationForbidden,
     SessionNotFound,
+    TenantNotFound,
     Unavailable,
     UserNotFound,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "SessionNotFound",
     "SessionRevoked",
     "SessionRevokedEvent",
+    "TenantNotFound",
     "TenantRegisterReply",
     "TokenIntrospectReply",
     "Unavailable",

@@ -15,13 +15,19 @@ from shared.contracts.events import RevocationReason, SessionRevoked, SessionRev
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A service or product that owns users. `created_by` is the message id of the request that made it."""
+    """A service or product that owns users. `created_by` is the message id of the request that made it.
+
+    `generation` grows whenever sessions of it have to end; its sessions, and those of its users, carry the one they
+    began in.
+    """
 
     id: str
     email: str
     password_hash: str = field(repr=False)
     registered_at: datetime
     created_by: str
+    generation: int = 0
+    disabled: bool = False
 
     @property
     def login(self) -> str:
@@ -77,6 +83,9 @@ class Session:
     opened_by: str
     """Names the request that opened it, so that the same login delivered twice opens one session."""
     generation: int = 0
+    """The user's."""
+    tenant_generation: int = 0
+    """The tenant's; a user's session has that of the tenant's session that it was opened through."""
     displaces: bool = False
     """Opened where a user's sessions are limited; older ones may still have to end for it."""
     revocation: Revocation | None = None
@@ -133,6 +142,20 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantEnding:
+    """The decision, stored with the tenant, that its sessions from before `generation` end; as `Ending` for a user."""
+
+    tenant: str
+    generation: int
+    reason: RevocationReason
+
+    @property
+    def is_of_users_too(self) -> bool:
+        """Or else of the tenant's own sessions alone."""
+        return self.reason in {RevocationReason.TENANT_DISABLED, RevocationReason.TENANT_DELETED}
+
+
+@dataclass(frozen=True, slots=True)
 class UserChanges:
     """New values for some of a user's attributes; only what is in `fields` is written."""
 
@@ -142,12 +165,46 @@ class UserChanges:
 
 class Tenants(Protocol):
     async def add(self, tenant: Tenant) -> None:
-        """Stores it durably. Raises `EmailTaken`."""
+        """Stores it durably. Raises `EmailTaken`; also when the same request has stored one that was deleted since."""
 
-    async def find_by_email(self, email: str) -> Tenant | None: ...
+    async def find(self, tenant: str) -> Tenant | None:
+        """A tenant that is not being deleted, disabled or not."""
+
+    async def find_by_email(self, email: str) -> Tenant | None:
+        """As `find`."""
+
+    async def is_current(self, tenant: Tenant) -> bool:
+        """Whether it is at this generation still, and neither disabled nor being deleted."""
+
+    async def admits(self, tenant: str, generation: int) -> bool:
+        """Whether users may log in through a session of this generation: neither then nor now was an end to it."""
 
     async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
         """Stores a stronger hash of the same password, unless the password changed meanwhile."""
+
+    async def decide_ending(
+        self, tenant: str, reason: RevocationReason, mark: Mark, password_hash: str | None = None
+    ) -> TenantEnding:
+        """Durably decides, in one update with its cause, that sessions of the tenant end; as `Users.decide_ending`.
+
+        The cause is a new password, if there is one, or that the tenant is disabled or deleted, if that is the reason:
+        a deleted one is found no more. Raises `TenantNotFound`.
+        """
+
+    async def decided(self, tenant: str, mark: Mark) -> TenantEnding | None:
+        """What this request has decided about the tenant, also when that is finished, and the tenant deleted."""
+
+    async def decided_about(self, email: str, mark: Mark) -> TenantEnding | None:
+        """The same of a tenant of this email; if it is deleted, another may have that by now."""
+
+    async def finish_ending(self, ending: TenantEnding) -> None:
+        """The sessions have ended: forgets the decision, and the tenant if it was to be deleted, but not its marks."""
+
+    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[TenantEnding]:
+        """Decisions that somebody made before and did not finish."""
+
+    async def enable(self, tenant: str, mark: Mark) -> None:
+        """Ends that it is disabled, once for each request: who disabled it since is not undone."""
 
 
 class Users(Protocol):
@@ -195,6 +252,9 @@ class Users(Protocol):
     async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
         """Decisions that somebody made before and did not finish."""
 
+    async def remove_all(self, tenant: str) -> None:
+        """Removes all users of a tenant that is being deleted, and whose sessions have ended."""
+
 
 class Sessions(Protocol):
     async def add(self, session: Session) -> Session:
@@ -214,6 +274,13 @@ class Sessions(Protocol):
 
     async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
         """Ends, as `revoke` does, every session of the user from before the ending's generation.
+
+        Answers up to `limit` of those still to be announced, whoever revoked them; the rest is `unannounced`.
+        """
+
+    async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
+        """Ends, as `revoke` does, the tenant's sessions from before the ending's generation: its own first, so that
+        nobody can ask about the others, and then those of its users if the ending is theirs too.
 
         Answers up to `limit` of those still to be announced, whoever revoked them; the rest is `unannounced`.
         """
@@ -302,6 +369,9 @@ class Clock(Protocol):
 class Registration(Protocol):
     def allows(self, key: str | None, address: str | None) -> bool:
         """Whether a tenant may register with this key, or from this address."""
+
+    def is_key(self, key: str) -> bool:
+        """Whether it is the registration key. Never, if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

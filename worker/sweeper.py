@@ -5,7 +5,7 @@ import logging
 from datetime import timedelta
 
 from shared.contracts.errors import AuthError
-from worker.operations.ending import carry_out, end_displaced
+from worker.operations.ending import carry_out, carry_out_of_tenant, end_displaced
 from worker.ports import Ports
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,10 @@ async def sweep_forever(ports: Ports, interval_seconds: float = INTERVAL_SECONDS
 async def sweep(ports: Ports) -> None:
     """One look at what was left. Raises `Unavailable` when the database is away."""
     older_than = ports.clock.now() - GRACE
+    for of_tenant in await ports.tenants.unfinished_endings(older_than, BATCH):
+        told = {"tenant": of_tenant.tenant, "reason": of_tenant.reason}
+        log.warning("finishing an ending that was left behind", extra=told)
+        await carry_out_of_tenant(of_tenant, ports)
     for ending in await ports.users.unfinished_endings(older_than, BATCH):
         log.warning("finishing an ending that was left behind", extra={"user": ending.user, "reason": ending.reason})
         await carry_out(ending, ports)

@@ -7,6 +7,7 @@ AuthError
 ├── InvalidToken             the token asked about is not valid
 ├── InvalidCredentials       no such account, or not its password: nobody learns which
 ├── RegistrationForbidden
+├── TenantNotFound
 ├── UserNotFound
 ├── SessionNotFound
 ├── LoginTaken
@@ -40,6 +41,7 @@ class ErrorCode(StrEnum):
     INVALID_TOKEN = "invalid_token"  # noqa: S105 - a code, not a token
     INVALID_CREDENTIALS = "invalid_credentials"
     REGISTRATION_FORBIDDEN = "registration_forbidden"
+    TENANT_NOT_FOUND = "tenant_not_found"
     USER_NOT_FOUND = "user_not_found"
     SESSION_NOT_FOUND = "session_not_found"
     LOGIN_TAKEN = "login_taken"
@@ -133,6 +135,13 @@ class InvalidCredentials(AuthError):
 class RegistrationForbidden(AuthError):
     code = ErrorCode.REGISTRATION_FORBIDDEN
     text = "registration is not allowed from here"
+
+
+class TenantNotFound(AuthError):
+    """Told to holders of the registration key alone."""
+
+    code = ErrorCode.TENANT_NOT_FOUND
+    text = "tenant is not found"
 
 
 class UserNotFound(AuthError):

@@ -33,14 +33,21 @@ def stores(request: pytest.FixtureRequest) -> tuple[Users, Sessions]:
 async def test_of_many_logins_at_once_as_many_as_allowed_live(stores: tuple[Users, Sessions], limit: int) -> None:
     """Exactly as many, the newest ones, whoever counted when; each of the others is told of, once or more."""
     users, sessions = stores
+    tenants, tenant = fakes.FakeTenants(), a_tenant(id=uuid.uuid4().hex)
     events, hasher, clock = fakes.FakeEvents(), fakes.FakeHasher(), fakes.FakeClock()
     workers: Sequence[Ports] = [
         fakes.ports(
-            users=users, sessions=sessions, hasher=hasher, events=events, clock=clock, max_sessions_per_user=limit
+            tenants=tenants,
+            users=users,
+            sessions=sessions,
+            hasher=hasher,
+            events=events,
+            clock=clock,
+            max_sessions_per_user=limit,
         )
         for _ in range(WORKERS)
     ]
-    tenant = a_tenant(id=uuid.uuid4().hex)
+    await tenants.add(tenant)
     token = await open_tenant_session(tenant, Call("shop"), workers[0])
     ann = await users.add(a_user(tenant=tenant.id, login="ann", password_hash=await hasher.hash(PASSWORD)))
 

@@ -33,7 +33,10 @@ RETRY_SECONDS = 1.0
 SESSION_KEPT_SECONDS = 24 * 3600
 
 INDEXES = {
-    "tenants": [IndexModel([("email", ASCENDING)], unique=True)],
+    "tenants": [
+        IndexModel([("email", ASCENDING)], unique=True),
+        IndexModel([("ending.at", ASCENDING)], partialFilterExpression={"ending.at": {"$exists": True}}),
+    ],
     "users": [
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING)], unique=True),
         IndexModel([("ending.at", ASCENDING)], partialFilterExpression={"ending.at": {"$exists": True}}),

@@ -1,6 +1,6 @@
-"""How sessions end, one or all of a user, each with its event, and once for each request.
+"""How sessions end, one or all of a user or of a tenant, each with its event, and once for each request.
 
-One session: one update of its document. All of them: the decision first (`Users.decide_ending`), then the sessions,
+One session: one update of its document. All of them: the decision first (`decide_ending`), then the sessions,
 then the decision is forgotten. Those beyond a limit: the session that displaces them says so from its beginning until
 they have ended. The sweep of `worker.sweeper` carries out what a crash left decided.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.contracts.events import RevocationReason
-from worker.ports import Ending, Mark, Ports, Revocation, Session, UserChanges
+from worker.ports import Ending, Mark, Ports, Revocation, Session, TenantEnding, UserChanges
 
 #: Announced at once when all sessions of a user end; what is beyond waits for the sweep, not in memory.
 MAX_ANNOUNCED = 500
@@ -58,6 +58,15 @@ async def carry_out(ending: Ending, ports: Ports) -> None:
     for session in await ports.sessions.revoke_older(ending, ports.clock.now(), MAX_ANNOUNCED):
         ports.events.announce(session)
     await ports.users.finish_ending(ending)
+
+
+async def carry_out_of_tenant(ending: TenantEnding, ports: Ports) -> None:
+    """Ends what was decided to end of a tenant. Safe to repeat, and to do twice at a time."""
+    for session in await ports.sessions.revoke_of_tenant(ending, ports.clock.now(), MAX_ANNOUNCED):
+        ports.events.announce(session)
+    if ending.reason is RevocationReason.TENANT_DELETED:
+        await ports.users.remove_all(ending.tenant)
+    await ports.tenants.finish_ending(ending)
 
 
 async def end_displaced(session: Session, ports: Ports) -> None:

@@ -1,7 +1,7 @@
 """user.create"""
 
 from shared.contracts import user
-from shared.contracts.errors import LoginTaken
+from shared.contracts.errors import InvalidTenantToken, LoginTaken
 from shared.contracts.user_create import USER_CREATE, UserCreateRequest
 from worker.operations.access import tenant_of
 from worker.operations.choosing import chosen
@@ -30,6 +30,10 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
         created_by=mark.by,
     )
     stored = await ports.users.add(created)
+    # The tenant may have been deleted meanwhile: then its deletion finds the user just stored, or this look sees it.
+    if await ports.tenants.find(tenant) is None:
+        await ports.users.remove_all(tenant)
+        raise InvalidTenantToken
     superseded = stored.generation > created.generation
     # Another hash: an earlier delivery of this request stored it. Or this is not that request: marks hold no password.
     same = stored.password_hash == created.password_hash

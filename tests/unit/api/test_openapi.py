@@ -16,8 +16,11 @@ from api.settings import Settings
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AuthLoginBody
 from shared.contracts.auth_logout import AuthLogoutBody
+from shared.contracts.authority import AuthorityBody
 from shared.contracts.health import HEALTH
+from shared.contracts.tenant_enable import TenantEnableBody
 from shared.contracts.tenant_register import TenantRegisterBody
+from shared.contracts.tenant_update import TenantUpdateBody
 from shared.contracts.user_create import UserCreateBody
 from shared.contracts.user_update import UserUpdateBody
 
@@ -26,6 +29,10 @@ Json = dict[str, Any]
 #: Operations whose body over HTTP is not the whole request.
 BODIES: dict[str, type[BaseModel]] = {
     "tenant.register": TenantRegisterBody,
+    "tenant.update": TenantUpdateBody,
+    "tenant.disable": AuthorityBody,
+    "tenant.enable": TenantEnableBody,
+    "tenant.delete": AuthorityBody,
     "user.create": UserCreateBody,
     "user.update": UserUpdateBody,
     "auth.login": AuthLoginBody,
