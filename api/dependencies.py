@@ -109,6 +109,13 @@ async def _tenant_token(credentials: Annotated[HTTPAuthorizationCredentials | No
     return credentials.credentials
 
 
+async def _optional_tenant_token(
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> str | None:
+    """The same, where there is another way to prove oneself."""
+    return credentials.credentials if credentials else None
+
+
 async def _gateway_token(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     basic: Annotated[HTTPBasicCredentials | None, Depends(_basic)],
@@ -144,10 +151,14 @@ Feed = Annotated[RevocationFeed, Depends(_feed)]
 OpenStreams = Annotated[Streams, Depends(_streams)]
 Leaving = Annotated[bool, Depends(_leaving)]
 TenantToken = Annotated[str, Depends(_tenant_token)]
+OptionalTenantToken = Annotated[str | None, Depends(_optional_tenant_token)]
 GatewayToken = Annotated[str, Depends(_gateway_token)]
 ClientAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_client_address)]
 RegistrationKey = Annotated[
     SecretStr | None,
-    Header(alias="X-Registration-Key", description="Lets its holder register a tenant from anywhere."),
+    Header(alias="X-Registration-Key", description="Lets its holder register a tenant, or end one, from anywhere."),
+]
+RequiredRegistrationKey = Annotated[
+    SecretStr, Header(alias="X-Registration-Key", description="Whoever holds it decides about every tenant.")
 ]
 PathName = Annotated[Name, BeforeValidator(_decoded), Path(description="Percent-encoded, `/` included.")]

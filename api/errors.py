@@ -64,6 +64,7 @@ HTTP_ANSWERS: dict[ErrorCode | EdgeCode, HttpAnswer] = {
     ErrorCode.INVALID_CREDENTIALS: HttpAnswer(403),
     ErrorCode.THROTTLED: HttpAnswer(429, RETRY),
     ErrorCode.REGISTRATION_FORBIDDEN: HttpAnswer(403),
+    ErrorCode.TENANT_NOT_FOUND: HttpAnswer(404),
     ErrorCode.USER_NOT_FOUND: HttpAnswer(404),
     ErrorCode.SESSION_NOT_FOUND: HttpAnswer(404),
     ErrorCode.LOGIN_TAKEN: HttpAnswer(409),

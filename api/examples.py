@@ -10,9 +10,13 @@ from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
+from shared.contracts.tenant_delete import TENANT_DELETE
+from shared.contracts.tenant_disable import TENANT_DISABLE
+from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.tenant_update import TENANT_UPDATE
 from shared.contracts.tenant_verify import TENANT_VERIFY
 from shared.contracts.token_introspect import TOKEN_INTROSPECT
 from shared.contracts.token_revoke import TOKEN_REVOKE
@@ -101,6 +105,13 @@ EXAMPLES: dict[str, Example] = {
     TENANT_LOGIN.name: Example(body=TENANT_CREDENTIALS, reply={"token": TOKEN, "accessToken": TOKEN}),
     TENANT_VERIFY.name: Example(body={"token": TOKEN}, reply={"decoded": TENANT_CLAIMS}),
     TENANT_LOGOUT.name: Example(body={"token": TOKEN}, reply=DONE),
+    TENANT_UPDATE.name: Example(
+        body={"currentPassword": "correct horse battery staple", "password": "another horse, another staple"},
+        reply={"token": TOKEN, "accessToken": TOKEN},
+    ),
+    TENANT_DISABLE.name: Example(body={"email": "billing@example.com"}, reply=DONE),
+    TENANT_ENABLE.name: Example(body={"email": "billing@example.com"}, reply=DONE),
+    TENANT_DELETE.name: Example(body={"password": "correct horse battery staple"}, reply=DONE),
     USER_CREATE.name: Example(
         body={
             "login": "ada",

@@ -12,6 +12,7 @@ from shared.amqp.topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, RPC_EXCHANGE,
 from shared.contracts import OPERATIONS
 from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
+from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_register import TENANT_REGISTER
 
 #: What permissions call the default exchange, which reaches every queue by its name.
@@ -20,8 +21,9 @@ NOTHING = "^$"
 #: Under this name the edge's queues begin (`api.main.SUBSCRIBER`).
 EDGE = "edge"
 
-#: What a service has no business with. Who registers a tenant over AMQP says itself from which address.
-NOT_FOR_SERVICES = {TENANT_REGISTER.name, *(operation.name for operation in HEALTH.values())}
+#: What a service has no business with. Who registers a tenant over AMQP says itself from which address; to enable one
+#: is for operators.
+NOT_FOR_SERVICES = {TENANT_REGISTER.name, TENANT_ENABLE.name, *(operation.name for operation in HEALTH.values())}
 SERVICE_OPERATIONS = tuple(sorted(OPERATIONS.keys() - NOT_FOR_SERVICES))
 
 

@@ -29,11 +29,16 @@ from .contracts.auth_verify import VerifyCheck
 from .contracts.claims import Claims
 from .contracts.event_list import EVENT_LIST, EventListReply
 from .contracts.events import SessionRevokedEvent
+from .contracts.operation import Done, Operation
 from .contracts.session_list import SESSION_LIST, Session
 from .contracts.session_revoke import SESSION_REVOKE
 from .contracts.session_revoke_all import SESSION_REVOKE_ALL
+from .contracts.tenant_delete import TENANT_DELETE
+from .contracts.tenant_disable import TENANT_DISABLE
+from .contracts.tenant_enable import TENANT_ENABLE
 from .contracts.tenant_logout import TENANT_LOGOUT
 from .contracts.tenant_register import TENANT_REGISTER, TenantRegisterReply
+from .contracts.tenant_update import TENANT_UPDATE
 from .contracts.tenant_verify import TENANT_VERIFY
 from .contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
 from .contracts.user import User
@@ -79,6 +84,46 @@ class TenantCalls:
     async def logout(self, token: str) -> None:
         """Ends the session of a tenant token. Raises `InvalidToken`."""
         await self._calls.call(TENANT_LOGOUT, validated(TENANT_LOGOUT.request, token=token))
+
+    async def update(self, current_password: str, *, password: str | None = None) -> str:
+        """Ends every token of this tenant and answers a new one, with which the client goes on; with `password`, that
+        is the tenant's from then on. Raises `InvalidCredentials`."""
+        passwords = {"current_password": current_password, **({} if password is None else {"password": password})}
+        reply = await self._session.call(TENANT_UPDATE, **passwords)
+        self._session.go_on(reply.token, None if password is None else SecretStr(password))
+        return reply.token
+
+    async def disable(
+        self, password: str | None = None, *, email: str | None = None, registration_key: str | None = None
+    ) -> None:
+        """Ends every session of a tenant and of its users, and refuses its logins: of this tenant, by its password, or
+        of any, by its email and the registration key. Raises `InvalidCredentials`, `TenantNotFound`."""
+        await self._decide(TENANT_DISABLE, password, email, registration_key)
+
+    async def enable(self, email: str, *, registration_key: str) -> None:
+        """Lets a disabled tenant log in again. Raises `InvalidCredentials`, `TenantNotFound`."""
+        request = validated(TENANT_ENABLE.request, email=email, registration_key=registration_key)
+        await self._calls.call(TENANT_ENABLE, request)
+
+    async def delete(
+        self, password: str | None = None, *, email: str | None = None, registration_key: str | None = None
+    ) -> None:
+        """Removes a tenant with its users and ends every session of them; whose it is, as `disable`."""
+        await self._decide(TENANT_DELETE, password, email, registration_key)
+
+    async def _decide(
+        self,
+        operation: Operation[Any, Done],
+        password: str | None,
+        email: str | None,
+        registration_key: str | None,
+    ) -> None:
+        named = {"password": password, "email": email, "registration_key": registration_key}
+        given = {name: value for name, value in named.items() if value is not None}
+        if registration_key is None:
+            await self._session.call(operation, **given)
+        else:
+            await self._calls.call(operation, validated(operation.request, **given))
 
 
 class UserCalls:

@@ -106,6 +106,12 @@ class TenantSession:
         if self._email is None and self._token is None:
             self._email, self._password, self._token, self._refused = email, password, token, None
 
+    def go_on(self, token: str, password: SecretStr | None) -> None:
+        """Uses another token of the same tenant from now on, and another password, if there is a new one."""
+        self._token = token
+        if password is not None and self._password is not None:
+            self._password = password
+
     async def _claims(self, token: str) -> Claims:
         try:
             return (await self._calls.call(TENANT_VERIFY, validated(TENANT_VERIFY.request, token=token))).decoded

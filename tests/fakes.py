@@ -2,12 +2,11 @@
 
 import asyncio
 import hashlib
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from shared.contracts.errors import EmailTaken, LoginTaken, UserNotFound
+from shared.contracts.errors import EmailTaken, LoginTaken, TenantNotFound, UserNotFound
 from shared.contracts.events import RevocationReason
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.ports import (
@@ -29,6 +28,7 @@ from worker.ports import (
     Session,
     Sessions,
     Tenant,
+    TenantEnding,
     Tenants,
     Throttle,
     Tokens,
@@ -41,6 +41,9 @@ from worker.ports import (
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ISSUER = "auth.test"
 MASTER_KEYS = {"test": bytes(range(32))}
+REGISTRATION_KEY = "the registration key"
+#: Nobody's choice in the tests, but in those that try them.
+COMMON_PASSWORDS = frozenset({"password", "iloveyou"})
 LIFETIMES = Lifetimes(tenant=timedelta(days=2), user=timedelta(days=1))
 #: That of an account, as it is configured by default.
 LIMIT = Limit(free=5, longest_wait=timedelta(seconds=60), window=timedelta(hours=1))
@@ -60,31 +63,130 @@ class FakeClock:
         self._now += by
 
 
-class FakeTenants:
-    """Implements `worker.ports.Tenants`."""
-
-    def __init__(self) -> None:
-        self._by_email: dict[str, Tenant] = {}
-
-    async def add(self, tenant: Tenant) -> None:
-        if tenant.email in self._by_email:
-            raise EmailTaken
-        self._by_email[tenant.email] = tenant
-
-    async def find_by_email(self, email: str) -> Tenant | None:
-        return self._by_email.get(email)
-
-    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
-        if self._by_email.get(tenant.email) == tenant:
-            self._by_email[tenant.email] = replace(tenant, password_hash=password_hash)
-
-
 @dataclass(frozen=True)
 class _Left:
     """A mark as a request has left it, with the generation that the request decided."""
 
     mark: Mark
     generation: int | None = None
+    reason: RevocationReason | None = None
+
+
+def _left_by(marks: Iterable[_Left], mark: Mark) -> _Left | None:
+    fresh = (left for left in marks if left.mark.at > mark.forgotten_at)
+    return next((left for left in fresh if left.mark.by == mark.by), None)
+
+
+@dataclass(frozen=True)
+class _StoredTenant:
+    tenant: Tenant
+    marks: tuple[_Left, ...] = ()
+    ending: TenantEnding | None = None
+    decided_at: datetime = NOW
+    deleted: bool = False
+    closed_generation: int = 0
+
+    def left_by(self, mark: Mark) -> _Left | None:
+        return _left_by(self.marks, mark)
+
+
+class FakeTenants:
+    """Implements `worker.ports.Tenants`."""
+
+    def __init__(self) -> None:
+        self._stored: dict[str, _StoredTenant] = {}
+        self._removed: list[_StoredTenant] = []
+
+    async def add(self, tenant: Tenant) -> None:
+        creation = Mark(tenant.created_by, tenant.registered_at)
+        of_email = (each for each in self._removed if each.tenant.email == tenant.email)
+        taken = any(each.tenant.email == tenant.email for each in self._stored.values())
+        if taken or any(each.left_by(creation) for each in of_email):
+            raise EmailTaken
+        self._stored[tenant.id] = _StoredTenant(tenant, (_Left(creation),))
+
+    async def find(self, tenant: str) -> Tenant | None:
+        return next((each for each in self._visible() if each.id == tenant), None)
+
+    async def find_by_email(self, email: str) -> Tenant | None:
+        return next((each for each in self._visible() if each.email == email), None)
+
+    async def is_current(self, tenant: Tenant) -> bool:
+        found = await self.find(tenant.id)
+        return found is not None and found.generation == tenant.generation and not found.disabled
+
+    async def admits(self, tenant: str, generation: int) -> bool:
+        found = await self.find(tenant)
+        return found is not None and not found.disabled and self._stored[tenant].closed_generation <= generation
+
+    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
+        stored = self._stored.get(tenant.id)
+        if stored and stored.tenant.password_hash == tenant.password_hash:
+            changed = replace(stored.tenant, password_hash=password_hash)
+            self._stored[tenant.id] = replace(stored, tenant=changed)
+
+    async def decide_ending(
+        self, tenant: str, reason: RevocationReason, mark: Mark, password_hash: str | None = None
+    ) -> TenantEnding:
+        if before := await self.decided(tenant, mark):
+            return before
+        stored = self._stored.get(tenant)
+        if stored is None or stored.deleted:
+            raise TenantNotFound
+        ending = TenantEnding(tenant, stored.tenant.generation + 1, reason)
+        changed = replace(
+            stored.tenant,
+            generation=ending.generation,
+            password_hash=password_hash or stored.tenant.password_hash,
+            disabled=stored.tenant.disabled or reason is RevocationReason.TENANT_DISABLED,
+        )
+        self._stored[tenant] = _StoredTenant(
+            changed,
+            (*stored.marks, _Left(mark, ending.generation, reason))[-MARKS_KEPT:],
+            ending,
+            mark.at,
+            reason is RevocationReason.TENANT_DELETED,
+            ending.generation if ending.is_of_users_too else stored.closed_generation,
+        )
+        return ending
+
+    async def decided(self, tenant: str, mark: Mark) -> TenantEnding | None:
+        return self._decided(mark, (each for each in self._all() if each.tenant.id == tenant))
+
+    async def decided_about(self, email: str, mark: Mark) -> TenantEnding | None:
+        return self._decided(mark, (each for each in self._all() if each.tenant.email == email))
+
+    async def finish_ending(self, ending: TenantEnding) -> None:
+        stored = self._stored.get(ending.tenant)
+        if stored is None or stored.ending is None or stored.ending.generation != ending.generation:
+            return
+        if stored.deleted:
+            self._removed.append(self._stored.pop(ending.tenant))
+        else:
+            self._stored[ending.tenant] = replace(stored, ending=None)
+
+    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[TenantEnding]:
+        stored = self._stored.values()
+        return [each.ending for each in stored if each.ending and each.decided_at < older_than][:limit]
+
+    async def enable(self, tenant: str, mark: Mark) -> None:
+        stored = self._stored.get(tenant)
+        if stored and not stored.deleted and not stored.left_by(mark):
+            marks = (*stored.marks, _Left(mark))[-MARKS_KEPT:]
+            self._stored[tenant] = replace(stored, tenant=replace(stored.tenant, disabled=False), marks=marks)
+
+    def _visible(self) -> list[Tenant]:
+        return [stored.tenant for stored in self._stored.values() if not stored.deleted]
+
+    def _all(self) -> list[_StoredTenant]:
+        return [*self._stored.values(), *self._removed]
+
+    @staticmethod
+    def _decided(mark: Mark, stored: Iterable[_StoredTenant]) -> TenantEnding | None:
+        for each in stored:
+            if (before := each.left_by(mark)) and before.generation is not None and before.reason is not None:
+                return TenantEnding(each.tenant.id, before.generation, before.reason)
+        return None
 
 
 @dataclass(frozen=True)
@@ -96,8 +198,7 @@ class _StoredUser:
     deleted: bool = False
 
     def left_by(self, mark: Mark) -> _Left | None:
-        fresh = (left for left in self.marks if left.mark.at > mark.forgotten_at)
-        return next((left for left in fresh if left.mark.by == mark.by), None)
+        return _left_by(self.marks, mark)
 
 
 class FakeUsers:
@@ -178,6 +279,9 @@ class FakeUsers:
         stored = self._stored.values()
         return [each.ending for each in stored if each.ending and each.decided_at < older_than][:limit]
 
+    async def remove_all(self, tenant: str) -> None:
+        self._stored = {id_: each for id_, each in self._stored.items() if each.user.tenant != tenant}
+
     def _visible(self) -> list[User]:
         return [stored.user for stored in self._stored.values() if not stored.deleted]
 
@@ -229,6 +333,30 @@ class FakeSessions:
         waiting = [self._stored[session_id] for session_id in self._outbox]
         of_user = [session for session in waiting if (session.tenant, session.user) == (ending.tenant, ending.user)]
         return of_user[:limit]
+
+    async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
+        def is_meant(session: Session) -> bool:
+            return session.tenant == ending.tenant and (session.user is None or ending.is_of_users_too)
+
+        for session in list(self._stored.values()):
+            live = session.revocation is None and session.expires_at > now
+            if is_meant(session) and live and session.tenant_generation < ending.generation:
+                await self.revoke(session, Revocation(now, ending.reason))
+        waiting = [self._stored[session_id] for session_id in self._outbox]
+        return [session for session in waiting if is_meant(session)][:limit]
+
+    async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+        live = self._live(session.tenant, session.user or "", now)
+        of_generation = [each for each in live if each.generation == session.generation]
+        newest_first = sorted(of_generation, key=lambda each: (each.issued_at, each.id), reverse=True)
+        return newest_first[kept : kept + limit]
+
+    async def settled(self, session: Session) -> None:
+        if session.id in self._stored:
+            self._stored[session.id] = replace(self._stored[session.id], displaces=False)
+
+    async def unsettled(self, older_than: datetime, limit: int) -> Sequence[Session]:
+        return [each for each in self._stored.values() if each.displaces and each.issued_at < older_than][:limit]
 
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
         return [self._stored[session_id] for session_id, since in self._outbox.items() if since < older_than][:limit]
@@ -339,8 +467,7 @@ class FakeHasher:
 
     @staticmethod
     def _digest(parameters: str, salt: str, password: str) -> str:
-        text = f"{salt}{unicodedata.normalize('NFKC', password)}"
-        return f"{parameters}${salt}${hashlib.sha256(text.encode()).hexdigest()}"
+        return f"{parameters}${salt}${hashlib.sha256(f'{salt}{password}'.encode()).hexdigest()}"
 
 
 class FakeEvents:
@@ -389,6 +516,9 @@ class FakeRegistration:
         self.asked.append((key, address))
         return self.allowed
 
+    def is_key(self, key: str) -> bool:
+        return self.allowed and key == REGISTRATION_KEY
+
 
 def ports(
     *,
@@ -403,8 +533,10 @@ def ports(
     database: Database | None = None,
     clock: Clock | None = None,
     registration: Registration | None = None,
+    common_passwords: AbstractSet[str] = COMMON_PASSWORDS,
     lifetimes: Lifetimes = LIFETIMES,
     throttle: Throttle = THROTTLE,
+    max_sessions_per_user: int = 0,
 ) -> Ports:
     """Everything an operation may use: what is given, and fakes for the rest. The tokens are real JWTs."""
     return Ports(
@@ -419,8 +551,10 @@ def ports(
         database=database or FakeDatabase(),
         clock=clock or FakeClock(),
         registration=registration or FakeRegistration(),
+        common_passwords=common_passwords,
         lifetimes=lifetimes,
         throttle=throttle,
+        max_sessions_per_user=max_sessions_per_user,
     )
 
 

@@ -18,6 +18,7 @@ from shared.logging import configure
 from worker.adapters import mongo_database
 from worker.adapters.amqp_events import AmqpEvents
 from worker.adapters.argon2_hasher import Argon2Hasher
+from worker.adapters.common_passwords import common_passwords
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_attempts import MongoAttempts
@@ -77,7 +78,12 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
         if not await _prepared(database, stop):
             return
 
-        hasher = Argon2Hasher(settings.hash_threads, settings.hash_memory_kib, settings.hash_passes)
+        hasher = Argon2Hasher(
+            settings.hash_threads,
+            settings.hash_memory_kib,
+            settings.hash_passes,
+            {pepper_id: pepper.get_secret_value() for pepper_id, pepper in (settings.password_peppers or {}).items()},
+        )
         stack.callback(hasher.close)
         sessions = MongoSessions(database)
         events = await stack.enter_async_context(
@@ -102,8 +108,10 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
                 settings.registration_networks,
                 settings.registration_key.get_secret_value() if settings.registration_key else None,
             ),
+            common_passwords=common_passwords() if Lane.PASSWORD in settings.lanes else frozenset(),
             lifetimes=settings.lifetimes,
             throttle=settings.throttle,
+            max_sessions_per_user=settings.max_sessions_per_user,
         )
 
         for background in (sweep_forever(ports), activity.write_forever(settings.activity_seconds)):

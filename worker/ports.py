@@ -4,7 +4,7 @@ Adapters (`worker.adapters`) put them on MongoDB, argon2, JWT and AMQP; fakes pu
 pass the same contract suites. All datetimes are aware and UTC.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -15,13 +15,19 @@ from shared.contracts.events import RevocationReason, SessionRevoked, SessionRev
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A service or product that owns users. `created_by` is the message id of the request that made it."""
+    """A service or product that owns users. `created_by` is the message id of the request that made it.
+
+    `generation` grows whenever sessions of it have to end; its sessions, and those of its users, carry the one they
+    began in.
+    """
 
     id: str
     email: str
     password_hash: str = field(repr=False)
     registered_at: datetime
     created_by: str
+    generation: int = 0
+    disabled: bool = False
 
     @property
     def login(self) -> str:
@@ -77,6 +83,11 @@ class Session:
     opened_by: str
     """Names the request that opened it, so that the same login delivered twice opens one session."""
     generation: int = 0
+    """The user's."""
+    tenant_generation: int = 0
+    """The tenant's; a user's session has that of the tenant's session that it was opened through."""
+    displaces: bool = False
+    """Opened where a user's sessions are limited; older ones may still have to end for it."""
     revocation: Revocation | None = None
 
     def revoked_event(self, source: str) -> SessionRevokedEvent:
@@ -128,6 +139,20 @@ class Ending:
     user: str
     generation: int
     reason: RevocationReason
+
+
+@dataclass(frozen=True, slots=True)
+class TenantEnding:
+    """The decision, stored with the tenant, that its sessions from before `generation` end; as `Ending` for a user."""
+
+    tenant: str
+    generation: int
+    reason: RevocationReason
+
+    @property
+    def is_of_users_too(self) -> bool:
+        """Or else of the tenant's own sessions alone."""
+        return self.reason in {RevocationReason.TENANT_DISABLED, RevocationReason.TENANT_DELETED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +214,46 @@ class Throttle:
 
 class Tenants(Protocol):
     async def add(self, tenant: Tenant) -> None:
-        """Stores it durably. Raises `EmailTaken`."""
+        """Stores it durably. Raises `EmailTaken`; also when the same request has stored one that was deleted since."""
 
-    async def find_by_email(self, email: str) -> Tenant | None: ...
+    async def find(self, tenant: str) -> Tenant | None:
+        """A tenant that is not being deleted, disabled or not."""
+
+    async def find_by_email(self, email: str) -> Tenant | None:
+        """As `find`."""
+
+    async def is_current(self, tenant: Tenant) -> bool:
+        """Whether it is at this generation still, and neither disabled nor being deleted."""
+
+    async def admits(self, tenant: str, generation: int) -> bool:
+        """Whether users may log in through a session of this generation: neither then nor now was an end to it."""
 
     async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
         """Stores a stronger hash of the same password, unless the password changed meanwhile."""
+
+    async def decide_ending(
+        self, tenant: str, reason: RevocationReason, mark: Mark, password_hash: str | None = None
+    ) -> TenantEnding:
+        """Durably decides, in one update with its cause, that sessions of the tenant end; as `Users.decide_ending`.
+
+        The cause is a new password, if there is one, or that the tenant is disabled or deleted, if that is the reason:
+        a deleted one is found no more. Raises `TenantNotFound`.
+        """
+
+    async def decided(self, tenant: str, mark: Mark) -> TenantEnding | None:
+        """What this request has decided about the tenant, also when that is finished, and the tenant deleted."""
+
+    async def decided_about(self, email: str, mark: Mark) -> TenantEnding | None:
+        """The same of a tenant of this email; if it is deleted, another may have that by now."""
+
+    async def finish_ending(self, ending: TenantEnding) -> None:
+        """The sessions have ended: forgets the decision, and the tenant if it was to be deleted, but not its marks."""
+
+    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[TenantEnding]:
+        """Decisions that somebody made before and did not finish."""
+
+    async def enable(self, tenant: str, mark: Mark) -> None:
+        """Ends that it is disabled, once for each request: who disabled it since is not undone."""
 
 
 class Users(Protocol):
@@ -242,6 +301,9 @@ class Users(Protocol):
     async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
         """Decisions that somebody made before and did not finish."""
 
+    async def remove_all(self, tenant: str) -> None:
+        """Removes all users of a tenant that is being deleted, and whose sessions have ended."""
+
 
 class Sessions(Protocol):
     async def add(self, session: Session) -> Session:
@@ -264,6 +326,25 @@ class Sessions(Protocol):
 
         Answers up to `limit` of those still to be announced, whoever revoked them; the rest is `unannounced`.
         """
+
+    async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
+        """Ends, as `revoke` does, the tenant's sessions from before the ending's generation: its own first, so that
+        nobody can ask about the others, and then those of its users if the ending is theirs too.
+
+        Answers up to `limit` of those still to be announced, whoever revoked them; the rest is `unannounced`.
+        """
+
+    async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+        """The live sessions of its user, of the same generation, but for the `kept` newest; up to `limit` of them.
+
+        Newest first. Of those that began at the same time the greatest id is the newest, so that all count alike.
+        """
+
+    async def settled(self, session: Session) -> None:
+        """What it displaces has ended."""
+
+    async def unsettled(self, older_than: datetime, limit: int) -> Sequence[Session]:
+        """Opened before then, and what they displace may still live."""
 
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
         """Revoked before then, and still not announced."""
@@ -308,7 +389,10 @@ class Attempts(Protocol):
 
 
 class Hasher(Protocol):
-    """Password hashing off the event loop, as many at a time as there are cores for it."""
+    """Password hashing off the event loop, as many at a time as there are cores for it.
+
+    Passwords come in the one form that the contracts give them.
+    """
 
     async def hash(self, password: str) -> str: ...
 
@@ -316,7 +400,7 @@ class Hasher(Protocol):
         """Whether it is the password. With no hash the answer is no, after the same work."""
 
     def is_stale(self, password_hash: str) -> bool:
-        """Whether it was made with other parameters than those of today."""
+        """Whether it was made with other parameters than those of today, or under another pepper."""
 
 
 class Tokens(Protocol):
@@ -361,6 +445,9 @@ class Registration(Protocol):
     def allows(self, key: str | None, address: str | None) -> bool:
         """Whether a tenant may register with this key, or from this address."""
 
+    def is_key(self, key: str) -> bool:
+        """Whether it is the registration key. Never, if there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
@@ -385,8 +472,12 @@ class Ports:
     database: Database
     clock: Clock
     registration: Registration
+    common_passwords: AbstractSet[str]
+    """What nobody may choose, in lower case. Only who serves the password lane has it."""
     lifetimes: Lifetimes
     throttle: Throttle
+    max_sessions_per_user: int = 0
+    """0: any number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,17 +29,18 @@ from shared.logging import LogFormat
 from worker.ports import Lifetimes, Limit, Throttle
 
 #: RFC 7518, 3.2: a key of HMAC-SHA-256 has at least as many bits as its output.
-MIN_MASTER_KEY_BYTES = 32
-
+MIN_KEY_BYTES = 32
 
 #: Ten years: longer than any session is meant to last, and still a date.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
 TokenSeconds = Annotated[int, Field(ge=1, le=MAX_TOKEN_SECONDS)]
 #: May be given as files.
-SECRETS = ("AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY")
+SECRETS = ("AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY", "AUTH_PASSWORD_PEPPERS")
+#: Stands before the `$` of the hashes that it names.
+PEPPER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def _master_keys(value: Any) -> Any:
+def _keys(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     keys: dict[str, bytes] = {}
@@ -50,12 +52,19 @@ def _master_keys(value: Any) -> Any:
             key = b""
         if not (key_id and colon and key):
             raise ValueError(f"key {number} must be id:base64")
-        if len(key) < MIN_MASTER_KEY_BYTES:
-            raise ValueError(f"key {number} must have at least {MIN_MASTER_KEY_BYTES} bytes")
+        if len(key) < MIN_KEY_BYTES:
+            raise ValueError(f"key {number} must have at least {MIN_KEY_BYTES} bytes")
         if key_id in keys:
             raise ValueError(f"key {number} has the id of an earlier one")
         keys[key_id] = key
     return keys
+
+
+def _pepper_ids(peppers: dict[str, SecretBytes] | None) -> dict[str, SecretBytes] | None:
+    for number, pepper_id in enumerate(peppers or (), start=1):
+        if not PEPPER_ID.fullmatch(pepper_id):
+            raise ValueError(f"key {number} must have an id of 1 to 64 letters, digits, `.`, `-` or `_`")
+    return peppers
 
 
 def _mongo_url(secret: SecretStr) -> SecretStr:
@@ -99,12 +108,15 @@ class Settings(BaseSettings):
     password_nice: Annotated[int, Field(ge=0, le=19)] = 19
     """Niceness of a worker that serves the password lane alone, so that hashing yields to verification."""
 
-    master_keys: Annotated[dict[str, SecretBytes], NoDecode, BeforeValidator(_master_keys), Field(min_length=1)]
+    master_keys: Annotated[dict[str, SecretBytes], NoDecode, BeforeValidator(_keys), Field(min_length=1)]
     """`id:base64` of at least 256 bits each, separated by commas. The first signs, all verify."""
     issuer: Annotated[str, Field(min_length=1)] = "jincor-auth"
     """`iss` of every token, audience of tenant tokens, source of events."""
     tenant_token_seconds: TokenSeconds = 7 * 24 * 3600
     user_token_seconds: TokenSeconds = 7 * 24 * 3600
+
+    max_sessions_per_user: NonNegativeInt = 0
+    """How many sessions a user may have; a login ends the oldest beyond that. 0: any number."""
 
     registration_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
     """From where tenants may register. None by default."""
@@ -116,6 +128,11 @@ class Settings(BaseSettings):
     hash_memory_kib: Annotated[int, Field(ge=19_456, le=4_194_304)] = 19_456
     """argon2id's memory. OWASP Password Storage Cheat Sheet: no less than 19 MiB with two passes."""
     hash_passes: Annotated[int, Field(ge=2)] = 2
+    password_peppers: Annotated[
+        dict[str, SecretBytes] | None, NoDecode, BeforeValidator(_keys), AfterValidator(_pepper_ids)
+    ] = None
+    """Secrets that go into passwords' hashes, written as the master keys. The first is used, all verify. None by
+    default."""
 
     throttle_account_failures: NonNegativeInt = 5
     """Wrong passwords for one account, in a window, before each further one has to wait: 1 second, 2, 4 and so on. A

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from api.dependencies import Feed, OpenStreams, TenantToken, Workers
 from api.examples import REVOCATION
@@ -56,7 +56,10 @@ def _position(text: str) -> int | None:
     return int(text)
 
 
-Position = Annotated[int | None, BeforeValidator(_position)]
+#: Absent, or an id; an empty one is as good as none, and null is no text.
+Position = Annotated[
+    int | None, BeforeValidator(_position), WithJsonSchema({"type": "string", "pattern": "^([0-9]{1,12})?$"})
+]
 
 
 async def _last_event_id(

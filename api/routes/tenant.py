@@ -1,14 +1,28 @@
-"""Tenants: registration, login, and the fate of their tokens."""
+"""Tenants: registration, login, the fate of their tokens, and their own."""
 
 from fastapi import APIRouter, Response
+from pydantic import SecretStr
 
 from api.bodies import JsonBodyRoute
-from api.dependencies import ClientAddress, RegistrationKey, Workers
+from api.dependencies import (
+    ClientAddress,
+    OptionalTenantToken,
+    RegistrationKey,
+    RequiredRegistrationKey,
+    TenantToken,
+    Workers,
+)
+from api.errors import MissingTenantToken
 from api.messages import to_request, to_response
 from api.openapi import documented
+from shared.contracts.authority import AuthorityBody
+from shared.contracts.tenant_delete import TENANT_DELETE, TenantDeleteRequest
+from shared.contracts.tenant_disable import TENANT_DISABLE, TenantDisableRequest
+from shared.contracts.tenant_enable import TENANT_ENABLE, TenantEnableBody, TenantEnableRequest
 from shared.contracts.tenant_login import TENANT_LOGIN, TenantLoginBody, TenantLoginRequest
 from shared.contracts.tenant_logout import TENANT_LOGOUT, TenantLogoutRequest
 from shared.contracts.tenant_register import TENANT_REGISTER, TenantRegisterBody, TenantRegisterRequest
+from shared.contracts.tenant_update import TENANT_UPDATE, TenantUpdateBody, TenantUpdateRequest
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
 
 router = APIRouter(prefix="/tenant", tags=["Tenants"], route_class=JsonBodyRoute)
@@ -47,3 +61,54 @@ async def log_out_tenant(body: TenantLogoutRequest, workers: Workers) -> Respons
     """Ends the session of a tenant token. Nobody accepts it afterwards."""
     reply = await workers.call(TENANT_LOGOUT, body)
     return to_response(reply)
+
+
+@router.patch("", **documented(TENANT_UPDATE))
+async def update_tenant(body: TenantUpdateBody, tenant_token: TenantToken, workers: Workers) -> Response:
+    """Ends every token of the tenant and answers a new one; with `password`, that is its password from then on. Its
+    users stay logged in."""
+    request = to_request(TenantUpdateRequest, body, tenant_token=tenant_token)
+    reply = await workers.call(TENANT_UPDATE, request)
+    return to_response(reply)
+
+
+# What ends a tenant is no DELETE: it takes a password or an email, and a DELETE's body may get lost on its way.
+@router.post("/disable", **documented(TENANT_DISABLE))
+async def disable_tenant(
+    body: AuthorityBody, workers: Workers, tenant_token: OptionalTenantToken, registration_key: RegistrationKey = None
+) -> Response:
+    """Ends every session of the tenant and of its users, and refuses its logins until it is enabled. Takes the
+    tenant's token and its password, or the registration key and the tenant's email."""
+    authority = _authority(tenant_token, registration_key)
+    reply = await workers.call(TENANT_DISABLE, to_request(TenantDisableRequest, body, **authority))
+    return to_response(reply)
+
+
+@router.post("/enable", **documented(TENANT_ENABLE))
+async def enable_tenant(
+    body: TenantEnableBody, workers: Workers, registration_key: RequiredRegistrationKey
+) -> Response:
+    """Lets a disabled tenant log in again. Takes the registration key."""
+    request = to_request(TenantEnableRequest, body, registration_key=registration_key)
+    reply = await workers.call(TENANT_ENABLE, request)
+    return to_response(reply)
+
+
+@router.post("/delete", **documented(TENANT_DELETE))
+async def delete_tenant(
+    body: AuthorityBody, workers: Workers, tenant_token: OptionalTenantToken, registration_key: RegistrationKey = None
+) -> Response:
+    """Removes the tenant and its users, and ends every session of them. Takes the tenant's token and its password, or
+    the registration key and the tenant's email."""
+    authority = _authority(tenant_token, registration_key)
+    reply = await workers.call(TENANT_DELETE, to_request(TenantDeleteRequest, body, **authority))
+    return to_response(reply)
+
+
+def _authority(tenant_token: str | None, registration_key: SecretStr | None) -> dict[str, object]:
+    """What came in the headers. Raises `MissingTenantToken` when that is nothing."""
+    given = {"tenant_token": tenant_token, "registration_key": registration_key}
+    authority: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    if not authority:
+        raise MissingTenantToken
+    return authority

@@ -11,9 +11,13 @@ from .operation import Operation
 from .session_list import SESSION_LIST
 from .session_revoke import SESSION_REVOKE
 from .session_revoke_all import SESSION_REVOKE_ALL
+from .tenant_delete import TENANT_DELETE
+from .tenant_disable import TENANT_DISABLE
+from .tenant_enable import TENANT_ENABLE
 from .tenant_login import TENANT_LOGIN
 from .tenant_logout import TENANT_LOGOUT
 from .tenant_register import TENANT_REGISTER
+from .tenant_update import TENANT_UPDATE
 from .tenant_verify import TENANT_VERIFY
 from .token_introspect import TOKEN_INTROSPECT
 from .token_revoke import TOKEN_REVOKE
@@ -27,6 +31,10 @@ _ALL: tuple[Operation[Any, Any], ...] = (
     TENANT_LOGIN,
     TENANT_VERIFY,
     TENANT_LOGOUT,
+    TENANT_UPDATE,
+    TENANT_DISABLE,
+    TENANT_ENABLE,
+    TENANT_DELETE,
     USER_CREATE,
     USER_LIST,
     USER_UPDATE,

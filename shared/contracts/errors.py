@@ -8,6 +8,7 @@ AuthError
 ├── InvalidCredentials       no such account, or not its password: nobody learns which
 ├── Throttled                too many such attempts, of this account or from this address
 ├── RegistrationForbidden
+├── TenantNotFound
 ├── UserNotFound
 ├── SessionNotFound
 ├── LoginTaken
@@ -42,6 +43,7 @@ class ErrorCode(StrEnum):
     INVALID_CREDENTIALS = "invalid_credentials"
     THROTTLED = "throttled"
     REGISTRATION_FORBIDDEN = "registration_forbidden"
+    TENANT_NOT_FOUND = "tenant_not_found"
     USER_NOT_FOUND = "user_not_found"
     SESSION_NOT_FOUND = "session_not_found"
     LOGIN_TAKEN = "login_taken"
@@ -155,6 +157,13 @@ class Throttled(AuthError):
 class RegistrationForbidden(AuthError):
     code = ErrorCode.REGISTRATION_FORBIDDEN
     text = "registration is not allowed from here"
+
+
+class TenantNotFound(AuthError):
+    """Told to holders of the registration key alone."""
+
+    code = ErrorCode.TENANT_NOT_FOUND
+    text = "tenant is not found"
 
 
 class UserNotFound(AuthError):

@@ -6,7 +6,7 @@ Delivery is at least once and in no promised order. An event's id is the same ea
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,10 @@ class RevocationReason(StrEnum):
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a reason
     USER_DELETED = "user_deleted"
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a reason
+    SESSION_LIMIT = "session_limit"
+    """The user has as many newer ones as are allowed."""
+    TENANT_DISABLED = "tenant_disabled"
+    TENANT_DELETED = "tenant_deleted"
 
 
 class SessionRevoked(WireModel):
@@ -41,7 +45,8 @@ class SessionRevoked(WireModel):
     """None for a tenant's own session."""
     login: str
     device_id: str | None
-    reason: RevocationReason
+    reason: Annotated[RevocationReason | str, Field(union_mode="left_to_right")]
+    """A newer service may give a reason that is not among these; the session has ended all the same."""
     event_timestamp: int = Field(alias="event_timestamp")
     """When it was revoked, in seconds since the epoch; spelled as in CAEP."""
     exp: int

@@ -1,22 +1,21 @@
 """user.update: change an account. A new password ends every session of the user."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import field_validator, model_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from .errors import InvalidTenantToken, UserNotFound
 from .operation import Lane, Operation, TenantRequest
 from .user import User
-from .wire import Email, Name, NewPassword, Scope, WireModel
+from .wire import Email, Name, NewPassword, OrAbsent, Scope, WireModel
 
 
 class UserUpdateBody(WireModel):
     """A JSON merge patch (RFC 7396): absent members stay as they are; `scope: null` removes the scope."""
 
-    email: Email | SkipJsonSchema[None] = None
-    password: NewPassword | SkipJsonSchema[None] = None
-    sub: Name | SkipJsonSchema[None] = None
+    email: Annotated[Email | None, OrAbsent()] = None
+    password: Annotated[NewPassword | None, OrAbsent()] = None
+    sub: Annotated[Name | None, OrAbsent()] = None
     scope: Scope = None
 
     @field_validator("email", "password", "sub", mode="before")

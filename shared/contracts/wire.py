@@ -6,6 +6,7 @@ peers understand each other. Validation errors never repeat the input: it may be
 
 import json
 import re
+import unicodedata
 from typing import Annotated, Any
 
 from pydantic import (
@@ -13,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     JsonValue,
     PlainSerializer,
     SecretStr,
@@ -20,6 +22,8 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 #: Longest JWT ever taken for one: a scope at its limit and every other claim at its limit fit in it, even of
 #: characters that JSON escapes as twelve.
@@ -29,9 +33,12 @@ MAX_SCOPE_CHARS = 4_096
 #: JSON parsers on both sides stop far above this; no scope needs more.
 MAX_SCOPE_DEPTH = 16
 #: NIST SP 800-63B-4, 3.1.1.2: at least 8 characters where a second factor exists; the length counts code points.
+#: Of the normalised password, as that is what is hashed.
 MIN_PASSWORD_CHARS = 8
 #: OWASP Password Storage Cheat Sheet: bound the input of a slow hash; 64 is the least a verifier should accept.
 MAX_PASSWORD_CHARS = 256
+#: NFKC makes at most four code points into one: longer is no password, and is not normalised to find that out.
+MAX_TYPED_PASSWORD_CHARS = 4 * MAX_PASSWORD_CHARS
 #: RFC 5321, 4.5.3.1.3: a path of 256 octets, less its angle brackets.
 MAX_EMAIL_CHARS = 254
 MAX_NAME_CHARS = 256
@@ -112,16 +119,38 @@ def _scope(value: JsonValue) -> JsonValue:
     return value
 
 
-def _chars(least: int, most: int) -> tuple[AfterValidator, WithJsonSchema]:
-    """A secret's length, judged in words that do not tell how long the one given was."""
+def _password(least: int) -> tuple[AfterValidator, WithJsonSchema]:
+    """A password in its NFKC form, with its length judged in words that do not tell how long the one given was.
 
-    def check(secret: SecretStr) -> SecretStr:
-        if not least <= len(secret.get_secret_value()) <= most:
-            raise ValueError(f"must have {least} to {most} characters")
-        return secret
+    NIST SP 800-63B-4, 3.1.1.2: the same password typed on two keyboards may be two sequences of code points. Here is
+    the one place that normalises; workers validate what they receive, so they get it normalised, whoever sent it.
+    """
 
-    schema = {"type": "string", "format": "password", "writeOnly": True, "minLength": least, "maxLength": most}
-    return AfterValidator(check), WithJsonSchema(schema)
+    def normalised(secret: SecretStr) -> SecretStr:
+        password = secret.get_secret_value()
+        if len(password) <= MAX_TYPED_PASSWORD_CHARS:
+            password = unicodedata.normalize("NFKC", password)
+        if not least <= len(password) <= MAX_PASSWORD_CHARS:
+            raise ValueError(f"must have {least} to {MAX_PASSWORD_CHARS} characters")
+        return SecretStr(password)
+
+    length = {"minLength": least, "maxLength": MAX_PASSWORD_CHARS}
+    return AfterValidator(normalised), WithJsonSchema(
+        {"type": "string", "format": "password", "writeOnly": True, **length}
+    )
+
+
+class OrAbsent:
+    """Of a member that may be left out and not be null: `Annotated[Email | None, OrAbsent()] = None`.
+
+    None stands for its absence in Python, so the schema does not offer null. A union that hides None from the schema
+    would do the same, but names a bad field after the union's parts.
+    """
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        nullable = handler(schema)
+        (described,) = (part for part in nullable["anyOf"] if part != {"type": "null"})
+        return {**{name: value for name, value in nullable.items() if name != "anyOf"}, **described}
 
 
 Secret = Annotated[
@@ -129,10 +158,11 @@ Secret = Annotated[
     # On the wire a secret is itself; everywhere else it prints as asterisks.
     PlainSerializer(lambda secret: secret.get_secret_value(), return_type=str, when_used="json"),
 ]
-#: A password being set. Any characters; length is the only composition rule (NIST SP 800-63B-4).
-NewPassword = Annotated[Secret, *_chars(MIN_PASSWORD_CHARS, MAX_PASSWORD_CHARS)]
+#: A password being set. Any characters; length is the only composition rule (NIST SP 800-63B-4). What else it may not
+#: be, such as a common one, is for the worker to say.
+NewPassword = Annotated[Secret, *_password(MIN_PASSWORD_CHARS)]
 #: A password being tried. A short one is merely wrong.
-TriedPassword = Annotated[Secret, *_chars(1, MAX_PASSWORD_CHARS)]
+TriedPassword = Annotated[Secret, *_password(1)]
 #: A JWT as it came. Its length is judged where it is judged as a token, so that a huge one is an invalid token.
 Token = Annotated[str, Field(min_length=1, repr=False)]
 Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_email)]

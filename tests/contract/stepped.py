@@ -6,7 +6,7 @@ from typing import Any, Self
 from worker.adapters.mongo_database import MongoDatabase
 
 #: Of a collection; each is one round trip to the database.
-STEPS = {"find_one", "insert_one", "update_one", "update_many", "delete_one"}
+STEPS = {"find_one", "insert_one", "update_one", "update_many", "delete_one", "delete_many"}
 
 
 class Died(BaseException):
@@ -68,6 +68,18 @@ class _Cursor:
     def __init__(self, cursor: Any, step: Step) -> None:
         self._cursor = cursor
         self._step = step
+
+    def sort(self, order: Any) -> Self:
+        self._cursor = self._cursor.sort(order)
+        return self
+
+    def skip(self, number: int) -> Self:
+        self._cursor = self._cursor.skip(number)
+        return self
+
+    def batch_size(self, size: int) -> Self:
+        self._cursor = self._cursor.batch_size(size)
+        return self
 
     def limit(self, limit: int) -> Self:
         self._cursor = self._cursor.limit(limit)

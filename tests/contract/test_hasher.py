@@ -66,18 +66,6 @@ async def test_passwords_count_to_their_last_character(hasher: Hasher) -> None:
     assert not await hasher.verify(password_hash, "🙂" * 255 + "b")
 
 
-@pytest.mark.parametrize(
-    ("set_on_one_keyboard", "typed_on_another"),
-    [("caf\u00e9", "cafe\u0301"), ("\uff41\uff42\uff43", "abc"), ("\u212b", "\u00c5"), ("\ufb01", "fi")],
-)
-async def test_equivalent_code_points_are_one_password(
-    hasher: Hasher, set_on_one_keyboard: str, typed_on_another: str
-) -> None:
-    """A password is what its user sees: its NFKC form (NIST SP 800-63B-4, 3.1.1.2)."""
-    assert await hasher.verify(await hasher.hash(set_on_one_keyboard), typed_on_another)
-    assert await hasher.verify(await hasher.hash(typed_on_another), set_on_one_keyboard)
-
-
 async def test_a_hash_of_other_parameters_is_stale(make_hasher: MakeHasher) -> None:
     """What was hashed with yesterday's parameters is still verified, and known to be stale."""
     yesterday, today = make_hasher("yesterday"), make_hasher("today")

@@ -11,7 +11,7 @@ from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeSessions
 from tests.records import a_session, a_user
 from worker.adapters.mongo_sessions import MongoSessions
-from worker.ports import Ending, Revocation, Session, Sessions
+from worker.ports import Ending, Revocation, Session, Sessions, TenantEnding
 
 LOGOUT = Revocation(NOW, RevocationReason.LOGOUT, by="request")
 LATER = NOW + timedelta(milliseconds=1)
@@ -263,3 +263,83 @@ async def test_many_announcements_in_one_millisecond(sessions: Sessions) -> None
     while page := await sessions.announced_after("shop", NOW, found[-1] if found else "", 40):
         found += [session.id for session in page]
     assert len(found) == len(set(found)) == 150
+
+
+async def test_a_surplus_is_what_is_older_than_the_newest(sessions: Sessions) -> None:
+    """Those that are kept are the newest, of the same user and generation, that live; of one moment by their ids."""
+    at_once = [await added(sessions) for _ in range(3)]
+    new = await added(sessions, issued_at=LATER)
+    old = await added(sessions, issued_at=NOW - timedelta(hours=1))
+    await added(sessions, expires_at=NOW)
+    await added(sessions, generation=1)
+    await added(sessions, user="bob")
+    await added(sessions, tenant="bank")
+    await added(sessions, user=None)
+    await sessions.revoke(await added(sessions), LOGOUT)
+    newest_first = [new, *sorted(at_once, key=lambda session: session.id, reverse=True), old]
+    for kept in range(6):
+        assert await sessions.surplus(old, kept, NOW, 10) == newest_first[kept:]
+    assert await sessions.surplus(old, 1, NOW, 2) == newest_first[1:3]
+
+
+async def test_what_displaces_is_unsettled_until_it_is_settled(sessions: Sessions) -> None:
+    """Whoever asks finds what was opened before, up to a limit, until somebody says that its surplus has ended."""
+    session = await added(sessions, displaces=True)
+    await added(sessions)
+    later = await added(sessions, displaces=True, issued_at=LATER)
+    assert await stored(sessions, session) == session
+    assert await sessions.unsettled(NOW, 10) == []
+    assert await sessions.unsettled(LATER, 10) == [session]
+    assert len(await sessions.unsettled(LATER + timedelta(seconds=1), 1)) == 1
+    await sessions.settled(session)
+    await sessions.settled(session)
+    await sessions.settled(a_session())
+    assert await stored(sessions, session) == replace(session, displaces=False)
+    assert await sessions.unsettled(LATER + timedelta(seconds=1), 10) == [later]
+
+
+@pytest.mark.parametrize(
+    ("reason", "of_users"),
+    [
+        (RevocationReason.ALL_REVOKED, False),
+        (RevocationReason.PASSWORD_CHANGED, False),
+        (RevocationReason.TENANT_DISABLED, True),
+        (RevocationReason.TENANT_DELETED, True),
+    ],
+)
+async def test_an_ending_of_a_tenant_ends_what_is_older(
+    sessions: Sessions, reason: RevocationReason, *, of_users: bool
+) -> None:
+    """The tenant's own sessions from before it, and its users' if it is theirs too; those of nobody else."""
+    own = [await added(sessions, user=None, tenant_generation=generation) for generation in (0, 1)]
+    users = [await added(sessions, user=user, generation=7, tenant_generation=1) for user in ("ann", "bob")]
+    spared = [
+        await added(sessions, user=None, tenant_generation=2),
+        await added(sessions, tenant_generation=2),
+        await added(sessions, tenant="bank"),
+        await added(sessions, tenant="bank", user=None),
+        await added(sessions, expires_at=NOW),
+    ]
+    ended, spared = (own + users, spared) if of_users else (own, spared + users)
+    ending = TenantEnding("shop", 2, reason)
+    revoked = {session.id: replace(session, revocation=Revocation(NOW, reason)) for session in ended}
+    for _ in range(2):
+        waiting = await sessions.revoke_of_tenant(ending, NOW, 10)
+        assert {session.id: session for session in waiting} == revoked
+    for session in ended:
+        assert await stored(sessions, session) == revoked[session.id]
+    for session in spared:
+        assert await stored(sessions, session) == session
+    assert len(await sessions.revoke_of_tenant(ending, NOW, 1)) == 1
+    for session in ended:
+        await sessions.announced(session, NOW)
+    assert await sessions.revoke_of_tenant(ending, LATER, 10) == []
+
+
+async def test_an_ending_of_a_tenant_with_many_sessions(sessions: Sessions) -> None:
+    """Whether they are few or more than are ended at a time."""
+    many = await asyncio.gather(*(added(sessions) for _ in range(250)))
+    await sessions.revoke_of_tenant(TenantEnding("shop", 1, RevocationReason.TENANT_DELETED), NOW, 10)
+    found = await sessions.find([session.id for session in many])
+    assert all(session.revocation for session in found.values())
+    assert len(await sessions.unannounced(LATER, 500)) == 250

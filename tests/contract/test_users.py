@@ -252,3 +252,17 @@ async def test_changes_at_once_do_not_undo_each_other(users: Users) -> None:
         found = await users.find(user.tenant, user.login)
         assert found == replace(user, sub="other", email="new@example.com", scope="all")
         await change(users, user, {"sub": user.sub, "email": user.email, "scope": user.scope})
+
+
+async def test_all_users_of_a_tenant_are_removed(users: Users) -> None:
+    """However they are, being deleted or changed; and nobody else's."""
+    for number in range(3):
+        await users.add(a_user(login=f"user-{number}"))
+    await users.decide_ending("shop", "user-0", RevocationReason.USER_DELETED, a_mark())
+    other = await users.add(a_user(tenant="bank", login="user-1"))
+    await users.remove_all("shop")
+    await users.remove_all("shop")
+    assert await users.page("shop", "", "", 10) == []
+    assert await users.unfinished_endings(NOW + timedelta(days=1), 10) == []
+    assert await users.page("bank", "", "", 10) == [other]
+    await users.add(a_user(login="user-0"))

@@ -1,7 +1,7 @@
 """Workers on one real database, with accounts to act on, and what there is to see of them."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.operations import HANDLERS
 from worker.operations.opening import open_tenant_session, open_user_session
-from worker.ports import Call, Ports
+from worker.ports import Call, Ports, Session
 from worker.sweeper import GRACE, sweep
 
 PASSWORD = "correct horse battery staple"
@@ -37,32 +37,51 @@ class SeenUser:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """All users and sessions of a tenant as they are stored, and why which session has ended."""
+class SeenTenant:
+    """A tenant as it is stored."""
 
+    is_the_first: bool
+    """Or another one of its email."""
+    generation: int
+    password: str
+    is_disabled: bool
+    is_ending: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A tenant, its users and all sessions as they are stored, and why which session has ended."""
+
+    tenants: list[SeenTenant]
     users: list[SeenUser]
     sessions: dict[str, RevocationReason | None]
+    sessions_alive: int
     sessions_in_all: int
 
 
 class World:
     """A tenant with two sessions, its user ann with two sessions, and a bystander with one."""
 
-    def __init__(self, database: MongoDatabase) -> None:
+    def __init__(self, database: MongoDatabase, max_sessions_per_user: int = 0) -> None:
         self.tokens: dict[str, str] = {}
         self._database = database
         self._clock = fakes.FakeClock()
         self._hasher = fakes.FakeHasher()
+        self._max_sessions_per_user = max_sessions_per_user
         self._events = fakes.FakeEvents()
         self._worker = self._on(database)
-        self._tenant = a_tenant(id=uuid.uuid4().hex)
+        number = uuid.uuid4().hex
+        self._tenant = a_tenant(id=number, email=f"{number}@example.com")
 
     @classmethod
-    async def begin(cls, database: MongoDatabase) -> "World":
-        world = cls(database)
+    async def begin(cls, database: MongoDatabase, max_sessions_per_user: int = 0) -> "World":
+        world = cls(database, max_sessions_per_user)
+        password_hash = await world._hasher.hash(PASSWORD)
+        world._tenant = replace(world._tenant, password_hash=password_hash)
+        await world._worker.tenants.add(world._tenant)
         for name in ("shop", "shop, too"):
             world.tokens[name] = await open_tenant_session(world._tenant, Call(name), world._worker)
-        password_hash = await world._hasher.hash(PASSWORD)
+        opener = await world._session("shop")
         for login, devices in (("ann", ("phone", "laptop")), ("bystander", ("phone",))):
             user = a_user(
                 id=uuid.uuid4().hex,
@@ -73,9 +92,11 @@ class World:
             )
             await world._worker.users.add(user)
             for device in devices:
+                world._clock.advance(timedelta(milliseconds=1))
                 _, world.tokens[f"{login}'s {device}"] = await open_user_session(
-                    user, device, Call(device), world._worker
+                    user, device, opener, Call(device), world._worker
                 )
+        world._clock.advance(timedelta(milliseconds=1))
         return world
 
     async def call(
@@ -105,34 +126,58 @@ class World:
         assert session_id is not None
         return session_id
 
+    @property
+    def email(self) -> str:
+        """The tenant's."""
+        return self._tenant.email
+
+    async def _session(self, name: str) -> Session:
+        session_id = self.session_id(name)
+        return (await self._worker.sessions.find([session_id]))[session_id]
+
     async def sweep(self) -> None:
         """What any worker does every few seconds, when a crash was some seconds ago."""
         self._clock.advance(GRACE + timedelta(milliseconds=1))
         await sweep(self._worker)
 
     async def seen(self) -> Seen:
-        users = await self._documents("users")
+        users, documents = await self._documents("users"), await self._documents("sessions")
         sessions = await self._worker.sessions.find([self.session_id(name) for name in self.tokens])
         revocations = {name: sessions[self.session_id(name)].revocation for name in self.tokens}
+        tenants = await self._database.collection("tenants").find({"email": self.email}).to_list(None)
         return Seen(
+            [
+                SeenTenant(
+                    tenant["_id"] == self._tenant.id,
+                    tenant["generation"],
+                    await self._password_of(tenant),
+                    "disabled_at" in tenant,
+                    "ending" in tenant,
+                )
+                for tenant in tenants
+            ],
             [
                 SeenUser(
                     user["login"],
                     user["email"],
                     user["generation"],
-                    PASSWORD if await self._hasher.verify(user["password_hash"], PASSWORD) else NEW_PASSWORD,
+                    await self._password_of(user),
                     is_ending="ending" in user,
                 )
                 for user in sorted(users, key=lambda user: str(user["login"]))
             ],
             {name: revocation.reason if revocation else None for name, revocation in revocations.items()},
-            len(await self._documents("sessions")),
+            sum("revocation" not in session for session in documents),
+            len(documents),
         )
 
     async def announced_what_ended(self) -> bool:
         """Whether subscribers were told of all sessions that ended, and of no other."""
         ended = {session["_id"] for session in await self._documents("sessions") if "revocation" in session}
         return ended == {session.id for session in self._events.announced if session.tenant == self._tenant.id}
+
+    async def _password_of(self, document: dict[str, Any]) -> str:
+        return PASSWORD if await self._hasher.verify(document["password_hash"], PASSWORD) else NEW_PASSWORD
 
     async def _documents(self, collection: str) -> list[dict[str, Any]]:
         found = self._database.collection(collection).find({"tenant": self._tenant.id})
@@ -146,4 +191,5 @@ class World:
             hasher=self._hasher,
             events=self._events,
             clock=self._clock,
+            max_sessions_per_user=self._max_sessions_per_user,
         )

@@ -14,9 +14,12 @@ UNSAID = (
     "must be an email address: name@domain",
     "must be a nextCursor of an earlier page, or 0",
     "must be an id of this stream",
+    "must have 8 to 256 characters",  # counted in another form than a schema counts them
+    "must have 1 to 256 characters",
+    "must not be a common password",
+    "must not be the login, the email",
     "must not be longer than",  # a scope as JSON
     "must not be nested deeper than",
-    "Input should be None",
     "at least one of email, password, sub, scope is expected",  # and members that it does not know do not count
 )
 

@@ -1,41 +1,58 @@
-"""Passwords as argon2id hashes (RFC 9106), made and checked on threads of their own."""
+"""Passwords as argon2id hashes (RFC 9106), made and checked on threads of their own, under a pepper if there is one."""
 
 import asyncio
+import hmac
+import logging
 import secrets
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import VerifyMismatchError
 
+log = logging.getLogger(__name__)
+
 #: One lane: two requests use two cores better than one request does.
 PARALLELISM = 1
 #: Sets of parameters that hashes are stored with at a time. Each more costs a hash for each wrong password.
 MAX_PARAMETERS = 4
+#: The id of no pepper: what is stored then begins with the `$` of argon2's own format.
+NO_PEPPER = ""
 
 ResultT = TypeVar("ResultT")
 
 
 class Argon2Hasher:
-    """Implements `worker.ports.Hasher`. argon2 releases the GIL, so threads are enough to use the cores."""
+    """Implements `worker.ports.Hasher`. argon2 releases the GIL, so threads are enough to use the cores.
 
-    def __init__(self, threads: int, memory_kib: int, passes: int) -> None:
-        """Hashes once, so that there is something to check unknown accounts against."""
+    Each thread takes `memory_kib` while it hashes, and no more hash at a time than there are threads.
+
+    A pepper is a secret that the database does not hold: who steals that alone cannot even guess. With one, argon2 is
+    given HMAC-SHA-256 of the password under it, and what is stored is `<id of the pepper>$argon2id$…`.
+    """
+
+    def __init__(self, threads: int, memory_kib: int, passes: int, peppers: Mapping[str, bytes] | None = None) -> None:
+        """The first pepper is that of new hashes; all of them verify, and so do hashes without any.
+
+        Hashes once, so that there is something to check unknown accounts against.
+        """
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._argon2 = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=PARALLELISM, type=Type.ID)
+        self._peppers = dict(peppers or {})
+        self._pepper_id = next(iter(self._peppers), NO_PEPPER)
         nobodys_hash = self._argon2.hash(secrets.token_hex())
         self._nobodys_hashes = {_how_made(nobodys_hash): nobodys_hash}
 
     async def hash(self, password: str) -> str:
-        return await self._run(self._argon2.hash, _normalised(password))
+        return await self._run(self._hash, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        return await self._run(self._verify_alike, password_hash, _normalised(password))
+        return await self._run(self._verify_alike, password_hash, password)
 
     def is_stale(self, password_hash: str) -> bool:
-        return self._argon2.check_needs_rehash(password_hash)
+        pepper_id, argon2_hash = _split(password_hash)
+        return pepper_id != self._pepper_id or self._argon2.check_needs_rehash(argon2_hash)
 
     def close(self) -> None:
         """Ends the threads; hashing under way is finished first."""
@@ -43,6 +60,9 @@ class Argon2Hasher:
 
     async def _run(self, function: Callable[..., ResultT], *args: str | None) -> ResultT:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+    def _hash(self, password: str) -> str:
+        return self._pepper_id + self._argon2.hash(self._peppered(self._pepper_id, password))
 
     def _verify_alike(self, password_hash: str | None, password: str) -> bool:
         """Whether it is the password. If not, one hash was computed in each of the ways that stored ones were made.
@@ -63,22 +83,35 @@ class Argon2Hasher:
         """How it was made; from now on nobody's passwords are hashed in this way too."""
         how_made = _how_made(password_hash)
         if how_made not in self._nobodys_hashes and len(self._nobodys_hashes) < MAX_PARAMETERS:
-            former = PasswordHasher.from_parameters(extract_parameters(password_hash[password_hash.index("$") :]))
+            former = PasswordHasher.from_parameters(extract_parameters(_split(password_hash)[1]))
             self._nobodys_hashes[how_made] = former.hash(secrets.token_hex())
         return how_made
 
     def _verify(self, password_hash: str, password: str) -> bool:
+        pepper_id, argon2_hash = _split(password_hash)
+        if pepper_id != NO_PEPPER and pepper_id not in self._peppers:
+            # Nobody can tell any more whether it is right. Who asks is told what a wrong one is, after the same work.
+            log.error("a password's pepper is not configured, it cannot be right", extra={"pepper": pepper_id})
+            peppered = b""
+        else:
+            peppered = self._peppered(pepper_id, password)
         try:
-            return self._argon2.verify(password_hash, password)
+            return self._argon2.verify(argon2_hash, peppered)
         except VerifyMismatchError:
             return False
 
+    def _peppered(self, pepper_id: str, password: str) -> bytes:
+        if pepper_id == NO_PEPPER:
+            return password.encode()
+        return hmac.digest(self._peppers[pepper_id], password.encode(), "sha256")
+
 
 def _how_made(password_hash: str) -> str:
-    """All of it that stands before the salt."""
-    return password_hash.rsplit("$", 2)[0]
+    """All of argon2's format that stands before the salt."""
+    return _split(password_hash)[1].rsplit("$", 2)[0]
 
 
-def _normalised(password: str) -> str:
-    # NIST SP 800-63B-4, 3.1.1.2: the same password typed on two keyboards may be two sequences of code points.
-    return unicodedata.normalize("NFKC", password)
+def _split(password_hash: str) -> tuple[str, str]:
+    """The pepper's id and argon2's own format, which begins with a `$`."""
+    pepper_id, dollar, rest = password_hash.partition("$")
+    return pepper_id, dollar + rest

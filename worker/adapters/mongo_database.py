@@ -35,7 +35,10 @@ SESSION_KEPT_SECONDS = 24 * 3600
 #: The sparse ones are looked through by every worker every two seconds, so they hold nothing but what is left to do. A
 #: partial index would hold the same, but the embedded database does not use it for these queries and scans instead.
 INDEXES = {
-    "tenants": [IndexModel([("email", ASCENDING)], unique=True)],
+    "tenants": [
+        IndexModel([("email", ASCENDING)], unique=True),
+        IndexModel([("ending.at", ASCENDING)], sparse=True),
+    ],
     "users": [
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING)], unique=True),
         IndexModel([("ending.at", ASCENDING)], sparse=True),
@@ -49,6 +52,7 @@ INDEXES = {
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
         IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
+        IndexModel([("displaces", ASCENDING)], sparse=True),
         IndexModel([("outbox", ASCENDING)], sparse=True),
         IndexModel(
             [("tenant", ASCENDING), ("outbox", ASCENDING)], partialFilterExpression={"outbox": {"$exists": True}}

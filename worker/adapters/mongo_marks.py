@@ -35,14 +35,19 @@ def found(document: Document, mark: Mark) -> Document | None:
 
 
 class Deletions:
-    """Marks that users carried when they were removed. What else was known of them goes with them."""
+    """Marks that users and tenants carried when they were removed. What else was known of them goes with them."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._deletions = database.collection("deletions")
 
-    async def find(self, tenant: str, login: str, mark: Mark) -> Document | None:
-        """The deletion of a user of this login that the request had changed, or deleted."""
+    async def find(self, tenant: str | None, login: str, mark: Mark) -> Document | None:
+        """The deletion of a user of this login that the request had changed, or deleted; without a tenant, that of a
+        tenant of this email."""
         return await self._deletions.find_one({"tenant": tenant, "login": login, **marked(mark)})
+
+    async def find_by_id(self, removed: str, mark: Mark) -> Document | None:
+        """The same by the id that it had."""
+        return await self._deletions.find_one({"_id": removed, **marked(mark)})
 
     async def add(self, user: Document) -> None:
         """Remembers a user that is to be removed next: whoever finds it removed finds this. Safe to repeat."""

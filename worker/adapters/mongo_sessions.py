@@ -10,9 +10,12 @@ from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.events import RevocationReason
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
-from worker.ports import Ending, Revocation, Session, User
+from worker.ports import Ending, Revocation, Session, TenantEnding, User
 
+#: Ended at a time, so that each step takes the database no longer than a worker waits for it.
+BATCH = 200
 _NOT_REVOKED = {"revocation": {"$exists": False}}
+_NEWEST_FIRST = [("issued_at", DESCENDING), ("_id", DESCENDING)]
 _BY_ANNOUNCEMENT = [("revocation.announced_at", ASCENDING), ("_id", ASCENDING)]
 
 
@@ -60,6 +63,49 @@ class MongoSessions:
                 _revoked(Revocation(now, ending.reason)),
             )
             documents = await self._sessions.find({**of_user, "outbox": {"$exists": True}}).limit(limit).to_list(limit)
+        return readable(documents, _from_document)
+
+    async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
+        of_tenant: Document = {"tenant": ending.tenant}
+        older: Document = {
+            **of_tenant,
+            "tenant_generation": {"$lt": ending.generation},
+            "expires_at": {"$gt": now},
+            **_NOT_REVOKED,
+        }
+        revoked = _revoked(Revocation(now, ending.reason))
+        with unavailable_when_away():
+            await self._sessions.update_many({**older, "user": None}, revoked)
+            if ending.is_of_users_too:
+                found = self._sessions.find(older, ["_id"]).batch_size(BATCH)
+                while documents := await found.to_list(BATCH):
+                    ids = [document["_id"] for document in documents]
+                    await self._sessions.update_many({"_id": {"$in": ids}, **_NOT_REVOKED}, revoked)
+            else:
+                of_tenant["user"] = None
+            waiting = self._sessions.find({**of_tenant, "outbox": {"$exists": True}})
+            documents = await waiting.limit(limit).to_list(limit)
+        return readable(documents, _from_document)
+
+    async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+        wanted = {
+            "user": session.user,
+            "tenant": session.tenant,
+            "generation": session.generation,
+            "expires_at": {"$gt": now},
+        }
+        with unavailable_when_away():
+            found = self._sessions.find({**wanted, **_NOT_REVOKED}).sort(_NEWEST_FIRST)
+            documents = await found.skip(kept).limit(limit).to_list(limit)
+        return readable(documents, _from_document)
+
+    async def settled(self, session: Session) -> None:
+        with unavailable_when_away():
+            await self._sessions.update_one({"_id": session.id}, {"$unset": {"displaces": ""}})
+
+    async def unsettled(self, older_than: datetime, limit: int) -> Sequence[Session]:
+        with unavailable_when_away():
+            documents = await self._sessions.find({"displaces": {"$lt": older_than}}).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
     async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
@@ -121,6 +167,9 @@ def _to_document(session: Session) -> Document:
         "expires_at": session.expires_at,
         "opened_by": session.opened_by,
         "generation": session.generation,
+        "tenant_generation": session.tenant_generation,
+        # As `outbox`: there while something is left to do, so that a partial index finds it.
+        **({"displaces": session.issued_at} if session.displaces else {}),
     }
 
 
@@ -137,6 +186,8 @@ def _from_document(document: Document) -> Session:
         expires_at=document["expires_at"],
         opened_by=document["opened_by"],
         generation=document["generation"],
+        tenant_generation=document["tenant_generation"],
+        displaces="displaces" in document,
         revocation=_revocation(document.get("revocation")),
     )
 

@@ -1,10 +1,20 @@
-"""Tenants in MongoDB."""
+"""Tenants in MongoDB, with the decisions to end their sessions and the marks of requests stored beside them."""
+
+from datetime import datetime
 
 from pymongo.errors import DuplicateKeyError
 
-from shared.contracts.errors import EmailTaken
-from worker.adapters.mongo_database import Document, MongoDatabase, unavailable_when_away
-from worker.ports import Tenant
+from shared.contracts.errors import EmailTaken, TenantNotFound, Unavailable
+from shared.contracts.events import RevocationReason
+from worker.adapters import mongo_marks
+from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
+from worker.adapters.mongo_marks import Deletions
+from worker.ports import Mark, Tenant, TenantEnding
+
+#: Decisions about one tenant at the same moment take turns; so many in a row mean something else is wrong.
+MAX_ATTEMPTS = 20
+_NOT_DELETED = {"deleted_at": {"$exists": False}}
+_ACTIVE = {**_NOT_DELETED, "disabled_at": {"$exists": False}}
 
 
 class MongoTenants:
@@ -12,24 +22,134 @@ class MongoTenants:
 
     def __init__(self, database: MongoDatabase) -> None:
         self._tenants = database.collection("tenants")
+        self._deletions = Deletions(database)
 
     async def add(self, tenant: Tenant) -> None:
         with unavailable_when_away():
+            if await self._deletions.find(None, tenant.email, _creation(tenant)):
+                raise EmailTaken
             try:
                 await self._tenants.insert_one(_to_document(tenant))
             except DuplicateKeyError:
                 raise EmailTaken from None
 
+    async def find(self, tenant: str) -> Tenant | None:
+        with unavailable_when_away():
+            document = await self._tenants.find_one({"_id": tenant, **_NOT_DELETED})
+        return _from_document(document) if document else None
+
     async def find_by_email(self, email: str) -> Tenant | None:
         with unavailable_when_away():
-            document = await self._tenants.find_one({"email": email})
+            document = await self._tenants.find_one({"email": email, **_NOT_DELETED})
         return _from_document(document) if document else None
+
+    async def is_current(self, tenant: Tenant) -> bool:
+        with unavailable_when_away():
+            found = await self._tenants.find_one(
+                {"_id": tenant.id, "generation": tenant.generation, **_ACTIVE}, projection=["_id"]
+            )
+        return found is not None
+
+    async def admits(self, tenant: str, generation: int) -> bool:
+        with unavailable_when_away():
+            found = await self._tenants.find_one(
+                {"_id": tenant, "closed_generation": {"$not": {"$gt": generation}}, **_ACTIVE}, projection=["_id"]
+            )
+        return found is not None
 
     async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
         with unavailable_when_away():
             await self._tenants.update_one(
                 {"_id": tenant.id, "password_hash": tenant.password_hash}, {"$set": {"password_hash": password_hash}}
             )
+
+    async def decide_ending(
+        self, tenant: str, reason: RevocationReason, mark: Mark, password_hash: str | None = None
+    ) -> TenantEnding:
+        for _ in range(MAX_ATTEMPTS):
+            with unavailable_when_away():
+                document = await self._tenants.find_one({"_id": tenant})
+                # In this order: a deletion is remembered before the tenant is gone.
+                for known in filter(None, (document, await self._deletions.find_by_id(tenant, mark))):
+                    if before := mongo_marks.found(known, mark):
+                        return _decision(tenant, before)
+                if document is None or "deleted_at" in document:
+                    raise TenantNotFound
+                ending = TenantEnding(tenant, document["generation"] + 1, reason)
+                # On the generation it was decided for: two decisions at once must not share one.
+                result = await self._tenants.update_one(
+                    {"_id": tenant, "generation": document["generation"], **_NOT_DELETED},
+                    {
+                        "$set": _decided(ending, mark, password_hash),
+                        **mongo_marks.left(mark, generation=ending.generation, reason=reason.value),
+                    },
+                )
+            if result.matched_count:
+                return ending
+        raise Unavailable
+
+    async def decided(self, tenant: str, mark: Mark) -> TenantEnding | None:
+        with unavailable_when_away():
+            document = await self._tenants.find_one({"_id": tenant})
+            for known in filter(None, (document, await self._deletions.find_by_id(tenant, mark))):
+                if before := mongo_marks.found(known, mark):
+                    return _decision(tenant, before)
+        return None
+
+    async def decided_about(self, email: str, mark: Mark) -> TenantEnding | None:
+        with unavailable_when_away():
+            document = await self._tenants.find_one({"email": email})
+            for known in filter(None, (document, await self._deletions.find(None, email, mark))):
+                if before := mongo_marks.found(known, mark):
+                    return _decision(known["_id"], before)
+        return None
+
+    async def finish_ending(self, ending: TenantEnding) -> None:
+        decided = {"_id": ending.tenant, "ending.generation": ending.generation}
+        with unavailable_when_away():
+            if ending.reason is not RevocationReason.TENANT_DELETED:
+                await self._tenants.update_one(decided, {"$unset": {"ending": ""}})
+            elif document := await self._tenants.find_one(decided):
+                # Of no tenant, and by its email: a user of any tenant may be called the same.
+                await self._deletions.add({**document, "tenant": None, "login": document["email"]})
+                await self._tenants.delete_one(decided)
+
+    async def unfinished_endings(self, older_than: datetime, limit: int) -> list[TenantEnding]:
+        with unavailable_when_away():
+            documents = await self._tenants.find({"ending.at": {"$lt": older_than}}).limit(limit).to_list(limit)
+        return readable(documents, lambda document: _decision(document["_id"], document["ending"]))
+
+    async def enable(self, tenant: str, mark: Mark) -> None:
+        with unavailable_when_away():
+            await self._tenants.update_one(
+                {"_id": tenant, **_NOT_DELETED, **mongo_marks.not_marked(mark)},
+                {"$unset": {"disabled_at": ""}, **mongo_marks.left(mark)},
+            )
+
+
+def _creation(tenant: Tenant) -> Mark:
+    return Mark(tenant.created_by, tenant.registered_at)
+
+
+def _decided(ending: TenantEnding, mark: Mark, password_hash: str | None) -> Document:
+    """The decision and its cause."""
+    written: Document = {
+        "generation": ending.generation,
+        "ending": {"generation": ending.generation, "reason": ending.reason.value, "at": mark.at},
+    }
+    if ending.is_of_users_too:
+        written["closed_generation"] = ending.generation
+    if ending.reason is RevocationReason.TENANT_DISABLED:
+        written["disabled_at"] = mark.at
+    if ending.reason is RevocationReason.TENANT_DELETED:
+        written["deleted_at"] = mark.at
+    if password_hash is not None:
+        written["password_hash"] = password_hash
+    return written
+
+
+def _decision(tenant: str, stored: Document) -> TenantEnding:
+    return TenantEnding(tenant, stored["generation"], RevocationReason(stored["reason"]))
 
 
 def _to_document(tenant: Tenant) -> Document:
@@ -39,6 +159,8 @@ def _to_document(tenant: Tenant) -> Document:
         "password_hash": tenant.password_hash,
         "registered_at": tenant.registered_at,
         "created_by": tenant.created_by,
+        "generation": tenant.generation,
+        "marks": mongo_marks.first(_creation(tenant)),
     }
 
 
@@ -49,4 +171,6 @@ def _from_document(document: Document) -> Tenant:
         password_hash=document["password_hash"],
         registered_at=document["registered_at"],
         created_by=document["created_by"],
+        generation=document["generation"],
+        disabled="disabled_at" in document,
     )

@@ -18,6 +18,8 @@ from worker.ports import Ending, Mark, User, UserChanges
 
 #: Decisions about one user at the same moment take turns; so many in a row mean something else is wrong.
 MAX_ATTEMPTS = 20
+#: Removed at a time, so that each step takes the database no longer than a worker waits for it.
+BATCH = 200
 _NOT_DELETED = {"deleted_at": {"$exists": False}}
 
 
@@ -134,6 +136,11 @@ class MongoUsers:
         with unavailable_when_away():
             documents = await self._users.find({"ending.at": {"$lt": older_than}}).limit(limit).to_list(limit)
         return readable(documents, _to_ending)
+
+    async def remove_all(self, tenant: str) -> None:
+        with unavailable_when_away():
+            while found := await self._users.find({"tenant": tenant}, ["_id"]).limit(BATCH).to_list(BATCH):
+                await self._users.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
 
 
 def _creation(user: User) -> Mark:

@@ -13,6 +13,9 @@ class RegistrationPolicy:
         self._key = key
 
     def allows(self, key: str | None, address: str | None) -> bool:
-        if key is not None and self._key is not None and hmac.compare_digest(key.encode(), self._key.encode()):
+        if key is not None and self.is_key(key):
             return True
         return address is not None and any(ip_address(address) in network for network in self._networks)
+
+    def is_key(self, key: str) -> bool:
+        return self._key is not None and hmac.compare_digest(key.encode(), self._key.encode())

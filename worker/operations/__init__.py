@@ -12,9 +12,13 @@ from shared.contracts.operation import Operation
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
+from shared.contracts.tenant_delete import TENANT_DELETE
+from shared.contracts.tenant_disable import TENANT_DISABLE
+from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.tenant_update import TENANT_UPDATE
 from shared.contracts.tenant_verify import TENANT_VERIFY
 from shared.contracts.token_introspect import TOKEN_INTROSPECT
 from shared.contracts.token_revoke import TOKEN_REVOKE
@@ -31,9 +35,13 @@ from worker.operations.health import health
 from worker.operations.session_list import session_list
 from worker.operations.session_revoke import session_revoke
 from worker.operations.session_revoke_all import session_revoke_all
+from worker.operations.tenant_delete import tenant_delete
+from worker.operations.tenant_disable import tenant_disable
+from worker.operations.tenant_enable import tenant_enable
 from worker.operations.tenant_login import tenant_login
 from worker.operations.tenant_logout import tenant_logout
 from worker.operations.tenant_register import tenant_register
+from worker.operations.tenant_update import tenant_update
 from worker.operations.tenant_verify import tenant_verify
 from worker.operations.token_introspect import token_introspect
 from worker.operations.token_revoke import token_revoke
@@ -50,6 +58,10 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (TENANT_LOGIN, tenant_login),
     (TENANT_VERIFY, tenant_verify),
     (TENANT_LOGOUT, tenant_logout),
+    (TENANT_UPDATE, tenant_update),
+    (TENANT_DISABLE, tenant_disable),
+    (TENANT_ENABLE, tenant_enable),
+    (TENANT_DELETE, tenant_delete),
     (USER_CREATE, user_create),
     (USER_LIST, user_list),
     (USER_UPDATE, user_update),

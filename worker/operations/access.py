@@ -9,8 +9,13 @@ from worker.ports import Ports, Session, User
 
 async def tenant_of(tenant_token: str, ports: Ports) -> str:
     """The id of the tenant whose live session this token is. Raises `InvalidTenantToken`."""
+    return (await tenant_session_of(tenant_token, ports)).tenant
+
+
+async def tenant_session_of(tenant_token: str, ports: Ports) -> Session:
+    """The live session of a tenant that this token is. Raises `InvalidTenantToken`."""
     sessions = await sessions_of([tenant_token], ports)
-    return checked_tenant(tenant_token, sessions, ports).tenant
+    return checked_tenant(tenant_token, sessions, ports)
 
 
 async def sessions_of(tokens: Collection[str], ports: Ports) -> dict[str, Session]:

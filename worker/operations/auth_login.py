@@ -3,8 +3,8 @@
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginRequest
 from shared.contracts.errors import InvalidCredentials, Unavailable
 from shared.contracts.events import RevocationReason
-from worker.operations.access import tenant_of
-from worker.operations.ending import end_session
+from worker.operations.access import tenant_session_of
+from worker.operations.ending import end_displaced, end_session
 from worker.operations.guarding import guarded
 from worker.operations.marking import mark_of
 from worker.operations.opening import open_user_session
@@ -13,20 +13,21 @@ from worker.ports import Call, Ports
 
 async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> AuthLoginReply:
     """Opens a session. An unknown login costs the same work and gets the same answer as a wrong password."""
-    tenant = await tenant_of(request.tenant_token, ports)
+    opener = await tenant_session_of(request.tenant_token, ports)
     password = request.password.get_secret_value()
-    async with guarded(["users", tenant], request.login, request.client_address, call, ports):
-        user = await ports.users.find(tenant, request.login)
+    async with guarded(["users", opener.tenant], request.login, request.client_address, call, ports):
+        user = await ports.users.find(opener.tenant, request.login)
         right = await ports.hasher.verify(user.password_hash if user else None, password)
         if user is None or not right:
             raise InvalidCredentials
     if ports.hasher.is_stale(user.password_hash):
         await ports.users.replace_hash(user, await ports.hasher.hash(password))
-    session, token = await open_user_session(user, request.device_id, call, ports)
-    # The password may have changed, or the user been deleted, since it was read: then either this look at the user
-    # sees it, or the ending sees the session just stored.
-    if not await ports.users.is_current(user):
+    session, token = await open_user_session(user, request.device_id, opener, call, ports)
+    # The password may have changed, or the user or the tenant been deleted, since it was read: then either this look at
+    # them sees it, or the ending sees the session just stored.
+    if not (await ports.users.is_current(user) and await ports.tenants.admits(user.tenant, opener.tenant_generation)):
         await end_session(session, RevocationReason.ALL_REVOKED, mark_of(AUTH_LOGIN, call, ports), ports)
         raise Unavailable
+    await end_displaced(session, ports)
     ports.activity.seen(user.id, session.issued_at)
     return AuthLoginReply(access_token=token)

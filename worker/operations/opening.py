@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from shared.contracts.claims import Claims
-from worker.ports import Call, Ports, Session, Tenant, User
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import RevocationReason
+from worker.ports import Call, Ports, Revocation, Session, Tenant, User
 
 #: 192 random bits, base64url: OWASP Session Management asks for at least 64, the design for 128.
 SESSION_ID_BYTES = 24
@@ -15,25 +17,40 @@ SESSION_SECRET_BYTES = 32
 
 
 async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
-    """A tenant token of a new session; that session again for the same call, while it lives."""
+    """A tenant token of a new session; that session again for the same call, while it lives.
+
+    Raises `Unavailable` when the tenant has changed since it was read: it may have another password, or be no more.
+    """
     session = await _stored(
         _new_session(
-            call.message_id,
+            # Of an older generation, it has ended or is about to.
+            f"{call.message_id}/{tenant.generation}",
             ports,
             ports.lifetimes.tenant,
             tenant=tenant.id,
             user=None,
             login=tenant.login,
             device_id=None,
+            tenant_generation=tenant.generation,
         ),
         ports,
     )
+    # Either this look sees what became of the tenant meanwhile, or the ending sees the session just stored.
+    if not await ports.tenants.is_current(tenant):
+        if ended := await ports.sessions.revoke(session, Revocation(ports.clock.now(), RevocationReason.ALL_REVOKED)):
+            ports.events.announce(ended)
+        raise Unavailable
     # A tenant token is meant for this service itself, hence its audience.
     return _sign(session, ports, aud=ports.tokens.issuer, sub=tenant.id, id=tenant.id, is_tenant=True)
 
 
-async def open_user_session(user: User, device_id: str, call: Call, ports: Ports) -> tuple[Session, str]:
-    """A new session of a user and its token; that session again for the same call, while it lives."""
+async def open_user_session(
+    user: User, device_id: str, opener: Session, call: Call, ports: Ports
+) -> tuple[Session, str]:
+    """A new session of a user and its token; that session again for the same call, while it lives.
+
+    `opener` is the session of the tenant that asked for it.
+    """
     session = await _stored(
         _new_session(
             # Of an older generation, it has ended or is about to; of another device, it is another login.
@@ -45,6 +62,8 @@ async def open_user_session(user: User, device_id: str, call: Call, ports: Ports
             login=user.login,
             device_id=device_id,
             generation=user.generation,
+            tenant_generation=opener.tenant_generation,
+            displaces=ports.max_sessions_per_user > 0,
         ),
         ports,
     )

@@ -8,12 +8,13 @@ from worker.ports import Call, Ports
 
 
 async def tenant_login(request: TenantLoginRequest, call: Call, ports: Ports) -> TenantLoginReply:
-    """Opens a session. An unknown email costs the same work and gets the same answer as a wrong password."""
+    """Opens a session. An unknown email costs the same work and gets the same answer as a wrong password;
+    and so does a disabled tenant."""
     password = request.password.get_secret_value()
     async with guarded(["tenants"], request.email, request.client_address, call, ports):
         tenant = await ports.tenants.find_by_email(request.email)
         right = await ports.hasher.verify(tenant.password_hash if tenant else None, password)
-        if tenant is None or not right:
+        if tenant is None or not right or tenant.disabled:
             raise InvalidCredentials
     if ports.hasher.is_stale(tenant.password_hash):
         await ports.tenants.replace_hash(tenant, await ports.hasher.hash(password))

@@ -2,6 +2,7 @@
 
 from shared.contracts.errors import EmailTaken, RegistrationForbidden
 from shared.contracts.tenant_register import TenantRegisterReply, TenantRegisterRequest
+from worker.operations.choosing import chosen
 from worker.operations.identity import new_id
 from worker.operations.opening import open_tenant_session
 from worker.ports import Call, Ports, Tenant
@@ -13,7 +14,7 @@ async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Por
     address = str(request.client_address) if request.client_address else None
     if not ports.registration.allows(key, address):
         raise RegistrationForbidden
-    password = request.password.get_secret_value()
+    password = chosen(request.password, request.email, request.email, ports)
     tenant = Tenant(
         id=new_id(),
         email=request.email,

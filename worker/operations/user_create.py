@@ -1,9 +1,10 @@
 """user.create"""
 
 from shared.contracts import user
-from shared.contracts.errors import LoginTaken
+from shared.contracts.errors import InvalidTenantToken, LoginTaken
 from shared.contracts.user_create import USER_CREATE, UserCreateRequest
 from worker.operations.access import tenant_of
+from worker.operations.choosing import chosen
 from worker.operations.identity import new_id
 from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
@@ -14,7 +15,7 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
     """Stores a new user, never over an old one. The same call again answers that user, as it is."""
     tenant = await tenant_of(request.tenant_token, ports)
     mark = mark_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
-    password = request.password.get_secret_value()
+    password = chosen(request.password, request.login, request.email, ports)
     user_id = new_id()
     created = User(
         id=user_id,
@@ -29,6 +30,10 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
         created_by=mark.by,
     )
     stored = await ports.users.add(created)
+    # The tenant may have been deleted meanwhile: then its deletion finds the user just stored, or this look sees it.
+    if await ports.tenants.find(tenant) is None:
+        await ports.users.remove_all(tenant)
+        raise InvalidTenantToken
     superseded = stored.generation > created.generation
     # Another hash: an earlier delivery of this request stored it. Or this is not that request: marks hold no password.
     same = stored.password_hash == created.password_hash

@@ -5,6 +5,7 @@ from shared.contracts.errors import BadRequest, UserNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.user_update import USER_UPDATE, UserUpdateRequest
 from worker.operations.access import tenant_of, user_of
+from worker.operations.choosing import chosen
 from worker.operations.ending import end_all_sessions
 from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
@@ -22,8 +23,8 @@ async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> u
     if request.password is None:
         return public_user(await ports.users.change(tenant, request.login, UserChanges(fields), mark))
 
-    await user_of(tenant, request.login, ports)  # nothing is hashed for nobody
-    password = request.password.get_secret_value()
+    before = await user_of(tenant, request.login, ports)  # nothing is hashed for nobody
+    password = chosen(request.password, request.login, request.email or before.email, ports)
     changes = UserChanges(fields, await ports.hasher.hash(password))
     ending = await end_all_sessions(
         tenant, request.login, RevocationReason.PASSWORD_CHANGED, mark, ports, changes=changes

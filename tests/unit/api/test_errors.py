@@ -142,7 +142,7 @@ async def test_unknown_route(edge: httpx.AsyncClient) -> None:
         ("GET", "/user/ada", {"PATCH", "DELETE"}),
         ("POST", "/user/ada/sessions", {"GET", "DELETE"}),
         ("GET", "/auth/verify", {"POST"}),
-        ("GET", "/tenant", {"POST"}),
+        ("GET", "/tenant", {"POST", "PATCH"}),
         ("OPTIONS", "/health/live", {"GET"}),
     ],
 )

@@ -16,9 +16,12 @@ from api.settings import Settings
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AuthLoginBody
 from shared.contracts.auth_logout import AuthLogoutBody
+from shared.contracts.authority import AuthorityBody
 from shared.contracts.health import HEALTH
+from shared.contracts.tenant_enable import TenantEnableBody
 from shared.contracts.tenant_login import TenantLoginBody
 from shared.contracts.tenant_register import TenantRegisterBody
+from shared.contracts.tenant_update import TenantUpdateBody
 from shared.contracts.user_create import UserCreateBody
 from shared.contracts.user_update import UserUpdateBody
 
@@ -28,6 +31,10 @@ Json = dict[str, Any]
 BODIES: dict[str, type[BaseModel]] = {
     "tenant.register": TenantRegisterBody,
     "tenant.login": TenantLoginBody,
+    "tenant.update": TenantUpdateBody,
+    "tenant.disable": AuthorityBody,
+    "tenant.enable": TenantEnableBody,
+    "tenant.delete": AuthorityBody,
     "user.create": UserCreateBody,
     "user.update": UserUpdateBody,
     "auth.login": AuthLoginBody,

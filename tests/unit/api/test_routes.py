@@ -51,6 +51,28 @@ ROUTES = [
     Route("POST", "/tenant/verify", "tenant.verify", {"token": "t"}, {"token": "t"}, {}),
     Route("POST", "/tenant/logout", "tenant.logout", {"token": "t"}, {"token": "t"}, {}),
     Route(
+        "PATCH",
+        "/tenant",
+        "tenant.update",
+        {"tenantToken": "tenant-token", "currentPassword": "x", "password": "long enough"},
+        {"currentPassword": "x", "password": "long enough"},
+    ),
+    *(
+        Route("POST", f"/tenant/{word}", f"tenant.{word}", {"tenantToken": "tenant-token", **body}, body)
+        for word, body in (("disable", {"password": "x"}), ("delete", {"password": "x"}))
+    ),
+    *(
+        Route(
+            "POST",
+            f"/tenant/{word}",
+            f"tenant.{word}",
+            {"email": "shop@example.com", "registrationKey": "the key"},
+            {"email": "Shop@Example.com"},
+            {"X-Registration-Key": "the key"},
+        )
+        for word in ("disable", "enable", "delete")
+    ),
+    Route(
         "POST",
         "/user",
         "user.create",
@@ -158,7 +180,14 @@ async def test_tenant_token_is_required(
 ) -> None:
     """Without a tenant token the answer is 401 with a bare challenge, and no worker is asked."""
     headers = {} if authorization is None else {"Authorization": authorization}
-    body = {"login": "ada", "email": "a@b", "password": "long enough", "deviceId": "d", "token": "t"}
+    body = {
+        "login": "ada",
+        "email": "a@b",
+        "password": "long enough",
+        "deviceId": "d",
+        "token": "t",
+        "currentPassword": "x",
+    }
     response = await edge.request(method, path, headers=headers, json=body)
 
     assert response.status_code == 401

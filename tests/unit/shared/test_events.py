@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
 
@@ -59,3 +60,21 @@ def test_an_event_is_read_as_it_was_written(reason: RevocationReason) -> None:
     for changes in ({"reason": reason}, {"reason": reason, "user": None, "device_id": None}):
         event = SessionRevokedEvent.of(DATA.model_copy(update=changes), "auth.test")
         assert SessionRevokedEvent.model_validate_json(event.to_json()) == event
+
+
+def test_a_reason_that_is_not_known_yet_is_read() -> None:
+    """A service that is newer than its subscriber may end sessions for other reasons: they end all the same."""
+    newer = SessionRevokedEvent.of(DATA, "auth.test").to_json().replace(b'"logout"', b'"moved_to_mars"')
+    event = SessionRevokedEvent.model_validate_json(newer)
+    assert event.data.reason == "moved_to_mars"
+    assert event.to_json() == newer
+    known = SessionRevokedEvent.model_validate_json(newer.replace(b"moved_to_mars", b"session_limit"))
+    assert known.data.reason is RevocationReason.SESSION_LIMIT
+
+
+@pytest.mark.parametrize("reason", ["null", "1", "[]", "{}"])
+def test_a_reason_is_a_text(reason: str) -> None:
+    """Anything else is no event of ours."""
+    event = SessionRevokedEvent.of(DATA, "auth.test").to_json().decode().replace('"logout"', reason)
+    with pytest.raises(ValidationError):
+        SessionRevokedEvent.model_validate_json(event)

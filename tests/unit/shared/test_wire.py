@@ -170,6 +170,13 @@ def test_a_tenants_email_has_one_spelling() -> None:
         ("🙂" * 256, True, True),
         ("\0\n\t   \u202e ", True, True),
         ("x" * 257, False, False),
+        ("e\u0301" * 256, True, True),
+        ("e\u0301" * 257, False, False),
+        ("\u03b1\u0313\u0300\u0345" * 256, True, True),
+        ("e\u0301" * 7, False, True),
+        ("\ufdfa", True, True),
+        ("\ufdfa" * 15, False, False),
+        ("a" + "\u0301" * 100_000, False, False),
         ("", False, False),
         (None, False, False),
         (12345678, False, False),
@@ -177,9 +184,28 @@ def test_a_tenants_email_has_one_spelling() -> None:
     ],
 )
 def test_passwords(value: object, *, new: bool, tried: bool) -> None:
-    """A new password has 8 to 256 characters of any kind; one that is tried may be shorter, and is merely wrong."""
+    """A new password has 8 to 256 characters of any kind, counted in its NFKC form; one that is tried may be shorter,
+    and is merely wrong."""
     assert accepts(NewPassword, value) is new
     assert accepts(TriedPassword, value) is tried
+
+
+@pytest.mark.parametrize("kind", [NewPassword, TriedPassword])
+@pytest.mark.parametrize(
+    ("typed", "normalised"),
+    [
+        ("caf\u00e9 au lait", "caf\u00e9 au lait"),
+        ("cafe\u0301 au lait", "caf\u00e9 au lait"),
+        ("\uff41\uff42\uff43 the rest", "abc the rest"),
+        ("\u212bngstr\u00f6m", "\u00c5ngstr\u00f6m"),
+        ("of\ufb01cial password", "official password"),
+        ("Correct Horse 1!", "Correct Horse 1!"),
+    ],
+)
+def test_equivalent_code_points_are_one_password(kind: Any, typed: str, normalised: str) -> None:
+    """A password is what its user sees: its NFKC form (NIST SP 800-63B-4, 3.1.1.2). ASCII is its own."""
+    assert TypeAdapter(kind).validate_python(typed).get_secret_value() == normalised
+    assert TypeAdapter(kind).validate_python(normalised).get_secret_value() == normalised
 
 
 @pytest.mark.parametrize("length", [1, 7, 257, 1000])
@@ -250,6 +276,19 @@ def test_only_a_scope_can_be_removed(member: str) -> None:
         UserUpdateBody.model_validate({member: None, "scope": "all"})
     assert [problem["loc"] for problem in refused.value.errors()] == [(member,)]
     assert UserUpdateBody.model_validate({"scope": None}).scope is None
+
+
+@pytest.mark.parametrize(
+    ("member", "value"), [("email", "nobody"), ("password", "short"), ("sub", ""), ("sub", 7), ("email", ["a@b"])]
+)
+def test_a_bad_member_of_a_patch_is_named_by_its_name(member: str, value: object) -> None:
+    """Once, and by no more than that; and the schema offers no null."""
+    with pytest.raises(ValidationError) as refused:
+        UserUpdateBody.model_validate({member: value})
+    assert [problem["loc"] for problem in refused.value.errors()] == [(member,)]
+    described = UserUpdateBody.model_json_schema()["properties"][member]
+    assert described["type"] == "string"
+    assert "anyOf" not in described
 
 
 @pytest.mark.parametrize(("checks", "accepted"), [(0, False), (1, True), (256, True), (257, False)])

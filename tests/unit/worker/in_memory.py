@@ -51,6 +51,7 @@ class InMemoryWorker:
         registration: FakeRegistration | None = None,
         database: FakeDatabase | None = None,
         throttle: Throttle = THROTTLE,
+        max_sessions_per_user: int = 0,
     ) -> None:
         self.clock = FakeClock()
         self.tenants = FakeTenants()
@@ -72,6 +73,7 @@ class InMemoryWorker:
             clock=self.clock,
             registration=registration or FakeRegistration(),
             throttle=throttle,
+            max_sessions_per_user=max_sessions_per_user,
         )
 
     async def call(

@@ -1,10 +1,12 @@
 """What is particular to `Argon2Hasher`; what every hasher does is in `tests/contract/test_hasher.py`."""
 
 import asyncio
+import hmac
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError
 
 from worker.adapters.argon2_hasher import Argon2Hasher
@@ -68,3 +70,62 @@ async def test_what_is_no_hash_is_a_fault(hasher: Argon2Hasher) -> None:
     """A stored text that is no hash is not taken for a wrong password: somebody has to look at it."""
     with pytest.raises(InvalidHashError):
         await hasher.verify("$2b$12$not-argon2", "password")
+
+
+PEPPERS = {"new": b"n" * 32, "old": b"o" * 32}
+
+
+@pytest.fixture
+def peppered() -> Iterator[Callable[..., Argon2Hasher]]:
+    """Makes cheap hashers with these of the peppers."""
+    made: list[Argon2Hasher] = []
+
+    def make(*pepper_ids: str) -> Argon2Hasher:
+        peppers = {pepper_id: PEPPERS[pepper_id] for pepper_id in pepper_ids}
+        made.append(Argon2Hasher(threads=1, memory_kib=8, passes=1, peppers=peppers))
+        return made[-1]
+
+    yield make
+    for hasher in made:
+        hasher.close()
+
+
+async def test_a_hash_names_its_pepper(peppered: Callable[..., Argon2Hasher]) -> None:
+    """Before argon2's own format, which stays as it is without one."""
+    assert (await peppered("old").hash("password")).startswith("old$argon2id$v=19$")
+    assert (await peppered().hash("password")).startswith("$argon2id$v=19$")
+
+
+async def test_without_its_pepper_a_hash_is_of_no_use(
+    peppered: Callable[..., Argon2Hasher], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not to who has the database, and not to a worker that has lost it: then the right password is wrong, and the
+    log says why."""
+    password_hash = await peppered("old").hash("password")
+    assert not await peppered().verify(password_hash.removeprefix("old"), "password")
+    assert not await peppered().verify(f"new{password_hash.removeprefix('old')}", "password")
+    assert not await peppered("new").verify(password_hash, "password")
+    assert "pepper is not configured" in caplog.text
+    assert "password$" not in caplog.text
+
+
+async def test_a_pepper_goes_through_hmac(peppered: Callable[..., Argon2Hasher]) -> None:
+    """argon2 is given HMAC-SHA-256 of the password: another implementation can verify it."""
+    password_hash = await peppered("old").hash("password")
+    digest = hmac.digest(PEPPERS["old"], b"password", "sha256")
+    assert PasswordHasher().verify(password_hash.removeprefix("old"), digest)
+
+
+async def test_peppers_rotate(peppered: Callable[..., Argon2Hasher]) -> None:
+    """Hashes of all peppers and of none verify; but those of the first are stale, so that logins replace them."""
+    hashes = [await peppered(*ids).hash("password") for ids in ((), ("old",), ("new",))]
+    hasher = peppered("new", "old")
+    assert [await hasher.verify(each, "password") for each in hashes] == [True, True, True]
+    assert [await hasher.verify(each, "wrong") for each in hashes] == [False, False, False]
+    assert [hasher.is_stale(each) for each in hashes] == [True, True, False]
+    assert not hasher.is_stale(await hasher.hash("password"))
+
+
+async def test_an_unknown_account_has_no_password_with_a_pepper_either(peppered: Callable[..., Argon2Hasher]) -> None:
+    """No hash, no right password."""
+    assert not await peppered("new").verify(None, "password")

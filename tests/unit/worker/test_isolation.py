@@ -18,6 +18,7 @@ from worker.adapters.jwt_tokens import JwtTokens
 
 #: A valid request of each operation that a tenant makes, about its user `ann`; `token` is put in by the test.
 REQUESTS: dict[str, dict[str, Any]] = {
+    "tenant.update": {"currentPassword": PASSWORD},
     "user.create": {"login": "bob", "email": "bob@example.com", "password": PASSWORD},
     "user.list": {},
     "user.update": {"login": "ann", "scope": "all"},

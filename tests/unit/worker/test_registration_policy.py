@@ -39,3 +39,10 @@ def test_nobody_may_unless_configured(key: str | None) -> None:
     policy = RegistrationPolicy([], None)
     assert not policy.allows(key, None)
     assert not policy.allows(key, "127.0.0.1")
+    assert not policy.is_key(key or "")
+
+
+@pytest.mark.parametrize(("key", "right"), [("right", True), ("wrong", False), ("", False), ("right ", False)])
+def test_a_network_is_no_key(key: str, *, right: bool) -> None:
+    """What takes the key takes the key: from no network may anybody end a tenant without it."""
+    assert RegistrationPolicy(NETWORKS, "right").is_key(key) is right

@@ -120,12 +120,30 @@ def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
         (",", "key 1 must be id:base64"),
     ],
 )
+@pytest.mark.parametrize("name", ["AUTH_MASTER_KEYS", "AUTH_PASSWORD_PEPPERS"])
 def test_master_keys_that_are_none(
-    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keys: str, problem: str
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, keys: str, problem: str
 ) -> None:
-    """A bad key is told by its place in the list and never by what it is."""
-    environment.setenv("AUTH_MASTER_KEYS", keys)
-    assert refusal(capsys) == [f"configuration error: AUTH_MASTER_KEYS: {problem}"]
+    """A bad key is told by its place in the list and never by what it is; a pepper is written as a key is."""
+    environment.setenv(name, keys)
+    assert refusal(capsys) == [f"configuration error: {name}: {problem}"]
+
+
+def test_there_is_no_pepper_by_default(environment: pytest.MonkeyPatch) -> None:
+    """And those that are given keep their order: the first is that of new hashes."""
+    assert load().password_peppers is None
+    environment.setenv("AUTH_PASSWORD_PEPPERS", f"2026:{KEY},2025:{OTHER_KEY}")
+    assert list(load().password_peppers or ()) == ["2026", "2025"]
+
+
+@pytest.mark.parametrize("pepper_id", ["a$b", "a b", "é", "x" * 65])
+def test_ids_of_peppers_are_plain(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pepper_id: str
+) -> None:
+    """They stand before the hashes that they name, and must not be mistaken for a part of them."""
+    environment.setenv("AUTH_PASSWORD_PEPPERS", f"good:{KEY},{pepper_id}:{OTHER_KEY}")
+    problem = "key 2 must have an id of 1 to 64 letters, digits, `.`, `-` or `_`"
+    assert refusal(capsys) == [f"configuration error: AUTH_PASSWORD_PEPPERS: {problem}"]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +196,7 @@ def test_an_invalid_value_is_named(
 @pytest.mark.parametrize("name", SECRETS)
 def test_secrets_may_be_files(environment: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     """A secret is read from the file that its `_FILE` variable names, without the newline at its end."""
-    value = REQUIRED.get(name, "registration-secret")
+    value = {**REQUIRED, "AUTH_PASSWORD_PEPPERS": f"p:{KEY}"}.get(name, "registration-secret")
     file = tmp_path / "secret"
     file.write_text(f"{value}\n")
     environment.setenv(name, value)
@@ -191,9 +209,10 @@ def test_secrets_may_be_files(environment: pytest.MonkeyPatch, tmp_path: Path, n
 def test_a_worker_shows_no_secret(environment: pytest.MonkeyPatch) -> None:
     """The settings may be logged: none of their secrets is in what they print as."""
     environment.setenv("AUTH_REGISTRATION_KEY", "registration-secret")
+    environment.setenv("AUTH_PASSWORD_PEPPERS", f"p:{OTHER_KEY}")
     settings = load()
     for printed in (repr(settings), str(settings), settings.model_dump_json()):
-        for secret in ("amqp-secret", "mongo-secret", "registration-secret", KEY, "k" * 32):
+        for secret in ("amqp-secret", "mongo-secret", "registration-secret", KEY, "k" * 32, OTHER_KEY, "o" * 48):
             assert secret not in printed
 
 

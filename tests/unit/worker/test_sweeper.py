@@ -116,3 +116,26 @@ async def test_a_sweep_that_fails_is_not_the_last(trouble: Exception) -> None:
         task.cancel()
     await asyncio.gather(sweeping, recovered, return_exceptions=True)
     assert done == {recovered}
+
+
+@pytest.mark.usefixtures("ann")
+@pytest.mark.parametrize(
+    "reason", [RevocationReason.PASSWORD_CHANGED, RevocationReason.TENANT_DISABLED, RevocationReason.TENANT_DELETED]
+)
+async def test_an_ending_of_a_tenant_left_behind_is_finished(
+    worker: InMemoryWorker, shop: str, reason: RevocationReason
+) -> None:
+    """Its sessions, and its users' where they are meant, end with their events; a deleted one is removed."""
+    token, session = await worker.login(shop), await worker.session_of(shop)
+    await worker.tenants.decide_ending(session.tenant, reason, a_mark(at=worker.clock.now()))
+    worker.clock.advance(GRACE + timedelta(milliseconds=1))
+    await sweep(worker.ports)
+    own = {session.id: reason}
+    users = {(await worker.session_of(token)).id: reason}
+    spares_users = reason is RevocationReason.PASSWORD_CHANGED
+    assert worker.events.reasons == (own if spares_users else own | users)
+    left = await worker.users.page(session.tenant, "", "", 10)
+    assert len(left) == (0 if reason is RevocationReason.TENANT_DELETED else 1)
+    assert await worker.tenants.unfinished_endings(worker.clock.now(), 10) == []
+    if reason is RevocationReason.TENANT_DELETED:
+        assert await worker.register()

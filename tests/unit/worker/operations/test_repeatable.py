@@ -16,6 +16,7 @@ from shared.contracts.user import User
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
+from tests.fakes import REGISTRATION_KEY
 from tests.requests import NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker import ports
@@ -32,7 +33,7 @@ class Scene:
     async def send(self, name: str, message_id: str = "message") -> Any:
         """What the usual request of an operation is answered."""
         session = self.worker.ports.tokens.session_id(self.token) or ""
-        accounts = Accounts("shop@example.com", PASSWORD, self.shop, self.token, session)
+        accounts = Accounts("shop@example.com", PASSWORD, self.shop, self.token, session, REGISTRATION_KEY)
         return await self.worker.call(OPERATIONS[name], message_id, **accounts.request(name))
 
     async def update(self, **fields: Any) -> None:

@@ -1,0 +1,19 @@
+"""tenant.delete: remove a tenant, its users, and every session of them. Its email may be registered again."""
+
+from .authority import AuthorityRequest
+from .errors import InvalidCredentials, InvalidTenantToken, TenantNotFound
+from .operation import Done, Lane, Operation
+
+
+class TenantDeleteRequest(AuthorityRequest):
+    pass
+
+
+TENANT_DELETE = Operation(
+    "tenant.delete",
+    Lane.PASSWORD,
+    TenantDeleteRequest,
+    Done,
+    (InvalidTenantToken, InvalidCredentials, TenantNotFound),
+    repeatable=True,
+)

@@ -1,0 +1,19 @@
+"""tenant.disable: every session of a tenant and of its users ends, and it cannot log in until it is enabled."""
+
+from .authority import AuthorityRequest
+from .errors import InvalidCredentials, InvalidTenantToken, TenantNotFound
+from .operation import Done, Lane, Operation
+
+
+class TenantDisableRequest(AuthorityRequest):
+    pass
+
+
+TENANT_DISABLE = Operation(
+    "tenant.disable",
+    Lane.PASSWORD,
+    TenantDisableRequest,
+    Done,
+    (InvalidTenantToken, InvalidCredentials, TenantNotFound),
+    repeatable=True,
+)

@@ -1,0 +1,173 @@
+"""What somebody can make of a stolen copy of the whole database, and what of it together with a master key."""
+
+import hmac
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import jwt
+import pytest
+
+from shared.contracts import OPERATIONS
+from shared.contracts.auth_verify import AuthVerifyReply
+from shared.contracts.errors import InvalidToken
+from tests import fakes
+from worker.adapters.argon2_hasher import Argon2Hasher
+from worker.adapters.jwt_tokens import ALGORITHM, KEY_PURPOSE, TENANT_TYPE, USER_TYPE, JwtTokens
+from worker.adapters.mongo_database import MongoDatabase
+from worker.adapters.mongo_sessions import MongoSessions
+from worker.adapters.mongo_tenants import MongoTenants
+from worker.adapters.mongo_users import MongoUsers
+from worker.operations import HANDLERS
+from worker.ports import Call, Ports
+
+PASSWORDS = {"tenant": "a password of the tenant", "user": "a password of the user", "new": "a password set later"}
+MASTER_KEY = b"the master key, of 256 bits all!"
+PEPPER = b"the pepper, also of 256 bits all"
+
+Documents = list[dict[str, Any]]
+
+
+@pytest.fixture
+async def worker(mongo_database: MongoDatabase) -> AsyncIterator[Ports]:
+    hasher = Argon2Hasher(threads=1, memory_kib=8, passes=1, peppers={"p": PEPPER})
+    yield fakes.ports(
+        tenants=MongoTenants(mongo_database),
+        users=MongoUsers(mongo_database),
+        sessions=MongoSessions(mongo_database),
+        hasher=hasher,
+        tokens=JwtTokens({"k": MASTER_KEY}, fakes.ISSUER),
+    )
+    hasher.close()
+
+
+async def lived_through(worker: Ports) -> list[str]:
+    """The tokens given away while a tenant and its users did what they do."""
+    count = itertools.count()
+
+    async def call(name: str, **fields: Any) -> Any:
+        request = OPERATIONS[name].request.model_validate(fields)
+        return await HANDLERS[name](request, Call(f"message-{next(count)}"), worker)
+
+    tenant = {"email": "shop@example.com", "password": PASSWORDS["tenant"]}
+    tokens = [(await call("tenant.register", **tenant)).token, (await call("tenant.login", **tenant)).token]
+    for login in ("ann", "bob"):
+        user = {"tenantToken": tokens[0], "login": login}
+        password = {"password": PASSWORDS["user"]}
+        await call("user.create", **user, **password, email=f"{login}@example.com", scope="read")
+        tokens.append((await call("auth.login", **user, **password, deviceId="phone")).access_token)
+        await call("user.update", **user, password=PASSWORDS["new"])
+        password = {"password": PASSWORDS["new"]}
+        tokens += [(await call("auth.login", **user, **password, deviceId="tv")).access_token for _ in range(2)]
+        await call("auth.logout", tenantToken=tokens[0], token=tokens[-1])
+    await call("user.delete", tenantToken=tokens[0], login="bob")
+    return tokens
+
+
+async def dumped(database: MongoDatabase) -> dict[str, Documents]:
+    """All documents of all collections, whatever they are called."""
+    owner = database.collection("users").database
+    names = await owner.list_collection_names()
+    return {name: await owner[name].find({}).to_list(None) for name in names if not name.startswith("system.")}
+
+
+def leaves(value: Any) -> Iterator[bytes]:
+    """Every value of a dump, and every name, as bytes."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield str(name).encode()
+            yield from leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner)
+    else:
+        yield bytes(value) if isinstance(value, bytes) else str(value).encode()
+
+
+def claims_of(session: dict[str, Any], tenant: str, user: str | None) -> dict[str, Any]:
+    """What a token of this session says."""
+    owner = {"sub": user or tenant, "id": user or tenant, "login": session["login"], "tenant": tenant}
+    times = {"iat": int(session["issued_at"].timestamp()), "exp": int(session["expires_at"].timestamp())}
+    kind = {"deviceId": session["device_id"]} if user else {"isTenant": True}
+    return {"iss": fakes.ISSUER, "aud": tenant if user else fakes.ISSUER, "jti": session["_id"]} | owner | times | kind
+
+
+def forged(session: dict[str, Any], key: bytes) -> str:
+    """A token of this session under a key: right in all but the key."""
+    claims = claims_of(session, session["tenant"], session["user"])
+    kind = USER_TYPE if session["user"] else TENANT_TYPE
+    return jwt.encode(claims, key, ALGORITHM, headers={"typ": kind, "kid": session["_id"]})
+
+
+def derived(master_key: bytes, session: dict[str, Any]) -> bytes:
+    """As the source, which is public, derives the key of a session."""
+    parts = (KEY_PURPOSE, session["_id"].encode(), bytes(session["secret"]))
+    return hmac.digest(master_key, b"\0".join(parts), "sha256")
+
+
+async def passes(worker: Ports, token: str) -> bool:
+    """Whether the token is taken for one of its session, dead or alive."""
+    session_id = worker.tokens.session_id(token) or ""
+    session = (await worker.sessions.find([session_id]))[session_id]
+    try:
+        worker.tokens.verify(token, session, worker.clock.now())
+    except InvalidToken:
+        return False
+    return True
+
+
+async def test_a_stolen_database_forges_nothing(mongo_database: MongoDatabase, worker: Ports) -> None:
+    """No value that is stored anywhere, as a key or as a master key, makes a token that is accepted."""
+    await lived_through(worker)
+    dump = await dumped(mongo_database)
+    assert {"tenants", "users", "sessions", "deletions"} <= dump.keys()
+    values = {value for value in leaves(list(dump.values())) if value} | {b"\0" * 32}
+    assert len(values) > 50
+    tried = 0
+    for session in dump["sessions"]:
+        assert await passes(worker, forged(session, derived(MASTER_KEY, session))), "the forger knows how it is done"
+        for value in values:
+            for key in (value, derived(value, session), hmac.digest(value, bytes(session["secret"]), "sha256")):
+                assert not await passes(worker, forged(session, _long(key)))
+                tried += 1
+    assert tried > 1_000
+
+
+async def test_what_has_ended_has_ended_for_who_has_the_master_key_too(
+    mongo_database: MongoDatabase, worker: Ports
+) -> None:
+    """With both halves of a key one can sign for any session; but the database is asked whether it lives."""
+    tokens = await lived_through(worker)
+    user_sessions = [session for session in (await dumped(mongo_database))["sessions"] if session["user"]]
+    checks = [
+        {"tenantToken": tokens[0], "token": forged(session, derived(MASTER_KEY, session))} for session in user_sessions
+    ]
+    request = OPERATIONS["auth.verify"].request.model_validate({"checks": checks})
+    reply = await HANDLERS["auth.verify"](request, Call("message"), worker)
+    assert isinstance(reply, AuthVerifyReply)
+    accepted = [answer.claims is not None for answer in reply.answers]
+    assert accepted == ["revocation" not in session for session in user_sessions]
+    assert set(accepted) == {True, False}
+
+
+async def test_no_password_and_no_token_is_stored(mongo_database: MongoDatabase, worker: Ports) -> None:
+    """Nor a key, nor a pepper; a password is there as an argon2id hash that names its pepper, and no other way."""
+    tokens = await lived_through(worker)
+    dump = await dumped(mongo_database)
+    everything = b"\n".join(leaves(list(dump.values())))
+    assert b"shop@example.com" in everything, "the search looks at the right text"
+    for password in PASSWORDS.values():
+        assert password.encode() not in everything
+    for token in tokens:
+        assert token.encode() not in everything
+        assert token.rpartition(".")[2].encode() not in everything
+    assert MASTER_KEY not in everything
+    assert PEPPER not in everything
+    hashes = [document["password_hash"] for name in ("tenants", "users") for document in dump[name]]
+    assert hashes
+    assert all(password_hash.startswith("p$argon2id$v=19$") for password_hash in hashes)
+
+
+def _long(key: bytes) -> bytes:
+    """PyJWT warns of keys that are shorter than the algorithm's; padding with NUL is what HMAC does with them."""
+    return key.ljust(32, b"\0")

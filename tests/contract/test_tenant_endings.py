@@ -1,0 +1,178 @@
+"""What every `Tenants` must do with decisions about a tenant: durable, made once, and forgotten with it at the end."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.contracts.errors import EmailTaken, TenantNotFound
+from shared.contracts.events import RevocationReason
+from tests.fakes import NOW, FakeTenants
+from tests.records import a_mark, a_tenant
+from worker.adapters.mongo_tenants import MongoTenants
+from worker.ports import REMEMBERED, Mark, Tenant, TenantEnding, Tenants
+
+LATER = NOW + timedelta(milliseconds=1)
+ROTATION = RevocationReason.ALL_REVOKED
+DISABLED, DELETED = RevocationReason.TENANT_DISABLED, RevocationReason.TENANT_DELETED
+REASONS = [ROTATION, RevocationReason.PASSWORD_CHANGED, DISABLED, DELETED]
+
+
+@pytest.fixture(params=["fake", "mongo"])
+def tenants(request: pytest.FixtureRequest) -> Tenants:
+    if request.param == "fake":
+        return FakeTenants()
+    return MongoTenants(request.getfixturevalue("mongo_database"))
+
+
+async def added(tenants: Tenants, **changes: Any) -> Tenant:
+    tenant = a_tenant(**changes)
+    await tenants.add(tenant)
+    return tenant
+
+
+async def delete(tenants: Tenants, tenant: Tenant, mark: Mark | None = None) -> TenantEnding:
+    ending = await tenants.decide_ending(tenant.id, DELETED, mark or a_mark())
+    await tenants.finish_ending(ending)
+    return ending
+
+
+async def test_a_tenant_is_found_by_its_id(tenants: Tenants) -> None:
+    """As it was stored, and no other."""
+    tenant = await added(tenants)
+    assert await tenants.find(tenant.id) == tenant
+    assert await tenants.find("nobody") is None
+    assert await tenants.is_current(tenant)
+    assert await tenants.admits(tenant.id, 0)
+    assert not await tenants.admits("nobody", 0)
+
+
+async def test_a_new_password_is_one_with_its_decision(tenants: Tenants) -> None:
+    """Who read the tenant before does not have it as it is; users still log in through sessions from before."""
+    tenant = await added(tenants)
+    ending = await tenants.decide_ending(tenant.id, RevocationReason.PASSWORD_CHANGED, a_mark(), "new hash")
+    assert ending == TenantEnding(tenant.id, 1, RevocationReason.PASSWORD_CHANGED)
+    changed = replace(tenant, password_hash="new hash", generation=1)
+    assert await tenants.find_by_email(tenant.email) == changed
+    assert await tenants.is_current(changed)
+    assert not await tenants.is_current(tenant)
+    assert await tenants.admits(tenant.id, 0)
+    assert await tenants.unfinished_endings(LATER, 10) == [ending]
+    await tenants.finish_ending(ending)
+    await tenants.finish_ending(ending)
+    assert await tenants.unfinished_endings(LATER, 10) == []
+    assert await tenants.find(tenant.id) == changed
+
+
+async def test_a_disabled_tenant_admits_nobody(tenants: Tenants) -> None:
+    """It is found, and says that it is disabled; enabled, it admits through sessions that began since, and no older."""
+    tenant = await added(tenants)
+    ending = await tenants.decide_ending(tenant.id, DISABLED, a_mark())
+    disabled = replace(tenant, generation=1, disabled=True)
+    assert await tenants.find(tenant.id) == disabled
+    for generation in (0, 1):
+        assert not await tenants.admits(tenant.id, generation)
+        assert not await tenants.is_current(replace(tenant, generation=generation))
+    await tenants.enable(tenant.id, a_mark())
+    enabled = replace(disabled, disabled=False)
+    assert await tenants.find(tenant.id) == enabled
+    assert await tenants.is_current(enabled)
+    assert [await tenants.admits(tenant.id, generation) for generation in (0, 1)] == [False, True]
+    assert await tenants.unfinished_endings(LATER, 10) == [ending], "what was decided to end is to end all the same"
+
+
+async def test_a_tenant_is_enabled_once_for_each_request(tenants: Tenants) -> None:
+    """A request that comes again does not undo that the tenant was disabled since. Who is not there is not enabled."""
+    tenant = await added(tenants)
+    mark = a_mark()
+    await tenants.enable(tenant.id, mark)
+    await tenants.decide_ending(tenant.id, DISABLED, a_mark())
+    await tenants.enable(tenant.id, mark)
+    found = await tenants.find(tenant.id)
+    assert found is not None
+    assert found.disabled
+    await tenants.enable("nobody", a_mark())
+    assert await tenants.find("nobody") is None
+
+
+async def test_a_tenant_decided_to_be_deleted_is_invisible(tenants: Tenants) -> None:
+    """Found no more, by id or by email, and nothing else is decided; but its email is free only when it is gone."""
+    tenant = await added(tenants)
+    ending = await tenants.decide_ending(tenant.id, DELETED, a_mark())
+    assert await tenants.find(tenant.id) is None
+    assert await tenants.find_by_email(tenant.email) is None
+    assert not await tenants.admits(tenant.id, 1)
+    await tenants.enable(tenant.id, a_mark())
+    assert await tenants.find(tenant.id) is None
+    with pytest.raises(TenantNotFound):
+        await tenants.decide_ending(tenant.id, DISABLED, a_mark())
+    successor = a_tenant(email=tenant.email)
+    with pytest.raises(EmailTaken):
+        await tenants.add(successor)
+    await tenants.finish_ending(ending)
+    await tenants.add(successor)
+    await tenants.finish_ending(ending)
+    assert await tenants.find_by_email(tenant.email) == successor
+
+
+async def test_nobody_is_brought_back(tenants: Tenants) -> None:
+    """A registration that comes again when its tenant was deleted registers nobody."""
+    tenant = await added(tenants)
+    await delete(tenants, tenant)
+    with pytest.raises(EmailTaken):
+        await tenants.add(replace(tenant, id="another"))
+    assert await tenants.find_by_email(tenant.email) is None
+
+
+@pytest.mark.parametrize("reason", REASONS)
+async def test_a_decision_is_made_once_for_each_request(tenants: Tenants, reason: RevocationReason) -> None:
+    """However often it comes, at once or later, it is one decision, also of a tenant that is gone."""
+    tenant = await added(tenants)
+    mark = a_mark()
+    assert await tenants.decided(tenant.id, mark) is None
+    decisions = await asyncio.gather(*(tenants.decide_ending(tenant.id, reason, mark) for _ in range(20)))
+    assert set(decisions) == {TenantEnding(tenant.id, 1, reason)}
+    assert await tenants.decided_about(tenant.email, mark) == decisions[0]
+    if reason is not DELETED:
+        await tenants.decide_ending(tenant.id, ROTATION, a_mark())
+        await delete(tenants, tenant)
+    await tenants.finish_ending(decisions[0])
+    assert await tenants.decided(tenant.id, mark) == decisions[0]
+    assert await tenants.decide_ending(tenant.id, reason, mark) == decisions[0]
+    assert await tenants.decided_about(tenant.email, mark) == decisions[0]
+    forgotten = replace(mark, at=mark.at + REMEMBERED)
+    assert await tenants.decided(tenant.id, forgotten) is None
+    assert await tenants.decided_about(tenant.email, forgotten) is None
+    with pytest.raises(TenantNotFound):
+        await tenants.decide_ending(tenant.id, reason, forgotten)
+
+
+async def test_decisions_at_once_never_share_a_generation(tenants: Tenants) -> None:
+    """Each has its own, and the tenant is of the last."""
+    tenant = await added(tenants)
+    endings = await asyncio.gather(*(tenants.decide_ending(tenant.id, ROTATION, a_mark()) for _ in range(10)))
+    assert sorted(ending.generation for ending in endings) == list(range(1, 11))
+    first = next(ending for ending in endings if ending.generation == 1)
+    await tenants.finish_ending(first)
+    assert [ending.generation for ending in await tenants.unfinished_endings(LATER, 10)] == [10]
+
+
+async def test_a_deletion_is_of_one_email(tenants: Tenants) -> None:
+    """What is marked with the same name about another tenant is not taken for done."""
+    tenant, other = await added(tenants), await added(tenants)
+    mark = a_mark()
+    await delete(tenants, tenant, mark)
+    assert await tenants.decided_about(other.email, mark) is None
+    assert await tenants.decided(other.id, mark) is None
+    assert await tenants.find(other.id) == other
+
+
+async def test_only_decisions_left_behind_are_unfinished(tenants: Tenants) -> None:
+    """A decision younger than asked for is in somebody's hands; no more than the limit are taken."""
+    for seconds in range(4):
+        tenant = await added(tenants)
+        await tenants.decide_ending(tenant.id, ROTATION, a_mark(at=NOW + timedelta(seconds=seconds)))
+    assert len(await tenants.unfinished_endings(NOW + timedelta(seconds=2), 10)) == 2
+    assert len(await tenants.unfinished_endings(NOW + timedelta(days=1), 3)) == 3

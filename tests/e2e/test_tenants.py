@@ -1,0 +1,113 @@
+"""Tenants change their password, end, and come back: over HTTP and AMQP, with everything that is theirs."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from shared.client import AuthClient
+from shared.contracts.errors import InvalidCredentials, InvalidRequest, InvalidTenantToken, TenantNotFound
+from tests.e2e.tenant import PASSWORD, Tenant
+from tests.service import RunningService
+
+KEY = "let-me-in-please"
+NEW_PASSWORD = "another fine password"
+
+
+async def login(http: httpx.AsyncClient, tenant: Tenant, password: str = PASSWORD) -> httpx.Response:
+    return await http.post("/tenant/login", json={"email": tenant.email, "password": password})
+
+
+@pytest_asyncio.fixture
+async def operator(service: RunningService) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the second edge that has the registration key and nothing else."""
+    headers = {"X-Registration-Key": KEY}
+    async with httpx.AsyncClient(base_url=service.urls[1], timeout=30, headers=headers) as http:
+        yield http
+
+
+async def test_a_new_password_ends_the_tenants_tokens_and_no_others(http: httpx.AsyncClient, tenant: Tenant) -> None:
+    """The answer holds a token that goes on; users stay logged in."""
+    await tenant.create("ann")
+    token = await tenant.token_of("ann")
+    body = {"currentPassword": PASSWORD, "password": NEW_PASSWORD}
+    wrong = await tenant.call("PATCH", "/tenant", json=body | {"currentPassword": "wrong"})
+    assert (wrong.status_code, wrong.json()["code"]) == (403, "invalid_credentials")
+    common = await tenant.call("PATCH", "/tenant", json=body | {"password": "Password1"})
+    assert (common.status_code, common.json()["errors"][0]["field"]) == (422, "password")
+    changed = await tenant.call("PATCH", "/tenant", json=body)
+    assert changed.status_code == 200
+    assert changed.json()["token"] == changed.json()["accessToken"]
+    assert (await tenant.verify(token)).status_code == 401
+    again = Tenant(http, tenant.id, tenant.email, changed.json()["token"])
+    assert (await again.verify(token)).status_code == 200
+    assert (await login(http, tenant)).status_code == 403
+    assert (await login(http, tenant, NEW_PASSWORD)).status_code == 200
+
+
+async def test_a_disabled_tenant_comes_back_without_its_tokens(
+    http: httpx.AsyncClient, operator: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    """Nothing of it is accepted anywhere once that has answered; enabled, it begins anew."""
+    await tenant.create("ann")
+    token = await tenant.token_of("ann")
+    assert (await operator.post("/tenant/disable", json={"email": tenant.email})).json() == {"result": 1}
+    assert (await tenant.verify(token)).status_code == 401
+    assert (await tenant.login("ann")).status_code == 401
+    assert (await login(http, tenant)).status_code == 403
+    assert (await operator.post("/tenant/enable", json={"email": tenant.email})).json() == {"result": 1}
+    back = Tenant(http, tenant.id, tenant.email, (await login(http, tenant)).json()["token"])
+    assert (await back.verify(token)).status_code == 400
+    assert (await back.login("ann")).status_code == 200
+
+
+async def test_a_deleted_tenants_email_is_free(http: httpx.AsyncClient, tenant: Tenant) -> None:
+    """Who registers with it is another tenant, without the users of the first."""
+    await tenant.create("ann")
+    assert (await tenant.call("POST", "/tenant/delete", json={"password": "wrong"})).status_code == 403
+    assert (await tenant.call("POST", "/tenant/delete", json={"password": PASSWORD})).json() == {"result": 1}
+    assert (await login(http, tenant)).status_code == 403
+    registered = await http.post("/tenant", json={"email": tenant.email, "password": PASSWORD})
+    assert registered.status_code == 200
+    successor = Tenant(http, registered.json()["id"], tenant.email, registered.json()["token"])
+    assert successor.id != tenant.id
+    assert (await successor.call("GET", "/user")).json()["users"] == []
+
+
+@pytest.mark.parametrize("word", ["disable", "enable", "delete"])
+async def test_strangers_end_nobody(http: httpx.AsyncClient, tenant: Tenant, word: str) -> None:
+    """Without a proof it is 401 or 422, with a wrong key 403; and the registration networks open none of these."""
+    body = {"email": tenant.email}
+    without = await http.post(f"/tenant/{word}", json=body)
+    assert without.status_code == (422 if word == "enable" else 401)
+    wrong = await http.post(f"/tenant/{word}", json=body, headers={"X-Registration-Key": "not the key"})
+    assert (wrong.status_code, wrong.json()["code"]) == (403, "invalid_credentials")
+    assert (await tenant.call("GET", "/user")).status_code == 200
+
+
+async def test_a_client_manages_its_tenant(service: RunningService, tenant: Tenant) -> None:
+    """It goes on with the new token and the new password, and ends with the tenant."""
+    async with (
+        AuthClient.connect(service.amqp_url, email=tenant.email, password=PASSWORD) as auth,
+        AuthClient.connect(service.amqp_url) as operator,
+    ):
+        await auth.users.create("ann", PASSWORD, email="ann@users.test")
+        with pytest.raises(InvalidRequest):
+            await auth.tenant.update(PASSWORD, password=tenant.email)
+        first = await auth.tenant.update(PASSWORD)
+        second = await auth.tenant.update(PASSWORD, password=NEW_PASSWORD)
+        assert first != second
+        await auth.tenant.logout(second)
+        assert await auth.login("ann", PASSWORD, device_id="phone"), "it logs in with the new password by itself"
+
+        await operator.tenant.disable(email=tenant.email, registration_key=KEY)
+        with pytest.raises(InvalidCredentials):
+            await auth.login("ann", PASSWORD, device_id="phone")
+        await operator.tenant.enable(tenant.email, registration_key=KEY)
+        assert await auth.login("ann", PASSWORD, device_id="phone")
+        with pytest.raises(InvalidTenantToken):
+            await operator.tenant.delete(NEW_PASSWORD)
+        await auth.tenant.delete(NEW_PASSWORD)
+        with pytest.raises(TenantNotFound):
+            await operator.tenant.delete(email=tenant.email, registration_key=KEY)

@@ -1,0 +1,15 @@
+"""tenant.delete"""
+
+from shared.contracts.events import RevocationReason
+from shared.contracts.operation import Done
+from shared.contracts.tenant_delete import TENANT_DELETE, TenantDeleteRequest
+from worker.operations.authority import end_tenant
+from worker.operations.marking import mark_of
+from worker.ports import Call, Ports
+
+
+async def tenant_delete(request: TenantDeleteRequest, call: Call, ports: Ports) -> Done:
+    """Removes the tenant and its users, and ends every session of them. The same call again answers as it did first,
+    and spares a later tenant of the same email."""
+    mark = mark_of(TENANT_DELETE, call, ports, request.email)
+    return await end_tenant(request, RevocationReason.TENANT_DELETED, mark, ports)

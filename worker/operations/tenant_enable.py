@@ -1,0 +1,18 @@
+"""tenant.enable"""
+
+from shared.contracts.errors import TenantNotFound
+from shared.contracts.operation import Done
+from shared.contracts.tenant_enable import TENANT_ENABLE, TenantEnableRequest
+from worker.operations.authority import tenant_of_operator
+from worker.operations.marking import mark_of
+from worker.ports import Call, Ports
+
+
+async def tenant_enable(request: TenantEnableRequest, call: Call, ports: Ports) -> Done:
+    """Lets a disabled tenant log in again; another is left as it is. The same call again does not undo that the tenant
+    was disabled since."""
+    tenant = await tenant_of_operator(request.registration_key.get_secret_value(), request.email, ports)
+    if tenant is None:
+        raise TenantNotFound
+    await ports.tenants.enable(tenant.id, mark_of(TENANT_ENABLE, call, ports, request.email))
+    return Done.now()
