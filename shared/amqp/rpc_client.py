@@ -18,6 +18,7 @@ from ..contracts.errors import DeadlineExceeded, ErrorReply, InternalError, Over
 from ..contracts.operation import Operation
 from ..contracts.wire import WireModel
 from .connection import Connection, ConnectionLost, lost_connections
+from .refusals import Refusals
 from .topology import (
     BOUNDED_LANES,
     DEADLINE_HEADER,
@@ -58,6 +59,7 @@ class RpcClient:
         self._declare = declare
         self._channel: UnderlayChannel | None = None
         self._waiting = WaitingCalls()
+        self._refusals = Refusals()
         self._connection = Connection(urls, name, self._setup, self._lose_channel)
 
     @property
@@ -101,6 +103,8 @@ class RpcClient:
         """
         if self._channel is None or self._waiting.blocked:
             raise Unavailable
+        if self._refusals.recent(operation.name):
+            raise Overloaded
         call_id = uuid.uuid4().hex
         properties = Basic.Properties(
             content_type=JSON_TYPE,
@@ -155,9 +159,11 @@ class RpcClient:
                 )
         except PublishError:  # returned: no queue is bound, so no worker of the lane is there
             raise Unavailable from None
-        except DeliveryError:
-            # Nacked: the lane's queue is full. One that cannot be has lost its node, and may have passed it on before.
-            raise (Overloaded if operation.lane in BOUNDED_LANES else Unavailable) from None
+        except DeliveryError:  # nacked
+            if operation.lane not in BOUNDED_LANES:  # it has lost its node, and may have passed the request on before
+                raise Unavailable from None
+            self._refusals.remember(operation.name)
+            raise Overloaded from None
         except ConnectionLost:
             raise Unavailable from None
 
