@@ -119,6 +119,7 @@ CARRIED: dict[str, Json] = {
         "AMQP properties of the question whether a worker is there.",
         {
             "type": {"type": "string", "const": PRESENT_TYPE},
+            "message_id": {**_SHORT, "description": "Not used; libraries send one."},
             "delivery_mode": {"type": "integer", "const": 1},
             "priority": _PRIORITY,
         },
