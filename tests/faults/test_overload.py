@@ -94,7 +94,7 @@ async def test_logins_beyond_capacity_are_refused_at_once(stack: Stack) -> None:
     ):
         p50, p99 = (1000 * tally.quantile(code, share) for share in (0.5, 0.99))
         note(f"{what}: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-    refused, served = (_edge_seconds(stack, path, status) for path, status in (("/auth", 503), ("/auth/verify", 200)))
+    refused, served = (_edge_seconds(stack, route, status) for route, status in (("/auth", 503), ("/auth/verify", 200)))
     note(f"by the edge's own log: refusal {_spread(refused)}, verify {_spread(served)}")
     # What was taken and then did not get its core in time, from others on this machine, is answered 504.
     assert set(logins.codes) <= {"ok", "overloaded", "deadline_exceeded"}, logins.codes
@@ -145,13 +145,13 @@ async def _for(seconds: float, callers: int, call: Callable[[], Awaitable[object
     return tally
 
 
-def _edge_seconds(stack: Stack, path: str, status: int) -> list[float]:
+def _edge_seconds(stack: Stack, route: str, status: int) -> list[float]:
     """How long the edge took for such requests, by its log, the shortest first."""
     lines = [json.loads(line) for line in stack.process("api-0").log_path.read_text().splitlines()]
     return sorted(
         line["duration_ms"] / 1000
         for line in lines
-        if line["event"] == "request" and (line["path"], line["status"]) == (path, status)
+        if line["event"] == "request" and (line["route"], line["status"]) == (route, status)
     )
 
 
