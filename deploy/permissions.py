@@ -8,10 +8,11 @@ gets write permission only for exchanges that pass on what is harmless, or what 
 import re
 from dataclasses import dataclass
 
-from shared.amqp.topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, RPC_EXCHANGE, subscriber_queue
+from shared.amqp.topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, RPC_EXCHANGE, presence_key, subscriber_queue
 from shared.contracts import OPERATIONS
 from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
+from shared.contracts.operation import Lane
 from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_register import TENANT_REGISTER
 
@@ -25,6 +26,8 @@ EDGE = "edge"
 #: is for operators.
 NOT_FOR_SERVICES = {TENANT_REGISTER.name, TENANT_ENABLE.name, *(operation.name for operation in HEALTH.values())}
 SERVICE_OPERATIONS = tuple(sorted(OPERATIONS.keys() - NOT_FOR_SERVICES))
+#: By which callers ask whether a lane has workers: whoever may call may ask.
+PRESENCE_KEYS = tuple(re.escape(presence_key(lane)) for lane in Lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,14 @@ def edge() -> Permissions:
 
 
 def worker() -> Permissions:
-    """Consumes its lanes, whose queues it declares; replies to anyone; announces revocations."""
+    """Consumes its lanes, whose queues it declares, and says it is there; replies to anyone; announces revocations."""
     lanes = _name(RPC_EXCHANGE) + r"\..*"
     return Permissions(
         configure=_whole(lanes),
         write=_whole(_name(DEFAULT_EXCHANGE), _name(EVENTS_EXCHANGE), lanes),
-        read=_whole(_name(RPC_EXCHANGE), lanes),
+        read=_whole(_name(RPC_EXCHANGE), _name(PROBES_EXCHANGE), lanes),
         topics=(
+            TopicPermission(PROBES_EXCHANGE, read=_whole(*PRESENCE_KEYS)),
             TopicPermission(EVENTS_EXCHANGE, write=_whole(_name(revocations_key("")) + r"[^.]+")),
             TopicPermission(RPC_EXCHANGE, read=_whole(*map(_name, sorted(OPERATIONS)))),
         ),
@@ -83,7 +87,7 @@ def _subscriber(name: str, *, writes: str, tenant: str) -> Permissions:
         read=_whole(_name(EVENTS_EXCHANGE), own),
         topics=(
             TopicPermission(EVENTS_EXCHANGE, read=_whole(_name(revocations_key(tenant)), own)),
-            TopicPermission(PROBES_EXCHANGE, write=_whole(own)),
+            TopicPermission(PROBES_EXCHANGE, write=_whole(own, *PRESENCE_KEYS)),
         ),
     )
 

@@ -42,18 +42,23 @@ class RabbitNode:
         epmd_port: int | None = None,
         config: str = "",
         log_directory: Path | None = None,
+        beside: "RabbitNode | None" = None,
     ) -> None:
+        """`beside` is a node of the same cluster that is started before this one, and stopped after it."""
+        self._beside = beside
         self.directory = directory.resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.ports = keep_ports(
-            self.directory / "ports.json", {"amqp": amqp_port, "dist": dist_port, "epmd": epmd_port}
+        self.ports: dict[str, int] = keep_ports(
+            self.directory / "ports.json",
+            # Nodes of a cluster find each other by the epmd that they share.
+            {"amqp": amqp_port, "dist": dist_port, "epmd": beside.ports["epmd"] if beside else epmd_port},
         )
         # The data is bound to the name, and two nodes of one name cannot live on one machine.
         self.nodename = f"jincor-{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]}@localhost"
-        self._config = config
+        self._config = config + (_joins(beside.nodename) if beside else "")
         self._env = self._environment()
         logs = log_directory or self.directory / "logs"
-        self._epmd = ChildProcess(self._epmd_service(), logs)
+        self.epmd: ChildProcess = beside.epmd if beside else ChildProcess(self._epmd_service(), logs)
         self._broker = ChildProcess(self._broker_service(), logs)
 
     @property
@@ -72,16 +77,17 @@ class RabbitNode:
     async def start(self) -> None:
         """Start the node and wait until it speaks AMQP. Raises `StackError` with its log's end if not."""
         self._write_files()
-        if not self._epmd.running:
-            self._epmd.start()
-            await self._epmd.wait_until(lambda: accepts_connections(self.ports["epmd"]), START_TIMEOUT_SECONDS)
+        if not self.epmd.running:
+            self.epmd.start()
+            await self.epmd.wait_until(lambda: accepts_connections(self.ports["epmd"]), START_TIMEOUT_SECONDS)
         self._broker.start()
         await self._broker.wait_until(self._speaks_amqp, START_TIMEOUT_SECONDS)
 
     async def stop(self) -> int | None:
         """Stop in order; return the exit code of the Erlang VM. Does nothing if it is not running."""
         exit_code = await self._broker.terminate(STOP_GRACE_SECONDS)
-        await self._epmd.terminate()
+        if self._beside is None:
+            await self.epmd.terminate()
         return exit_code
 
     async def kill(self) -> None:
@@ -90,7 +96,7 @@ class RabbitNode:
 
     async def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node and return what it printed. Raises `StackError` if it fails."""
-        if not self._epmd.running:
+        if not self.epmd.running:
             # rabbitmqctl would start one that nobody stops.
             raise StackError("rabbitmqctl needs a node that was started")
         return await asyncio.to_thread(self._ctl, *arguments)
@@ -119,7 +125,9 @@ class RabbitNode:
         cookie = self.directory / ".erlang.cookie"
         if not cookie.exists():
             cookie.touch(mode=0o600)
-            cookie.write_text(secrets.token_hex(16))
+            cookie.write_text(
+                (self._beside.directory / cookie.name).read_text() if self._beside else secrets.token_hex(16)
+            )
             # Erlang refuses a cookie that anybody else could read.
             cookie.chmod(0o400)
 
@@ -154,6 +162,14 @@ class RabbitNode:
 
     def _broker_service(self) -> Service:
         return Service("rabbitmq", [str(_scripts() / "rabbitmq-server")], self._env)
+
+
+def _joins(nodename: str) -> str:
+    """Configuration of a node that joins the other's cluster when it starts for the first time."""
+    return (
+        "cluster_formation.peer_discovery_backend = classic_config\n"
+        f"cluster_formation.classic_config.nodes.1 = {nodename}\n"
+    )
 
 
 def _scripts() -> Path:

@@ -24,6 +24,7 @@ from shared.amqp.topology import (
     REQUEST_ID_HEADER,
     LaneQueue,
     declare_exchanges,
+    declare_presence,
 )
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import AuthError, BadRequest, InternalError, InvalidRequest, Unavailable
@@ -86,6 +87,8 @@ class Consumer:
             queue = await consumption.queue.declare(channel)
             self._consuming.append((queue, await queue.consume(self._accept)))
             channels.append(channel)
+        # Last, when requests are taken; and it goes with the connection, so not before those at hand are answered.
+        await declare_presence(channels[0], [name for each in self._consumptions for name in each.queue.operations])
         log.info("taking requests", extra={"queues": [each.queue.name for each in self._consumptions]})
         return channels
 

@@ -162,9 +162,9 @@ def _consumptions(settings: Settings) -> Sequence[Consumption]:
     for lane in sorted(settings.lanes):
         if lane is Lane.PASSWORD:
             # Hardly more than are hashed at a time: what waits, waits in the queue, where any worker can take it.
-            queue = lane_queue(lane, settings.password_queue_length)
+            queue = lane_queue(lane, settings.password_queue_length, settings.queue_type)
             consumptions.append(Consumption(queue, settings.hash_threads + PASSWORD_PREFETCH_BEYOND))
         else:
-            consumptions.append(Consumption(lane_queue(lane), PREFETCH))
-        consumptions.append(Consumption(health_queue(lane), HEALTH_PREFETCH))
+            consumptions.append(Consumption(lane_queue(lane, queue_type=settings.queue_type), PREFETCH))
+        consumptions.append(Consumption(health_queue(lane, settings.queue_type), HEALTH_PREFETCH))
     return consumptions

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from shared.amqp.topology import QueueType
 from shared.contracts.operation import Lane
 from shared.environment import AmqpUrl, CommaSeparated
 from shared.logging import LogFormat
@@ -103,6 +104,8 @@ class Settings(BaseSettings):
 
     lanes: Annotated[frozenset[Lane], NoDecode, CommaSeparated, Field(min_length=1)]
     """What this worker serves: `verify`, `manage`, `password`. The command line's `--lanes` comes first."""
+    queue_type: QueueType = QueueType.CLASSIC
+    """Of its lanes' queues; the same for all workers of a broker."""
     password_queue_length: PositiveInt = 128
     """How many password requests may wait. About deadline times rate: what could not be answered in time is refused."""
     password_nice: Annotated[int, Field(ge=0, le=19)] = 19

@@ -61,9 +61,11 @@ async def ready(workers: Workers, leaving: Leaving) -> Response:
 
 
 async def _missing(workers: WorkerCalls) -> tuple[str, ...]:
-    if not workers.rpc.connected.is_set():
+    if not workers.rpc.connected.is_set() or workers.rpc.blocked:
         return ("broker",)
     replies = await asyncio.gather(*(_probe(workers, lane) for lane in Lane))
+    if workers.rpc.blocked:  # which shows when something is published
+        return ("broker",)
     absent = [f"worker:{lane}" for lane, reply in zip(Lane, replies, strict=True) if reply is None]
     cut_off = any(reply is not None and not reply.database for reply in replies)
     return (*absent, *(["database"] if cut_off else []))

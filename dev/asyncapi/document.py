@@ -26,7 +26,7 @@ from shared.contracts import OPERATIONS
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Lane, Operation
 
 #: Of the messages, not of the software. What older peers may ignore does not change the first number.
 VERSION = "2.0.0"
@@ -89,6 +89,7 @@ def document() -> Json:
                 "rpc": amqp(deliveryMode=1, mandatory=True, ack=True),
                 "events": amqp(deliveryMode=2, timestamp=True),
                 "probes": amqp(deliveryMode=1, expiration=int(MISSING_SECONDS * 1000)),
+                "present": amqp(deliveryMode=1, mandatory=True, ack=True),
             },
             "securitySchemes": {
                 "broker": {
@@ -144,6 +145,14 @@ def _channels() -> Json:
                 "queue": {"description": "Which of the subscriber's queues it is."},
             },
             "messages": {"probe": reference("components", "messages", "probe")},
+            "bindings": reference("components", "channelBindings", "probes"),
+        },
+        "present": {
+            "address": "present.{lane}",
+            "description": "While a worker of the lane is connected, a queue of its own is bound to this. Nobody"
+            " consumes it: what matters is whether the message is returned.",
+            "parameters": {"lane": {"description": "The lane that is waited for.", "enum": [*Lane]}},
+            "messages": {"present": reference("components", "messages", "present")},
             "bindings": reference("components", "channelBindings", "probes"),
         },
     }
@@ -204,5 +213,13 @@ _SENT = {
         "tags": [{"name": "event"}],
         "messages": [reference("channels", "probe", "messages", "probe")],
         "bindings": reference("components", "operationBindings", "probes"),
+    },
+    "present": {
+        "action": "send",
+        "channel": reference("channels", "present"),
+        "summary": "A caller's question whether its lane still has a worker, while it waits. Returned: it has none.",
+        "tags": [{"name": "health"}],
+        "messages": [reference("channels", "present", "messages", "present")],
+        "bindings": reference("components", "operationBindings", "present"),
     },
 }

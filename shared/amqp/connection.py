@@ -66,11 +66,13 @@ class Connection:
     """
 
     def __init__(self, urls: Sequence[str], name: str, setup: Setup, on_lost: Callable[[], None] | None = None) -> None:
-        """`urls` are tried in turn; `name` is what the operator sees in the broker's list of connections.
+        """`urls` are tried in turn, from one of them on; `name` is what the operator sees in the broker's connections.
 
         Raises `ValueError` for what is no address of a broker, without repeating it: it may hold a password.
         """
         self._urls = [_broker_url(url) for url in urls]
+        # All processes are given the same list, and would all be on its first node.
+        random.shuffle(self._urls)
         self._name = name
         self._setup = setup
         self._on_lost = on_lost

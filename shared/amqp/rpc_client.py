@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
@@ -18,7 +18,9 @@ from ..contracts.errors import DeadlineExceeded, ErrorReply, InternalError, Over
 from ..contracts.operation import Operation
 from ..contracts.wire import WireModel
 from .connection import Connection, ConnectionLost, lost_connections
+from .refusals import Refusals
 from .topology import (
+    BOUNDED_LANES,
     DEADLINE_HEADER,
     DIRECT_REPLY_TO,
     ERROR_TYPE,
@@ -27,6 +29,7 @@ from .topology import (
     RPC_EXCHANGE,
     declare_exchanges,
 )
+from .waiting import WaitingCalls
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +45,9 @@ ReplyT = TypeVar("ReplyT", bound=WireModel)
 class RpcClient:
     """Sends requests and awaits their replies over direct reply-to; an async context manager.
 
-    A call fails at once with `Unavailable` when there is no broker or no worker, or when the connection is lost while
-    it waits; with `Overloaded` when the lane's queue is full; with `DeadlineExceeded` when its time is up. The worker
-    does not begin what is past its deadline.
+    A call fails at once with `Unavailable` when there is no broker or no worker, when the broker takes no requests, or
+    when one of these comes about while it waits; with `Overloaded` when the lane's queue is full; with
+    `DeadlineExceeded` when its time is up. The worker does not begin what is past its deadline.
     """
 
     def __init__(self, urls: Sequence[str], name: str, *, exchange: str = RPC_EXCHANGE, declare: bool = True) -> None:
@@ -55,13 +58,19 @@ class RpcClient:
         self._exchange_name = exchange
         self._declare = declare
         self._channel: UnderlayChannel | None = None
-        self._pending: dict[str, asyncio.Future[AbstractIncomingMessage | None]] = {}
-        self._connection = Connection(urls, name, self._setup, self._fail_pending)
+        self._waiting = WaitingCalls()
+        self._refusals = Refusals()
+        self._connection = Connection(urls, name, self._setup, self._lose_channel)
 
     @property
     def connected(self) -> asyncio.Event:
-        """Set while calls can be sent."""
+        """Set while there is a broker."""
         return self._connection.connected
+
+    @property
+    def blocked(self) -> bool:
+        """Whether that broker is in an alarm and takes no requests."""
+        return self._waiting.blocked
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -92,8 +101,10 @@ class RpcClient:
         `message_id` names the request itself: sent again under the same one it is done once, and answers as it did the
         first time. Another request needs another.
         """
-        if self._channel is None:
+        if self._channel is None or self._waiting.blocked:
             raise Unavailable
+        if self._refusals.recent(operation.name):
+            raise Overloaded
         call_id = uuid.uuid4().hex
         properties = Basic.Properties(
             content_type=JSON_TYPE,
@@ -108,16 +119,16 @@ class RpcClient:
                 **({REQUEST_ID_HEADER: request_id} if request_id else {}),
             },
         )
-        answer = self._pending[call_id] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._publish(self._channel, request.to_json(), properties, operation.name)
+            async with asyncio.timeout(timeout_seconds) as deadline:
+                answer = self._waiting.add(call_id, operation.lane, deadline)
+                await self._publish(self._channel, request.to_json(), properties, operation)
                 reply = await answer
         except TimeoutError:
-            raise DeadlineExceeded from None
+            raise (Unavailable if self._waiting.given_up(call_id) else DeadlineExceeded) from None
         finally:
-            del self._pending[call_id]
-        if reply is None:  # the connection was lost
+            self._waiting.remove(call_id)
+        if reply is None:
             raise Unavailable
         return _read_reply(operation, reply)
 
@@ -131,34 +142,37 @@ class RpcClient:
         await replies.consume(self._on_reply, no_ack=True)
         # aiormq's, below aio-pika's: the properties of an `aio_pika.Message` cost as much again as publishing it.
         self._channel = await channel.get_underlay_channel()
+        self._waiting.begin(self._channel)
         return [channel]
 
     async def _publish(
-        self, channel: UnderlayChannel, body: bytes, properties: Basic.Properties, routing_key: str
+        self, channel: UnderlayChannel, body: bytes, properties: Basic.Properties, operation: Operation[Any, Any]
     ) -> None:
         try:
             with lost_connections():
                 await channel.basic_publish(
-                    body, exchange=self._exchange_name, routing_key=routing_key, properties=properties, mandatory=True
+                    body,
+                    exchange=self._exchange_name,
+                    routing_key=operation.name,
+                    properties=properties,
+                    mandatory=True,
                 )
         except PublishError:  # returned: no queue is bound, so no worker of the lane is there
             raise Unavailable from None
-        except DeliveryError:  # nacked: the lane's queue is full
+        except DeliveryError:  # nacked
+            if operation.lane not in BOUNDED_LANES:  # it has lost its node, and may have passed the request on before
+                raise Unavailable from None
+            self._refusals.remember(operation.name)
             raise Overloaded from None
         except ConnectionLost:
             raise Unavailable from None
 
     async def _on_reply(self, message: AbstractIncomingMessage) -> None:
-        answer = self._pending.get(message.correlation_id or "")
-        if answer is not None and not answer.done():
-            answer.set_result(message)
-        # Otherwise nobody waits any longer: the call timed out or was cancelled.
+        self._waiting.answer(message.correlation_id or "", message)
 
-    def _fail_pending(self) -> None:
+    def _lose_channel(self) -> None:
         self._channel = None
-        for answer in self._pending.values():
-            if not answer.done():
-                answer.set_result(None)
+        self._waiting.end()
 
 
 def _read_reply(operation: Operation[RequestT, ReplyT], message: AbstractIncomingMessage) -> ReplyT:

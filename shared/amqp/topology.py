@@ -3,11 +3,15 @@
 Requests go to the topic exchange `rpc` under the name of their operation; each lane of workers has a queue bound to
 the names it serves. Events go to the topic exchange `events`. A lane's queue lives as long as a worker consumes it
 (durable, auto-delete): without a worker a request has nowhere to go, so the caller learns it at once instead of
-waiting for its deadline (docs/decisions/0003).
+waiting for its deadline (docs/decisions/0003). A replicated one (quorum) outlives its workers for some seconds
+(docs/decisions/0014); who waits meanwhile asks whether any is present (docs/decisions/0015).
 """
 
 import re
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractQueue
@@ -19,10 +23,17 @@ from ..contracts.operation import Lane
 
 RPC_EXCHANGE = "rpc"
 EVENTS_EXCHANGE = "events"
-#: Where feeds publish their probes. It passes on to `events` what is for subscribers' own keys, and nothing else: so
-#: subscribers need no permission to write to `events`, with which they could announce what never happened.
+#: Where feeds publish their probes, and callers ask whether a lane has workers. It passes on to `events` what is for
+#: subscribers' own keys, and nothing else: so subscribers need no permission to write to `events`, with which they
+#: could announce what never happened.
 PROBES_EXCHANGE = "probes"
 SUBSCRIBERS_KEYS = "sub.#"
+
+#: Whose queues have a maximum length, beyond which the broker refuses.
+BOUNDED_LANES = frozenset({Lane.PASSWORD})
+#: How long a replicated queue stays without any consumer, since it knows no auto-delete: long enough for workers that
+#: lost their node to come back, short enough that workers of another configuration find nothing of it.
+QUORUM_EXPIRES_MS = 10_000
 
 #: The pseudo-queue of direct reply-to, and the addresses that RabbitMQ makes of it: parts in base64.
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
@@ -40,6 +51,15 @@ ERROR_TYPE = "error"
 JSON_TYPE = "application/json"
 
 
+class QueueType(StrEnum):
+    """Of a lane's queues. It is the workers' affair alone: callers publish to an exchange."""
+
+    CLASSIC = "classic"
+    """On one node, in its memory, and gone with the last worker."""
+    QUORUM = "quorum"
+    """On the disks of three nodes, one of which may be lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class LaneQueue:
     """A queue of a lane: its name, the operations bound to it, and how many requests may wait in it."""
@@ -48,28 +68,55 @@ class LaneQueue:
     operations: tuple[str, ...]
     max_length: int | None = None
     """Beyond this the broker refuses the request, and the caller hears `overloaded` at once."""
+    type: QueueType = QueueType.CLASSIC
 
     async def declare(self, channel: AbstractChannel) -> AbstractQueue:
         """Declares and binds it; safe to repeat while the arguments stay the same."""
         arguments: FieldTable = {}
         if self.max_length is not None:
             arguments = {"x-max-length": self.max_length, "x-overflow": "reject-publish"}
-        queue = await channel.declare_queue(self.name, durable=True, auto_delete=True, arguments=arguments)
+        if self.type is QueueType.QUORUM:
+            arguments |= {"x-queue-type": "quorum", "x-expires": QUORUM_EXPIRES_MS}
+        auto_delete = self.type is QueueType.CLASSIC
+        queue = await channel.declare_queue(self.name, durable=True, auto_delete=auto_delete, arguments=arguments)
         for operation in self.operations:
             await queue.bind(RPC_EXCHANGE, routing_key=operation)
         return queue
 
 
-def lane_queue(lane: Lane, max_length: int | None = None) -> LaneQueue:
+def lane_queue(lane: Lane, max_length: int | None = None, queue_type: QueueType = QueueType.CLASSIC) -> LaneQueue:
     """The queue of a lane's work."""
     health = HEALTH[lane].name
     names = tuple(name for name, operation in OPERATIONS.items() if operation.lane == lane and name != health)
-    return LaneQueue(f"rpc.{lane}", names, max_length)
+    return LaneQueue(_typed(f"rpc.{lane}", queue_type), names, max_length, queue_type)
 
 
-def health_queue(lane: Lane) -> LaneQueue:
+def health_queue(lane: Lane, queue_type: QueueType = QueueType.CLASSIC) -> LaneQueue:
     """The queue of a lane's health checks: they pass by the work that waits."""
-    return LaneQueue(f"rpc.{lane}.health", (HEALTH[lane].name,))
+    return LaneQueue(_typed(f"rpc.{lane}.health", queue_type), (HEALTH[lane].name,), type=queue_type)
+
+
+def _typed(name: str, queue_type: QueueType) -> str:
+    """A name is never used again for a queue of another type: RabbitMQ refuses that for as long as the first exists."""
+    return name if queue_type is QueueType.CLASSIC else f"{name}.{queue_type}"
+
+
+def presence_key(lane: Lane) -> str:
+    """Where a caller asks, on the exchange of the probes, whether a worker of the lane is there: if none is, the
+    question is returned."""
+    return f"present.{lane}"
+
+
+async def declare_presence(channel: AbstractChannel, operations: Iterable[str]) -> None:
+    """Says that a worker of these operations' lanes is there, for as long as its connection is.
+
+    What comes is thrown away by the broker at once, since nobody consumes it: the question costs the worker nothing.
+    """
+    for lane in sorted({OPERATIONS[name].lane for name in operations}):
+        queue = await channel.declare_queue(
+            f"rpc.{lane}.present.{uuid.uuid4().hex}", exclusive=True, arguments={"x-message-ttl": 0}
+        )
+        await queue.bind(PROBES_EXCHANGE, routing_key=presence_key(lane))
 
 
 def subscriber_queue(subscriber: str, *parts: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,8 +28,10 @@ SECONDS = 30 if LONG else 6
 SLOWER_AT_MOST = 4 * 4
 #: Below it nothing can be told from the noise of a machine that does other things beside, such as these callers.
 NOISE_SECONDS = 1.0
-#: The issue says 100 ms; here for the middle one, and the callers take the cores that the edge would have.
-REFUSED_SECONDS = 0.1 + 0.9
+#: The issue's figure, here for the middle one, as the edge sees it.
+REFUSED_SECONDS = 0.1
+#: And what a caller may wait for the other callers, all of whom are in this process.
+WAITED_FOR_CALLERS_SECONDS = 0.9
 #: The issue's figure, and as much again.
 BACK_SECONDS = 5.0 + 5.0
 #: What a process may grow by while it is overloaded.
@@ -91,10 +94,13 @@ async def test_logins_beyond_capacity_are_refused_at_once(stack: Stack) -> None:
     ):
         p50, p99 = (1000 * tally.quantile(code, share) for share in (0.5, 0.99))
         note(f"{what}: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+    refused, served = (_edge_seconds(stack, route, status) for route, status in (("/auth", 503), ("/auth/verify", 200)))
+    note(f"by the edge's own log: refusal {_spread(refused)}, verify {_spread(served)}")
     # What was taken and then did not get its core in time, from others on this machine, is answered 504.
     assert set(logins.codes) <= {"ok", "overloaded", "deadline_exceeded"}, logins.codes
     assert set(beside.codes) == {"ok"}, beside.codes
-    assert logins.quantile("overloaded", 0.5) < REFUSED_SECONDS
+    assert refused[len(refused) // 2] < REFUSED_SECONDS
+    assert logins.quantile("overloaded", 0.5) < REFUSED_SECONDS + WAITED_FOR_CALLERS_SECONDS
     assert beside.quantile("ok", 0.5) < max(SLOWER_AT_MOST * idle.quantile("ok", 0.5), NOISE_SECONDS)
     assert back < BACK_SECONDS
     assert max(grown.values()) < GROWTH_MIB, grown
@@ -137,6 +143,21 @@ async def _for(seconds: float, callers: int, call: Callable[[], Awaitable[object
 
     await asyncio.gather(*(work() for _ in range(callers)))
     return tally
+
+
+def _edge_seconds(stack: Stack, route: str, status: int) -> list[float]:
+    """How long the edge took for such requests, by its log, the shortest first."""
+    lines = [json.loads(line) for line in stack.process("api-0").log_path.read_text().splitlines()]
+    return sorted(
+        line["duration_ms"] / 1000
+        for line in lines
+        if line["event"] == "request" and (line["route"], line["status"]) == (route, status)
+    )
+
+
+def _spread(seconds: list[float]) -> str:
+    p50, p99 = (1000 * seconds[int(share * len(seconds))] for share in (0.5, 0.99))
+    return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
 
 
 def _resident_mib(pid: int) -> int:

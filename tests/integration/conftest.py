@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from shared.amqp.connection import Connection
 from shared.amqp.rpc_client import RpcClient
-from shared.amqp.topology import LaneQueue
+from shared.amqp.topology import LaneQueue, QueueType
 from tests.fakes import ports
 from worker.consumer import Consumer, Consumption
 from worker.operations import Handler
@@ -29,9 +29,12 @@ async def serve(amqp_url: str) -> Serve:
 
     @contextlib.asynccontextmanager
     async def serving(
-        handlers: Mapping[str, Handler], prefetch: int = 16, max_length: int | None = None
+        handlers: Mapping[str, Handler],
+        prefetch: int = 16,
+        max_length: int | None = None,
+        queue_type: QueueType = QueueType.CLASSIC,
     ) -> AsyncIterator[Consumer]:
-        queue = LaneQueue("rpc.test", tuple(handlers), max_length)
+        queue = LaneQueue(f"rpc.test.{queue_type}", tuple(handlers), max_length, queue_type)
         async with Replies([amqp_url], "test replies") as replies:
             consumer = Consumer([Consumption(queue, prefetch)], handlers, ports(), replies)
             async with Connection([amqp_url], "test worker", consumer.setup) as connection:

@@ -24,7 +24,14 @@ from deploy.definitions import Account, Service, definitions
 from deploy.permissions import SERVICE_OPERATIONS, service_exchange
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
-from shared.amqp.topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, RPC_EXCHANGE, health_queue, lane_queue
+from shared.amqp.topology import (
+    EVENTS_EXCHANGE,
+    PROBES_EXCHANGE,
+    RPC_EXCHANGE,
+    health_queue,
+    lane_queue,
+    presence_key,
+)
 from shared.client import AuthClient
 from shared.contracts.errors import Unavailable
 from shared.contracts.health import HEALTH, HealthRequest
@@ -291,9 +298,9 @@ def deletes_exchange(exchange: str) -> Attempt:
     return lambda channel: channel.exchange_delete(exchange)
 
 
-def binds_lane(routing_key: str) -> Attempt:
+def binds_lane(routing_key: str, exchange: str = RPC_EXCHANGE) -> Attempt:
     async def attempt(channel: AbstractChannel) -> None:
-        await (await channel.get_queue(LANE.name, ensure=False)).bind(RPC_EXCHANGE, routing_key)
+        await (await channel.get_queue(LANE.name, ensure=False)).bind(exchange, routing_key)
 
     return attempt
 
@@ -331,6 +338,7 @@ def of_any_subscriber(role: str) -> dict[str, Attempt]:
         "takes another's queue": consumes("sub.other.queue"),
         "sends another's probe": publishes(PROBES_EXCHANGE, "sub.other.probe"),
         "hears another's probes": binds(EVENTS_EXCHANGE, "sub.other.probe", role),
+        "pretends to be a worker": binds(PROBES_EXCHANGE, presence_key(Lane.VERIFY), role),
     }
 
 
@@ -353,6 +361,7 @@ REFUSED: dict[str, dict[str, Attempt]] = {
         "removes the way of requests": deletes_exchange(RPC_EXCHANGE),
         "removes the way of events": deletes_exchange(EVENTS_EXCHANGE),
         "takes what is no operation": binds_lane("#"),
+        "takes subscribers' probes": binds_lane("sub.#", PROBES_EXCHANGE),
         "declares a subscriber's queue": declares("sub.shop.queue"),
         "takes a subscriber's queue": consumes("sub.shop.queue"),
         "hears events": binds(EVENTS_EXCHANGE, "session.revoked.other", "shop"),

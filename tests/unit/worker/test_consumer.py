@@ -26,7 +26,7 @@ from tests.fakes import NOW, ports
 from worker.consumer import MAX_DEADLINE_MS, Consumer, Consumption
 from worker.operations import HANDLERS, Handler
 from worker.ports import Call, Ports
-from worker.replies import Replies
+from worker.replies import Replies, node_of
 
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
@@ -82,7 +82,7 @@ class FakeQueue:
         self.deliver: Callable[[AbstractIncomingMessage], Awaitable[None]]
 
     async def bind(self, exchange: str, routing_key: str) -> None:
-        assert exchange == "rpc"
+        assert exchange == ("probes" if routing_key.startswith("present.") else "rpc")
         self.bound.append(routing_key)
 
     async def consume(self, callback: Callable[[AbstractIncomingMessage], Awaitable[None]]) -> str:
@@ -117,6 +117,7 @@ class FakeReplies(Replies):
 
     def __init__(self, channel: FakeChannel) -> None:
         super().__init__([], "fake")
+        self._present[node_of(REPLY_TO)] = 0.0  # or it would go out on trial
         self._fake = channel
         self.lost = False
 
@@ -216,7 +217,15 @@ async def test_each_queue_has_its_prefetch(broker: Broker) -> None:
     """As many requests of each queue are held as it was told."""
     await broker.answer()
     assert broker.connection.prefetches == [16, 2]
-    assert list(broker.connection.queues) == ["rpc.verify", "rpc.verify.health"]
+    assert list(broker.connection.queues)[:2] == ["rpc.verify", "rpc.verify.health"]
+
+
+async def test_a_worker_says_that_it_is_there(broker: Broker) -> None:
+    """For its lane, once, on a queue that nobody consumes."""
+    await broker.answer()
+    *_, (name, present) = broker.connection.queues.items()
+    assert name.startswith("rpc.verify.present.")
+    assert (present.bound, hasattr(present, "deliver")) == (["present.verify"], False)
 
 
 async def test_an_expected_error_is_a_reply() -> None:
@@ -457,7 +466,8 @@ async def test_drain_finishes_what_is_at_hand() -> None:
     await held.broker.deliver()
     await held.begun.wait()
     draining = asyncio.create_task(held.broker.consumer.drain(10))
-    while not all(queue.cancelled for queue in held.broker.connection.queues.values()):  # noqa: ASYNC110 - two turns
+    consumed = [queue for queue in held.broker.connection.queues.values() if hasattr(queue, "deliver")]
+    while not all(queue.cancelled for queue in consumed):  # noqa: ASYNC110 - two turns
         await asyncio.sleep(0)
     assert held.broker.channel.settled == []
     held.let_go.set()

@@ -1,0 +1,44 @@
+"""A live and a durable subscription to a tenant's revocations, and what they have heard."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Set
+
+from shared.client import AuthClient
+from tests.faults.transports import PATIENCE_SECONDS
+
+
+class Subscribers:
+    """The sessions of which each was told. Made by `reading`."""
+
+    def __init__(self) -> None:
+        self.live: set[str] = set()
+        self.durable: set[str] = set()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def reading(cls, auth: AuthClient) -> AsyncIterator["Subscribers"]:
+        """They read until the block ends, and begin with what was told a moment ago."""
+        subscribers, since = cls(), int(time.time())
+        async with asyncio.TaskGroup() as tasks:
+            reading = [
+                tasks.create_task(subscribers._read(auth, None, since, subscribers.live)),
+                tasks.create_task(subscribers._read(auth, "audit", since, subscribers.durable)),
+            ]
+            try:
+                yield subscribers
+            finally:
+                for task in reading:
+                    task.cancel()
+
+    async def hear(self, sessions: Set[str]) -> None:
+        """Returns when both have heard of all of these. Raises `TimeoutError`."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (self.live >= sessions and self.durable >= sessions):  # noqa: ASYNC110 (they come by themselves)
+                await asyncio.sleep(0.1)
+
+    async def _read(self, auth: AuthClient, durable: str | None, since: int, heard: set[str]) -> None:
+        async with contextlib.aclosing(auth.revocations(durable=durable, since=since)) as events:
+            async for event in events:
+                heard.add(event.data.session_id)
