@@ -4,8 +4,8 @@
 
 PYTHON ?= python3
 export PYTHON
-# Files of tests at a time; 0: one after the other, in one process. They mostly wait, so 2 takes two thirds of the time.
-JOBS ?= 0
+# Files of tests at a time, since they mostly wait; 0: one after the other, in one process.
+JOBS ?= 2
 
 .PHONY: help run demo test check faults bench asyncapi lock clean
 
