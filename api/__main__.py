@@ -9,9 +9,11 @@ import sys
 import time
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.limits import LimitedHttp
 from api.main import create_app, new_streams
+from api.metrics import EdgeMetrics, served
 from api.settings import SECRETS, Settings
 from api.streams import Streams
 from shared.environment import load_settings
@@ -35,7 +37,9 @@ def main() -> None:
     _allow_descriptors(settings.event_streams + SPARE_DESCRIPTORS)
     streams = new_streams(settings)
     leaving = asyncio.Event()
-    server = _Server(_server_config(settings, streams, leaving), streams, leaving, settings.drain_seconds)
+    metrics = EdgeMetrics()
+    app = create_app(settings, streams=streams, leaving=leaving, metrics=metrics)
+    server = _Server(_server_config(settings, app), streams, leaving, settings.drain_seconds)
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -45,7 +49,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     log.info("edge starts", extra={"host": settings.host, "port": settings.port})
-    server.run()
+    with served(metrics.registry, settings.metrics_host, settings.metrics_port):
+        server.run()
     log.info("edge has stopped")
 
 
@@ -97,9 +102,9 @@ def _allow_descriptors(wanted: int) -> None:
         log.warning("not enough files may be open for AUTH_EVENT_STREAMS", extra={"wanted": wanted, "allowed": allowed})
 
 
-def _server_config(settings: Settings, streams: Streams, leaving: asyncio.Event) -> uvicorn.Config:
+def _server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(settings, streams=streams, leaving=leaving),
+        app,
         host=settings.host,
         port=settings.port,
         http=LimitedHttp,

@@ -2,8 +2,9 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +15,7 @@ from api.browsers import BrowserHeaders, cross_origin
 from api.dependencies import State, WorkerCalls
 from api.errors import answer_error
 from api.limits import BodyTimeLimit
+from api.metrics import EdgeMetrics
 from api.middleware import BodyLimit, EncodedPath, RequestContext, SafeHeaders, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.request_limit import request_limit
@@ -25,6 +27,7 @@ from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.verifier import CoalescingVerifier
 from shared.contracts.errors import AuthError
+from shared.loop_lag import watch_loop
 from shared.tenant_session import Calls, TenantSession
 
 API_VERSION = "2.0.0"
@@ -56,8 +59,10 @@ def create_app(
     settings: Settings,
     rpc: RpcClient | None = None,
     feed: RevocationFeed | None = None,
+    *,
     streams: Streams | None = None,
     leaving: asyncio.Event | None = None,
+    metrics: EdgeMetrics | None = None,
 ) -> FastAPI:
     """The application. It serves without a broker too, and answers 503 until there is one.
 
@@ -65,6 +70,7 @@ def create_app(
     them as `streams`, and says with `leaving` that it is not ready any more.
     """
     open_streams = streams or new_streams(settings)
+    counted = metrics or EdgeMetrics()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -82,6 +88,7 @@ def create_app(
             await stack.enter_async_context(client)
             await stack.enter_async_context(revocations)
             verifier: Verifies = CoalescingVerifier(client, timeout_seconds=settings.reply_timeout_seconds)
+            remembering = None
             if settings.verify_cache_seconds:
                 make_feed = functools.partial(
                     RevocationFeed,
@@ -90,9 +97,16 @@ def create_app(
                     subscriber=SUBSCRIBER,
                     declare=settings.declare_topology,
                 )
-                verifier = await stack.enter_async_context(
+                verifier = remembering = await stack.enter_async_context(
                     RememberingVerifier(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
                 )
+            counted.watch(
+                streams=lambda: open_streams.count,
+                connected=client.connected.is_set,
+                feed_alive=lambda: revocations.alive,
+                cache=remembering.counts if remembering else None,
+            )
+            await stack.enter_async_context(_background(watch_loop(counted.loop_was_late)))
             await client.wait_connected()  # to answer the first request, too; not for ever
             yield State(
                 workers=WorkerCalls(client, settings.reply_timeout_seconds),
@@ -118,7 +132,7 @@ def create_app(
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((AuthError, RequestValidationError, HTTPException), answer_error),
         middleware=[
-            Middleware(RequestContext),
+            Middleware(RequestContext, metrics=counted),
             Middleware(SafeHeaders),
             Middleware(BrowserHeaders),
             *cross_origin(settings.cors_origins),
@@ -134,3 +148,14 @@ def create_app(
     if settings.forward_email is not None:
         app.include_router(forward.router)
     return app
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Goes on beside the block, and ends with it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer_error
+from api.metrics import EdgeMetrics
 from shared.contracts.wire import REQUEST_ID
 from shared.logging import request_id
 
@@ -18,13 +19,15 @@ log = logging.getLogger(__name__)
 
 
 class RequestContext:
-    """Gives each request an id, from `X-Request-ID` or made here, echoes it, and logs one line when all is done.
+    """Gives each request an id, from `X-Request-ID` or made here, echoes it, and when all is done counts it and logs
+    one line.
 
     The line holds the route's template and never the path itself: paths hold logins.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: EdgeMetrics) -> None:
         self.app = app
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,11 +37,13 @@ class RequestContext:
         identifier = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         started = time.perf_counter()
         status: int | None = None
+        answered_after: float | None = None
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered_after
             if message["type"] == "http.response.start":
                 status = message["status"]
+                answered_after = time.perf_counter() - started
                 MutableHeaders(scope=message)["X-Request-ID"] = identifier
             await send(message)
 
@@ -46,13 +51,16 @@ class RequestContext:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", None)
+            self.metrics.answered(scope["method"], route, status, seconds if answered_after is None else answered_after)
             log.info(
                 "request",
                 extra={
                     "method": scope["method"],
-                    "route": getattr(scope.get("route"), "path", None),
+                    "route": route,
                     "status": status,
-                    "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+                    "duration_ms": round(seconds * 1000, 1),
                     "request_id": identifier,
                 },
             )

@@ -21,6 +21,7 @@ from shared.logging import LogFormat
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")]
 """As browsers spell it (RFC 6454, 6.2): in lower case, without a path."""
 
+Port = Annotated[int, Field(ge=1, le=65535)]
 #: May be given as files.
 SECRETS = ("AMQP_URL", "AUTH_FORWARD_PASSWORD")
 
@@ -43,7 +44,7 @@ class Settings(BaseSettings):
     """False where an administrator declares the exchanges and this user may not."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    port: Port = 8000
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
     """Networks whose `X-Forwarded-For` is believed. None by default: the client is whoever connects."""
     max_body_bytes: PositiveInt = 131_072
@@ -84,6 +85,11 @@ class Settings(BaseSettings):
     """How long a stopping edge says that it is not ready, and serves all the same: what balancers take to see it."""
     shutdown_grace_seconds: PositiveInt = 10
     """How long a stopping edge waits for the requests it holds."""
+
+    metrics_port: Port | None = None
+    """Where Prometheus finds this process; without a port there is no such place. One for each process of a host."""
+    metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Metrics are for the operator alone: an address that clients cannot reach."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = "json"

@@ -47,8 +47,13 @@ def load_settings(settings: type[SettingsT], secrets: Iterable[str], **overrides
         ]
     except (OSError, ValueError) as error:
         problems = [str(error)]
+    raise refusal(problems)
+
+
+def refusal(problems: Iterable[str]) -> SystemExit:
+    """Says on stderr what is wrong with the configuration, a line each. The answer is how to end then."""
     print(*(f"configuration error: {problem}" for problem in problems), sep="\n", file=sys.stderr)  # noqa: T201 - logs are not set up yet
-    raise SystemExit(EX_CONFIG)
+    return SystemExit(EX_CONFIG)
 
 
 def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:

@@ -31,6 +31,7 @@ from shared.contracts.errors import AuthError, BadRequest, InternalError, Invali
 from shared.contracts.operation import Operation
 from shared.contracts.wire import REQUEST_ID, WireModel
 from shared.logging import request_id
+from worker.metrics import OTHER, WorkerMetrics, code_of
 from worker.operations import Handler
 from worker.ports import Call, Ports
 from worker.replies import Outcome, Replies
@@ -61,6 +62,7 @@ class Consumer:
         *,
         declare: bool = True,
         clock: Callable[[], float] = time.time,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         """`declare=False` when an administrator declares the exchanges and this user may not. Queues are its own."""
         self._consumptions = consumptions
@@ -69,6 +71,7 @@ class Consumer:
         self._replies = replies
         self._declare = declare
         self._clock = clock
+        self._metrics = metrics or WorkerMetrics()
         self._consuming: list[tuple[AbstractQueue, str]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -91,6 +94,11 @@ class Consumer:
         await declare_presence(channels[0], [name for each in self._consumptions for name in each.queue.operations])
         log.info("taking requests", extra={"queues": [each.queue.name for each in self._consumptions]})
         return channels
+
+    @property
+    def under_way(self) -> int:
+        """How many requests were taken and are not settled."""
+        return len(self._under_way)
 
     async def drain(self, grace_seconds: float) -> bool:
         """Takes no more requests and finishes those at hand; whether all were finished in time."""
@@ -116,15 +124,18 @@ class Consumer:
     async def _settle(self, message: AbstractIncomingMessage) -> None:
         request_id.set(_request_id(message.headers.get(REQUEST_ID_HEADER)))
         started = time.perf_counter()
+        self._metrics.taken(_name(message), self._waited_seconds(message))
         told: dict[str, object] = {}
         outcome = await self._answer(message, told)
         await self._reply_and_acknowledge(message, outcome)
+        seconds = time.perf_counter() - started
+        self._metrics.settled(_name(message), outcome, seconds)
         log.info(
             "request",
             extra={
                 "operation": _name(message),
-                "code": _code(outcome),
-                "duration_ms": round(1000 * (time.perf_counter() - started), 1),
+                "code": code_of(outcome),
+                "duration_ms": round(1000 * seconds, 1),
                 "redelivered": message.redelivered,
                 **told,
             },
@@ -188,10 +199,22 @@ class Consumer:
             )
         return now_ms > deadline_ms
 
+    def _waited_seconds(self, message: AbstractIncomingMessage) -> float | None:
+        """Since it was sent: its deadline less the time that it was given. None when it does not tell both.
+
+        One that comes again has been with another worker, and how long is nowhere to be seen.
+        """
+        deadline_ms, given_seconds = message.headers.get(DEADLINE_HEADER), message.expiration
+        if message.redelivered or not isinstance(deadline_ms, int) or not isinstance(given_seconds, int | float):
+            return None
+        waited = self._clock() - deadline_ms / 1000 + given_seconds
+        # Clocks differ, and callers may write what they like.
+        return max(waited, 0.0) if waited <= MAX_DEADLINE_MS / 1000 else None
+
 
 def _name(message: AbstractIncomingMessage) -> str:
     """The operation's name for the log; it came from outside, so others are not repeated."""
-    return message.routing_key if message.routing_key in OPERATIONS else "unknown"
+    return message.routing_key if message.routing_key in OPERATIONS else OTHER
 
 
 def _may_reply_to(message: AbstractIncomingMessage) -> bool:
@@ -209,12 +232,6 @@ def _decode(operation: Operation[Any, Any], message: AbstractIncomingMessage) ->
             raise BadRequest("body must be JSON") from None
         raise InvalidRequest.from_validation(error) from None
     return request
-
-
-def _code(outcome: Outcome | None) -> str:
-    if outcome is None:
-        return "late"
-    return outcome.code if isinstance(outcome, AuthError) else "ok"
 
 
 def _request_id(value: object) -> str | None:

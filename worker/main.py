@@ -15,6 +15,7 @@ from shared.amqp.topology import health_queue, lane_queue
 from shared.contracts.operation import Lane
 from shared.environment import load_settings
 from shared.logging import configure
+from shared.loop_lag import watch_loop
 from worker.adapters import mongo_database
 from worker.adapters.amqp_events import AmqpEvents
 from worker.adapters.argon2_hasher import Argon2Hasher
@@ -29,6 +30,7 @@ from worker.adapters.registration_policy import RegistrationPolicy
 from worker.adapters.system_clock import SystemClock
 from worker.consumer import Consumer, Consumption
 from worker.heartbeat import beat_forever
+from worker.metrics import WorkerMetrics, served
 from worker.operations import HANDLERS
 from worker.ports import Clock, Ports
 from worker.replies import Replies
@@ -74,6 +76,8 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
         os.nice(settings.password_nice)
 
     async with contextlib.AsyncExitStack() as stack:
+        metrics = WorkerMetrics()
+        stack.enter_context(served(metrics.registry, settings.metrics_host, settings.metrics_port))
         database = await stack.enter_async_context(mongo_database.connect(settings.mongo_url.get_secret_value()))
         if not await _prepared(database, stop):
             return
@@ -83,11 +87,20 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             settings.hash_memory_kib,
             settings.hash_passes,
             {pepper_id: pepper.get_secret_value() for pepper_id, pepper in (settings.password_peppers or {}).items()},
+            on_hashed=metrics.hashed,
         )
         stack.callback(hasher.close)
-        sessions = MongoSessions(database)
+        sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_ended)
         events = await stack.enter_async_context(
-            AmqpEvents(urls, f"{name} events", settings.issuer, sessions, clock, declare=settings.declare_topology)
+            AmqpEvents(
+                urls,
+                f"{name} events",
+                settings.issuer,
+                sessions,
+                clock,
+                declare=settings.declare_topology,
+                on_published=metrics.announced,
+            )
         )
         activity = MongoActivity(database)
         stack.push_async_callback(activity.write)
@@ -114,7 +127,11 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             max_sessions_per_user=settings.max_sessions_per_user,
         )
 
-        for background in (sweep_forever(ports), activity.write_forever(settings.activity_seconds)):
+        for background in (
+            sweep_forever(ports, on_swept=metrics.swept),
+            activity.write_forever(settings.activity_seconds),
+            watch_loop(metrics.loop_was_late),
+        ):
             stack.push_async_callback(_cancelled, asyncio.create_task(background))
 
         replies = await stack.enter_async_context(Replies(urls, f"{name} replies"))
@@ -125,8 +142,16 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             replies,
             declare=settings.declare_topology,
             clock=lambda: clock.now().timestamp(),
+            metrics=metrics,
         )
         connection = await stack.enter_async_context(Connection(urls, name, consumer.setup))
+        metrics.watch(
+            hash_threads=settings.hash_threads,
+            hashing=lambda: hasher.under_way,
+            publishing=lambda: events.under_way,
+            under_way=lambda: consumer.under_way,
+            connected=connection.connected.is_set,
+        )
         if settings.heartbeat_file:
             beating = asyncio.create_task(beat_forever(settings.heartbeat_file, connection.connected))
             stack.push_async_callback(_cancelled, beating)

@@ -34,6 +34,7 @@ MIN_KEY_BYTES = 32
 
 #: Ten years: longer than any session is meant to last, and still a date.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
+Port = Annotated[int, Field(ge=1, le=65535)]
 TokenSeconds = Annotated[int, Field(ge=1, le=MAX_TOKEN_SECONDS)]
 #: May be given as files.
 SECRETS = ("AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY", "AUTH_PASSWORD_PEPPERS")
@@ -156,6 +157,10 @@ class Settings(BaseSettings):
     """How long a stopping worker takes to finish the requests it holds."""
     heartbeat_file: Path | None = None
     """Touched while this worker takes requests; for the health check of a container."""
+    metrics_port: Port | None = None
+    """Where Prometheus finds this process; without a port there is no such place. One for each process of a host."""
+    metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Metrics are for the operator alone: an address that others cannot reach."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = "json"

@@ -24,6 +24,7 @@ from shared.contracts.operation import MAX_BODY_BYTES, Lane
 from shared.logging import request_id
 from tests.fakes import NOW, ports
 from worker.consumer import MAX_DEADLINE_MS, Consumer, Consumption
+from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS, Handler
 from worker.ports import Call, Ports
 from worker.replies import Replies, node_of
@@ -134,6 +135,7 @@ class Broker:
         self.channel = FakeChannel()
         self.connection = FakeConnection()
         self.replies = FakeReplies(self.channel)
+        self.metrics = WorkerMetrics()
         self.consumer = Consumer(
             [Consumption(lane_queue(Lane.VERIFY), 16), Consumption(health_queue(Lane.VERIFY), 2)],
             handlers,
@@ -141,6 +143,7 @@ class Broker:
             self.replies,
             declare=False,
             clock=NOW.timestamp,
+            metrics=self.metrics,
         )
 
     async def deliver(
@@ -367,7 +370,7 @@ async def test_a_request_is_logged_under_its_id(header: object, expected: str | 
     ("message", "operation", "code"),
     [
         ({}, HEALTH_VERIFY, "ok"),
-        ({"operation": "drop table"}, "unknown", "bad_request"),
+        ({"operation": "drop table"}, "other", "bad_request"),
         ({"headers": {DEADLINE_HEADER: 0}}, HEALTH_VERIFY, "late"),
     ],
 )
@@ -483,3 +486,39 @@ async def test_drain_does_not_wait_for_ever() -> None:
     assert not await held.broker.consumer.drain(0.01)
     held.let_go.set()
     assert await held.broker.consumer.drain(10)
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds"),
+    [
+        ({"headers": {DEADLINE_HEADER: NOW_MS + 4_000}, "expiration": "5000"}, 1.0),
+        ({"headers": {DEADLINE_HEADER: NOW_MS + 6_000}, "expiration": "5000"}, 0.0),  # a sender's clock is ahead
+        ({"headers": {DEADLINE_HEADER: NOW_MS + 4_000}}, None),
+        ({"expiration": "5000"}, None),
+        ({"headers": {DEADLINE_HEADER: "soon"}, "expiration": "5000"}, None),
+        ({"headers": {DEADLINE_HEADER: NOW_MS}, "expiration": "86400000"}, None),
+        ({"headers": {DEADLINE_HEADER: NOW_MS + 4_000}, "expiration": "5000", "redelivered": True}, None),
+    ],
+)
+async def test_how_long_a_request_has_waited(message: dict[str, Any], seconds: float | None) -> None:
+    """Its deadline less the time that it was given is when it was sent. What does not tell both is not guessed at."""
+    broker = Broker()
+    await broker.deliver(**message)
+    assert await broker.consumer.drain(10)
+    told = [
+        broker.metrics.registry.get_sample_value(
+            f"jincor_auth_worker_queue_wait_seconds_{part}", {"operation": HEALTH_VERIFY}
+        )
+        for part in ("count", "sum")
+    ]
+    assert told == ([0, 0] if seconds is None else [1, pytest.approx(seconds)])
+
+
+async def test_each_request_is_counted(broker: Broker) -> None:
+    """Under its operation and its answer; a name that a caller made up is no label."""
+    for operation in (HEALTH_VERIFY, HEALTH_VERIFY, "drop table"):
+        await broker.deliver(operation=operation)
+    assert await broker.consumer.drain(10)
+    for operation, code, number in ((HEALTH_VERIFY, "ok", 2), ("other", "bad_request", 1), ("drop table", "", None)):
+        labels = {"operation": operation, "code": code}
+        assert broker.metrics.registry.get_sample_value("jincor_auth_worker_requests_total", labels) == number
