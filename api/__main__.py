@@ -1,12 +1,14 @@
 """The edge as a process: `python -m api`. Exits 0 when told to stop, and otherwise says what is wrong."""
 
 import asyncio
+import contextlib
 import logging
 import resource
 import signal
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,6 +20,10 @@ from api.settings import SECRETS, Settings
 from api.streams import Streams
 from shared.environment import load_settings
 from shared.logging import configure
+from shared.telemetry import opentelemetry_needed, traces_wanted
+
+if TYPE_CHECKING:
+    from api.tracing import EdgeTracing
 
 log = logging.getLogger("api")
 
@@ -38,7 +44,8 @@ def main() -> None:
     streams = new_streams(settings)
     leaving = asyncio.Event()
     metrics = EdgeMetrics()
-    app = create_app(settings, streams=streams, leaving=leaving, metrics=metrics)
+    tracing = _tracing()
+    app = create_app(settings, streams=streams, leaving=leaving, metrics=metrics, tracing=tracing)
     server = _Server(_server_config(settings, app), streams, leaving, settings.drain_seconds)
 
     def stop(*_: object) -> None:
@@ -49,9 +56,18 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     log.info("edge starts", extra={"host": settings.host, "port": settings.port})
-    with served(metrics.registry, settings.metrics_host, settings.metrics_port):
+    with served(metrics.registry, settings.metrics_host, settings.metrics_port), tracing or contextlib.nullcontext():
         server.run()
     log.info("edge has stopped")
+
+
+def _tracing() -> "EdgeTracing | None":
+    """What makes spans, if somebody wants them; without it OpenTelemetry is not even imported."""
+    if not traces_wanted():
+        return None
+    with opentelemetry_needed():
+        from api.tracing import EdgeTracing  # noqa: PLC0415 - see above
+    return EdgeTracing.exporting()
 
 
 class _Server(uvicorn.Server):

@@ -4,7 +4,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -29,6 +29,9 @@ from shared.amqp.verifier import CoalescingVerifier
 from shared.contracts.errors import AuthError
 from shared.loop_lag import watch_loop
 from shared.tenant_session import Calls, TenantSession
+
+if TYPE_CHECKING:  # it is there only where traces are wanted
+    from api.tracing import EdgeTracing
 
 API_VERSION = "2.0.0"
 #: What the broker's permissions for edges go by: their queues begin with `sub.edge.`
@@ -63,6 +66,7 @@ def create_app(
     streams: Streams | None = None,
     leaving: asyncio.Event | None = None,
     metrics: EdgeMetrics | None = None,
+    tracing: "EdgeTracing | None" = None,
 ) -> FastAPI:
     """The application. It serves without a broker too, and answers 503 until there is one.
 
@@ -75,7 +79,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         urls = [url.get_secret_value() for url in settings.amqp_url]
-        client = rpc or RpcClient(urls, "api", declare=settings.declare_topology)
+        client = rpc or RpcClient(urls, "api", declare=settings.declare_topology, tracing=tracing)
         revocations = feed or RevocationFeed(
             urls,
             "api events",
@@ -87,7 +91,9 @@ def create_app(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(client)
             await stack.enter_async_context(revocations)
-            verifier: Verifies = CoalescingVerifier(client, timeout_seconds=settings.reply_timeout_seconds)
+            verifier: Verifies = CoalescingVerifier(
+                client, timeout_seconds=settings.reply_timeout_seconds, tracing=tracing
+            )
             remembering = None
             if settings.verify_cache_seconds:
                 make_feed = functools.partial(
@@ -109,7 +115,7 @@ def create_app(
             await stack.enter_async_context(_background(watch_loop(counted.loop_was_late)))
             await client.wait_connected()  # to answer the first request, too; not for ever
             yield State(
-                workers=WorkerCalls(client, settings.reply_timeout_seconds),
+                workers=WorkerCalls(client, settings.reply_timeout_seconds, tracing),
                 verifier=verifier,
                 forward_tenant=TenantSession(
                     Calls(client, settings.reply_timeout_seconds), settings.forward_email, settings.forward_password
@@ -133,6 +139,7 @@ def create_app(
         exception_handlers=dict.fromkeys((AuthError, RequestValidationError, HTTPException), answer_error),
         middleware=[
             Middleware(RequestContext, metrics=counted),
+            *([tracing.middleware()] if tracing else []),
             Middleware(SafeHeaders),
             Middleware(BrowserHeaders),
             *cross_origin(settings.cors_origins),

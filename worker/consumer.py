@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from pydantic import ValidationError
@@ -35,6 +35,9 @@ from worker.metrics import OTHER, WorkerMetrics, code_of
 from worker.operations import Handler
 from worker.ports import Call, Ports
 from worker.replies import Outcome, Replies
+
+if TYPE_CHECKING:  # it is there only where traces are wanted
+    from worker.tracing import WorkerTracing
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class Consumer:
         declare: bool = True,
         clock: Callable[[], float] = time.time,
         metrics: WorkerMetrics | None = None,
+        tracing: "WorkerTracing | None" = None,
     ) -> None:
         """`declare=False` when an administrator declares the exchanges and this user may not. Queues are its own."""
         self._consumptions = consumptions
@@ -72,6 +76,7 @@ class Consumer:
         self._declare = declare
         self._clock = clock
         self._metrics = metrics or WorkerMetrics()
+        self._tracing = tracing
         self._consuming: list[tuple[AbstractQueue, str]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -126,7 +131,7 @@ class Consumer:
         started = time.perf_counter()
         self._metrics.taken(_name(message), self._waited_seconds(message))
         told: dict[str, object] = {}
-        outcome = await self._answer(message, told)
+        outcome = await self._traced_answer(message, told)
         await self._reply_and_acknowledge(message, outcome)
         seconds = time.perf_counter() - started
         self._metrics.settled(_name(message), outcome, seconds)
@@ -153,6 +158,14 @@ class Consumer:
                 await message.ack()
         except ConnectionLost as error:
             log.warning("request is not acknowledged and comes back", extra={**told, "error": str(error)})
+
+    async def _traced_answer(self, message: AbstractIncomingMessage, told: dict[str, object]) -> Outcome | None:
+        if self._tracing is None:
+            return await self._answer(message, told)
+        with self._tracing.processing(_name(message), message) as span:
+            outcome = await self._answer(message, told)
+            self._tracing.ended(span, code_of(outcome))
+            return outcome
 
     async def _answer(self, message: AbstractIncomingMessage, told: dict[str, object]) -> Outcome | None:
         """The reply model, the error to reply, or None when nobody waits for an answer any more.

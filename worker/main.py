@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -16,6 +17,7 @@ from shared.contracts.operation import Lane
 from shared.environment import load_settings
 from shared.logging import configure
 from shared.loop_lag import watch_loop
+from shared.telemetry import opentelemetry_needed, traces_wanted
 from worker.adapters import mongo_database
 from worker.adapters.amqp_events import AmqpEvents
 from worker.adapters.argon2_hasher import Argon2Hasher
@@ -37,6 +39,9 @@ from worker.replies import Replies
 from worker.settings import SECRETS, Settings
 from worker.sweeper import sweep_forever
 
+if TYPE_CHECKING:
+    from worker.tracing import WorkerTracing
+
 log = logging.getLogger(__name__)
 
 #: Requests held at a time. Below 8 the broker works half as much again; beyond 32 nothing is gained (measured).
@@ -56,18 +61,22 @@ def main(clock: Clock | None = None) -> None:
     overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
     settings = load_settings(Settings, SECRETS, **overrides)
     configure("worker", settings.log_level, settings.log_format)
-    uvloop.run(run(settings, clock))
+    tracing = _tracing()
+    with tracing or contextlib.nullcontext():
+        uvloop.run(run(settings, clock, tracing))
 
 
-async def run(settings: Settings, clock: Clock | None = None) -> None:
+async def run(settings: Settings, clock: Clock | None = None, tracing: "WorkerTracing | None" = None) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what it holds."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, stop, clock)
+    await serve(settings, stop, clock, tracing)
 
 
-async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = None) -> None:
+async def serve(
+    settings: Settings, stop: asyncio.Event, clock: Clock | None = None, tracing: "WorkerTracing | None" = None
+) -> None:
     """Builds everything, serves until `stop` is set, and takes it down in reverse order."""
     clock = clock or SystemClock()
     urls = [url.get_secret_value() for url in settings.amqp_url]
@@ -78,7 +87,9 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
     async with contextlib.AsyncExitStack() as stack:
         metrics = WorkerMetrics()
         stack.enter_context(served(metrics.registry, settings.metrics_host, settings.metrics_port))
-        database = await stack.enter_async_context(mongo_database.connect(settings.mongo_url.get_secret_value()))
+        listeners = [tracing.commands] if tracing else []
+        url = settings.mongo_url.get_secret_value()
+        database = await stack.enter_async_context(mongo_database.connect(url, listeners))
         if not await _prepared(database, stop):
             return
 
@@ -143,6 +154,7 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             declare=settings.declare_topology,
             clock=lambda: clock.now().timestamp(),
             metrics=metrics,
+            tracing=tracing,
         )
         connection = await stack.enter_async_context(Connection(urls, name, consumer.setup))
         metrics.watch(
@@ -163,6 +175,15 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             log.error("grace period is over, some requests are not finished; the broker gives them to others")
         await events.drain(settings.shutdown_grace_seconds)
     log.info("worker is stopped")
+
+
+def _tracing() -> "WorkerTracing | None":
+    """What makes spans, if somebody wants them; without it OpenTelemetry is not even imported."""
+    if not traces_wanted():
+        return None
+    with opentelemetry_needed():
+        from worker.tracing import WorkerTracing  # noqa: PLC0415 - see above
+    return WorkerTracing.exporting()
 
 
 async def _prepared(database: mongo_database.MongoDatabase, stop: asyncio.Event) -> bool:

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConcern
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
+from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
@@ -103,12 +104,13 @@ class MongoDatabase:
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str) -> AsyncIterator[MongoDatabase]:
-    """The database that the URL names. Connects when first used; closes at the end."""
+async def connect(url: str, listeners: Sequence[CommandListener] = ()) -> AsyncIterator[MongoDatabase]:
+    """The database that the URL names. Connects when first used; closes at the end. `listeners` hear of commands."""
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
         url,
         tz_aware=True,
         appname="jincor-auth",
+        event_listeners=list(listeners),
         serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         connectTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         socketTimeoutMS=SOCKET_TIMEOUT_MS,
