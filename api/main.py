@@ -138,7 +138,7 @@ def create_app(
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((AuthError, RequestValidationError, HTTPException), answer_error),
         middleware=[
-            Middleware(RequestContext, metrics=counted),
+            Middleware(RequestContext, metrics=counted, verify_sample=settings.log_verify_sample),
             *([tracing.middleware()] if tracing else []),
             Middleware(SafeHeaders),
             Middleware(BrowserHeaders),

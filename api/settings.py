@@ -93,6 +93,8 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = "json"
+    log_verify_sample: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
+    """Of the verifications that succeed, the share that is logged; each of their lines says it. All others are."""
 
     @model_validator(mode="after")
     def _whole_credentials(self) -> Self:

@@ -25,14 +25,17 @@ from shared.amqp.topology import (
     LaneQueue,
     declare_exchanges,
     declare_presence,
+    lane_queue,
 )
 from shared.contracts import OPERATIONS
+from shared.contracts.auth_verify import AuthVerifyReply
 from shared.contracts.errors import AuthError, BadRequest, InternalError, InvalidRequest, Unavailable
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Lane, Operation
 from shared.contracts.wire import REQUEST_ID, WireModel
-from shared.logging import request_id
+from shared.logging import request_id, sampled
 from worker.metrics import OTHER, WorkerMetrics, code_of
 from worker.operations import Handler
+from worker.operations.access import acting_tenants
 from worker.ports import Call, Ports
 from worker.replies import Outcome, Replies
 
@@ -43,6 +46,8 @@ log = logging.getLogger(__name__)
 
 #: No answer is of use for longer. It bounds how often a message that kills its worker can come back.
 MAX_DEADLINE_MS = 600_000
+#: There are more of these than of all others together: a line for each would be its greatest cost.
+VERIFY_OPERATIONS = frozenset(lane_queue(Lane.VERIFY).operations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,12 @@ class Consumer:
         clock: Callable[[], float] = time.time,
         metrics: WorkerMetrics | None = None,
         tracing: "WorkerTracing | None" = None,
+        verify_sample: float = 1.0,
     ) -> None:
-        """`declare=False` when an administrator declares the exchanges and this user may not. Queues are its own."""
+        """`declare=False` when an administrator declares the exchanges and this user may not. Queues are its own.
+
+        `verify_sample` is the share of successful verifications that is logged.
+        """
         self._consumptions = consumptions
         self._handlers = handlers
         self._ports = ports
@@ -77,6 +86,7 @@ class Consumer:
         self._clock = clock
         self._metrics = metrics or WorkerMetrics()
         self._tracing = tracing
+        self._verify_sample = verify_sample
         self._consuming: list[tuple[AbstractQueue, str]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -128,6 +138,8 @@ class Consumer:
 
     async def _settle(self, message: AbstractIncomingMessage) -> None:
         request_id.set(_request_id(message.headers.get(REQUEST_ID_HEADER)))
+        acting: set[str] = set()
+        acting_tenants.set(acting)
         started = time.perf_counter()
         self._metrics.taken(_name(message), self._waited_seconds(message))
         told: dict[str, object] = {}
@@ -135,16 +147,26 @@ class Consumer:
         await self._reply_and_acknowledge(message, outcome)
         seconds = time.perf_counter() - started
         self._metrics.settled(_name(message), outcome, seconds)
-        log.info(
-            "request",
-            extra={
-                "operation": _name(message),
-                "code": code_of(outcome),
-                "duration_ms": round(1000 * seconds, 1),
-                "redelivered": message.redelivered,
-                **told,
-            },
-        )
+        share = {"sample": self._verify_sample} if _is_verified(message, outcome) else {}
+        if not share or self._is_sampled(message, told):
+            log.info(
+                "request",
+                extra={
+                    "operation": _name(message),
+                    "code": code_of(outcome),
+                    "duration_ms": round(1000 * seconds, 1),
+                    "redelivered": message.redelivered,
+                    **_whose(acting),
+                    **told,
+                    **share,
+                },
+            )
+
+    def _is_sampled(self, message: AbstractIncomingMessage, told: Mapping[str, object]) -> bool:
+        """Whether this is to be found in the log; of a batch, whether any that travelled in it is."""
+        ids = told.get("request_ids")
+        names = ids if isinstance(ids, list) else [request_id.get() or message.message_id or ""]
+        return any(sampled(name, self._verify_sample) for name in names)
 
     async def _reply_and_acknowledge(self, message: AbstractIncomingMessage, outcome: Outcome | None) -> None:
         told = {"operation": _name(message)}
@@ -228,6 +250,18 @@ class Consumer:
 def _name(message: AbstractIncomingMessage) -> str:
     """The operation's name for the log; it came from outside, so others are not repeated."""
     return message.routing_key if message.routing_key in OPERATIONS else OTHER
+
+
+def _whose(tenants: set[str]) -> dict[str, object]:
+    """Who asked, for the log; in a batch that may be several, and with a bad token it is nobody."""
+    return {"tenants": sorted(tenants)} if len(tenants) > 1 else {"tenant": next(iter(tenants), None)}
+
+
+def _is_verified(message: AbstractIncomingMessage, outcome: Outcome | None) -> bool:
+    """Whether it asked for what stands before every request of every product, and there is nothing to say about it."""
+    if message.routing_key not in VERIFY_OPERATIONS or isinstance(outcome, AuthError | None):
+        return False
+    return not isinstance(outcome, AuthVerifyReply) or all(answer.error is None for answer in outcome.answers)
 
 
 def _may_reply_to(message: AbstractIncomingMessage) -> bool:

@@ -155,6 +155,7 @@ async def serve(
             clock=lambda: clock.now().timestamp(),
             metrics=metrics,
             tracing=tracing,
+            verify_sample=settings.log_verify_sample,
         )
         connection = await stack.enter_async_context(Connection(urls, name, consumer.setup))
         metrics.watch(
