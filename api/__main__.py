@@ -1,5 +1,6 @@
 """The edge as a process: `python -m api`. Exits 0 when told to stop, and otherwise says what is wrong."""
 
+import argparse
 import asyncio
 import contextlib
 import logging
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING
 import uvicorn
 from fastapi import FastAPI
 
+from api.check import problems
 from api.limits import LimitedHttp
 from api.main import create_app, new_streams
 from api.metrics import EdgeMetrics, served
 from api.settings import SECRETS, Settings
 from api.streams import Streams
-from shared.environment import load_settings
+from shared.environment import checked, load_settings
 from shared.logging import configure
 from shared.telemetry import opentelemetry_needed, traces_wanted
 
@@ -38,8 +40,13 @@ DRAIN_POLL_SECONDS = 0.05
 
 def main() -> None:
     """Serves until SIGTERM or SIGINT, then finishes the requests at hand."""
+    parser = argparse.ArgumentParser(prog="python -m api", description="An edge of Jincor Auth.")
+    parser.add_argument("--check", action="store_true", help="only say what is wrong: configuration, broker")
+    arguments = parser.parse_args()
     settings = load_settings(Settings, SECRETS)
-    configure("api", settings.log_level, settings.log_format)
+    configure("api", "critical" if arguments.check else settings.log_level, settings.log_format)
+    if arguments.check:
+        raise SystemExit(checked(asyncio.run(problems(settings))))
     _allow_descriptors(settings.event_streams + SPARE_DESCRIPTORS)
     streams = new_streams(settings)
     leaving = asyncio.Event()

@@ -30,6 +30,8 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 #: As sysexits.h has it for a configuration error.
 EX_CONFIG = 78
+#: And for a service that is needed and not there.
+EX_UNAVAILABLE = 69
 
 
 def load_settings(settings: type[SettingsT], secrets: Iterable[str], **overrides: object) -> SettingsT:
@@ -54,6 +56,13 @@ def refusal(problems: Iterable[str]) -> SystemExit:
     """Says on stderr what is wrong with the configuration, a line each. The answer is how to end then."""
     print(*(f"configuration error: {problem}" for problem in problems), sep="\n", file=sys.stderr)  # noqa: T201 - logs are not set up yet
     return SystemExit(EX_CONFIG)
+
+
+def checked(problems: Iterable[str]) -> int:
+    """Says on stderr what `--check` found, a line each. The answer is the exit code."""
+    found = list(problems)
+    print(*(found or ["ok"]), sep="\n", file=sys.stderr)  # noqa: T201 - it talks to a person at a terminal
+    return EX_UNAVAILABLE if found else 0
 
 
 def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ import uvloop
 from shared.amqp.connection import Connection
 from shared.amqp.topology import health_queue, lane_queue
 from shared.contracts.operation import Lane
-from shared.environment import load_settings
+from shared.environment import checked, load_settings
 from shared.logging import configure
 from shared.loop_lag import watch_loop
 from shared.telemetry import opentelemetry_needed, traces_wanted
@@ -30,6 +30,7 @@ from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.registration_policy import RegistrationPolicy
 from worker.adapters.system_clock import SystemClock
+from worker.check import problems
 from worker.consumer import Consumer, Consumption
 from worker.heartbeat import beat_forever
 from worker.metrics import WorkerMetrics, served
@@ -57,10 +58,13 @@ def main(clock: Clock | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m worker", description="A worker of Jincor Auth.")
     lanes = ",".join(Lane)
     parser.add_argument("--lanes", help=f"what to serve, of {lanes}; default: AUTH_LANES", default=None)
+    parser.add_argument("--check", action="store_true", help="only say what is wrong: configuration, broker, database")
     arguments = parser.parse_args()
     overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
     settings = load_settings(Settings, SECRETS, **overrides)
-    configure("worker", settings.log_level, settings.log_format)
+    configure("worker", "critical" if arguments.check else settings.log_level, settings.log_format)
+    if arguments.check:
+        raise SystemExit(checked(asyncio.run(problems(settings))))
     tracing = _tracing()
     with tracing or contextlib.nullcontext():
         uvloop.run(run(settings, clock, tracing))
