@@ -20,9 +20,8 @@ from api.main import create_app, new_streams
 from api.metrics import EdgeMetrics, served
 from api.settings import SECRETS, Settings
 from api.streams import Streams
-from shared.environment import checked, load_settings
+from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
 from shared.logging import configure
-from shared.telemetry import opentelemetry_needed, traces_wanted
 
 if TYPE_CHECKING:
     from api.tracing import EdgeTracing

@@ -5,19 +5,14 @@ told where to send traces; a service that uses the client gives a function that 
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from .environment import refusal
-
 #: W3C Trace Context, as headers of a request over AMQP.
 TRACE_HEADERS = ("traceparent", "tracestate")
-#: Either of them turns traces on (OpenTelemetry, "OTLP Exporter Configuration").
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 class Tracing(Protocol):
@@ -59,22 +54,3 @@ class ForwardedHeaders:
             yield
         finally:
             self._of_batch.reset(token)
-
-
-def traces_wanted(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether somebody said where to send traces, and nobody that there shall be none."""
-    off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
-    return not off and any(environ.get(name) for name in ENDPOINTS)
-
-
-@contextlib.contextmanager
-def opentelemetry_needed() -> Iterator[None]:
-    """Around the first import of it: exits as for a wrong setting when it is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "opentelemetry":
-            raise
-        name = next(name for name in ENDPOINTS if os.environ.get(name))
-        problem = f"{name}: traces need OpenTelemetry, which is not installed: pip install 'jincor-auth[telemetry]'"
-        raise refusal([problem]) from None

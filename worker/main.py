@@ -14,10 +14,9 @@ import uvloop
 from shared.amqp.connection import Connection
 from shared.amqp.topology import health_queue, lane_queue
 from shared.contracts.operation import Lane
-from shared.environment import checked, load_settings
+from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
 from shared.logging import configure
 from shared.loop_lag import watch_loop
-from shared.telemetry import opentelemetry_needed, traces_wanted
 from worker.adapters import mongo_database
 from worker.adapters.amqp_events import AmqpEvents
 from worker.adapters.argon2_hasher import Argon2Hasher

@@ -385,14 +385,15 @@ async def test_a_role_is_refused_what_is_not_its_work(broker: Broker, role: str,
 
 async def test_the_check_finds_nothing_wrong_with_the_roles(broker: Broker) -> None:
     """What `--check` tries is what edges and workers are allowed, and a worker's permissions are not an edge's."""
-    own: dict[str, Any] = {"AUTH_DECLARE_TOPOLOGY": False, "_env_file": None}
-    edge, as_worker = (api.settings.Settings(**own, AMQP_URL=broker.urls[role]) for role in ("edge", "worker"))
+    edge, as_worker = (
+        api.settings.Settings(amqp_url=broker.urls[role], declare_topology=False) for role in ("edge", "worker")
+    )
     worker = Settings(
-        **own,
-        AMQP_URL=broker.urls["worker"],
-        MONGO_URL=broker.backend.database_url(),
-        AUTH_LANES="verify",
-        AUTH_MASTER_KEYS=f"test:{base64.b64encode(bytes(32)).decode()}",
+        amqp_url=broker.urls["worker"],
+        declare_topology=False,
+        mongo_url=broker.backend.database_url(),
+        lanes="verify",
+        master_keys=f"test:{base64.b64encode(bytes(32)).decode()}",
     )
     assert await api.check.problems(edge) == []
     assert await worker_problems(worker) == []
