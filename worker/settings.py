@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     registration_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
     """Networks from which tenants may register."""
     registration_key: SecretStr | None = None
-    """Whoever presents it (`X-Registration-Key`) may register tenants from anywhere, and disable, enable and delete any."""
+    """Whoever presents it (`X-Registration-Key`) may register tenants from anywhere, disable, enable and delete any."""
 
     hash_threads: PositiveInt = os.cpu_count() or 1
     """How many passwords are hashed at a time; each keeps one core and the memory below busy."""
