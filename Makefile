@@ -7,10 +7,10 @@ export PYTHON
 # Files of tests at a time, since they mostly wait; 0: one after the other, in one process.
 JOBS ?= 2
 
-.PHONY: help run demo test check faults bench asyncapi lock clean
+.PHONY: help run demo test check faults bench asyncapi configuration lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start the whole service here, without Docker; Ctrl-C stops it
 	@sh dev/bootstrap.sh local broker
@@ -42,6 +42,10 @@ bench: ## Measure logins and verifications on this machine
 asyncapi: ## Write docs/asyncapi.json and docs/amqp.md anew, after a change of the contracts
 	@sh dev/bootstrap.sh check
 	.venv/bin/python -m dev.asyncapi
+
+configuration: ## Write the tables of docs/configuration.md anew, after a change of the settings
+	@sh dev/bootstrap.sh check
+	.venv/bin/python -m dev.configuration
 
 lock: ## Resolve the dependencies again (needs uv); see locks/README.md
 	@for extra in check api worker local; do \

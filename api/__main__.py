@@ -1,21 +1,30 @@
 """The edge as a process: `python -m api`. Exits 0 when told to stop, and otherwise says what is wrong."""
 
+import argparse
 import asyncio
+import contextlib
 import logging
 import resource
 import signal
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import uvicorn
+from fastapi import FastAPI
 
+from api.check import problems
 from api.limits import LimitedHttp
 from api.main import create_app, new_streams
+from api.metrics import EdgeMetrics, served
 from api.settings import SECRETS, Settings
 from api.streams import Streams
-from shared.environment import load_settings
+from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
 from shared.logging import configure
+
+if TYPE_CHECKING:
+    from api.tracing import EdgeTracing
 
 log = logging.getLogger("api")
 
@@ -30,12 +39,20 @@ DRAIN_POLL_SECONDS = 0.05
 
 def main() -> None:
     """Serves until SIGTERM or SIGINT, then finishes the requests at hand."""
+    parser = argparse.ArgumentParser(prog="python -m api", description="An edge of Jincor Auth.")
+    parser.add_argument("--check", action="store_true", help="only say what is wrong: configuration, broker")
+    arguments = parser.parse_args()
     settings = load_settings(Settings, SECRETS)
-    configure("api", settings.log_level, settings.log_format)
+    configure("api", "critical" if arguments.check else settings.log_level, settings.log_format)
+    if arguments.check:
+        raise SystemExit(checked(asyncio.run(problems(settings))))
     _allow_descriptors(settings.event_streams + SPARE_DESCRIPTORS)
     streams = new_streams(settings)
     leaving = asyncio.Event()
-    server = _Server(_server_config(settings, streams, leaving), streams, leaving, settings.drain_seconds)
+    metrics = EdgeMetrics()
+    tracing = _tracing()
+    app = create_app(settings, streams=streams, leaving=leaving, metrics=metrics, tracing=tracing)
+    server = _Server(_server_config(settings, app), streams, leaving, settings.drain_seconds)
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -45,8 +62,18 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     log.info("edge starts", extra={"host": settings.host, "port": settings.port})
-    server.run()
+    with served(metrics.registry, settings.metrics_host, settings.metrics_port), tracing or contextlib.nullcontext():
+        server.run()
     log.info("edge has stopped")
+
+
+def _tracing() -> "EdgeTracing | None":
+    """What makes spans, if somebody wants them; without it OpenTelemetry is not even imported."""
+    if not traces_wanted():
+        return None
+    with opentelemetry_needed():
+        from api.tracing import EdgeTracing  # noqa: PLC0415 - see above
+    return EdgeTracing.exporting()
 
 
 class _Server(uvicorn.Server):
@@ -97,9 +124,9 @@ def _allow_descriptors(wanted: int) -> None:
         log.warning("not enough files may be open for AUTH_EVENT_STREAMS", extra={"wanted": wanted, "allowed": allowed})
 
 
-def _server_config(settings: Settings, streams: Streams, leaving: asyncio.Event) -> uvicorn.Config:
+def _server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(settings, streams=streams, leaving=leaving),
+        app,
         host=settings.host,
         port=settings.port,
         http=LimitedHttp,

@@ -5,9 +5,10 @@ much as everything else that the edge does about a verification.
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Header, Path, Request
@@ -25,6 +26,9 @@ from shared.contracts.wire import Name
 from shared.logging import request_id
 from shared.tenant_session import TenantSession
 
+if TYPE_CHECKING:  # it is there only where traces are wanted
+    from api.tracing import EdgeTracing
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerCalls:
@@ -32,17 +36,19 @@ class WorkerCalls:
 
     rpc: RpcClient
     timeout_seconds: float
+    tracing: "EdgeTracing | None" = None
 
     async def call(
         self, operation: Operation[RequestT, ReplyT], request: RequestT, *, timeout_seconds: float | None = None
     ) -> ReplyT:
         """The reply of a worker. Raises what `RpcClient.call` raises."""
-        return await self.rpc.call(
-            operation,
-            request,
-            request_id=request_id.get(),
-            timeout_seconds=timeout_seconds or self.timeout_seconds,
-        )
+        with self.tracing.sending(operation.name) if self.tracing else contextlib.nullcontext():
+            return await self.rpc.call(
+                operation,
+                request,
+                request_id=request_id.get(),
+                timeout_seconds=timeout_seconds or self.timeout_seconds,
+            )
 
 
 class State(TypedDict):

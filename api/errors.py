@@ -3,6 +3,7 @@
 import logging
 import uuid
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
@@ -35,6 +36,10 @@ CHALLENGE = 'Bearer realm="jincor-auth"'
 BAD_TOKEN_CHALLENGE = f'{CHALLENGE}, error="invalid_token"'
 #: Long enough for a worker or the broker to come back, short enough for a person to wait.
 RETRY = {"Retry-After": "1"}
+
+
+#: The code of the problem that the request at hand is answered with, for its line in the log.
+answered_code: ContextVar[str | None] = ContextVar("answered_code", default=None)
 
 
 class EdgeCode(StrEnum):
@@ -150,6 +155,7 @@ def problem_response(document: Problem, headers: Mapping[str, str] | None = None
     """The document as an HTTP answer, with the headers of its code unless others are given."""
     if headers is None:
         headers = HTTP_ANSWERS[document.code].headers
+    answered_code.set(document.code)
     return Response(document.to_json(), document.status, headers, media_type=PROBLEM_TYPE)
 
 

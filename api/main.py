@@ -2,8 +2,9 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +15,7 @@ from api.browsers import BrowserHeaders, cross_origin
 from api.dependencies import State, WorkerCalls
 from api.errors import answer_error
 from api.limits import BodyTimeLimit
+from api.metrics import EdgeMetrics
 from api.middleware import BodyLimit, EncodedPath, RequestContext, SafeHeaders, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.request_limit import request_limit
@@ -25,7 +27,11 @@ from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.verifier import CoalescingVerifier
 from shared.contracts.errors import AuthError
+from shared.loop_lag import watch_loop
 from shared.tenant_session import Calls, TenantSession
+
+if TYPE_CHECKING:  # it is there only where traces are wanted
+    from api.tracing import EdgeTracing
 
 API_VERSION = "2.0.0"
 #: What the broker's permissions for edges go by: their queues begin with `sub.edge.`
@@ -56,8 +62,11 @@ def create_app(
     settings: Settings,
     rpc: RpcClient | None = None,
     feed: RevocationFeed | None = None,
+    *,
     streams: Streams | None = None,
     leaving: asyncio.Event | None = None,
+    metrics: EdgeMetrics | None = None,
+    tracing: "EdgeTracing | None" = None,
 ) -> FastAPI:
     """The application. It serves without a broker too, and answers 503 until there is one.
 
@@ -65,11 +74,12 @@ def create_app(
     them as `streams`, and says with `leaving` that it is not ready any more.
     """
     open_streams = streams or new_streams(settings)
+    counted = metrics or EdgeMetrics()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         urls = [url.get_secret_value() for url in settings.amqp_url]
-        client = rpc or RpcClient(urls, "api", declare=settings.declare_topology)
+        client = rpc or RpcClient(urls, "api", declare=settings.declare_topology, tracing=tracing)
         revocations = feed or RevocationFeed(
             urls,
             "api events",
@@ -81,7 +91,10 @@ def create_app(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(client)
             await stack.enter_async_context(revocations)
-            verifier: Verifies = CoalescingVerifier(client, timeout_seconds=settings.reply_timeout_seconds)
+            verifier: Verifies = CoalescingVerifier(
+                client, timeout_seconds=settings.reply_timeout_seconds, tracing=tracing
+            )
+            remembering = None
             if settings.verify_cache_seconds:
                 make_feed = functools.partial(
                     RevocationFeed,
@@ -90,12 +103,19 @@ def create_app(
                     subscriber=SUBSCRIBER,
                     declare=settings.declare_topology,
                 )
-                verifier = await stack.enter_async_context(
+                verifier = remembering = await stack.enter_async_context(
                     RememberingVerifier(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
                 )
+            counted.watch(
+                streams=lambda: open_streams.count,
+                connected=client.connected.is_set,
+                feed_alive=lambda: revocations.alive,
+                cache=remembering.counts if remembering else None,
+            )
+            await stack.enter_async_context(_background(watch_loop(counted.loop_was_late)))
             await client.wait_connected()  # to answer the first request, too; not for ever
             yield State(
-                workers=WorkerCalls(client, settings.reply_timeout_seconds),
+                workers=WorkerCalls(client, settings.reply_timeout_seconds, tracing),
                 verifier=verifier,
                 forward_tenant=TenantSession(
                     Calls(client, settings.reply_timeout_seconds), settings.forward_email, settings.forward_password
@@ -118,7 +138,8 @@ def create_app(
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((AuthError, RequestValidationError, HTTPException), answer_error),
         middleware=[
-            Middleware(RequestContext),
+            Middleware(RequestContext, metrics=counted, verify_sample=settings.log_verify_sample),
+            *([tracing.middleware()] if tracing else []),
             Middleware(SafeHeaders),
             Middleware(BrowserHeaders),
             *cross_origin(settings.cors_origins),
@@ -134,3 +155,14 @@ def create_app(
     if settings.forward_email is not None:
         app.include_router(forward.router)
     return app
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Goes on beside the block, and ends with it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

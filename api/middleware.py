@@ -3,6 +3,7 @@
 import logging
 import time
 import uuid
+from http import HTTPStatus
 from urllib.parse import quote, unquote_to_bytes
 
 from fastapi import Request
@@ -10,21 +11,29 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import answer_error
+from api.errors import answer_error, answered_code
+from api.metrics import EdgeMetrics
 from shared.contracts.wire import REQUEST_ID
-from shared.logging import request_id
+from shared.logging import request_id, sampled
 
 log = logging.getLogger(__name__)
 
+#: What stands before every request of every product: a line for each would be its greatest cost.
+VERIFY_ROUTES = frozenset({"/auth/verify", "/auth/forward", "/tenant/verify", "/introspect"})
+
 
 class RequestContext:
-    """Gives each request an id, from `X-Request-ID` or made here, echoes it, and logs one line when all is done.
+    """Gives each request an id, from `X-Request-ID` or made here, echoes it, and when all is done counts it and logs
+    one line.
 
-    The line holds the route's template and never the path itself: paths hold logins.
+    The line holds the route's template and never the path itself: paths hold logins. Of the verifications that
+    succeed only a share has a line.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: EdgeMetrics, verify_sample: float) -> None:
         self.app = app
+        self.metrics = metrics
+        self.verify_sample = verify_sample
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,28 +43,38 @@ class RequestContext:
         identifier = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         started = time.perf_counter()
         status: int | None = None
+        answered_after: float | None = None
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered_after
             if message["type"] == "http.response.start":
                 status = message["status"]
+                answered_after = time.perf_counter() - started
                 MutableHeaders(scope=message)["X-Request-ID"] = identifier
             await send(message)
 
         token = request_id.set(identifier)
+        answered_code.set(None)
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            log.info(
-                "request",
-                extra={
-                    "method": scope["method"],
-                    "route": getattr(scope.get("route"), "path", None),
-                    "status": status,
-                    "duration_ms": round((time.perf_counter() - started) * 1000, 1),
-                    "request_id": identifier,
-                },
-            )
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", None)
+            self.metrics.answered(scope["method"], route, status, seconds if answered_after is None else answered_after)
+            share = {"sample": self.verify_sample} if route in VERIFY_ROUTES and status == HTTPStatus.OK else {}
+            if not share or sampled(identifier, self.verify_sample):
+                log.info(
+                    "request",
+                    extra={
+                        "method": scope["method"],
+                        "route": route,
+                        "status": status,
+                        "code": answered_code.get(),
+                        "duration_ms": round(seconds * 1000, 1),
+                        "request_id": identifier,
+                        **share,
+                    },
+                )
             request_id.reset(token)
 
 

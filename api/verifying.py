@@ -8,7 +8,7 @@ import base64
 import json
 from typing import Any, Protocol, Self
 
-from shared.cached_verifier import Basis, CachedVerifier
+from shared.cached_verifier import Basis, CachedVerifier, Counts
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.logging import request_id
@@ -31,6 +31,11 @@ class RememberingVerifier:
     def __init__(self, verifier: Verifies, make_feed: MakeFeed, *, max_age_seconds: float) -> None:
         self._verifier = verifier
         self._cached = CachedVerifier[Tokens](self._ask, make_feed, max_age_seconds=max_age_seconds, basis=_basis)
+
+    @property
+    def counts(self) -> Counts:
+        """How the verifications so far were answered."""
+        return self._cached.counts
 
     async def __aenter__(self) -> Self:
         await self._cached.__aenter__()

@@ -46,6 +46,18 @@ class Basis:
     expires_at: float
 
 
+@dataclass(slots=True)
+class Counts:
+    """How the verifications so far were answered."""
+
+    hits: int = 0
+    """From memory."""
+    misses: int = 0
+    """Asked, since memory did not hold them."""
+    distrusts: int = 0
+    """Asked, since the feed was not alive."""
+
+
 def own_session(_: object, claims: Claims) -> Basis:
     """Of an answer to a service about its own users: the user's session."""
     return Basis((claims.jti,), claims.exp)
@@ -82,6 +94,7 @@ class CachedVerifier(Generic[QuestionT]):
         self._monotonic = monotonic
         self._now = now
         self._cache = VerifyCache(max_age_seconds, max_entries, monotonic=monotonic, now=now)
+        self.counts = Counts()
         self._feed = make_feed(on_revoked=self._revoked, on_interrupted=self._cache.clear)
         self._until_ended: dict[str, set[asyncio.Event]] = {}
 
@@ -102,7 +115,12 @@ class CachedVerifier(Generic[QuestionT]):
         """The claims of a live user token, from memory or asked for now. Raises what `AuthClient.verify` raises."""
         trusted = self._feed.alive
         if trusted and (claims := self._cache.get(question)) is not None:
+            self.counts.hits += 1
             return claims
+        if trusted:
+            self.counts.misses += 1
+        else:
+            self.counts.distrusts += 1
         position, asked_at = self._cache.position, self._monotonic()
         try:
             claims = await self._ask(question)

@@ -11,7 +11,7 @@ what may be repeated is tried again for a moment, then the call fails with `Unav
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr
@@ -49,6 +49,7 @@ from .contracts.user_update import USER_UPDATE
 from .contracts.validation import validated
 from .revocations import Events, Handler, LiveRevocations, handle_durable, identified, known, read_durable
 from .subscription import MakeFeed
+from .telemetry import ForwardedHeaders, Tracing
 from .tenant_session import Calls, TenantSession, retried
 from .verify_cache import DEFAULT_MAX_ENTRIES
 
@@ -175,12 +176,21 @@ class SessionCalls:
 class AuthClient:
     """Jincor Auth, as one tenant sees it. Made by `connect`."""
 
-    def __init__(self, rpc: RpcClient, session: TenantSession, calls: Calls, urls: Sequence[str], name: str) -> None:
+    def __init__(
+        self,
+        rpc: RpcClient,
+        session: TenantSession,
+        calls: Calls,
+        urls: Sequence[str],
+        name: str,
+        *,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._session = session
         self._calls = calls
         self._urls = urls
         self._name = name
-        self._verifier = CoalescingVerifier(rpc, timeout_seconds=calls.timeout_seconds)
+        self._verifier = CoalescingVerifier(rpc, timeout_seconds=calls.timeout_seconds, tracing=tracing)
         self.tenant = TenantCalls(calls, session)
         self.users = UserCalls(session)
         self.sessions = SessionCalls(session)
@@ -197,6 +207,7 @@ class AuthClient:
         name: str = "client",
         exchange: str = RPC_EXCHANGE,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        trace_headers: Callable[[], Mapping[str, str]] | None = None,
     ) -> AsyncIterator["AuthClient"]:
         """A client of the broker at `url`, or of several nodes of it, as the tenant of these credentials.
 
@@ -204,16 +215,18 @@ class AuthClient:
         long as it lives. `name` is your service's: the broker's operator sees it, and its queues begin with
         `sub.<name>.`. `exchange` takes its requests where an administrator gave your service one of its own.
         `timeout_seconds` bounds every message and its answer; a call may take a few, to renew the
-        tenant's session, say.
+        tenant's session, say. `trace_headers` answers the `traceparent` of who calls, so that your traces go on at the
+        workers.
         """
         urls = [url] if isinstance(url, str) else url
         _queue_name_part("name", name)
         # An administrator declares the exchanges; a service's broker user may not.
-        async with RpcClient(urls, name, exchange=exchange, declare=False) as rpc:
+        tracing = ForwardedHeaders(trace_headers) if trace_headers else None
+        async with RpcClient(urls, name, exchange=exchange, declare=False, tracing=tracing) as rpc:
             await rpc.wait_connected()
             calls = Calls(rpc, timeout_seconds)
             secret = SecretStr(password) if password is not None else None
-            yield cls(rpc, TenantSession(calls, email, secret, tenant_token), calls, urls, name)
+            yield cls(rpc, TenantSession(calls, email, secret, tenant_token), calls, urls, name, tracing=tracing)
 
     async def login(
         self, login: str, password: str, *, device_id: str, client_address: str | ClientAddress | None = None

@@ -1,8 +1,9 @@
 """Settings from the environment, with secrets from files, and one clear line for each thing that is wrong with them."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -30,6 +31,10 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 #: As sysexits.h has it for a configuration error.
 EX_CONFIG = 78
+#: And for a service that is needed and not there.
+EX_UNAVAILABLE = 69
+#: Either of them turns traces on (OpenTelemetry, "OTLP Exporter Configuration").
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 def load_settings(settings: type[SettingsT], secrets: Iterable[str], **overrides: object) -> SettingsT:
@@ -47,8 +52,20 @@ def load_settings(settings: type[SettingsT], secrets: Iterable[str], **overrides
         ]
     except (OSError, ValueError) as error:
         problems = [str(error)]
+    raise refusal(problems)
+
+
+def refusal(problems: Iterable[str]) -> SystemExit:
+    """Says on stderr what is wrong with the configuration, a line each. The answer is how to end then."""
     print(*(f"configuration error: {problem}" for problem in problems), sep="\n", file=sys.stderr)  # noqa: T201 - logs are not set up yet
-    raise SystemExit(EX_CONFIG)
+    return SystemExit(EX_CONFIG)
+
+
+def checked(problems: Iterable[str]) -> int:
+    """Says on stderr what `--check` found, a line each. The answer is the exit code."""
+    found = list(problems)
+    print(*(found or ["ok"]), sep="\n", file=sys.stderr)  # noqa: T201 - it talks to a person at a terminal
+    return EX_UNAVAILABLE if found else 0
 
 
 def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
@@ -65,3 +82,22 @@ def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str
             except UnicodeDecodeError:  # whose text shows a byte of the secret
                 raise ValueError(f"{name}_FILE: is not text: {path}") from None
     return found
+
+
+def traces_wanted(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody said where to send traces, and nobody that there shall be none."""
+    off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
+    return not off and any(environ.get(name) for name in ENDPOINTS)
+
+
+@contextlib.contextmanager
+def opentelemetry_needed() -> Iterator[None]:
+    """Around the first import of it: exits as for a wrong setting when it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        name = next(name for name in ENDPOINTS if os.environ.get(name))
+        problem = f"{name}: traces need OpenTelemetry, which is not installed: pip install 'jincor-auth[telemetry]'"
+        raise refusal([problem]) from None

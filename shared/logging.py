@@ -7,6 +7,7 @@ at the call site, so no request, reply or exception is ever dumped whole: they m
 import json
 import logging
 import sys
+import zlib
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal
@@ -15,6 +16,15 @@ LogFormat = Literal["json", "console"]
 
 #: The id of the request being worked on, from the edge's `X-Request-ID` to the worker's log.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+def sampled(identifier: str, rate: float) -> bool:
+    """Whether a thing of this name is among those of which so many are logged: 1 is all, 0 none.
+
+    The name decides, so a request that is in the log of the edge is in that of its worker too.
+    """
+    return zlib.crc32(identifier.encode()) < rate * 0x1_0000_0000
+
 
 #: Made once: `json.dumps` with a `default` makes one for each line.
 _encode = json.JSONEncoder(default=str).encode

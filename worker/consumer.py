@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from pydantic import ValidationError
@@ -25,20 +25,29 @@ from shared.amqp.topology import (
     LaneQueue,
     declare_exchanges,
     declare_presence,
+    lane_queue,
 )
 from shared.contracts import OPERATIONS
+from shared.contracts.auth_verify import AuthVerifyReply
 from shared.contracts.errors import AuthError, BadRequest, InternalError, InvalidRequest, Unavailable
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Lane, Operation
 from shared.contracts.wire import REQUEST_ID, WireModel
-from shared.logging import request_id
+from shared.logging import request_id, sampled
+from worker.metrics import OTHER, WorkerMetrics, code_of
 from worker.operations import Handler
+from worker.operations.access import acting_tenants
 from worker.ports import Call, Ports
 from worker.replies import Outcome, Replies
+
+if TYPE_CHECKING:  # it is there only where traces are wanted
+    from worker.tracing import WorkerTracing
 
 log = logging.getLogger(__name__)
 
 #: No answer is of use for longer. It bounds how often a message that kills its worker can come back.
 MAX_DEADLINE_MS = 600_000
+#: There are more of these than of all others together: a line for each would be its greatest cost.
+VERIFY_OPERATIONS = frozenset(lane_queue(Lane.VERIFY).operations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +70,23 @@ class Consumer:
         *,
         declare: bool = True,
         clock: Callable[[], float] = time.time,
+        metrics: WorkerMetrics | None = None,
+        tracing: "WorkerTracing | None" = None,
+        verify_sample: float = 1.0,
     ) -> None:
-        """`declare=False` when an administrator declares the exchanges and this user may not. Queues are its own."""
+        """`declare=False` when an administrator declares the exchanges and this user may not. Queues are its own.
+
+        `verify_sample` is the share of successful verifications that is logged.
+        """
         self._consumptions = consumptions
         self._handlers = handlers
         self._ports = ports
         self._replies = replies
         self._declare = declare
         self._clock = clock
+        self._metrics = metrics or WorkerMetrics()
+        self._tracing = tracing
+        self._verify_sample = verify_sample
         self._consuming: list[tuple[AbstractQueue, str]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -91,6 +109,11 @@ class Consumer:
         await declare_presence(channels[0], [name for each in self._consumptions for name in each.queue.operations])
         log.info("taking requests", extra={"queues": [each.queue.name for each in self._consumptions]})
         return channels
+
+    @property
+    def under_way(self) -> int:
+        """How many requests were taken and are not settled."""
+        return len(self._under_way)
 
     async def drain(self, grace_seconds: float) -> bool:
         """Takes no more requests and finishes those at hand; whether all were finished in time."""
@@ -115,20 +138,35 @@ class Consumer:
 
     async def _settle(self, message: AbstractIncomingMessage) -> None:
         request_id.set(_request_id(message.headers.get(REQUEST_ID_HEADER)))
+        acting: set[str] = set()
+        acting_tenants.set(acting)
         started = time.perf_counter()
+        self._metrics.taken(_name(message), self._waited_seconds(message))
         told: dict[str, object] = {}
-        outcome = await self._answer(message, told)
+        outcome = await self._traced_answer(message, told)
         await self._reply_and_acknowledge(message, outcome)
-        log.info(
-            "request",
-            extra={
-                "operation": _name(message),
-                "code": _code(outcome),
-                "duration_ms": round(1000 * (time.perf_counter() - started), 1),
-                "redelivered": message.redelivered,
-                **told,
-            },
-        )
+        seconds = time.perf_counter() - started
+        self._metrics.settled(_name(message), outcome, seconds)
+        share = {"sample": self._verify_sample} if _is_verified(message, outcome) else {}
+        if not share or self._is_sampled(message, told):
+            log.info(
+                "request",
+                extra={
+                    "operation": _name(message),
+                    "code": code_of(outcome),
+                    "duration_ms": round(1000 * seconds, 1),
+                    "redelivered": message.redelivered,
+                    **_whose(acting),
+                    **told,
+                    **share,
+                },
+            )
+
+    def _is_sampled(self, message: AbstractIncomingMessage, told: Mapping[str, object]) -> bool:
+        """Whether this is to be found in the log; of a batch, whether any that travelled in it is."""
+        ids = told.get("request_ids")
+        names = ids if isinstance(ids, list) else [request_id.get() or message.message_id or ""]
+        return any(sampled(name, self._verify_sample) for name in names)
 
     async def _reply_and_acknowledge(self, message: AbstractIncomingMessage, outcome: Outcome | None) -> None:
         told = {"operation": _name(message)}
@@ -142,6 +180,14 @@ class Consumer:
                 await message.ack()
         except ConnectionLost as error:
             log.warning("request is not acknowledged and comes back", extra={**told, "error": str(error)})
+
+    async def _traced_answer(self, message: AbstractIncomingMessage, told: dict[str, object]) -> Outcome | None:
+        if self._tracing is None:
+            return await self._answer(message, told)
+        with self._tracing.processing(_name(message), message) as span:
+            outcome = await self._answer(message, told)
+            self._tracing.ended(span, code_of(outcome))
+            return outcome
 
     async def _answer(self, message: AbstractIncomingMessage, told: dict[str, object]) -> Outcome | None:
         """The reply model, the error to reply, or None when nobody waits for an answer any more.
@@ -188,10 +234,34 @@ class Consumer:
             )
         return now_ms > deadline_ms
 
+    def _waited_seconds(self, message: AbstractIncomingMessage) -> float | None:
+        """Since it was sent: its deadline less the time that it was given. None when it does not tell both.
+
+        One that comes again has been with another worker, and how long is nowhere to be seen.
+        """
+        deadline_ms, given_seconds = message.headers.get(DEADLINE_HEADER), message.expiration
+        if message.redelivered or not isinstance(deadline_ms, int) or not isinstance(given_seconds, int | float):
+            return None
+        waited = self._clock() - deadline_ms / 1000 + given_seconds
+        # Clocks differ, and callers may write what they like.
+        return max(waited, 0.0) if waited <= MAX_DEADLINE_MS / 1000 else None
+
 
 def _name(message: AbstractIncomingMessage) -> str:
     """The operation's name for the log; it came from outside, so others are not repeated."""
-    return message.routing_key if message.routing_key in OPERATIONS else "unknown"
+    return message.routing_key if message.routing_key in OPERATIONS else OTHER
+
+
+def _whose(tenants: set[str]) -> dict[str, object]:
+    """Who asked, for the log; in a batch that may be several, and with a bad token it is nobody."""
+    return {"tenants": sorted(tenants)} if len(tenants) > 1 else {"tenant": next(iter(tenants), None)}
+
+
+def _is_verified(message: AbstractIncomingMessage, outcome: Outcome | None) -> bool:
+    """Whether it asked for what stands before every request of every product, and there is nothing to say about it."""
+    if message.routing_key not in VERIFY_OPERATIONS or isinstance(outcome, AuthError | None):
+        return False
+    return not isinstance(outcome, AuthVerifyReply) or all(answer.error is None for answer in outcome.answers)
 
 
 def _may_reply_to(message: AbstractIncomingMessage) -> bool:
@@ -209,12 +279,6 @@ def _decode(operation: Operation[Any, Any], message: AbstractIncomingMessage) ->
             raise BadRequest("body must be JSON") from None
         raise InvalidRequest.from_validation(error) from None
     return request
-
-
-def _code(outcome: Outcome | None) -> str:
-    if outcome is None:
-        return "late"
-    return outcome.code if isinstance(outcome, AuthError) else "ok"
 
 
 def _request_id(value: object) -> str | None:

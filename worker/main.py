@@ -7,14 +7,16 @@ import logging
 import os
 import signal
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from shared.amqp.connection import Connection
 from shared.amqp.topology import health_queue, lane_queue
 from shared.contracts.operation import Lane
-from shared.environment import load_settings
+from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
 from shared.logging import configure
+from shared.loop_lag import watch_loop
 from worker.adapters import mongo_database
 from worker.adapters.amqp_events import AmqpEvents
 from worker.adapters.argon2_hasher import Argon2Hasher
@@ -27,13 +29,18 @@ from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.registration_policy import RegistrationPolicy
 from worker.adapters.system_clock import SystemClock
+from worker.check import problems
 from worker.consumer import Consumer, Consumption
 from worker.heartbeat import beat_forever
+from worker.metrics import WorkerMetrics, served
 from worker.operations import HANDLERS
 from worker.ports import Clock, Ports
 from worker.replies import Replies
 from worker.settings import SECRETS, Settings
 from worker.sweeper import sweep_forever
+
+if TYPE_CHECKING:
+    from worker.tracing import WorkerTracing
 
 log = logging.getLogger(__name__)
 
@@ -50,22 +57,29 @@ def main(clock: Clock | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m worker", description="A worker of Jincor Auth.")
     lanes = ",".join(Lane)
     parser.add_argument("--lanes", help=f"what to serve, of {lanes}; default: AUTH_LANES", default=None)
+    parser.add_argument("--check", action="store_true", help="only say what is wrong: configuration, broker, database")
     arguments = parser.parse_args()
     overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
     settings = load_settings(Settings, SECRETS, **overrides)
-    configure("worker", settings.log_level, settings.log_format)
-    uvloop.run(run(settings, clock))
+    configure("worker", "critical" if arguments.check else settings.log_level, settings.log_format)
+    if arguments.check:
+        raise SystemExit(checked(asyncio.run(problems(settings))))
+    tracing = _tracing()
+    with tracing or contextlib.nullcontext():
+        uvloop.run(run(settings, clock, tracing))
 
 
-async def run(settings: Settings, clock: Clock | None = None) -> None:
+async def run(settings: Settings, clock: Clock | None = None, tracing: "WorkerTracing | None" = None) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what it holds."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, stop, clock)
+    await serve(settings, stop, clock, tracing)
 
 
-async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = None) -> None:
+async def serve(
+    settings: Settings, stop: asyncio.Event, clock: Clock | None = None, tracing: "WorkerTracing | None" = None
+) -> None:
     """Builds everything, serves until `stop` is set, and takes it down in reverse order."""
     clock = clock or SystemClock()
     urls = [url.get_secret_value() for url in settings.amqp_url]
@@ -74,7 +88,11 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
         os.nice(settings.password_nice)
 
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(mongo_database.connect(settings.mongo_url.get_secret_value()))
+        metrics = WorkerMetrics()
+        stack.enter_context(served(metrics.registry, settings.metrics_host, settings.metrics_port))
+        listeners = [tracing.commands] if tracing else []
+        url = settings.mongo_url.get_secret_value()
+        database = await stack.enter_async_context(mongo_database.connect(url, listeners))
         if not await _prepared(database, stop):
             return
 
@@ -83,11 +101,20 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             settings.hash_memory_kib,
             settings.hash_passes,
             {pepper_id: pepper.get_secret_value() for pepper_id, pepper in (settings.password_peppers or {}).items()},
+            on_hashed=metrics.hashed,
         )
         stack.callback(hasher.close)
-        sessions = MongoSessions(database)
+        sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_ended)
         events = await stack.enter_async_context(
-            AmqpEvents(urls, f"{name} events", settings.issuer, sessions, clock, declare=settings.declare_topology)
+            AmqpEvents(
+                urls,
+                f"{name} events",
+                settings.issuer,
+                sessions,
+                clock,
+                declare=settings.declare_topology,
+                on_published=metrics.announced,
+            )
         )
         activity = MongoActivity(database)
         stack.push_async_callback(activity.write)
@@ -114,7 +141,11 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             max_sessions_per_user=settings.max_sessions_per_user,
         )
 
-        for background in (sweep_forever(ports), activity.write_forever(settings.activity_seconds)):
+        for background in (
+            sweep_forever(ports, on_swept=metrics.swept),
+            activity.write_forever(settings.activity_seconds),
+            watch_loop(metrics.loop_was_late),
+        ):
             stack.push_async_callback(_cancelled, asyncio.create_task(background))
 
         replies = await stack.enter_async_context(Replies(urls, f"{name} replies"))
@@ -125,8 +156,18 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             replies,
             declare=settings.declare_topology,
             clock=lambda: clock.now().timestamp(),
+            metrics=metrics,
+            tracing=tracing,
+            verify_sample=settings.log_verify_sample,
         )
         connection = await stack.enter_async_context(Connection(urls, name, consumer.setup))
+        metrics.watch(
+            hash_threads=settings.hash_threads,
+            hashing=lambda: hasher.under_way,
+            publishing=lambda: events.under_way,
+            under_way=lambda: consumer.under_way,
+            connected=connection.connected.is_set,
+        )
         if settings.heartbeat_file:
             beating = asyncio.create_task(beat_forever(settings.heartbeat_file, connection.connected))
             stack.push_async_callback(_cancelled, beating)
@@ -138,6 +179,15 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock | None = N
             log.error("grace period is over, some requests are not finished; the broker gives them to others")
         await events.drain(settings.shutdown_grace_seconds)
     log.info("worker is stopped")
+
+
+def _tracing() -> "WorkerTracing | None":
+    """What makes spans, if somebody wants them; without it OpenTelemetry is not even imported."""
+    if not traces_wanted():
+        return None
+    with opentelemetry_needed():
+        from worker.tracing import WorkerTracing  # noqa: PLC0415 - see above
+    return WorkerTracing.exporting()
 
 
 async def _prepared(database: mongo_database.MongoDatabase, stop: asyncio.Event) -> bool:

@@ -1,4 +1,4 @@
-"""The worker's settings: environment variables; docs/configuration.md explains them to operators."""
+"""The worker's settings: environment variables. Their docstrings are the tables of docs/configuration.md."""
 
 import base64
 import os
@@ -34,6 +34,7 @@ MIN_KEY_BYTES = 32
 
 #: Ten years: longer than any session is meant to last, and still a date.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
+Port = Annotated[int, Field(ge=1, le=65535)]
 TokenSeconds = Annotated[int, Field(ge=1, le=MAX_TOKEN_SECONDS)]
 #: May be given as files.
 SECRETS = ("AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY", "AUTH_PASSWORD_PEPPERS")
@@ -92,50 +93,56 @@ class Settings(BaseSettings):
         validate_by_alias=True,
         env_ignore_empty=True,
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,
         frozen=True,
     )
 
     amqp_url: Annotated[tuple[AmqpUrl, ...], NoDecode, CommaSeparated, Field(min_length=1, validation_alias="AMQP_URL")]
-    """The broker, or several nodes of it; the next is used when one is away."""
+    """The broker, or several nodes of it, separated by commas: each connection begins at a random one, and the next is
+    used when one is away."""
     declare_topology: bool = True
-    """False where an administrator declares the exchanges, and this user may not."""
+    """`false` where an administrator declares the exchanges. The queues of its lanes are a worker's own."""
     mongo_url: Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_alias="MONGO_URL")]
     """The database; its path names it, `jincor_auth` if it has none."""
 
     lanes: Annotated[frozenset[Lane], NoDecode, CommaSeparated, Field(min_length=1)]
     """What this worker serves: `verify`, `manage`, `password`. The command line's `--lanes` comes first."""
     queue_type: QueueType = QueueType.CLASSIC
-    """Of its lanes' queues; the same for all workers of a broker."""
+    """Of the lanes' queues, the same for all workers of a broker: `classic`, or `quorum` where the loss of one of three
+    nodes should not be noticed for longer than a second or two; at a price (ADR 0014)."""
     password_queue_length: PositiveInt = 128
-    """How many password requests may wait. About deadline times rate: what could not be answered in time is refused."""
+    """How many password requests may wait; more are refused at once with 503. About deadline times rate: what could
+    not be answered in time is refused."""
     password_nice: Annotated[int, Field(ge=0, le=19)] = 19
     """Niceness of a worker that serves the password lane alone, so that hashing yields to verification."""
 
     master_keys: Annotated[dict[str, SecretBytes], NoDecode, BeforeValidator(_keys), Field(min_length=1)]
-    """`id:base64` of at least 256 bits each, separated by commas. The first signs, all verify."""
+    """`id:base64` of at least 32 bytes each, separated by commas. The first signs, all verify."""
     issuer: Annotated[str, Field(min_length=1)] = "jincor-auth"
     """`iss` of every token, audience of tenant tokens, source of events."""
     tenant_token_seconds: TokenSeconds = 7 * 24 * 3600
+    """How long a tenant's session lasts, ten years at most."""
     user_token_seconds: TokenSeconds = 7 * 24 * 3600
+    """How long a user's session lasts, ten years at most."""
 
     max_sessions_per_user: NonNegativeInt = 0
-    """How many sessions a user may have; a login ends the oldest beyond that. 0: any number."""
+    """How many sessions a user may have; a login ends the oldest beyond that, for `session_limit`. 0: any number."""
 
     registration_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
-    """From where tenants may register. None by default."""
+    """Networks from which tenants may register."""
     registration_key: SecretStr | None = None
-    """Whoever presents it may register a tenant from anywhere. None by default."""
+    """Whoever presents it (`X-Registration-Key`) may register tenants from anywhere, disable, enable and delete any."""
 
     hash_threads: PositiveInt = os.cpu_count() or 1
     """How many passwords are hashed at a time; each keeps one core and the memory below busy."""
     hash_memory_kib: Annotated[int, Field(ge=19_456, le=4_194_304)] = 19_456
     """argon2id's memory. OWASP Password Storage Cheat Sheet: no less than 19 MiB with two passes."""
     hash_passes: Annotated[int, Field(ge=2)] = 2
+    """argon2id's passes, no fewer."""
     password_peppers: Annotated[
         dict[str, SecretBytes] | None, NoDecode, BeforeValidator(_keys), AfterValidator(_pepper_ids)
     ] = None
-    """Secrets that go into passwords' hashes, written as the master keys. The first is used, all verify. None by
-    default."""
+    """Secrets that go into passwords' hashes, written as the master keys. The first is used, all verify: see below."""
 
     throttle_account_failures: NonNegativeInt = 5
     """Wrong passwords for one account, in a window, before each further one has to wait: 1 second, 2, 4 and so on. A
@@ -143,22 +150,30 @@ class Settings(BaseSettings):
     throttle_address_failures: NonNegativeInt = 100
     """And from one address, for all accounts of a tenant: an office may be behind it. 0: no limit."""
     throttle_longest_wait_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
-    """So nobody is kept out for longer, and an account can be guessed at 69 times an hour: OWASP ASVS 4.0.3, 2.2.1,
-    allows 100."""
+    """Nobody waits for longer, and so an account can be guessed at 69 times an hour: OWASP ASVS 4.0.3, 2.2.1, allows
+    100."""
     throttle_window_seconds: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] = 3600
     """From the first wrong password until all are forgotten. A right one is sooner."""
     throttle_known_seconds: Annotated[int, Field(ge=60, le=MAX_TOKEN_SECONDS)] = 30 * 24 * 3600
-    """From where an account has logged in is told apart from strangers for so long."""
+    """For how long strangers cannot keep an account out from where it has logged in."""
 
     activity_seconds: Annotated[FiniteFloat, Field(gt=0)] = 60.0
     """How often users' last activity is written: one write for each user who was seen meanwhile, however often."""
     shutdown_grace_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
     """How long a stopping worker takes to finish the requests it holds."""
     heartbeat_file: Path | None = None
-    """Touched while this worker takes requests; for the health check of a container."""
+    """Touched while this worker takes requests; `python -m worker.heartbeat`, for a container, says whether it was."""
+    metrics_port: Port | None = None
+    """Where Prometheus finds this process; without a port there is no such place. One for each process of a host."""
+    metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address for it to listen on. Metrics are for the operator alone: one that clients cannot reach."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug`, `info`, `warning` or `error`."""
     log_format: LogFormat = "json"
+    """`json`, or `console` for people."""
+    log_verify_sample: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
+    """Of the verifications that succeed, the share that is logged; each of their lines says it. All others are."""
 
     @property
     def throttle(self) -> Throttle:

@@ -16,6 +16,7 @@ from shared.amqp.topology import (
 from shared.amqp.waiting import PRESENT_TYPE
 from shared.contracts.events import SESSION_REVOKED
 from shared.contracts.wire import REQUEST_ID
+from shared.telemetry import TRACE_HEADERS
 from worker.adapters.amqp_events import CLOUDEVENTS_TYPE
 from worker.consumer import MAX_DEADLINE_MS
 
@@ -45,6 +46,13 @@ CARRIED: dict[str, Json] = {
                 "type": "string",
                 "pattern": f"^{REQUEST_ID.pattern}$",
                 "description": "The id under which the request stands in the logs.",
+            },
+            **{
+                name: {
+                    "type": "string",
+                    "description": f"`{name}` of W3C Trace Context: the trace goes on at the worker.",
+                }
+                for name in TRACE_HEADERS
             },
         },
     ),

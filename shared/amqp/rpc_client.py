@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from ..contracts.errors import DeadlineExceeded, ErrorReply, InternalError, Overloaded, Unavailable, from_reply
 from ..contracts.operation import Operation
 from ..contracts.wire import WireModel
+from ..telemetry import Tracing
 from .connection import Connection, ConnectionLost, lost_connections
 from .refusals import Refusals
 from .topology import (
@@ -50,13 +51,22 @@ class RpcClient:
     `DeadlineExceeded` when its time is up. The worker does not begin what is past its deadline.
     """
 
-    def __init__(self, urls: Sequence[str], name: str, *, exchange: str = RPC_EXCHANGE, declare: bool = True) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        name: str,
+        *,
+        exchange: str = RPC_EXCHANGE,
+        declare: bool = True,
+        tracing: Tracing | None = None,
+    ) -> None:
         """`exchange` takes the requests: `rpc`, or one that an administrator bound to it for some operations only.
 
         `declare=False` when an administrator declares the exchanges and this user may not.
         """
         self._exchange_name = exchange
         self._declare = declare
+        self._tracing = tracing
         self._channel: UnderlayChannel | None = None
         self._waiting = WaitingCalls()
         self._refusals = Refusals()
@@ -117,6 +127,7 @@ class RpcClient:
             headers={
                 DEADLINE_HEADER: int((time.time() + timeout_seconds) * 1000),
                 **({REQUEST_ID_HEADER: request_id} if request_id else {}),
+                **(self._tracing.headers() if self._tracing else {}),
             },
         )
         try:

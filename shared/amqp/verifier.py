@@ -1,6 +1,7 @@
 """Verification that coalesces: calls made at the same time travel as one message and cost one query."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import math
@@ -16,6 +17,7 @@ from ..contracts.errors import (
     Overloaded,
 )
 from ..contracts.wire import MAX_TOKEN_CHARS
+from ..telemetry import Tracing
 from .rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
 
 log = logging.getLogger(__name__)
@@ -44,10 +46,12 @@ class CoalescingVerifier:
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         max_batches_in_flight: int = DEFAULT_MAX_BATCHES_IN_FLIGHT,
+        tracing: Tracing | None = None,
     ) -> None:
         self._rpc = rpc
         self._timeout_seconds = timeout_seconds
         self._max_batches_in_flight = max_batches_in_flight
+        self._tracing = tracing
         self._waiting: Batch = {}
         self._in_flight: set[asyncio.Task[None]] = set()
 
@@ -65,6 +69,8 @@ class CoalescingVerifier:
             raise Overloaded
         answer: asyncio.Future[VerifyAnswer] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = check
+        if self._tracing:
+            self._tracing.joins_batch(answer)
         if len(self._waiting) == 1:  # at the end of this turn: who calls in the same one comes along
             asyncio.get_running_loop().call_soon(self._send_next)
         try:
@@ -90,7 +96,8 @@ class CoalescingVerifier:
 
     async def _send(self, batch: Batch) -> None:
         try:
-            answers = await self._ask(batch)
+            with self._tracing.batch(batch) if self._tracing else contextlib.nullcontext():
+                answers = await self._ask(batch)
         except AuthError as error:
             answers = tuple(VerifyAnswer.failed(error) for _ in batch)
         except Exception:  # whatever it was, nobody of the batch has to wait for a deadline

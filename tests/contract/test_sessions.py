@@ -10,6 +10,7 @@ import pytest
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeSessions
 from tests.records import a_session, a_user
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.ports import Ending, Revocation, Session, Sessions, TenantEnding
 
@@ -343,3 +344,21 @@ async def test_an_ending_of_a_tenant_with_many_sessions(sessions: Sessions) -> N
     found = await sessions.find([session.id for session in many])
     assert all(session.revocation for session in found.values())
     assert len(await sessions.unannounced(LATER, 500)) == 250
+
+
+async def test_what_is_stored_for_the_first_time_is_told_once(mongo_database: MongoDatabase) -> None:
+    """For the metrics: not the session that was there, nor the one that had ended, whoever asks again."""
+    opened: list[str] = []
+    ended: list[tuple[RevocationReason, int]] = []
+    sessions = MongoSessions(
+        mongo_database, lambda session: opened.append(session.id), lambda *told: ended.append(told)
+    )
+    first = await added(sessions, id="first", opened_by="a", user=ANN.id, tenant=ANN.tenant)
+    await added(sessions, id="again", opened_by="a", user=ANN.id, tenant=ANN.tenant)
+    for number in (2, 3):
+        await added(sessions, id=str(number), opened_by=str(number), user=ANN.id, tenant=ANN.tenant)
+    for _ in range(2):
+        await sessions.revoke(first, LOGOUT)
+        await sessions.revoke_older(Ending(ANN.tenant, ANN.id, 9, RevocationReason.ALL_REVOKED), NOW, 500)
+    assert opened == ["first", "2", "3"]
+    assert ended == [(RevocationReason.LOGOUT, 1), (RevocationReason.ALL_REVOKED, 2), (RevocationReason.ALL_REVOKED, 0)]

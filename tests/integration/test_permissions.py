@@ -19,6 +19,8 @@ from aio_pika.exceptions import PublishError
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 from yarl import URL
 
+import api.check
+import api.settings
 from deploy import permissions
 from deploy.definitions import Account, Service, definitions
 from deploy.permissions import SERVICE_OPERATIONS, service_exchange
@@ -38,6 +40,7 @@ from shared.contracts.health import HEALTH, HealthRequest
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_register import TENANT_REGISTER
 from tests.backends import Backend
+from worker.check import problems as worker_problems
 from worker.main import serve
 from worker.settings import Settings
 
@@ -378,3 +381,22 @@ async def test_a_role_is_refused_what_is_not_its_work(broker: Broker, role: str,
         channel = await connection.channel()
         with pytest.raises(ChannelAccessRefused):
             await REFUSED[role][name](channel)
+
+
+async def test_the_check_finds_nothing_wrong_with_the_roles(broker: Broker) -> None:
+    """What `--check` tries is what edges and workers are allowed, and a worker's permissions are not an edge's."""
+    edge, as_worker = (
+        api.settings.Settings(amqp_url=broker.urls[role], declare_topology=False) for role in ("edge", "worker")
+    )
+    worker = Settings(
+        amqp_url=broker.urls["worker"],
+        declare_topology=False,
+        mongo_url=broker.backend.database_url(),
+        lanes="verify",
+        master_keys=f"test:{base64.b64encode(bytes(32)).decode()}",
+    )
+    assert await api.check.problems(edge) == []
+    assert await worker_problems(worker) == []
+    refused = await api.check.problems(as_worker)
+    assert len(refused) == 3
+    assert all("ACCESS_REFUSED" in line for line in refused)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from aio_pika import DeliveryMode, Message
@@ -33,8 +33,18 @@ class AmqpEvents:
     """
 
     def __init__(
-        self, urls: Sequence[str], name: str, source: str, sessions: Sessions, clock: Clock, *, declare: bool = True
+        self,
+        urls: Sequence[str],
+        name: str,
+        source: str,
+        sessions: Sessions,
+        clock: Clock,
+        *,
+        declare: bool = True,
+        on_published: Callable[[float], None] = lambda _: None,
     ) -> None:
+        """`on_published` hears, of each event that the broker has confirmed, how many seconds ago it was caused."""
+        self._on_published = on_published
         self._source = source
         self._sessions = sessions
         self._clock = clock
@@ -51,6 +61,11 @@ class AmqpEvents:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._connection.__aexit__(*exc_info)
 
+    @property
+    def under_way(self) -> int:
+        """How many events are on their way to the broker."""
+        return len(self._pending)
+
     def announce(self, session: Session) -> None:
         if session.id in self._pending or len(self._pending) >= MAX_PENDING:
             return
@@ -63,6 +78,8 @@ class AmqpEvents:
             await asyncio.wait(self._pending.values(), timeout=grace_seconds)
 
     async def _announce(self, session: Session) -> None:
+        if session.revocation is None:
+            raise ValueError("the session is not revoked")
         event = session.revoked_event(self._source)
         try:
             async with self._publishing, asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
@@ -70,7 +87,9 @@ class AmqpEvents:
                     return
                 with lost_connections():
                     await self._exchange.publish(_message(event), event.data.routing_key, mandatory=False)
-                await self._sessions.announced(session, self._clock.now())
+                now = self._clock.now()
+                self._on_published((now - session.revocation.at).total_seconds())
+                await self._sessions.announced(session, now)
         except (ConnectionLost, DeliveryError, TimeoutError, AuthError) as error:
             log.warning(
                 "revocation is not announced, the sweep will do it",

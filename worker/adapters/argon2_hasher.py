@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -32,11 +33,23 @@ class Argon2Hasher:
     given HMAC-SHA-256 of the password under it, and what is stored is `<id of the pepper>$argon2id$…`.
     """
 
-    def __init__(self, threads: int, memory_kib: int, passes: int, peppers: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        threads: int,
+        memory_kib: int,
+        passes: int,
+        peppers: Mapping[str, bytes] | None = None,
+        *,
+        on_hashed: Callable[[float], None] = lambda _: None,
+    ) -> None:
         """The first pepper is that of new hashes; all of them verify, and so do hashes without any.
 
-        Hashes once, so that there is something to check unknown accounts against.
+        Hashes once, so that there is something to check unknown accounts against. `on_hashed` hears how long each hash
+        or check took, on the thread that made it.
         """
+        self.under_way = 0
+        """How many are being hashed, or wait for a thread."""
+        self._on_hashed = on_hashed
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._argon2 = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=PARALLELISM, type=Type.ID)
         self._peppers = dict(peppers or {})
@@ -59,7 +72,18 @@ class Argon2Hasher:
         self._executor.shutdown()
 
     async def _run(self, function: Callable[..., ResultT], *args: str | None) -> ResultT:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+        self.under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._timed, function, *args)
+        finally:
+            self.under_way -= 1
+
+    def _timed(self, function: Callable[..., ResultT], *args: str | None) -> ResultT:
+        started = time.perf_counter()
+        try:
+            return function(*args)
+        finally:
+            self._on_hashed(time.perf_counter() - started)
 
     def _hash(self, password: str) -> str:
         return self._pepper_id + self._argon2.hash(self._peppered(self._pepper_id, password))

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConcern
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure, PyMongoError, WTimeoutError
+from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
@@ -29,6 +31,11 @@ SOCKET_TIMEOUT_MS = 3_000
 PING_TIMEOUT_SECONDS = 1.0
 #: Between attempts to reach a database that is away when the worker starts.
 RETRY_SECONDS = 1.0
+#: Deadlines are seconds away, and those who set them are not those who look at them.
+MAX_CLOCK_DIFFERENCE_SECONDS = 1.0
+#: MongoDB's error codes.
+AUTHENTICATION_FAILED = 18
+UNAUTHORIZED = 13
 #: Expired sessions stay for a day, so that the last of their events are not lost with them.
 SESSION_KEPT_SECONDS = 24 * 3600
 
@@ -92,6 +99,27 @@ class MongoDatabase:
             else:
                 return
 
+    async def problems(self) -> list[str]:
+        """What is in the way of a worker that wants to use it, a line each. None holds a password.
+
+        Indexes that are missing are not: a worker that starts creates them.
+        """
+        try:
+            asked_at = datetime.now(UTC)
+            hello = await self._database.command("hello")
+            found = clock_problems(hello.get("localTime"), asked_at, datetime.now(UTC))
+            for name, indexes in INDEXES.items():
+                existing = await self._database[name].index_information()
+                conflicts = filter(None, (_conflict(index, existing) for index in indexes))
+                found += [f"index {index} of {name} is there, but not as it has to be; drop it" for index in conflicts]
+        except ConnectionFailure as error:
+            return [f"cannot be reached: {str(error).partition(',')[0]}"]
+        except OperationFailure as error:
+            if error.code in {AUTHENTICATION_FAILED, UNAUTHORIZED}:
+                return ["refuses these credentials, or what they are for"]
+            return [f"answers with error {error.code}"]
+        return found
+
     async def ping(self) -> bool:
         """Whether it answers within a second."""
         try:
@@ -102,13 +130,39 @@ class MongoDatabase:
         return True
 
 
+def clock_problems(told: object, asked_at: datetime, answered_at: datetime) -> list[str]:
+    """Whether the database's clock, read at some moment between these two of ours, is another than ours."""
+    if not isinstance(told, datetime):
+        return []
+    told = told.replace(tzinfo=UTC)
+    ahead = max((asked_at - told).total_seconds(), 0.0) - max((told - answered_at).total_seconds(), 0.0)
+    if abs(ahead) <= MAX_CLOCK_DIFFERENCE_SECONDS:
+        return []
+    return [f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the database's"]
+
+
+def _conflict(wanted: IndexModel, existing: Mapping[str, Any]) -> str | None:
+    """The name of an index that exists otherwise than it is wanted, and so cannot be created."""
+    document = wanted.document
+    found = existing.get(document["name"])
+    if found is None:
+        return None
+    same = (
+        list(found["key"]) == list(document["key"].items())
+        and bool(found.get("unique")) == bool(document.get("unique"))
+        and found.get("expireAfterSeconds") == document.get("expireAfterSeconds")
+    )
+    return None if same else str(document["name"])
+
+
 @contextlib.asynccontextmanager
-async def connect(url: str) -> AsyncIterator[MongoDatabase]:
-    """The database that the URL names. Connects when first used; closes at the end."""
+async def connect(url: str, listeners: Sequence[CommandListener] = ()) -> AsyncIterator[MongoDatabase]:
+    """The database that the URL names. Connects when first used; closes at the end. `listeners` hear of commands."""
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
         url,
         tz_aware=True,
         appname="jincor-auth",
+        event_listeners=list(listeners),
         serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         connectTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         socketTimeoutMS=SOCKET_TIMEOUT_MS,

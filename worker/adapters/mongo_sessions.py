@@ -1,6 +1,6 @@
 """Sessions in MongoDB. Each document is also its own outbox: `outbox` stands there until the event is published."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -22,8 +22,16 @@ _BY_ANNOUNCEMENT = [("revocation.announced_at", ASCENDING), ("_id", ASCENDING)]
 class MongoSessions:
     """Implements `worker.ports.Sessions`."""
 
-    def __init__(self, database: MongoDatabase) -> None:
+    def __init__(
+        self,
+        database: MongoDatabase,
+        on_opened: Callable[[Session], None] = lambda _: None,
+        on_ended: Callable[[RevocationReason, int], None] = lambda *_: None,
+    ) -> None:
+        """`on_opened` and `on_ended` hear of what was stored for the first time, and not of what was there before."""
         self._sessions = database.collection("sessions")
+        self._on_opened = on_opened
+        self._on_ended = on_ended
 
     async def add(self, session: Session) -> Session:
         with unavailable_when_away():
@@ -36,6 +44,7 @@ class MongoSessions:
                 if first is None:
                     raise
                 return _from_document(first)
+        self._on_opened(session)
         return session
 
     async def find(self, ids: Sequence[str]) -> dict[str, Session]:
@@ -53,15 +62,19 @@ class MongoSessions:
     async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
         with unavailable_when_away():
             result = await self._sessions.update_one({"_id": session.id, **_NOT_REVOKED}, _revoked(revocation))
-        return replace(session, revocation=revocation) if result.modified_count else None
+        if not result.modified_count:
+            return None
+        self._on_ended(revocation.reason, 1)
+        return replace(session, revocation=revocation)
 
     async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
         of_user = {"user": ending.user, "tenant": ending.tenant}
         with unavailable_when_away():
-            await self._sessions.update_many(
+            result = await self._sessions.update_many(
                 {**of_user, "generation": {"$lt": ending.generation}, "expires_at": {"$gt": now}, **_NOT_REVOKED},
                 _revoked(Revocation(now, ending.reason)),
             )
+            self._on_ended(ending.reason, result.modified_count)
             documents = await self._sessions.find({**of_user, "outbox": {"$exists": True}}).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
@@ -75,12 +88,14 @@ class MongoSessions:
         }
         revoked = _revoked(Revocation(now, ending.reason))
         with unavailable_when_away():
-            await self._sessions.update_many({**older, "user": None}, revoked)
+            result = await self._sessions.update_many({**older, "user": None}, revoked)
+            self._on_ended(ending.reason, result.modified_count)
             if ending.is_of_users_too:
                 found = self._sessions.find(older, ["_id"]).batch_size(BATCH)
                 while documents := await found.to_list(BATCH):
                     ids = [document["_id"] for document in documents]
-                    await self._sessions.update_many({"_id": {"$in": ids}, **_NOT_REVOKED}, revoked)
+                    result = await self._sessions.update_many({"_id": {"$in": ids}, **_NOT_REVOKED}, revoked)
+                    self._on_ended(ending.reason, result.modified_count)
             else:
                 of_tenant["user"] = None
             waiting = self._sessions.find({**of_tenant, "outbox": {"$exists": True}})

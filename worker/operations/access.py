@@ -1,10 +1,20 @@
 """Who a token belongs to, and which user a tenant may name: the checks that stand before every operation."""
 
 from collections.abc import Collection
+from contextvars import ContextVar
 
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidTenantToken, InvalidToken, UserNotFound
 from worker.ports import Ports, Session, User
+
+#: The tenants that were proven to act in the request at hand, for its line in the log.
+acting_tenants: ContextVar[set[str] | None] = ContextVar("acting_tenants", default=None)
+
+
+def note_acting(tenant: str) -> None:
+    """This tenant has proven who it is, by its token or its password."""
+    if (acting := acting_tenants.get()) is not None:
+        acting.add(tenant)
 
 
 async def tenant_of(tenant_token: str, ports: Ports) -> str:
@@ -39,6 +49,7 @@ def checked_tenant(token: str, sessions: dict[str, Session], ports: Ports) -> Se
         session, _ = checked_tenant_subject(token, sessions, ports)
     except InvalidToken:
         raise InvalidTenantToken from None
+    note_acting(session.tenant)
     return session
 
 

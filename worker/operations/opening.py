@@ -8,6 +8,7 @@ from typing import Any
 from shared.contracts.claims import Claims
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
+from worker.operations.access import note_acting
 from worker.ports import Call, Ports, Revocation, Session, Tenant, User
 
 #: 192 random bits, base64url: OWASP Session Management asks for at least 64, the design for 128.
@@ -21,6 +22,7 @@ async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
 
     Raises `Unavailable` when the tenant has changed since it was read: it may have another password, or be no more.
     """
+    note_acting(tenant.id)
     session = await _stored(
         _new_session(
             # Of an older generation, it has ended or is about to.

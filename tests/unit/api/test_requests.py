@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import httpx
 import pytest
 
+from shared.contracts.errors import Unavailable
 from tests.unit.api.conftest import OpenEdge
 from tests.unit.api.fake_rpc import FakeRpc
 
@@ -63,6 +65,55 @@ async def test_log_line(
     assert fields["request_id"] == "r-1"
     assert fields["duration_ms"] >= 0
     assert "secret" not in str(fields)
+
+
+class Logged(NamedTuple):
+    """A request at a share of so much, its answer, and whether it has a line."""
+
+    sample: float
+    path: str
+    status: int
+    code: str | None
+    lines: int
+
+
+@pytest.mark.parametrize(
+    "verification",
+    [
+        Logged(0.0, "/auth/verify", 200, None, 0),
+        Logged(1.0, "/auth/verify", 200, None, 1),
+        Logged(0.0, "/auth/verify", 503, "unavailable", 1),
+        Logged(0.0, "/tenant/verify", 200, None, 0),
+        Logged(0.0, "/auth/logout", 200, None, 1),
+    ],
+)
+async def test_log_of_verifications(
+    open_edge: OpenEdge, rpc: FakeRpc, caplog: pytest.LogCaptureFixture, verification: Logged
+) -> None:
+    """Of verifications that succeed a share is logged, which the line tells; of all else every one."""
+    caplog.set_level(logging.INFO)
+    sample, path, status, code, lines = verification
+    if status != 200:
+        rpc.answers["auth.verify"] = Unavailable()
+    async with open_edge(log_verify_sample=sample) as edge:
+        answer = await edge.post(path, json={"token": "t"}, headers=TENANT)
+
+    assert answer.status_code == status
+    told = [vars(record) for record in caplog.records if record.name == "api.middleware"]
+    assert len(told) == lines
+    for line in told:
+        assert (line["status"], line["code"]) == (status, code)
+        assert line.get("sample") == (sample if path == "/auth/verify" and status == 200 else None)
+
+
+async def test_a_code_is_that_of_its_own_request(edge: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    """The code of a refusal is on its line, and not on the next."""
+    caplog.set_level(logging.INFO)
+    await edge.get("/nowhere")
+    await edge.get("/health/live")
+
+    told = [vars(record) for record in caplog.records if record.name == "api.middleware"]
+    assert [line["code"] for line in told] == ["route_not_found", None]
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/nowhere", "/user", "/openapi.json"])

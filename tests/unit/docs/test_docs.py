@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import api.settings
-import worker.settings
+from dev import configuration
 from dev.processes import REPOSITORY
 from shared.contracts import OPERATIONS
 from shared.contracts.events import RevocationReason
@@ -14,27 +13,27 @@ from shared.contracts.events import RevocationReason
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), REPOSITORY / "client/README.md"]
 
 
-@pytest.mark.parametrize(
-    ("heading", "settings"), [("Edge", api.settings.Settings), ("Worker", worker.settings.Settings)]
-)
-def test_every_setting_is_documented_with_its_default(
-    heading: str, settings: type[api.settings.Settings] | type[worker.settings.Settings]
-) -> None:
-    """A row for each variable, no row for anything else, and the defaults are those of the code."""
-    section = (REPOSITORY / "docs/configuration.md").read_text().partition(f"## {heading}: ")[2].partition("\n## ")[0]
-    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", section, re.MULTILINE))
-    fields = {str(field.validation_alias): field for field in settings.model_fields.values()}
-    assert rows.keys() == fields.keys()
-    for name, documented in rows.items():
-        default = fields[name].default
-        if fields[name].is_required():
-            assert documented.startswith("required"), name
-        elif default in ((), None):
-            assert documented.startswith("none"), name
-        elif documented.startswith("`"):
-            assert documented.strip("`") == (str(default).lower() if isinstance(default, bool) else str(default)), name
-        else:
-            assert name == "AUTH_HASH_THREADS", "a default in words"
+def test_every_setting_is_documented_as_the_code_has_it() -> None:
+    """A change of a setting, of its default or of what it means is a change of the page, in the same commit."""
+    committed = configuration.PAGE.read_text(encoding="utf-8")
+    assert committed == configuration.page(committed), "run `make configuration` and commit the page"
+
+
+def test_the_page_names_every_variable_once_and_its_secrets() -> None:
+    """Two tables, the required ones marked, and nothing that is secret shown as if it were not."""
+    text = configuration.PAGE.read_text(encoding="utf-8")
+    for settings, secrets in configuration.TABLES.values():
+        for field in settings.model_fields.values():
+            rows = re.findall(rf"^\| `{field.validation_alias}` \| (.*?) \| .+ \|$", text, re.MULTILINE)
+            assert rows, field.validation_alias
+            assert all(row.endswith("secret") == (str(field.validation_alias) in secrets) for row in rows)
+            assert any(row.startswith("required") for row in rows) == field.is_required()
+
+
+def test_a_table_that_is_gone_is_missed() -> None:
+    """What is generated has a place, or nobody would notice that it is not."""
+    with pytest.raises(ValueError, match="no place for the settings of the edge"):
+        configuration.page("# Configuration\n")
 
 
 def test_the_architecture_names_every_operation_with_its_lane() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from shared import cached_verifier
-from shared.cached_verifier import CachedVerifier
+from shared.cached_verifier import CachedVerifier, Counts
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidToken, Unavailable
 from shared.contracts.events import SessionRevokedEvent
@@ -222,3 +222,15 @@ async def test_who_ended_a_session_need_not_wait_for_the_event(worker: Worker) -
     with pytest.raises(InvalidToken):
         await verifier.verify("token")
     await asyncio.wait_for(waiting, 5)
+
+
+async def test_it_counts_how_it_came_by_its_answers(worker: Worker) -> None:
+    """From memory, by asking, and by asking because the feed was not alive."""
+    verifier, feed = a_verifier(worker)
+    worker.log_in("token")
+    for _ in range(3):
+        await verifier.verify("token")
+    feed.alive = False
+    for _ in range(4):
+        await verifier.verify("token")
+    assert verifier.counts == Counts(hits=2, misses=1, distrusts=4)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.logging import ConsoleFormatter, JsonFormatter, configure, request_id
+from shared.logging import ConsoleFormatter, JsonFormatter, configure, request_id, sampled
 
 
 @pytest.fixture
@@ -113,3 +113,18 @@ def test_all_records_go_to_standard_error_once(capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert captured.out == ""
     assert json.loads(captured.err)["event"] == "this"
+
+
+@pytest.mark.parametrize(
+    ("rate", "least", "most"), [(0.0, 0, 0), (0.01, 50, 150), (0.5, 4_800, 5_200), (1.0, 10_000, 10_000)]
+)
+def test_a_share_is_sampled(rate: float, least: int, most: int) -> None:
+    """About so many, and all or none where that is said."""
+    assert least <= sum(sampled(f"request-{number}", rate) for number in range(10_000)) <= most
+
+
+def test_what_is_sampled_in_one_log_is_in_the_other() -> None:
+    """The name decides, not chance; and what is in a small share is in each greater one."""
+    names = [f"request-{number}" for number in range(1_000)]
+    assert [sampled(name, 0.1) for name in names] == [sampled(name, 0.1) for name in names]
+    assert all(sampled(name, 0.2) for name in names if sampled(name, 0.1))

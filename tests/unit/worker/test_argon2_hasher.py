@@ -129,3 +129,18 @@ async def test_peppers_rotate(peppered: Callable[..., Argon2Hasher]) -> None:
 async def test_an_unknown_account_has_no_password_with_a_pepper_either(peppered: Callable[..., Argon2Hasher]) -> None:
     """No hash, no right password."""
     assert not await peppered("new").verify(None, "password")
+
+
+async def test_it_tells_how_busy_it_is_and_how_long_each_hash_took() -> None:
+    """What waits for a thread is under way too; the wait is not part of the time."""
+    seconds: list[float] = []
+    hasher = Argon2Hasher(threads=1, memory_kib=MEMORY_KIB, passes=PASSES, on_hashed=seconds.append)
+    started = time.perf_counter()
+    hashing = [asyncio.create_task(hasher.hash("password")) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert hasher.under_way == 3
+    await asyncio.gather(*hashing)
+    assert hasher.under_way == 0
+    assert len(seconds) == 3
+    assert sum(seconds) <= time.perf_counter() - started
+    hasher.close()

@@ -18,18 +18,24 @@ from pamqp.header import ContentHeader
 from shared.amqp.connection import ConnectionLost
 from shared.amqp.topology import DEADLINE_HEADER, REQUEST_ID_HEADER, health_queue, lane_queue
 from shared.contracts import OPERATIONS
-from shared.contracts.errors import ErrorCode, ErrorReply, FieldProblem, LoginTaken
+from shared.contracts.auth_verify import AuthVerifyReply, VerifyAnswer
+from shared.contracts.errors import ErrorCode, ErrorReply, FieldProblem, InvalidToken, LoginTaken
 from shared.contracts.health import HEALTH, HealthReply
 from shared.contracts.operation import MAX_BODY_BYTES, Lane
 from shared.logging import request_id
 from tests.fakes import NOW, ports
+from tests.records import some_claims
 from worker.consumer import MAX_DEADLINE_MS, Consumer, Consumption
+from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS, Handler
+from worker.operations.access import note_acting
 from worker.ports import Call, Ports
 from worker.replies import Replies, node_of
 
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
+#: Request ids of which every other one is logged, and these are one and the other.
+LOGGED, UNLOGGED = "r-2", "r-1"
 NOW_MS = int(NOW.timestamp() * 1000)
 
 
@@ -130,10 +136,11 @@ class FakeReplies(Replies):
 class Broker:
     """A consumer of one lane, and the messages that it is given."""
 
-    def __init__(self, handlers: Mapping[str, Handler] = HANDLERS) -> None:
+    def __init__(self, handlers: Mapping[str, Handler] = HANDLERS, verify_sample: float = 1.0) -> None:
         self.channel = FakeChannel()
         self.connection = FakeConnection()
         self.replies = FakeReplies(self.channel)
+        self.metrics = WorkerMetrics()
         self.consumer = Consumer(
             [Consumption(lane_queue(Lane.VERIFY), 16), Consumption(health_queue(Lane.VERIFY), 2)],
             handlers,
@@ -141,6 +148,8 @@ class Broker:
             self.replies,
             declare=False,
             clock=NOW.timestamp,
+            metrics=self.metrics,
+            verify_sample=verify_sample,
         )
 
     async def deliver(
@@ -367,7 +376,7 @@ async def test_a_request_is_logged_under_its_id(header: object, expected: str | 
     ("message", "operation", "code"),
     [
         ({}, HEALTH_VERIFY, "ok"),
-        ({"operation": "drop table"}, "unknown", "bad_request"),
+        ({"operation": "drop table"}, "other", "bad_request"),
         ({"headers": {DEADLINE_HEADER: 0}}, HEALTH_VERIFY, "late"),
     ],
 )
@@ -381,6 +390,48 @@ async def test_each_request_is_one_line_in_the_log(
     (line,) = [vars(record) for record in caplog.records if record.getMessage() == "request"]
     assert (line["operation"], line["code"], line["redelivered"]) == (operation, code, False)
     assert line["duration_ms"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("sample", "known", "lines"),
+    [(0.0, True, 0), (1.0, True, 1), (0.0, False, 1), (0.5, True, 1)],
+)
+async def test_of_verifications_that_succeed_a_share_is_logged(
+    caplog: pytest.LogCaptureFixture, sample: float, known: bool, lines: int
+) -> None:
+    """The line tells the share and whose they were; a batch with a bad token in it is logged in any case."""
+    caplog.set_level(logging.INFO)
+
+    async def verify(_request: Any, _call: Call, _ports: Ports) -> AuthVerifyReply:
+        note_acting("shop")
+        good = VerifyAnswer(claims=some_claims())
+        return AuthVerifyReply(answers=(good, good if known else VerifyAnswer.failed(InvalidToken())))
+
+    broker = Broker({"auth.verify": verify}, verify_sample=sample)
+    checks = [{"tenantToken": "sesame", "token": "sesame", "requestId": request} for request in (UNLOGGED, LOGGED)]
+    await broker.answer(json.dumps({"checks": checks}).encode(), operation="auth.verify")
+    told = [vars(record) for record in caplog.records if record.getMessage() == "request"]
+    assert len(told) == lines
+    for line in told:
+        assert line["tenant"] == "shop"
+        assert line.get("sample") == (sample if known else None)
+
+
+async def test_a_batch_of_several_tenants_names_all_of_them(caplog: pytest.LogCaptureFixture) -> None:
+    """And one request's tenant is not on the line of the next."""
+    caplog.set_level(logging.INFO)
+
+    async def act(call: Call) -> HealthReply:
+        for tenant in call.message_id.split("+") if call.message_id != "nobody" else ():
+            note_acting(tenant)
+        return HealthReply(database=True)
+
+    broker = Broker(handler(act))
+    for tenants in ("shop+bank", "shop", "nobody"):
+        await broker.deliver(message_id=tenants)
+        assert await broker.consumer.drain(10)
+    told = [vars(record) for record in caplog.records if record.getMessage() == "request"]
+    assert [line.get("tenants", line.get("tenant")) for line in told] == [["bank", "shop"], "shop", None]
 
 
 async def test_a_batch_is_logged_under_all_its_ids(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
@@ -483,3 +534,39 @@ async def test_drain_does_not_wait_for_ever() -> None:
     assert not await held.broker.consumer.drain(0.01)
     held.let_go.set()
     assert await held.broker.consumer.drain(10)
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds"),
+    [
+        ({"headers": {DEADLINE_HEADER: NOW_MS + 4_000}, "expiration": "5000"}, 1.0),
+        ({"headers": {DEADLINE_HEADER: NOW_MS + 6_000}, "expiration": "5000"}, 0.0),  # a sender's clock is ahead
+        ({"headers": {DEADLINE_HEADER: NOW_MS + 4_000}}, None),
+        ({"expiration": "5000"}, None),
+        ({"headers": {DEADLINE_HEADER: "soon"}, "expiration": "5000"}, None),
+        ({"headers": {DEADLINE_HEADER: NOW_MS}, "expiration": "86400000"}, None),
+        ({"headers": {DEADLINE_HEADER: NOW_MS + 4_000}, "expiration": "5000", "redelivered": True}, None),
+    ],
+)
+async def test_how_long_a_request_has_waited(message: dict[str, Any], seconds: float | None) -> None:
+    """Its deadline less the time that it was given is when it was sent. What does not tell both is not guessed at."""
+    broker = Broker()
+    await broker.deliver(**message)
+    assert await broker.consumer.drain(10)
+    told = [
+        broker.metrics.registry.get_sample_value(
+            f"jincor_auth_worker_queue_wait_seconds_{part}", {"operation": HEALTH_VERIFY}
+        )
+        for part in ("count", "sum")
+    ]
+    assert told == ([0, 0] if seconds is None else [1, pytest.approx(seconds)])
+
+
+async def test_each_request_is_counted(broker: Broker) -> None:
+    """Under its operation and its answer; a name that a caller made up is no label."""
+    for operation in (HEALTH_VERIFY, HEALTH_VERIFY, "drop table"):
+        await broker.deliver(operation=operation)
+    assert await broker.consumer.drain(10)
+    for operation, code, number in ((HEALTH_VERIFY, "ok", 2), ("other", "bad_request", 1), ("drop table", "", None)):
+        labels = {"operation": operation, "code": code}
+        assert broker.metrics.registry.get_sample_value("jincor_auth_worker_requests_total", labels) == number

@@ -14,7 +14,7 @@ from tests.fakes import FakeUsers
 from tests.records import a_mark
 from tests.unit.worker.in_memory import InMemoryWorker
 from worker.ports import Ending
-from worker.sweeper import GRACE, sweep, sweep_forever
+from worker.sweeper import GRACE, Left, sweep, sweep_forever
 
 
 async def left_behind(worker: InMemoryWorker, user: User, reason: RevocationReason) -> None:
@@ -90,6 +90,17 @@ async def test_a_revocation_is_announced_until_it_was(worker: InMemoryWorker, sh
     assert worker.events.announced == []
 
 
+async def test_a_sweep_tells_what_it_found(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """Endings that were left, and revocations with the age of the oldest; nothing where nothing was left."""
+    assert await sweep(worker.ports) == Left(0, 0, 0.0)
+    for _ in range(2):
+        await worker.login(shop)
+    await left_behind(worker, ann, RevocationReason.ALL_REVOKED)
+    assert await sweep(worker.ports) == Left(endings=1, unannounced=0, oldest_seconds=0.0)
+    worker.clock.advance(timedelta(seconds=90))
+    assert await sweep(worker.ports) == Left(endings=0, unannounced=2, oldest_seconds=90.0)
+
+
 class Troubled(FakeUsers):
     """Fails when it is asked for endings, in each way given, then answers; `asked` tells how often."""
 
@@ -109,13 +120,16 @@ class Troubled(FakeUsers):
 async def test_a_sweep_that_fails_is_not_the_last(trouble: Exception) -> None:
     """A database that is away, or a fault, costs one sweep; the next one happens."""
     users = Troubled(trouble, trouble)
-    sweeping = asyncio.create_task(sweep_forever(InMemoryWorker(users=users).ports, interval_seconds=0))
+    told: list[Left | None] = []
+    ports = InMemoryWorker(users=users).ports
+    sweeping = asyncio.create_task(sweep_forever(ports, interval_seconds=0, on_swept=told.append))
     recovered = asyncio.create_task(users.recovered.wait())
     done, _ = await asyncio.wait({sweeping, recovered}, return_when=asyncio.FIRST_COMPLETED, timeout=10)
     for task in (sweeping, recovered):
         task.cancel()
     await asyncio.gather(sweeping, recovered, return_exceptions=True)
     assert done == {recovered}
+    assert told[:2] == [None, None]
 
 
 @pytest.mark.usefixtures("ann")

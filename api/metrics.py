@@ -1,0 +1,153 @@
+"""The edge's metrics: what they are called, how they are counted, and where Prometheus finds them.
+
+A registry of its own for each process, on a port of its own: nothing is shared, so nothing has to be merged. No label
+holds what a client chose: routes are their templates, and methods those that there are.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from shared.cached_verifier import Counts
+from shared.environment import refusal
+
+#: From a verification that is answered from memory to the default deadline, and somewhat beyond.
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+#: What is counted under no route, method or status of its own.
+OTHER = "other"
+
+Key = tuple[str, str | None, int | None]
+
+
+class EdgeMetrics:
+    """Counts what an edge does. A request costs a few microseconds: its labels are looked up once for all."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+
+        self._requests = Counter(
+            "jincor_auth_edge_requests",
+            "Requests, by the template of their route and the status of their answer; other: cut off without one.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "jincor_auth_edge_request_duration_seconds",
+            "From the headers of a request to the first byte of its answer.",
+            ("method", "route"),
+            registry=registry,
+            buckets=SECONDS,
+        )
+        self._loop_lag = Histogram(
+            "jincor_auth_edge_event_loop_lag_seconds",
+            "How late the event loop was.",
+            registry=registry,
+            buckets=SECONDS,
+        )
+        self._streams = Gauge("jincor_auth_edge_event_streams", "Event streams that are open.", registry=registry)
+        self._connected = Gauge(
+            "jincor_auth_edge_broker_connected", "1 while requests can be sent to workers.", registry=registry
+        )
+        self._feed_alive = Gauge(
+            "jincor_auth_edge_event_feed_alive",
+            "1 while events are known to arrive for the streams.",
+            registry=registry,
+        )
+        self._cache = _CacheCounts(registry)
+        # Bound once for each combination that occurs, of which there are few: `labels` costs as much as counting.
+        self._bound: dict[Key, tuple[Counter, Histogram]] = {}
+
+    def answered(self, method: str, route: str | None, status: int | None, seconds: float) -> None:
+        """A request was answered with this status, or with None at all."""
+        bound = self._bound.get((method, route, status))
+        if bound is None:
+            bound = self._bind(method, route, status)
+        requests, duration = bound
+        requests.inc()
+        duration.observe(seconds)
+
+    def loop_was_late(self, seconds: float) -> None:
+        self._loop_lag.observe(seconds)
+
+    def watch(
+        self,
+        *,
+        streams: Callable[[], int],
+        connected: Callable[[], bool],
+        feed_alive: Callable[[], bool],
+        cache: Counts | None,
+    ) -> None:
+        """What is looked at when Prometheus asks, and costs nothing in between. It asks from a thread of its own."""
+        self._streams.set_function(streams)
+        self._connected.set_function(connected)
+        self._feed_alive.set_function(feed_alive)
+        self._cache.counts = cache
+
+    def _bind(self, method: str, route: str | None, status: int | None) -> tuple[Counter, Histogram]:
+        known = method if method in METHODS else OTHER
+        bound = (
+            self._requests.labels(known, route or OTHER, OTHER if status is None else status),
+            self._seconds.labels(known, route or OTHER),
+        )
+        if known == method:  # others there may be any number of
+            self._bound[method, route, status] = bound
+        return bound
+
+
+class _CacheCounts(Collector):
+    """The verify cache counts for itself; here it is only read."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.counts: Counts | None = None
+        registry.register(self)
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "jincor_auth_edge_verify_cache",
+            "Verifications: hit, from memory; miss, asked of a worker; distrust, asked while the feed was not alive.",
+            labels=("result",),
+        )
+        if self.counts is not None:
+            for result, number in (
+                ("hit", self.counts.hits),
+                ("miss", self.counts.misses),
+                ("distrust", self.counts.distrusts),
+            ):
+                family.add_metric((result,), number)
+        yield family
+
+
+@contextlib.contextmanager
+def served(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
+    """Answers Prometheus on a thread of its own, also while the event loop is stuck. Without a port it does not.
+
+    Exits as for a wrong setting when the port cannot be had: two processes of one host need two.
+    """
+    if port is None:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise refusal([f"AUTH_METRICS_PORT: cannot listen on {host}:{port}: {error.strerror}"]) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

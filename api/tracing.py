@@ -1,0 +1,171 @@
+"""The edge's spans: one for each HTTP request, one for each request to a worker. Imported only where traces are wanted.
+
+Names and attributes are those of OpenTelemetry's semantic conventions for HTTP and messaging, but for the path and the
+query of a request: they hold logins. No span holds a body, a token, or the text of an error.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self
+from weakref import WeakKeyDictionary
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    get_current_span,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import __version__
+from shared.amqp.topology import RPC_EXCHANGE
+from shared.contracts.auth_verify import AUTH_VERIFY
+from shared.contracts.errors import AuthError, DeadlineExceeded, InternalError, Overloaded, Unavailable
+from shared.telemetry import TRACE_HEADERS
+
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+#: What a server is to blame for: 5xx, and it alone, is an error of a server's span.
+FIRST_SERVER_ERROR = 500
+#: The others are answers: a wrong password is no fault of the request that tried it.
+FAULTS = (DeadlineExceeded, InternalError, Overloaded, Unavailable)
+
+
+class EdgeTracing:
+    """Implements `shared.telemetry.Tracing`; a context manager that sends what is left at its end."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer("jincor-auth", __version__)
+        self._propagator = TraceContextTextMapPropagator()
+        self._callers: WeakKeyDictionary[object, SpanContext] = WeakKeyDictionary()
+
+    @classmethod
+    def exporting(cls) -> Self:
+        """To where the environment says, with its sampler, its headers and its names (`OTEL_…`)."""
+        name = os.environ.get("OTEL_SERVICE_NAME") or "jincor-auth-edge"
+        provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name, SERVICE_VERSION: __version__}))
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        return cls(provider)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._provider.shutdown()
+
+    def middleware(self) -> Middleware:
+        """Gives each HTTP request its span."""
+        return Middleware(Traced, tracing=self)
+
+    @contextlib.contextmanager
+    def serving(self, method: str, headers: Mapping[str, str]) -> Iterator[Span]:
+        """The span of an HTTP request; a part of its client's trace, if it came with one."""
+        given = {name: headers[name] for name in TRACE_HEADERS if name in headers}
+        known = method if method in METHODS else "HTTP"
+        with self._tracer.start_as_current_span(
+            known,
+            self._propagator.extract(given, Context()),
+            SpanKind.SERVER,
+            {"http.request.method": known if known in METHODS else "_OTHER"},
+            record_exception=False,
+        ) as span:
+            yield span
+
+    @contextlib.contextmanager
+    def sending(self, operation: str) -> Iterator[None]:
+        """The span of a request to a worker, with its answer."""
+        with self._sending(operation, None, (), {}):
+            yield
+
+    def headers(self) -> Mapping[str, str]:
+        carrier: dict[str, str] = {}
+        self._propagator.inject(carrier)
+        return carrier
+
+    def joins_batch(self, caller: object) -> None:
+        context = get_current_span().get_span_context()
+        if context.is_valid:
+            self._callers[caller] = context
+
+    @contextlib.contextmanager
+    def batch(self, callers: Iterable[object]) -> Iterator[None]:
+        """A batch is linked with the spans of all its callers. It is a part of none of their traces, unless it has but
+        one: then it is a request like any other."""
+        found = [self._callers.pop(caller, None) for caller in callers]
+        spans = [context for context in found if context is not None]
+        alone = len(found) == len(spans) == 1
+        parent = set_span_in_context(NonRecordingSpan(spans[0]), Context()) if alone else Context()
+        with self._sending(AUTH_VERIFY.name, parent, spans, {"jincor_auth.checks": len(found)}):
+            yield
+
+    @contextlib.contextmanager
+    def _sending(
+        self, operation: str, parent: Context | None, links: Iterable[SpanContext], attributes: Mapping[str, int]
+    ) -> Iterator[None]:
+        with self._tracer.start_as_current_span(
+            f"send {RPC_EXCHANGE}:{operation}",
+            parent,
+            SpanKind.PRODUCER,
+            {
+                "messaging.system": "rabbitmq",
+                "messaging.operation.name": "send",
+                "messaging.operation.type": "send",
+                "messaging.destination.name": f"{RPC_EXCHANGE}:{operation}",
+                "messaging.rabbitmq.destination.routing_key": operation,
+                **attributes,
+            },
+            [Link(context) for context in links],
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield
+            except AuthError as error:
+                span.set_attribute("error.type", error.code)
+                if isinstance(error, FAULTS):
+                    span.set_status(Status(StatusCode.ERROR))
+                raise
+
+
+class Traced:
+    """Gives each HTTP request its span, named by the route's template."""
+
+    def __init__(self, app: ASGIApp, tracing: EdgeTracing) -> None:
+        self.app = app
+        self.tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        with self.tracing.serving(scope["method"], Headers(scope=scope)) as span:
+
+            async def send_and_note(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    status = message["status"]
+                    span.set_attribute("http.response.status_code", status)
+                    if status >= FIRST_SERVER_ERROR:
+                        span.set_status(Status(StatusCode.ERROR))
+                        span.set_attribute("error.type", str(status))
+                await send(message)
+
+            try:
+                await self.app(scope, receive, send_and_note)
+            finally:
+                if route := getattr(scope.get("route"), "path", None):
+                    span.set_attribute("http.route", route)
+                    span.update_name(f"{scope['method'] if scope['method'] in METHODS else 'HTTP'} {route}")

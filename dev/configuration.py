@@ -1,0 +1,64 @@
+"""`python -m dev.configuration`: write the tables of docs/configuration.md anew, from the settings of edge and worker.
+
+What stands around the tables is written by hand, and stays.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+import api.settings
+import worker.settings
+
+PAGE = Path(__file__).parents[1] / "docs/configuration.md"
+#: What would read otherwise on each machine, and what the command line may say instead.
+IN_WORDS = {"AUTH_HASH_THREADS": "the number of cores", "AUTH_LANES": "required, or `--lanes`"}
+
+TABLES: dict[str, tuple[type[BaseSettings], Iterable[str]]] = {
+    "edge": (api.settings.Settings, api.settings.SECRETS),
+    "worker": (worker.settings.Settings, worker.settings.SECRETS),
+}
+
+
+def page(text: str) -> str:
+    """The page with its tables as they have to be."""
+    for name, (settings, secrets) in TABLES.items():
+        begin, end = f"<!-- settings of the {name}: make configuration -->\n", "<!-- end of the settings -->"
+        found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        if len(found.findall(text)) != 1:
+            raise ValueError(f"the page has no place for the settings of the {name}")
+        table = begin + _table(settings, set(secrets)) + end
+        text = found.sub(lambda _, table=table: table, text)  # type: ignore[misc]
+    return text
+
+
+def _table(settings: type[BaseSettings], secrets: set[str]) -> str:
+    rows = (_row(str(field.validation_alias), field, secrets) for field in settings.model_fields.values())
+    return "".join(["| variable | default | meaning |\n", "|---|---|---|\n", *rows])
+
+
+def _row(name: str, field: FieldInfo, secrets: set[str]) -> str:
+    if field.description is None:
+        raise ValueError(f"{name} has no docstring that says what it means")
+    meaning = re.sub(r"\s+", " ", field.description).replace("|", "\\|")
+    return f"| `{name}` | {_default(name, field)}{', secret' if name in secrets else ''} | {meaning} |\n"
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    default: Any = field.default
+    if name in IN_WORDS:
+        return IN_WORDS[name]
+    if field.is_required():
+        return "required"
+    if default is None or default in ((), frozenset()):
+        return "none"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"wrote {PAGE}")

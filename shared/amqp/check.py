@@ -1,0 +1,105 @@
+"""What a broker allows and has, tried before anything depends on it, for `--check`. It leaves nothing behind.
+
+Each thing is tried on a channel of its own, since RabbitMQ answers a refusal by closing the channel.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import DeliveryError, PublishError
+from aiormq.exceptions import InvalidFrameError
+from yarl import URL
+
+from .connection import CONNECT_TIMEOUT_SECONDS, ConnectionLost, lost_connections
+from .topology import declare_exchanges
+
+DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a process does at the broker."""
+
+    declares: bool
+    """The exchanges. Where an administrator does that, they have to be there."""
+    publishes: tuple[str, ...]
+    """To these exchanges."""
+    queues: str
+    """Declares queues whose names begin so, and consumes them."""
+    binds: str | None = None
+    """And binds them to this exchange, under their own names."""
+
+
+async def broker_problems(url: str, needs: Needs) -> list[str]:
+    """What is wrong with this node, a line each; nothing when all is well. No line holds the password."""
+    address = URL(url)
+    port = address.explicit_port or DEFAULT_PORTS[address.scheme]
+    node = f"broker {address.host}:{port}"
+    problems: list[str] = []
+    try:
+        with lost_connections():
+            connection = await aio_pika.connect(
+                address, timeout=CONNECT_TIMEOUT_SECONDS, client_properties={"connection_name": "check"}
+            )
+            async with connection:
+                tried = [await _tried(connection, attempt) for attempt in _attempts(needs)]
+            problems += filter(None, tried)
+    except ConnectionLost as error:
+        # RabbitMQ closes the connection in place of opening the virtual host, which the library did not expect.
+        closed = isinstance(error.__cause__, InvalidFrameError)
+        vhost = "no such virtual host, or this user may not use it"
+        problems.append(vhost if closed else f"cannot be used: {error}")
+    return [f"{node}: {_without(address.password, problem)}" for problem in problems]
+
+
+Attempt = Callable[[AbstractChannel], Awaitable[object]]
+
+
+def _attempts(needs: Needs) -> list[Attempt]:
+    name = f"{needs.queues}check.{uuid.uuid4().hex}"
+
+    async def consume(channel: AbstractChannel) -> None:
+        queue = await channel.declare_queue(name, exclusive=True)
+        if needs.binds:
+            await queue.bind(await channel.get_exchange(needs.binds, ensure=False), routing_key=name)
+        await queue.get(fail=False)
+        await queue.delete(if_unused=False, if_empty=False)
+
+    def publish(exchange_name: str) -> Attempt:
+        async def publish(channel: AbstractChannel) -> None:
+            exchange = await channel.get_exchange(exchange_name, ensure=False)
+            try:
+                await exchange.publish(aio_pika.Message(b""), name, mandatory=True)
+            except (DeliveryError, PublishError):
+                return  # to no queue, as it was meant to be
+
+        return publish
+
+    return [*([declare_exchanges] if needs.declares else []), *map(publish, needs.publishes), consume]
+
+
+async def _tried(connection: AbstractConnection, attempt: Attempt) -> str | None:
+    """Why it was refused, in the broker's words."""
+    channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+    reason: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+    channel.close_callbacks.add(lambda _, error: None if reason.done() else reason.set_result(error))
+    try:
+        with lost_connections():
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                await attempt(channel)
+    except ConnectionLost as error:
+        if isinstance(error.__cause__, TimeoutError):
+            return "does not answer; it may be in an alarm"
+        # What was being awaited may have been told less than the channel was.
+        said = await asyncio.wait_for(reason, CONNECT_TIMEOUT_SECONDS)
+        return str(said or error)
+    await channel.close()
+    return None
+
+
+def _without(password: str | None, text: str) -> str:
+    return text.replace(password, "***") if password else text

@@ -1,0 +1,131 @@
+"""`--check`, as an operator runs it before the first start: one line for each thing that is wrong, and an exit code."""
+
+import asyncio
+import base64
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from shared.environment import EX_CONFIG, EX_UNAVAILABLE
+from worker.adapters.mongo_database import MongoDatabase, clock_problems, connect
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+KEYS = f"test:{base64.b64encode(b'K' * 32).decode()}"
+SECRET = "hunter2hunter2"
+TIMEOUT_SECONDS = 120
+
+
+async def check(side: str, **settings: str) -> tuple[int | None, list[str]]:
+    """The exit code, and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", side, "--check"),
+        env={**{name: value for name, value in os.environ.items() if not name.startswith("AUTH_")}, **settings},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        _, said = await process.communicate()
+    return process.returncode, said.decode().splitlines()
+
+
+async def check_worker(amqp_url: str, mongo_url: str, **settings: str) -> tuple[int | None, list[str]]:
+    given = {"AMQP_URL": amqp_url, "MONGO_URL": mongo_url, "AUTH_LANES": "verify", "AUTH_MASTER_KEYS": KEYS}
+    return await check("worker", **given, **settings)
+
+
+async def test_nothing_is_wrong(amqp_url: str, mongo_url: str) -> None:
+    """On a fresh broker and an empty database, both would start."""
+    assert await check("api", AMQP_URL=amqp_url) == (0, ["ok"])
+    assert await check_worker(amqp_url, mongo_url) == (0, ["ok"])
+
+
+async def test_a_wrong_setting_is_named() -> None:
+    """As at the start: all of them, before anything is connected to."""
+    code, said = await check("worker", AMQP_URL=f"http://user:{SECRET}@broker", AUTH_LANES="swim")
+    assert code == EX_CONFIG
+    assert {line.split(": ")[1].partition(".")[0] for line in said} == {
+        "AMQP_URL",
+        "MONGO_URL",
+        "AUTH_LANES",
+        "AUTH_MASTER_KEYS",
+    }
+    assert SECRET not in str(said)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"password": SECRET}, "ACCESS_REFUSED - Login was refused"),
+        ({"path": "/nowhere"}, "no such virtual host, or this user may not use it"),
+        ({"port": 1}, "Connect call failed"),
+        ({"scheme": "amqps"}, "SSL"),
+    ],
+)
+async def test_a_broker_that_cannot_be_used(amqp_url: str, change: dict[str, Any], expected: str) -> None:
+    """One line with its address and the reason, and never the password."""
+    url = URL(amqp_url)
+    for part, value in change.items():
+        url = getattr(url, f"with_{part}")(value)
+    code, (line,) = await check("api", AMQP_URL=str(url))
+    assert code == EX_UNAVAILABLE
+    assert line.startswith(f"broker 127.0.0.1:{url.port}: ")
+    assert expected in line
+    assert SECRET not in line
+
+
+async def test_exchanges_that_an_administrator_forgot(amqp_url: str) -> None:
+    """Each is named; the check declares nothing where the process may not."""
+    for _ in range(2):
+        code, said = await check("api", AMQP_URL=amqp_url, AUTH_DECLARE_TOPOLOGY="false")
+        assert code == EX_UNAVAILABLE
+        assert [line.partition(" - ")[2].partition(" in ")[0] for line in said] == [
+            "no exchange 'rpc'",
+            "no exchange 'probes'",
+            "no exchange 'events'",
+        ]
+
+
+async def test_a_database_that_is_away(amqp_url: str) -> None:
+    """It is named by its address; the password is not."""
+    code, (line,) = await check_worker(amqp_url, f"mongodb://127.0.0.1:1/auth?appname={SECRET}")
+    assert code == EX_UNAVAILABLE
+    assert line.startswith("database: cannot be reached: 127.0.0.1:1")
+    assert SECRET not in line
+
+
+async def test_an_index_that_somebody_made_otherwise(mongo_url: str) -> None:
+    """A worker could not create its own; which one it is, is told. Missing ones are no problem."""
+    async with connect(mongo_url) as database:
+        assert await database.problems() == []
+        await database.collection("tenants").create_index("email")
+        assert await database.problems() == [
+            "index email_1 of tenants is there, but not as it has to be; drop it",
+        ]
+
+
+async def test_indexes_as_a_worker_makes_them_are_as_they_have_to_be(mongo_url: str) -> None:
+    """All of them."""
+    async with connect(mongo_url) as database:
+        assert isinstance(database, MongoDatabase)
+        await database.prepare()
+        assert await database.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        (NOW, None),
+        (NOW + timedelta(seconds=2), None),  # the answer was that long on its way
+        (NOW + timedelta(seconds=5), "this machine's clock is 3.0 s behind the database's"),
+        (NOW - timedelta(seconds=90), "this machine's clock is 90.0 s ahead of the database's"),
+        ((NOW - timedelta(seconds=90)).replace(tzinfo=None), "this machine's clock is 90.0 s ahead of the database's"),
+        (None, None),
+    ],
+)
+def test_a_clock_that_is_off(told: datetime | None, problem: str | None) -> None:
+    """Deadlines are told by one clock and looked at by another; the time that the answer took is not a difference."""
+    assert clock_problems(told, NOW, NOW + timedelta(seconds=2)) == ([problem] if problem else [])

@@ -1,0 +1,101 @@
+"""What an edge counts, and under which labels."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from api.main import create_app
+from api.metrics import EdgeMetrics
+from api.settings import Settings
+from shared.cached_verifier import Counts
+from tests.unit.api.fake_feed import FakeFeed
+from tests.unit.api.fake_rpc import FakeRpc
+
+TENANT = {"Authorization": "Bearer tenant-token"}
+
+
+@pytest.fixture
+def metrics() -> EdgeMetrics:
+    return EdgeMetrics()
+
+
+def value(metrics: EdgeMetrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"jincor_auth_edge_{name}", labels)
+
+
+def samples(metrics: EdgeMetrics, name: str) -> list[dict[str, str]]:
+    """The labels of all samples of this name."""
+    return [
+        sample.labels
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == f"jincor_auth_edge_{name}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "labels"),
+    [
+        ("POST /auth/verify", {"method": "POST", "route": "/auth/verify", "status": "200"}),
+        ("DELETE /user/secret", {"method": "DELETE", "route": "/user/{login}", "status": "200"}),
+        ("PUT /user/secret", {"method": "PUT", "route": "/user/{login}", "status": "405"}),
+        ("GET /secret?secret=1", {"method": "GET", "route": "other", "status": "404"}),
+        ("SECRET /user/secret", {"method": "other", "route": "/user/{login}", "status": "405"}),
+    ],
+)
+async def test_a_request_is_counted_by_its_template(metrics: EdgeMetrics, line: str, labels: dict[str, str]) -> None:
+    """Nothing that the client made up is a label: not the path, not the query, not a method of its own."""
+    app = create_app(Settings(amqp_url="amqp://broker.invalid"), FakeRpc(), FakeFeed(), metrics=metrics)
+    method, path = line.split()
+    async with app.router.lifespan_context(app) as state:
+        assert state is not None
+        transport = httpx.ASGITransport(lambda scope, *rest: app({**scope, "state": dict(state)}, *rest))
+        async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
+            for _ in range(2):
+                await client.request(method, path, headers=TENANT, json={"token": "t"})
+        assert value(metrics, "broker_connected") == 1
+
+    assert samples(metrics, "requests_total") == [labels]
+    assert value(metrics, "requests_total", **labels) == 2
+    del labels["status"]
+    assert value(metrics, "request_duration_seconds_count", **labels) == 2
+
+
+def test_methods_without_end_do_not_fill_the_memory(metrics: EdgeMetrics) -> None:
+    """Only what is bounded is remembered."""
+    for number in range(1_000):
+        metrics.answered(f"M{number}", None, 404, 0.001)
+    assert value(metrics, "requests_total", method="other", route="other", status="404") == 1_000
+    assert len(metrics._bound) == 0  # noqa: SLF001 - what is kept is what is asked about
+
+
+def test_a_request_that_was_cut_off_has_no_status(metrics: EdgeMetrics) -> None:
+    """It is counted all the same."""
+    metrics.answered("GET", "/events", None, 1.0)
+    assert value(metrics, "requests_total", method="GET", route="/events", status="other") == 1
+
+
+def test_what_is_looked_at_is_as_it_is_now(metrics: EdgeMetrics) -> None:
+    """Streams, connection, feed and cache are asked when Prometheus asks."""
+    open_streams = 0
+    connected = asyncio.Event()
+    counts = Counts()
+    metrics.watch(
+        streams=lambda: open_streams,
+        connected=connected.is_set,
+        feed_alive=lambda: not connected.is_set(),
+        cache=counts,
+    )
+    assert [value(metrics, name) for name in ("event_streams", "broker_connected", "event_feed_alive")] == [0, 0, 1]
+    open_streams = 7
+    connected.set()
+    counts.hits, counts.misses, counts.distrusts = 5, 3, 2
+    assert [value(metrics, name) for name in ("event_streams", "broker_connected", "event_feed_alive")] == [7, 1, 0]
+    cached = [value(metrics, "verify_cache_total", result=result) for result in ("hit", "miss", "distrust")]
+    assert cached == [5, 3, 2]
+
+
+def test_an_edge_that_remembers_nothing_has_no_cache_to_count(metrics: EdgeMetrics) -> None:
+    """Zeros would look like a cache that is never hit."""
+    assert samples(metrics, "verify_cache_total") == []

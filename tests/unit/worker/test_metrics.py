@@ -1,0 +1,130 @@
+"""What a worker counts, and under which labels."""
+
+import asyncio
+import socket
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from shared.contracts.auth_verify import AuthVerifyReply, VerifyAnswer
+from shared.contracts.errors import InvalidTenantToken, InvalidToken, LoginTaken
+from shared.contracts.events import RevocationReason
+from shared.contracts.health import HealthReply
+from shared.contracts.wire import WireModel
+from shared.environment import EX_CONFIG
+from tests.records import a_session, some_claims
+from worker.metrics import OTHER, WorkerMetrics, served
+from worker.sweeper import Left
+
+
+@pytest.fixture
+def metrics() -> WorkerMetrics:
+    return WorkerMetrics()
+
+
+def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"jincor_auth_worker_{name}", labels)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"), [(HealthReply(database=True), "ok"), (LoginTaken(), "login_taken"), (None, "late")]
+)
+def test_a_request_is_counted_by_operation_and_code(
+    metrics: WorkerMetrics, outcome: WireModel | LoginTaken | None, code: str
+) -> None:
+    """With how long it took, and how long it had waited."""
+    metrics.taken("user.create", 0.25)
+    metrics.settled("user.create", outcome, 0.5)
+    assert value(metrics, "requests_total", operation="user.create", code=code) == 1
+    assert value(metrics, "request_duration_seconds_sum", operation="user.create") == 0.5
+    assert value(metrics, "queue_wait_seconds_sum", operation="user.create") == 0.25
+
+
+def test_a_wait_that_nobody_knows_is_not_counted(metrics: WorkerMetrics) -> None:
+    """A request that does not say when it was sent did not wait for no time."""
+    metrics.taken(OTHER, None)
+    assert value(metrics, "queue_wait_seconds_count", operation=OTHER) is None
+
+
+def test_a_batch_of_verifications_is_counted_by_its_answers(metrics: WorkerMetrics) -> None:
+    """One message, its size, and each of its answers."""
+    answers = (
+        VerifyAnswer(claims=some_claims()),
+        *(VerifyAnswer.failed(error) for error in (InvalidToken(), InvalidToken(), InvalidTenantToken())),
+    )
+    metrics.settled("auth.verify", AuthVerifyReply(answers=answers), 0.001)
+    assert value(metrics, "requests_total", operation="auth.verify", code="ok") == 1
+    assert value(metrics, "verify_batch_size_sum") == 4
+    assert value(metrics, "verify_batch_size_count") == 1
+    for code, number in (("ok", 1), ("invalid_token", 2), ("invalid_tenant_token", 1)):
+        assert value(metrics, "verifications_total", code=code) == number
+
+
+def test_sessions_are_counted_by_whose_they_are_and_why_they_end(metrics: WorkerMetrics) -> None:
+    """A tenant's own are told from users'."""
+    metrics.session_opened(a_session())
+    metrics.session_opened(a_session(user=None))
+    metrics.sessions_ended(RevocationReason.PASSWORD_CHANGED, 3)
+    assert value(metrics, "sessions_created_total", kind="user") == 1
+    assert value(metrics, "sessions_created_total", kind="tenant") == 1
+    assert value(metrics, "sessions_revoked_total", reason="password_changed") == 3
+
+
+def test_a_sweep_tells_the_backlog_and_a_failed_one_leaves_it(metrics: WorkerMetrics) -> None:
+    """What the last sweep saw is what is known, until another one sees."""
+    metrics.swept(Left(endings=2, unannounced=7, oldest_seconds=30.0))
+    metrics.swept(None)
+    assert value(metrics, "outbox_backlog") == 7
+    assert value(metrics, "outbox_age_seconds") == 30
+    assert value(metrics, "endings_finished_total") == 2
+    assert [value(metrics, "sweeps_total", result=result) for result in ("ok", "failed")] == [1, 1]
+
+
+@pytest.mark.parametrize(("under_way", "in_use", "waiting"), [(0, 0, 0), (3, 3, 0), (6, 4, 2)])
+def test_hashing_beyond_the_threads_waits(metrics: WorkerMetrics, under_way: int, in_use: int, waiting: int) -> None:
+    """As many as there are threads are in use; the rest waits for one."""
+    metrics.watch(
+        hash_threads=4, hashing=lambda: under_way, publishing=lambda: 0, under_way=lambda: 9, connected=lambda: True
+    )
+    assert value(metrics, "hash_slots") == 4
+    assert value(metrics, "hash_slots_in_use") == in_use
+    assert value(metrics, "hash_waiting") == waiting
+    assert value(metrics, "requests_in_progress") == 9
+    assert value(metrics, "broker_connected") == 1
+
+
+def test_an_event_before_its_cause_is_one_at_once(metrics: WorkerMetrics) -> None:
+    """Another worker decided it, by a clock that is ahead."""
+    metrics.announced(-0.5)
+    assert value(metrics, "event_lag_seconds_sum") == 0
+    assert value(metrics, "event_lag_seconds_count") == 1
+
+
+async def test_metrics_are_served_on_a_port_of_their_own(metrics: WorkerMetrics) -> None:
+    """In Prometheus' format, for as long as the block lasts, and to nobody else's address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with served(metrics.registry, "127.0.0.1", port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    assert b"jincor_auth_worker_requests_total" in answer
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+def test_a_taken_port_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    """The second process of a host hears that it needs another, by the name of the setting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as ended, served(CollectorRegistry(), "127.0.0.1", port):
+            pass
+    assert ended.value.code == EX_CONFIG
+    assert f"AUTH_METRICS_PORT: cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_without_a_port_nothing_is_served() -> None:
+    """Which is the default."""
+    with served(CollectorRegistry(), "256.0.0.1", None):
+        pass

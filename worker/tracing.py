@@ -1,0 +1,129 @@
+"""The worker's spans: one for each request, and one for each command to the database that is part of one. Imported
+only where traces are wanted.
+
+Names and attributes are those of OpenTelemetry's semantic conventions for messaging and databases. Of a command its
+name and its collection are told, and never what it looks for or writes, nor the text of its error: that quotes values.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Self
+
+from aio_pika.abc import AbstractIncomingMessage
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+
+from shared import __version__
+from shared.amqp.topology import RPC_EXCHANGE
+from shared.contracts.errors import ErrorCode
+from shared.telemetry import TRACE_HEADERS
+
+CODES = frozenset(ErrorCode)
+#: What the service is to blame for; the rest are answers.
+FAULTS = frozenset({ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.DEADLINE_EXCEEDED})
+
+
+class WorkerTracing:
+    """Makes spans; a context manager that sends what is left at its end."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer("jincor-auth", __version__)
+        self._propagator = TraceContextTextMapPropagator()
+        self.commands = MongoCommands(self._tracer)
+        """Hears of the commands to the database."""
+
+    @classmethod
+    def exporting(cls) -> Self:
+        """To where the environment says, with its sampler, its headers and its names (`OTEL_…`)."""
+        name = os.environ.get("OTEL_SERVICE_NAME") or "jincor-auth-worker"
+        provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name, SERVICE_VERSION: __version__}))
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        return cls(provider)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._provider.shutdown()
+
+    @contextlib.contextmanager
+    def processing(self, operation: str, message: AbstractIncomingMessage) -> Iterator[Span]:
+        """The span of a request, a part of its sender's trace if it came with one; `ended` tells it the answer."""
+        # From outside: whatever is no text is no header of a trace, and whatever is none is ignored.
+        given = {name: value for name in TRACE_HEADERS if isinstance(value := message.headers.get(name), str)}
+        with self._tracer.start_as_current_span(
+            f"process {RPC_EXCHANGE}:{operation}",
+            self._propagator.extract(given, Context()),
+            SpanKind.CONSUMER,
+            {
+                "messaging.system": "rabbitmq",
+                "messaging.operation.name": "process",
+                "messaging.operation.type": "process",
+                "messaging.destination.name": f"{RPC_EXCHANGE}:{operation}",
+                "messaging.rabbitmq.destination.routing_key": operation,
+                "messaging.message.body.size": len(message.body),
+                "jincor_auth.redelivered": bool(message.redelivered),
+            },
+            record_exception=False,
+        ) as span:
+            yield span
+
+    @staticmethod
+    def ended(span: Span, code: str) -> None:
+        """What the request was answered: `ok`, `late` or the code of an error."""
+        span.set_attribute("jincor_auth.code", code)
+        if code in CODES:
+            span.set_attribute("error.type", code)
+        if code in FAULTS:
+            span.set_status(Status(StatusCode.ERROR))
+
+
+class MongoCommands(CommandListener):
+    """A span for each command that belongs to a request; PyMongo calls it on the thread that runs the command.
+
+    Of `opentelemetry-instrumentation-pymongo` there is too much here: it registers itself for the whole process, traces
+    each look of the sweep as well, and puts the texts of errors into spans, with the values of a duplicate key.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._under_way: dict[int, Span] = {}
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if not get_current_span().get_span_context().is_valid:
+            return
+        collection = event.command.get(event.command_name)
+        attributes: dict[str, str | int] = {
+            "db.system.name": "mongodb",
+            "db.operation.name": event.command_name,
+            "db.namespace": event.database_name,
+            "server.address": event.connection_id[0],
+        }
+        if event.connection_id[1] is not None:
+            attributes["server.port"] = event.connection_id[1]
+        name = event.command_name
+        if isinstance(collection, str):
+            attributes["db.collection.name"] = collection
+            name = f"{event.command_name} {collection}"
+        self._under_way[event.request_id] = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        if span := self._under_way.pop(event.request_id, None):
+            span.end()
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        if span := self._under_way.pop(event.request_id, None):
+            code = event.failure.get("code")
+            if isinstance(code, int):
+                span.set_attribute("db.response.status_code", str(code))
+            span.set_attribute("error.type", str(event.failure.get("codeName") or code or "lost"))
+            span.set_status(Status(StatusCode.ERROR))
+            span.end()
