@@ -47,20 +47,29 @@ class DocumentedApi(FastAPI):
 
 
 def documented(
-    operation: Operation[Any, Any], reply: type[WireModel] | None = None, media_type: str = JSON
+    operation: Operation[Any, Any],
+    reply: type[WireModel] | None = None,
+    media_type: str = JSON,
+    *,
+    token_is_optional: bool = False,
 ) -> dict[str, Any]:
-    """What a route's decorator says of its operation; `reply` where the answer over HTTP has a form of its own."""
+    """What a route's decorator says of its operation; `reply` where the answer over HTTP has a form of its own.
+
+    A tenant token is optional where there is another way to prove oneself.
+    """
     example = EXAMPLES[operation.name]
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "Done", "content": {"application/json": {"example": example.reply}}},
         **_problem_responses(operation, has_body=example.body is not None),
     }
-    body = {"requestBody": {"content": {media_type: {"example": example.body}}}} if example.body else {}
+    extra: dict[str, Any] = {"security": [{}]} if token_is_optional else {}
+    if example.body:
+        extra["requestBody"] = {"content": {media_type: {"example": example.body}}}
     return {
         "operation_id": operation.name,
         "response_model": reply or operation.reply,
         "responses": responses,
-        "openapi_extra": body,
+        "openapi_extra": extra,
     }
 
 

@@ -73,7 +73,7 @@ async def update_tenant(body: TenantUpdateBody, tenant_token: TenantToken, worke
 
 
 # What ends a tenant is no DELETE: it takes a password or an email, and a DELETE's body may get lost on its way.
-@router.post("/disable", **documented(TENANT_DISABLE))
+@router.post("/disable", **documented(TENANT_DISABLE, token_is_optional=True))
 async def disable_tenant(
     body: AuthorityBody, workers: Workers, tenant_token: OptionalTenantToken, registration_key: RegistrationKey = None
 ) -> Response:
@@ -94,7 +94,7 @@ async def enable_tenant(
     return to_response(reply)
 
 
-@router.post("/delete", **documented(TENANT_DELETE))
+@router.post("/delete", **documented(TENANT_DELETE, token_is_optional=True))
 async def delete_tenant(
     body: AuthorityBody, workers: Workers, tenant_token: OptionalTenantToken, registration_key: RegistrationKey = None
 ) -> Response:

@@ -1,10 +1,12 @@
 """`/auth/forward`: a proxy asks before it passes a request on; with a real nginx in front of a page."""
 
 import asyncio
+import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import httpx
 import pytest
@@ -115,7 +117,7 @@ def pages(tmp_path: Path) -> Path:
     directory = tmp_path / "pages"
     directory.mkdir()
     (directory / "index.html").write_text("the page")
-    for parent in (directory, tmp_path, *tmp_path.parents[:2]):
+    for parent in itertools.takewhile(lambda each: each != Path(gettempdir()), (directory, *directory.parents)):
         parent.chmod(0o755)
     return directory
 

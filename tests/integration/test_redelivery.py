@@ -13,6 +13,7 @@ from shared.amqp.topology import LaneQueue
 from shared.contracts import OPERATIONS
 from shared.contracts.operation import Operation
 from shared.contracts.wire import WireModel
+from tests.fakes import REGISTRATION_KEY
 from tests.integration.proxy import Proxy
 from tests.requests import Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
@@ -68,7 +69,7 @@ async def test_a_redelivered_request_answers_as_the_first_time(
     shop = await world.register()
     await world.create(shop)
     token = await world.login(shop)
-    accounts = Accounts("shop@example.com", PASSWORD, shop, token, (await world.session_of(token)).id)
+    accounts = Accounts("shop@example.com", PASSWORD, shop, token, (await world.session_of(token)).id, REGISTRATION_KEY)
     deliveries = Deliveries(operation.name)
     async with (
         asyncio.timeout(60),

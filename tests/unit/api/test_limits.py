@@ -67,7 +67,9 @@ async def test_headers_that_come_slowly() -> None:
                 await asyncio.sleep(0.01)
 
         trickling = asyncio.create_task(trickle())
-        assert await reader.read() == b""
+        # A byte that is on its way when the edge closes is answered with a reset.
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
         trickling.cancel()
 
 
