@@ -17,8 +17,6 @@ from worker.ports import Session, User
 DEVICES: Final = ("phone", "laptop")
 #: Nobody's: who is put in here never logs in.
 PASSWORD_HASH: Final = "none"
-#: The index that every worker looks through every two seconds.
-SWEPT: Final = "outbox_1"
 #: Longer than the benchmark takes.
 LIFETIME: Final = timedelta(days=1)
 
@@ -71,7 +69,7 @@ class Population:
         """Leaves sessions the indexes that a verification and the sweep use: to keep the others takes most of the time
         of adding many."""
         for index in INDEXES["sessions"]:
-            if index.document["name"] != SWEPT:
+            if not index.document.get("sparse"):
                 await self._database["sessions"].drop_index(index.document["name"])
 
     async def password_hash(self) -> str:
