@@ -357,7 +357,7 @@ def _mounted(pod: Object, secrets: dict[str, dict[str, str]]) -> dict[str, str]:
     """The pod's files and what is in them; of a certificate, whatever."""
     (volume,), (mount,) = pod["volumes"], pod["containers"][0]["volumeMounts"]
     assert mount["name"] == volume["name"]
-    files = {}
+    files: dict[str, str] = {}
     for source in volume["projected"]["sources"]:
         secret = source["secret"]
         if items := secret.get("items"):
