@@ -273,22 +273,34 @@ def test_lanes_differ_in_nothing_but_their_work(objects: list[Object]) -> None:
 
 
 def test_only_the_edge_is_reached_and_only_what_is_needed(objects: list[Object]) -> None:
-    """Nothing by default; the edge by the ingress controller; workers by nobody, and they reach broker and database."""
+    """Nothing by default; the edge by the ingress controller, workers by nobody, metrics by who collects them; workers
+    reach broker and database."""
     policies = {each["metadata"]["name"]: each["spec"] for each in _all(objects, "NetworkPolicy")}
     assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    assert "ingress" not in policies["worker"]
     assert [entry["port"] for rule in policies["worker"]["egress"] for entry in rule["ports"]] == [5671, 27017]
     assert [entry["port"] for rule in policies["edge"]["egress"] for entry in rule["ports"]] == [5671]
     assert all("podSelector" in peer for name in ("edge", "worker") for peer in _peers(policies[name]["egress"]))
     outside = {
-        (name, entry["port"])
+        (name, entry["port"], *peer["namespaceSelector"]["matchLabels"].values())
         for name, policy in policies.items()
         for rule in policy.get("ingress", [])
         for entry in rule["ports"]
         for peer in rule["from"]
         if "namespaceSelector" in peer
     }
-    assert outside == {("edge", "http"), ("rabbitmq", 15671)}
+    ingress = {controller for name, port, controller in outside if (name, port) == ("edge", "http")}
+    metrics = {("edge", "metrics"), ("worker", "metrics"), ("rabbitmq", 15691)}
+    assert outside == {
+        *(("edge", "http", controller) for controller in ingress),
+        *((*each, "monitoring") for each in metrics),
+        ("rabbitmq", 15671, "keda"),
+    }
+    inside = [peer for rule in policies["worker"]["ingress"] for peer in rule["from"] if "podSelector" in peer]
+    assert not inside
+    for name in ("edge", *WORKERS):
+        container = _container(objects, name)
+        ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
+        assert ports["metrics"] == _environment(container)["AUTH_METRICS_PORT"]
 
 
 def test_secrets_are_kept_and_permissions_brought_up_to_date(tmp_path: Path) -> None:
