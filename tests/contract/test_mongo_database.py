@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pymongo import IndexModel, ReadPreference
@@ -38,7 +39,7 @@ async def test_an_index_of_other_options_is_not_passed_over(mongo_database: Mong
 
 async def test_an_index_that_takes_long_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     """The driver gives up on an answer after seconds, the build goes on; and the log says what it may be."""
-    slow = SlowDatabase()
+    slow: Any = SlowDatabase()
     await MongoDatabase(slow).prepare()
     assert slow.asked == ["tenants", *INDEXES]
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
