@@ -1,4 +1,4 @@
-"""`python -m deploy secrets|service`: what docs/deployment.md has an operator run."""
+"""`python -m deploy secrets|kubernetes-secrets|service`: what docs/deployment.md has an operator run."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy import permissions
 from deploy.definitions import Account, Service, definitions
 from deploy.permissions import SERVICE_OPERATIONS
-from deploy.secret_files import VHOST, make_secrets
+from deploy.secret_files import VHOST, make_compose_secrets, make_kubernetes_secrets
 
 
 def main() -> None:
@@ -17,6 +17,8 @@ def main() -> None:
     making = commands.add_parser("secrets", help="make what docker-compose.prod.yml mounts and is missing")
     making.add_argument("--directory", type=Path, default=Path("deploy/secrets"))
     making.add_argument("--host", default="localhost", help="the edge's public name, for a certificate to try it out")
+    placing = commands.add_parser("kubernetes-secrets", help="make what deploy/kubernetes needs and is missing")
+    placing.add_argument("--directory", type=Path, default=Path("deploy/kubernetes/overlays/production/secrets"))
     adding = commands.add_parser("service", help="print definitions of a service's broker user; password on stdin")
     adding.add_argument("name", help="of the service: its user, and the `name` it gives to AuthClient")
     adding.add_argument("--tenant", required=True, help="the tenant's id")
@@ -24,7 +26,9 @@ def main() -> None:
     adding.add_argument("--operations", type=_operations, default=SERVICE_OPERATIONS, help="separated by commas")
     arguments = parser.parse_args()
     if arguments.command == "secrets":
-        make_secrets(arguments.directory, arguments.host)
+        make_compose_secrets(arguments.directory, arguments.host)
+    elif arguments.command == "kubernetes-secrets":
+        make_kubernetes_secrets(arguments.directory)
     else:
         _print_service(arguments)
 

@@ -21,7 +21,7 @@ HASHING = "rabbit_password_hashing_sha256"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of the broker. None of ours may use its management interface."""
+    """A user of the broker."""
 
     user: str
     password: str
@@ -84,7 +84,7 @@ def _user(account: Account) -> dict[str, Any]:
         "name": account.user,
         "password_hash": base64.b64encode(salt + digest).decode(),
         "hashing_algorithm": HASHING,
-        "tags": [],
+        "tags": list(account.permissions.tags),
     }
 
 

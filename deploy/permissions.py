@@ -22,6 +22,9 @@ NOTHING = "^$"
 #: Under this name the edge's queues begin (`api.main.SUBSCRIBER`).
 EDGE = "edge"
 
+#: The user by which Kubernetes' autoscaling looks how long the lanes' queues are.
+QUEUE_LENGTH = "queue-length"
+
 #: What a service has no business with. Who registers a tenant over AMQP says itself from which address; to enable one
 #: is for operators.
 NOT_FOR_SERVICES = {TENANT_REGISTER.name, TENANT_ENABLE.name, *(operation.name for operation in HEALTH.values())}
@@ -46,7 +49,9 @@ class Permissions:
     configure: str
     write: str
     read: str
-    topics: tuple[TopicPermission, ...]
+    topics: tuple[TopicPermission, ...] = ()
+    tags: tuple[str, ...] = ()
+    """`management`: may ask the management interface about what is in its virtual host. None otherwise."""
 
 
 def service_exchange(service: str) -> str:
@@ -77,6 +82,11 @@ def worker() -> Permissions:
 def service(name: str, tenant: str) -> Permissions:
     """Calls the operations that are bound to its exchange, and takes the revocations of its tenant."""
     return _subscriber(name, writes=service_exchange(name), tenant=tenant)
+
+
+def queue_length() -> Permissions:
+    """Looks at queues by the management interface: it may enter the virtual host, and nothing in it."""
+    return Permissions(configure=NOTHING, write=NOTHING, read=NOTHING, tags=("management",))
 
 
 def _subscriber(name: str, *, writes: str, tenant: str) -> Permissions:

@@ -1,10 +1,13 @@
 """The database itself: its indexes, and what its absence means to an operation."""
 
 import asyncio
+import logging
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from pymongo import ReadPreference
+from pymongo import IndexModel, ReadPreference
+from pymongo.errors import NetworkTimeout, OperationFailure
 
 from dev.ports import free_port
 from shared.contracts.errors import Unavailable
@@ -23,6 +26,41 @@ async def test_prepare_may_be_repeated_by_many_at_once(mongo_database: MongoData
     for name, indexes in INDEXES.items():
         present = await mongo_database.collection(name).index_information()
         assert {index.document["name"] for index in indexes} < set(present)
+
+
+async def test_an_index_of_other_options_is_not_passed_over(mongo_database: MongoDatabase) -> None:
+    """A worker that started all the same would keep sessions for another time than it is meant to."""
+    sessions = mongo_database.collection("sessions")
+    await sessions.drop_index("expires_at_1")
+    await sessions.create_index([("expires_at", 1)], expireAfterSeconds=3600)
+    with pytest.raises(OperationFailure):
+        await mongo_database.prepare()
+
+
+async def test_an_index_that_takes_long_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    """The driver gives up on an answer after seconds, the build goes on; and the log says what it may be."""
+    slow: Any = SlowDatabase()
+    await MongoDatabase(slow).prepare()
+    assert slow.asked == ["tenants", *INDEXES]
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "indexes are being built, or the database is silent; trying again"
+    ]
+
+
+class SlowDatabase:
+    """Does not answer the first request to create indexes."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __getitem__(self, name: str) -> "SlowDatabase":
+        self.asked.append(name)
+        return self
+
+    async def create_indexes(self, indexes: list[IndexModel]) -> None:
+        assert indexes
+        if len(self.asked) == 1:
+            raise NetworkTimeout("timed out")
 
 
 async def test_a_database_that_is_there_answers(mongo_database: MongoDatabase) -> None:

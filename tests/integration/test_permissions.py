@@ -23,7 +23,7 @@ import api.check
 import api.settings
 from deploy import permissions
 from deploy.definitions import Account, Service, definitions
-from deploy.permissions import SERVICE_OPERATIONS, service_exchange
+from deploy.permissions import QUEUE_LENGTH, SERVICE_OPERATIONS, service_exchange
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import (
@@ -73,7 +73,7 @@ async def broker(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> 
         pytest.skip("imports a file, which a container does not see")
     directory = tmp_path_factory.mktemp("permissions")
     admin = await backend.vhost()
-    roles = {"edge": permissions.edge(), "worker": permissions.worker()}
+    roles = {"edge": permissions.edge(), "worker": permissions.worker(), QUEUE_LENGTH: permissions.queue_length()}
     urls = await _import(backend, directory, admin, roles, [])
     environment: dict[str, Any] = {
         "AMQP_URL": urls["worker"],
@@ -357,6 +357,12 @@ REFUSED: dict[str, dict[str, Attempt]] = {
         "hears another tenant": binds(EVENTS_EXCHANGE, "session.revoked.other", SHOP),
         "hears all tenants": binds(EVENTS_EXCHANGE, "session.revoked.*", SHOP),
         "declares what begins alike": declares(f"sub.{SHOPPING}.queue"),
+    },
+    QUEUE_LENGTH: {
+        **of_any_subscriber(QUEUE_LENGTH),
+        "calls": publishes(RPC_EXCHANGE, "auth.verify"),
+        "declares a queue of its own": declares(f"sub.{QUEUE_LENGTH}.queue"),
+        "hears of itself": binds(EVENTS_EXCHANGE, f"sub.{QUEUE_LENGTH}.probe", QUEUE_LENGTH),
     },
     "worker": {
         "calls": publishes(RPC_EXCHANGE, "auth.verify"),

@@ -9,7 +9,14 @@ from typing import Any, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConcern
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure, PyMongoError, WTimeoutError
+from pymongo.errors import (
+    ConnectionFailure,
+    ExecutionTimeout,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
 from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
@@ -93,6 +100,10 @@ class MongoDatabase:
             try:
                 for name, indexes in INDEXES.items():
                     await self._database[name].create_indexes(indexes)
+            except NetworkTimeout:
+                # A build takes as long as it takes, and goes on without us: asked again, the database waits for it.
+                log.warning("indexes are being built, or the database is silent; trying again")
+                await asyncio.sleep(RETRY_SECONDS)
             except ConnectionFailure:
                 log.warning("database is away, trying again")
                 await asyncio.sleep(RETRY_SECONDS)
