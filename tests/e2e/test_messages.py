@@ -152,6 +152,7 @@ async def _use_everything(neighbour: Neighbour) -> None:
     await login("to end with its user")
     await neighbour.call("user.delete", **ann)
     await neighbour.call("event.list", **tenant)
+    await neighbour.call("audit.list", **tenant, type="auth.login", login="ann")
     for health in HEALTH.values():
         await neighbour.call(health.name)
 

@@ -40,6 +40,7 @@ async def end_tenant(request: AuthorityRequest, reason: RevocationReason, mark: 
         ending = await decided_by_tenant(proof, mark, call, ports, decide)
     elif request.registration_key is not None and request.email is not None:
         tenant = await tenant_of_operator(request.registration_key.get_secret_value(), request.email, ports)
+        call.noted.login = f"tenant:{request.email}"
         # In this order: a deletion is remembered before another tenant can have the email.
         before = await ports.tenants.decided_about(request.email, mark)
         if before is None:
@@ -49,6 +50,7 @@ async def end_tenant(request: AuthorityRequest, reason: RevocationReason, mark: 
         ending = before
     else:
         raise InvalidCredentials  # the contract lets no such request pass
+    call.noted.tenant = ending.tenant
     await carry_out_of_tenant(ending, ports)
     return Done.now()
 
@@ -65,6 +67,7 @@ async def decided_by_tenant(proof: Proof, mark: Mark, call: Call, ports: Ports, 
     if session is None:
         raise InvalidTenantToken
     checked_tenant(tenant_token, {tenant_token: replace(session, revocation=None)}, ports)
+    call.noted.tenant, call.noted.login = session.tenant, session.login
     tenant = await ports.tenants.find(session.tenant)
     may_act = tenant is not None and session.revocation is None
     if tenant and may_act and await _knows_password(tenant, proof, call, ports):

@@ -82,6 +82,21 @@ ROUTES = [
         {"login": "ada", "email": "a@b", "password": "long enough", "scope": None, "unknown": 1},
     ),
     Route("GET", "/user", "user.list", {"tenantToken": "tenant-token"}),
+    Route("GET", "/audit", "audit.list", {"tenantToken": "tenant-token"}),
+    Route(
+        "GET",
+        "/audit?type=auth.login&login=ada&since=1&until=2&cursor=0&limit=7",
+        "audit.list",
+        {
+            "tenantToken": "tenant-token",
+            "type": "auth.login",
+            "login": "ada",
+            "since": 1,
+            "until": 2,
+            "cursor": "0",
+            "limit": 7,
+        },
+    ),
     Route(
         "GET",
         "/user?q=ad%20a&cursor=abc&limit=7",
