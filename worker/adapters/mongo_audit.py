@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 #: How soon a refused attempt can be read. What is kept in memory for so long is what a crash takes along.
 INTERVAL_SECONDS = 1.0
-#: Records kept in memory until they are written, of about half a kilobyte each. Beyond, only their number goes into the log.
+#: Records kept in memory until they are written, of half a kilobyte or so. Beyond, only their number is logged.
 MAX_WAITING = 4_096
 _NAMES = {field.name for field in fields(AuditRecord)} - {"id", "attempts"}
 
