@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from shared.contracts.audit_list import AUDIT_LIST
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
@@ -161,5 +162,27 @@ EXAMPLES: dict[str, Example] = {
     ),
     SESSION_REVOKE.name: Example(reply=DONE),
     SESSION_REVOKE_ALL.name: Example(reply=DONE),
+    AUDIT_LIST.name: Example(
+        reply={
+            "records": [
+                {
+                    "id": "5d8a0f3b6c1e49d7a2b4c6e8f0a1b3c5",
+                    "at": 1_767_229_200_000,
+                    "type": "auth.login",
+                    "outcome": "ok",
+                    "login": "ada",
+                    "sessionId": SESSION_ID,
+                    "deviceId": "laptop",
+                    "clientAddress": "192.0.2.1",
+                    "reason": None,
+                    "changed": [],
+                    "byOperator": False,
+                    "requestId": "0c9a5f1e7b2d4a68",
+                    "attempts": 1,
+                }
+            ],
+            "nextCursor": "0",
+        }
+    ),
     EVENT_LIST.name: Example(reply={"events": [REVOCATION], "nextCursor": "0", "asOf": 1_767_229_260}),
 }

@@ -19,7 +19,7 @@ from api.metrics import EdgeMetrics
 from api.middleware import BodyLimit, EncodedPath, RequestContext, SafeHeaders, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.request_limit import request_limit
-from api.routes import auth, events, forward, health, session, tenant, token, user
+from api.routes import audit, auth, events, forward, health, session, tenant, token, user
 from api.settings import Settings
 from api.streams import Streams
 from api.verifying import RememberingVerifier, Verifies
@@ -48,6 +48,7 @@ TAGS = [
     {"name": "Users", "description": "A tenant's users."},
     {"name": "Tokens", "description": "Login, verification and logout of a user."},
     {"name": "Sessions", "description": "Where a user is logged in, and ending that."},
+    {"name": "Audit", "description": "What was done with a tenant's accounts, and tried."},
     {"name": "Events", "description": "Sessions that end before their time, told as it happens."},
     {"name": "Health", "description": "For probes and load balancers."},
 ]
@@ -150,7 +151,7 @@ def create_app(
             Middleware(EncodedPath),
         ],
     )
-    for routes in (tenant, user, session, auth, token, events, health):
+    for routes in (tenant, user, session, auth, token, events, audit, health):
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)

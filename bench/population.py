@@ -140,6 +140,7 @@ def _new_id() -> str:
 def _document(record: Session | User) -> dict[str, Any]:
     """As the workers' adapters write it. Should they come to write it otherwise, verifications here fail at once."""
     members = asdict(record)
-    if members.get("revocation", ...) is None:
-        del members["revocation"]
+    for absent in ("revocation", "displaces"):
+        if not members.get(absent, True):
+            del members[absent]
     return {"_id": members.pop("id"), **members}

@@ -23,6 +23,7 @@ from .amqp.topology import RPC_EXCHANGE, subscriber_queue
 from .amqp.verifier import CoalescingVerifier
 from .cached_verifier import CachedVerifier
 from .contracts.address import ClientAddress
+from .contracts.audit_list import AUDIT_LIST, AuditListReply
 from .contracts.auth_login import AUTH_LOGIN
 from .contracts.auth_logout import AUTH_LOGOUT
 from .contracts.auth_verify import VerifyCheck
@@ -255,6 +256,11 @@ class AuthClient:
     async def logout(self, token: str) -> None:
         """Ends the session of a user token: once this returns, nobody accepts it. Raises `InvalidToken`."""
         await self._session.call(AUTH_LOGOUT, token=token)
+
+    async def audit(self, *, cursor: str = NO_CURSOR, limit: int = DEFAULT_PAGE, **wanted: Any) -> AuditListReply:
+        """One page of what was done with the tenant's accounts, and tried, the newest first; the next page's cursor is
+        in it, `"0"` on the last. `wanted` narrows it: `type`, `login`, `since` and `until` in milliseconds."""
+        return await self._session.call(AUDIT_LIST, cursor=cursor, limit=limit, **wanted)
 
     def verifier(self, *, max_age_seconds: float, max_entries: int = DEFAULT_MAX_ENTRIES) -> CachedVerifier[str]:
         """Verification from memory, on a feed of revocations: an async context manager.

@@ -13,6 +13,9 @@ from worker.ports import (
     MARKS_KEPT,
     Activity,
     Attempts,
+    Audit,
+    AuditQuery,
+    AuditRecord,
     Clock,
     Count,
     Database,
@@ -438,6 +441,35 @@ class FakeAttempts:
             self._counts[key] = replace(stored, under_way=stored.under_way - 1, tried=stored.tried + tried)
 
 
+class FakeAudit:
+    """Implements `worker.ports.Audit`. What was refused is on record at once."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, AuditRecord] = {}
+
+    async def append(self, record: AuditRecord) -> None:
+        self.records.setdefault(record.id, record)
+
+    def attempted(self, record: AuditRecord) -> None:
+        attempts = self.records[record.id].attempts if record.id in self.records else 0
+        first = self.records.get(record.id, record)
+        self.records[record.id] = replace(first, attempts=attempts + record.attempts)
+
+    async def write(self) -> None:
+        """Nothing waits here."""
+
+    async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
+        found = [
+            record
+            for record in self.records.values()
+            if record.tenant == query.tenant
+            and query.type in (None, record.type)
+            and query.login in (None, record.login)
+            and query.from_position <= record.position < query.to_position
+        ]
+        return sorted(found, key=lambda record: record.position, reverse=True)[:limit]
+
+
 class FakeHasher:
     """Implements `worker.ports.Hasher`. `work` counts slow computations; `parameters` are those of today."""
 
@@ -526,6 +558,7 @@ def ports(
     users: Users | None = None,
     sessions: Sessions | None = None,
     attempts: Attempts | None = None,
+    audit: Audit | None = None,
     hasher: Hasher | None = None,
     tokens: Tokens | None = None,
     events: Events | None = None,
@@ -544,6 +577,7 @@ def ports(
         users=users or FakeUsers(),
         sessions=sessions or FakeSessions(),
         attempts=attempts or FakeAttempts(),
+        audit=audit or FakeAudit(),
         hasher=hasher or FakeHasher(),
         tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
         events=events or FakeEvents(),

@@ -49,5 +49,6 @@ class Accounts:
             "session.revoke": {**about_ann, "sessionId": self.session},
             "session.revoke_all": about_ann,
             "event.list": by_tenant,
+            "audit.list": by_tenant,
         }
         return {} if operation.startswith("health.") else requests[operation]

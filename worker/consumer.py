@@ -202,7 +202,7 @@ class Consumer:
                 return Unavailable()  # another worker held it before; nobody knows how far it came
             request = _decode(operation, message)
             told.update(request.log_fields())
-            call = Call(message.message_id or uuid.uuid4().hex, redelivered=bool(message.redelivered))
+            call = Call(message.message_id or uuid.uuid4().hex, bool(message.redelivered), request_id.get())
             return await handler(request, call, self._ports)
         except AuthError as error:
             return error

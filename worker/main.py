@@ -24,6 +24,7 @@ from worker.adapters.common_passwords import common_passwords
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_attempts import MongoAttempts
+from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
@@ -118,11 +119,14 @@ async def serve(
         )
         activity = MongoActivity(database)
         stack.push_async_callback(activity.write)
+        audit = MongoAudit(database, settings.audit_kept_for)
+        stack.push_async_callback(audit.write)
         ports = Ports(
             tenants=MongoTenants(database),
             users=MongoUsers(database),
             sessions=sessions,
             attempts=MongoAttempts(database),
+            audit=audit,
             hasher=hasher,
             tokens=JwtTokens(
                 {key_id: key.get_secret_value() for key_id, key in settings.master_keys.items()}, settings.issuer
@@ -144,6 +148,7 @@ async def serve(
         for background in (
             sweep_forever(ports, on_swept=metrics.swept),
             activity.write_forever(settings.activity_seconds),
+            audit.write_forever(),
             watch_loop(metrics.loop_was_late),
         ):
             stack.push_async_callback(_cancelled, asyncio.create_task(background))

@@ -212,6 +212,64 @@ class Throttle:
     """From where an account has logged in is remembered for so long."""
 
 
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One line of the audit trail. No secret is in it, nor what follows from one."""
+
+    id: str
+    """The same for all that this record stands for."""
+    tenant: str
+    at: datetime
+    type: str
+    outcome: str
+    login: str | None = None
+    session: str | None = None
+    device_id: str | None = None
+    client_address: str | None = None
+    reason: str | None = None
+    changed: tuple[str, ...] = ()
+    by_operator: bool = False
+    request_id: str | None = None
+    attempts: int = 1
+
+    @property
+    def position(self) -> str:
+        """Where it stands among the tenant's records: they are in order of time, and then of id."""
+        return audit_position(int(self.at.timestamp() * 1000), self.id)
+
+
+#: Before any other: ids are 128 bits in hexadecimal.
+FIRST_ID = "0" * 32
+
+
+def audit_position(milliseconds: int, id_: str = FIRST_ID) -> str:
+    """Where a record of this time stands, or where those of this time begin. Sorts as text."""
+    return f"{milliseconds:015d}.{id_}"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which records of a tenant are asked for; times in milliseconds since the epoch."""
+
+    tenant: str
+    type: str | None
+    login: str | None
+    since: int
+    until: int
+    before: str | None
+    """The position of the last record of the page before."""
+
+    @property
+    def from_position(self) -> str:
+        return audit_position(self.since)
+
+    @property
+    def to_position(self) -> str:
+        """The first that is not asked for any more."""
+        until = audit_position(self.until)
+        return until if self.before is None else min(until, self.before)
+
+
 class Tenants(Protocol):
     async def add(self, tenant: Tenant) -> None:
         """Stores it durably. Raises `EmailTaken`; also when the same request has stored one that was deleted since."""
@@ -388,6 +446,20 @@ class Attempts(Protocol):
         """As if it had never been counted."""
 
 
+class Audit(Protocol):
+    """What was done with a tenant's accounts, and tried: for the tenant to read, and for nobody else."""
+
+    async def append(self, record: AuditRecord) -> None:
+        """Stores it durably; if there is one of this id, that stays as it is."""
+
+    def attempted(self, record: AuditRecord) -> None:
+        """Notes what was refused; written soon, together with others. Of one id there is one record, which counts
+        them. Never raises, never waits."""
+
+    async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
+        """Up to `limit` of the records asked for, the newest first."""
+
+
 class Hasher(Protocol):
     """Password hashing off the event loop, as many at a time as there are cores for it.
 
@@ -465,6 +537,7 @@ class Ports:
     users: Users
     sessions: Sessions
     attempts: Attempts
+    audit: Audit
     hasher: Hasher
     tokens: Tokens
     events: Events
@@ -480,6 +553,18 @@ class Ports:
     """0: any number."""
 
 
+@dataclass(slots=True)
+class Noted:
+    """What an operation has proven about who asks for it, and what it did, for the audit trail."""
+
+    tenant: str | None = None
+    """Whose trail it belongs into."""
+    login: str | None = None
+    """Which account it is about, where the request does not say."""
+    session: str | None = None
+    """Which one began or ended, where the request does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What is known of a request besides its body. A request sent or delivered twice keeps its message id."""
@@ -487,3 +572,6 @@ class Call:
     message_id: str
     redelivered: bool = False
     """Says the broker, and no caller can: another worker has had it before."""
+    request_id: str | None = None
+    """Finds it in the logs."""
+    noted: Noted = field(default_factory=Noted, compare=False)

@@ -157,6 +157,8 @@ class Settings(BaseSettings):
     throttle_known_seconds: Annotated[int, Field(ge=60, le=MAX_TOKEN_SECONDS)] = 30 * 24 * 3600
     """For how long strangers cannot keep an account out from where it has logged in."""
 
+    audit_days: Annotated[int, Field(ge=0, le=3650)] = 90
+    """How long records of the audit trail are kept. 0: none are written."""
     activity_seconds: Annotated[FiniteFloat, Field(gt=0)] = 60.0
     """How often users' last activity is written: one write for each user who was seen meanwhile, however often."""
     shutdown_grace_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
@@ -186,6 +188,10 @@ class Settings(BaseSettings):
             address=limit(self.throttle_address_failures),
             known_for=timedelta(seconds=self.throttle_known_seconds),
         )
+
+    @property
+    def audit_kept_for(self) -> timedelta | None:
+        return timedelta(days=self.audit_days) if self.audit_days else None
 
     @property
     def lifetimes(self) -> Lifetimes:

@@ -64,10 +64,12 @@ async def log_out_tenant(body: TenantLogoutRequest, workers: Workers) -> Respons
 
 
 @router.patch("", **documented(TENANT_UPDATE))
-async def update_tenant(body: TenantUpdateBody, tenant_token: TenantToken, workers: Workers) -> Response:
+async def update_tenant(
+    body: TenantUpdateBody, tenant_token: TenantToken, workers: Workers, client_address: ClientAddress
+) -> Response:
     """Ends every token of the tenant and answers a new one; with `password`, that is its password from then on. Its
     users stay logged in."""
-    request = to_request(TenantUpdateRequest, body, tenant_token=tenant_token)
+    request = to_request(TenantUpdateRequest, body, tenant_token=tenant_token, client_address=client_address)
     reply = await workers.call(TENANT_UPDATE, request)
     return to_response(reply)
 
@@ -75,40 +77,50 @@ async def update_tenant(body: TenantUpdateBody, tenant_token: TenantToken, worke
 # What ends a tenant is no DELETE: it takes a password or an email, and a DELETE's body may get lost on its way.
 @router.post("/disable", **documented(TENANT_DISABLE, token_is_optional=True))
 async def disable_tenant(
-    body: AuthorityBody, workers: Workers, tenant_token: OptionalTenantToken, registration_key: RegistrationKey = None
+    body: AuthorityBody,
+    workers: Workers,
+    tenant_token: OptionalTenantToken,
+    client_address: ClientAddress,
+    registration_key: RegistrationKey = None,
 ) -> Response:
     """Ends every session of the tenant and of its users, and refuses its logins until it is enabled. Takes the
     tenant's token and its password, or the registration key and the tenant's email."""
-    authority = _authority(tenant_token, registration_key)
+    authority = _authority(tenant_token, registration_key, client_address)
     reply = await workers.call(TENANT_DISABLE, to_request(TenantDisableRequest, body, **authority))
     return to_response(reply)
 
 
 @router.post("/enable", **documented(TENANT_ENABLE))
 async def enable_tenant(
-    body: TenantEnableBody, workers: Workers, registration_key: RequiredRegistrationKey
+    body: TenantEnableBody, workers: Workers, registration_key: RequiredRegistrationKey, client_address: ClientAddress
 ) -> Response:
     """Lets a disabled tenant log in again. Takes the registration key."""
-    request = to_request(TenantEnableRequest, body, registration_key=registration_key)
+    request = to_request(TenantEnableRequest, body, registration_key=registration_key, client_address=client_address)
     reply = await workers.call(TENANT_ENABLE, request)
     return to_response(reply)
 
 
 @router.post("/delete", **documented(TENANT_DELETE, token_is_optional=True))
 async def delete_tenant(
-    body: AuthorityBody, workers: Workers, tenant_token: OptionalTenantToken, registration_key: RegistrationKey = None
+    body: AuthorityBody,
+    workers: Workers,
+    tenant_token: OptionalTenantToken,
+    client_address: ClientAddress,
+    registration_key: RegistrationKey = None,
 ) -> Response:
     """Removes the tenant and its users, and ends every session of them. Takes the tenant's token and its password, or
     the registration key and the tenant's email."""
-    authority = _authority(tenant_token, registration_key)
+    authority = _authority(tenant_token, registration_key, client_address)
     reply = await workers.call(TENANT_DELETE, to_request(TenantDeleteRequest, body, **authority))
     return to_response(reply)
 
 
-def _authority(tenant_token: str | None, registration_key: SecretStr | None) -> dict[str, object]:
-    """What came in the headers. Raises `MissingTenantToken` when that is nothing."""
+def _authority(
+    tenant_token: str | None, registration_key: SecretStr | None, client_address: ClientAddress
+) -> dict[str, object]:
+    """What came beside the body. Raises `MissingTenantToken` when that is nothing."""
     given = {"tenant_token": tenant_token, "registration_key": registration_key}
     authority: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     if not authority:
         raise MissingTenantToken
-    return authority
+    return {**authority, "client_address": client_address}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .audit_list import AUDIT_LIST
 from .auth_login import AUTH_LOGIN
 from .auth_logout import AUTH_LOGOUT
 from .auth_verify import AUTH_VERIFY
@@ -46,6 +47,7 @@ _ALL: tuple[Operation[Any, Any], ...] = (
     SESSION_REVOKE,
     SESSION_REVOKE_ALL,
     EVENT_LIST,
+    AUDIT_LIST,
     TOKEN_INTROSPECT,
     TOKEN_REVOKE,
     *HEALTH.values(),

@@ -4,7 +4,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from .address import ClientAddress
 from .wire import OrAbsent, Secret, TenantEmail, TriedPassword, WireModel
+
+#: In the order of the pairs that are allowed.
+_PROOFS = ("password", "tenant_token", "email", "registration_key")
 
 
 class AuthorityBody(WireModel):
@@ -19,10 +23,12 @@ class AuthorityBody(WireModel):
 class AuthorityRequest(AuthorityBody):
     tenant_token: Annotated[str | None, Field(min_length=1, repr=False), OrAbsent()] = None
     registration_key: Annotated[Secret | None, OrAbsent()] = None
+    client_address: ClientAddress | None = None
+    """Who asks, as the edge saw it."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
-        given = tuple(name for name in AuthorityRequest.model_fields if getattr(self, name) is not None)
+        given = tuple(name for name in _PROOFS if getattr(self, name) is not None)
         if given not in {("password", "tenant_token"), ("email", "registration_key")}:
             raise ValueError("expected is a tenant token and password, or registration key and email, and no others")
         return self

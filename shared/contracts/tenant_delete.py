@@ -1,7 +1,7 @@
 """tenant.delete: remove a tenant, its users, and every session of them. Its email may be registered again."""
 
 from .authority import AuthorityRequest
-from .errors import InvalidCredentials, InvalidTenantToken, TenantNotFound
+from .errors import InvalidCredentials, InvalidTenantToken, TenantNotFound, Throttled
 from .operation import Done, Lane, Operation
 
 
@@ -14,6 +14,6 @@ TENANT_DELETE = Operation(
     Lane.PASSWORD,
     TenantDeleteRequest,
     Done,
-    (InvalidTenantToken, InvalidCredentials, TenantNotFound),
+    (InvalidTenantToken, InvalidCredentials, TenantNotFound, Throttled),
     repeatable=True,
 )

@@ -1,7 +1,7 @@
 """tenant.disable: every session of a tenant and of its users ends, and it cannot log in until it is enabled."""
 
 from .authority import AuthorityRequest
-from .errors import InvalidCredentials, InvalidTenantToken, TenantNotFound
+from .errors import InvalidCredentials, InvalidTenantToken, TenantNotFound, Throttled
 from .operation import Done, Lane, Operation
 
 
@@ -14,6 +14,6 @@ TENANT_DISABLE = Operation(
     Lane.PASSWORD,
     TenantDisableRequest,
     Done,
-    (InvalidTenantToken, InvalidCredentials, TenantNotFound),
+    (InvalidTenantToken, InvalidCredentials, TenantNotFound, Throttled),
     repeatable=True,
 )

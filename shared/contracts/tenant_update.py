@@ -6,7 +6,8 @@ tenant's password from then on. Without, nothing changes but the tokens: for one
 
 from typing import Annotated
 
-from .errors import InvalidCredentials, InvalidTenantToken
+from .address import ClientAddress
+from .errors import InvalidCredentials, InvalidTenantToken, Throttled
 from .operation import Lane, Operation, TenantRequest
 from .wire import NewPassword, OrAbsent, Token, TriedPassword, WireModel
 
@@ -19,7 +20,8 @@ class TenantUpdateBody(WireModel):
 
 
 class TenantUpdateRequest(TenantUpdateBody, TenantRequest):
-    pass
+    client_address: ClientAddress | None = None
+    """Who asks, as the edge saw it."""
 
 
 class TenantUpdateReply(WireModel):
@@ -33,6 +35,6 @@ TENANT_UPDATE = Operation(
     Lane.PASSWORD,
     TenantUpdateRequest,
     TenantUpdateReply,
-    (InvalidTenantToken, InvalidCredentials),
+    (InvalidTenantToken, InvalidCredentials, Throttled),
     repeatable=True,
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,7 @@ from tests import fakes
 from tests.contract.stepped import SteppedDatabase
 from tests.records import a_tenant, a_user
 from worker.adapters.mongo_attempts import MongoAttempts
+from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
@@ -86,6 +88,7 @@ class World:
             users=MongoUsers(database),
             sessions=MongoSessions(database),
             attempts=MongoAttempts(database),
+            audit=MongoAudit(database, timedelta(days=1)),
             hasher=self.hasher,
         )
 

@@ -45,6 +45,7 @@ Traffic = list[tuple[str, Published]]
 
 #: After so many guesses one has to wait for longer than any machine takes for a guess.
 GUESSES = 20
+STRANGER = "203.0.113.7"
 #: Valid members of requests that are refused for another reason.
 MEMBERS = {
     "tenantToken": "no token",
@@ -78,10 +79,7 @@ class Neighbour:
 
     async def refused(self, code: ErrorCode, operation: str, **members: Any) -> None:
         """With these members, and those of `MEMBERS` where it has others."""
-        fields = [field.alias for field in OPERATIONS[operation].request.model_fields.values()]
-        await self.refused_exactly(
-            code, operation, **{name: value for name, value in MEMBERS.items() if name in fields} | members
-        )
+        await self.refused_exactly(code, operation, **_members(operation) | members)
 
     async def refused_exactly(self, code: ErrorCode, operation: str, **members: Any) -> None:
         """With these members and no others."""
@@ -90,11 +88,16 @@ class Neighbour:
         assert refusal.value.code == code
 
     async def throttled(self, operation: str, **members: Any) -> None:
-        """Guesses until it has to wait."""
+        """Guesses with these members and no others until it has to wait; from where nobody else is kept waiting."""
         for _ in range(GUESSES):
             with contextlib.suppress(AssertionError):
-                return await self.refused(ErrorCode.THROTTLED, operation, **members)
+                return await self.refused_exactly(ErrorCode.THROTTLED, operation, **members, clientAddress=STRANGER)
         raise AssertionError("one may guess without end")
+
+
+def _members(operation: str) -> dict[str, str]:
+    fields = {field.alias for field in OPERATIONS[operation].request.model_fields.values()}
+    return {name: value for name, value in MEMBERS.items() if name in fields}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -149,6 +152,7 @@ async def _use_everything(neighbour: Neighbour) -> None:
     await login("to end with its user")
     await neighbour.call("user.delete", **ann)
     await neighbour.call("event.list", **tenant)
+    await neighbour.call("audit.list", **tenant, type="auth.login", login="ann")
     for health in HEALTH.values():
         await neighbour.call(health.name)
 
@@ -162,7 +166,7 @@ async def _use_everything(neighbour: Neighbour) -> None:
                 own = tenant if "tenant_token" in operation.request.model_fields else {}
                 await neighbour.refused(error.code, name, **own)
         if Throttled in operation.errors:
-            await neighbour.throttled(name, **own)
+            await neighbour.throttled(name, **_members(name) | own)
     await _end_it(neighbour, tenant, registration, key)
 
 
@@ -176,6 +180,7 @@ async def _end_it(
     for name in proofs:
         await neighbour.refused_exactly(ErrorCode.INVALID_TENANT_TOKEN, name, tenantToken="none", **password)
         await neighbour.refused_exactly(ErrorCode.INVALID_CREDENTIALS, name, **tenant, password="not the password")
+        await neighbour.throttled(name, **tenant, password="not the password")
     tenant = {"tenantToken": (await neighbour.call("tenant.update", **tenant, currentPassword=PASSWORD))["token"]}
     await neighbour.call("tenant.disable", **tenant, **password)
     await neighbour.call("tenant.enable", **by_key)

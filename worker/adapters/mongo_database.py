@@ -62,6 +62,13 @@ INDEXES = {
         IndexModel([("at", ASCENDING)], expireAfterSeconds=int(REMEMBERED.total_seconds())),
     ],
     "attempts": [IndexModel([("kept_until", ASCENDING)], expireAfterSeconds=0)],
+    "audit": [
+        IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0),
+        # Each page reads what it answers, whatever it is filtered by.
+        IndexModel([("tenant", ASCENDING), ("position", DESCENDING)]),
+        IndexModel([("tenant", ASCENDING), ("login", ASCENDING), ("position", DESCENDING)]),
+        IndexModel([("tenant", ASCENDING), ("type", ASCENDING), ("position", DESCENDING)]),
+    ],
     "sessions": [
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),

@@ -1,8 +1,8 @@
 """The operations: one function a file, and the table that says which request goes to which."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
+from shared.contracts.audit_list import AUDIT_LIST
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
@@ -26,7 +26,8 @@ from shared.contracts.user_create import USER_CREATE
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
-from shared.contracts.wire import WireModel
+from worker.operations.audit_list import audit_list
+from worker.operations.auditing import Handler, audited
 from worker.operations.auth_login import auth_login
 from worker.operations.auth_logout import auth_logout
 from worker.operations.auth_verify import auth_verify
@@ -49,9 +50,8 @@ from worker.operations.user_create import user_create
 from worker.operations.user_delete import user_delete
 from worker.operations.user_list import user_list
 from worker.operations.user_update import user_update
-from worker.ports import Call, Ports
 
-Handler = Callable[[Any, Call, Ports], Awaitable[WireModel]]
+__all__ = ["HANDLERS", "Handler"]
 
 _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (TENANT_REGISTER, tenant_register),
@@ -73,10 +73,11 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (SESSION_REVOKE, session_revoke),
     (SESSION_REVOKE_ALL, session_revoke_all),
     (EVENT_LIST, event_list),
+    (AUDIT_LIST, audit_list),
     (TOKEN_INTROSPECT, token_introspect),
     (TOKEN_REVOKE, token_revoke),
     *((operation, health) for operation in HEALTH.values()),
 )
 
 #: What a worker does with a request, by the operation's name.
-HANDLERS: dict[str, Handler] = {operation.name: handler for operation, handler in _TABLE}
+HANDLERS: dict[str, Handler] = {operation.name: audited(operation, handler) for operation, handler in _TABLE}

@@ -14,6 +14,7 @@ from worker.ports import Call, Ports
 async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> AuthLoginReply:
     """Opens a session. An unknown login costs the same work and gets the same answer as a wrong password."""
     opener = await tenant_session_of(request.tenant_token, ports)
+    call.noted.tenant = opener.tenant
     password = request.password.get_secret_value()
     async with guarded(["users", opener.tenant], request.login, request.client_address, call, ports):
         user = await ports.users.find(opener.tenant, request.login)
@@ -28,6 +29,7 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     if not (await ports.users.is_current(user) and await ports.tenants.admits(user.tenant, opener.tenant_generation)):
         await end_session(session, RevocationReason.ALL_REVOKED, mark_of(AUTH_LOGIN, call, ports), ports)
         raise Unavailable
+    call.noted.session = session.id
     await end_displaced(session, ports)
     ports.activity.seen(user.id, session.issued_at)
     return AuthLoginReply(access_token=token)

@@ -18,4 +18,5 @@ async def auth_logout(request: AuthLogoutRequest, call: Call, ports: Ports) -> D
     session, _claims = checked_user(request.token, tenant, before(mark, sessions), ports)
     if not await end_session(session, RevocationReason.LOGOUT, mark, ports):
         raise InvalidToken
+    call.noted.tenant, call.noted.login, call.noted.session = tenant, session.login, session.id
     return Done.now()

@@ -1,20 +1,32 @@
 """Who decides about a tenant, and what: the tenant by its token and password, the operator by the registration key."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
+from shared.contracts.address import ClientAddress
 from shared.contracts.authority import AuthorityRequest
 from shared.contracts.errors import InvalidCredentials, InvalidTenantToken, TenantNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from worker.operations.access import checked_tenant, sessions_of
 from worker.operations.ending import carry_out_of_tenant
-from worker.ports import Mark, Ports, Tenant, TenantEnding
+from worker.operations.guarding import guarded
+from worker.ports import Call, Mark, Ports, Tenant, TenantEnding
 
 Decide = Callable[[Tenant], Awaitable[TenantEnding]]
 
 
-async def end_tenant(request: AuthorityRequest, reason: RevocationReason, mark: Mark, ports: Ports) -> Done:
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """With what a tenant proves itself, and from where."""
+
+    tenant_token: str = field(repr=False)
+    password: str = field(repr=False)
+    client: ClientAddress | None
+
+
+async def end_tenant(request: AuthorityRequest, reason: RevocationReason, mark: Mark, call: Call, ports: Ports) -> Done:
     """Decides that the tenant is disabled or deleted, and ends all its sessions and its users'.
 
     The same request again carries out that decision, and touches no tenant that has the email since.
@@ -24,10 +36,11 @@ async def end_tenant(request: AuthorityRequest, reason: RevocationReason, mark: 
         return await ports.tenants.decide_ending(tenant.id, reason, mark)
 
     if request.tenant_token is not None and request.password is not None:
-        password = request.password.get_secret_value()
-        ending = await decided_by_tenant(request.tenant_token, password, mark, ports, decide)
+        proof = Proof(request.tenant_token, request.password.get_secret_value(), request.client_address)
+        ending = await decided_by_tenant(proof, mark, call, ports, decide)
     elif request.registration_key is not None and request.email is not None:
         tenant = await tenant_of_operator(request.registration_key.get_secret_value(), request.email, ports)
+        call.noted.login = f"tenant:{request.email}"
         # In this order: a deletion is remembered before another tenant can have the email.
         before = await ports.tenants.decided_about(request.email, mark)
         if before is None:
@@ -37,23 +50,27 @@ async def end_tenant(request: AuthorityRequest, reason: RevocationReason, mark: 
         ending = before
     else:
         raise InvalidCredentials  # the contract lets no such request pass
+    call.noted.tenant = ending.tenant
     await carry_out_of_tenant(ending, ports)
     return Done.now()
 
 
-async def decided_by_tenant(tenant_token: str, password: str, mark: Mark, ports: Ports, decide: Decide) -> TenantEnding:
+async def decided_by_tenant(proof: Proof, mark: Mark, call: Call, ports: Ports, decide: Decide) -> TenantEnding:
     """What the tenant decides, who proves itself by its token and by its password.
 
     If the request has come before, what it decided then, though that ended the token and may have changed the password.
-    The token is proven even so, but for being alive. Raises `InvalidTenantToken` and `InvalidCredentials`.
+    The token is proven even so, but for being alive. Raises `InvalidTenantToken`, `InvalidCredentials` and `Throttled`:
+    who has stolen a token may guess no faster than who has none.
     """
+    tenant_token = proof.tenant_token
     session = (await sessions_of([tenant_token], ports)).get(tenant_token)
     if session is None:
         raise InvalidTenantToken
     checked_tenant(tenant_token, {tenant_token: replace(session, revocation=None)}, ports)
+    call.noted.tenant, call.noted.login = session.tenant, session.login
     tenant = await ports.tenants.find(session.tenant)
     may_act = tenant is not None and session.revocation is None
-    if tenant and may_act and await ports.hasher.verify(tenant.password_hash, password):
+    if tenant and may_act and await _knows_password(tenant, proof, call, ports):
         try:
             return await decide(tenant)
         except TenantNotFound:  # it was deleted meanwhile
@@ -65,8 +82,22 @@ async def decided_by_tenant(tenant_token: str, password: str, mark: Mark, ports:
     return before
 
 
+async def check_password(tenant: Tenant, password: str, client: ClientAddress | None, call: Call, ports: Ports) -> None:
+    """Raises `InvalidCredentials` if it is not the tenant's, and `Throttled` after too many such, logins included."""
+    async with guarded(["tenants"], tenant.email, client, call, ports):
+        if not await ports.hasher.verify(tenant.password_hash, password):
+            raise InvalidCredentials
+
+
 async def tenant_of_operator(registration_key: str, email: str, ports: Ports) -> Tenant | None:
     """The tenant of this email, for who has the registration key. Raises `InvalidCredentials`."""
     if not ports.registration.is_key(registration_key):
         raise InvalidCredentials
     return await ports.tenants.find_by_email(email)
+
+
+async def _knows_password(tenant: Tenant, proof: Proof, call: Call, ports: Ports) -> bool:
+    with contextlib.suppress(InvalidCredentials):
+        await check_password(tenant, proof.password, proof.client, call, ports)
+        return True
+    return False

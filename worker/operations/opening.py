@@ -42,6 +42,7 @@ async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
         if ended := await ports.sessions.revoke(session, Revocation(ports.clock.now(), RevocationReason.ALL_REVOKED)):
             ports.events.announce(ended)
         raise Unavailable
+    call.noted.tenant, call.noted.login, call.noted.session = tenant.id, tenant.login, session.id
     # A tenant token is meant for this service itself, hence its audience.
     return _sign(session, ports, aud=ports.tokens.issuer, sub=tenant.id, id=tenant.id, is_tenant=True)
 

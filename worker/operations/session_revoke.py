@@ -13,7 +13,7 @@ from worker.ports import Call, Ports
 async def session_revoke(request: SessionRevokeRequest, call: Call, ports: Ports) -> Done:
     """Ends one live session of a user of this tenant. The same call again answers as it did first, whatever became of
     the user since."""
-    tenant = await tenant_of(request.tenant_token, ports)
+    tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
     mark = mark_of(SESSION_REVOKE, call, ports)
     user = await ports.users.find(tenant, request.login)
     session = (await ports.sessions.find([request.session_id])).get(request.session_id)

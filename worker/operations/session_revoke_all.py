@@ -11,7 +11,7 @@ from worker.ports import Call, Ports
 
 async def session_revoke_all(request: SessionRevokeAllRequest, call: Call, ports: Ports) -> Done:
     """Ends every session of a user, also when there is none. The same call again spares those that began since."""
-    tenant = await tenant_of(request.tenant_token, ports)
+    tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
     mark = mark_of(SESSION_REVOKE_ALL, call, ports)
     await end_all_sessions(tenant, request.login, RevocationReason.ALL_REVOKED, mark, ports)
     return Done.now()

@@ -12,4 +12,4 @@ async def tenant_delete(request: TenantDeleteRequest, call: Call, ports: Ports) 
     """Removes the tenant and its users, and ends every session of them. The same call again answers as it did first,
     and spares a later tenant of the same email."""
     mark = mark_of(TENANT_DELETE, call, ports, request.email)
-    return await end_tenant(request, RevocationReason.TENANT_DELETED, mark, ports)
+    return await end_tenant(request, RevocationReason.TENANT_DELETED, mark, call, ports)

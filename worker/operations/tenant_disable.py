@@ -12,4 +12,4 @@ async def tenant_disable(request: TenantDisableRequest, call: Call, ports: Ports
     """Ends every session of the tenant and of its users, and refuses its logins. The same call again does not disable
     a tenant anew that was enabled since."""
     mark = mark_of(TENANT_DISABLE, call, ports, request.email)
-    return await end_tenant(request, RevocationReason.TENANT_DISABLED, mark, ports)
+    return await end_tenant(request, RevocationReason.TENANT_DISABLED, mark, call, ports)

@@ -14,5 +14,6 @@ async def tenant_enable(request: TenantEnableRequest, call: Call, ports: Ports) 
     tenant = await tenant_of_operator(request.registration_key.get_secret_value(), request.email, ports)
     if tenant is None:
         raise TenantNotFound
+    call.noted.tenant, call.noted.login = tenant.id, tenant.login
     await ports.tenants.enable(tenant.id, mark_of(TENANT_ENABLE, call, ports, request.email))
     return Done.now()

@@ -17,4 +17,5 @@ async def tenant_logout(request: TenantLogoutRequest, call: Call, ports: Ports) 
     session, _claims = checked_tenant_subject(request.token, before(mark, sessions), ports)
     if not await end_session(session, RevocationReason.LOGOUT, mark, ports):
         raise InvalidToken
+    call.noted.tenant, call.noted.login, call.noted.session = session.tenant, session.login, session.id
     return Done.now()

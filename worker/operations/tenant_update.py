@@ -1,9 +1,9 @@
 """tenant.update"""
 
-from shared.contracts.errors import InvalidCredentials, InvalidTenantToken
+from shared.contracts.errors import InvalidTenantToken
 from shared.contracts.events import RevocationReason
 from shared.contracts.tenant_update import TENANT_UPDATE, TenantUpdateReply, TenantUpdateRequest
-from worker.operations.authority import decided_by_tenant
+from worker.operations.authority import Proof, check_password, decided_by_tenant
 from worker.operations.choosing import chosen
 from worker.operations.ending import carry_out_of_tenant
 from worker.operations.marking import mark_of
@@ -25,14 +25,14 @@ async def tenant_update(request: TenantUpdateRequest, call: Call, ports: Ports) 
         password_hash = await ports.hasher.hash(chosen(request.password, tenant.login, tenant.email, ports))
         return await ports.tenants.decide_ending(tenant.id, RevocationReason.PASSWORD_CHANGED, mark, password_hash)
 
-    ending = await decided_by_tenant(request.tenant_token, current, mark, ports, decide)
+    proof = Proof(request.tenant_token, current, request.client_address)
+    ending = await decided_by_tenant(proof, mark, call, ports, decide)
     await carry_out_of_tenant(ending, ports)
     tenant = await ports.tenants.find(ending.tenant)
     if tenant is None or tenant.disabled:
         raise InvalidTenantToken
     # That it has come before proves nothing: a token is for who knows the password as it is now.
     password = request.password.get_secret_value() if request.password else current
-    if not await ports.hasher.verify(tenant.password_hash, password):
-        raise InvalidCredentials
+    await check_password(tenant, password, request.client_address, call, ports)
     token = await open_tenant_session(tenant, call, ports)
     return TenantUpdateReply(token=token, access_token=token)

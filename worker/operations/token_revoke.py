@@ -19,4 +19,5 @@ async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) ->
     except InvalidToken:
         return Done.now()
     await end_session(session, RevocationReason.TOKEN_REVOKED, mark_of(TOKEN_REVOKE, call, ports), ports)
+    call.noted.tenant, call.noted.login, call.noted.session = tenant, session.login, session.id
     return Done.now()

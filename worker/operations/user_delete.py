@@ -14,7 +14,7 @@ async def user_delete(request: UserDeleteRequest, call: Call, ports: Ports) -> D
 
     The same call again answers as it did first, and spares a later user of the same login.
     """
-    tenant = await tenant_of(request.tenant_token, ports)
+    tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
     mark = mark_of(USER_DELETE, call, ports)
     await end_all_sessions(tenant, request.login, RevocationReason.USER_DELETED, mark, ports)
     return Done.now()

@@ -17,7 +17,7 @@ async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> u
 
     The same call again writes nothing, and answers the user as it is: what others wrote since stays.
     """
-    tenant = await tenant_of(request.tenant_token, ports)
+    tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
     fields = request.model_dump(include={"email", "sub", "scope"}, exclude_unset=True, by_alias=False)
     mark = mark_of(USER_UPDATE, call, ports, [fields, request.password is not None])
     if request.password is None:

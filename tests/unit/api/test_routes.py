@@ -11,6 +11,8 @@ from tests.unit.api.conftest import OpenEdge
 from tests.unit.api.fake_rpc import FakeRpc
 
 TENANT = {"Authorization": "Bearer tenant-token"}
+#: What the edge adds: who asks, as it saw it.
+FROM = {"clientAddress": "203.0.113.7"}
 CREDENTIALS = {"email": "Shop@Example.com", "password": "long enough"}
 
 
@@ -34,7 +36,7 @@ ROUTES = [
         {
             "email": "shop@example.com",
             "password": "long enough",
-            "clientAddress": "203.0.113.7",
+            **FROM,
             "registrationKey": "the key",
         },
         CREDENTIALS,
@@ -44,7 +46,7 @@ ROUTES = [
         "POST",
         "/tenant/login",
         "tenant.login",
-        {"email": "shop@example.com", "password": "long enough", "clientAddress": "203.0.113.7"},
+        {"email": "shop@example.com", "password": "long enough", **FROM},
         CREDENTIALS,
         {},
     ),
@@ -54,11 +56,11 @@ ROUTES = [
         "PATCH",
         "/tenant",
         "tenant.update",
-        {"tenantToken": "tenant-token", "currentPassword": "x", "password": "long enough"},
+        {"tenantToken": "tenant-token", "currentPassword": "x", "password": "long enough", **FROM},
         {"currentPassword": "x", "password": "long enough"},
     ),
     *(
-        Route("POST", f"/tenant/{word}", f"tenant.{word}", {"tenantToken": "tenant-token", **body}, body)
+        Route("POST", f"/tenant/{word}", f"tenant.{word}", {"tenantToken": "tenant-token", **body, **FROM}, body)
         for word, body in (("disable", {"password": "x"}), ("delete", {"password": "x"}))
     ),
     *(
@@ -66,7 +68,7 @@ ROUTES = [
             "POST",
             f"/tenant/{word}",
             f"tenant.{word}",
-            {"email": "shop@example.com", "registrationKey": "the key"},
+            {"email": "shop@example.com", "registrationKey": "the key", **FROM},
             {"email": "Shop@Example.com"},
             {"X-Registration-Key": "the key"},
         )
@@ -80,6 +82,21 @@ ROUTES = [
         {"login": "ada", "email": "a@b", "password": "long enough", "scope": None, "unknown": 1},
     ),
     Route("GET", "/user", "user.list", {"tenantToken": "tenant-token"}),
+    Route("GET", "/audit", "audit.list", {"tenantToken": "tenant-token"}),
+    Route(
+        "GET",
+        "/audit?type=auth.login&login=ada&since=1&until=2&cursor=0&limit=7",
+        "audit.list",
+        {
+            "tenantToken": "tenant-token",
+            "type": "auth.login",
+            "login": "ada",
+            "since": 1,
+            "until": 2,
+            "cursor": "0",
+            "limit": 7,
+        },
+    ),
     Route(
         "GET",
         "/user?q=ad%20a&cursor=abc&limit=7",

@@ -18,6 +18,7 @@ from tests.fakes import (
     THROTTLE,
     FakeActivity,
     FakeAttempts,
+    FakeAudit,
     FakeClock,
     FakeDatabase,
     FakeEvents,
@@ -50,6 +51,7 @@ class InMemoryWorker:
         tokens: Tokens | None = None,
         registration: FakeRegistration | None = None,
         database: FakeDatabase | None = None,
+        audit: FakeAudit | None = None,
         throttle: Throttle = THROTTLE,
         max_sessions_per_user: int = 0,
     ) -> None:
@@ -58,6 +60,7 @@ class InMemoryWorker:
         self.users = users or FakeUsers()
         self.sessions = sessions or FakeSessions()
         self.attempts = FakeAttempts()
+        self.audit = audit or FakeAudit()
         self.events = FakeEvents()
         self.activity = FakeActivity()
         self.ports = ports(
@@ -65,6 +68,7 @@ class InMemoryWorker:
             users=self.users,
             sessions=self.sessions,
             attempts=self.attempts,
+            audit=self.audit,
             hasher=hasher or FakeHasher(),
             tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
             events=self.events,

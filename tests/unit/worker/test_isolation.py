@@ -31,6 +31,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "session.revoke": {"login": "ann"},
     "session.revoke_all": {"login": "ann"},
     "event.list": {},
+    "audit.list": {},
 }
 BY_TENANTS = {name: operation for name, operation in OPERATIONS.items() if issubclass(operation.request, TenantRequest)}
 

@@ -11,7 +11,11 @@ import pytest
 
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply
 from shared.contracts.errors import InvalidCredentials, Throttled, Unavailable
+from shared.contracts.operation import Operation
+from shared.contracts.tenant_delete import TENANT_DELETE
+from shared.contracts.tenant_disable import TENANT_DISABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
+from shared.contracts.tenant_update import TENANT_UPDATE
 from tests.fakes import LIMIT, THROTTLE, FakeHasher, FakeUsers
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.ports import User
@@ -331,6 +335,31 @@ async def test_an_attempt_that_is_lost_holds_up_nobody(scene: Scene) -> None:
     assert await scene.guess() == "wait 5"
     scene.wait(5)
     assert await scene.guess() == "wrong"
+
+
+@pytest.mark.parametrize("operation", [TENANT_UPDATE, TENANT_DISABLE, TENANT_DELETE], ids=lambda each: each.name)
+async def test_a_stolen_tenant_token_helps_nobody_guess(scene: Scene, operation: Operation[Any, Any]) -> None:
+    """What takes the tenant's password is counted as its logins are, with them and under the same keys."""
+    password = "currentPassword" if operation is TENANT_UPDATE else "password"
+    for _ in range(LIMIT.free):
+        assert await told(scene.worker.call(operation, tenantToken=scene.shop, **{password: "wrong"})) == "wrong"
+    hashed = scene.hasher.work
+    assert await told(scene.worker.call(operation, tenantToken=scene.shop, **{password: PASSWORD})) == "wait 1"
+    assert await scene.guess_tenant("shop@example.com") == "wait 1"
+    assert scene.hasher.work == hashed
+    scene.wait(1)
+    assert await told(scene.worker.call(operation, tenantToken=scene.shop, **{password: PASSWORD})) == "right"
+
+
+async def test_a_repeated_update_helps_nobody_guess(scene: Scene) -> None:
+    """Who has an old token and the message id that ended it may try no more passwords than anybody else."""
+    fields = {"tenantToken": scene.shop, "currentPassword": PASSWORD}
+    await scene.worker.call(TENANT_UPDATE, "message", **fields, password="another fine password")
+    tries = [
+        await told(scene.worker.call(TENANT_UPDATE, "message", **fields, password=f"fine password {number}"))
+        for number in range(LIMIT.free + 1)
+    ]
+    assert tries == ["wrong"] * LIMIT.free + ["wait 1"]
 
 
 class Away(FakeUsers):

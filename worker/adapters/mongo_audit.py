@@ -1,0 +1,109 @@
+"""The audit trail in MongoDB: records of what was done durably and at once, those of refused attempts in batches."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from datetime import timedelta
+
+from pymongo import DESCENDING, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+
+from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
+from worker.ports import AuditQuery, AuditRecord
+
+log = logging.getLogger(__name__)
+
+#: How soon a refused attempt can be read. What is kept in memory for so long is what a crash takes along.
+INTERVAL_SECONDS = 1.0
+#: Records kept in memory until they are written, of half a kilobyte or so. Beyond, only their number is logged.
+MAX_WAITING = 4_096
+_NAMES = {field.name for field in fields(AuditRecord)} - {"id", "attempts"}
+
+
+class MongoAudit:
+    """Implements `worker.ports.Audit`. Without `kept_for` nothing is written; what there is can be read."""
+
+    def __init__(self, database: MongoDatabase, kept_for: timedelta | None, max_waiting: int = MAX_WAITING) -> None:
+        self._records = database.collection("audit")
+        self._kept_for = kept_for
+        self._max_waiting = max_waiting
+        self._waiting: dict[str, AuditRecord] = {}
+        self._lost = 0
+
+    async def append(self, record: AuditRecord) -> None:
+        if self._kept_for is None:
+            return
+        document = {"_id": record.id, **self._document(record, self._kept_for), "attempts": record.attempts}
+        with unavailable_when_away():
+            try:
+                await self._records.insert_one(document)
+            except DuplicateKeyError:
+                return  # the request has come before
+
+    def attempted(self, record: AuditRecord) -> None:
+        if self._kept_for is None:
+            return
+        if waiting := self._waiting.get(record.id):
+            self._waiting[record.id] = replace(waiting, attempts=waiting.attempts + record.attempts)
+        elif len(self._waiting) < self._max_waiting:
+            self._waiting[record.id] = record
+        else:
+            self._lost += 1
+
+    async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
+        wanted: Document = {"tenant": query.tenant, "position": {"$gte": query.from_position, "$lt": query.to_position}}
+        wanted |= {name: value for name, value in (("type", query.type), ("login", query.login)) if value is not None}
+        with unavailable_when_away():
+            documents = await self._records.find(wanted).sort("position", DESCENDING).limit(limit).to_list(limit)
+        return readable(documents, _from_document)
+
+    async def write_forever(self, interval_seconds: float = INTERVAL_SECONDS) -> None:
+        """Writes what waits at this interval until cancelled."""
+        while True:
+            await asyncio.sleep(interval_seconds)
+            try:
+                await self.write()
+            except Exception:  # a fault met once must not be the end of it
+                log.exception("audit records are lost")
+
+    async def write(self) -> None:
+        """Writes the refused attempts since the last time; those of the same minute are one record for all workers."""
+        waiting, self._waiting = self._waiting, {}
+        lost, self._lost = self._lost, 0
+        if lost:
+            log.error("audit records are lost", extra={"records": lost, "error": "too many at a time"})
+        if not waiting or self._kept_for is None:
+            return
+        updates = [
+            UpdateOne(
+                {"_id": record.id},
+                {"$setOnInsert": self._document(record, self._kept_for), "$inc": {"attempts": record.attempts}},
+                upsert=True,
+            )
+            for record in waiting.values()
+        ]
+        try:
+            await self._records.bulk_write(updates, ordered=False)
+        except BulkWriteError as error:  # another worker has just begun the same record, which is there then
+            log.warning("attempts are missing in audit records", extra={"records": len(error.details["writeErrors"])})
+        except PyMongoError as error:  # the worker's log has a line of each request all the same
+            told = {"records": len(waiting), "error": type(error).__name__}
+            log.error("audit records are lost", extra=told)  # noqa: TRY400 - the traceback says nothing more
+
+    @staticmethod
+    def _document(record: AuditRecord, kept_for: timedelta) -> Document:
+        document = {name: value for name, value in asdict(record).items() if name in _NAMES}
+        return {
+            **document,
+            "changed": list(record.changed),
+            "position": record.position,
+            "expires_at": record.at + kept_for,
+        }
+
+
+def _from_document(document: Document) -> AuditRecord:
+    known = {name: document[name] for name in _NAMES}
+    return AuditRecord(
+        id=document["_id"], attempts=document["attempts"], **{**known, "changed": tuple(document["changed"])}
+    )

@@ -1,0 +1,59 @@
+"""audit.list"""
+
+import re
+
+from shared.contracts import audit_list as contract
+from shared.contracts.audit_list import AuditListReply, AuditListRequest
+from shared.contracts.errors import FieldProblem, InvalidRequest
+from shared.contracts.user_list import NO_CURSOR
+from worker.operations.access import tenant_of
+from worker.operations.presenting import milliseconds
+from worker.ports import AuditQuery, AuditRecord, Call, Ports
+
+_CURSOR = re.compile(r"[0-9]{15}\.[0-9a-f]{32}")
+
+
+async def audit_list(request: AuditListRequest, _: Call, ports: Ports) -> AuditListReply:
+    """One page, the newest first. The cursor is the last record of the page before: new ones shift nothing."""
+    tenant = await tenant_of(request.tenant_token, ports)
+    query = AuditQuery(
+        tenant=tenant,
+        type=request.type,
+        login=request.login,
+        since=request.since,
+        until=request.until,
+        before=_read_cursor(request.cursor),
+    )
+    found = await ports.audit.page(query, request.limit + 1)
+    page = found[: request.limit]
+    return AuditListReply(
+        records=tuple(_public(record) for record in page),
+        next_cursor=page[-1].position if len(found) > len(page) else NO_CURSOR,
+    )
+
+
+def _public(record: AuditRecord) -> contract.AuditRecord:
+    return contract.AuditRecord(
+        id=record.id,
+        at=milliseconds(record.at),
+        type=record.type,
+        outcome=record.outcome,
+        login=record.login,
+        session_id=record.session,
+        device_id=record.device_id,
+        client_address=record.client_address,
+        reason=record.reason,
+        changed=record.changed,
+        by_operator=record.by_operator,
+        request_id=record.request_id,
+        attempts=record.attempts,
+    )
+
+
+def _read_cursor(cursor: str) -> str | None:
+    if cursor in ("", NO_CURSOR):
+        return None
+    if not _CURSOR.fullmatch(cursor):
+        problem = FieldProblem(field="cursor", message=f"must be a nextCursor of an earlier page, or {NO_CURSOR}")
+        raise InvalidRequest(problems=[problem])
+    return cursor
