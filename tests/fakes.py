@@ -10,35 +10,35 @@ from shared.contracts.errors import EmailTaken, LoginTaken, TenantNotFound, User
 from shared.contracts.events import RevocationReason
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.ports import (
-    MARKS_KEPT,
     Activity,
     Attempts,
     Audit,
-    AuditQuery,
-    AuditRecord,
     Clock,
-    Count,
     Database,
-    Ending,
     Events,
     Hasher,
     Lifetimes,
-    Limit,
-    Mark,
     Ports,
     Registration,
-    Revocation,
-    Session,
     Sessions,
-    Tenant,
-    TenantEnding,
     Tenants,
-    Throttle,
     Tokens,
-    User,
-    UserChanges,
     Users,
 )
+from worker.records import (
+    MARKS_KEPT,
+    AuditQuery,
+    AuditRecord,
+    Ending,
+    Mark,
+    Revocation,
+    Session,
+    Tenant,
+    TenantEnding,
+    User,
+    UserChanges,
+)
+from worker.throttle import Count, Limit, Throttle
 
 #: When a `FakeClock` begins.
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -23,7 +23,7 @@ from shared.contracts.auth_verify import AuthVerifyReply
 from shared.contracts.errors import AuthError, ErrorCode
 from shared.contracts.events import RevocationReason
 from shared.environment import refusal
-from worker.ports import Session
+from worker.records import Session
 from worker.replies import Outcome
 from worker.sweeper import Left
 

@@ -1,4 +1,4 @@
-"""What the operations need of the world, as protocols, and the records that pass through them.
+"""What the operations need of the world, as protocols.
 
 Adapters (`worker.adapters`) put them on MongoDB, argon2, JWT and AMQP; fakes put them in memory for the tests. Both
 pass the same contract suites. All datetimes are aware and UTC.
@@ -7,267 +7,23 @@ pass the same contract suites. All datetimes are aware and UTC.
 from collections.abc import Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from shared.contracts.claims import Claims
-from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """A service or product that owns users. `created_by` is the message id of the request that made it.
-
-    `generation` grows whenever sessions of it have to end; its sessions, and those of its users, carry the one they
-    began in.
-    """
-
-    id: str
-    email: str
-    password_hash: str = field(repr=False)
-    registered_at: datetime
-    created_by: str
-    generation: int = 0
-    disabled: bool = False
-
-    @property
-    def login(self) -> str:
-        return f"tenant:{self.email}"
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """An account. `generation` grows whenever all its sessions have to end; sessions carry the one they began in.
-
-    `created_by` names the request that made it, as marks do.
-    """
-
-    id: str
-    tenant: str
-    login: str
-    email: str
-    sub: str
-    scope: Any
-    password_hash: str = field(repr=False)
-    registered_at: datetime
-    last_active_at: datetime
-    created_by: str
-    generation: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """That a session ended before its time."""
-
-    at: datetime
-    reason: RevocationReason
-    announced_at: datetime | None = None
-    """When its event had reached the broker; None before that."""
-    by: str | None = None
-    """The mark of the request that ended this one session; None when it ended together with others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One login. `secret` is part of the key of its tokens; without it they cannot be verified, nor made."""
-
-    id: str
-    secret: bytes = field(repr=False)
-    master_key_id: str
-    tenant: str
-    user: str | None
-    """None: a session of the tenant itself."""
-    login: str
-    device_id: str | None
-    issued_at: datetime
-    expires_at: datetime
-    opened_by: str
-    """Names the request that opened it, so that the same login delivered twice opens one session."""
-    generation: int = 0
-    """The user's."""
-    tenant_generation: int = 0
-    """The tenant's; a user's session has that of the tenant's session that it was opened through."""
-    displaces: bool = False
-    """Opened where a user's sessions are limited; older ones may still have to end for it."""
-    revocation: Revocation | None = None
-
-    def revoked_event(self, source: str) -> SessionRevokedEvent:
-        """What subscribers are told of its revocation, the same each time. `source` is who says so."""
-        if self.revocation is None:
-            raise ValueError("the session is not revoked")
-        data = SessionRevoked(
-            session_id=self.id,
-            tenant=self.tenant,
-            user=self.user,
-            login=self.login,
-            device_id=self.device_id,
-            reason=self.revocation.reason,
-            event_timestamp=int(self.revocation.at.timestamp()),
-            exp=int(self.expires_at.timestamp()),
-        )
-        return SessionRevokedEvent.of(data, source)
-
-
-#: A message may come back until its deadline, ten minutes at most; the rest is for clocks that differ.
-REMEMBERED = timedelta(minutes=15)
-#: Of one user. More changes of it, before one of their requests comes back, are more than anybody makes in minutes.
-MARKS_KEPT = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What a request leaves in what it changes, in the same update: so it changes it once, however often it comes."""
-
-    by: str
-    """Names the request: its message id, its operation, and all that it asks for but a password."""
-    at: datetime
-
-    @property
-    def forgotten_at(self) -> datetime:
-        """Older marks say nothing any more: who uses the name again means another request."""
-        return self.at - REMEMBERED
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The decision, stored with the user, that every session older than `generation` ends.
-
-    It is written in the same update as its cause (a new password, a deletion), before any session is touched. Whoever
-    finds it can carry it out, as often as they like: so a crash in between leaves nothing half-done for long.
-    """
-
-    tenant: str
-    user: str
-    generation: int
-    reason: RevocationReason
-
-
-@dataclass(frozen=True, slots=True)
-class TenantEnding:
-    """The decision, stored with the tenant, that its sessions from before `generation` end; as `Ending` for a user."""
-
-    tenant: str
-    generation: int
-    reason: RevocationReason
-
-    @property
-    def is_of_users_too(self) -> bool:
-        """Or else of the tenant's own sessions alone."""
-        return self.reason in {RevocationReason.TENANT_DISABLED, RevocationReason.TENANT_DELETED}
-
-
-@dataclass(frozen=True, slots=True)
-class UserChanges:
-    """New values for some of a user's attributes; only what is in `fields` is written."""
-
-    fields: dict[str, Any] = field(default_factory=dict)
-    password_hash: str | None = field(default=None, repr=False)
-
-
-#: The first wait is hardly noticed by a person who mistyped; each further one is twice as long.
-FIRST_WAIT = timedelta(seconds=1)
-#: Longer than anybody may be made to wait, and still a time.
-MAX_DOUBLINGS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Attempts to log in that were not right, those among them whose outcome is not known yet, and when they were."""
-
-    tried: int
-    under_way: int
-    since: datetime
-    last_at: datetime
-    kept_until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """So many attempts are free within a window that begins with the first; each further one has to wait longer."""
-
-    free: int
-    longest_wait: timedelta
-    window: timedelta
-
-    def wait(self, count: Count | None, now: datetime) -> timedelta:
-        """From now until the next attempt."""
-        if count is None or self.is_over(count, now) or count.tried < self.free:
-            return timedelta()
-        doublings = min(count.tried - self.free, MAX_DOUBLINGS)
-        wait = min(FIRST_WAIT * (1 << doublings), self.longest_wait)
-        # Not more than that, whatever the clock of the worker said that counted last.
-        return max(min(wait, count.last_at + wait - now, count.since + self.window - now), timedelta())
-
-    def is_over(self, count: Count, now: datetime) -> bool:
-        """Whether all these attempts are too long ago."""
-        return count.since + self.window <= now
-
-
-@dataclass(frozen=True, slots=True)
-class Throttle:
-    """How guessing is slowed down; None: not at all."""
-
-    account: Limit | None
-    address: Limit | None
-    known_for: timedelta
-    """From where an account has logged in is remembered for so long."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """One line of the audit trail. No secret is in it, nor what follows from one."""
-
-    id: str
-    """The same for all that this record stands for."""
-    tenant: str
-    at: datetime
-    type: str
-    outcome: str
-    login: str | None = None
-    session: str | None = None
-    device_id: str | None = None
-    client_address: str | None = None
-    reason: str | None = None
-    changed: tuple[str, ...] = ()
-    by_operator: bool = False
-    request_id: str | None = None
-    attempts: int = 1
-
-    @property
-    def position(self) -> str:
-        """Where it stands among the tenant's records: they are in order of time, and then of id."""
-        return audit_position(int(self.at.timestamp() * 1000), self.id)
-
-
-#: Before any other: ids are 128 bits in hexadecimal.
-FIRST_ID = "0" * 32
-
-
-def audit_position(milliseconds: int, id_: str = FIRST_ID) -> str:
-    """Where a record of this time stands, or where those of this time begin. Sorts as text."""
-    return f"{milliseconds:015d}.{id_}"
-
-
-@dataclass(frozen=True, slots=True)
-class AuditQuery:
-    """Which records of a tenant are asked for; times in milliseconds since the epoch."""
-
-    tenant: str
-    type: str | None
-    login: str | None
-    since: int
-    until: int
-    before: str | None
-    """The position of the last record of the page before."""
-
-    @property
-    def from_position(self) -> str:
-        return audit_position(self.since)
-
-    @property
-    def to_position(self) -> str:
-        """The first that is not asked for any more."""
-        until = audit_position(self.until)
-        return until if self.before is None else min(until, self.before)
+from shared.contracts.events import RevocationReason
+from worker.records import (
+    AuditQuery,
+    AuditRecord,
+    Ending,
+    Mark,
+    Revocation,
+    Session,
+    Tenant,
+    TenantEnding,
+    User,
+    UserChanges,
+)
+from worker.throttle import Count, Limit, Throttle
 
 
 class Tenants(Protocol):

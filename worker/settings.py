@@ -27,7 +27,8 @@ from shared.amqp.topology import QueueType
 from shared.contracts.operation import Lane
 from shared.environment import AmqpUrl, CommaSeparated
 from shared.logging import LogFormat
-from worker.ports import Lifetimes, Limit, Throttle
+from worker.ports import Lifetimes
+from worker.throttle import Limit, Throttle
 
 #: RFC 7518, 3.2: a key of HMAC-SHA-256 has at least as many bits as its output.
 MIN_KEY_BYTES = 32

@@ -9,7 +9,8 @@ import pytest
 from tests.fakes import LIMIT, NOW, FakeAttempts
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_database import MongoDatabase
-from worker.ports import Attempts, Count
+from worker.ports import Attempts
+from worker.throttle import Count
 
 SECOND = timedelta(seconds=1)
 KEPT = NOW + timedelta(days=30)

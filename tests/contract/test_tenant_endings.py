@@ -12,7 +12,8 @@ from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeTenants
 from tests.records import a_mark, a_tenant
 from worker.adapters.mongo_tenants import MongoTenants
-from worker.ports import REMEMBERED, Mark, Tenant, TenantEnding, Tenants
+from worker.ports import Tenants
+from worker.records import REMEMBERED, Mark, Tenant, TenantEnding
 
 LATER = NOW + timedelta(milliseconds=1)
 ROTATION = RevocationReason.ALL_REVOKED

@@ -10,7 +10,7 @@ from tests.records import a_mark, a_session, a_user
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_users import MongoUsers
-from worker.ports import Revocation
+from worker.records import Revocation
 
 LATER = NOW + timedelta(seconds=1)
 

@@ -18,7 +18,8 @@ from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.operations import HANDLERS
 from worker.operations.opening import open_tenant_session, open_user_session
-from worker.ports import Call, Ports, Session
+from worker.ports import Call, Ports
+from worker.records import Session
 from worker.sweeper import GRACE, sweep
 
 PASSWORD = "correct horse battery staple"

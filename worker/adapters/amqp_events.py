@@ -13,7 +13,8 @@ from shared.amqp.connection import Connection, ConnectionLost, lost_connections
 from shared.amqp.topology import EVENTS_EXCHANGE, declare_exchanges
 from shared.contracts.errors import AuthError
 from shared.contracts.events import SessionRevokedEvent
-from worker.ports import Clock, Session, Sessions
+from worker.ports import Clock, Sessions
+from worker.records import Session
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidToken
 from shared.contracts.wire import MAX_TOKEN_CHARS
-from worker.ports import Session
+from worker.records import Session
 
 ALGORITHM = "HS256"
 #: HS256 is HMAC with this (RFC 7518, 3.2). Checked here and not by PyJWT's `decode`, which finds out anew at each token

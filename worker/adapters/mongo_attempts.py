@@ -7,7 +7,7 @@ from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
-from worker.ports import Count, Limit
+from worker.throttle import Count, Limit
 
 #: In the memory of the primary: to wait for disks and other nodes would cost each login more than it gains. What a
 #: crash loses is the count of some attempts, and with it some seconds of waiting.

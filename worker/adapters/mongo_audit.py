@@ -10,7 +10,7 @@ from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
-from worker.ports import AuditQuery, AuditRecord
+from worker.records import AuditQuery, AuditRecord
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
-from worker.ports import REMEMBERED
+from worker.records import REMEMBERED
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.events import RevocationReason
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
-from worker.ports import Ending, Revocation, Session, TenantEnding, User
+from worker.records import Ending, Revocation, Session, TenantEnding, User
 
 #: Ended at a time, so that each step takes the database no longer than a worker waits for it.
 BATCH = 200

@@ -9,7 +9,7 @@ from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_marks
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
 from worker.adapters.mongo_marks import Deletions
-from worker.ports import Mark, Tenant, TenantEnding
+from worker.records import Mark, Tenant, TenantEnding
 
 #: Decisions about one tenant at the same moment take turns; so many in a row mean something else is wrong.
 MAX_ATTEMPTS = 20

@@ -14,7 +14,7 @@ from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_marks
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
 from worker.adapters.mongo_marks import Deletions
-from worker.ports import Ending, Mark, User, UserChanges
+from worker.records import Ending, Mark, User, UserChanges
 
 #: Decisions about one user at the same moment take turns; so many in a row mean something else is wrong.
 MAX_ATTEMPTS = 20

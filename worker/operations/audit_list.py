@@ -8,7 +8,8 @@ from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.user_list import NO_CURSOR
 from worker.operations.access import tenant_of
 from worker.operations.presenting import milliseconds
-from worker.ports import AuditQuery, AuditRecord, Call, Ports
+from worker.ports import Call, Ports
+from worker.records import AuditQuery, AuditRecord
 
 _CURSOR = re.compile(r"[0-9]{15}\.[0-9a-f]{32}")
 

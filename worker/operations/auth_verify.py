@@ -3,7 +3,8 @@
 from shared.contracts.auth_verify import AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
 from shared.contracts.errors import InvalidTenantToken, InvalidToken
 from worker.operations.access import checked_tenant, checked_user, sessions_of
-from worker.ports import Call, Ports, Session
+from worker.ports import Call, Ports
+from worker.records import Session
 
 
 async def auth_verify(request: AuthVerifyRequest, _: Call, ports: Ports) -> AuthVerifyReply:

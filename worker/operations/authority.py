@@ -12,7 +12,8 @@ from shared.contracts.operation import Done
 from worker.operations.access import checked_tenant, sessions_of
 from worker.operations.ending import carry_out_of_tenant
 from worker.operations.guarding import guarded
-from worker.ports import Call, Mark, Ports, Tenant, TenantEnding
+from worker.ports import Call, Ports
+from worker.records import Mark, Tenant, TenantEnding
 
 Decide = Callable[[Tenant], Awaitable[TenantEnding]]
 

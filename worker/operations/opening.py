@@ -9,7 +9,8 @@ from shared.contracts.claims import Claims
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
 from worker.operations.access import note_acting
-from worker.ports import Call, Ports, Revocation, Session, Tenant, User
+from worker.ports import Call, Ports
+from worker.records import Revocation, Session, Tenant, User
 
 #: 192 random bits, base64url: OWASP Session Management asks for at least 64, the design for 128.
 SESSION_ID_BYTES = 24

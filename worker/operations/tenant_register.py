@@ -5,7 +5,8 @@ from shared.contracts.tenant_register import TenantRegisterReply, TenantRegister
 from worker.operations.choosing import chosen
 from worker.operations.identity import new_id
 from worker.operations.opening import open_tenant_session
-from worker.ports import Call, Ports, Tenant
+from worker.ports import Call, Ports
+from worker.records import Tenant
 
 
 async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Ports) -> TenantRegisterReply:

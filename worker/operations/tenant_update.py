@@ -8,7 +8,8 @@ from worker.operations.choosing import chosen
 from worker.operations.ending import carry_out_of_tenant
 from worker.operations.marking import mark_of
 from worker.operations.opening import open_tenant_session
-from worker.ports import Call, Ports, Tenant, TenantEnding
+from worker.ports import Call, Ports
+from worker.records import Tenant, TenantEnding
 
 
 async def tenant_update(request: TenantUpdateRequest, call: Call, ports: Ports) -> TenantUpdateReply:

@@ -8,7 +8,8 @@ from worker.operations.choosing import chosen
 from worker.operations.identity import new_id
 from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
-from worker.ports import Call, Ports, User
+from worker.ports import Call, Ports
+from worker.records import User
 
 
 async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> user.User:

@@ -9,7 +9,8 @@ from worker.operations.choosing import chosen
 from worker.operations.ending import end_all_sessions
 from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
-from worker.ports import Call, Ports, UserChanges
+from worker.ports import Call, Ports
+from worker.records import UserChanges
 
 
 async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> user.User:

@@ -31,7 +31,9 @@ from tests.fakes import (
 )
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.operations import HANDLERS
-from worker.ports import Call, Hasher, Session, Throttle, Tokens
+from worker.ports import Call, Hasher, Tokens
+from worker.records import Session
+from worker.throttle import Throttle
 
 PASSWORD = "correct horse battery staple"
 

@@ -13,7 +13,7 @@ from shared.contracts.user import User
 from tests.fakes import FakeUsers
 from tests.records import a_mark
 from tests.unit.worker.in_memory import InMemoryWorker
-from worker.ports import Ending
+from worker.records import Ending
 from worker.sweeper import GRACE, Left, sweep, sweep_forever
 
 

@@ -12,7 +12,7 @@ from shared.contracts.tenant_login import TENANT_LOGIN
 from tests.fakes import THROTTLE
 from tests.unit.worker.in_memory import InMemoryWorker
 from worker.adapters.argon2_hasher import Argon2Hasher
-from worker.ports import Throttle
+from worker.throttle import Throttle
 
 #: Of each kind.
 SAMPLES = 60

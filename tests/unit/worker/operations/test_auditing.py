@@ -20,7 +20,7 @@ from shared.contracts.user_delete import USER_DELETE
 from tests.fakes import LIMIT, REGISTRATION_KEY, FakeAudit
 from tests.requests import NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker import ports
+from worker.records import AuditRecord
 
 EMAIL = "shop@example.com"
 #: What each operation's usual request leaves, beyond its name: login, why sessions ended, and what was changed.
@@ -43,7 +43,7 @@ LEFT: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
 }
 
 
-def record_of(worker: InMemoryWorker) -> ports.AuditRecord:
+def record_of(worker: InMemoryWorker) -> AuditRecord:
     """The only one there is."""
     [record] = worker.audit.records.values()
     return record
@@ -188,7 +188,7 @@ async def test_what_the_operator_does_is_told_apart(worker: InMemoryWorker, shop
 class Away(FakeAudit):
     """A database that takes no records."""
 
-    async def append(self, record: ports.AuditRecord) -> None:  # noqa: ARG002 - as the port has it
+    async def append(self, record: AuditRecord) -> None:  # noqa: ARG002 - as the port has it
         raise Unavailable
 
 

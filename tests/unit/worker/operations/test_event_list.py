@@ -18,7 +18,7 @@ from tests.fakes import ISSUER, NOW, FakeSessions
 from tests.records import a_session
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.operations.event_list import MAX_ON_THEIR_WAY
-from worker.ports import Revocation, Session
+from worker.records import Revocation, Session
 
 BEGIN = int(NOW.timestamp())
 #: Four bytes each, and nothing is longer.

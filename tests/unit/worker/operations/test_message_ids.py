@@ -18,7 +18,7 @@ from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import FakeHasher
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.consumer import MAX_DEADLINE_MS
-from worker.ports import MARKS_KEPT, REMEMBERED
+from worker.records import MARKS_KEPT, REMEMBERED
 
 NEW_PASSWORD = "another fine password"
 

@@ -19,7 +19,7 @@ from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import REGISTRATION_KEY
 from tests.requests import NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker import ports
+from worker import records
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Scene:
             return False
         return True
 
-    async def stored_users(self) -> Sequence[ports.User]:
+    async def stored_users(self) -> Sequence[records.User]:
         """As they are stored, their generations and hashes included; also without a tenant token that lives."""
         return await self.worker.users.page((await self.worker.session_of(self.shop)).tenant, "", "", 10)
 
