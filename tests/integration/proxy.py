@@ -33,7 +33,8 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        await self.cut()
+        while self._connections:
+            await self.cut()
 
     async def cut(self) -> None:
         """Ends every connection at once. New ones are accepted."""
@@ -61,20 +62,20 @@ class Proxy:
         task = asyncio.create_task(self._forward(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        # However it ended, and also if it was cut off before it began.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there_reader, there_writer = await asyncio.open_connection(self._target.host, self._target.port)
         except OSError:  # nobody listens there: whoever asks here learns it, too
-            writer.transport.abort()
             return
         try:
             async with asyncio.TaskGroup() as pipes:
                 pipes.create_task(self.pipe_there(reader, there_writer))
                 pipes.create_task(self.pipe_back(there_reader, writer))
         finally:
-            for each in (writer, there_writer):
-                each.transport.abort()
+            there_writer.transport.abort()
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
