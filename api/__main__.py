@@ -17,11 +17,12 @@ from fastapi import FastAPI
 from api.check import problems
 from api.limits import LimitedHttp
 from api.main import create_app, new_streams
-from api.metrics import EdgeMetrics, served
+from api.metrics import EdgeMetrics
 from api.settings import SECRETS, Settings
 from api.streams import Streams
 from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
 from shared.logging import configure
+from shared.metrics import served
 
 if TYPE_CHECKING:
     from api.tracing import EdgeTracing

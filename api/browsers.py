@@ -1,4 +1,5 @@
-"""What browsers are told: which other sites may ask, and that nothing here is to be run, framed or referred to."""
+"""What browsers and caches are told: which other sites may ask, and that nothing here is to be kept, run, framed or
+referred to."""
 
 from collections.abc import Sequence
 
@@ -18,8 +19,9 @@ PAGE_POLICY = (
 PREFLIGHT_SECONDS = 600
 
 
-class BrowserHeaders:
-    """Adds to each answer what a browser is to keep it from."""
+class SafeHeaders:
+    """Keeps answers out of caches, since most carry a token or an account, and browsers from making more of them than
+    they are."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -29,6 +31,8 @@ class BrowserHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 is_page = headers.get("content-type", "").startswith("text/html")
+                headers["Cache-Control"] = "no-store"
+                headers["X-Content-Type-Options"] = "nosniff"
                 headers["Content-Security-Policy"] = PAGE_POLICY if is_page else DATA_POLICY
                 headers["Referrer-Policy"] = "no-referrer"
             await send(message)

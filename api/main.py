@@ -2,21 +2,21 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from api.browsers import BrowserHeaders, cross_origin
+from api.browsers import SafeHeaders, cross_origin
 from api.dependencies import State, WorkerCalls
 from api.errors import answer_error
 from api.limits import BodyTimeLimit
 from api.metrics import EdgeMetrics
-from api.middleware import BodyLimit, EncodedPath, RequestContext, SafeHeaders, UnexpectedErrors
+from api.middleware import BodyLimit, EncodedPath, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.request_limit import request_limit
 from api.routes import audit, auth, events, forward, health, session, tenant, token, user
@@ -26,6 +26,7 @@ from api.verifying import RememberingVerifier, Verifies
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.verifier import CoalescingVerifier
+from shared.background import beside
 from shared.contracts.errors import AuthError
 from shared.loop_lag import watch_loop
 from shared.tenant_session import Calls, TenantSession
@@ -113,7 +114,7 @@ def create_app(
                 feed_alive=lambda: revocations.alive,
                 cache=remembering.counts if remembering else None,
             )
-            await stack.enter_async_context(_background(watch_loop(counted.loop_was_late)))
+            await stack.enter_async_context(beside(watch_loop(counted.loop_was_late)))
             await client.wait_connected()  # to answer the first request, too; not for ever
             yield State(
                 workers=WorkerCalls(client, settings.reply_timeout_seconds, tracing),
@@ -142,7 +143,6 @@ def create_app(
             Middleware(RequestContext, metrics=counted, verify_sample=settings.log_verify_sample),
             *([tracing.middleware()] if tracing else []),
             Middleware(SafeHeaders),
-            Middleware(BrowserHeaders),
             *cross_origin(settings.cors_origins),
             Middleware(UnexpectedErrors),
             *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
@@ -156,14 +156,3 @@ def create_app(
     if settings.forward_email is not None:
         app.include_router(forward.router)
     return app
-
-
-@asynccontextmanager
-async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Goes on beside the block, and ends with it."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

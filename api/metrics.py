@@ -1,33 +1,18 @@
-"""The edge's metrics: what they are called, how they are counted, and where Prometheus finds them.
+"""The edge's metrics: what they are called, and how they are counted.
 
-A registry of its own for each process, on a port of its own: nothing is shared, so nothing has to be merged. No label
-holds what a client chose: routes are their templates, and methods those that there are.
+No label holds what a client chose: routes are their templates, and methods those that there are.
 """
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    start_http_server,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from shared.cached_verifier import Counts
-from shared.environment import refusal
+from shared.metrics import OTHER, SECONDS, process_registry
 
-#: From a verification that is answered from memory to the default deadline, and somewhat beyond.
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-#: What is counted under no route, method or status of its own.
-OTHER = "other"
 
 Key = tuple[str, str | None, int | None]
 
@@ -36,9 +21,7 @@ class EdgeMetrics:
     """Counts what an edge does. A request costs a few microseconds: its labels are looked up once for all."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=registry)
+        self.registry = registry = process_registry()
 
         self._requests = Counter(
             "jincor_auth_edge_requests",
@@ -130,24 +113,3 @@ class _CacheCounts(Collector):
             ):
                 family.add_metric((result,), number)
         yield family
-
-
-@contextlib.contextmanager
-def served(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Answers Prometheus on a thread of its own, also while the event loop is stuck. Without a port it does not.
-
-    Exits as for a wrong setting when the port cannot be had: two processes of one host need two.
-    """
-    if port is None:
-        yield
-        return
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise refusal([f"AUTH_METRICS_PORT: cannot listen on {host}:{port}: {error.strerror}"]) from None
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -78,23 +78,6 @@ class RequestContext:
             request_id.reset(token)
 
 
-class SafeHeaders:
-    """Keeps answers out of caches, since most carry a token or an account, and out of content sniffing."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Cache-Control"] = "no-store"
-                headers["X-Content-Type-Options"] = "nosniff"
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
-
-
 class UnexpectedErrors:
     """Answers what no handler expected. Starlette's own place for this lies outside of all middleware, where the
     answer would have neither its id nor its line in the log."""

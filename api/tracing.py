@@ -5,16 +5,11 @@ query of a request: they hold logins. No span holds a body, a token, or the text
 """
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Self
 from weakref import WeakKeyDictionary
 
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -26,46 +21,31 @@ from opentelemetry.trace import (
     get_current_span,
     set_span_in_context,
 )
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import __version__
+from api.metrics import METHODS
 from shared.amqp.topology import RPC_EXCHANGE
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.errors import AuthError, DeadlineExceeded, InternalError, Overloaded, Unavailable
 from shared.telemetry import TRACE_HEADERS
+from shared.tracing import ProcessTracing
 
-METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 #: What a server is to blame for: 5xx, and it alone, is an error of a server's span.
 FIRST_SERVER_ERROR = 500
 #: The others are answers: a wrong password is no fault of the request that tried it.
 FAULTS = (DeadlineExceeded, InternalError, Overloaded, Unavailable)
 
 
-class EdgeTracing:
-    """Implements `shared.telemetry.Tracing`; a context manager that sends what is left at its end."""
+class EdgeTracing(ProcessTracing):
+    """Implements `shared.telemetry.Tracing`."""
+
+    service = "jincor-auth-edge"
 
     def __init__(self, provider: TracerProvider) -> None:
-        self._provider = provider
-        self._tracer = provider.get_tracer("jincor-auth", __version__)
-        self._propagator = TraceContextTextMapPropagator()
+        super().__init__(provider)
         self._callers: WeakKeyDictionary[object, SpanContext] = WeakKeyDictionary()
-
-    @classmethod
-    def exporting(cls) -> Self:
-        """To where the environment says, with its sampler, its headers and its names (`OTEL_…`)."""
-        name = os.environ.get("OTEL_SERVICE_NAME") or "jincor-auth-edge"
-        provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name, SERVICE_VERSION: __version__}))
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        return cls(provider)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._provider.shutdown()
 
     def middleware(self) -> Middleware:
         """Gives each HTTP request its span."""

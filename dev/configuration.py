@@ -28,11 +28,10 @@ def page(text: str) -> str:
     """The page with its tables as they have to be."""
     for name, (settings, secrets) in TABLES.items():
         begin, end = f"<!-- settings of the {name}: make configuration -->\n", "<!-- end of the settings -->"
-        found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if len(found.findall(text)) != 1:
+        if text.count(begin) != 1 or end not in text.partition(begin)[2]:
             raise ValueError(f"the page has no place for the settings of the {name}")
-        table = begin + _table(settings, set(secrets)) + end
-        text = found.sub(lambda _, table=table: table, text)  # type: ignore[misc]
+        before, _, rest = text.partition(begin)
+        text = before + begin + _table(settings, set(secrets)) + end + rest.partition(end)[2]
     return text
 
 

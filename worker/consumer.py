@@ -33,10 +33,12 @@ from shared.contracts.errors import AuthError, BadRequest, InternalError, Invali
 from shared.contracts.operation import Lane, Operation
 from shared.contracts.wire import REQUEST_ID, WireModel
 from shared.logging import request_id, sampled
-from worker.metrics import OTHER, WorkerMetrics, code_of
+from shared.metrics import OTHER
+from worker.call import Call
+from worker.metrics import WorkerMetrics, code_of
 from worker.operations import Handler
 from worker.operations.access import acting_tenants
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.replies import Outcome, Replies
 
 if TYPE_CHECKING:  # it is there only where traces are wanted

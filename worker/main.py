@@ -13,10 +13,12 @@ import uvloop
 
 from shared.amqp.connection import Connection
 from shared.amqp.topology import health_queue, lane_queue
+from shared.background import beside
 from shared.contracts.operation import Lane
 from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
 from shared.logging import configure
 from shared.loop_lag import watch_loop
+from shared.metrics import served
 from worker.adapters import mongo_database
 from worker.adapters.amqp_events import AmqpEvents
 from worker.adapters.argon2_hasher import Argon2Hasher
@@ -33,7 +35,7 @@ from worker.adapters.system_clock import SystemClock
 from worker.check import problems
 from worker.consumer import Consumer, Consumption
 from worker.heartbeat import beat_forever
-from worker.metrics import WorkerMetrics, served
+from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS
 from worker.ports import Clock, Ports
 from worker.replies import Replies
@@ -151,7 +153,7 @@ async def serve(
             audit.write_forever(),
             watch_loop(metrics.loop_was_late),
         ):
-            stack.push_async_callback(_cancelled, asyncio.create_task(background))
+            await stack.enter_async_context(beside(background))
 
         replies = await stack.enter_async_context(Replies(urls, f"{name} replies"))
         consumer = Consumer(
@@ -174,8 +176,7 @@ async def serve(
             connected=connection.connected.is_set,
         )
         if settings.heartbeat_file:
-            beating = asyncio.create_task(beat_forever(settings.heartbeat_file, connection.connected))
-            stack.push_async_callback(_cancelled, beating)
+            await stack.enter_async_context(beside(beat_forever(settings.heartbeat_file, connection.connected)))
         log.info("worker is started", extra={"lanes": sorted(settings.lanes)})
 
         await stop.wait()
@@ -205,11 +206,6 @@ async def _prepared(database: mongo_database.MongoDatabase, stop: asyncio.Event)
     if preparing in done:
         preparing.result()
     return preparing in done
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _consumptions(settings: Settings) -> Sequence[Consumption]:

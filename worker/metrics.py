@@ -1,41 +1,26 @@
-"""The worker's metrics: what they are called, how they are counted, and where Prometheus finds them.
+"""The worker's metrics: what they are called, and how they are counted.
 
-A registry of its own for each process, on a port of its own: nothing is shared, so nothing has to be merged. No label
-holds what a caller chose: no tenant, no login, no operation that there is none of.
+No label holds what a caller chose: no tenant, no login, no operation that there is none of.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    start_http_server,
-)
+from prometheus_client import Counter, Gauge, Histogram
 
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AuthVerifyReply
 from shared.contracts.errors import AuthError, ErrorCode
 from shared.contracts.events import RevocationReason
-from shared.environment import refusal
+from shared.metrics import SECONDS, process_registry
 from worker.records import Session
 from worker.replies import Outcome
 from worker.sweeper import Left
 
-#: From a verification that is answered from warm memory to the default deadline, and somewhat beyond.
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 #: OWASP's least work takes some tens of milliseconds; operators set it up to a second.
 HASH_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 #: Milliseconds when all is well; minutes when the broker was away.
 EVENT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-#: What a request is counted under whose operation is none of this service's.
-OTHER = "other"
 #: Of a request whose answer nobody waits for any more.
 LATE = "late"
 OK = "ok"
@@ -45,9 +30,7 @@ class WorkerMetrics:
     """Counts what a worker does. A request costs a few microseconds: its labels are looked up once for all."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=registry)
+        self.registry = registry = process_registry()
 
         self._requests = Counter(
             "jincor_auth_worker_requests",
@@ -243,24 +226,3 @@ def code_of(outcome: Outcome | None) -> str:
     if outcome is None:
         return LATE
     return outcome.code if isinstance(outcome, AuthError) else OK
-
-
-@contextlib.contextmanager
-def served(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Answers Prometheus on a thread of its own, also while the event loop is stuck. Without a port it does not.
-
-    Exits as for a wrong setting when the port cannot be had: two processes of one host need two.
-    """
-    if port is None:
-        yield
-        return
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise refusal([f"AUTH_METRICS_PORT: cannot listen on {host}:{port}: {error.strerror}"]) from None
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -5,7 +5,7 @@ pass the same contract suites. All datetimes are aware and UTC.
 """
 
 from collections.abc import Sequence, Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -307,27 +307,3 @@ class Ports:
     throttle: Throttle
     max_sessions_per_user: int = 0
     """0: any number."""
-
-
-@dataclass(slots=True)
-class Noted:
-    """What an operation has proven about who asks for it, and what it did, for the audit trail."""
-
-    tenant: str | None = None
-    """Whose trail it belongs into."""
-    login: str | None = None
-    """Which account it is about, where the request does not say."""
-    session: str | None = None
-    """Which one began or ended, where the request does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What is known of a request besides its body. A request sent or delivered twice keeps its message id."""
-
-    message_id: str
-    redelivered: bool = False
-    """Says the broker, and no caller can: another worker has had it before."""
-    request_id: str | None = None
-    """Finds it in the logs."""
-    noted: Noted = field(default_factory=Noted, compare=False)

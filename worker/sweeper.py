@@ -12,7 +12,7 @@ from worker.ports import Ports
 
 log = logging.getLogger(__name__)
 
-#: How often to look. Each look reads a partial index that is empty on a good day.
+#: How often to look. Each look reads sparse indexes that are empty on a good day.
 INTERVAL_SECONDS = 2.0
 #: Work younger than this is likely in the hands of the worker that began it; doing it twice does no harm.
 GRACE = timedelta(seconds=5)

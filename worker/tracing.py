@@ -6,53 +6,31 @@ name and its collection are told, and never what it looks for or writes, nor the
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
-from typing import Self
 
 from aio_pika.abc import AbstractIncomingMessage
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from shared import __version__
 from shared.amqp.topology import RPC_EXCHANGE
 from shared.contracts.errors import ErrorCode
 from shared.telemetry import TRACE_HEADERS
+from shared.tracing import ProcessTracing
 
 CODES = frozenset(ErrorCode)
 #: What the service is to blame for; the rest are answers.
 FAULTS = frozenset({ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.DEADLINE_EXCEEDED})
 
 
-class WorkerTracing:
-    """Makes spans; a context manager that sends what is left at its end."""
+class WorkerTracing(ProcessTracing):
+    service = "jincor-auth-worker"
 
     def __init__(self, provider: TracerProvider) -> None:
-        self._provider = provider
-        self._tracer = provider.get_tracer("jincor-auth", __version__)
-        self._propagator = TraceContextTextMapPropagator()
+        super().__init__(provider)
         self.commands = MongoCommands(self._tracer)
         """Hears of the commands to the database."""
-
-    @classmethod
-    def exporting(cls) -> Self:
-        """To where the environment says, with its sampler, its headers and its names (`OTEL_…`)."""
-        name = os.environ.get("OTEL_SERVICE_NAME") or "jincor-auth-worker"
-        provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name, SERVICE_VERSION: __version__}))
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        return cls(provider)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._provider.shutdown()
 
     @contextlib.contextmanager
     def processing(self, operation: str, message: AbstractIncomingMessage) -> Iterator[Span]:

@@ -1,7 +1,8 @@
 """Tenants: registration, login, the fate of their tokens, and their own."""
 
-from fastapi import APIRouter, Response
-from pydantic import SecretStr
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
 
 from api.bodies import JsonBodyRoute
 from api.dependencies import (
@@ -26,6 +27,20 @@ from shared.contracts.tenant_update import TENANT_UPDATE, TenantUpdateBody, Tena
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
 
 router = APIRouter(prefix="/tenant", tags=["Tenants"], route_class=JsonBodyRoute)
+
+
+async def _authority(
+    tenant_token: OptionalTenantToken, client_address: ClientAddress, registration_key: RegistrationKey = None
+) -> dict[str, object]:
+    """What comes beside the body of who ends a tenant. Raises `MissingTenantToken` when that is no proof at all."""
+    proofs = {"tenant_token": tenant_token, "registration_key": registration_key}
+    given: dict[str, object] = {name: value for name, value in proofs.items() if value is not None}
+    if not given:
+        raise MissingTenantToken
+    return {**given, "client_address": client_address}
+
+
+Authority = Annotated[dict[str, object], Depends(_authority)]
 
 
 @router.post("", **documented(TENANT_REGISTER))
@@ -76,16 +91,9 @@ async def update_tenant(
 
 # What ends a tenant is no DELETE: it takes a password or an email, and a DELETE's body may get lost on its way.
 @router.post("/disable", **documented(TENANT_DISABLE, token_is_optional=True))
-async def disable_tenant(
-    body: AuthorityBody,
-    workers: Workers,
-    tenant_token: OptionalTenantToken,
-    client_address: ClientAddress,
-    registration_key: RegistrationKey = None,
-) -> Response:
+async def disable_tenant(body: AuthorityBody, authority: Authority, workers: Workers) -> Response:
     """Ends every session of the tenant and of its users, and refuses its logins until it is enabled. Takes the
     tenant's token and its password, or the registration key and the tenant's email."""
-    authority = _authority(tenant_token, registration_key, client_address)
     reply = await workers.call(TENANT_DISABLE, to_request(TenantDisableRequest, body, **authority))
     return to_response(reply)
 
@@ -101,26 +109,8 @@ async def enable_tenant(
 
 
 @router.post("/delete", **documented(TENANT_DELETE, token_is_optional=True))
-async def delete_tenant(
-    body: AuthorityBody,
-    workers: Workers,
-    tenant_token: OptionalTenantToken,
-    client_address: ClientAddress,
-    registration_key: RegistrationKey = None,
-) -> Response:
+async def delete_tenant(body: AuthorityBody, authority: Authority, workers: Workers) -> Response:
     """Removes the tenant and its users, and ends every session of them. Takes the tenant's token and its password, or
     the registration key and the tenant's email."""
-    authority = _authority(tenant_token, registration_key, client_address)
     reply = await workers.call(TENANT_DELETE, to_request(TenantDeleteRequest, body, **authority))
     return to_response(reply)
-
-
-def _authority(
-    tenant_token: str | None, registration_key: SecretStr | None, client_address: ClientAddress
-) -> dict[str, object]:
-    """What came beside the body. Raises `MissingTenantToken` when that is nothing."""
-    given = {"tenant_token": tenant_token, "registration_key": registration_key}
-    authority: dict[str, object] = {name: value for name, value in given.items() if value is not None}
-    if not authority:
-        raise MissingTenantToken
-    return {**authority, "client_address": client_address}

@@ -6,6 +6,7 @@ stops reading from whoever publishes. So as long as calls wait, this looks again
 """
 
 import asyncio
+import functools
 import logging
 import time
 from typing import NamedTuple
@@ -103,9 +104,12 @@ class WaitingCalls:
         elif not self.blocked:
             for lane in self._waited_for() - self._questions.keys():
                 question = self._questions[lane] = asyncio.create_task(self._ask(channel, lane))
-                question.add_done_callback(lambda _, lane=lane: self._questions.pop(lane))  # type: ignore[misc]
+                question.add_done_callback(functools.partial(self._answered, lane))
         if self.blocked or self._calls:
             self._next_look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _answered(self, lane: Lane, _: asyncio.Task[None]) -> None:
+        del self._questions[lane]
 
     def _waited_for(self) -> set[Lane]:
         """The lanes of calls that have been waiting since the last look."""

@@ -18,9 +18,10 @@ from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
+from worker.call import Call
 from worker.operations import HANDLERS
 from worker.operations.opening import open_tenant_session
-from worker.ports import Call, Ports
+from worker.ports import Ports
 
 PASSWORD = "correct horse battery staple"
 WORKERS = 4

@@ -31,8 +31,9 @@ from shared.contracts.wire import MAX_TOKEN_CHARS, WireModel
 from tests.fakes import ports
 from tests.integration.conftest import Serve
 from tests.integration.proxy import Proxy
+from worker.call import Call
 from worker.consumer import Consumer, Consumption
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.replies import Replies
 
 #: Addresses that look like those of direct reply-to: at a node that does not exist, as other versions of RabbitMQ write

@@ -183,7 +183,7 @@ def _to_document(session: Session) -> Document:
         "opened_by": session.opened_by,
         "generation": session.generation,
         "tenant_generation": session.tenant_generation,
-        # As `outbox`: there while something is left to do, so that a partial index finds it.
+        # As `outbox`: there while something is left to do, so that a sparse index finds it.
         **({"displaces": session.issued_at} if session.displaces else {}),
     }
 

@@ -70,9 +70,8 @@ class MongoTenants:
             with unavailable_when_away():
                 document = await self._tenants.find_one({"_id": tenant})
                 # In this order: a deletion is remembered before the tenant is gone.
-                for known in filter(None, (document, await self._deletions.find_by_id(tenant, mark))):
-                    if before := mongo_marks.found(known, mark):
-                        return _decision(tenant, before)
+                if before := _decided_before(mark, document, await self._deletions.find_by_id(tenant, mark)):
+                    return before
                 if document is None or "deleted_at" in document:
                     raise TenantNotFound
                 ending = TenantEnding(tenant, document["generation"] + 1, reason)
@@ -91,18 +90,12 @@ class MongoTenants:
     async def decided(self, tenant: str, mark: Mark) -> TenantEnding | None:
         with unavailable_when_away():
             document = await self._tenants.find_one({"_id": tenant})
-            for known in filter(None, (document, await self._deletions.find_by_id(tenant, mark))):
-                if before := mongo_marks.found(known, mark):
-                    return _decision(tenant, before)
-        return None
+            return _decided_before(mark, document, await self._deletions.find_by_id(tenant, mark))
 
     async def decided_about(self, email: str, mark: Mark) -> TenantEnding | None:
         with unavailable_when_away():
             document = await self._tenants.find_one({"email": email})
-            for known in filter(None, (document, await self._deletions.find(None, email, mark))):
-                if before := mongo_marks.found(known, mark):
-                    return _decision(known["_id"], before)
-        return None
+            return _decided_before(mark, document, await self._deletions.find(None, email, mark))
 
     async def finish_ending(self, ending: TenantEnding) -> None:
         decided = {"_id": ending.tenant, "ending.generation": ending.generation}
@@ -146,6 +139,14 @@ def _decided(ending: TenantEnding, mark: Mark, password_hash: str | None) -> Doc
     if password_hash is not None:
         written["password_hash"] = password_hash
     return written
+
+
+def _decided_before(mark: Mark, *known: Document | None) -> TenantEnding | None:
+    """What the request has decided, if it left its mark in one of these: a tenant, or what is remembered of one."""
+    for document in filter(None, known):
+        if before := mongo_marks.found(document, mark):
+            return _decision(document["_id"], before)
+    return None
 
 
 def _decision(tenant: str, stored: Document) -> TenantEnding:

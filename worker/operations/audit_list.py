@@ -6,9 +6,10 @@ from shared.contracts import audit_list as contract
 from shared.contracts.audit_list import AuditListReply, AuditListRequest
 from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.user_list import NO_CURSOR
+from worker.call import Call
 from worker.operations.access import tenant_of
 from worker.operations.presenting import milliseconds
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.records import AuditQuery, AuditRecord
 
 _CURSOR = re.compile(r"[0-9]{15}\.[0-9a-f]{32}")

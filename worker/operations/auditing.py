@@ -18,7 +18,8 @@ from shared.contracts.errors import AuthError, InvalidCredentials, Throttled
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Operation
 from shared.contracts.wire import WireModel
-from worker.ports import Call, Ports
+from worker.call import Call
+from worker.ports import Ports
 from worker.records import AuditRecord
 
 log = logging.getLogger(__name__)

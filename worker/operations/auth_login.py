@@ -3,12 +3,13 @@
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginRequest
 from shared.contracts.errors import InvalidCredentials, Unavailable
 from shared.contracts.events import RevocationReason
+from worker.call import Call
 from worker.operations.access import tenant_session_of
 from worker.operations.ending import end_displaced, end_session
 from worker.operations.guarding import guarded
 from worker.operations.marking import mark_of
 from worker.operations.opening import open_user_session
-from worker.ports import Call, Ports
+from worker.ports import Ports
 
 
 async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> AuthLoginReply:

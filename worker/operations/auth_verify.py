@@ -2,8 +2,9 @@
 
 from shared.contracts.auth_verify import AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
 from shared.contracts.errors import InvalidTenantToken, InvalidToken
+from worker.call import Call
 from worker.operations.access import checked_tenant, checked_user, sessions_of
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.records import Session
 
 

@@ -9,10 +9,11 @@ from shared.contracts.authority import AuthorityRequest
 from shared.contracts.errors import InvalidCredentials, InvalidTenantToken, TenantNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
+from worker.call import Call
 from worker.operations.access import checked_tenant, sessions_of
 from worker.operations.ending import carry_out_of_tenant
 from worker.operations.guarding import guarded
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.records import Mark, Tenant, TenantEnding
 
 Decide = Callable[[Tenant], Awaitable[TenantEnding]]

@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 
 from shared.contracts.address import ClientAddress, client_of
 from shared.contracts.errors import InvalidCredentials, Throttled
-from worker.ports import Call, Ports
+from worker.call import Call
+from worker.ports import Ports
 from worker.throttle import Count, Limit
 
 #: 128 bits: keys of two accounts must not meet. Nothing but digests is stored: people type passwords into wrong fields.

@@ -1,7 +1,8 @@
 """health.<lane>"""
 
 from shared.contracts.health import HealthReply, HealthRequest
-from worker.ports import Call, Ports
+from worker.call import Call
+from worker.ports import Ports
 
 
 async def health(_request: HealthRequest, _: Call, ports: Ports) -> HealthReply:

@@ -5,7 +5,8 @@ import json
 from typing import Any
 
 from shared.contracts.operation import Operation
-from worker.ports import Call, Ports
+from worker.call import Call
+from worker.ports import Ports
 from worker.records import Mark
 
 #: 128 bits: two requests of one tenant about one user must not be taken for each other.

@@ -8,8 +8,9 @@ from typing import Any
 from shared.contracts.claims import Claims
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
+from worker.call import Call
 from worker.operations.access import note_acting
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.records import Revocation, Session, Tenant, User
 
 #: 192 random bits, base64url: OWASP Session Management asks for at least 64, the design for 128.

@@ -3,10 +3,11 @@
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL, SessionRevokeAllRequest
+from worker.call import Call
 from worker.operations.access import tenant_of
 from worker.operations.ending import end_all_sessions
 from worker.operations.marking import mark_of
-from worker.ports import Call, Ports
+from worker.ports import Ports
 
 
 async def session_revoke_all(request: SessionRevokeAllRequest, call: Call, ports: Ports) -> Done:

@@ -3,9 +3,10 @@
 from shared.contracts.errors import TenantNotFound
 from shared.contracts.operation import Done
 from shared.contracts.tenant_enable import TENANT_ENABLE, TenantEnableRequest
+from worker.call import Call
 from worker.operations.authority import tenant_of_operator
 from worker.operations.marking import mark_of
-from worker.ports import Call, Ports
+from worker.ports import Ports
 
 
 async def tenant_enable(request: TenantEnableRequest, call: Call, ports: Ports) -> Done:

@@ -2,9 +2,10 @@
 
 from shared.contracts.errors import InvalidCredentials
 from shared.contracts.tenant_login import TenantLoginReply, TenantLoginRequest
+from worker.call import Call
 from worker.operations.guarding import guarded
 from worker.operations.opening import open_tenant_session
-from worker.ports import Call, Ports
+from worker.ports import Ports
 
 
 async def tenant_login(request: TenantLoginRequest, call: Call, ports: Ports) -> TenantLoginReply:

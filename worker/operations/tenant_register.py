@@ -2,10 +2,11 @@
 
 from shared.contracts.errors import EmailTaken, RegistrationForbidden
 from shared.contracts.tenant_register import TenantRegisterReply, TenantRegisterRequest
+from worker.call import Call
 from worker.operations.choosing import chosen
 from worker.operations.identity import new_id
 from worker.operations.opening import open_tenant_session
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.records import Tenant
 
 

@@ -3,12 +3,13 @@
 from shared.contracts.errors import InvalidTenantToken
 from shared.contracts.events import RevocationReason
 from shared.contracts.tenant_update import TENANT_UPDATE, TenantUpdateReply, TenantUpdateRequest
+from worker.call import Call
 from worker.operations.authority import Proof, check_password, decided_by_tenant
 from worker.operations.choosing import chosen
 from worker.operations.ending import carry_out_of_tenant
 from worker.operations.marking import mark_of
 from worker.operations.opening import open_tenant_session
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.records import Tenant, TenantEnding
 
 

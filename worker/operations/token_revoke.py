@@ -4,10 +4,11 @@ from shared.contracts.errors import InvalidToken
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.token_revoke import TOKEN_REVOKE, TokenRevokeRequest
+from worker.call import Call
 from worker.operations.access import checked_tenant, checked_user, sessions_of
 from worker.operations.ending import end_session
 from worker.operations.marking import mark_of
-from worker.ports import Call, Ports
+from worker.ports import Ports
 
 
 async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) -> Done:

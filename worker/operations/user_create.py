@@ -3,12 +3,13 @@
 from shared.contracts import user
 from shared.contracts.errors import InvalidTenantToken, LoginTaken
 from shared.contracts.user_create import USER_CREATE, UserCreateRequest
+from worker.call import Call
 from worker.operations.access import tenant_of
 from worker.operations.choosing import chosen
 from worker.operations.identity import new_id
 from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.records import User
 
 

@@ -3,10 +3,11 @@
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.user_delete import USER_DELETE, UserDeleteRequest
+from worker.call import Call
 from worker.operations.access import tenant_of
 from worker.operations.ending import end_all_sessions
 from worker.operations.marking import mark_of
-from worker.ports import Call, Ports
+from worker.ports import Ports
 
 
 async def user_delete(request: UserDeleteRequest, call: Call, ports: Ports) -> Done:

@@ -4,9 +4,10 @@ import base64
 
 from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.user_list import NO_CURSOR, UserListReply, UserListRequest
+from worker.call import Call
 from worker.operations.access import tenant_of
 from worker.operations.presenting import public_user
-from worker.ports import Call, Ports
+from worker.ports import Ports
 
 
 async def user_list(request: UserListRequest, _: Call, ports: Ports) -> UserListReply:

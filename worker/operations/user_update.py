@@ -4,12 +4,13 @@ from shared.contracts import user
 from shared.contracts.errors import BadRequest, UserNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.user_update import USER_UPDATE, UserUpdateRequest
+from worker.call import Call
 from worker.operations.access import tenant_of, user_of
 from worker.operations.choosing import chosen
 from worker.operations.ending import end_all_sessions
 from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.records import UserChanges
 
 

@@ -30,8 +30,9 @@ from tests.fakes import (
     ports,
 )
 from worker.adapters.jwt_tokens import JwtTokens
+from worker.call import Call
 from worker.operations import HANDLERS
-from worker.ports import Call, Hasher, Tokens
+from worker.ports import Hasher, Tokens
 from worker.records import Session
 from worker.throttle import Throttle
 

@@ -25,11 +25,12 @@ from shared.contracts.operation import MAX_BODY_BYTES, Lane
 from shared.logging import request_id
 from tests.fakes import NOW, ports
 from tests.records import some_claims
+from worker.call import Call
 from worker.consumer import MAX_DEADLINE_MS, Consumer, Consumption
 from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS, Handler
 from worker.operations.access import note_acting
-from worker.ports import Call, Ports
+from worker.ports import Ports
 from worker.replies import Replies, node_of
 
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name

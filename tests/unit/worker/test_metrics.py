@@ -12,8 +12,9 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.health import HealthReply
 from shared.contracts.wire import WireModel
 from shared.environment import EX_CONFIG
+from shared.metrics import OTHER, served
 from tests.records import a_session, some_claims
-from worker.metrics import OTHER, WorkerMetrics, served
+from worker.metrics import WorkerMetrics
 from worker.sweeper import Left
 
 

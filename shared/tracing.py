@@ -1,0 +1,39 @@
+"""What the spans of edge and worker have in common: who makes them, and where they go. Imported only where traces are
+wanted."""
+
+import os
+from typing import ClassVar, Self
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from . import __version__
+
+
+class ProcessTracing:
+    """Makes spans; a context manager that sends what is left at its end."""
+
+    service: ClassVar[str]
+    """The name that traces have it under, unless the environment has another (`OTEL_SERVICE_NAME`)."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer("jincor-auth", __version__)
+        self._propagator = TraceContextTextMapPropagator()
+
+    @classmethod
+    def exporting(cls) -> Self:
+        """To where the environment says, with its sampler, its headers and its names (`OTEL_…`)."""
+        name = os.environ.get("OTEL_SERVICE_NAME") or cls.service
+        provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name, SERVICE_VERSION: __version__}))
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        return cls(provider)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._provider.shutdown()

@@ -1,0 +1,27 @@
+"""What is known of a request besides its body, and what comes to be known while it is dealt with."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Noted:
+    """What an operation has proven about who asks for it, and what it did, for the audit trail."""
+
+    tenant: str | None = None
+    """Whose trail it belongs into."""
+    login: str | None = None
+    """Which account it is about, where the request does not say."""
+    session: str | None = None
+    """Which one began or ended, where the request does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known of a request besides its body. A request sent or delivered twice keeps its message id."""
+
+    message_id: str
+    redelivered: bool = False
+    """Says the broker, and no caller can: another worker has had it before."""
+    request_id: str | None = None
+    """Finds it in the logs."""
+    noted: Noted = field(default_factory=Noted, compare=False)
