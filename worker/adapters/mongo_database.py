@@ -58,7 +58,8 @@ INDEXES = {
         IndexModel([("ending.at", ASCENDING)], sparse=True),
     ],
     "deletions": [
-        IndexModel([("tenant", ASCENDING), ("login", ASCENDING)]),
+        # By the request, whose mark is in one or two of them. Of a login that is made and deleted again there are many.
+        IndexModel([("marks.by", ASCENDING)]),
         IndexModel([("at", ASCENDING)], expireAfterSeconds=int(REMEMBERED.total_seconds())),
     ],
     "attempts": [IndexModel([("kept_until", ASCENDING)], expireAfterSeconds=0)],

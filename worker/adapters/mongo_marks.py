@@ -43,7 +43,7 @@ class Deletions:
     async def find(self, tenant: str | None, login: str, mark: Mark) -> Document | None:
         """The deletion of a user of this login that the request had changed, or deleted; without a tenant, that of a
         tenant of this email."""
-        return await self._deletions.find_one({"tenant": tenant, "login": login, **marked(mark)})
+        return await self._deletions.find_one({"marks.by": mark.by, "tenant": tenant, "login": login, **marked(mark)})
 
     async def find_by_id(self, removed: str, mark: Mark) -> Document | None:
         """The same by the id that it had."""

@@ -38,17 +38,15 @@ class MongoUsers:
             try:
                 await self._users.insert_one(_to_document(user))
             except DuplicateKeyError:
-                first = await self._users.find_one(
-                    {"tenant": user.tenant, "login": user.login, **_NOT_DELETED, **mongo_marks.marked(mark)}
-                )
-                if first is None:
+                first = await self._undeleted(user.tenant, user.login)
+                if first is None or not mongo_marks.found(first, mark):
                     raise LoginTaken from None
                 return _from_document(first)
         return user
 
     async def find(self, tenant: str, login: str) -> User | None:
         with unavailable_when_away():
-            document = await self._users.find_one({"tenant": tenant, "login": login, **_NOT_DELETED})
+            document = await self._undeleted(tenant, login)
         return _from_document(document) if document else None
 
     async def is_current(self, user: User) -> bool:
@@ -69,7 +67,7 @@ class MongoUsers:
     async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
         written = _changed(login, changes)
         with unavailable_when_away():
-            document = await self._users.find_one({"tenant": tenant, "login": login, **_NOT_DELETED})
+            document = await self._undeleted(tenant, login)
             # In this order: a user's deletion is remembered before another user can have its login.
             if document is None or await self._deletions.find(tenant, login, mark):
                 raise UserNotFound
@@ -141,6 +139,12 @@ class MongoUsers:
         with unavailable_when_away():
             while found := await self._users.find({"tenant": tenant}, ["_id"]).limit(BATCH).to_list(BATCH):
                 await self._users.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
+
+    async def _undeleted(self, tenant: str, login: str) -> Document | None:
+        # There is one at most, so it is looked at here: with more than the key in the filter, the embedded database
+        # goes through all users of the tenant.
+        document = await self._users.find_one({"tenant": tenant, "login": login})
+        return document if document and "deleted_at" not in document else None
 
 
 def _creation(user: User) -> Mark:
