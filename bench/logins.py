@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from bench.population import Login
 from bench.report import Figure, Report, Target
 from bench.stage import Stage
 from bench.timing import Timed, timed, timed_at_rate
+from bench.usage import CpuUse
 from shared.amqp.topology import EVENTS_EXCHANGE
 
 #: Enough to keep every hashing thread busy, and far fewer than the lane's queue takes.
@@ -35,14 +37,18 @@ async def logins_per_second(stage: Stage, requests: Requests, report: Report) ->
     threads = int(os.environ.get("AUTH_HASH_THREADS") or os.cpu_count() or 1)
     figure = Figure("login", "logins/s", Target(0.9), f"bare argon2, {threads} threads")
     password_hash = await stage.population.password_hash()
+    cpu = CpuUse(stage.pids)
     taken: list[float] = []
     for _ in range(ROUNDS):
         floor = await asyncio.to_thread(_argon2_per_second, password_hash, threads)
-        logged_in = await http_load(stage.stack.url, [requests.login], SECONDS, LOGINS_IN_FLIGHT)
+        with cpu.counted():
+            logged_in = await http_load(stage.stack.url, [requests.login], SECONDS, LOGINS_IN_FLIGHT)
         taken += logged_in.durations
         figure.add(logged_in.per_second, floor)
     report.add(figure)
     report.latencies[f"login, {LOGINS_IN_FLIGHT} at a time"] = Timed(taken, sum(taken))
+    argon2_ms = 1000 * threads / statistics.median(figure.floors)
+    report.cpu_ms[f"a login, {LOGINS_IN_FLIGHT} at a time (bare argon2: {argon2_ms:.1f})"] = cpu.ms_each(len(taken))
 
 
 async def verify_in_a_storm(stage: Stage, requests: Requests, report: Report) -> None:

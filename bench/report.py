@@ -83,7 +83,8 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
     latencies: dict[str, Timed] = field(default_factory=dict)
     """In the order of the picture."""
-    cpu_ms_per_verification: dict[str, float] = field(default_factory=dict)
+    cpu_ms: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """By what was done, once, and then by process."""
     resident_mib: dict[str, Mapping[str, float]] = field(default_factory=dict)
     """By process, and then by moment."""
 
@@ -124,9 +125,9 @@ class Report:
                 for name, timed in self.latencies.items()
             ]
         )
-        print("\nCPU of a verification at 32 connections, ms")
-        parts = self.cpu_ms_per_verification
-        print_rows([(name, f"{each:.3f}") for name, each in {**parts, "together": sum(parts.values())}.items()])
+        for done, parts in self.cpu_ms.items():
+            print(f"\nCPU of {done}, ms")
+            print_rows([(name, f"{each:.3f}") for name, each in {**parts, "together": sum(parts.values())}.items()])
         print("\nMemory, MiB")
         print_rows(
             [("", *next(iter(self.resident_mib.values())))]
@@ -145,7 +146,7 @@ class Report:
                 name: {f"p{percent}": timed.percentile_ms(percent) for percent in (50, 90, 99, 100)}
                 for name, timed in self.latencies.items()
             },
-            "cpu_ms_per_verification": self.cpu_ms_per_verification,
+            "cpu_ms": self.cpu_ms,
             "resident_mib": self.resident_mib,
         }
         latest.write_text(json.dumps(document, indent=2) + "\n")

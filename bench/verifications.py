@@ -11,7 +11,7 @@ from bench.population import Login
 from bench.report import Figure, Report, Target
 from bench.stage import Stage
 from bench.timing import Timed, timed
-from bench.usage import cpu_seconds
+from bench.usage import CpuUse
 from shared.client import AuthClient
 
 
@@ -23,23 +23,21 @@ async def verify_throughput(stage: Stage, requests: Requests, report: Report) ->
         Target(0.45),
         "the same route of the same app, without the worker",
     )
-    used = dict.fromkeys(stage.pids, 0.0)
+    cpu = CpuUse(stage.pids)
     done: list[float] = []
     taken = 0.0
     await http_load(stage.stack.url, requests.verifications, SECONDS)  # the first of everything is slower
     await http_load(stage.floor_url, requests.without_worker, SECONDS)
     for _ in range(ROUNDS):
         floor = await http_load(stage.floor_url, requests.without_worker, SECONDS)
-        before = cpu_seconds(stage.pids)
-        verified = await http_load(stage.stack.url, requests.verifications, SECONDS)
-        after = cpu_seconds(stage.pids)
-        used = {name: used[name] + after[name] - before[name] for name in used}
+        with cpu.counted():
+            verified = await http_load(stage.stack.url, requests.verifications, SECONDS)
         done += verified.durations
         taken += verified.elapsed
         figure.add(verified.per_second, floor.per_second)
     report.add(figure)
     report.latencies[f"verify, {CONNECTIONS} connections"] = Timed(done, taken)
-    report.cpu_ms_per_verification = {name: 1000 * seconds / len(done) for name, seconds in used.items()}
+    report.cpu_ms[f"a verification at {CONNECTIONS} connections"] = cpu.ms_each(len(done))
 
 
 async def verify_at_a_remembering_edge(stage: Stage, requests: Requests, report: Report) -> None:

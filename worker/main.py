@@ -36,6 +36,7 @@ from worker.check import problems
 from worker.consumer import Consumer, Consumption
 from worker.heartbeat import beat_forever
 from worker.metrics import WorkerMetrics
+from worker.niceness import yield_cores
 from worker.operations import HANDLERS
 from worker.ports import Clock, Ports
 from worker.replies import Replies
@@ -88,7 +89,7 @@ async def serve(
     urls = [url.get_secret_value() for url in settings.amqp_url]
     name = f"worker {','.join(sorted(settings.lanes))} {os.getpid()}"
     if settings.lanes == {Lane.PASSWORD}:
-        os.nice(settings.password_nice)
+        yield_cores(settings.password_nice)
 
     async with contextlib.AsyncExitStack() as stack:
         metrics = WorkerMetrics()

@@ -115,7 +115,8 @@ class Settings(BaseSettings):
     """How many password requests may wait; more are refused at once with 503. About deadline times rate: what could
     not be answered in time is refused."""
     password_nice: Annotated[int, Field(ge=0, le=19)] = 19
-    """Niceness of a worker that serves the password lane alone, so that hashing yields to verification."""
+    """Niceness of a worker that serves the password lane alone, so that hashing yields to verification. Containers are
+    not nice to each other: there, give it fewer CPU shares."""
 
     master_keys: Annotated[dict[str, SecretBytes], NoDecode, BeforeValidator(_keys), Field(min_length=1)]
     """`id:base64` of at least 32 bytes each, separated by commas. The first signs, all verify."""
