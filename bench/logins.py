@@ -51,6 +51,19 @@ async def logins_per_second(stage: Stage, requests: Requests, report: Report) ->
     report.cpu_ms[f"a login, {LOGINS_IN_FLIGHT} at a time (bare argon2: {argon2_ms:.1f})"] = cpu.ms_each(len(taken))
 
 
+async def logins_beside_a_free_core(stage: Stage, requests: Requests, report: Report) -> None:
+    """Logins a second when hashing leaves a core to all that a login is besides, as on machines of its own."""
+    figure = Figure("login, one core to hash on", "logins/s", Target(0.9), "bare argon2, 1 thread")
+    password_hash = await stage.population.password_hash()
+    async with stage.hashing_on(1):
+        await http_load(stage.stack.url, [requests.login], SECONDS, LOGINS_IN_FLIGHT)
+        for _ in range(ROUNDS):
+            floor = await asyncio.to_thread(_argon2_per_second, password_hash, 1)
+            logged_in = await http_load(stage.stack.url, [requests.login], SECONDS, LOGINS_IN_FLIGHT)
+            figure.add(logged_in.per_second, floor)
+    report.add(figure)
+
+
 async def verify_in_a_storm(stage: Stage, requests: Requests, report: Report) -> None:
     """How long the slowest verifications take while logins storm in."""
     figure = Figure(
