@@ -154,14 +154,17 @@ class RpcClient:
             async with asyncio.timeout(timeout_seconds) as deadline:
                 answer = self._waiting.add(call_id, operation.lane, deadline)
                 await self._publish(self._channel, request.to_json(), properties, operation.name)
+                self._refusals.taken(operation.name)
                 with pace.way() if pace else contextlib.nullcontext():
                     reply = await answer
                     if reply is None:
                         raise Unavailable
         except DeliveryError:  # nacked
+            self._refusals.remember(operation.name)
+            if self._refusals.stuck(operation.name, may_be_full=pace is not None):
+                self._connection.give_up(f"{operation.name} is refused for too long")
             if pace is None:  # its queue has no limit: it has lost its node, and may have passed the request on before
                 raise Unavailable from None
-            self._refusals.remember(operation.name)
             raise Overloaded(retry_after_seconds=pace.retry_after_seconds(timeout_seconds)) from None
         except TimeoutError:
             if self._waiting.given_up(call_id):
@@ -208,6 +211,7 @@ class RpcClient:
 
     def _lose_channel(self) -> None:
         self._channel = None
+        self._refusals.forget()
         self._waiting.end()
 
 

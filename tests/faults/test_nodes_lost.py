@@ -82,14 +82,15 @@ class Clustered:
 
     async def served_again(self, since: float, token: str) -> float:
         """Seconds until a verification and a login have been answered, by way of each edge."""
-        for _ in range(2 * len(self.service.urls)):
-            while True:
-                try:
-                    await self.tenant.verify(token)
-                    await self.tenant.login("ann", PASSWORD)
-                    break
-                except REFUSALS:
-                    await asyncio.sleep(0.02)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for _ in range(2 * len(self.service.urls)):
+                while True:
+                    try:
+                        await self.tenant.verify(token)
+                        await self.tenant.login("ann", PASSWORD)
+                        break
+                    except REFUSALS:
+                        await asyncio.sleep(0.02)
         return time.monotonic() - since
 
 

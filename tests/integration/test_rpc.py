@@ -1,6 +1,7 @@
 """Calls over a real broker: each way for a call to fail is told apart, and none of them hangs."""
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ import aio_pika
 import pytest
 
 from shared.amqp.connection import Connection
+from shared.amqp.refusals import STUCK_SECONDS
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import LaneQueue, QueueType
 from shared.amqp.verifier import CoalescingVerifier
@@ -192,6 +194,27 @@ async def test_who_waited_in_vain_comes_back_after_as_long(rpc: RpcClient, serve
         with pytest.raises(DeadlineExceeded) as deletion:
             await rpc.call(USER_DELETE, REQUEST, timeout_seconds=1.2)
         assert deletion.value.retry_after_seconds == 1
+
+
+async def test_a_channel_that_is_only_refused_is_given_up(amqp_url: str, serve: Serve) -> None:
+    """By a queue without a limit, which would not do that for long: whoever else is there is taken, and so is the next
+    channel. Here the queue is full, and has room again when there is another channel."""
+    gate = Gate()
+    async with serve({"user.delete": gate}, prefetch=1, max_length=1), RpcClient([amqp_url], "stuck") as rpc:
+        await rpc.connected.wait()
+        calls = [asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60))]
+        await gate.arrived.get()
+        calls.append(asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)))
+        await asyncio.sleep(0)  # it is sent before those that will be refused
+        async with asyncio.timeout(STUCK_SECONDS + 30):
+            while rpc.connected.is_set():
+                with contextlib.suppress(Unavailable):
+                    await rpc.call(USER_DELETE, REQUEST)
+                await asyncio.sleep(0.05)
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2
+        gate.opened.set()
+        await _answered(lambda: rpc.call(USER_DELETE, REQUEST))
 
 
 async def test_a_late_answer_is_a_deadline_exceeded(rpc: RpcClient, serve: Serve) -> None:
