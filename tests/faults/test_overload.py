@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from dev.ports import free_port
 from tests.faults.flood import Flood, flooded
 from tests.faults.load import PASSWORD
+from tests.faults.metrics import told
 from tests.faults.profile import LONG, note
 from tests.faults.returns import login_of, returned_as_told
 from tests.faults.stack import Crashable, Stack, running_stack
@@ -37,8 +39,16 @@ BACK_SECONDS = 5.0 + 5.0
 GROWTH_MIB = 64
 
 
+@pytest.fixture(scope="module")
+def metrics_port() -> int:
+    """Of the worker that hashes."""
+    return free_port()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+async def stack(
+    crashable: Crashable, metrics_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
     async with running_stack(
         tmp_path_factory.mktemp("overload"),
         crashable,
@@ -48,11 +58,12 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
             "AUTH_REPLY_TIMEOUT_SECONDS": "5",
             "AUTH_PASSWORD_NICE": "19",
         },
+        env_of={"worker-password-0": {"AUTH_metrics_port": str(metrics_port)}},
     ) as running:
         yield running
 
 
-async def test_logins_beyond_capacity_are_refused_at_once(stack: Stack) -> None:
+async def test_logins_beyond_capacity_are_refused_at_once(stack: Stack, metrics_port: int) -> None:
     """Verifications go on, refusals say when to come back, memory stays, and afterwards all is as before."""
     await stack.tenant.create("ann", PASSWORD)
     token = await stack.tenant.login("ann", PASSWORD)
@@ -62,8 +73,10 @@ async def test_logins_beyond_capacity_are_refused_at_once(stack: Stack) -> None:
     login = Flood(edge, "/auth", stack.tenant.token, login_of("ann"), CALLERS, SECONDS, pause_seconds=0.1)
     verify = Flood(edge, "/auth/verify", stack.tenant.token, {"token": token}, 2, IDLE_SECONDS, pause_seconds=0.02)
     idle = await flooded(verify)
+    hashed = await told(metrics_port, "worker_hash_duration_seconds_count")
     memory = {name: _resident_mib(pid) for name, pid in pids.items()}
     logins, beside = await asyncio.gather(flooded(login), flooded(replace(verify, seconds=SECONDS)))
+    hashed = await told(metrics_port, "worker_hash_duration_seconds_count") - hashed
     grown = {name: _resident_mib(pid) - memory[name] for name, pid in pids.items()}
     over = time.monotonic()
     await stack.tenant.login("ann", PASSWORD)
@@ -75,6 +88,7 @@ async def test_logins_beyond_capacity_are_refused_at_once(stack: Stack) -> None:
         f"logins {dict(logins.statuses)} in {SECONDS} s, {len(logins.all) / SECONDS / rate:.0f} times as many as were "
         f"done; told to come back after {dict(logins.retries())}; a login after it took {back:.2f} s"
     )
+    note(f"passwords hashed: {hashed:.0f}, for nobody: {hashed - logins.statuses[200]:.0f}")
     note(f"memory MiB {memory}, grown by {grown}")
     for what, answers, status in (
         ("refusal", logins, 503),
@@ -90,6 +104,8 @@ async def test_logins_beyond_capacity_are_refused_at_once(stack: Stack) -> None:
     # What was taken and then did not get its core in time, from others on this machine, is answered 504.
     assert set(logins.statuses) <= {200, 503, 504}, logins.statuses
     assert {*idle.statuses, *beside.statuses, *after.statuses} == {200}
+    # Who waits in vain is no longer in the queue, but for those whose time was up while their password was hashed.
+    assert logins.statuses[200] <= hashed <= logins.statuses[200] + logins.statuses[504]
     assert refused[len(refused) // 2] < REFUSED_SECONDS
     assert logins.quantile(503, 0.5) < REFUSED_SECONDS + SLACK_SECONDS
     assert beside.quantile(200, 0.5) < max(SLOWER_AT_MOST * idle.quantile(200, 0.5), NOISE_SECONDS)

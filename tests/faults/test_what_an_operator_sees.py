@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import aio_pika
-import httpx
 import pytest
 import pytest_asyncio
-from prometheus_client.parser import text_string_to_metric_families
 
 from dev.ports import free_port
 from shared.contracts.errors import AuthError, Overloaded, Unavailable
 from tests.faults.load import PASSWORD
+from tests.faults.metrics import told
 from tests.faults.stack import Crashable, Stack, running_stack
 from tests.faults.transports import PATIENCE_SECONDS, until_ready
 
@@ -48,11 +47,7 @@ class Watched:
 
     async def tells(self, name: str, metric: str, **labels: str) -> float:
         """What a process says of itself; 0 of what has not happened yet."""
-        async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as http:
-            text = (await http.get(f"http://127.0.0.1:{self.ports[name]}/metrics")).text
-        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-        wanted = (f"jincor_auth_{metric}", labels)
-        return next((sample.value for sample in samples if (sample.name, sample.labels) == wanted), 0.0)
+        return await told(self.ports[name], metric, **labels)
 
     async def until_tells(self, name: str, metric: str, value: float) -> None:
         """Returns when the metric has this value. Raises `TimeoutError`."""
@@ -124,8 +119,8 @@ async def test_the_database_is_away(watched: Watched) -> None:
     await watched.logs(OTHERS, "database is away")
     await watched.logs(OTHERS, "sweep failed, trying again")
     assert await watched.tells(OTHERS, "worker_sweeps_total", result="failed") > failed
-    told = {"operation": "session.revoke_all", "code": "unavailable"}
-    assert await watched.tells(OTHERS, "worker_requests_total", **told) >= 1
+    answered = {"operation": "session.revoke_all", "code": "unavailable"}
+    assert await watched.tells(OTHERS, "worker_requests_total", **answered) >= 1
     await watched.stack.server.start()
     await until_ready(watched.stack.service.urls)
 
