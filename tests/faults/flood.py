@@ -5,6 +5,7 @@ In the process of the tests they would wait for each other and for the tests, an
 
 import asyncio
 import json
+import random
 import re
 import sys
 import time
@@ -90,7 +91,8 @@ async def _run(flood: Flood) -> None:
             await reader.readexactly(int(length[1]) if length else 0)
             status = int(headers.split(b" ", 2)[1])
             answers.append((status, time.monotonic() - started, int(retry_after[1]) if retry_after else None))
-            await asyncio.sleep(flood.pause_seconds)
+            # Or those who were refused together would come back together, for ever: no crowd does that.
+            await asyncio.sleep(flood.pause_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - jitter is no secret
         writer.close()
         await writer.wait_closed()
 

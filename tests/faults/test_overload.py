@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 QUEUE_LENGTH = 16
 CALLERS = 64
 #: With so many callers that makes ten times as many logins as two cores can hash.
-PAUSE_SECONDS = 0.25
+PAUSE_SECONDS = 0.15
 SECONDS = 30 if LONG else 6
 IDLE_SECONDS = 10 if LONG else 2
 #: Of idle times. The issue's figure is 4, for verifications on cores that nobody else uses; the rest is slack.
