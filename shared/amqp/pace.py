@@ -25,8 +25,8 @@ class _Way:
 class Pace:
     """Of one queue, as far as this client's calls tell; those of others wait in it, too, and are part of the way.
 
-    No jitter is added to what it says. Who was refused at different moments is told different moments; of those who
-    come back together the queue takes as many as it holds, and the others are refused for next to nothing.
+    No jitter is added to what it says. Who was refused at different moments is told different moments; and whole
+    seconds would make two crowds of one that comes back together, where a fraction of each caller's own disperses it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

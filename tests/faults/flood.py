@@ -92,7 +92,7 @@ async def _run(flood: Flood) -> None:
             status = int(headers.split(b" ", 2)[1])
             answers.append((status, time.monotonic() - started, int(retry_after[1]) if retry_after else None))
             # Or those who were refused together would come back together, for ever: no crowd does that.
-            await asyncio.sleep(flood.pause_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - jitter is no secret
+            await asyncio.sleep(flood.pause_seconds * random.uniform(0.5, 1.5))
         writer.close()
         await writer.wait_closed()
 
