@@ -15,13 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from shared.contracts.errors import (
+    RETRY_AFTER_SECONDS,
     AuthError,
     ErrorCode,
     FieldProblem,
     InternalError,
     InvalidRequest,
     InvalidTenantToken,
-    Throttled,
+    Temporary,
     field_problems,
 )
 from shared.contracts.wire import WireModel
@@ -34,9 +35,7 @@ PROBLEM_TYPE = "application/problem+json"
 #: RFC 6750, 3: a request without any credentials gets the challenge alone, a bad token also the reason.
 CHALLENGE = 'Bearer realm="jincor-auth"'
 BAD_TOKEN_CHALLENGE = f'{CHALLENGE}, error="invalid_token"'
-#: Long enough for a worker or the broker to come back, short enough for a person to wait.
-RETRY = {"Retry-After": "1"}
-
+RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 #: The code of the problem that the request at hand is answered with, for its line in the log.
 answered_code: ContextVar[str | None] = ContextVar("answered_code", default=None)
@@ -166,7 +165,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
             response = problem_response(problem_of(error), {"WWW-Authenticate": CHALLENGE})
         case InternalError(incident=None):
             response = _internal(error)
-        case Throttled(retry_after_seconds=seconds):
+        case Temporary(retry_after_seconds=seconds):
             response = problem_response(problem_of(error), {"Retry-After": str(seconds)})
         case AuthError():
             response = problem_response(problem_of(error))

@@ -110,7 +110,7 @@ def create_app(
                 )
             counted.watch(
                 streams=lambda: open_streams.count,
-                connected=client.connected.is_set,
+                connected=lambda: client.connected.is_set() and not client.blocked,
                 feed_alive=lambda: revocations.alive,
                 cache=remembering.counts if remembering else None,
             )

@@ -44,7 +44,9 @@ class EdgeMetrics:
         )
         self._streams = Gauge("jincor_auth_edge_event_streams", "Event streams that are open.", registry=registry)
         self._connected = Gauge(
-            "jincor_auth_edge_broker_connected", "1 while requests can be sent to workers.", registry=registry
+            "jincor_auth_edge_broker_connected",
+            "1 while requests can be sent: 0 without a broker, and in its alarms.",
+            registry=registry,
         )
         self._feed_alive = Gauge(
             "jincor_auth_edge_event_feed_alive",

@@ -32,6 +32,9 @@ COMMON_ERRORS: tuple[AuthError, ...] = (
     Overloaded(),
     DeadlineExceeded(),
 )
+HEADER_MEANINGS = {
+    "Retry-After": {"description": "In seconds. Of `overloaded`: until what fills the queue now has been worked off."}
+}
 #: What reading a body may end with.
 BODY_STATUSES = (400, 408, 413, 415)
 
@@ -93,7 +96,7 @@ def _problem_responses(operation: Operation[Any, Any], *, has_body: bool) -> dic
         status: {
             "description": HTTPStatus(status).phrase,
             "headers": {
-                name: {"schema": {"type": "string"}, "example": value}
+                name: {"schema": {"type": "string"}, "example": value, **HEADER_MEANINGS.get(name, {})}
                 for each in examples.values()
                 for name, value in HTTP_ANSWERS[each.code].headers.items()
             },

@@ -94,18 +94,21 @@ class RabbitNode:
         """SIGKILL the Erlang VM, like a crash; `start` brings the node back on the same data and ports."""
         await self._broker.kill()
 
-    async def ctl(self, *arguments: str) -> str:
-        """Run rabbitmqctl against this node and return what it printed. Raises `StackError` if it fails."""
+    async def ctl(self, *arguments: str, tool: str = "rabbitmqctl") -> str:
+        """Run rabbitmqctl, or another tool of RabbitMQ's, against this node and return what it printed.
+
+        Raises `StackError` if it fails.
+        """
         if not self.epmd.running:
             # rabbitmqctl would start one that nobody stops.
-            raise StackError("rabbitmqctl needs a node that was started")
-        return await asyncio.to_thread(self._ctl, *arguments)
+            raise StackError(f"{tool} needs a node that was started")
+        return await asyncio.to_thread(self._ctl, tool, *arguments)
 
-    def _ctl(self, *arguments: str) -> str:
-        command = [str(_scripts() / "rabbitmqctl"), "--quiet", *arguments]
+    def _ctl(self, tool: str, *arguments: str) -> str:
+        command = [str(_scripts() / tool), "--quiet", *arguments]
         done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise StackError(f"rabbitmqctl {arguments[0]} failed: {done.stderr or done.stdout}".rstrip())
+            raise StackError(f"{tool} {arguments[0]} failed: {done.stderr or done.stdout}".rstrip())
         return done.stdout
 
     async def _speaks_amqp(self) -> bool:

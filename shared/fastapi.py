@@ -25,16 +25,16 @@ from .asgi.middleware import DENIAL_RESPONSE
 from .asgi.service_auth import ServiceAuth
 from .asgi.session_socket import POLICY_VIOLATION, SessionSocket
 from .contracts.claims import Claims
-from .contracts.errors import AuthError, DeadlineExceeded, InvalidToken, Overloaded, Throttled, Unavailable
+from .contracts.errors import DeadlineExceeded, InvalidToken, Overloaded, Temporary, Throttled, Unavailable
 from .scopes import scope_names
 
 #: For the OpenAPI document and its button to authorize; the token itself is found by `authenticate`.
 _bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A user's token.", auto_error=False)
 
 
-async def answer_unavailable(_request: Request, _error: AuthError) -> JSONResponse:
+async def answer_unavailable(_request: Request, error: Temporary) -> JSONResponse:
     """503 for what an endpoint's own call to `client` raises, as the dependencies answer it."""
-    refusal = unavailable()
+    refusal = unavailable(error.retry_after_seconds)
     return JSONResponse({"detail": refusal.detail}, refusal.status, refusal.headers)
 
 

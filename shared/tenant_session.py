@@ -129,7 +129,7 @@ class TenantSession:
                 reply = await self._calls.call(TENANT_LOGIN, request)
             except Throttled as error:  # not of what is asked for here: that may be a user's login
                 log.warning("the tenant's login is throttled", extra={"retry_after_seconds": error.retry_after_seconds})
-                raise Unavailable from None
+                raise Unavailable(retry_after_seconds=error.retry_after_seconds) from None
             self._token = reply.token
             return reply.token
 

@@ -77,6 +77,7 @@ class Connection:
         self._setup = setup
         self._on_lost = on_lost
         self._task: asyncio.Task[None] | None = None
+        self._lost: asyncio.Future[str] | None = None
         self.connected = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -91,6 +92,11 @@ class Connection:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def give_up(self, reason: str) -> None:
+        """Ends it as if it were lost: what stands on it does not work any more, and nobody else has noticed."""
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(reason)
 
     async def _stay_connected(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS
@@ -113,6 +119,7 @@ class Connection:
     async def _connect_once(self, url: URL) -> None:
         """Returns when what was set up is lost; raises when it could not be set up."""
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._lost = lost
 
         def lose(_: object, error: object = None) -> None:
             if not lost.done():

@@ -1,4 +1,9 @@
-"""What the broker has refused a moment ago, because there was no room for more of it."""
+"""What the broker has refused: a moment ago, since there was no room for more of it, or for too long to be true.
+
+A broker that has lost a node refuses what is for its queues until they have other leaders, which takes less than a
+second. RabbitMQ 3.10 may go on with that, on a channel that was used for the first time in between: for ever, or until
+the node is back, while it takes the same from any other channel.
+"""
 
 import time
 from collections.abc import Callable
@@ -6,18 +11,40 @@ from collections.abc import Callable
 #: A queue that was full a moment ago still is, or has room for one or two. Who is refused without asking the broker
 #: leaves the cores to those who are served; and with more waiting than can be served, no place stays empty.
 REMEMBERED_SECONDS = 0.05
+#: More than it takes to have another leader.
+STUCK_SECONDS = 2.0
+#: Of a queue that may be full, too, and in which others may have taken every place that was free meanwhile.
+STUCK_OR_FULL_SECONDS = 10.0
 
 
 class Refusals:
-    """By operation: those of another queue may have room."""
+    """On one channel, by operation: those of another queue may have room."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until: dict[str, float] = {}
+        self._since: dict[str, float] = {}
 
     def remember(self, operation: str) -> None:
         """It was refused now."""
-        self._until[operation] = self._clock() + REMEMBERED_SECONDS
+        now = self._clock()
+        self._until[operation] = now + REMEMBERED_SECONDS
+        self._since.setdefault(operation, now)
+
+    def taken(self, operation: str) -> None:
+        """It was not refused now."""
+        if self._since:
+            self._since.pop(operation, None)
+
+    def stuck(self, operation: str, *, may_be_full: bool) -> bool:
+        """Whether it has only been refused for so long that another channel should be tried."""
+        now = self._clock()
+        return now - self._since.get(operation, now) > (STUCK_OR_FULL_SECONDS if may_be_full else STUCK_SECONDS)
+
+    def forget(self) -> None:
+        """That channel is gone."""
+        self._until.clear()
+        self._since.clear()
 
     def recent(self, operation: str) -> bool:
         """Whether it was refused a moment ago."""

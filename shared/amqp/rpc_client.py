@@ -1,11 +1,13 @@
 """Calls to workers over RabbitMQ: a request out, its reply or its error back, and never a call that hangs."""
 
 import asyncio
+import contextlib
 import logging
+import math
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
@@ -14,11 +16,20 @@ from aiormq.abc import AbstractChannel as UnderlayChannel
 from pamqp.commands import Basic
 from pydantic import ValidationError
 
-from ..contracts.errors import DeadlineExceeded, ErrorReply, InternalError, Overloaded, Unavailable, from_reply
+from ..contracts.errors import (
+    RETRY_AFTER_SECONDS,
+    DeadlineExceeded,
+    ErrorReply,
+    InternalError,
+    Overloaded,
+    Unavailable,
+    from_reply,
+)
 from ..contracts.operation import Operation
 from ..contracts.wire import WireModel
 from ..telemetry import Tracing
 from .connection import Connection, ConnectionLost, lost_connections
+from .pace import Pace
 from .refusals import Refusals
 from .topology import (
     BOUNDED_LANES,
@@ -29,6 +40,7 @@ from .topology import (
     REQUEST_ID_HEADER,
     RPC_EXCHANGE,
     declare_exchanges,
+    lane_queue,
 )
 from .waiting import WaitingCalls
 
@@ -49,6 +61,9 @@ class RpcClient:
     A call fails at once with `Unavailable` when there is no broker or no worker, when the broker takes no requests, or
     when one of these comes about while it waits; with `Overloaded` when the lane's queue is full; with
     `DeadlineExceeded` when its time is up. The worker does not begin what is past its deadline.
+
+    The last two say when what is in that queue will be gone: a full one by how long calls took of late, and one that
+    was too slow after another deadline, since all that waits in it now has been given up by then.
     """
 
     def __init__(
@@ -70,6 +85,10 @@ class RpcClient:
         self._channel: UnderlayChannel | None = None
         self._waiting = WaitingCalls()
         self._refusals = Refusals()
+        #: By operation. A check of such a lane's health is not among them: it has a queue of its own, without a limit.
+        self._paces = {
+            name: pace for lane in BOUNDED_LANES for pace in [Pace()] for name in lane_queue(lane).operations
+        }
         self._connection = Connection(urls, name, self._setup, self._lose_channel)
 
     @property
@@ -113,8 +132,9 @@ class RpcClient:
         """
         if self._channel is None or self._waiting.blocked:
             raise Unavailable
-        if self._refusals.recent(operation.name):
-            raise Overloaded
+        pace = self._paces.get(operation.name)
+        if pace and self._refusals.recent(operation.name):
+            raise Overloaded(retry_after_seconds=pace.retry_after_seconds(timeout_seconds))
         call_id = uuid.uuid4().hex
         properties = Basic.Properties(
             content_type=JSON_TYPE,
@@ -133,14 +153,27 @@ class RpcClient:
         try:
             async with asyncio.timeout(timeout_seconds) as deadline:
                 answer = self._waiting.add(call_id, operation.lane, deadline)
-                await self._publish(self._channel, request.to_json(), properties, operation)
-                reply = await answer
+                await self._publish(self._channel, request.to_json(), properties, operation.name)
+                self._refusals.taken(operation.name)
+                with pace.way() if pace else contextlib.nullcontext():
+                    reply = await answer
+                    if reply is None:
+                        raise Unavailable
+        except DeliveryError:  # nacked
+            self._refusals.remember(operation.name)
+            if self._refusals.stuck(operation.name, may_be_full=pace is not None):
+                self._connection.give_up(f"{operation.name} is refused for too long")
+            if pace is None:  # its queue has no limit: it has lost its node, and may have passed the request on before
+                raise Unavailable from None
+            raise Overloaded(retry_after_seconds=pace.retry_after_seconds(timeout_seconds)) from None
         except TimeoutError:
-            raise (Unavailable if self._waiting.given_up(call_id) else DeadlineExceeded) from None
+            if self._waiting.given_up(call_id):
+                raise Unavailable from None
+            raise DeadlineExceeded(
+                retry_after_seconds=math.ceil(timeout_seconds) if pace else RETRY_AFTER_SECONDS
+            ) from None
         finally:
             self._waiting.remove(call_id)
-        if reply is None:
-            raise Unavailable
         return _read_reply(operation, reply)
 
     async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
@@ -157,24 +190,19 @@ class RpcClient:
         return [channel]
 
     async def _publish(
-        self, channel: UnderlayChannel, body: bytes, properties: Basic.Properties, operation: Operation[Any, Any]
+        self, channel: UnderlayChannel, body: bytes, properties: Basic.Properties, operation: str
     ) -> None:
         try:
             with lost_connections():
                 await channel.basic_publish(
                     body,
                     exchange=self._exchange_name,
-                    routing_key=operation.name,
+                    routing_key=operation,
                     properties=properties,
                     mandatory=True,
                 )
         except PublishError:  # returned: no queue is bound, so no worker of the lane is there
             raise Unavailable from None
-        except DeliveryError:  # nacked
-            if operation.lane not in BOUNDED_LANES:  # it has lost its node, and may have passed the request on before
-                raise Unavailable from None
-            self._refusals.remember(operation.name)
-            raise Overloaded from None
         except ConnectionLost:
             raise Unavailable from None
 
@@ -183,6 +211,7 @@ class RpcClient:
 
     def _lose_channel(self) -> None:
         self._channel = None
+        self._refusals.forget()
         self._waiting.end()
 
 

@@ -5,15 +5,20 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from ..contracts.claims import Claims
-from ..contracts.errors import AuthError, DeadlineExceeded, InternalError, InvalidToken, Overloaded, Unavailable
+from ..contracts.errors import (
+    RETRY_AFTER_SECONDS,
+    AuthError,
+    InternalError,
+    InvalidToken,
+    Temporary,
+    Unavailable,
+)
 from ..scopes import granted
 
 log = logging.getLogger(__name__)
 
 #: RFC 6750, 3: a request without a token gets the challenge alone, any other also the reason.
 CHALLENGE = 'Bearer realm="jincor-auth"'
-#: In seconds. Long enough for a worker or the broker to come back, short enough for a person to wait.
-RETRY_AFTER = "1"
 
 #: Browsers cannot set headers on a WebSocket. They offer two subprotocols instead: this one, which the server answers
 #: with, and a second one that carries the token and is never repeated.
@@ -51,7 +56,9 @@ async def authenticate(scope: AsgiScope, verifier: Verifier) -> Claims:
         claims = await verifier.verify(token)
     except InvalidToken as error:
         raise Refusal(401, str(error), {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}) from None
-    except (Unavailable, Overloaded, DeadlineExceeded, InternalError):
+    except Temporary as error:
+        raise unavailable(error.retry_after_seconds) from None
+    except InternalError:
         raise unavailable() from None
     except AuthError as error:
         # What is wrong is this service's own credentials, and nobody outside can do anything about it.
@@ -86,6 +93,6 @@ def token_of(scope: AsgiScope) -> str:
     raise Refusal(401, "not authenticated", {"WWW-Authenticate": CHALLENGE})
 
 
-def unavailable() -> Refusal:
+def unavailable(retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Refusal:
     """The answer while nobody can be asked: 503, and when to come again."""
-    return Refusal(503, Unavailable.text, {"Retry-After": RETRY_AFTER})
+    return Refusal(503, Unavailable.text, {"Retry-After": str(retry_after_seconds)})

@@ -6,17 +6,18 @@ AuthError
 ├── InvalidTenantToken       the caller is not a tenant
 ├── InvalidToken             the token asked about is not valid
 ├── InvalidCredentials       no such account, or not its password: nobody learns which
-├── Throttled                too many such attempts, of this account or from this address
 ├── RegistrationForbidden
 ├── TenantNotFound
 ├── UserNotFound
 ├── SessionNotFound
 ├── LoginTaken
 ├── EmailTaken
-├── Unavailable              no worker, no broker or no database at the moment
-├── Overloaded               more work is waiting than can be done in time
-├── DeadlineExceeded         no answer in time; the operation may or may not have happened
-└── InternalError            a fault of the service, named by an incident id
+├── InternalError            a fault of the service, named by an incident id
+└── Temporary                worth another try, and when
+    ├── Throttled            too many such attempts, of this account or from this address
+    ├── Unavailable          no worker, no broker or no database at the moment
+    ├── Overloaded           more work is waiting than can be done in time
+    └── DeadlineExceeded     no answer in time; the operation may or may not have happened
 
 A worker raises one of these, the consumer sends its `ErrorReply`, the RPC client raises the same class again.
 """
@@ -31,6 +32,8 @@ from .wire import WireModel
 
 #: Of a request with more bad fields than that, these are enough to see what is wrong.
 MAX_PROBLEMS = 20
+#: Where nobody knows better: long enough for a worker or the broker to come back, short enough for a person to wait.
+RETRY_AFTER_SECONDS = 1
 
 
 class ErrorCode(StrEnum):
@@ -69,7 +72,7 @@ class ErrorReply(WireModel):
     problems: tuple[FieldProblem, ...] = ()
     incident: str | None = None
     retry_after_seconds: int | None = None
-    """When another attempt at a login is worth it."""
+    """When another try is worth it, of what passes by itself."""
 
 
 class AuthError(Exception):
@@ -136,24 +139,6 @@ class InvalidCredentials(AuthError):
     text = "invalid credentials"
 
 
-class Throttled(AuthError):
-    """Refused before the password was looked at. Worth another try after `retry_after_seconds`, and not before."""
-
-    code = ErrorCode.THROTTLED
-    text = "too many attempts, try again later"
-
-    def __init__(self, message: str | None = None, retry_after_seconds: int = 1) -> None:
-        self.retry_after_seconds = retry_after_seconds
-        super().__init__(message)
-
-    def to_reply(self) -> ErrorReply:
-        return ErrorReply(code=self.code, message=str(self), retry_after_seconds=self.retry_after_seconds)
-
-    @classmethod
-    def _from_reply(cls, reply: ErrorReply) -> Self:
-        return cls(reply.message, reply.retry_after_seconds or 1)
-
-
 class RegistrationForbidden(AuthError):
     code = ErrorCode.REGISTRATION_FORBIDDEN
     text = "registration is not allowed from here"
@@ -186,27 +171,6 @@ class EmailTaken(AuthError):
     text = "email is taken"
 
 
-class Unavailable(AuthError):
-    """Nothing was done, or it is not known whether it was. Worth another try in a moment."""
-
-    code = ErrorCode.UNAVAILABLE
-    text = "service is unavailable, try again"
-
-
-class Overloaded(AuthError):
-    """Refused before anything was done. Worth another try later."""
-
-    code = ErrorCode.OVERLOADED
-    text = "service is overloaded, try again later"
-
-
-class DeadlineExceeded(AuthError):
-    """The answer did not come in time. Only operations that are safe to repeat are worth another try."""
-
-    code = ErrorCode.DEADLINE_EXCEEDED
-    text = "no answer in time"
-
-
 class InternalError(AuthError):
     """A fault of the service. `incident` finds it in the worker's log."""
 
@@ -225,6 +189,49 @@ class InternalError(AuthError):
         return cls(reply.message, reply.incident)
 
 
+class Temporary(AuthError):
+    """What passes by itself, by all that is known after `retry_after_seconds`."""
+
+    def __init__(self, message: str | None = None, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+    def to_reply(self) -> ErrorReply:
+        return ErrorReply(code=self.code, message=str(self), retry_after_seconds=self.retry_after_seconds)
+
+    @classmethod
+    def _from_reply(cls, reply: ErrorReply) -> Self:
+        return cls(reply.message, reply.retry_after_seconds or RETRY_AFTER_SECONDS)
+
+
+class Throttled(Temporary):
+    """Refused before the password was looked at. Worth another try after `retry_after_seconds`, and not before."""
+
+    code = ErrorCode.THROTTLED
+    text = "too many attempts, try again later"
+
+
+class Unavailable(Temporary):
+    """Nothing was done, or it is not known whether it was. Worth another try in a moment."""
+
+    code = ErrorCode.UNAVAILABLE
+    text = "service is unavailable, try again"
+
+
+class Overloaded(Temporary):
+    """Refused before anything was done. After `retry_after_seconds` what fills the queue now is worked off."""
+
+    code = ErrorCode.OVERLOADED
+    text = "service is overloaded, try again later"
+
+
+class DeadlineExceeded(Temporary):
+    """The answer did not come in time. Only operations that are safe to repeat are worth another try."""
+
+    code = ErrorCode.DEADLINE_EXCEEDED
+    text = "no answer in time"
+
+
 def from_reply(reply: ErrorReply) -> AuthError:
     """The exception that a received error stands for."""
     return ERRORS[reply.code]._from_reply(reply)  # noqa: SLF001 - the tree's own constructor
@@ -241,4 +248,6 @@ def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem
     ]
 
 
-ERRORS: dict[ErrorCode, type[AuthError]] = {error.code: error for error in AuthError.__subclasses__()}
+ERRORS: dict[ErrorCode, type[AuthError]] = {
+    error.code: error for error in (*AuthError.__subclasses__(), *Temporary.__subclasses__()) if error is not Temporary
+}

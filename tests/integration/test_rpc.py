@@ -1,6 +1,8 @@
 """Calls over a real broker: each way for a call to fail is told apart, and none of them hangs."""
 
 import asyncio
+import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -9,6 +11,7 @@ import aio_pika
 import pytest
 
 from shared.amqp.connection import Connection
+from shared.amqp.refusals import STUCK_SECONDS
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import LaneQueue, QueueType
 from shared.amqp.verifier import CoalescingVerifier
@@ -156,6 +159,62 @@ async def test_a_full_queue_refuses_at_once(rpc: RpcClient, serve: Serve, queue_
         served = [each for each in outcomes if not isinstance(each, Overloaded)]
         assert 3 <= len(served) < len(calls)
         assert all(each == gate.reply for each in served)
+
+
+async def test_who_is_refused_hears_when_the_queue_will_be_worked_off(rpc: RpcClient, serve: Serve) -> None:
+    """By how long the last call took that has been through it; and never more than callers wait."""
+    gate = Gate(AuthLoginReply(access_token="token"))
+    at_least, at_most = 1, 1  # nothing was answered yet
+    async with serve({"auth.login": gate}, prefetch=1, max_length=1):
+        for timeout_seconds in (60, 60, 1):
+            gate.opened.clear()
+            began = time.monotonic()
+            served = [asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=60))]
+            await gate.arrived.get()
+            served.append(asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=60)))
+            refused = asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=timeout_seconds))
+            with pytest.raises(Overloaded) as caught:
+                await refused
+            told = caught.value.retry_after_seconds
+            assert min(at_least, timeout_seconds) <= told <= min(at_most, timeout_seconds)
+            await asyncio.sleep(1.1)
+            gate.opened.set()
+            assert await asyncio.gather(*served) == [gate.reply] * 2
+            at_least, at_most = 2, math.ceil(time.monotonic() - began)
+
+
+async def test_who_waited_in_vain_comes_back_after_as_long(rpc: RpcClient, serve: Serve) -> None:
+    """By then all that waits in the queue now has been done, or was given up. Of a lane without a full queue nobody
+    knows what its call waited for."""
+    gate = Gate()
+    async with serve({"auth.login": gate, "user.delete": gate}):
+        with pytest.raises(DeadlineExceeded) as login:
+            await rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=1.2)
+        assert login.value.retry_after_seconds == 2
+        with pytest.raises(DeadlineExceeded) as deletion:
+            await rpc.call(USER_DELETE, REQUEST, timeout_seconds=1.2)
+        assert deletion.value.retry_after_seconds == 1
+
+
+async def test_a_channel_that_is_only_refused_is_given_up(amqp_url: str, serve: Serve) -> None:
+    """By a queue without a limit, which would not do that for long: whoever else is there is taken, and so is the next
+    channel. Here the queue is full, and has room again when there is another channel."""
+    gate = Gate()
+    async with serve({"user.delete": gate}, prefetch=1, max_length=1), RpcClient([amqp_url], "stuck") as rpc:
+        await rpc.connected.wait()
+        calls = [asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60))]
+        await gate.arrived.get()
+        calls.append(asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)))
+        await asyncio.sleep(0)  # it is sent before those that will be refused
+        async with asyncio.timeout(STUCK_SECONDS + 30):
+            while rpc.connected.is_set():
+                with contextlib.suppress(Unavailable):
+                    await rpc.call(USER_DELETE, REQUEST)
+                await asyncio.sleep(0.05)
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2
+        gate.opened.set()
+        await _answered(lambda: rpc.call(USER_DELETE, REQUEST))
 
 
 async def test_a_late_answer_is_a_deadline_exceeded(rpc: RpcClient, serve: Serve) -> None:

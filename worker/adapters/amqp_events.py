@@ -10,6 +10,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
 from shared.amqp.connection import Connection, ConnectionLost, lost_connections
+from shared.amqp.refusals import Refusals
 from shared.amqp.topology import EVENTS_EXCHANGE, declare_exchanges
 from shared.contracts.errors import AuthError
 from shared.contracts.events import SessionRevokedEvent
@@ -51,6 +52,7 @@ class AmqpEvents:
         self._clock = clock
         self._declare = declare
         self._exchange: AbstractExchange | None = None
+        self._refusals = Refusals()
         self._connection = Connection(urls, name, self._setup, self._forget_exchange)
         self._publishing = asyncio.Semaphore(MAX_PUBLISHING)
         self._pending: dict[str, asyncio.Task[None]] = {}
@@ -86,8 +88,7 @@ class AmqpEvents:
             async with self._publishing, asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
                 if self._exchange is None:
                     return
-                with lost_connections():
-                    await self._exchange.publish(_message(event), event.data.routing_key, mandatory=False)
+                await self._publish(self._exchange, event)
                 now = self._clock.now()
                 self._on_published((now - session.revocation.at).total_seconds())
                 await self._sessions.announced(session, now)
@@ -96,6 +97,19 @@ class AmqpEvents:
                 "revocation is not announced, the sweep will do it",
                 extra={"session": session.id, "error": f"{type(error).__name__}: {error}"},
             )
+
+    async def _publish(self, exchange: AbstractExchange, event: SessionRevokedEvent) -> None:
+        """Raises `ConnectionLost`, or `DeliveryError` when a queue of a subscriber did not take it."""
+        key = event.data.routing_key
+        try:
+            with lost_connections():
+                await exchange.publish(_message(event), key, mandatory=False)
+        except DeliveryError:
+            self._refusals.remember(key)
+            if self._refusals.stuck(key, may_be_full=True):  # an operator may have set a limit
+                self._connection.give_up("events are refused for too long")
+            raise
+        self._refusals.taken(key)
 
     async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         channel = await connection.channel(publisher_confirms=True)
@@ -106,6 +120,7 @@ class AmqpEvents:
 
     def _forget_exchange(self) -> None:
         self._exchange = None
+        self._refusals.forget()
 
 
 def _message(event: SessionRevokedEvent) -> Message:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api.errors import HTTP_ANSWERS, EdgeCode
-from shared.contracts.errors import ERRORS, AuthError, ErrorCode, FieldProblem, InternalError, InvalidRequest, Throttled
+from shared.contracts.errors import ERRORS, AuthError, ErrorCode, FieldProblem, InternalError, InvalidRequest, Temporary
 from tests.unit.api.fake_rpc import FakeRpc
 
 TENANT = {"Authorization": "Bearer tenant-token"}
@@ -89,13 +89,14 @@ async def test_every_bad_field_is_listed_without_its_value(edge: httpx.AsyncClie
     assert SECRET not in response.text
 
 
-async def test_how_long_to_wait(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
-    """`Retry-After` is what the worker says."""
-    rpc.answers["auth.login"] = Throttled(retry_after_seconds=42)
+@pytest.mark.parametrize("error", Temporary.__subclasses__())
+async def test_how_long_to_wait(edge: httpx.AsyncClient, rpc: FakeRpc, error: type[Temporary]) -> None:
+    """`Retry-After` is what the worker says, or the client of the workers."""
+    rpc.answers["auth.login"] = error(retry_after_seconds=42)
 
     response = await edge.post("/auth", json={"login": "ada", "password": "p", "deviceId": "d"}, headers=TENANT)
 
-    assert (response.status_code, response.json()["code"]) == (429, "throttled")
+    assert (response.status_code, response.json()["code"]) == (HTTP_ANSWERS[error.code].status, error.code)
     assert response.headers["Retry-After"] == "42"
 
 

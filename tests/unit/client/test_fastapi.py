@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket, WebSock
 from fastapi.responses import JSONResponse
 
 from shared.contracts.claims import Claims
-from shared.contracts.errors import ERRORS, ErrorCode, InvalidCredentials, Throttled, Unavailable
+from shared.contracts.errors import ERRORS, ErrorCode, InvalidCredentials, Temporary, Throttled, Unavailable
 from shared.fastapi import FastApiAuth
 from tests.records import some_claims
 from tests.unit.client.asgi_connection import AsgiConnection
@@ -123,15 +123,16 @@ async def test_what_an_endpoint_asks_by_itself_fails_as_its_dependencies_do(auth
 
     @app.get("/{code}")
     async def failing(code: ErrorCode) -> None:
-        raise ERRORS[code]
+        error = ERRORS[code]
+        raise error(retry_after_seconds=7) if issubclass(error, Temporary) else error
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notes") as client:
         for code in (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.DEADLINE_EXCEEDED):
             answer = await client.get(f"/{code}")
-            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
             assert answer.json() == {"detail": Unavailable.text}
         answer = await client.get(f"/{ErrorCode.THROTTLED}")
-        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
         assert answer.json() == {"detail": Throttled.text}
         with pytest.raises(InvalidCredentials):
             await client.get(f"/{ErrorCode.INVALID_CREDENTIALS}")

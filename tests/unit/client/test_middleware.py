@@ -99,6 +99,13 @@ async def test_while_nobody_can_be_asked_nobody_is_let_in(verifier: FakeVerifier
     assert json.loads(body) == {"detail": Unavailable.text}
 
 
+async def test_who_is_not_let_in_hears_when_to_come_again(verifier: FakeVerifier) -> None:
+    """As the service says it."""
+    verifier.failure = Overloaded(retry_after_seconds=7)
+    status, headers, _ = await ask(AuthMiddleware(who, verifier), "Bearer ann's")
+    assert (status, headers["retry-after"]) == (503, "7")
+
+
 @pytest.mark.parametrize(
     ("path", "is_open"),
     [

@@ -11,7 +11,7 @@ from shared.contracts.errors import (
     FieldProblem,
     InternalError,
     InvalidRequest,
-    Throttled,
+    Temporary,
     from_reply,
 )
 from shared.contracts.user_create import UserCreateRequest
@@ -25,7 +25,7 @@ def travelled(error: AuthError) -> AuthError:
 def test_every_code_is_one_class() -> None:
     """No code is without its error, no error without a code or a text of its own."""
     assert set(ERRORS) == set(ErrorCode)
-    assert list(ERRORS.values()) == AuthError.__subclasses__()
+    assert {*ERRORS.values(), Temporary} == {*AuthError.__subclasses__(), *Temporary.__subclasses__()}
     assert len({error.text for error in ERRORS.values()}) == len(ERRORS)
 
 
@@ -40,13 +40,14 @@ def test_an_error_travels(error: type[AuthError]) -> None:
     assert str(error()) == error.text
 
 
-def test_how_long_to_wait_travels() -> None:
-    """Whoever is throttled learns when another attempt is worth it; from a peer that does not say, in a second."""
-    received = travelled(Throttled(retry_after_seconds=42))
-    assert isinstance(received, Throttled)
+@pytest.mark.parametrize("error", Temporary.__subclasses__())
+def test_how_long_to_wait_travels(error: type[Temporary]) -> None:
+    """Whoever is told to come again learns when that is worth it; from a peer that does not say, in a second."""
+    received = travelled(error(retry_after_seconds=42))
+    assert isinstance(received, error)
     assert received.retry_after_seconds == 42
-    silent = from_reply(ErrorReply(code=ErrorCode.THROTTLED, message="too many"))
-    assert isinstance(silent, Throttled)
+    silent = from_reply(ErrorReply(code=error.code, message="not now"))
+    assert isinstance(silent, error)
     assert silent.retry_after_seconds == 1
 
 
