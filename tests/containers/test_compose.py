@@ -79,7 +79,7 @@ def test_production_is_confined_and_has_no_secret_in_its_environment(docker: Doc
     project = json.loads(text)
     services = project["services"]
     assert {name for name, service in services.items() if service.get("ports")} == {"proxy"}
-    assert all(project["networks"][name].get("internal") for name in ("front", "broker", "database"))
+    assert all(project["networks"][name].get("internal") for name in ("front", "broker", "database", "telemetry"))
     for name, service in services.items():
         assert not SECRETS & set(service.get("environment") or {}), name
         assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
