@@ -54,7 +54,7 @@ class Production:
     """The stack, under a name and on ports of its own."""
 
     def __init__(self, docker: Docker, directory: Path) -> None:
-        self._docker = docker
+        self.docker = docker
         self.project = f"jincor-auth-prod-test-{uuid.uuid4().hex[:8]}"
         self.secrets = directory / "secrets"
         make_compose_secrets(self.secrets, "localhost")
@@ -76,7 +76,7 @@ class Production:
         return ssl.create_default_context(cafile=str(self.secrets / "edge-tls.pem"))
 
     def compose(self, *arguments: str) -> str:
-        return self._docker(*self.command, *arguments, env=self.env, timeout_seconds=UP_TIMEOUT_SECONDS)
+        return self.docker(*self.command, *arguments, env=self.env, timeout_seconds=UP_TIMEOUT_SECONDS)
 
     @contextlib.contextmanager
     def up(self) -> Iterator[None]:
@@ -91,21 +91,21 @@ class Production:
         return self.compose("ps", "--quiet", service).split()
 
     def inspected(self, container: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._docker("inspect", container))[0]
+        found: dict[str, Any] = json.loads(self.docker("inspect", container))[0]
         return found
 
     def python(self, network: str, script: str, *arguments: str) -> str:
         """What a script prints in a container on one of the stack's networks; the edge's image has a Python."""
-        return self._docker("run", "--rm", *self._python(network), script, *arguments)
+        return self.docker("run", "--rm", *self._python(network), script, *arguments)
 
     @contextlib.contextmanager
     def beside(self, network: str, name: str, script: str) -> Iterator[Callable[[], str]]:
         """A script in a container of that name on the network; what is yielded says what it has printed so far."""
-        container = self._docker("run", "--detach", "--network-alias", name, *self._python(network), script).strip()
+        container = self.docker("run", "--detach", "--network-alias", name, *self._python(network), script).strip()
         try:
-            yield lambda: self._docker("logs", container)
+            yield lambda: self.docker("logs", container)
         finally:
-            self._docker("rm", "--force", container)
+            self.docker("rm", "--force", container)
 
     def _python(self, network: str) -> Sequence[str]:
         image = f"jincor-auth-api:{VERSION}"

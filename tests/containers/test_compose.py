@@ -1,6 +1,7 @@
 """The compose files: the laptop's as a newcomer meets it, and what production's promises on paper."""
 
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -21,6 +22,8 @@ UP_TIMEOUT_SECONDS = 600
 PATIENCE_SECONDS = 60
 README = REPOSITORY / "README.md"
 UP = ("--build", "--detach", "--wait")
+#: Of which Docker gives subnets to networks that ask for none.
+DOCKERS_OWN = [ipaddress.ip_network(pool) for pool in ("172.16.0.0/12", "192.168.0.0/16")]
 #: What a signal asks to end.
 ENDING = ("edge", "worker", "worker-password")
 SECRETS = {"AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY"}
@@ -102,6 +105,9 @@ def test_production_is_confined_and_has_no_secret_in_its_environment(docker: Doc
     services = project["services"]
     assert {name for name, service in services.items() if service.get("ports")} == {"proxy"}
     assert all(project["networks"][name].get("internal") for name in ("front", "broker", "database", "telemetry"))
+    (front,) = project["networks"]["front"]["ipam"]["config"]
+    assert front["subnet"] == services["edge"]["environment"]["AUTH_TRUSTED_PROXIES"]
+    assert not any(ipaddress.ip_network(front["subnet"]).overlaps(pool) for pool in DOCKERS_OWN)
     for name, service in services.items():
         assert not SECRETS & set(service.get("environment") or {}), name
         assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dev.processes import REPOSITORY
+from shared.amqp.topology import QUORUM_EXPIRES_MS
 from tests.containers.conftest import PRODUCTION_BASES, Docker
 from tests.containers.production import WORKERS, Production
 from tests.faults.load import PASSWORD, Load
@@ -20,6 +21,8 @@ CALLERS = 6
 PROMETHEUS = REPOSITORY / "deploy/prometheus/prometheus.yml"
 SERVICES = ("edge", *WORKERS)
 PATIENCE_SECONDS = 60
+#: 5 seconds were measured for a queue that was to expire after 3.
+EXPIRY_MARGIN_SECONDS = 5
 
 #: Asks each address of a name, as Prometheus does: addresses, each with the names of its metrics.
 SCRAPE = """
@@ -123,6 +126,30 @@ def test_each_broker_tells_the_lengths_of_its_queues(production: Production) -> 
     for target in targets:
         (names,) = json.loads(production.python("telemetry", SCRAPE, *target.split(":"), job["metrics_path"])).values()
         assert "rabbitmq_queue_messages_ready" in names
+
+
+async def test_a_lane_begins_while_a_node_of_the_broker_is_away(production: Production) -> None:
+    """Its queues are declared anew then, for which the broker waits for the node that it lost; and when that is back,
+    they are on it too."""
+    (lost,) = production.containers("rabbitmq-3")
+    production.compose("stop", "worker-verify")
+    await asyncio.sleep(QUORUM_EXPIRES_MS / 1000 + EXPIRY_MARGIN_SECONDS)
+    assert not replicas(production)
+    production.docker("stop", lost)
+    production.compose("up", "--detach", "--no-deps", "--wait", "worker-verify")
+    assert set(replicas(production).values()) == {2}
+    production.docker("start", lost)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while set(replicas(production).values()) != {3}:  # noqa: ASYNC110 - it is another process that comes back
+            await asyncio.sleep(1)
+
+
+def replicas(production: Production) -> dict[str, int]:
+    """On how many nodes each queue of the lane `verify` is running."""
+    (node,) = production.containers("rabbitmq-1")
+    columns = ("name", "online", "--formatter", "json")
+    queues = json.loads(production.docker("exec", node, "rabbitmqctl", "--quiet", "list_queues", *columns))
+    return {queue["name"]: len(queue["online"]) for queue in queues if queue["name"].startswith("rpc.verify.")}
 
 
 async def test_traces_arrive_where_an_endpoint_is_set(production: Production) -> None:
