@@ -75,9 +75,10 @@ async def test_a_new_version_is_not_noticed(production: Production, capsys: pyte
             for name in old:
                 await asyncio.to_thread(roll, production, name)
                 await load.acknowledged(10, "http")
-    codes, seconds = load.records.codes(), load.records.slowest()
-    with capsys.disabled():
-        print(f"\nanswers while everything was replaced: {dict(codes)}, the slowest after {seconds:.1f} s")  # noqa: T201
+    answers, codes = load.records.answers, load.records.codes()
+    seconds = answers[-1].ended - answers[0].started
+    with capsys.disabled():  # for whoever writes it into docs/deployment.md
+        print(f"\nreplaced in {seconds:.0f} s: {dict(codes)}, the slowest in {load.records.slowest():.1f} s")  # noqa: T201
     assert not load.records.violations
     assert set(codes) == {"ok", "invalid_token"}, codes
     for name, containers in old.items():
