@@ -1,6 +1,7 @@
 """The production stack, run: a new version under load, metrics within it, traces out of it."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ ROLL_TIMEOUT_SECONDS = 300
 CALLERS = 6
 PROMETHEUS = REPOSITORY / "deploy/prometheus/prometheus.yml"
 SERVICES = ("edge", *WORKERS)
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 90
 #: 5 seconds were measured for a queue that was to expire after 3.
 EXPIRY_MARGIN_SECONDS = 5
 
@@ -135,22 +136,27 @@ async def test_a_lane_begins_while_a_node_of_the_broker_is_away(production: Prod
     (lost,) = production.containers("rabbitmq-3")
     production.compose("stop", "worker-verify")
     await asyncio.sleep(QUORUM_EXPIRES_MS / 1000 + EXPIRY_MARGIN_SECONDS)
-    assert not replicas(production)
+    await until_running_on(production, set())
     production.docker("stop", lost)
     production.compose("up", "--detach", "--no-deps", "--wait", "worker-verify")
-    assert set(replicas(production).values()) == {2}
+    await until_running_on(production, {2})
     production.docker("start", lost)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while set(replicas(production).values()) != {3}:  # noqa: ASYNC110 - it is another process that comes back
-            await asyncio.sleep(1)
+    await until_running_on(production, {3})
 
 
-def replicas(production: Production) -> dict[str, int]:
-    """On how many nodes each queue of the lane `verify` is running."""
+async def until_running_on(production: Production, nodes: set[int]) -> None:
+    """Returns when each queue of the lane `verify` runs on so many nodes. Raises `TimeoutError`."""
     (node,) = production.containers("rabbitmq-1")
     columns = ("name", "online", "--formatter", "json")
-    queues = json.loads(production.docker("exec", node, "rabbitmqctl", "--quiet", "list_queues", *columns))
-    return {queue["name"]: len(queue["online"]) for queue in queues if queue["name"].startswith("rpc.verify.")}
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            # Of a node that has a lot to do, rabbitmqctl now and then thinks that it is not there.
+            with contextlib.suppress(AssertionError):
+                listed = production.docker("exec", node, "rabbitmqctl", "--quiet", "list_queues", *columns)
+                queues = [each for each in json.loads(listed) if each["name"].startswith("rpc.verify.")]
+                if {len(queue["online"]) for queue in queues} == nodes:
+                    return
+            await asyncio.sleep(1)
 
 
 async def test_traces_arrive_where_an_endpoint_is_set(production: Production) -> None:
