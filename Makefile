@@ -24,12 +24,16 @@ test: ## Run the tests; ARGS='-k login' picks some
 	@sh dev/bootstrap.sh check broker
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-check: ## Lint, formatting, types, and who may import whom
+check: ## Lint, formatting, types, who may import whom, and the compose files where there is compose
 	@sh dev/bootstrap.sh check
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	@if docker compose version >/dev/null 2>&1; then set -e; for file in docker-compose.yml docker-compose.prod.yml; do \
+		echo "docker compose --file $$file config --quiet"; \
+		VERSION=none docker compose --file $$file config --quiet; done; \
+	else echo "no docker compose here: its files are not checked"; fi
 
 faults: ## Break things for longer than `make test` does; FAULTS_SOAK_SECONDS=600
 	@sh dev/bootstrap.sh check broker
@@ -50,7 +54,8 @@ configuration: ## Write the tables of docs/configuration.md anew, after a change
 lock: ## Resolve the dependencies again (needs uv); see locks/README.md
 	@for extra in check api worker local; do \
 		echo "locks/$$extra.txt"; \
-		uv pip compile --quiet pyproject.toml --extra $$extra --universal --python-version 3.11 --generate-hashes \
+		case $$extra in api|worker) more="--extra telemetry" ;; *) more= ;; esac; \
+		uv pip compile --quiet pyproject.toml --extra $$extra $$more --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --no-header --no-annotate \
 			$$([ $$extra = check ] || echo --constraint locks/check.txt) --output-file locks/$$extra.txt || exit; \
 	done

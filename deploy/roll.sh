@@ -10,8 +10,6 @@ service=$1
 compose=${COMPOSE:-docker compose -f docker-compose.prod.yml}
 # HAProxy asks for new names every second, and checks what it found every second.
 DISCOVERY_SECONDS=5
-# More than the grace periods of edge and worker.
-STOP_SECONDS=20
 
 old=$($compose ps -q "$service")
 count=$(printf '%s\n' "$old" | grep -c .)
@@ -19,6 +17,7 @@ count=$(printf '%s\n' "$old" | grep -c .)
 for container in $old; do
     $compose up -d --no-deps --no-recreate --wait --scale "$service=$((count + 1))" "$service"
     sleep "$DISCOVERY_SECONDS"
-    docker stop -t "$STOP_SECONDS" "$container"
+    # For as long as its stop_grace_period allows.
+    docker stop "$container"
     docker rm "$container"
 done

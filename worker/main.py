@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from shared.amqp.connection import Connection
-from shared.amqp.topology import health_queue, lane_queue
+from shared.amqp.connection import REPLICATED_SETUP_TIMEOUT_SECONDS, SETUP_TIMEOUT_SECONDS, Connection
+from shared.amqp.topology import QueueType, health_queue, lane_queue
 from shared.background import beside
 from shared.contracts.operation import Lane
 from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
@@ -168,7 +168,11 @@ async def serve(
             tracing=tracing,
             verify_sample=settings.log_verify_sample,
         )
-        connection = await stack.enter_async_context(Connection(urls, name, consumer.setup))
+        replicated = settings.queue_type is QueueType.QUORUM
+        setup_timeout_seconds = REPLICATED_SETUP_TIMEOUT_SECONDS if replicated else SETUP_TIMEOUT_SECONDS
+        connection = await stack.enter_async_context(
+            Connection(urls, name, consumer.setup, setup_timeout_seconds=setup_timeout_seconds)
+        )
         metrics.watch(
             hash_threads=settings.hash_threads,
             hashing=lambda: hasher.under_way,

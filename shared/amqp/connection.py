@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 #: A dead peer is noticed after about three of these. The default of a minute means three minutes of silence.
 HEARTBEAT_SECONDS = 5
 CONNECT_TIMEOUT_SECONDS = 5.0
+#: On a fresh connection, to declare and consume what stands on it.
+SETUP_TIMEOUT_SECONDS = 5.0
+#: For replicated queues. The broker makes a new one on all its nodes, and waits for one that is away: for each queue
+#: 8 s with RabbitMQ 4.0 in containers, and a minute for the first if it went silent. A worker of every lane has six.
+REPLICATED_SETUP_TIMEOUT_SECONDS = 90.0
 #: Waits between attempts, with jitter. Short: a broker that is back should be used within a second or two.
 FIRST_BACKOFF_SECONDS = 0.1
 LAST_BACKOFF_SECONDS = 1.0
@@ -65,7 +70,15 @@ class Connection:
     and nothing was lost since. `on_lost` is called once for each loss, before reconnecting.
     """
 
-    def __init__(self, urls: Sequence[str], name: str, setup: Setup, on_lost: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        name: str,
+        setup: Setup,
+        on_lost: Callable[[], None] | None = None,
+        *,
+        setup_timeout_seconds: float = SETUP_TIMEOUT_SECONDS,
+    ) -> None:
         """`urls` are tried in turn, from one of them on; `name` is what the operator sees in the broker's connections.
 
         Raises `ValueError` for what is no address of a broker, without repeating it: it may hold a password.
@@ -76,6 +89,7 @@ class Connection:
         self._name = name
         self._setup = setup
         self._on_lost = on_lost
+        self._setup_timeout_seconds = setup_timeout_seconds
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
         self.connected = asyncio.Event()
@@ -132,7 +146,7 @@ class Connection:
         )
         try:
             connection.close_callbacks.add(lose)
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._setup_timeout_seconds):
                 channels = await self._setup(connection)
             for channel in channels:
                 channel.close_callbacks.add(lose)

@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from pydantic import ValidationError
 
 from ..contracts.events import SessionRevokedEvent, revocations_key
-from .connection import Connection, ConnectionLost, lost_connections
+from .connection import REPLICATED_SETUP_TIMEOUT_SECONDS, Connection, ConnectionLost, lost_connections
 from .topology import EVENTS_EXCHANGE
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,13 @@ class DurableSubscription:
         """`queue` finds out the queue's name and the tenant whose events it takes."""
         self._queue = queue
         self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
-        self._connection = Connection(urls, name, self._subscribe, self._drop_deliveries)
+        self._connection = Connection(
+            urls,
+            name,
+            self._subscribe,
+            self._drop_deliveries,
+            setup_timeout_seconds=REPLICATED_SETUP_TIMEOUT_SECONDS,
+        )
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()

@@ -11,6 +11,8 @@ from dev.processes import REPOSITORY
 #: The first build fetches a base image and packages.
 BUILD_TIMEOUT_SECONDS = 1_200
 BASES = ("python:3.13-slim", "rabbitmq:4-management", "mongo:8")
+#: What only production runs on.
+PRODUCTION_BASES = ("rabbitmq:4", "haproxy:3.2")
 
 Docker = Callable[..., str]
 

@@ -1,8 +1,12 @@
 """The compose files: the laptop's as a newcomer meets it, and what production's promises on paper."""
 
 import contextlib
+import ipaddress
 import json
 import os
+import re
+import shutil
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +15,17 @@ import httpx
 import pytest
 
 from dev.ports import free_port
+from dev.processes import REPOSITORY
 from tests.containers.conftest import Docker
 
 UP_TIMEOUT_SECONDS = 600
 PATIENCE_SECONDS = 60
-PASSWORD = "correct horse battery"
+README = REPOSITORY / "README.md"
+UP = ("--build", "--detach", "--wait")
+#: Of which Docker gives subnets to networks that ask for none.
+DOCKERS_OWN = [ipaddress.ip_network(pool) for pool in ("172.16.0.0/12", "192.168.0.0/16")]
+#: What a signal asks to end.
+ENDING = ("edge", "worker", "worker-password")
 SECRETS = {"AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY"}
 
 
@@ -40,9 +50,14 @@ class Laptop:
             timeout_seconds=UP_TIMEOUT_SECONDS,
         )
 
+    def exit_codes(self) -> dict[str, int]:
+        """Of the services that were stopped, by name."""
+        lines = self.compose("ps", "--all", "--format", "json", *ENDING).splitlines()
+        return {each["Service"]: each["ExitCode"] for each in map(json.loads, lines)}
+
     @contextlib.contextmanager
     def up(self) -> Iterator[httpx.Client]:
-        self.compose("up", "--build", "--detach", "--wait")
+        self.compose("up", *UP)
         try:
             with httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS) as http:
                 yield http
@@ -59,14 +74,24 @@ def laptop(docker: Docker, images: dict[str, str], tmp_path: Path) -> Iterator[L
 
 
 def test_a_newcomer_logs_in_and_the_token_is_good_the_next_day(laptop: Laptop) -> None:
-    """`up` returns when the service answers; after `down` and `up` users, sessions and the key are the same."""
+    """With the README's own lines, as soon as `up` returns; after `down` and `up` users, sessions and the key are the
+    same. What is stopped has ended by itself, and in good order."""
+    if not (shutil.which("bash") and shutil.which("curl")):
+        pytest.skip("the README is for bash and curl")
+    (block,) = re.findall(r"^```sh\n(docker compose up.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    up, _, curls = block.replace("http://127.0.0.1:8000", laptop.url).partition("\n")
+    assert up.split()[2:] == ["up", *UP]
     with laptop.up() as http:
-        tenant = http.post("/tenant", json={"email": "me@example.com", "password": PASSWORD}).raise_for_status().json()
-        headers = {"Authorization": f"Bearer {tenant['token']}"}
-        user = {"email": "ann@example.com", "login": "ann", "password": PASSWORD, "sub": "1", "scope": "all"}
-        http.post("/user", headers=headers, json=user).raise_for_status()
-        login = {"login": "ann", "password": PASSWORD, "deviceId": "laptop"}
-        token = http.post("/auth", headers=headers, json=login).raise_for_status().json()["accessToken"]
+        script = f"set -eu\n{curls}\nprintf '\\n%s' \"$TOKEN\""
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)  # noqa: S603, S607
+        assert done.returncode == 0, done.stderr
+        answers, _, tenant_token = done.stdout.rpartition("\n")
+        _, end = json.JSONDecoder().raw_decode(answers)  # the user; what follows is the login
+        token = json.loads(answers[end:])["accessToken"]
+        headers = {"Authorization": f"Bearer {tenant_token}"}
+        assert http.get("/user", headers=headers).raise_for_status().json()["users"][0]["login"] == "ann"
+        laptop.compose("stop", *ENDING)
+        assert laptop.exit_codes() == dict.fromkeys(ENDING, 0)
     with laptop.up() as http:
         verified = http.post("/auth/verify", headers=headers, json={"token": token}).raise_for_status().json()
         assert verified["decoded"]["login"] == "ann"
@@ -79,7 +104,10 @@ def test_production_is_confined_and_has_no_secret_in_its_environment(docker: Doc
     project = json.loads(text)
     services = project["services"]
     assert {name for name, service in services.items() if service.get("ports")} == {"proxy"}
-    assert all(project["networks"][name].get("internal") for name in ("front", "broker", "database"))
+    assert all(project["networks"][name].get("internal") for name in ("front", "broker", "database", "telemetry"))
+    (front,) = project["networks"]["front"]["ipam"]["config"]
+    assert front["subnet"] == services["edge"]["environment"]["AUTH_TRUSTED_PROXIES"]
+    assert not any(ipaddress.ip_network(front["subnet"]).overlaps(pool) for pool in DOCKERS_OWN)
     for name, service in services.items():
         assert not SECRETS & set(service.get("environment") or {}), name
         assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name

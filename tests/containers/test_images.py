@@ -42,6 +42,19 @@ def test_an_image_says_what_it_is_and_how_it_is_told_to_stop(docker: Docker, ima
     assert not {"AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY"} & names
 
 
+@pytest.mark.parametrize(("side", "main"), [("api", "api.__main__"), ("worker", "worker.main")])
+def test_an_image_can_trace_and_loads_nothing_for_it(
+    docker: Docker, images: dict[str, str], side: str, main: str
+) -> None:
+    """OpenTelemetry's SDK is there for who sets an endpoint; others have it on the disk alone."""
+    script = (
+        f"import sys, {main}; assert {main}._tracing() is None and 'opentelemetry.sdk' not in sys.modules; "
+        f"import {side}.tracing; assert 'opentelemetry.sdk' in sys.modules; print('as said')"
+    )
+    printed = docker("run", *CONFINED, "--entrypoint", "python", images[side], "-c", script)
+    assert printed.strip() == "as said"
+
+
 def test_a_worker_that_was_told_nothing_names_what_is_missing(docker: Docker, images: dict[str, str]) -> None:
     """It does not start with a default for what protects something."""
     script = (

@@ -7,6 +7,7 @@ Whatever else comes back, such as a reset connection, a 500 or a 503 that does n
 import asyncio
 import contextlib
 import itertools
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
@@ -55,8 +56,9 @@ class Transport(Protocol):
 class Edges:
     """A load balancer before the edges, which take turns: it keeps its connections and never sends anything twice."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], *, trusted: ssl.SSLContext | None = None) -> None:
         self._urls = urls
+        self._trusted = trusted
         self._turns = itertools.cycle(urls)
         self._clients: dict[str, httpx.AsyncClient] = {}
         self._resting: set[str] = set()
@@ -64,7 +66,9 @@ class Edges:
 
     async def __aenter__(self) -> "Edges":
         for url in self._urls:
-            self._clients[url] = httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False)
+            self._clients[url] = httpx.AsyncClient(
+                base_url=url, timeout=PATIENCE_SECONDS, trust_env=False, verify=self._trusted or True
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -31,6 +31,8 @@ Object = dict[str, Any]
 
 KUBERNETES = REPOSITORY / "deploy/kubernetes"
 OVERLAY = Path("overlays/production")
+MONITORS = Path("components/prometheus-operator")
+ALERTS = REPOSITORY / "deploy/prometheus/alerts.yml"
 NAMESPACE = "jincor-auth"
 VERSION = "1.34"
 #: Resources of operators, whose schemas come with them.
@@ -38,6 +40,7 @@ OPERATORS = {
     "cert-manager.io/v1",
     "keda.sh/v1alpha1",
     "mongodbcommunity.mongodb.com/v1",
+    "monitoring.coreos.com/v1",
     "rabbitmq.com/v1beta1",
 }
 #: What the operators put on the pods of a cluster named `rabbitmq` and of a replica set named `mongo`.
@@ -61,15 +64,19 @@ def objects(request: pytest.FixtureRequest, directory: Path) -> list[Object]:
     """Base and overlay as their files have them; and as kustomize makes one of them, where that is installed."""
     if request.param == "files":
         return [*_listed(directory / "base"), *_listed(directory / OVERLAY)]
-    if kubectl := shutil.which("kubectl"):
-        command = [kubectl, "kustomize"]
-    elif kustomize := shutil.which("kustomize"):
-        command = [kustomize, "build"]
-    else:
-        pytest.skip("neither kubectl nor kustomize is installed")
-    done = subprocess.run([*command, str(directory / OVERLAY)], capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return _rendered(directory / OVERLAY)
+
+
+@pytest.fixture(scope="module", params=["files", "rendered"])
+def monitors(request: pytest.FixtureRequest, directory: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+    """What the component adds, likewise: rendered, by an overlay that names it as the overlay's comment says."""
+    if request.param == "files":
+        return list(_listed(directory / MONITORS))
+    copy = tmp_path_factory.mktemp("monitored") / "kubernetes"
+    shutil.copytree(directory, copy)
+    kustomization = copy / OVERLAY / "kustomization.yaml"
+    kustomization.write_text(kustomization.read_text().replace("# components:", "components:"))
+    return _all(_rendered(copy / OVERLAY), "PodMonitor")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +93,7 @@ def secrets(directory: Path) -> dict[str, dict[str, str]]:
     }
 
 
-@pytest.mark.parametrize("part", ["base", str(OVERLAY)])
+@pytest.mark.parametrize("part", ["base", str(OVERLAY), str(MONITORS)])
 def test_every_file_is_part_of_it(part: str) -> None:
     """Kustomize reads what is listed and is silent about the rest."""
     kustomization = _kustomization(KUBERNETES / part)
@@ -303,6 +310,46 @@ def test_only_the_edge_is_reached_and_only_what_is_needed(objects: list[Object])
         assert ports["metrics"] == _environment(container)["AUTH_METRICS_PORT"]
 
 
+def test_the_prometheus_operator_is_not_needed(objects: list[Object]) -> None:
+    """A cluster without it knows no PodMonitor, and would refuse everything else along with it."""
+    assert not _all(objects, "PodMonitor")
+
+
+def test_every_pod_is_monitored_once_and_as_the_alerts_call_it(objects: list[Object], monitors: list[Object]) -> None:
+    """By labels and a port that its Deployment has; the broker's port is its operator's."""
+    (jobs,) = set(re.findall(r'job=~"([^"]+)"', ALERTS.read_text()))
+    names = [each["metadata"]["name"] for each in monitors]
+    assert sorted(names) == sorted(["edge", *WORKERS, "rabbitmq"])
+    for monitor in monitors:
+        name, (endpoint,) = monitor["metadata"]["name"], monitor["spec"]["podMetricsEndpoints"]
+        labels = monitor["spec"]["selector"]["matchLabels"]
+        (job,) = [each["replacement"] for each in endpoint["relabelings"] if each["targetLabel"] == "job"]
+        if name == "rabbitmq":
+            assert labels in OPERATORS_PODS
+            assert job == name
+            continue
+        selected = [
+            each["metadata"]["name"]
+            for each in _all(objects, "Deployment")
+            if labels.items() <= each["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        assert selected == [name]
+        assert endpoint["port"] in {port["name"] for port in _container(objects, name)["ports"]}
+        assert re.fullmatch(jobs, job)
+        assert job.endswith(name.partition("-")[0])
+
+
+def test_the_brokers_metrics_are_asked_under_a_name_of_its_certificate(
+    objects: list[Object], monitors: list[Object]
+) -> None:
+    """By the authority in the secret that cert-manager makes."""
+    (endpoint,) = _one(monitors, "PodMonitor", "rabbitmq")["spec"]["podMetricsEndpoints"]
+    trusted = endpoint["tlsConfig"]["ca"]["secret"]
+    certificate = _one(objects, "Certificate", "rabbitmq")["spec"]
+    assert trusted == {"name": certificate["secretName"], "key": "ca.crt"}
+    assert endpoint["tlsConfig"]["serverName"] in certificate["dnsNames"]
+
+
 def test_secrets_are_kept_and_permissions_brought_up_to_date(tmp_path: Path) -> None:
     """Made again after an upgrade: no secret changes, and the definitions hold what the roles may do now."""
     make_kubernetes_secrets(tmp_path)
@@ -333,6 +380,18 @@ def test_the_generated_users_are_the_ones_that_are_named(secrets: dict[str, dict
 def _kustomization(directory: Path) -> Object:
     loaded: Object = yaml.safe_load((directory / "kustomization.yaml").read_text())
     return loaded
+
+
+def _rendered(directory: Path) -> list[Object]:
+    if kubectl := shutil.which("kubectl"):
+        command = [kubectl, "kustomize"]
+    elif kustomize := shutil.which("kustomize"):
+        command = [kustomize, "build"]
+    else:
+        pytest.skip("neither kubectl nor kustomize is installed")
+    done = subprocess.run([*command, str(directory)], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
 def _listed(directory: Path) -> Iterator[Object]:

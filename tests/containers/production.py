@@ -1,0 +1,117 @@
+"""`docker-compose.prod.yml` as it is, with secrets of its own; but a lone database in the place of the replica set.
+
+So it runs on MongoDB and on what only speaks its protocol. Proxy, edges, workers and the three brokers are those of
+production: TLS, users and permissions, quorum queues, networks and limits among them.
+"""
+
+import contextlib
+import json
+import os
+import ssl
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from deploy.secret_files import make_compose_secrets
+from dev.ports import free_port
+from dev.processes import REPOSITORY
+from tests.containers.conftest import Docker
+
+UP_TIMEOUT_SECONDS = 600
+PRODUCTION = "docker-compose.prod.yml"
+WORKERS = ("worker-verify", "worker-manage", "worker-password")
+#: The tag of the images under test.
+VERSION = "test"
+
+OVERRIDE = """
+services:
+  # As many as an engine inside of a sandbox may give, too.
+  rabbitmq-1: {ulimits: {nofile: 16384}}
+  rabbitmq-2: {ulimits: {nofile: 16384}}
+  rabbitmq-3: {ulimits: {nofile: 16384}}
+  mongo-1: !override
+    image: mongo:8
+    networks: [database]
+    healthcheck:
+      test: ["CMD", "mongosh", "--quiet", "--eval", "db.adminCommand('ping').ok"]
+      interval: 5s
+      timeout: 10s
+      retries: 20
+  mongo-2: !reset null
+  mongo-3: !reset null
+  mongo-set: !override
+    image: mongo:8
+    entrypoint: ["true"]
+    network_mode: none
+    depends_on:
+      mongo-1: {condition: service_healthy}
+"""
+DATABASE_URL = "mongodb://mongo-1/jincor_auth?directConnection=true&retryWrites=false"
+
+
+class Production:
+    """The stack, under a name and on ports of its own."""
+
+    def __init__(self, docker: Docker, directory: Path) -> None:
+        self.docker = docker
+        self.project = f"jincor-auth-prod-test-{uuid.uuid4().hex[:8]}"
+        self.secrets = directory / "secrets"
+        make_compose_secrets(self.secrets, "localhost")
+        _write(self.secrets / "worker-mongo-url", DATABASE_URL)
+        override = directory / "override.yml"
+        override.write_text(OVERRIDE)
+        files = ("--file", str(REPOSITORY / PRODUCTION), "--file", str(override))
+        self.command = ("compose", "--project-name", self.project, *files)
+        ports = {name: str(free_port()) for name in ("HTTPS_PORT", "HTTP_PORT")}
+        self.env = {**os.environ, **ports, "VERSION": VERSION, "SECRETS_DIR": str(self.secrets)}
+        self.url = f"https://localhost:{ports['HTTPS_PORT']}"
+
+    @property
+    def registration_key(self) -> str:
+        return (self.secrets / "registration-key").read_text()
+
+    def trusted(self) -> ssl.SSLContext:
+        """What trusts the proxy's certificate, and nothing else."""
+        return ssl.create_default_context(cafile=str(self.secrets / "edge-tls.pem"))
+
+    def compose(self, *arguments: str) -> str:
+        return self.docker(*self.command, *arguments, env=self.env, timeout_seconds=UP_TIMEOUT_SECONDS)
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[None]:
+        """Returns when all of it is healthy; removes it at the end, data and all."""
+        try:
+            self.compose("up", "--detach", "--wait")
+            yield
+        finally:
+            self.compose("down", "--volumes", "--timeout", "30")
+
+    def containers(self, service: str) -> list[str]:
+        return self.compose("ps", "--quiet", service).split()
+
+    def inspected(self, container: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.docker("inspect", container))[0]
+        return found
+
+    def python(self, network: str, script: str, *arguments: str) -> str:
+        """What a script prints in a container on one of the stack's networks; the edge's image has a Python."""
+        return self.docker("run", "--rm", *self._python(network), script, *arguments)
+
+    @contextlib.contextmanager
+    def beside(self, network: str, name: str, script: str) -> Iterator[Callable[[], str]]:
+        """A script in a container of that name on the network; what is yielded says what it has printed so far."""
+        container = self.docker("run", "--detach", "--network-alias", name, *self._python(network), script).strip()
+        try:
+            yield lambda: self.docker("logs", container)
+        finally:
+            self.docker("rm", "--force", container)
+
+    def _python(self, network: str) -> Sequence[str]:
+        image = f"jincor-auth-api:{VERSION}"
+        return ("--network", f"{self.project}_{network}", "--entrypoint", "python", image, "-u", "-c")
+
+
+def _write(path: Path, text: str) -> None:
+    path.chmod(0o644)
+    path.write_text(text)

@@ -1,0 +1,177 @@
+"""The production stack, run: a new version under load, metrics within it, traces out of it."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from dev.processes import REPOSITORY
+from shared.amqp.topology import QUORUM_EXPIRES_MS
+from tests.containers.conftest import PRODUCTION_BASES, Docker
+from tests.containers.production import WORKERS, Production
+from tests.faults.load import PASSWORD, Load
+from tests.faults.transports import Edges, OverHttp
+
+#: A container after the other, of four services.
+ROLL_TIMEOUT_SECONDS = 300
+CALLERS = 6
+PROMETHEUS = REPOSITORY / "deploy/prometheus/prometheus.yml"
+SERVICES = ("edge", *WORKERS)
+PATIENCE_SECONDS = 180
+#: 5 seconds were measured for a queue that was to expire after 3.
+EXPIRY_MARGIN_SECONDS = 5
+
+#: Asks each address of a name, as Prometheus does: addresses, each with the names of its metrics.
+SCRAPE = """
+import json, re, socket, sys, urllib.request
+name, port, path = sys.argv[1:]
+addresses = sorted({entry[4][0] for entry in socket.getaddrinfo(name, port, socket.AF_INET, socket.SOCK_STREAM)})
+pages = [urllib.request.urlopen(f"http://{each}:{port}{path}", timeout=30).read().decode() for each in addresses]
+print(json.dumps({each: sorted(set(re.findall(r"^[a-z]\\w+", page, re.M))) for each, page in zip(addresses, pages)}))
+"""
+#: Prints what of these it finds in the spans that it is sent.
+COLLECT = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Take(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        texts = ("jincor-auth-edge", "jincor-auth-worker", "POST /auth/verify", "process rpc:auth.verify")
+        print(self.path, *(f"<{text}>" for text in texts if text.encode() in body))
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+HTTPServer(("", 4318), Take).serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def production(
+    docker: Docker, images: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Production]:
+    try:
+        for base in PRODUCTION_BASES:
+            docker("image", "inspect", base)
+    except AssertionError:
+        pytest.skip(f"not all of {', '.join(PRODUCTION_BASES)} are here: pull them to try production")
+    assert set(images.values()) == {"jincor-auth-api:test", "jincor-auth-worker:test"}
+    production = Production(docker, tmp_path_factory.mktemp("production"))
+    with production.up():
+        yield production
+
+
+async def test_a_new_version_is_not_noticed(production: Production, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every edge and worker is replaced by `deploy/roll.sh`, under load of clients that keep their connections and
+    never send anything twice: each request is answered, and rightly."""
+    old = {name: production.containers(name) for name in (*WORKERS, "edge")}
+    async with Edges([production.url], trusted=production.trusted()) as proxy:
+        registering = {"email": "rolling@tenant.test", "password": PASSWORD}
+        headers = {"X-Registration-Key": production.registration_key}
+        tenant = (await proxy.send("POST", "/tenant", json=registering, headers=headers)).raise_for_status().json()
+        async with Load.running([OverHttp(proxy, tenant["token"])], CALLERS) as load:
+            for name in old:
+                await asyncio.to_thread(roll, production, name)
+                await load.acknowledged(10, "http")
+    answers, codes = load.records.answers, load.records.codes()
+    seconds = answers[-1].ended - answers[0].started
+    with capsys.disabled():  # for whoever writes it into docs/deployment.md
+        print(f"\nreplaced in {seconds:.0f} s: {dict(codes)}, the slowest in {load.records.slowest():.1f} s")  # noqa: T201
+    assert not load.records.violations
+    assert set(codes) == {"ok", "invalid_token"}, codes
+    for name, containers in old.items():
+        new = production.containers(name)
+        assert len(new) == len(containers)
+        assert not set(new) & set(containers), name
+
+
+def roll(production: Production, service: str) -> None:
+    """As docs/deployment.md has it."""
+    done = subprocess.run(  # noqa: S603 - our own script
+        ["sh", str(REPOSITORY / "deploy/roll.sh"), service],  # noqa: S607
+        env={**production.env, "COMPOSE": " ".join(("docker", *production.command))},
+        capture_output=True,
+        text=True,
+        timeout=ROLL_TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_process_tells_its_metrics_within_and_nobody_outside(production: Production, service: str) -> None:
+    """Prometheus finds each container by the name and at the port that its example says; no port is published."""
+    (port,) = {
+        config["port"]
+        for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+        for config in job.get("dns_sd_configs", ())
+        if service in config["names"]
+    }
+    scraped = json.loads(production.python("telemetry", SCRAPE, service, str(port), "/metrics"))
+    containers = [production.inspected(each) for each in production.containers(service)]
+    networks = [each["NetworkSettings"]["Networks"] for each in containers]
+    assert len(containers) == 2
+    assert set(scraped) == {network[f"{production.project}_telemetry"]["IPAddress"] for network in networks}
+    expected = "jincor_auth_edge_broker_connected" if service == "edge" else "jincor_auth_worker_broker_connected"
+    assert all(expected in names for names in scraped.values())
+    assert not any(each["HostConfig"]["PortBindings"] for each in containers)
+
+
+def test_each_broker_tells_the_lengths_of_its_queues(production: Production) -> None:
+    """Where the example for Prometheus says."""
+    (job,) = [job for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"] if job["job_name"] == "rabbitmq"]
+    targets = job["static_configs"][0]["targets"]
+    assert len(targets) == 3
+    for target in targets:
+        (names,) = json.loads(production.python("telemetry", SCRAPE, *target.split(":"), job["metrics_path"])).values()
+        assert "rabbitmq_queue_messages_ready" in names
+
+
+async def test_a_lane_begins_while_a_node_of_the_broker_is_away(production: Production) -> None:
+    """Its queues are declared anew then, for which the broker waits for the node that it lost; and when that is back,
+    they are on it too."""
+    (lost,) = production.containers("rabbitmq-3")
+    production.compose("stop", "worker-verify")
+    await asyncio.sleep(QUORUM_EXPIRES_MS / 1000 + EXPIRY_MARGIN_SECONDS)
+    await until_running_on(production, set())
+    production.docker("stop", lost)
+    production.compose("up", "--detach", "--no-deps", "--wait", "worker-verify")
+    # Healthy: they take requests. Not asked here where from, since rabbitmqctl waits for that node as well.
+    production.docker("start", lost)
+    await until_running_on(production, {3})
+
+
+async def until_running_on(production: Production, nodes: set[int]) -> None:
+    """Returns when each queue of the lane `verify` runs on so many nodes. Raises `TimeoutError`."""
+    (node,) = production.containers("rabbitmq-1")
+    columns = ("name", "online", "--formatter", "json")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            # Of a node that has a lot to do, rabbitmqctl now and then thinks that it is not there.
+            with contextlib.suppress(AssertionError):
+                listed = production.docker("exec", node, "rabbitmqctl", "--quiet", "list_queues", *columns)
+                queues = [each for each in json.loads(listed) if each["name"].startswith("rpc.verify.")]
+                if {len(queue["online"]) for queue in queues} == nodes:
+                    return
+            await asyncio.sleep(1)
+
+
+async def test_traces_arrive_where_an_endpoint_is_set(production: Production) -> None:
+    """Both images have what it takes: spans of edge and worker reach a collector in the network."""
+    production.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://collector:4318"
+    with production.beside("telemetry", "collector", COLLECT) as printed:
+        production.compose("up", "--detach", "--wait", "edge", "worker-verify")
+        async with Edges([production.url], trusted=production.trusted()) as proxy:
+            registering = {"email": "traced@tenant.test", "password": PASSWORD}
+            headers = {"X-Registration-Key": production.registration_key}
+            tenant = (await proxy.send("POST", "/tenant", json=registering, headers=headers)).raise_for_status().json()
+            headers = {"Authorization": f"Bearer {tenant['token']}"}
+            refused = await proxy.send("POST", "/auth/verify", json={"token": tenant["token"]}, headers=headers)
+        assert refused.json()["code"] == "invalid_token"
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for text in ("jincor-auth-edge", "jincor-auth-worker", "POST /auth/verify", "process rpc:auth.verify"):
+                while f"<{text}>" not in printed():  # noqa: ASYNC110 - it is another process that sends them
+                    await asyncio.sleep(1)

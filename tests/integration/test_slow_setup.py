@@ -1,0 +1,32 @@
+"""What stands on a connection takes its time to be made: of replicated queues, while a node of the broker is away."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from shared.amqp.connection import Connection
+
+SETUP_SECONDS = 0.5
+
+
+async def slow(connection: AbstractConnection) -> Sequence[AbstractChannel]:
+    channel = await connection.channel()
+    await asyncio.sleep(SETUP_SECONDS)
+    return [channel]
+
+
+async def test_it_is_given_the_time_that_it_is_said_to_need(amqp_url: str) -> None:
+    async with Connection([amqp_url], "patient", slow, setup_timeout_seconds=20 * SETUP_SECONDS) as connection:
+        async with asyncio.timeout(20 * SETUP_SECONDS):
+            await connection.connected.wait()
+
+
+async def test_and_no_more(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A broker that never answers is left for the next one."""
+    async with Connection([amqp_url], "hasty", slow, setup_timeout_seconds=SETUP_SECONDS / 10) as connection:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2 * SETUP_SECONDS):
+                await connection.connected.wait()
+    assert "broker is not usable, trying again" in caplog.messages
