@@ -50,7 +50,6 @@ async def _bench() -> None:
             await verifications.verify_over_amqp(stage, live, report)
             await verifications.verify_from_memory(stage, live, report)
             await logins.logins_per_second(stage, requests, report)
-            await logins.logins_beside_a_free_core(stage, requests, report)
             await logins.verify_in_a_storm(stage, requests, report)
             ending = await stage.population.add(tenants=1, sessions_each=LOGOUTS, logins=LOGOUTS)
             await logins.revocation_lag(stage, ending, report)

@@ -29,8 +29,6 @@ LOGINS_IN_FLIGHT: Final = 16
 STEADY_PER_SECOND: Final = 100
 STORM_SECONDS: Final = 3.0
 LOGOUTS: Final = 2_000
-#: Of what is measured in another way as well.
-FEWER_ROUNDS: Final = 3
 
 
 async def logins_per_second(stage: Stage, requests: Requests, report: Report) -> None:
@@ -51,19 +49,6 @@ async def logins_per_second(stage: Stage, requests: Requests, report: Report) ->
     report.latencies[f"login, {LOGINS_IN_FLIGHT} at a time"] = Timed(taken, sum(taken))
     argon2_ms = 1000 * threads / statistics.median(figure.floors)
     report.cpu_ms[f"a login, {LOGINS_IN_FLIGHT} at a time (bare argon2: {argon2_ms:.1f})"] = cpu.ms_each(len(taken))
-
-
-async def logins_beside_a_free_core(stage: Stage, requests: Requests, report: Report) -> None:
-    """Logins a second when hashing leaves a core to all that a login is besides, as on machines of its own."""
-    figure = Figure("login, one core to hash on", "logins/s", Target(0.9), "bare argon2, 1 thread")
-    password_hash = await stage.population.password_hash()
-    async with stage.hashing_on(1):
-        await http_load(stage.stack.url, [requests.login], SECONDS, LOGINS_IN_FLIGHT)
-        for _ in range(FEWER_ROUNDS):
-            floor = await asyncio.to_thread(_argon2_per_second, password_hash, 1)
-            logged_in = await http_load(stage.stack.url, [requests.login], SECONDS, LOGINS_IN_FLIGHT)
-            figure.add(logged_in.per_second, floor)
-    report.add(figure)
 
 
 async def verify_in_a_storm(stage: Stage, requests: Requests, report: Report) -> None:

@@ -20,8 +20,6 @@ from dev.services import api_service, worker_service
 from dev.stack import LocalStack
 
 START_TIMEOUT_SECONDS: Final = 30
-#: What a worker says when it is.
-TAKING_REQUESTS: Final = "taking requests"
 ISSUER: Final = "jincor-auth"
 MASTER_KEY_ID: Final = "bench"
 
@@ -47,7 +45,17 @@ class Stage:
     @asynccontextmanager
     async def more(self, workers: int, edges: int) -> AsyncIterator[list[str]]:
         """So many more workers of the verify lane and edges; the URLs of these edges."""
-        services = [self._worker("verify", f"worker-verify-{number + 2}") for number in range(workers)]
+        keys = self.directory / "master-key"  # not read: the environment has the keys
+        services = [
+            worker_service(
+                "verify",
+                amqp_url=self.stack.amqp_url,
+                mongo_url=self.stack.mongo_url,
+                master_keys_file=keys,
+                name=f"worker-verify-{number + 2}",
+            )
+            for number in range(workers)
+        ]
         ports = [free_port() for _ in range(edges)]
         services += [
             api_service(port, amqp_url=self.stack.amqp_url, name=f"api-{number}")
@@ -60,7 +68,7 @@ class Stage:
             for child, port in zip(children[workers:], ports, strict=True):
                 await _until_ready(child, f"http://{LOOPBACK}:{port}")
             for child in children[:workers]:
-                await _until_it_says(child, TAKING_REQUESTS)
+                await _until_it_says(child, "taking requests")
             self.stack.children.extend(children)
             yield [f"http://{LOOPBACK}:{port}" for port in ports]
         finally:
@@ -68,33 +76,6 @@ class Stage:
                 if child in self.stack.children:
                     self.stack.children.remove(child)
                 await child.terminate()
-
-    @asynccontextmanager
-    async def hashing_on(self, threads: int) -> AsyncIterator[None]:
-        """Logins by a password worker with so many hashing threads, in place of the stack's."""
-        (usual,) = (child for child in self.stack.children if child.name == "worker-password")
-        other = ChildProcess(
-            self._worker("password", f"worker-password-{threads}", AUTH_HASH_THREADS=str(threads)), self.directory
-        )
-        await usual.terminate()
-        other.start()
-        try:
-            await _until_it_says(other, TAKING_REQUESTS)
-            yield
-        finally:
-            await other.terminate()
-            usual.start()
-            await _until_it_says(usual, TAKING_REQUESTS)
-
-    def _worker(self, lane: str, name: str, **env: str) -> Service:
-        return worker_service(
-            lane,
-            amqp_url=self.stack.amqp_url,
-            mongo_url=self.stack.mongo_url,
-            master_keys_file=self.directory / "master-key",  # not read: the environment has the keys
-            name=name,
-            env=env,
-        )
 
 
 @asynccontextmanager
