@@ -46,7 +46,8 @@ async def running_service(
 
     They are called `api-0`, `worker-verify-0`, `worker-password-0` and so on; `env_of` is for one of them, by name.
     """
-    of_one = env_of or {}
+    # On a machine that does other things beside, such as other tests, logins would wait behind all of them.
+    env, of_one = {"AUTH_PASSWORD_NICE": "0", **(env or {})}, env_of or {}
     keys = directory / "master-keys"
     keys.write_text(f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}")
     ports = [free_port() for _ in range(edges)]
@@ -58,14 +59,14 @@ async def running_service(
                 mongo_url=mongo_url,
                 master_keys_file=keys,
                 name=name,
-                env={**(env or {}), **of_one.get(name, {})},
+                env={**env, **of_one.get(name, {})},
             )
             for number in range(workers)
             for lanes in LANES
             for name in [f"worker-{lanes.partition(',')[0]}-{number}"]
         ),
         *(
-            api_service(port, amqp_url=amqp_url, name=name, env={**(env or {}), **of_one.get(name, {})})
+            api_service(port, amqp_url=amqp_url, name=name, env={**env, **of_one.get(name, {})})
             for number, port in enumerate(ports)
             for name in [f"api-{number}"]
         ),

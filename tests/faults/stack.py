@@ -86,8 +86,6 @@ async def running_stack(
                 env={
                     "AUTH_REPLY_TIMEOUT_SECONDS": str(REPLY_TIMEOUT_SECONDS),
                     "AUTH_HASH_THREADS": "2",
-                    # On a machine that does other things beside, logins would wait behind all of them.
-                    "AUTH_PASSWORD_NICE": "0",
                     **(env or {}),
                 },
                 env_of=env_of,

@@ -119,7 +119,6 @@ async def clustered(
                     "AUTH_QUEUE_TYPE": vhost,
                     "AUTH_REPLY_TIMEOUT_SECONDS": str(REPLY_TIMEOUT_SECONDS),
                     "AUTH_HASH_THREADS": "2",
-                    "AUTH_PASSWORD_NICE": "0",
                 },
             )
         )
