@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from dev.processes import REPOSITORY
-from shared.amqp.topology import QUORUM_EXPIRES_MS
+from shared.amqp.topology import QUORUM_EXPIRES_MS, QueueType
 from tests.containers.conftest import PRODUCTION_BASES, Docker
 from tests.containers.production import WORKERS, Production
 from tests.faults.load import PASSWORD, Load
@@ -22,6 +23,7 @@ CALLERS = 6
 PROMETHEUS = REPOSITORY / "deploy/prometheus/prometheus.yml"
 SERVICES = ("edge", *WORKERS)
 PATIENCE_SECONDS = 180
+REPLICATED = re.compile(rf"rpc\.verify(\.health)?\.{QueueType.QUORUM}")
 #: 5 seconds were measured for a queue that was to expire after 3.
 EXPIRY_MARGIN_SECONDS = 5
 
@@ -121,13 +123,16 @@ def test_every_process_tells_its_metrics_within_and_nobody_outside(production: P
 
 
 def test_each_broker_tells_the_lengths_of_its_queues(production: Production) -> None:
-    """Where the example for Prometheus says."""
+    """Where the example for Prometheus says: each those of the queues that it leads, which may be none."""
     (job,) = [job for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"] if job["job_name"] == "rabbitmq"]
     targets = job["static_configs"][0]["targets"]
     assert len(targets) == 3
+    told = []
     for target in targets:
         (names,) = json.loads(production.python("telemetry", SCRAPE, *target.split(":"), job["metrics_path"])).values()
-        assert "rabbitmq_queue_messages_ready" in names
+        told.append(names)
+    assert all("rabbitmq_build_info" in names for names in told)
+    assert any("rabbitmq_queue_messages_ready" in names for names in told)
 
 
 async def test_a_lane_begins_while_a_node_of_the_broker_is_away(production: Production) -> None:
@@ -145,7 +150,10 @@ async def test_a_lane_begins_while_a_node_of_the_broker_is_away(production: Prod
 
 
 async def until_running_on(production: Production, nodes: set[int]) -> None:
-    """Returns when each queue of the lane `verify` runs on so many nodes. Raises `TimeoutError`."""
+    """Returns when each replicated queue of the lane `verify` runs on so many nodes. Raises `TimeoutError`.
+
+    Not those that only tell that a worker is there: each is its worker's own, on one node.
+    """
     (node,) = production.containers("rabbitmq-1")
     columns = ("name", "online", "--formatter", "json")
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -153,7 +161,7 @@ async def until_running_on(production: Production, nodes: set[int]) -> None:
             # Of a node that has a lot to do, rabbitmqctl now and then thinks that it is not there.
             with contextlib.suppress(AssertionError):
                 listed = production.docker("exec", node, "rabbitmqctl", "--quiet", "list_queues", *columns)
-                queues = [each for each in json.loads(listed) if each["name"].startswith("rpc.verify.")]
+                queues = [each for each in json.loads(listed) if REPLICATED.fullmatch(each["name"])]
                 if {len(queue["online"]) for queue in queues} == nodes:
                     return
             await asyncio.sleep(1)
