@@ -21,6 +21,7 @@ from api.metrics import EdgeMetrics
 from api.settings import SECRETS, Settings
 from api.streams import Streams
 from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
+from shared.garbage import collect_rarely
 from shared.logging import configure
 from shared.metrics import served
 
@@ -62,6 +63,7 @@ def main() -> None:
     # without them the process would die of the signal instead of exiting 0. Before it serves they are all there is.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    collect_rarely()
     log.info("edge starts", extra={"host": settings.host, "port": settings.port})
     with served(metrics.registry, settings.metrics_host, settings.metrics_port), tracing or contextlib.nullcontext():
         server.run()

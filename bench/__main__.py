@@ -41,8 +41,7 @@ async def _bench() -> None:
     with tempfile.TemporaryDirectory(prefix="jincor-auth-bench-") as directory:
         async with set_up(Path(directory)) as stage:
             note_memory(stage, "at rest", report)
-            live = await stage.population.add(tenants=1, sessions_each=1_000, logins=1_000)
-            await stage.population.add(tenants=99, sessions_each=10, logins=0)
+            live = await stage.population.add_few()
             requests = await registered(stage, live)
             await verifications.verify_throughput(stage, requests, report)
             await verifications.verify_at_a_remembering_edge(stage, requests, report)

@@ -39,9 +39,14 @@ async def registered(stage: Stage, logins: Sequence[Login]) -> Requests:
     await ask("/user", {"login": "ann", "email": "ann@example.com", "password": PASSWORD}, tenant)
     return Requests(
         login=post("/auth", {"login": "ann", "password": PASSWORD, "deviceId": "bench"}, tenant),
-        verifications=[post("/auth/verify", {"token": each.token}, each.tenant_token) for each in logins],
+        verifications=verifications_of(logins),
         without_worker=[post(FLOOR_PATH, {"token": each.token}, each.tenant_token) for each in logins],
     )
+
+
+def verifications_of(logins: Sequence[Login]) -> Sequence[bytes]:
+    """One request each."""
+    return [post("/auth/verify", {"token": each.token}, each.tenant_token) for each in logins]
 
 
 async def http_load(

@@ -1,7 +1,7 @@
 """Tenants, users and sessions put straight into the database, with tokens: to log in 200,000 times takes an hour."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
@@ -34,7 +34,7 @@ class Login:
 class Population:
     """Fills the database of a stack whose master key it knows; an async context manager."""
 
-    def __init__(self, mongo_url: str, master_keys: dict[str, bytes], issuer: str) -> None:
+    def __init__(self, mongo_url: str, master_keys: Mapping[str, bytes], issuer: str) -> None:
         self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongo_url)
         self._database = self._client.get_default_database()
         self._tokens = JwtTokens(master_keys, issuer)
@@ -64,6 +64,12 @@ class Population:
             tenant_token = self._sign(own)
             issued.append([Login(each.id, own.tenant, tenant_token, self._sign(each)) for each in wanted])
         return [login for turn in zip(*issued, strict=True) for login in turn][:logins]
+
+    async def add_few(self) -> Sequence[Login]:
+        """100 tenants with 2,000 sessions together, and the logins of one that has half of them."""
+        logins = await self.add(tenants=1, sessions_each=1_000, logins=1_000)
+        await self.add(tenants=99, sessions_each=10, logins=0)
+        return logins
 
     async def drop_indexes(self) -> None:
         """Leaves sessions the indexes that a verification and the sweep use: to keep the others takes most of the time

@@ -12,7 +12,7 @@ from typing import Final
 from bench.load import http_load, registered
 from bench.report import print_rows
 from bench.stage import set_up
-from bench.usage import cpu_seconds
+from bench.usage import CpuUse
 
 COPIES: Final = (1, 2, 4)
 ROUNDS: Final = 3
@@ -35,24 +35,22 @@ async def scale() -> None:
                     urls = [stage.stack.url, *more]
                     connections = CONNECTIONS_OF_AN_EDGE * copies
                     await http_load(urls, requests, SECONDS / 2, connections)
+                    cpu = CpuUse(stage.pids)
                     done, elapsed = 0, 0.0
-                    before = cpu_seconds(stage.pids)
                     for _ in range(ROUNDS):
-                        verified = await http_load(urls, requests, SECONDS, connections)
+                        with cpu.counted():
+                            verified = await http_load(urls, requests, SECONDS, connections)
                         done += len(verified.durations)
                         elapsed += verified.elapsed
-                    after = cpu_seconds(stage.pids)
-                used = {
-                    kind: sum(after[name] - before[name] for name in after if name.startswith(kind))
-                    for kind in rows[0][4:]
-                }
+                each = cpu.ms_each(done)
+                used = [sum(ms for name, ms in each.items() if name.startswith(kind)) for kind in rows[0][4:]]
                 rows.append(
                     (
                         str(copies),
                         str(connections),
                         f"{done / elapsed:.0f}",
-                        f"{sum(used.values()) / elapsed:.2f}",
-                        *(f"{1000 * seconds / done:.3f} ms" for seconds in used.values()),
+                        f"{sum(used) / 1000 * done / elapsed:.2f}",
+                        *(f"{ms:.3f} ms" for ms in used),
                     )
                 )
     print(f"\n{os.cpu_count()} cores for everything; CPU in ms of a verification")

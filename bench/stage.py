@@ -35,6 +35,7 @@ class Stage:
     """Of an edge with `AUTH_VERIFY_CACHE_SECONDS`."""
     echo: AmqpEcho
     population: Population
+    master_keys: Mapping[str, bytes]
     directory: Path
 
     @property
@@ -77,22 +78,34 @@ class Stage:
                     self.stack.children.remove(child)
                 await child.terminate()
 
+    @asynccontextmanager
+    async def another(self) -> AsyncIterator[tuple[str, Population]]:
+        """A stack beside it, of the same keys, with a broker and an empty database of its own: its edge's URL, and the
+        way into its database."""
+        async with (
+            LocalStack(self.directory / "another", free_port(), say=lambda _: None) as stack,
+            Population(stack.mongo_url, self.master_keys, ISSUER) as population,
+        ):
+            yield stack.url, population
+
 
 @asynccontextmanager
 async def set_up(directory: Path) -> AsyncIterator[Stage]:
     """Starts everything, and stops it at the end. Raises `StackError`."""
     # Known here, because sessions that are put into the database need tokens.
-    key = secrets.token_bytes(32)
-    os.environ["AUTH_MASTER_KEYS"] = f"{MASTER_KEY_ID}:{base64.b64encode(key).decode()}"
+    master_keys = {MASTER_KEY_ID: secrets.token_bytes(32)}
+    os.environ["AUTH_MASTER_KEYS"] = ",".join(
+        f"{key_id}:{base64.b64encode(key).decode()}" for key_id, key in master_keys.items()
+    )
     os.environ["AUTH_ISSUER"] = ISSUER
     async with (
         LocalStack(directory, free_port()) as stack,
         _edge("floor-edge", "bench.edge", stack, directory) as floor_url,
         _edge("remembering-edge", "api", stack, directory, AUTH_VERIFY_CACHE_SECONDS="60") as remembering_url,
         _echo(stack.amqp_url, directory) as echo,
-        Population(stack.mongo_url, {MASTER_KEY_ID: key}, ISSUER) as population,
+        Population(stack.mongo_url, master_keys, ISSUER) as population,
     ):
-        yield Stage(stack, floor_url, remembering_url, echo, population, directory)
+        yield Stage(stack, floor_url, remembering_url, echo, population, master_keys, directory)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from shared.amqp.topology import QueueType, health_queue, lane_queue
 from shared.background import beside
 from shared.contracts.operation import Lane
 from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
+from shared.garbage import collect_rarely
 from shared.logging import configure
 from shared.loop_lag import watch_loop
 from shared.metrics import served
@@ -69,6 +70,7 @@ def main(clock: Clock | None = None) -> None:
     if arguments.check:
         raise SystemExit(checked(asyncio.run(problems(settings))))
     tracing = _tracing()
+    collect_rarely()
     with tracing or contextlib.nullcontext():
         uvloop.run(run(settings, clock, tracing))
 
