@@ -44,15 +44,19 @@ class AmqpEvents:
         *,
         declare: bool = True,
         on_published: Callable[[float], None] = lambda _: None,
+        refusals: Refusals | None = None,
     ) -> None:
-        """`on_published` hears, of each event that the broker has confirmed, how many seconds ago it was caused."""
+        """`on_published` hears, of each event that the broker has confirmed, how many seconds ago it was caused.
+
+        Tests give their `refusals`.
+        """
         self._on_published = on_published
         self._source = source
         self._sessions = sessions
         self._clock = clock
         self._declare = declare
         self._exchange: AbstractExchange | None = None
-        self._refusals = Refusals()
+        self._refusals = refusals or Refusals()
         self._connection = Connection(urls, name, self._setup, self._forget_exchange)
         self._publishing = asyncio.Semaphore(MAX_PUBLISHING)
         self._pending: dict[str, asyncio.Task[None]] = {}
