@@ -151,7 +151,8 @@ def create_app(
             Middleware(EncodedPath),
         ],
     )
-    for routes in (tenant, user, session, auth, token, events, audit, health):
+    # A request is held against all routes before its own, so verifications come first.
+    for routes in (auth, tenant, user, session, token, events, audit, health):
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)
