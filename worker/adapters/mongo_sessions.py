@@ -9,6 +9,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.events import RevocationReason
+from worker.adapters.lookups import Lookups
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
 from worker.records import Ending, Revocation, Session, TenantEnding, User
 
@@ -30,6 +31,7 @@ class MongoSessions:
     ) -> None:
         """`on_opened` and `on_ended` hear of what was stored for the first time, and not of what was there before."""
         self._sessions = database.collection("sessions")
+        self._lookups = Lookups(self._look)
         self._on_opened = on_opened
         self._on_ended = on_ended
 
@@ -48,9 +50,7 @@ class MongoSessions:
         return session
 
     async def find(self, ids: Sequence[str]) -> dict[str, Session]:
-        with unavailable_when_away():
-            documents = await self._sessions.find({"_id": {"$in": list(ids)}}).to_list(len(ids))
-        return {session.id: session for session in readable(documents, _from_document)}
+        return await self._lookups.find(ids)
 
     async def live_of_user(self, user: User, now: datetime, limit: int) -> Sequence[Session]:
         wanted = {"user": user.id, "tenant": user.tenant, "generation": user.generation, "expires_at": {"$gt": now}}
@@ -147,6 +147,11 @@ class MongoSessions:
                 {"_id": session.id, "revocation": {"$exists": True}},
                 {"$unset": {"outbox": ""}, "$set": {"revocation.announced_at": at}},
             )
+
+    async def _look(self, ids: Sequence[str]) -> dict[str, Session]:
+        with unavailable_when_away():
+            documents = await self._sessions.find({"_id": {"$in": ids}}).to_list(len(ids))
+        return {session.id: session for session in readable(documents, _from_document)}
 
     async def _first_by_announcement(self, wanted: Document, limit: int) -> list[Session]:
         """As many as the limit that can be read, if there are: what cannot must not look like the end."""
