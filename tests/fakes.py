@@ -26,6 +26,7 @@ from worker.ports import (
     Users,
 )
 from worker.records import (
+    CLOSING,
     MARKS_KEPT,
     AuditQuery,
     AuditRecord,
@@ -73,6 +74,7 @@ class _Left:
     mark: Mark
     generation: int | None = None
     reason: RevocationReason | None = None
+    users_before: int = 0
 
 
 def _left_by(marks: Iterable[_Left], mark: Mark) -> _Left | None:
@@ -136,7 +138,7 @@ class FakeTenants:
         stored = self._stored.get(tenant)
         if stored is None or stored.deleted:
             raise TenantNotFound
-        ending = TenantEnding(tenant, stored.tenant.generation + 1, reason)
+        ending = TenantEnding.after(tenant, stored.tenant.generation, reason, stored.ending)
         changed = replace(
             stored.tenant,
             generation=ending.generation,
@@ -145,11 +147,11 @@ class FakeTenants:
         )
         self._stored[tenant] = _StoredTenant(
             changed,
-            (*stored.marks, _Left(mark, ending.generation, reason))[-MARKS_KEPT:],
+            (*stored.marks, _Left(mark, ending.generation, reason, ending.users_before))[-MARKS_KEPT:],
             ending,
             mark.at,
             reason is RevocationReason.TENANT_DELETED,
-            ending.generation if ending.is_of_users_too else stored.closed_generation,
+            ending.generation if reason in CLOSING else stored.closed_generation,
         )
         return ending
 
@@ -188,7 +190,7 @@ class FakeTenants:
     def _decided(mark: Mark, stored: Iterable[_StoredTenant]) -> TenantEnding | None:
         for each in stored:
             if (before := each.left_by(mark)) and before.generation is not None and before.reason is not None:
-                return TenantEnding(each.tenant.id, before.generation, before.reason)
+                return TenantEnding(each.tenant.id, before.generation, before.reason, before.users_before)
         return None
 
 
@@ -338,15 +340,14 @@ class FakeSessions:
         return of_user[:limit]
 
     async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
-        def is_meant(session: Session) -> bool:
-            return session.tenant == ending.tenant and (session.user is None or ending.is_of_users_too)
-
         for session in list(self._stored.values()):
             live = session.revocation is None and session.expires_at > now
-            if is_meant(session) and live and session.tenant_generation < ending.generation:
-                await self.revoke(session, Revocation(now, ending.reason))
-        waiting = [self._stored[session_id] for session_id in self._outbox]
-        return [session for session in waiting if is_meant(session)][:limit]
+            before = ending.users_before if session.user else ending.generation
+            if session.tenant == ending.tenant and live and session.tenant_generation < before:
+                await self.revoke(session, Revocation(now, ending.users_reason if session.user else ending.reason))
+        waiting = (self._stored[session_id] for session_id in self._outbox)
+        of_tenant = (session for session in waiting if session.tenant == ending.tenant)
+        return [session for session in of_tenant if session.user is None or ending.users_before][:limit]
 
     async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
         live = self._live(session.tenant, session.user or "", now)

@@ -138,6 +138,10 @@ class Ending:
     reason: RevocationReason
 
 
+#: Why a tenant's sessions end together with those of its users.
+CLOSING = frozenset({RevocationReason.TENANT_DISABLED, RevocationReason.TENANT_DELETED})
+
+
 @dataclass(frozen=True, slots=True)
 class TenantEnding:
     """The decision, stored with the tenant, that its sessions from before `generation` end; as `Ending` for a user."""
@@ -145,11 +149,24 @@ class TenantEnding:
     tenant: str
     generation: int
     reason: RevocationReason
+    users_before: int = 0
+    """Sessions of its users end too that are from before this generation of the tenant; 0: none.
+
+    Those of the generation's own decision, or of one that nobody had finished when another took its place.
+    """
+
+    @classmethod
+    def after(
+        cls, tenant: str, generation: int, reason: RevocationReason, unfinished: "TenantEnding | None"
+    ) -> "TenantEnding":
+        """What is decided next about a tenant of this generation; it takes the place of what is unfinished."""
+        of_users = generation + 1 if reason in CLOSING else unfinished.users_before if unfinished else 0
+        return cls(tenant, generation + 1, reason, of_users)
 
     @property
-    def is_of_users_too(self) -> bool:
-        """Or else of the tenant's own sessions alone."""
-        return self.reason in {RevocationReason.TENANT_DISABLED, RevocationReason.TENANT_DELETED}
+    def users_reason(self) -> RevocationReason:
+        """Why sessions of users end: a deletion is the last decision, so what was unfinished disabled the tenant."""
+        return self.reason if self.reason in CLOSING else RevocationReason.TENANT_DISABLED
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,7 +323,7 @@ async def test_an_ending_of_a_tenant_ends_what_is_older(
         await added(sessions, expires_at=NOW),
     ]
     ended, spared = (own + users, spared) if of_users else (own, spared + users)
-    ending = TenantEnding("shop", 2, reason)
+    ending = TenantEnding("shop", 2, reason, users_before=2 if of_users else 0)
     revoked = {session.id: replace(session, revocation=Revocation(NOW, reason)) for session in ended}
     for _ in range(2):
         waiting = await sessions.revoke_of_tenant(ending, NOW, 10)
@@ -338,10 +338,25 @@ async def test_an_ending_of_a_tenant_ends_what_is_older(
     assert await sessions.revoke_of_tenant(ending, LATER, 10) == []
 
 
+async def test_an_ending_that_took_the_place_of_another(sessions: Sessions) -> None:
+    """The users' sessions of the older one end for its reason; those that began since live, and the tenant's own do
+    not."""
+    users = [await added(sessions, user=user, tenant_generation=0) for user in ("ann", "bob")]
+    later = await added(sessions, tenant_generation=1)
+    own = [await added(sessions, user=None, tenant_generation=generation) for generation in (0, 1)]
+    ending = TenantEnding("shop", 2, RevocationReason.PASSWORD_CHANGED, users_before=1)
+    waiting = await sessions.revoke_of_tenant(ending, NOW, 10)
+    assert {session.id: session.revocation.reason for session in waiting if session.revocation} == {
+        **{session.id: RevocationReason.TENANT_DISABLED for session in users},
+        **{session.id: RevocationReason.PASSWORD_CHANGED for session in own},
+    }
+    assert await stored(sessions, later) == later
+
+
 async def test_an_ending_of_a_tenant_with_many_sessions(sessions: Sessions) -> None:
     """Whether they are few or more than are ended at a time."""
     many = await asyncio.gather(*(added(sessions) for _ in range(250)))
-    await sessions.revoke_of_tenant(TenantEnding("shop", 1, RevocationReason.TENANT_DELETED), NOW, 10)
+    await sessions.revoke_of_tenant(TenantEnding("shop", 1, RevocationReason.TENANT_DELETED, 1), NOW, 10)
     found = await sessions.find([session.id for session in many])
     assert all(session.revocation for session in found.values())
     assert len(await sessions.unannounced(LATER, 500)) == 250

@@ -13,7 +13,7 @@ from tests.fakes import NOW, FakeTenants
 from tests.records import a_mark, a_tenant
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.ports import Tenants
-from worker.records import REMEMBERED, Mark, Tenant, TenantEnding
+from worker.records import CLOSING, REMEMBERED, Mark, Tenant, TenantEnding
 
 LATER = NOW + timedelta(milliseconds=1)
 ROTATION = RevocationReason.ALL_REVOKED
@@ -134,7 +134,7 @@ async def test_a_decision_is_made_once_for_each_request(tenants: Tenants, reason
     mark = a_mark()
     assert await tenants.decided(tenant.id, mark) is None
     decisions = await asyncio.gather(*(tenants.decide_ending(tenant.id, reason, mark) for _ in range(20)))
-    assert set(decisions) == {TenantEnding(tenant.id, 1, reason)}
+    assert set(decisions) == {TenantEnding(tenant.id, 1, reason, users_before=1 if reason in CLOSING else 0)}
     assert await tenants.decided_about(tenant.email, mark) == decisions[0]
     if reason is not DELETED:
         await tenants.decide_ending(tenant.id, ROTATION, a_mark())
@@ -158,6 +158,28 @@ async def test_decisions_at_once_never_share_a_generation(tenants: Tenants) -> N
     first = next(ending for ending in endings if ending.generation == 1)
     await tenants.finish_ending(first)
     assert [ending.generation for ending in await tenants.unfinished_endings(LATER, 10)] == [10]
+
+
+@pytest.mark.parametrize("reason", [ROTATION, RevocationReason.PASSWORD_CHANGED])
+async def test_what_was_to_end_of_users_ends_also_when_something_else_is_decided(
+    tenants: Tenants, reason: RevocationReason
+) -> None:
+    """A decision that nobody has finished is part of the one that takes its place; one that is finished is not."""
+    tenant = await added(tenants)
+    disabling = await tenants.decide_ending(tenant.id, DISABLED, a_mark())
+    await tenants.enable(tenant.id, a_mark())
+    mark = a_mark()
+    both = TenantEnding(tenant.id, 2, reason, users_before=1)
+    for _ in range(2):
+        assert await tenants.decide_ending(tenant.id, reason, mark) == both
+        assert await tenants.decided(tenant.id, mark) == both
+    assert both.users_reason is DISABLED
+    await tenants.finish_ending(disabling)
+    assert await tenants.unfinished_endings(LATER, 10) == [both]
+    assert await tenants.decide_ending(tenant.id, ROTATION, a_mark()) == TenantEnding(tenant.id, 3, ROTATION, 1)
+    await tenants.finish_ending(TenantEnding(tenant.id, 3, ROTATION, 1))
+    assert await tenants.decide_ending(tenant.id, reason, a_mark()) == TenantEnding(tenant.id, 4, reason)
+    assert [await tenants.admits(tenant.id, generation) for generation in (0, 1)] == [False, True]
 
 
 async def test_a_deletion_is_of_one_email(tenants: Tenants) -> None:

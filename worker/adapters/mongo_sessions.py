@@ -80,22 +80,21 @@ class MongoSessions:
 
     async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
         of_tenant: Document = {"tenant": ending.tenant}
-        older: Document = {
-            **of_tenant,
-            "tenant_generation": {"$lt": ending.generation},
-            "expires_at": {"$gt": now},
-            **_NOT_REVOKED,
-        }
-        revoked = _revoked(Revocation(now, ending.reason))
+        live: Document = {"expires_at": {"$gt": now}, **_NOT_REVOKED}
         with unavailable_when_away():
-            result = await self._sessions.update_many({**older, "user": None}, revoked)
+            result = await self._sessions.update_many(
+                {**of_tenant, "user": None, "tenant_generation": {"$lt": ending.generation}, **live},
+                _revoked(Revocation(now, ending.reason)),
+            )
             self._on_ended(ending.reason, result.modified_count)
-            if ending.is_of_users_too:
-                found = self._sessions.find(older, ["_id"]).batch_size(BATCH)
+            if ending.users_before:
+                of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": ending.users_before}}
+                revoked = _revoked(Revocation(now, ending.users_reason))
+                found = self._sessions.find({**of_users, **live}, ["_id"]).batch_size(BATCH)
                 while documents := await found.to_list(BATCH):
                     ids = [document["_id"] for document in documents]
                     result = await self._sessions.update_many({"_id": {"$in": ids}, **_NOT_REVOKED}, revoked)
-                    self._on_ended(ending.reason, result.modified_count)
+                    self._on_ended(ending.users_reason, result.modified_count)
             else:
                 of_tenant["user"] = None
             waiting = self._sessions.find({**of_tenant, "outbox": {"$exists": True}})

@@ -9,7 +9,7 @@ from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_marks
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
 from worker.adapters.mongo_marks import Deletions
-from worker.records import Mark, Tenant, TenantEnding
+from worker.records import CLOSING, Mark, Tenant, TenantEnding
 
 #: Decisions about one tenant at the same moment take turns; so many in a row mean something else is wrong.
 MAX_ATTEMPTS = 20
@@ -74,13 +74,14 @@ class MongoTenants:
                     return before
                 if document is None or "deleted_at" in document:
                     raise TenantNotFound
-                ending = TenantEnding(tenant, document["generation"] + 1, reason)
+                unfinished = _decision(tenant, document["ending"]) if "ending" in document else None
+                ending = TenantEnding.after(tenant, document["generation"], reason, unfinished)
                 # On the generation it was decided for: two decisions at once must not share one.
                 result = await self._tenants.update_one(
                     {"_id": tenant, "generation": document["generation"], **_NOT_DELETED},
                     {
                         "$set": _decided(ending, mark, password_hash),
-                        **mongo_marks.left(mark, generation=ending.generation, reason=reason.value),
+                        **mongo_marks.left(mark, **_ending_to_document(ending)),
                     },
                 )
             if result.matched_count:
@@ -128,9 +129,9 @@ def _decided(ending: TenantEnding, mark: Mark, password_hash: str | None) -> Doc
     """The decision and its cause."""
     written: Document = {
         "generation": ending.generation,
-        "ending": {"generation": ending.generation, "reason": ending.reason.value, "at": mark.at},
+        "ending": {**_ending_to_document(ending), "at": mark.at},
     }
-    if ending.is_of_users_too:
+    if ending.reason in CLOSING:
         written["closed_generation"] = ending.generation
     if ending.reason is RevocationReason.TENANT_DISABLED:
         written["disabled_at"] = mark.at
@@ -149,8 +150,12 @@ def _decided_before(mark: Mark, *known: Document | None) -> TenantEnding | None:
     return None
 
 
+def _ending_to_document(ending: TenantEnding) -> Document:
+    return {"generation": ending.generation, "reason": ending.reason.value, "users_before": ending.users_before}
+
+
 def _decision(tenant: str, stored: Document) -> TenantEnding:
-    return TenantEnding(tenant, stored["generation"], RevocationReason(stored["reason"]))
+    return TenantEnding(tenant, stored["generation"], RevocationReason(stored["reason"]), stored["users_before"])
 
 
 def _to_document(tenant: Tenant) -> Document:
