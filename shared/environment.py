@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr, ValidationError
-from yarl import URL
+
+from .amqp.connection import broker_url
 
 
 def _comma_separated(value: Any) -> Any:
@@ -16,9 +17,7 @@ def _comma_separated(value: Any) -> Any:
 
 
 def _amqp_url(secret: SecretStr) -> SecretStr:
-    url = URL(secret.get_secret_value())
-    if url.scheme not in {"amqp", "amqps"} or not url.host:
-        raise ValueError("must be amqp://host or amqps://host")
+    broker_url(secret.get_secret_value())
     return secret
 
 

@@ -10,7 +10,7 @@ GROWTH = 50_000
 
 
 def collect_rarely() -> None:
-    """Call once, when everything is imported and built: what is there by then is never looked through again."""
+    """Call once, when everything is imported: what is there by then is never looked through again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GROWTH)

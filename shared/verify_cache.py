@@ -48,7 +48,7 @@ class VerifyCache:
         self._now = now
         self._entries: dict[Key, _Entry] = {}
         self._keys: dict[str, set[Key]] = {}
-        self._told: dict[Key, int] = {}
+        self._told: dict[str | int, int] = {}
         self._forgotten = 0
         self.position = 0
         """How much this cache has been told. Note it before asking a worker."""
@@ -127,7 +127,7 @@ class VerifyCache:
             if not keys:
                 del self._keys[session]
 
-    def _remember(self, what: Key) -> None:
+    def _remember(self, what: str | int) -> None:
         self.position += 1
         self._told.pop(what, None)
         self._told[what] = self.position
@@ -135,9 +135,13 @@ class VerifyCache:
             self._forgotten = self._told.pop(next(iter(self._told)))
 
 
-def _refused(key: Key) -> Key:
-    """What is remembered of a refusal; no session has such an id."""
-    return ("refused", key) if isinstance(key, str) else ("refused", *key)
+def _refused(key: Key) -> int:
+    """What is remembered of a refusal; no session has such an id.
+
+    Not the key: strangers choose what is refused, and how long it is. Two that share a hash are both refused, so an
+    answer may not be kept that could have been.
+    """
+    return hash(key)
 
 
 def _own_copy(claims: Claims) -> Claims:

@@ -13,6 +13,8 @@ class Noted:
     """Which account it is about, where the request does not say."""
     session: str | None = None
     """Which one began or ended, where the request does not say."""
+    by_operator: bool = False
+    """Who asked has the registration key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ from worker.throttle import Limit, Throttle
 
 #: RFC 7518, 3.2: a key of HMAC-SHA-256 has at least as many bits as its output.
 MIN_KEY_BYTES = 32
+#: OWASP Session Management asks for 64 bits in what must not be guessed; 16 hexadecimal digits have as many.
+MIN_REGISTRATION_KEY_CHARS = 16
 
 #: Ten years: longer than any session is meant to last, and still a date.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
@@ -132,8 +134,9 @@ class Settings(BaseSettings):
 
     registration_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
     """Networks from which tenants may register."""
-    registration_key: SecretStr | None = None
-    """Whoever presents it (`X-Registration-Key`) may register tenants from anywhere, disable, enable and delete any."""
+    registration_key: Annotated[SecretStr, Field(min_length=MIN_REGISTRATION_KEY_CHARS)] | None = None
+    """Whoever presents it (`X-Registration-Key`) may register tenants from anywhere, disable, enable and delete any. At
+    least 16 characters, random ones: nothing slows down who guesses at it."""
 
     hash_threads: PositiveInt = os.cpu_count() or 1
     """How many passwords are hashed at a time; each keeps one core and the memory below busy."""

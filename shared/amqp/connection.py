@@ -63,6 +63,17 @@ def lost_connections() -> Iterator[None]:
         raise ConnectionLost(f"{type(error).__name__}: {error}") from error
 
 
+def broker_url(text: str) -> URL:
+    """The address of a broker. Raises `ValueError`, and does not repeat it: it may hold a password."""
+    try:
+        url = URL(text)
+        if url.scheme in {"amqp", "amqps"} and url.host:
+            return url
+    except ValueError:
+        pass
+    raise ValueError("address of a broker must be amqp://user:password@host:port/vhost or amqps://…, percent-encoded")
+
+
 class Connection:
     """One AMQP connection of this process, as an async context manager; it never blocks its user.
 
@@ -83,7 +94,7 @@ class Connection:
 
         Raises `ValueError` for what is no address of a broker, without repeating it: it may hold a password.
         """
-        self._urls = [_broker_url(url) for url in urls]
+        self._urls = [broker_url(url) for url in urls]
         # All processes are given the same list, and would all be on its first node.
         random.shuffle(self._urls)
         self._name = name
@@ -170,16 +181,6 @@ class Connection:
                 log.exception("loss of a connection was not dealt with", extra={"connection": self._name})
             finally:
                 await _close(connection)
-
-
-def _broker_url(text: str) -> URL:
-    try:
-        url = URL(text)
-        if url.scheme in {"amqp", "amqps"} and url.host:
-            return url
-    except ValueError:
-        pass
-    raise ValueError("address of a broker must be amqp://user:password@host:port/vhost or amqps://…, percent-encoded")
 
 
 async def _close(connection: AbstractConnection) -> None:

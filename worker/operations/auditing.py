@@ -81,7 +81,7 @@ async def _append(kind: AuditType, request: Any, call: Call, ports: Ports) -> No
         tenant=call.noted.tenant,
         login=call.noted.login or getattr(request, "login", None),
         session=call.noted.session or getattr(request, "session_id", None),
-        by_operator=getattr(request, "registration_key", None) is not None,
+        by_operator=call.noted.by_operator,
         reason=_reason(kind, request),
         changed=_changed(kind, request),
     )

@@ -41,7 +41,7 @@ async def end_tenant(request: AuthorityRequest, reason: RevocationReason, mark: 
         proof = Proof(request.tenant_token, request.password.get_secret_value(), request.client_address)
         ending = await decided_by_tenant(proof, mark, call, ports, decide)
     elif request.registration_key is not None and request.email is not None:
-        tenant = await tenant_of_operator(request.registration_key.get_secret_value(), request.email, ports)
+        tenant = await tenant_of_operator(request.registration_key.get_secret_value(), request.email, call, ports)
         call.noted.login = f"tenant:{request.email}"
         # In this order: a deletion is remembered before another tenant can have the email.
         before = await ports.tenants.decided_about(request.email, mark)
@@ -91,10 +91,11 @@ async def check_password(tenant: Tenant, password: str, client: ClientAddress | 
             raise InvalidCredentials
 
 
-async def tenant_of_operator(registration_key: str, email: str, ports: Ports) -> Tenant | None:
+async def tenant_of_operator(registration_key: str, email: str, call: Call, ports: Ports) -> Tenant | None:
     """The tenant of this email, for who has the registration key. Raises `InvalidCredentials`."""
     if not ports.registration.is_key(registration_key):
         raise InvalidCredentials
+    call.noted.by_operator = True
     return await ports.tenants.find_by_email(email)
 
 

@@ -16,6 +16,7 @@ async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Por
     address = str(request.client_address) if request.client_address else None
     if not ports.registration.allows(key, address):
         raise RegistrationForbidden
+    call.noted.by_operator = key is not None and ports.registration.is_key(key)
     password = chosen(request.password, request.email, request.email, ports)
     tenant = Tenant(
         id=new_id(),

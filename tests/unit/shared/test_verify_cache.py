@@ -1,5 +1,6 @@
 """What the cache of verified tokens keeps, for how long, and what makes it forget."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -180,3 +181,13 @@ def test_one_session_named_twice_is_one(clock: Clock) -> None:
     )
     cache.revoke(claims.jti)
     assert cache.get("key") is None
+
+
+@pytest.mark.parametrize("key", [" a token ".join("xy"), ("a tenant's token", " a token ".join("xy"))])
+def test_what_strangers_show_is_not_kept(clock: Clock, key: str | tuple[str, ...]) -> None:
+    """Refused tokens may be of any length and number; that they were refused is all that is remembered."""
+    cache = a_cache(clock)
+    parts = [key] if isinstance(key, str) else [*key]
+    before = [sys.getrefcount(each) for each in (key, *parts)]
+    cache.refuse(key)
+    assert [sys.getrefcount(each) for each in (key, *parts)] == before

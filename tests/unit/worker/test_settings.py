@@ -153,6 +153,8 @@ def test_ids_of_peppers_are_plain(
         ("AMQP_URL", "https://guest:sesame@broker/"),
         ("AMQP_URL", "amqp://broker/,amqp://guest:sesame/not-escaped@broker/"),
         ("AMQP_URL", "amqp://guest:sesame@[broker/"),
+        ("AMQP_URL", "amqp://guest:ses\uff20ame@broker/"),  # NFKC makes it an `@`
+        ("AUTH_REGISTRATION_KEY", "only-15-sesames"),
         ("MONGO_URL", "sesame"),
         ("MONGO_URL", "mongodb://user:hunter2/sesame@host/db"),
         ("MONGO_URL", "mongodb://user:ses@me:sesame@host/db"),
@@ -191,6 +193,7 @@ def test_an_invalid_value_is_named(
     for line in lines:
         assert line.startswith(f"configuration error: {name}")
         assert "sesame" not in line
+        assert "ses\uff20ame" not in line
 
 
 @pytest.mark.parametrize("name", SECRETS)

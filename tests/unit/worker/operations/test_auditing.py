@@ -14,6 +14,7 @@ from shared.contracts.operation import Lane
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
 from shared.contracts.tenant_delete import TENANT_DELETE
 from shared.contracts.tenant_login import TENANT_LOGIN
+from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.tenant_update import TENANT_UPDATE
 from shared.contracts.token_revoke import TOKEN_REVOKE
 from shared.contracts.user_delete import USER_DELETE
@@ -183,6 +184,16 @@ async def test_what_the_operator_does_is_told_apart(worker: InMemoryWorker, shop
     await worker.call(TENANT_DELETE, email=EMAIL, registrationKey=REGISTRATION_KEY)
     record = record_of(worker)
     assert (record.tenant, record.login, record.by_operator) == (tenant, f"tenant:{EMAIL}", True)
+
+
+@pytest.mark.parametrize(("key", "by_operator"), [(REGISTRATION_KEY, True), ("some other key", False), (None, False)])
+async def test_who_shows_a_wrong_key_is_not_the_operator(
+    worker: InMemoryWorker, key: str | None, *, by_operator: bool
+) -> None:
+    """Although the tenant may register from where it is."""
+    shown = {} if key is None else {"registrationKey": key}
+    await worker.call(TENANT_REGISTER, email="bank@example.com", password=PASSWORD, **shown)
+    assert record_of(worker).by_operator is by_operator
 
 
 class Away(FakeAudit):

@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 
 from shared.contracts.errors import InvalidCredentials, InvalidToken
+from shared.contracts.tenant_disable import TENANT_DISABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_verify import TENANT_VERIFY
-from tests.fakes import ISSUER, LIFETIMES, NOW, FakeHasher
+from tests.fakes import ISSUER, LIFETIMES, NOW, REGISTRATION_KEY, FakeHasher
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 
 EMAIL = "shop@example.com"
@@ -54,6 +55,30 @@ async def test_the_same_request_delivered_twice(worker: InMemoryWorker) -> None:
     first = await worker.call(TENANT_LOGIN, "message", email=EMAIL, password=PASSWORD)
     assert await worker.call(TENANT_LOGIN, "message", email=EMAIL, password=PASSWORD) == first
     assert await worker.call(TENANT_LOGIN, "another", email=EMAIL, password=PASSWORD) != first
+
+
+class Recording(FakeHasher):
+    """Remembers which hashes were checked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.checked: list[str | None] = []
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        self.checked.append(password_hash)
+        return await super().verify(password_hash, password)
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "wrong"])
+async def test_a_disabled_tenant_costs_what_nobody_does(password: str) -> None:
+    """A right password takes less than a wrong one, where some were hashed with other parameters."""
+    hasher = Recording()
+    worker = InMemoryWorker(hasher=hasher)
+    await worker.register()
+    await worker.call(TENANT_DISABLE, email=EMAIL, registrationKey=REGISTRATION_KEY)
+    with pytest.raises(InvalidCredentials):
+        await worker.call(TENANT_LOGIN, email=EMAIL, password=password)
+    assert hasher.checked == [None]
 
 
 async def test_nobody_learns_who_is_a_tenant() -> None:
