@@ -177,6 +177,8 @@ class Consumer:
                 await self._replies.send(message, outcome)
             except ConnectionLost as error:
                 log.warning("reply is lost, the caller waits in vain", extra={**told, "error": str(error)})
+            except Exception:  # whatever it is, the request is dealt with, and its place is needed
+                log.exception("reply is lost, the caller waits in vain", extra=told)
         try:
             with lost_connections():
                 await message.ack()

@@ -14,19 +14,21 @@ import functools
 import logging
 import re
 import time
+import uuid
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import DeliveryError
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.exceptions import ConnectionInternalError
 from pamqp.commands import Basic
 
 from shared.amqp.connection import Connection, ConnectionLost, lost_connections
 from shared.amqp.topology import ERROR_TYPE, JSON_TYPE, REPLY_TYPE
-from shared.contracts.errors import AuthError
+from shared.contracts.errors import AuthError, InternalError
 from shared.contracts.wire import WireModel
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,11 @@ Outcome = WireModel | AuthError
 RECONNECT_WAIT_SECONDS = 2.0
 #: What a node that was not there is not tried again for: the replies to all who were connected to it come at once.
 AWAY_SECONDS = 1.0
+#: Of one reply: a connection may be lost by chance while it is on trial. More often, it is the reply.
+MAX_TRIALS = 3
+#: Half of what RabbitMQ 4 takes as a message (`max_message_size`), and more than any answer has: a larger one would end
+#: the connection that it is sent on.
+MAX_BODY_BYTES = 8 * 1024 * 1024
 #: Nodes remembered, of either kind. A cluster has a handful; more are somebody's inventions.
 MAX_NODES = 1_000
 #: What was sent for so long before a loss is sent again, so many of them at most: the broker has not told which of
@@ -54,7 +61,6 @@ class _Reply(NamedTuple):
     node: bytes
     body: bytes
     properties: Basic.Properties
-    sent_at: float
 
 
 class Replies:
@@ -71,7 +77,8 @@ class Replies:
         """Nodes that took a reply on trial since the other connection was lost, and when that was."""
         self._away: dict[bytes, float] = {}
         """Nodes that were not there, and when that was."""
-        self._unsure: deque[_Reply] = deque(maxlen=MAX_UNSURE)
+        self._unsure: deque[tuple[float, _Reply]] = deque(maxlen=MAX_UNSURE)
+        """With the time at which each was sent."""
         self._repeating: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -89,7 +96,12 @@ class Replies:
 
     async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
         """Answers a request. Not confirmed: a caller that is gone needs no answer. Raises `ConnectionLost`."""
-        body = outcome.to_reply() if isinstance(outcome, AuthError) else outcome
+        body = _body(outcome)
+        if len(body) > MAX_BODY_BYTES:
+            incident = uuid.uuid4().hex
+            log.error("reply is too large", extra={"incident": incident, "bytes": len(body)})
+            outcome = InternalError(incident=incident)
+            body = _body(outcome)
         properties = Basic.Properties(
             content_type=JSON_TYPE,
             message_type=ERROR_TYPE if isinstance(outcome, AuthError) else REPLY_TYPE,
@@ -97,27 +109,28 @@ class Replies:
             delivery_mode=DeliveryMode.NOT_PERSISTENT,
         )
         address = request.reply_to or ""
-        await self._send(_Reply(address, node_of(address), body.to_json(), properties, time.monotonic()))
+        await self._send(_Reply(address, node_of(address), body, properties))
 
     async def _send(self, reply: _Reply) -> None:
-        if reply.node not in self._present:
-            await self._try(reply)
+        if reply.node not in self._present and await self._sent_on_trial(reply):
             return
-        self._unsure.append(reply)
+        self._unsure.append((time.monotonic(), reply))
         with lost_connections():
             await _publish(await self._usable_channel(), reply)
 
-    async def _try(self, reply: _Reply) -> None:
-        """Sends it alone, and sees what becomes of the connection."""
+    async def _sent_on_trial(self, reply: _Reply) -> bool:
+        """Sends it alone, and sees what becomes of the connection. False: another has proved that the node is there."""
         with lost_connections():
             async with asyncio.timeout(RECONNECT_WAIT_SECONDS), self._on_trial:
-                while reply.node not in self._present:
+                for _ in range(MAX_TRIALS):
+                    if reply.node in self._present:
+                        return False
                     if self._was_away(reply.node):
                         raise ConnectionLost("no node is at that address")
                     await self._trial_ready.wait()
                     if await self._proves_present(reply):
-                        return
-                await _publish(await self._usable_channel(), reply)  # another has proved it meanwhile
+                        return True
+                raise ConnectionLost("no connection outlives that reply")
 
     async def _proves_present(self, reply: _Reply) -> bool:
         """Whether it was sent and confirmed. If not, its node is away, or the connection was lost by chance."""
@@ -126,6 +139,8 @@ class Replies:
         try:
             with lost_connections():
                 await _publish(self._trial_channel, reply)
+        except DeliveryError:  # the broker has not taken it, and goes on
+            return False
         except ConnectionLost as lost:
             self._end_trial()
             if isinstance(lost.__cause__, ConnectionInternalError):
@@ -138,8 +153,9 @@ class Replies:
         return time.monotonic() - self._away.get(node, float("-inf")) < AWAY_SECONDS
 
     async def _usable_channel(self) -> UnderlayChannel:
-        async with asyncio.timeout(RECONNECT_WAIT_SECONDS):
-            await self._connection.connected.wait()
+        if not self._connection.connected.is_set():
+            async with asyncio.timeout(RECONNECT_WAIT_SECONDS):
+                await self._connection.connected.wait()
         if self._channel is None:
             raise ConnectionLost("no channel for replies")
         return self._channel
@@ -148,7 +164,7 @@ class Replies:
         """Perhaps a node has gone: each is on trial again, with the replies of the last moments first."""
         self._present.clear()
         recent = time.monotonic() - UNSURE_SECONDS
-        unsure = [reply for reply in self._unsure if reply.sent_at > recent]
+        unsure = [reply for sent_at, reply in self._unsure if sent_at > recent]
         self._unsure.clear()
         if unsure and not self._closing:
             task = asyncio.create_task(self._repeat(unsure))
@@ -192,6 +208,10 @@ def node_of(address: str) -> bytes:
         return address.encode()
     match = PROCESS.fullmatch(process)
     return match["node"] if match and match["length"][0] == len(match["node"]) else address.encode()
+
+
+def _body(outcome: Outcome) -> bytes:
+    return (outcome.to_reply() if isinstance(outcome, AuthError) else outcome).to_json()
 
 
 def _remember(nodes: dict[bytes, float], node: bytes) -> None:

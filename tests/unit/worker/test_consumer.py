@@ -31,7 +31,7 @@ from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS, Handler
 from worker.operations.access import note_acting
 from worker.ports import Ports
-from worker.replies import Replies, node_of
+from worker.replies import Outcome, Replies, node_of
 
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
@@ -120,17 +120,20 @@ class FakeConnection:
 
 
 class FakeReplies(Replies):
-    """Replies that go out on a fake channel; `lost` makes their connection one that does not come back."""
+    """Replies that go out on a fake channel, but for the error that they `fail` with."""
 
     def __init__(self, channel: FakeChannel) -> None:
         super().__init__([], "fake")
         self._present[node_of(REPLY_TO)] = 0.0  # or it would go out on trial
         self._fake = channel
-        self.lost = False
+        self.fail: Exception | None = None
+
+    async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
+        if self.fail:
+            raise self.fail
+        await super().send(request, outcome)
 
     async def _usable_channel(self) -> Any:
-        if self.lost:
-            raise ConnectionLost("fake")
         return self._fake
 
 
@@ -472,11 +475,12 @@ async def test_a_request_whose_connection_is_lost_is_answered_all_the_same(caplo
     assert ChannelInvalidStateError.__name__ in vars(warning)["error"]
 
 
+@pytest.mark.parametrize("error", [ConnectionLost("fake"), RuntimeError("what nobody thought of")])
 async def test_a_request_whose_reply_is_lost_is_acknowledged_all_the_same(
-    broker: Broker, caplog: pytest.LogCaptureFixture
+    broker: Broker, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    """Delivered again, it could only lose its reply again."""
-    broker.replies.lost = True
+    """Delivered again, it could only lose its reply again; and not settled, it would keep its place for ever."""
+    broker.replies.fail = error
     await broker.deliver()
     assert await broker.consumer.drain(10)
     assert broker.channel.settled == ["ack"]
