@@ -7,10 +7,11 @@ import pytest
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW
 from tests.records import a_mark, a_session, a_user
+from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_users import MongoUsers
-from worker.records import Revocation
+from worker.records import AuditQuery, AuditRecord, Revocation
 
 LATER = NOW + timedelta(seconds=1)
 
@@ -34,6 +35,28 @@ async def test_a_session_that_a_newer_version_ended(
     assert [session.id for session in await sessions.announced_after("shop", NOW, "", 1)] == [good.id]
     assert "cannot be read" in caplog.text
     assert "moved_to_mars" not in caplog.text
+
+
+async def test_a_page_of_users_with_one_that_cannot_be_read(mongo_database: MongoDatabase) -> None:
+    """It is full all the same: one that is not would be the end of the list."""
+    users = MongoUsers(mongo_database)
+    logins = [f"user {number}" for number in range(6)]
+    for login in logins:
+        await users.add(a_user(login=login))
+    await mongo_database.collection("users").update_one({"login": logins[1]}, {"$unset": {"sub": ""}})
+    assert [user.login for user in await users.page("shop", "", "", 3)] == [logins[0], *logins[2:4]]
+    assert [user.login for user in await users.page("shop", "", logins[3], 3)] == logins[4:]
+
+
+async def test_a_page_of_the_audit_trail_with_a_record_that_cannot_be_read(mongo_database: MongoDatabase) -> None:
+    """It is full all the same."""
+    audit = MongoAudit(mongo_database, timedelta(days=1))
+    records = [AuditRecord(f"{number:032}", "shop", NOW, "auth.login", "ok") for number in range(5)]
+    for record in records:
+        await audit.append(record)
+    await mongo_database.collection("audit").update_one({"_id": records[3].id}, {"$unset": {"outcome": ""}})
+    query = AuditQuery("shop", None, None, 0, int(LATER.timestamp() * 1000), None)
+    assert await audit.page(query, 3) == [records[4], records[2], records[1]]
 
 
 async def test_an_ending_that_a_newer_version_decided(mongo_database: MongoDatabase) -> None:

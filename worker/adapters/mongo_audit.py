@@ -9,7 +9,7 @@ from datetime import timedelta
 from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
-from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
+from worker.adapters.mongo_database import Document, MongoDatabase, first_readable, unavailable_when_away
 from worker.records import AuditQuery, AuditRecord
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,7 @@ class MongoAudit:
         wanted: Document = {"tenant": query.tenant, "position": {"$gte": query.from_position, "$lt": query.to_position}}
         wanted |= {name: value for name, value in (("type", query.type), ("login", query.login)) if value is not None}
         with unavailable_when_away():
-            documents = await self._records.find(wanted).sort("position", DESCENDING).limit(limit).to_list(limit)
-        return readable(documents, _from_document)
+            return await first_readable(self._records.find(wanted).sort("position", DESCENDING), _from_document, limit)
 
     async def write_forever(self, interval_seconds: float = INTERVAL_SECONDS) -> None:
         """Writes what waits at this interval until cancelled."""

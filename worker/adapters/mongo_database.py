@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConcern
 from pymongo.errors import (
     ConnectionFailure,
@@ -204,6 +204,20 @@ def readable(documents: Iterable[Document], read: Callable[[Document], RecordT])
                 "document cannot be read and is passed over",
                 extra={"id": document["_id"], "error": type(error).__name__},
             )
+    return records
+
+
+async def first_readable(
+    found: AsyncIOMotorCursor[Document], read: Callable[[Document], RecordT], limit: int
+) -> list[RecordT]:
+    """As many as the limit of those that can be read, if there are: what cannot must not look like the end."""
+    records: list[RecordT] = []
+    found.batch_size(limit)
+    try:
+        while len(records) < limit and (documents := await found.to_list(limit - len(records))):
+            records += readable(documents, read)
+    finally:
+        await found.close()
     return records
 
 

@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.events import RevocationReason
 from worker.adapters.lookups import Lookups
-from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
+from worker.adapters.mongo_database import Document, MongoDatabase, first_readable, readable, unavailable_when_away
 from worker.records import Ending, Revocation, Session, TenantEnding, User
 
 #: Ended at a time, so that each step takes the database no longer than a worker waits for it.
@@ -153,16 +153,9 @@ class MongoSessions:
         return {session.id: session for session in readable(documents, _from_document)}
 
     async def _first_by_announcement(self, wanted: Document, limit: int) -> list[Session]:
-        """As many as the limit that can be read, if there are: what cannot must not look like the end."""
-        sessions: list[Session] = []
         with unavailable_when_away():
-            found = self._sessions.find(wanted).sort(_BY_ANNOUNCEMENT).batch_size(limit)
-            try:
-                while len(sessions) < limit and (documents := await found.to_list(limit - len(sessions))):
-                    sessions += readable(documents, _from_document)
-            finally:
-                await found.close()
-        return sessions
+            found = self._sessions.find(wanted).sort(_BY_ANNOUNCEMENT)
+            return await first_readable(found, _from_document, limit)
 
 
 def _revoked(revocation: Revocation) -> Document:

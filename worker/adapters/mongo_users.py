@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_marks
-from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
+from worker.adapters.mongo_database import Document, MongoDatabase, first_readable, readable, unavailable_when_away
 from worker.adapters.mongo_marks import Deletions
 from worker.records import Ending, Mark, User, UserChanges
 
@@ -61,8 +61,7 @@ class MongoUsers:
         if search:
             wanted["search"] = {"$regex": re.escape(search.casefold())}
         with unavailable_when_away():
-            documents = await self._users.find(wanted).sort("login", ASCENDING).limit(limit).to_list(limit)
-        return readable(documents, _from_document)
+            return await first_readable(self._users.find(wanted).sort("login", ASCENDING), _from_document, limit)
 
     async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
         written = _changed(login, changes)
