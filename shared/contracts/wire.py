@@ -90,6 +90,15 @@ def _tenant_email(value: str) -> str:
     return email
 
 
+def _unicode(value: str) -> str:
+    """JSON can spell half a character, and Python keeps it; nobody could send it on."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be Unicode text, without lone surrogates") from None
+    return value
+
+
 def _depth(value: Any) -> int:
     """Nesting of a JSON value, without recursion: the value may be hostile."""
     depth, level = 0, [value]
@@ -116,6 +125,7 @@ def _scope(value: JsonValue) -> JsonValue:
         raise ValueError("must hold finite numbers only") from error
     if size > MAX_SCOPE_CHARS:
         raise ValueError(f"must not be longer than {MAX_SCOPE_CHARS} characters as JSON")
+    _unicode(json.dumps(value, ensure_ascii=False))
     return value
 
 
@@ -127,7 +137,7 @@ def _password(least: int) -> tuple[AfterValidator, WithJsonSchema]:
     """
 
     def normalised(secret: SecretStr) -> SecretStr:
-        password = secret.get_secret_value()
+        password = _unicode(secret.get_secret_value())
         if len(password) <= MAX_TYPED_PASSWORD_CHARS:
             password = unicodedata.normalize("NFKC", password)
         if not least <= len(password) <= MAX_PASSWORD_CHARS:

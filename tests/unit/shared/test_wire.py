@@ -181,6 +181,7 @@ def test_a_tenants_email_has_one_spelling() -> None:
         (None, False, False),
         (12345678, False, False),
         (["password"], False, False),
+        ("half a character: \ud83d", False, False),
     ],
 )
 def test_passwords(value: object, *, new: bool, tried: bool) -> None:
@@ -246,6 +247,10 @@ def nested(depth: int) -> Any:
         (True, False),
         ({"infinite": float("inf")}, False),
         ({"not": {"a": [float("nan")]}}, False),
+        ("half a \ud83d", False),
+        ({"half": ["a \ud83d"]}, False),
+        ({"half a \ud83d": 1}, False),
+        ({"whole": "\U0001f511"}, True),
     ],
     ids=lambda value: repr(value)[:40],
 )
