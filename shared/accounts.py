@@ -15,7 +15,7 @@ from .contracts.tenant_disable import TENANT_DISABLE
 from .contracts.tenant_enable import TENANT_ENABLE
 from .contracts.tenant_logout import TENANT_LOGOUT
 from .contracts.tenant_register import TENANT_REGISTER, TenantRegisterReply
-from .contracts.tenant_update import TENANT_UPDATE
+from .contracts.tenant_update import TENANT_UPDATE, TenantUpdateReply
 from .contracts.tenant_verify import TENANT_VERIFY
 from .contracts.user import User
 from .contracts.user_create import USER_CREATE
@@ -55,8 +55,12 @@ class TenantCalls:
         """Ends every token of this tenant and answers a new one, with which the client goes on; with `password`, that
         is the tenant's from then on. Raises `InvalidCredentials`."""
         passwords = {"current_password": current_password, **({} if password is None else {"password": password})}
-        reply = await self._session.call(TENANT_UPDATE, **passwords)
-        self._session.go_on(reply.token, None if password is None else SecretStr(password))
+
+        async def update(token: str) -> TenantUpdateReply:
+            request = validated(TENANT_UPDATE.request, tenant_token=token, **passwords)
+            return await self._calls.call(TENANT_UPDATE, request)
+
+        reply = await self._session.replace(update, None if password is None else SecretStr(password))
         return reply.token
 
     async def disable(

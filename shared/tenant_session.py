@@ -14,6 +14,8 @@ from .amqp.rpc_client import RpcClient
 from .contracts.claims import Claims
 from .contracts.errors import (
     AuthError,
+    DeadlineExceeded,
+    InternalError,
     InvalidCredentials,
     InvalidTenantToken,
     InvalidToken,
@@ -23,6 +25,7 @@ from .contracts.errors import (
 )
 from .contracts.operation import Operation
 from .contracts.tenant_login import TENANT_LOGIN
+from .contracts.tenant_update import TenantUpdateReply
 from .contracts.tenant_verify import TENANT_VERIFY
 from .contracts.validation import validated
 from .contracts.wire import WireModel
@@ -34,6 +37,8 @@ log = logging.getLogger(__name__)
 REFUSED_SECONDS = 60.0
 #: Waits before a repeated call, with jitter: together less than a person notices.
 RETRY_WAITS_SECONDS = (0.05, 0.2, 0.5)
+#: Answers that leave open whether what was asked for has been done.
+UNCERTAIN = (Unavailable, DeadlineExceeded, InternalError)
 
 RequestT = TypeVar("RequestT", bound=WireModel)
 ReplyT = TypeVar("ReplyT", bound=WireModel)
@@ -65,7 +70,8 @@ class TenantSession:
     def __init__(self, calls: Calls, email: str | None, password: SecretStr | None, token: str | None = None) -> None:
         self._calls = calls
         self._email = email
-        self._password = password
+        self._passwords = () if password is None else (password,)
+        """Those that may be the tenant's, the likeliest first: two, while nobody knows whether it has been changed."""
         self._token = token
         self._tenant: str | None = None
         self._refused: tuple[float, AuthError] | None = None
@@ -104,13 +110,38 @@ class TenantSession:
     def begin(self, email: str, password: SecretStr, token: str) -> None:
         """Becomes the session of this tenant. One that is a tenant's already stays what it is."""
         if self._email is None and self._token is None:
-            self._email, self._password, self._token, self._refused = email, password, token, None
+            self._email, self._passwords, self._token, self._refused = email, (password,), token, None
 
-    def go_on(self, token: str, password: SecretStr | None) -> None:
-        """Uses another token of the same tenant from now on, and another password, if there is a new one."""
-        self._token = token
-        if password is not None and self._password is not None:
-            self._password = password
+    async def replace(
+        self, action: Callable[[str], Awaitable[TenantUpdateReply]], password: SecretStr | None
+    ) -> TenantUpdateReply:
+        """What the action answers, which ends this session with all others of the tenant, and opens another.
+
+        With `password`, that is the tenant's from then on. Whoever finds the session ended waits for the other one.
+        Raises what `run` raises.
+        """
+        async with self._logging_in:
+            token = self._token or await self._log_in()
+            try:
+                return await self._replaced(action, token, password)
+            except InvalidTenantToken:
+                return await self._replaced(action, await self._log_in(), password)
+
+    async def _replaced(
+        self, action: Callable[[str], Awaitable[TenantUpdateReply]], token: str, password: SecretStr | None
+    ) -> TenantUpdateReply:
+        before = self._passwords
+        after = (password,) if password is not None and before else before
+        # Before it is sent: without an answer, and if nobody waits for one any more, either may be right.
+        self._passwords = tuple(dict.fromkeys((*after, *before)))
+        try:
+            reply = await action(token)
+        except AuthError as error:
+            if not isinstance(error, UNCERTAIN):
+                self._passwords = before
+            raise
+        self._token, self._passwords = reply.token, after
+        return reply
 
     async def _claims(self, token: str) -> Claims:
         try:
@@ -122,16 +153,24 @@ class TenantSession:
         async with self._logging_in:  # many calls learn at once that the session is over; one login is enough
             if self._token is not None and self._token != refused:
                 return self._token
-            if self._email is None or self._password is None:
-                raise InvalidTenantToken
-            request = validated(TENANT_LOGIN.request, email=self._email, password=self._password)
+            return await self._log_in()
+
+    async def _log_in(self) -> str:
+        """A new token, of which nobody else makes another meanwhile."""
+        if self._email is None or not self._passwords:
+            raise InvalidTenantToken
+        for password in self._passwords:
+            request = validated(TENANT_LOGIN.request, email=self._email, password=password)
             try:
                 reply = await self._calls.call(TENANT_LOGIN, request)
+            except InvalidCredentials:
+                continue
             except Throttled as error:  # not of what is asked for here: that may be a user's login
                 log.warning("the tenant's login is throttled", extra={"retry_after_seconds": error.retry_after_seconds})
                 raise Unavailable(retry_after_seconds=error.retry_after_seconds) from None
-            self._token = reply.token
+            self._token, self._passwords = reply.token, (password,)
             return reply.token
+        raise InvalidCredentials
 
 
 async def retried(attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool) -> ResultT:

@@ -1,14 +1,28 @@
 """The tenant's own session: whose it is, and what happens when it is refused."""
 
+import asyncio
+
 import pytest
 from pydantic import SecretStr
 
 from shared import tenant_session
+from shared.accounts import TenantCalls, UserCalls
 from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
-from shared.contracts.errors import InvalidCredentials, InvalidToken, Throttled, Unavailable
+from shared.contracts.errors import (
+    AuthError,
+    DeadlineExceeded,
+    InternalError,
+    InvalidCredentials,
+    InvalidTenantToken,
+    InvalidToken,
+    Throttled,
+    Unavailable,
+)
 from shared.contracts.operation import Operation
 from shared.contracts.tenant_login import TENANT_LOGIN, TenantLoginRequest
+from shared.contracts.tenant_update import TenantUpdateRequest
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
+from shared.contracts.user_list import UserListRequest
 from shared.tenant_session import Calls, TenantSession
 from tests.records import some_claims
 
@@ -98,6 +112,134 @@ async def test_a_throttled_login_is_nobodys_fault() -> None:
         await mine.tenant()
     workers.throttle = False
     assert await mine.tenant() == "a@x.test"
+
+
+class Accounts(RpcClient):
+    """Know one tenant, its password and its token. An update is refused with `refuse`; or it is made, and answered with
+    `lost` when `answer` is set."""
+
+    def __init__(self) -> None:
+        super().__init__([], "none")
+        self.password = "old password"
+        self.token = "token 0"
+        self.lost: type[AuthError] | None = None
+        self.refuse: type[AuthError] | None = None
+        self.deciding = asyncio.Event()
+        self.answer = asyncio.Event()
+        self.answer.set()
+        self.tried: list[str] = []
+
+    async def call(
+        self,
+        operation: Operation[RequestT, ReplyT],
+        request: RequestT,
+        *,
+        request_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
+        message_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
+        timeout_seconds: float = 1,  # noqa: ARG002 - the signature it stands in for
+    ) -> ReplyT:
+        if isinstance(request, TenantLoginRequest):
+            self.tried.append(request.password.get_secret_value())
+            if self.tried[-1] != self.password:
+                raise InvalidCredentials
+        elif isinstance(request, TenantUpdateRequest):
+            if request.tenant_token != self.token:
+                raise InvalidTenantToken
+            if self.refuse:
+                raise self.refuse
+            if request.password:
+                self.password = request.password.get_secret_value()
+        elif isinstance(request, UserListRequest):
+            if request.tenant_token != self.token:
+                raise InvalidTenantToken
+            return operation.reply.model_validate({"users": [], "nextCursor": "0"})
+        self.token += "+"
+        if isinstance(request, TenantUpdateRequest):
+            self.deciding.set()
+            await self.answer.wait()
+            if self.lost:
+                raise self.lost
+        return operation.reply.model_validate({"token": self.token, "accessToken": self.token})
+
+
+def clients(workers: Accounts, email: str | None = "a@x.test") -> tuple[TenantCalls, UserCalls]:
+    calls = Calls(workers, 1)
+    mine = TenantSession(calls, email, SecretStr("old password") if email else None, workers.token)
+    return TenantCalls(calls, mine), UserCalls(mine)
+
+
+async def test_who_calls_while_the_password_changes_waits_for_the_new_token() -> None:
+    """The old one is refused, and so would be the old password: which costs a hash, and is counted as a guess."""
+    workers = Accounts()
+    tenant, users = clients(workers)
+    workers.answer.clear()
+    update = asyncio.create_task(tenant.update("old password", password="new password"))
+    await workers.deciding.wait()
+    lists = [asyncio.create_task(users.list()) for _ in range(5)]
+    await asyncio.sleep(0.01)
+    workers.answer.set()
+    assert await update == workers.token
+    await asyncio.gather(*lists)
+    assert not workers.tried
+
+
+@pytest.mark.parametrize("lost", [DeadlineExceeded, InternalError])
+async def test_a_change_of_the_password_whose_answer_is_lost(lost: type[AuthError]) -> None:
+    """Both may be right, so the next login tries both, and goes on with the one that is."""
+    workers = Accounts()
+    tenant, users = clients(workers)
+    workers.lost = lost
+    with pytest.raises(lost):
+        await tenant.update("old password", password="new password")
+    await users.list()
+    workers.token += "ended"
+    await users.list()
+    assert workers.tried == ["new password", "new password"]
+    workers.lost = None
+    workers.token += "ended"
+    await tenant.update("new password", password="third password")
+    workers.password = "new password"  # an operator has put it back
+    workers.token += "ended"
+    with pytest.raises(InvalidCredentials):
+        await users.list()
+
+
+async def test_a_change_of_the_password_that_was_not_made_and_not_answered() -> None:
+    """The old one is tried when the new one is refused."""
+    workers = Accounts()
+    tenant, users = clients(workers)
+    workers.refuse = DeadlineExceeded
+    with pytest.raises(DeadlineExceeded):
+        await tenant.update("old password", password="new password")
+    workers.token += "ended"
+    await users.list()
+    workers.token += "ended"
+    await users.list()
+    assert workers.tried == ["new password", "old password", "old password"]
+
+
+async def test_a_change_of_the_password_that_is_refused() -> None:
+    """Nothing has changed."""
+    workers = Accounts()
+    tenant, users = clients(workers)
+    workers.refuse = InvalidCredentials
+    with pytest.raises(InvalidCredentials):
+        await tenant.update("wrong password", password="new password")
+    workers.token += "ended"
+    await users.list()
+    assert workers.tried == ["old password"]
+
+
+async def test_a_client_with_a_token_alone_goes_on_with_the_new_one() -> None:
+    """It has been given no password to log in with, and keeps none."""
+    workers = Accounts()
+    tenant, users = clients(workers, email=None)
+    await tenant.update("old password", password="new password")
+    await users.list()
+    workers.token += "ended"
+    with pytest.raises(InvalidTenantToken):
+        await users.list()
+    assert not workers.tried
 
 
 def test_the_operations_it_uses_may_be_repeated() -> None:
