@@ -40,8 +40,10 @@ states the form of a value; some rules go beyond it, such as that a name is prin
 answered `{ErrorCode.INVALID_REQUEST}` with the field's name.
 
 No answer is a message of its own. Published as `mandatory` on a channel with confirms, a request that is returned found
-no worker (`{ErrorCode.UNAVAILABLE}`), one that is nacked found its queue full (`{ErrorCode.OVERLOADED}`), and one that
-stays unanswered may or may not have been done (`{ErrorCode.DEADLINE_EXCEEDED}`)."""
+no worker (`{ErrorCode.UNAVAILABLE}`); one of the lane `{Lane.PASSWORD}` that is nacked found its queue full
+(`{ErrorCode.OVERLOADED}`), and of any other lane it may have been done (`{ErrorCode.UNAVAILABLE}`), since those have no
+limit, but may lose their node; one that stays unanswered may or may not have been done
+(`{ErrorCode.DEADLINE_EXCEEDED}`)."""
 
 
 def document() -> Json:

@@ -91,7 +91,8 @@ class Argon2Hasher:
     def _verify_alike(self, password_hash: str | None, password: str) -> bool:
         """Whether it is the password. If not, one hash was computed in each of the ways that stored ones were made.
 
-        So a hash of former parameters takes as long as one of today, and both as long as none.
+        So a hash of former parameters takes as long as one of today, and both as long as none; from the first that
+        this process meets, which is told apart once.
         """
         how_made = None
         if password_hash is not None:
