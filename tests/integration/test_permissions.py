@@ -8,15 +8,18 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import aio_pika
+import httpx
 import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
 from aio_pika.exceptions import PublishError
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
+from fastapi import Depends, FastAPI
 from yarl import URL
 
 import api.check
@@ -39,6 +42,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.health import HEALTH, HealthRequest
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.fastapi import FastApiAuth
 from tests.backends import Backend
 from worker.check import problems as worker_problems
 from worker.main import serve
@@ -54,6 +58,7 @@ EMAIL = "shop@tenant.test"
 SHOP, SHOPPING = "shop", "shopping"
 LIMITED = ("auth.verify",)
 REGISTRATION_KEY = "registration key"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,43 @@ async def test_a_service_does_all_that_the_client_offers(broker: Broker) -> None
                 for revocations in (live, durable):
                     while (await anext(revocations)).data.session_id != claims.jti:
                         pass  # it comes at least once: the one before may come again
+
+
+async def test_an_application_is_protected_as_that_service(broker: Broker) -> None:
+    """FastAPI's dependencies call through the service's exchange, with its traces, and hear that a session ended."""
+    traced: list[str] = []
+
+    def trace_headers() -> dict[str, str]:
+        traced.append(TRACEPARENT)
+        return {"traceparent": TRACEPARENT}
+
+    auth = FastApiAuth(
+        broker.urls[SHOP],
+        email=EMAIL,
+        password=PASSWORD,
+        name=SHOP,
+        exchange=service_exchange(SHOP),
+        trace_headers=trace_headers,
+    )
+    app = FastAPI(exception_handlers=auth.exception_handlers, dependencies=[Depends(auth.require())])
+
+    @app.get("/")
+    async def protected() -> None: ...
+
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        auth,
+        shop(broker) as elsewhere,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop.test") as http,
+    ):
+        await auth.client.users.create("flo", PASSWORD, email="flo@users.test")
+        token = await auth.client.login("flo", PASSWORD, device_id="phone")
+        headers = {"Authorization": f"Bearer {token}"}
+        assert (await http.get("/", headers=headers)).status_code == HTTPStatus.OK
+        await elsewhere.logout(token)
+        await auth.until_ended(token)
+        assert (await http.get("/", headers=headers)).status_code == HTTPStatus.UNAUTHORIZED
+    assert traced
 
 
 async def test_an_edge_calls_and_hears_of_every_tenant(broker: Broker) -> None:
