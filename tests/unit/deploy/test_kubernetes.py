@@ -200,6 +200,7 @@ def test_a_pod_starts_with_what_it_is_given(
     settings = module.Settings(**plain, **secret)
     assert all(Path(URL(url.get_secret_value()).query["cafile"]).exists() for url in settings.amqp_url)
     grace = settings.shutdown_grace_seconds
+    assert not isinstance(settings, api.settings.Settings) or not settings.docs
     stopping = settings.drain_seconds + grace if isinstance(settings, api.settings.Settings) else 2 * grace
     assert pod["terminationGracePeriodSeconds"] > stopping
 
