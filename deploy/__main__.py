@@ -1,13 +1,15 @@
 """`python -m deploy secrets|kubernetes-secrets|service`: what docs/deployment.md has an operator run."""
 
 import argparse
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from deploy import permissions
 from deploy.definitions import Account, Service, definitions
-from deploy.permissions import SERVICE_OPERATIONS
+from deploy.permissions import CLIENT_OPERATIONS, SERVICE_OPERATIONS
 from deploy.secret_files import VHOST, make_compose_secrets, make_kubernetes_secrets
 
 
@@ -20,10 +22,15 @@ def main() -> None:
     placing = commands.add_parser("kubernetes-secrets", help="make what deploy/kubernetes needs and is missing")
     placing.add_argument("--directory", type=Path, default=Path("deploy/kubernetes/overlays/production/secrets"))
     adding = commands.add_parser("service", help="print definitions of a service's broker user; password on stdin")
-    adding.add_argument("name", help="of the service: its user, and the `name` it gives to AuthClient")
-    adding.add_argument("--tenant", required=True, help="the tenant's id")
+    adding.add_argument("name", type=_name, help="of the service: its user, and the `name` it gives to AuthClient")
+    adding.add_argument("--tenant", type=_tenant, required=True, help="the tenant's id")
     adding.add_argument("--vhost", default=VHOST)
-    adding.add_argument("--operations", type=_operations, default=SERVICE_OPERATIONS, help="separated by commas")
+    adding.add_argument(
+        "--operations",
+        type=_operations,
+        default=SERVICE_OPERATIONS,
+        help=f"separated by commas, beside what the client itself needs: {', '.join(CLIENT_OPERATIONS)}",
+    )
     arguments = parser.parse_args()
     if arguments.command == "secrets":
         make_compose_secrets(arguments.directory, arguments.host)
@@ -42,11 +49,30 @@ def _print_service(arguments: argparse.Namespace) -> None:
     json.dump(added, sys.stdout, indent=1)
 
 
+def _name(text: str) -> str:
+    with _as_refusal():
+        return permissions.service_name(text)
+
+
+def _tenant(text: str) -> str:
+    # Patterns of routing keys: a permission for `*` is one to hear every tenant.
+    if not text or set(text) & set(".*#"):
+        raise argparse.ArgumentTypeError(f"not the id of a tenant: {text!r}")
+    return text
+
+
 def _operations(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if unknown := set(names) - set(SERVICE_OPERATIONS):
-        raise argparse.ArgumentTypeError(f"not for services: {', '.join(sorted(unknown))}")
-    return names
+    with _as_refusal():
+        return permissions.service_operations([name.strip() for name in text.split(",")])
+
+
+@contextlib.contextmanager
+def _as_refusal() -> Iterator[None]:
+    """argparse prints what is wrong of this exception alone."""
+    try:
+        yield
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 main()

@@ -18,7 +18,7 @@ from yarl import URL
 from deploy import permissions
 from deploy.certificates import CA, make_authority, make_certificate, make_self_signed
 from deploy.definitions import Account, definitions
-from deploy.permissions import QUEUE_LENGTH, Permissions
+from deploy.permissions import EDGE, QUEUE_LENGTH, WORKER, Permissions
 
 DATABASE = "jincor_auth"
 AMQPS_PORT, MANAGEMENT_PORT = 5671, 15671
@@ -48,7 +48,7 @@ KUBERNETES = Place(
 
 def make_compose_secrets(directory: Path, public_host: str) -> None:
     """Everything that docker-compose.prod.yml mounts and is missing. Safe to repeat: what exists is in use."""
-    _make_credentials(directory, COMPOSE, {"edge": permissions.edge(), "worker": permissions.worker()})
+    _make_credentials(directory, COMPOSE, {EDGE: permissions.edge(), WORKER: permissions.worker()})
     make_authority(directory)
     for host in (*COMPOSE.brokers, *COMPOSE.databases):
         make_certificate(directory, host)
@@ -61,7 +61,7 @@ def make_compose_secrets(directory: Path, public_host: str) -> None:
 
 def make_kubernetes_secrets(directory: Path) -> None:
     """Everything that deploy/kubernetes/overlays/production names and is missing: its operators make the rest."""
-    roles = {"edge": permissions.edge(), "worker": permissions.worker(), QUEUE_LENGTH: permissions.queue_length()}
+    roles = {EDGE: permissions.edge(), WORKER: permissions.worker(), QUEUE_LENGTH: permissions.queue_length()}
     _make_credentials(directory, KUBERNETES, roles)
     _protect(directory)
 
