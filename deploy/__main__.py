@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy import permissions
+from deploy.certificates import good_until
 from deploy.definitions import Account, Service, definitions
 from deploy.permissions import CLIENT_OPERATIONS, SERVICE_OPERATIONS
 from deploy.secret_files import VHOST, make_compose_secrets, make_kubernetes_secrets
@@ -19,6 +20,7 @@ def main() -> None:
     making = commands.add_parser("secrets", help="make what docker-compose.prod.yml mounts and is missing")
     making.add_argument("--directory", type=Path, default=Path("deploy/secrets"))
     making.add_argument("--host", default="localhost", help="the edge's public name, for a certificate to try it out")
+    making.add_argument("--renew-certificates", action="store_true", help="those of the nodes; all else is kept")
     placing = commands.add_parser("kubernetes-secrets", help="make what deploy/kubernetes needs and is missing")
     placing.add_argument("--directory", type=Path, default=Path("deploy/kubernetes/overlays/production/secrets"))
     adding = commands.add_parser("service", help="print definitions of a service's broker user; password on stdin")
@@ -33,7 +35,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if arguments.command == "secrets":
-        make_compose_secrets(arguments.directory, arguments.host)
+        make_compose_secrets(arguments.directory, arguments.host, renew_certificates=arguments.renew_certificates)
+        for certificate in sorted(arguments.directory.glob("*.pem")):
+            sys.stdout.write(f"{certificate.name} is good until {good_until(certificate):%Y-%m-%d}\n")
     elif arguments.command == "kubernetes-secrets":
         make_kubernetes_secrets(arguments.directory)
     else:

@@ -46,12 +46,15 @@ KUBERNETES = Place(
 )
 
 
-def make_compose_secrets(directory: Path, public_host: str) -> None:
-    """Everything that docker-compose.prod.yml mounts and is missing. Safe to repeat: what exists is in use."""
+def make_compose_secrets(directory: Path, public_host: str, *, renew_certificates: bool = False) -> None:
+    """Everything that docker-compose.prod.yml mounts and is missing. Safe to repeat: what exists is in use.
+
+    `renew_certificates`: the nodes' ones are made anew all the same. Authority, passwords and keys stay.
+    """
     _make_credentials(directory, COMPOSE, {EDGE: permissions.edge(), WORKER: permissions.worker()})
     make_authority(directory)
     for host in (*COMPOSE.brokers, *COMPOSE.databases):
-        make_certificate(directory, host)
+        make_certificate(directory, host, renew=renew_certificates)
     make_self_signed(directory, "edge-tls.pem", public_host)
     _make(directory, "erlang-cookie", _password)
     _make(directory, "mongo-keyfile", lambda: base64.b64encode(secrets.token_bytes(96)).decode())
