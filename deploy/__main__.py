@@ -11,7 +11,7 @@ from deploy import permissions
 from deploy.certificates import good_until
 from deploy.definitions import Account, Service, definitions
 from deploy.permissions import CLIENT_OPERATIONS, SERVICE_OPERATIONS
-from deploy.secret_files import VHOST, make_compose_secrets, make_kubernetes_secrets
+from deploy.secret_files import COMPOSE, KUBERNETES, VHOST, Place, make_compose_secrets, make_kubernetes_secrets
 
 
 def main() -> None:
@@ -23,6 +23,11 @@ def main() -> None:
     making.add_argument("--renew-certificates", action="store_true", help="those of the nodes; all else is kept")
     placing = commands.add_parser("kubernetes-secrets", help="make what deploy/kubernetes needs and is missing")
     placing.add_argument("--directory", type=Path, default=Path("deploy/kubernetes/overlays/production/secrets"))
+    for command in (making, placing):
+        command.add_argument(
+            "--broker", type=_hosts, help="hosts of a broker that others use, too, separated by commas"
+        )
+        command.add_argument("--vhost", default=VHOST, help="the virtual host of that broker")
     adding = commands.add_parser("service", help="print definitions of a service's broker user; password on stdin")
     adding.add_argument("name", type=_name, help="of the service: its user, and the `name` it gives to AuthClient")
     adding.add_argument("--tenant", type=_tenant, required=True, help="the tenant's id")
@@ -33,24 +38,42 @@ def main() -> None:
         default=SERVICE_OPERATIONS,
         help=f"separated by commas, beside what the client itself needs: {', '.join(CLIENT_OPERATIONS)}",
     )
+    adding.add_argument("--keep-user", action="store_true", help="the broker has the user, whose password stays")
     arguments = parser.parse_args()
-    if arguments.command == "secrets":
-        make_compose_secrets(arguments.directory, arguments.host, renew_certificates=arguments.renew_certificates)
-        for certificate in sorted(arguments.directory.glob("*.pem")):
-            sys.stdout.write(f"{certificate.name} is good until {good_until(certificate):%Y-%m-%d}\n")
-    elif arguments.command == "kubernetes-secrets":
-        make_kubernetes_secrets(arguments.directory)
-    else:
-        _print_service(arguments)
+    try:
+        if arguments.command == "secrets":
+            _make_compose_secrets(arguments)
+        elif arguments.command == "kubernetes-secrets":
+            make_kubernetes_secrets(arguments.directory, _place(KUBERNETES, arguments))
+        else:
+            _print_service(arguments)
+    except ValueError as error:
+        sys.exit(f"{arguments.command}: {error}")
+
+
+def _make_compose_secrets(arguments: argparse.Namespace) -> None:
+    place = _place(COMPOSE, arguments)
+    make_compose_secrets(arguments.directory, arguments.host, place, renew_certificates=arguments.renew_certificates)
+    for certificate in sorted(arguments.directory.glob("*.pem")):
+        sys.stdout.write(f"{certificate.name} is good until {good_until(certificate):%Y-%m-%d}\n")
+
+
+def _place(place: Place, arguments: argparse.Namespace) -> Place:
+    in_vhost = place.in_vhost(arguments.vhost)
+    return in_vhost.on_broker(arguments.broker) if arguments.broker else in_vhost
 
 
 def _print_service(arguments: argparse.Namespace) -> None:
-    password = sys.stdin.readline().strip()
-    if not password:
-        sys.exit("service: its password is expected on standard input")
+    password = None if arguments.keep_user else sys.stdin.readline().strip()
+    if password == "":
+        raise ValueError("its password is expected on standard input")
     account = Account(arguments.name, password, permissions.service(arguments.name, arguments.tenant))
     added = definitions(arguments.vhost, [account], [Service(arguments.name, arguments.operations)])
     json.dump(added, sys.stdout, indent=1)
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(host.strip() for host in text.split(","))
 
 
 def _name(text: str) -> str:

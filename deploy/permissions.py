@@ -38,8 +38,13 @@ SERVICE_OPERATIONS = tuple(sorted(OPERATIONS.keys() - NOT_FOR_SERVICES))
 #: What `AuthClient` calls by itself: it logs its tenant in, asks which tenant that is before it subscribes, and asks
 #: for the events that it missed.
 CLIENT_OPERATIONS = tuple(sorted((TENANT_LOGIN.name, TENANT_VERIFY.name, EVENT_LIST.name)))
+#: Before the names of our users on a broker that others use, too: users belong to the whole of it, and `worker` may be
+#: somebody's already.
+SHARED_BROKER_PREFIX = "jincor-auth-"
 #: Users that are there already and would become the service's. `guest` is RabbitMQ's own.
-TAKEN_NAMES = frozenset({EDGE, WORKER, QUEUE_LENGTH, "guest"})
+TAKEN_NAMES = frozenset(
+    {"guest", *(prefix + role for role in (EDGE, WORKER, QUEUE_LENGTH) for prefix in ("", SHARED_BROKER_PREFIX))}
+)
 #: By which callers ask whether a lane has workers: whoever may call may ask.
 PRESENCE_KEYS = tuple(re.escape(presence_key(lane)) for lane in Lane)
 

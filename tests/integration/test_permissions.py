@@ -99,7 +99,7 @@ async def broker(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> 
     working = asyncio.create_task(serve(settings, stop))
     try:
         async with RpcClient([urls["edge"]], "test edge", declare=False) as rpc:
-            await _until_served(rpc)
+            await until_served(rpc)
             tenants = [
                 await rpc.call(
                     TENANT_REGISTER,
@@ -140,7 +140,8 @@ async def _import(
     }
 
 
-async def _until_served(rpc: RpcClient) -> None:
+async def until_served(rpc: RpcClient) -> None:
+    """Returns when a worker of each lane answers."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         for lane in Lane:
             while True:
