@@ -1,14 +1,17 @@
 """`python -m deploy secrets|kubernetes-secrets|service`: what docs/deployment.md has an operator run."""
 
 import argparse
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from deploy import permissions
+from deploy.certificates import good_until
 from deploy.definitions import Account, Service, definitions
-from deploy.permissions import SERVICE_OPERATIONS
-from deploy.secret_files import VHOST, make_compose_secrets, make_kubernetes_secrets
+from deploy.permissions import CLIENT_OPERATIONS, SERVICE_OPERATIONS
+from deploy.secret_files import COMPOSE, KUBERNETES, VHOST, Place, make_compose_secrets, make_kubernetes_secrets
 
 
 def main() -> None:
@@ -17,36 +20,86 @@ def main() -> None:
     making = commands.add_parser("secrets", help="make what docker-compose.prod.yml mounts and is missing")
     making.add_argument("--directory", type=Path, default=Path("deploy/secrets"))
     making.add_argument("--host", default="localhost", help="the edge's public name, for a certificate to try it out")
+    making.add_argument("--renew-certificates", action="store_true", help="those of the nodes; all else is kept")
     placing = commands.add_parser("kubernetes-secrets", help="make what deploy/kubernetes needs and is missing")
     placing.add_argument("--directory", type=Path, default=Path("deploy/kubernetes/overlays/production/secrets"))
+    for command in (making, placing):
+        command.add_argument(
+            "--broker", type=_hosts, help="hosts of a broker that others use, too, separated by commas"
+        )
+        command.add_argument("--vhost", default=VHOST, help="the virtual host of that broker")
     adding = commands.add_parser("service", help="print definitions of a service's broker user; password on stdin")
-    adding.add_argument("name", help="of the service: its user, and the `name` it gives to AuthClient")
-    adding.add_argument("--tenant", required=True, help="the tenant's id")
+    adding.add_argument("name", type=_name, help="of the service: its user, and the `name` it gives to AuthClient")
+    adding.add_argument("--tenant", type=_tenant, required=True, help="the tenant's id")
     adding.add_argument("--vhost", default=VHOST)
-    adding.add_argument("--operations", type=_operations, default=SERVICE_OPERATIONS, help="separated by commas")
+    adding.add_argument(
+        "--operations",
+        type=_operations,
+        default=SERVICE_OPERATIONS,
+        help=f"separated by commas, beside what the client itself needs: {', '.join(CLIENT_OPERATIONS)}",
+    )
+    adding.add_argument("--keep-user", action="store_true", help="the broker has the user, whose password stays")
     arguments = parser.parse_args()
-    if arguments.command == "secrets":
-        make_compose_secrets(arguments.directory, arguments.host)
-    elif arguments.command == "kubernetes-secrets":
-        make_kubernetes_secrets(arguments.directory)
-    else:
-        _print_service(arguments)
+    try:
+        if arguments.command == "secrets":
+            _make_compose_secrets(arguments)
+        elif arguments.command == "kubernetes-secrets":
+            make_kubernetes_secrets(arguments.directory, _place(KUBERNETES, arguments))
+        else:
+            _print_service(arguments)
+    except ValueError as error:
+        sys.exit(f"{arguments.command}: {error}")
+
+
+def _make_compose_secrets(arguments: argparse.Namespace) -> None:
+    place = _place(COMPOSE, arguments)
+    make_compose_secrets(arguments.directory, arguments.host, place, renew_certificates=arguments.renew_certificates)
+    for certificate in sorted(arguments.directory.glob("*.pem")):
+        sys.stdout.write(f"{certificate.name} is good until {good_until(certificate):%Y-%m-%d}\n")
+
+
+def _place(place: Place, arguments: argparse.Namespace) -> Place:
+    in_vhost = place.in_vhost(arguments.vhost)
+    return in_vhost.on_broker(arguments.broker) if arguments.broker else in_vhost
 
 
 def _print_service(arguments: argparse.Namespace) -> None:
-    password = sys.stdin.readline().strip()
-    if not password:
-        sys.exit("service: its password is expected on standard input")
+    password = None if arguments.keep_user else sys.stdin.readline().strip()
+    if password == "":
+        raise ValueError("its password is expected on standard input")
     account = Account(arguments.name, password, permissions.service(arguments.name, arguments.tenant))
     added = definitions(arguments.vhost, [account], [Service(arguments.name, arguments.operations)])
     json.dump(added, sys.stdout, indent=1)
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(host.strip() for host in text.split(","))
+
+
+def _name(text: str) -> str:
+    with _as_refusal():
+        return permissions.service_name(text)
+
+
+def _tenant(text: str) -> str:
+    # Patterns of routing keys: a permission for `*` is one to hear every tenant.
+    if not text or set(text) & set(".*#"):
+        raise argparse.ArgumentTypeError(f"not the id of a tenant: {text!r}")
+    return text
+
+
 def _operations(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if unknown := set(names) - set(SERVICE_OPERATIONS):
-        raise argparse.ArgumentTypeError(f"not for services: {', '.join(sorted(unknown))}")
-    return names
+    with _as_refusal():
+        return permissions.service_operations([name.strip() for name in text.split(",")])
+
+
+@contextlib.contextmanager
+def _as_refusal() -> Iterator[None]:
+    """argparse prints what is wrong of this exception alone."""
+    try:
+        yield
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 main()

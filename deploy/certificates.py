@@ -1,13 +1,18 @@
 """Certificates of the private networks: an authority of our own, and one certificate for each broker and database node.
 
-With the `openssl` command, which every server has. What is there is left alone.
+With the `openssl` command, which every server has. What is there is left alone, unless it is to be renewed.
 """
 
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
-#: Nodes are replaced more often than this; `python -m deploy` on an empty directory makes all of them anew.
-DAYS = 825
+#: Ten years. Edges, workers and services know the authority by its file, and all of them have to be given another one
+#: and restarted before it ends: that should be seldom. A node's certificate is renewed without any of them.
+AUTHORITY_DAYS = 3652
+#: Two years and some. docs/operations.md, "Certificates", says how they are renewed.
+NODE_DAYS = 825
+SELF_SIGNED_DAYS = 30
 CA = "ca.pem"
 CA_KEY = "ca.key"
 
@@ -25,7 +30,7 @@ def make_authority(directory: Path) -> None:
             "-out",
             CA,
             "-days",
-            str(DAYS),
+            str(AUTHORITY_DAYS),
             "-subj",
             "/CN=Jincor Auth private networks",
         ),
@@ -33,10 +38,14 @@ def make_authority(directory: Path) -> None:
     )
 
 
-def make_certificate(directory: Path, host: str) -> None:
-    """`<host>.pem`: the certificate and its key in one file, for a node that is reached under this name."""
+def make_certificate(directory: Path, host: str, *, renew: bool = False) -> None:
+    """`<host>.pem`: the certificate and its key in one file, for a node that is reached under this name.
+
+    With `renew`, also when it is there already: a new key and another term, of the same authority. The file is replaced
+    at once, so that whoever fails halfway is left with the old one.
+    """
     target = directory / f"{host}.pem"
-    if target.exists():
+    if target.exists() and not renew:
         return
     key, request, certificate, extensions = (directory / f"{host}.{suffix}" for suffix in ("key", "csr", "crt", "ext"))
     # A node of a replica set or cluster is a client of the others.
@@ -45,9 +54,11 @@ def make_certificate(directory: Path, host: str) -> None:
     _openssl(
         directory,
         *("x509", "-req", "-in", request.name, "-CA", CA, "-CAkey", CA_KEY, "-out", certificate.name),
-        *("-days", str(DAYS), "-extfile", extensions.name),
+        *("-days", str(NODE_DAYS), "-extfile", extensions.name),
     )
-    target.write_text(certificate.read_text() + key.read_text())
+    made = directory / f"{host}.new"
+    made.write_text(certificate.read_text() + key.read_text())
+    made.replace(target)
     for part in (key, request, certificate, extensions):
         part.unlink()
 
@@ -60,7 +71,8 @@ def make_self_signed(directory: Path, name: str, host: str) -> None:
     key, certificate = directory / f"{name}.key", directory / f"{name}.crt"
     _openssl(
         directory,
-        *("req", "-x509", *_new_key(key.name), "-out", certificate.name, "-days", "30", "-subj", f"/CN={host}"),
+        *("req", "-x509", *_new_key(key.name), "-out", certificate.name, "-days", str(SELF_SIGNED_DAYS)),
+        *("-subj", f"/CN={host}"),
         *("-addext", f"subjectAltName=DNS:{host},DNS:localhost,IP:127.0.0.1"),
     )
     target.write_text(certificate.read_text() + key.read_text())
@@ -68,9 +80,17 @@ def make_self_signed(directory: Path, name: str, host: str) -> None:
     certificate.unlink()
 
 
+def good_until(certificate: Path) -> datetime:
+    """When a certificate ends. One that shares its file with others is the first in it."""
+    shown = _openssl(certificate.parent, "x509", "-in", certificate.name, "-noout", "-enddate", "-dateopt", "iso_8601")
+    return datetime.strptime(shown.strip(), "notAfter=%Y-%m-%d %H:%M:%SZ").replace(tzinfo=UTC)
+
+
 def _new_key(name: str) -> tuple[str, ...]:
     return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-keyout", name)
 
 
-def _openssl(directory: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)  # noqa: S603, S607
+def _openssl(directory: Path, *arguments: str) -> str:
+    """What it prints."""
+    command = ["openssl", *arguments]
+    return subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True).stdout  # noqa: S603

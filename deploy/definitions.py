@@ -24,7 +24,8 @@ class Account:
     """A user of the broker."""
 
     user: str
-    password: str
+    password: str | None
+    """None: the broker has this user, whose password and tags stay as they are."""
     permissions: Permissions
 
 
@@ -40,7 +41,11 @@ def definitions(vhost: str, accounts: Sequence[Account], services: Sequence[Serv
     """All of it for one virtual host. Passwords are in it as salted hashes."""
     return {
         "vhosts": [{"name": vhost}],
-        "users": [_user(account) for account in accounts],
+        "users": [
+            _user(account.user, account.password, account.permissions.tags)
+            for account in accounts
+            if account.password is not None
+        ],
         "permissions": [
             {
                 "user": account.user,
@@ -77,14 +82,14 @@ def definitions(vhost: str, accounts: Sequence[Account], services: Sequence[Serv
     }
 
 
-def _user(account: Account) -> dict[str, Any]:
+def _user(name: str, password: str, tags: Sequence[str]) -> dict[str, Any]:
     salt = secrets.token_bytes(SALT_BYTES)
-    digest = hashlib.sha256(salt + account.password.encode()).digest()
+    digest = hashlib.sha256(salt + password.encode()).digest()
     return {
-        "name": account.user,
+        "name": name,
         "password_hash": base64.b64encode(salt + digest).decode(),
         "hashing_algorithm": HASHING,
-        "tags": list(account.permissions.tags),
+        "tags": list(tags),
     }
 
 

@@ -6,21 +6,27 @@ gets write permission only for exchanges that pass on what is harmless, or what 
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from shared.amqp.topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, RPC_EXCHANGE, presence_key, subscriber_queue
+from shared.client import QUEUE_NAME_PART
 from shared.contracts import OPERATIONS
+from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_enable import TENANT_ENABLE
+from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.tenant_verify import TENANT_VERIFY
 
 #: What permissions call the default exchange, which reaches every queue by its name.
 DEFAULT_EXCHANGE = "amq.default"
 NOTHING = "^$"
 #: Under this name the edge's queues begin (`api.main.SUBSCRIBER`).
 EDGE = "edge"
+WORKER = "worker"
 
 #: The user by which Kubernetes' autoscaling looks how long the lanes' queues are.
 QUEUE_LENGTH = "queue-length"
@@ -29,6 +35,16 @@ QUEUE_LENGTH = "queue-length"
 #: is for operators.
 NOT_FOR_SERVICES = {TENANT_REGISTER.name, TENANT_ENABLE.name, *(operation.name for operation in HEALTH.values())}
 SERVICE_OPERATIONS = tuple(sorted(OPERATIONS.keys() - NOT_FOR_SERVICES))
+#: What `AuthClient` calls by itself: it logs its tenant in, asks which tenant that is before it subscribes, and asks
+#: for the events that it missed.
+CLIENT_OPERATIONS = tuple(sorted((TENANT_LOGIN.name, TENANT_VERIFY.name, EVENT_LIST.name)))
+#: Before the names of our users on a broker that others use, too: users belong to the whole of it, and `worker` may be
+#: somebody's already.
+SHARED_BROKER_PREFIX = "jincor-auth-"
+#: Users that are there already and would become the service's. `guest` is RabbitMQ's own.
+TAKEN_NAMES = frozenset(
+    {"guest", *(prefix + role for role in (EDGE, WORKER, QUEUE_LENGTH) for prefix in ("", SHARED_BROKER_PREFIX))}
+)
 #: By which callers ask whether a lane has workers: whoever may call may ask.
 PRESENCE_KEYS = tuple(re.escape(presence_key(lane)) for lane in Lane)
 
@@ -57,6 +73,25 @@ class Permissions:
 def service_exchange(service: str) -> str:
     """Takes a service's requests, and passes on to `rpc` those of the operations that are bound."""
     return f"calls.{service}"
+
+
+def service_operations(wanted: Collection[str]) -> tuple[str, ...]:
+    """What a service may call that wants these: they, and what its client needs. Raises `ValueError` for others."""
+    if unknown := set(wanted) - set(SERVICE_OPERATIONS):
+        raise ValueError(f"not for services: {', '.join(sorted(unknown))}")
+    return tuple(sorted({*wanted, *CLIENT_OPERATIONS}))
+
+
+def service_name(name: str) -> str:
+    """The name, if a service may have it. Raises `ValueError`.
+
+    It is the service's user, a part of its exchange's and queues' names, and what it calls itself to `AuthClient`.
+    """
+    if not QUEUE_NAME_PART.fullmatch(name):
+        raise ValueError(f"a service's name is 1 to 64 letters, digits, `-` or `_`, not {name!r}")
+    if name in TAKEN_NAMES:
+        raise ValueError(f"{name!r} is a user of the broker already, and not a service's")
+    return name
 
 
 def edge() -> Permissions:

@@ -5,35 +5,54 @@ read by all, and the directory by its owner alone.
 """
 
 import base64
+import dataclasses
 import functools
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from yarl import URL
 
 from deploy import permissions
 from deploy.certificates import CA, make_authority, make_certificate, make_self_signed
 from deploy.definitions import Account, definitions
-from deploy.permissions import QUEUE_LENGTH, Permissions
+from deploy.permissions import EDGE, QUEUE_LENGTH, SHARED_BROKER_PREFIX, WORKER, Permissions
 
 DATABASE = "jincor_auth"
 AMQPS_PORT, MANAGEMENT_PORT = 5671, 15671
 VHOST = "/"
+#: The authority of a broker that is not ours: its operator puts the file there.
+BROKER_CA = "broker-ca.pem"
 #: Where a container finds a secret.
 MOUNTED = "/run/secrets"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """Under which names broker and database are reached, and the name of the replica set."""
+    """How broker and database are reached, the name of the replica set, and what of the broker is ours."""
 
     brokers: tuple[str, ...]
     databases: tuple[str, ...]
     replica_set: str
+    vhost: str = VHOST
+    broker_ca: str = CA
+    user_prefix: str = ""
+
+    def in_vhost(self, vhost: str) -> "Place":
+        """The same, in this virtual host of the broker."""
+        return dataclasses.replace(self, vhost=vhost)
+
+    def on_broker(self, hosts: tuple[str, ...]) -> "Place":
+        """With a broker that others use, too: it has an authority of its own, and perhaps a user called `worker`."""
+        return dataclasses.replace(self, brokers=hosts, broker_ca=BROKER_CA, user_prefix=SHARED_BROKER_PREFIX)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Those that get certificates of our authority."""
+        return (*(self.brokers if self.broker_ca == CA else ()), *self.databases)
 
 
 #: Names of services in docker-compose.prod.yml.
@@ -46,12 +65,18 @@ KUBERNETES = Place(
 )
 
 
-def make_compose_secrets(directory: Path, public_host: str) -> None:
-    """Everything that docker-compose.prod.yml mounts and is missing. Safe to repeat: what exists is in use."""
-    _make_credentials(directory, COMPOSE, {"edge": permissions.edge(), "worker": permissions.worker()})
+def make_compose_secrets(
+    directory: Path, public_host: str, place: Place = COMPOSE, *, renew_certificates: bool = False
+) -> None:
+    """Everything that docker-compose.prod.yml mounts and is missing. Safe to repeat: what exists is in use.
+
+    `renew_certificates`: the nodes' ones are made anew all the same. Authority, passwords and keys stay. Raises
+    `ValueError` if what exists is for another user or virtual host than `place` says.
+    """
+    _make_credentials(directory, place, {EDGE: permissions.edge(), WORKER: permissions.worker()})
     make_authority(directory)
-    for host in (*COMPOSE.brokers, *COMPOSE.databases):
-        make_certificate(directory, host)
+    for host in place.nodes:
+        make_certificate(directory, host, renew=renew_certificates)
     make_self_signed(directory, "edge-tls.pem", public_host)
     _make(directory, "erlang-cookie", _password)
     _make(directory, "mongo-keyfile", lambda: base64.b64encode(secrets.token_bytes(96)).decode())
@@ -59,10 +84,13 @@ def make_compose_secrets(directory: Path, public_host: str) -> None:
     _protect(directory)
 
 
-def make_kubernetes_secrets(directory: Path) -> None:
-    """Everything that deploy/kubernetes/overlays/production names and is missing: its operators make the rest."""
-    roles = {"edge": permissions.edge(), "worker": permissions.worker(), QUEUE_LENGTH: permissions.queue_length()}
-    _make_credentials(directory, KUBERNETES, roles)
+def make_kubernetes_secrets(directory: Path, place: Place = KUBERNETES) -> None:
+    """Everything that deploy/kubernetes/overlays/production names and is missing: its operators make the rest.
+
+    Raises `ValueError` as `make_compose_secrets` does.
+    """
+    roles = {EDGE: permissions.edge(), WORKER: permissions.worker(), QUEUE_LENGTH: permissions.queue_length()}
+    _make_credentials(directory, place, roles)
     _protect(directory)
 
 
@@ -84,22 +112,30 @@ def _make_broker_users(directory: Path, place: Place, roles: Mapping[str, Permis
         path = directory / (f"{role}-url" if role == QUEUE_LENGTH else f"{role}-amqp-url")
         unchanged &= path.exists()
         url = _management_url if role == QUEUE_LENGTH else _amqp_url
-        password = _password_in(path.read_text()) if path.exists() else _password()
-        account = Account(role, password, permitted)
-        accounts.append(account)
-        _make(directory, path.name, functools.partial(_for_each, place.brokers, url, account))
-    made = definitions(VHOST, accounts)
+        user = place.user_prefix + role
+        password = _kept_password(path, user, place.vhost) if path.exists() else _password()
+        accounts.append(Account(user, password, permitted))
+        _make(directory, path.name, functools.partial(_for_each_broker, place, url, user, password))
+    made = definitions(place.vhost, accounts)
     if not (unchanged and _without_salt(json.loads(target.read_text())) == _without_salt(made)):
         target.unlink(missing_ok=True)
         target.write_text(json.dumps(made, indent=1))
 
 
-def _for_each(hosts: tuple[str, ...], url: Callable[[Account, str], str], account: Account) -> str:
-    return ",".join(url(account, host) for host in hosts)
+def _for_each_broker(place: Place, url: Callable[[Place, str, str], str], user: str, password: str) -> str:
+    return ",".join(url(place, f"{user}:{password}", host) for host in place.brokers)
 
 
-def _password_in(urls: str) -> str:
-    return URL(urls.partition(",")[0]).password or ""
+def _kept_password(path: Path, user: str, vhost: str) -> str:
+    """Of a URL that is in use. Definitions for another user or virtual host would not be those of whoever uses it."""
+    url = URL(path.read_text().partition(",")[0])
+    kept = url.path.removeprefix("/") or VHOST
+    if (url.user, kept) != (user, vhost):
+        raise ValueError(
+            f"{path} is for user {url.user} in virtual host {kept}, not for {user} in {vhost}: "
+            "say --broker and --vhost as before, or move that file away"
+        )
+    return url.password or ""
 
 
 def _without_salt(made: dict[str, Any]) -> dict[str, Any]:
@@ -113,12 +149,17 @@ def _protect(directory: Path) -> None:
         path.chmod(0o600 if path.suffix == ".key" else 0o444)
 
 
-def _amqp_url(account: Account, host: str) -> str:
-    return f"amqps://{account.user}:{account.password}@{host}:{AMQPS_PORT}/?cafile={MOUNTED}/{CA}"
+def _amqp_url(place: Place, credentials: str, host: str) -> str:
+    return f"amqps://{credentials}@{host}:{AMQPS_PORT}{_path(place)}?cafile={MOUNTED}/{place.broker_ca}"
 
 
-def _management_url(account: Account, host: str) -> str:
-    return f"https://{account.user}:{account.password}@{host}:{MANAGEMENT_PORT}/"
+def _management_url(place: Place, credentials: str, host: str) -> str:
+    return f"https://{credentials}@{host}:{MANAGEMENT_PORT}{_path(place)}"
+
+
+def _path(place: Place) -> str:
+    """`/` is RabbitMQ's default virtual host, which a URL leaves out."""
+    return "/" if place.vhost == VHOST else "/" + quote(place.vhost, safe="")
 
 
 def _mongo_url(place: Place, password: str) -> str:

@@ -1,10 +1,11 @@
 """A service's connection to Jincor Auth: named where the application is put together, opened when it starts."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Self
 
 from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS
+from ..amqp.topology import RPC_EXCHANGE
 from ..client import AuthClient
 from ..contracts.claims import Claims
 from .bearer import Verifier
@@ -28,7 +29,9 @@ class ServiceAuth:
         password: str | None = None,
         tenant_token: str | None = None,
         name: str = "client",
+        exchange: str = RPC_EXCHANGE,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        trace_headers: Callable[[], Mapping[str, str]] | None = None,
         max_age_seconds: float = DEFAULT_MAX_AGE_SECONDS,
         verifier: Verifier | None = None,
     ) -> None:
@@ -45,7 +48,9 @@ class ServiceAuth:
                 password=password,
                 tenant_token=tenant_token,
                 name=name,
+                exchange=exchange,
                 timeout_seconds=timeout_seconds,
+                trace_headers=trace_headers,
             )
 
         self._connect = connect

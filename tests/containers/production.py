@@ -66,6 +66,7 @@ class Production:
         ports = {name: str(free_port()) for name in ("HTTPS_PORT", "HTTP_PORT")}
         self.env = {**os.environ, **ports, "VERSION": VERSION, "SECRETS_DIR": str(self.secrets)}
         self.url = f"https://localhost:{ports['HTTPS_PORT']}"
+        self.plain_url = f"http://localhost:{ports['HTTP_PORT']}"
 
     @property
     def registration_key(self) -> str:

@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from http import HTTPStatus
 
+import httpx
 import pytest
 import yaml
 
@@ -101,6 +103,14 @@ def roll(production: Production, service: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/docs", "/tenant/login"])
+def test_plain_http_is_refused(production: Production, path: str) -> None:
+    """No redirect, which a client would follow after it had sent what is secret in clear."""
+    answer = httpx.post(production.plain_url + path, json={"password": PASSWORD})
+    assert answer.status_code == HTTPStatus.FORBIDDEN
+    assert "https" in answer.text
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import aio_pika
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -70,12 +71,16 @@ async def watched(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory
 
 
 async def test_a_lane_without_workers(watched: Watched) -> None:
-    """The edge's refusals, by route."""
+    """The edge's refusals, by route; and that it is not ready, which is seen also while nobody logs in."""
     watched.begin()
     await watched.stack.process(PASSWORDS).kill()
     await _refused(watched.stack, Unavailable)
     await watched.logs(EDGE, "request", route="/auth", status=503, code="unavailable")
     assert await watched.tells(EDGE, "edge_requests_total", method="POST", route="/auth", status="503") >= 1
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as http:
+        assert "worker:password" in (await http.get(f"{watched.stack.service.urls[0]}/health/ready")).text
+    # What JincorAuthNotReady goes by.
+    assert await watched.tells(EDGE, "edge_requests_total", method="GET", route="/health/ready", status="503") >= 1
     await watched.stack.start_again(PASSWORDS)
     await until_ready(watched.stack.service.urls)
 

@@ -8,22 +8,31 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import aio_pika
+import httpx
 import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
 from aio_pika.exceptions import PublishError
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
+from fastapi import Depends, FastAPI
 from yarl import URL
 
 import api.check
 import api.settings
 from deploy import permissions
 from deploy.definitions import Account, Service, definitions
-from deploy.permissions import QUEUE_LENGTH, SERVICE_OPERATIONS, service_exchange
+from deploy.permissions import (
+    CLIENT_OPERATIONS,
+    QUEUE_LENGTH,
+    SERVICE_OPERATIONS,
+    service_exchange,
+    service_operations,
+)
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import (
@@ -39,6 +48,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.health import HEALTH, HealthRequest
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.fastapi import FastApiAuth
 from tests.backends import Backend
 from worker.check import problems as worker_problems
 from worker.main import serve
@@ -49,11 +59,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PATIENCE_SECONDS = 30
 PASSWORD = "correct horse battery"
-EMAIL = "shop@tenant.test"
+EMAIL, OTHER_EMAIL = "shop@tenant.test", "shopping@tenant.test"
 #: A service, and another one whose name begins alike.
 SHOP, SHOPPING = "shop", "shopping"
-LIMITED = ("auth.verify",)
+LIMITED = ("auth.login", "auth.verify")
 REGISTRATION_KEY = "registration key"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @dataclass(frozen=True)
@@ -88,20 +99,23 @@ async def broker(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> 
     working = asyncio.create_task(serve(settings, stop))
     try:
         async with RpcClient([urls["edge"]], "test edge", declare=False) as rpc:
-            await _until_served(rpc)
-            registered = await rpc.call(
-                TENANT_REGISTER,
-                TENANT_REGISTER.request(email=EMAIL, password=PASSWORD, registration_key=REGISTRATION_KEY),
-            )
-        services = {SHOP: registered.id, SHOPPING: "another tenant"}
+            await until_served(rpc)
+            tenants = [
+                await rpc.call(
+                    TENANT_REGISTER,
+                    TENANT_REGISTER.request(email=email, password=PASSWORD, registration_key=REGISTRATION_KEY),
+                )
+                for email in (EMAIL, OTHER_EMAIL)
+            ]
+        services = {SHOP: tenants[0].id, SHOPPING: tenants[1].id}
         urls |= await _import(
             backend,
             directory,
             admin,
             {name: permissions.service(name, tenant) for name, tenant in services.items()},
-            [Service(SHOP, SERVICE_OPERATIONS), Service(SHOPPING, LIMITED)],
+            [Service(SHOP, SERVICE_OPERATIONS), Service(SHOPPING, service_operations(LIMITED))],
         )
-        yield Broker(backend, admin, urls, registered.id)
+        yield Broker(backend, admin, urls, tenants[0].id)
     finally:
         stop.set()
         await working
@@ -126,7 +140,8 @@ async def _import(
     }
 
 
-async def _until_served(rpc: RpcClient) -> None:
+async def until_served(rpc: RpcClient) -> None:
+    """Returns when a worker of each lane answers."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         for lane in Lane:
             while True:
@@ -171,6 +186,43 @@ async def test_a_service_does_all_that_the_client_offers(broker: Broker) -> None
                         pass  # it comes at least once: the one before may come again
 
 
+async def test_an_application_is_protected_as_that_service(broker: Broker) -> None:
+    """FastAPI's dependencies call through the service's exchange, with its traces, and hear that a session ended."""
+    traced: list[str] = []
+
+    def trace_headers() -> dict[str, str]:
+        traced.append(TRACEPARENT)
+        return {"traceparent": TRACEPARENT}
+
+    auth = FastApiAuth(
+        broker.urls[SHOP],
+        email=EMAIL,
+        password=PASSWORD,
+        name=SHOP,
+        exchange=service_exchange(SHOP),
+        trace_headers=trace_headers,
+    )
+    app = FastAPI(exception_handlers=auth.exception_handlers, dependencies=[Depends(auth.require())])
+
+    @app.get("/")
+    async def protected() -> None: ...
+
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        auth,
+        shop(broker) as elsewhere,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop.test") as http,
+    ):
+        await auth.client.users.create("flo", PASSWORD, email="flo@users.test")
+        token = await auth.client.login("flo", PASSWORD, device_id="phone")
+        headers = {"Authorization": f"Bearer {token}"}
+        assert (await http.get("/", headers=headers)).status_code == HTTPStatus.OK
+        await elsewhere.logout(token)
+        await auth.until_ended(token)
+        assert (await http.get("/", headers=headers)).status_code == HTTPStatus.UNAUTHORIZED
+    assert traced
+
+
 async def test_an_edge_calls_and_hears_of_every_tenant(broker: Broker) -> None:
     """Without declaring anything but its own queue."""
     heard: asyncio.Queue[str] = asyncio.Queue()
@@ -197,16 +249,39 @@ async def test_a_service_calls_what_is_bound_for_it_and_nothing_else(broker: Bro
         ["list_bindings", "-p", URL(broker.admin).path[1:], "source_name", "routing_key", "--formatter", "json"]
     )
     bound = {each["routing_key"] for each in json.loads(bindings) if each["source_name"] == service_exchange(SHOPPING)}
-    assert bound == set(LIMITED)
+    assert bound == {*LIMITED, *CLIENT_OPERATIONS}
     assert TENANT_REGISTER.name not in SERVICE_OPERATIONS
     async with channel_of(broker, SHOPPING) as channel:
         calls = await channel.get_exchange(service_exchange(SHOPPING), ensure=False)
         own = await channel.declare_exchange(f"sub.{SHOPPING}.relay", "topic", auto_delete=True)
         await calls.bind(own, "#")
         for exchange in (calls, own):
-            for operation in (TENANT_REGISTER.name, "auth.login", "health.verify"):
+            for operation in (TENANT_REGISTER.name, "user.create", "health.verify"):
                 with pytest.raises(PublishError):
                     await exchange.publish(aio_pika.Message(b"{}"), operation)
+
+
+async def test_a_service_that_is_allowed_little_has_a_client_that_works(broker: Broker) -> None:
+    """It logs its tenant in and subscribes, and other operations have no worker."""
+    exchange = service_exchange(SHOPPING)
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        AuthClient.connect(broker.admin, email=OTHER_EMAIL, password=PASSWORD) as elsewhere,
+        AuthClient.connect(
+            broker.urls[SHOPPING], email=OTHER_EMAIL, password=PASSWORD, name=SHOPPING, exchange=exchange
+        ) as client,
+        client.verifier(max_age_seconds=60) as verifier,
+        contextlib.aclosing(client.revocations(since=1)) as live,
+        contextlib.aclosing(client.revocations(since=1, durable="mailer")) as durable,
+    ):
+        await elsewhere.users.create("gus", PASSWORD, email="gus@users.test")
+        token = await client.login("gus", PASSWORD, device_id="phone")
+        claims = await verifier.verify(token)
+        await elsewhere.logout(token)
+        for revocations in (live, durable):
+            assert (await anext(revocations)).data.session_id == claims.jti
+        with pytest.raises(Unavailable):
+            await client.users.create("hal", PASSWORD, email="hal@users.test")
 
 
 async def test_what_goes_through_probes_is_nobodys_event(broker: Broker) -> None:

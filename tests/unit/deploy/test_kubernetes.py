@@ -45,6 +45,9 @@ OPERATORS = {
 }
 #: What the operators put on the pods of a cluster named `rabbitmq` and of a replica set named `mongo`.
 OPERATORS_PODS = [{"app.kubernetes.io/name": "rabbitmq"}, {"app": "mongo-svc"}]
+#: What services of others, which use the client, put on their pods to be let in to the broker.
+CLIENTS_NAMESPACE = "jincor-auth/clients"
+CLIENTS_PODS = [{"jincor-auth/client": "true"}]
 #: What kustomize appends to the names of secrets that it makes.
 KUSTOMIZE_HASH = re.compile(r"(.*)-[0-9a-z]{10}")
 WORKERS = [f"worker-{lane}" for lane in Lane]
@@ -133,7 +136,9 @@ def test_selectors_find_pods(objects: list[Object]) -> None:
         for selector in _values(each, {"podSelector", "selector"}):
             labels = selector.get("matchLabels", {})
             if labels != {"k8s-app": "kube-dns"}:
-                assert any(labels.items() <= known.items() for known in pods + OPERATORS_PODS), each["metadata"]
+                assert any(labels.items() <= known.items() for known in pods + OPERATORS_PODS + CLIENTS_PODS), each[
+                    "metadata"
+                ]
 
 
 def test_every_deployment_may_be_disrupted_and_scaled(objects: list[Object]) -> None:
@@ -200,6 +205,7 @@ def test_a_pod_starts_with_what_it_is_given(
     settings = module.Settings(**plain, **secret)
     assert all(Path(URL(url.get_secret_value()).query["cafile"]).exists() for url in settings.amqp_url)
     grace = settings.shutdown_grace_seconds
+    assert not isinstance(settings, api.settings.Settings) or not settings.docs
     stopping = settings.drain_seconds + grace if isinstance(settings, api.settings.Settings) else 2 * grace
     assert pod["terminationGracePeriodSeconds"] > stopping
 
@@ -301,7 +307,14 @@ def test_only_the_edge_is_reached_and_only_what_is_needed(objects: list[Object])
         *(("edge", "http", controller) for controller in ingress),
         *((*each, "monitoring") for each in metrics),
         ("rabbitmq", 15671, "keda"),
+        ("rabbitmq", 5671, "allowed"),
     }
+    (clients,) = [
+        peer
+        for peer in _peers(policies["rabbitmq"]["ingress"], "from")
+        if "allowed" in _values(peer, {CLIENTS_NAMESPACE})
+    ]
+    assert clients["podSelector"]["matchLabels"] in CLIENTS_PODS, "not everything in that namespace"
     inside = [peer for rule in policies["worker"]["ingress"] for peer in rule["from"] if "podSelector" in peer]
     assert not inside
     for name in ("edge", *WORKERS):
@@ -452,9 +465,9 @@ def _dockerfile(name: str) -> str:
     return (REPOSITORY / ("Dockerfile.api" if name == "edge" else "Dockerfile.worker")).read_text()
 
 
-def _peers(rules: list[Object]) -> Iterator[Object]:
+def _peers(rules: list[Object], direction: str = "to") -> Iterator[Object]:
     for rule in rules:
-        yield from rule["to"]
+        yield from rule[direction]
 
 
 def _values(document: Any, keys: set[str]) -> Iterator[Any]:

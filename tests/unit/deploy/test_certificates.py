@@ -1,0 +1,81 @@
+"""Certificates of the private networks, and how they are renewed."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from deploy.certificates import CA, good_until
+from deploy.secret_files import COMPOSE, make_compose_secrets
+from dev.processes import REPOSITORY
+
+OPERATIONS = REPOSITORY / "docs/operations.md"
+VERIFY = ("verify", "-purpose", "sslserver")
+NODES = {f"{host}.pem" for host in (*COMPOSE.brokers, *COMPOSE.databases)}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    make_compose_secrets(tmp_path / "secrets", "auth.example.com")
+    return tmp_path / "secrets"
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def openssl(directory: Path, *arguments: str) -> None:
+    command = ["openssl", *arguments]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_authority_outlives_several_terms_of_its_nodes(directory: Path) -> None:
+    """It is what everybody has to be given anew when it ends."""
+    now = datetime.now(UTC)
+    terms = {name: good_until(directory / name) - now for name in {CA, *NODES}}
+    authority = terms.pop(CA)
+    assert authority > timedelta(days=3650)
+    assert all(timedelta(days=800) < term < authority / 4 for term in terms.values())
+
+
+def test_what_is_there_is_kept(directory: Path) -> None:
+    """Whoever makes secrets again wants what is missing, or new permissions."""
+    before = contents(directory)
+    make_compose_secrets(directory, "auth.example.com")
+    assert contents(directory) == before
+
+
+def test_renewal_makes_the_nodes_certificates_anew_and_nothing_else(directory: Path) -> None:
+    """By the same authority, so that whoever trusts it notices nothing; each for its name and a longer term."""
+    before, modes = contents(directory), {path.name: path.stat().st_mode for path in directory.iterdir()}
+    make_compose_secrets(directory, "auth.example.com", renew_certificates=True)
+    after = contents(directory)
+    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == NODES
+    assert {path.name: path.stat().st_mode for path in directory.iterdir()} == modes
+    for name in NODES:
+        openssl(directory, *VERIFY, "-CAfile", CA, "-verify_hostname", name.removesuffix(".pem"), name)
+
+
+def test_the_authority_is_given_a_longer_term_as_the_page_says(directory: Path) -> None:
+    """With the key that it had: the nodes' certificates of before are good under it."""
+    (line,) = [line for line in OPERATIONS.read_text().splitlines() if line.startswith("openssl x509 -in ca.pem")]
+    before = contents(directory)
+    command = ["sh", "-c", line.replace("3652", "5000")]
+    subprocess.run(command, cwd=directory, check=True)  # noqa: S603
+    assert {name for name, content in contents(directory).items() if content != before[name]} == {CA}
+    assert good_until(directory / CA) - datetime.now(UTC) > timedelta(days=4990)
+    for name in NODES:
+        openssl(directory, *VERIFY, "-CAfile", CA, name)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--renew-certificates",)], ids=["kept", "renewed"])
+def test_it_says_when_they_end(directory: Path, arguments: tuple[str, ...]) -> None:
+    """Whether they were made or kept; the public one, too."""
+    command = [sys.executable, "-m", "deploy", "secrets", "--directory", str(directory), *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)  # noqa: S603
+    assert dict(line.split(" is good until ") for line in done.stdout.splitlines()) == {
+        name: f"{good_until(directory / name):%Y-%m-%d}" for name in {CA, "edge-tls.pem", *NODES}
+    }
