@@ -16,6 +16,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicC
 from pydantic import BeforeValidator, SecretStr
 
 from api.errors import MissingTenantToken
+from api.metrics import EdgeMetrics
 from api.streams import Streams
 from api.verifying import Verifies
 from shared.amqp.feed import RevocationFeed
@@ -59,6 +60,8 @@ class State(TypedDict):
     forward_tenant: TenantSession
     feed: RevocationFeed
     streams: Streams
+    metrics: EdgeMetrics
+    """Where the server counts what it does not pass on."""
     leaving: asyncio.Event
     """Set when this process is about to stop."""
 

@@ -51,6 +51,7 @@ class EdgeCode(StrEnum):
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     TOO_MANY_REQUESTS = "too_many_requests"
+    HEADERS_TOO_LARGE = "headers_too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ HTTP_ANSWERS: dict[ErrorCode | EdgeCode, HttpAnswer] = {
     EdgeCode.BODY_TOO_LARGE: HttpAnswer(413),
     EdgeCode.UNSUPPORTED_MEDIA_TYPE: HttpAnswer(415),
     EdgeCode.TOO_MANY_REQUESTS: HttpAnswer(429, RETRY),
+    EdgeCode.HEADERS_TOO_LARGE: HttpAnswer(431, {"Connection": "close"}),
 }
 
 #: What the framework's own exceptions mean, and what the edge raises where FastAPI lets nothing else through.

@@ -124,6 +124,7 @@ def create_app(
                 ),
                 feed=revocations,
                 streams=open_streams,
+                metrics=counted,
                 leaving=leaving or asyncio.Event(),
             )
 
