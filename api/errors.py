@@ -209,6 +209,6 @@ def _allowed_methods(request: Request) -> str:
     """All methods of a path (RFC 9110, 10.2.1). The framework names those of the first route that has the path."""
     return ", ".join(
         method
-        for method in ("GET", "POST", "PATCH", "DELETE")
+        for method in ("GET", "HEAD", "POST", "PATCH", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in request.app.routes)
     )
