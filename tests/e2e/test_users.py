@@ -116,3 +116,14 @@ async def test_last_activity_follows_verifications(tenant: Tenant) -> None:
             break
         assert time.monotonic() < deadline, "last activity was never written"
         await asyncio.sleep(0.1)
+
+
+async def test_a_scope_that_is_taken_away_goes_with_the_sessions(tenant: Tenant) -> None:
+    """A token says what its user was at login, until its session ends; the next one says what the user is now."""
+    await tenant.create("ann", scope="read write")
+    token = await tenant.token_of("ann")
+    assert (await tenant.call("PATCH", tenant.path("ann"), json={"scope": "read"})).status_code == 200
+    assert (await tenant.verify(token)).json()["decoded"]["scope"] == "read write"
+    assert (await tenant.call("DELETE", tenant.path("ann", "sessions"))).status_code == 200
+    assert (await tenant.verify(token)).status_code == 400
+    assert (await tenant.verify(await tenant.token_of("ann"))).json()["decoded"]["scope"] == "read"
