@@ -136,7 +136,7 @@ def _server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         lifespan="on",
         ws="none",
         log_config=None,
-        log_level="warning",  # what it says below that repeats our own log
+        log_level="error",  # what it says below that repeats our own log
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),

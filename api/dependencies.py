@@ -16,6 +16,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicC
 from pydantic import BeforeValidator, SecretStr
 
 from api.errors import MissingTenantToken
+from api.metrics import EdgeMetrics
+from api.readiness import SharedReadiness
 from api.streams import Streams
 from api.verifying import Verifies
 from shared.amqp.feed import RevocationFeed
@@ -59,6 +61,9 @@ class State(TypedDict):
     forward_tenant: TenantSession
     feed: RevocationFeed
     streams: Streams
+    readiness: SharedReadiness
+    metrics: EdgeMetrics
+    """Where the server counts what it does not pass on."""
     leaving: asyncio.Event
     """Set when this process is about to stop."""
 
@@ -86,6 +91,11 @@ async def _feed(request: Request) -> RevocationFeed:
 async def _streams(request: Request) -> Streams:
     streams: Streams = request.state.streams
     return streams
+
+
+async def _readiness(request: Request) -> SharedReadiness:
+    readiness: SharedReadiness = request.state.readiness
+    return readiness
 
 
 async def _leaving(request: Request) -> bool:
@@ -155,6 +165,7 @@ Verifier = Annotated[Verifies, Depends(_verifier)]
 ForwardTenant = Annotated[TenantSession, Depends(_forward_tenant)]
 Feed = Annotated[RevocationFeed, Depends(_feed)]
 OpenStreams = Annotated[Streams, Depends(_streams)]
+Readiness = Annotated[SharedReadiness, Depends(_readiness)]
 Leaving = Annotated[bool, Depends(_leaving)]
 TenantToken = Annotated[str, Depends(_tenant_token)]
 OptionalTenantToken = Annotated[str | None, Depends(_optional_tenant_token)]

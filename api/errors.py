@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -50,6 +51,7 @@ class EdgeCode(StrEnum):
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     TOO_MANY_REQUESTS = "too_many_requests"
+    HEADERS_TOO_LARGE = "headers_too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ HTTP_ANSWERS: dict[ErrorCode | EdgeCode, HttpAnswer] = {
     EdgeCode.BODY_TOO_LARGE: HttpAnswer(413),
     EdgeCode.UNSUPPORTED_MEDIA_TYPE: HttpAnswer(415),
     EdgeCode.TOO_MANY_REQUESTS: HttpAnswer(429, RETRY),
+    EdgeCode.HEADERS_TOO_LARGE: HttpAnswer(431, {"Connection": "close"}),
 }
 
 #: What the framework's own exceptions mean, and what the edge raises where FastAPI lets nothing else through.
@@ -113,7 +116,10 @@ class Problem(WireModel):
     detail: str
     code: ErrorCode | EdgeCode
     error: str
-    """The same text as `detail`, where clients of the first Jincor Auth look for it."""
+    """The same text as `detail`, where clients of the first Jincor Auth look for it. At `/introspect` and `/revoke` a
+    code of OAuth 2.0, if it has one for this."""
+    error_description: str | None = Field(None, alias="error_description")
+    """The same text, beside a code of OAuth 2.0."""
     errors: tuple[FieldProblem, ...] = ()
     """Every bad field of an invalid request."""
     missing: tuple[str, ...] = ()
@@ -150,50 +156,59 @@ def problem_of(error: AuthError) -> Problem:
             return problem(error.code, str(error))
 
 
-def problem_response(document: Problem, headers: Mapping[str, str] | None = None) -> Response:
+def problem_response(
+    document: Problem, headers: Mapping[str, str] | None = None, media_type: str = PROBLEM_TYPE
+) -> Response:
     """The document as an HTTP answer, with the headers of its code unless others are given."""
     if headers is None:
         headers = HTTP_ANSWERS[document.code].headers
     answered_code.set(document.code)
-    return Response(document.to_json(), document.status, headers, media_type=PROBLEM_TYPE)
+    return Response(document.to_json(), document.status, headers, media_type=media_type)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """The answer to any exception. No part of the input is in it, nor in the log: it may be a password."""
+    return problem_response(*answer_of(request, error))
+
+
+def answer_of(request: Request, error: Exception) -> tuple[Problem, Mapping[str, str] | None]:
+    """The problem document of any exception, and its headers where they are not those of its code."""
+    document: Problem
+    headers: Mapping[str, str] | None = None
     match error:
         case MissingTenantToken():
-            response = problem_response(problem_of(error), {"WWW-Authenticate": CHALLENGE})
+            document, headers = problem_of(error), {"WWW-Authenticate": CHALLENGE}
         case InternalError(incident=None):
-            response = _internal(error)
+            document = _internal(error)
         case Temporary(retry_after_seconds=seconds):
-            response = problem_response(problem_of(error), {"Retry-After": str(seconds)})
+            document, headers = problem_of(error), {"Retry-After": str(seconds)}
         case AuthError():
-            response = problem_response(problem_of(error))
+            document = problem_of(error)
         case RequestValidationError():
             # Each path begins with where the field was: `body`, `query`, `path`, `header`.
-            response = problem_response(problem_of(InvalidRequest(problems=field_problems(error.errors(), skip=1))))
+            document = problem_of(InvalidRequest(problems=field_problems(error.errors(), skip=1)))
         case HTTPException(status_code=415, detail=expected):
             text = f"a body is expected with Content-Type: {expected}"
-            response = problem_response(problem(EdgeCode.UNSUPPORTED_MEDIA_TYPE, text))
+            document = problem(EdgeCode.UNSUPPORTED_MEDIA_TYPE, text)
         case HTTPException(status_code=405):
-            response = problem_response(problem(*HTTP_EXCEPTIONS[405]), {"Allow": _allowed_methods(request)})
+            document, headers = problem(*HTTP_EXCEPTIONS[405]), {"Allow": _allowed_methods(request)}
         case HTTPException(status_code=status) if status in HTTP_EXCEPTIONS:
-            response = problem_response(problem(*HTTP_EXCEPTIONS[status]))
+            document = problem(*HTTP_EXCEPTIONS[status])
         case _:
-            response = _internal(error)
-    return response
+            document = _internal(error)
+    return document, headers
 
 
-def _internal(error: Exception) -> Response:
+def _internal(error: Exception) -> Problem:
     incident = uuid.uuid4().hex
     log.error("request failed unexpectedly", exc_info=error, extra={"incident": incident})
-    return problem_response(problem_of(InternalError(incident=incident)))
+    return problem_of(InternalError(incident=incident))
 
 
 def _allowed_methods(request: Request) -> str:
     """All methods of a path (RFC 9110, 10.2.1). The framework names those of the first route that has the path."""
     return ", ".join(
         method
-        for method in ("GET", "POST", "PATCH", "DELETE")
+        for method in ("GET", "HEAD", "POST", "PATCH", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in request.app.routes)
     )

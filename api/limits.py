@@ -1,19 +1,33 @@
-"""How long a client may take to make its request, and how much of it may stand before the body.
+"""How long a client may take to make its request, how much of it may stand before the body, and what is no request.
 
-Uvicorn waits for ever for a request that has begun, and reads headers of any size.
+Uvicorn waits for ever for a request that has begun, reads headers of any size, and does without a `Host`.
 """
 
 import asyncio
+import logging
+import uuid
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api.errors import EdgeCode, problem, problem_response
+from api.metrics import EdgeMetrics
+from shared.contracts.errors import ErrorCode
+from shared.logging import request_id
+
+log = logging.getLogger(__name__)
 
 #: Several times a token of the greatest size, which is the longest that a header holds.
 MAX_HEADER_BYTES = 65_536
 #: From the connection, or from the first byte of a further request on it, to the end of the headers.
 HEADER_SECONDS = 10.0
+
+TOO_LARGE = EdgeCode.HEADERS_TOO_LARGE, f"path and headers are longer than {MAX_HEADER_BYTES} bytes"
+#: RFC 9112, 3.2. With none or two, a proxy in front and who reads this might take the request for different sites'.
+ONE_HOST = ErrorCode.BAD_REQUEST, "one Host header is expected"
+NOT_HTTP = ErrorCode.BAD_REQUEST, "request is not well-formed HTTP"
 
 
 class BodyTimeLimit:
@@ -46,7 +60,11 @@ class BodyTimeLimit:
 
 
 class LimitedHttp(HttpToolsProtocol):
-    """Uvicorn's HTTP, which closes a connection whose headers take too long, and refuses those that are too long."""
+    """Uvicorn's HTTP, which closes a connection whose headers take too long, and refuses those that are too long.
+
+    The application never hears of a request that is refused here. So its problem document, its line in the log and its
+    count are made here, too.
+    """
 
     header_seconds = HEADER_SECONDS
 
@@ -68,9 +86,8 @@ class LimitedHttp(HttpToolsProtocol):
         if self._in_headers:
             self._header_bytes += len(data)
         super().data_received(data)
-        if self._in_headers and self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\r\n")
-            self.transport.close()
+        if self._in_headers and self._header_bytes > MAX_HEADER_BYTES:
+            self._refuse(*TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -80,7 +97,23 @@ class LimitedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._stop_timer()
+        if fault := self._fault():
+            self._refuse(*fault)
+            raise ValueError  # which stops the parser: there is nobody to give a body to
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature of uvicorn's, which is plain text
+        self._refuse(*NOT_HTTP)
+
+    def _fault(self) -> tuple[ErrorCode | EdgeCode, str] | None:
+        """What is wrong with headers that are complete."""
+        # What came in one read with their end was not counted by then: it may be a body.
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES:
+            return TOO_LARGE
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            return ONE_HOST
+        return None
 
     def _expect_headers(self) -> None:
         self._in_headers = True
@@ -95,3 +128,26 @@ class LimitedHttp(HttpToolsProtocol):
         if self._header_timer:
             self._header_timer.cancel()
             self._header_timer = None
+
+    def _refuse(self, code: ErrorCode | EdgeCode, text: str) -> None:
+        """Answers, unless that has been done, and closes the connection."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self._answer(code, text)
+        # Otherwise an earlier answer is on its way, and whatever came now would be taken for a part of it.
+        self.transport.close()
+
+    def _answer(self, code: ErrorCode | EdgeCode, text: str) -> None:
+        identifier = uuid.uuid4().hex
+        token = request_id.set(identifier)
+        response = problem_response(
+            problem(code, text), {"X-Request-ID": identifier, "Cache-Control": "no-store", "Connection": "close"}
+        )
+        request_id.reset(token)
+        headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
+        self.transport.write(STATUS_LINE[response.status_code] + headers + b"\r\n" + bytes(response.body))
+        metrics: EdgeMetrics | None = self.app_state.get("metrics")
+        if metrics:
+            metrics.refused(response.status_code)
+        log.info("request", extra={"status": response.status_code, "code": code, "request_id": identifier})

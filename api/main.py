@@ -18,6 +18,7 @@ from api.limits import BodyTimeLimit
 from api.metrics import EdgeMetrics
 from api.middleware import BodyLimit, EncodedPath, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
+from api.readiness import SharedReadiness
 from api.request_limit import request_limit
 from api.routes import audit, auth, events, forward, health, session, tenant, token, user
 from api.settings import Settings
@@ -42,7 +43,8 @@ Multi-tenant authentication. A **tenant** is a service or a product: it register
 authenticates its own **users**. Every login is a **session**; ending the session ends its token, at once.
 
 Errors are problem documents (RFC 9457): `code` is what programs should look at. Every answer carries the
-`X-Request-ID` that came with the request, or a new one.
+`X-Request-ID` that came with the request, or a new one. So it is with what is refused before it is read, 400 for broken
+HTTP and 431 for path and headers beyond 64 KiB; then the connection is closed.
 """
 TAGS = [
     {"name": "Tenants", "description": "Registration of a tenant, and its token."},
@@ -116,14 +118,17 @@ def create_app(
             )
             await stack.enter_async_context(beside(watch_loop(counted.loop_was_late)))
             await client.wait_connected()  # to answer the first request, too; not for ever
+            workers = WorkerCalls(client, settings.reply_timeout_seconds, tracing)
             yield State(
-                workers=WorkerCalls(client, settings.reply_timeout_seconds, tracing),
+                workers=workers,
                 verifier=verifier,
                 forward_tenant=TenantSession(
                     Calls(client, settings.reply_timeout_seconds), settings.forward_email, settings.forward_password
                 ),
                 feed=revocations,
                 streams=open_streams,
+                readiness=SharedReadiness(workers),
+                metrics=counted,
                 leaving=leaving or asyncio.Event(),
             )
 

@@ -66,6 +66,10 @@ class EdgeMetrics:
         requests.inc()
         duration.observe(seconds)
 
+    def refused(self, status: int) -> None:
+        """What came was refused before it was known what it asked for."""
+        self._requests.labels(OTHER, OTHER, status).inc()
+
     def loop_was_late(self, seconds: float) -> None:
         self._loop_lag.observe(seconds)
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from api.bodies import JSON
 from api.errors import HTTP_ANSWERS, HTTP_EXCEPTIONS, PROBLEM_TYPE, Problem, problem, problem_of
 from api.examples import EXAMPLES
+from api.oauth import media_type_of, oauth_problem
 from shared.contracts.errors import (
     AuthError,
     DeadlineExceeded,
@@ -40,10 +41,16 @@ BODY_STATUSES = (400, 408, 413, 415)
 
 
 class DocumentedApi(FastAPI):
-    """FastAPI with the schema of problem documents, which it would only add as `application/json`."""
+    """FastAPI with the schema of problem documents, which it would only add as `application/json`, and without its own
+    422, which it adds to routes that have none."""
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
+        for route in (route for path in document["paths"].values() for route in path.values()):
+            if JSON in route["responses"].get("422", {}).get("content", {}):
+                del route["responses"]["422"]
+        for framework_error in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(framework_error, None)
         schema = Problem.model_json_schema(ref_template=f"{COMPONENTS}{{model}}")
         document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
         return document
@@ -55,15 +62,16 @@ def documented(
     media_type: str = JSON,
     *,
     token_is_optional: bool = False,
+    oauth: bool = False,
 ) -> dict[str, Any]:
     """What a route's decorator says of its operation; `reply` where the answer over HTTP has a form of its own.
 
-    A tenant token is optional where there is another way to prove oneself.
+    A tenant token is optional where there is another way to prove oneself. `oauth`: refusals are in its words.
     """
     example = EXAMPLES[operation.name]
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "Done", "content": {"application/json": {"example": example.reply}}},
-        **_problem_responses(operation, has_body=example.body is not None),
+        **_problem_responses(operation, has_body=example.body is not None, oauth=oauth),
     }
     extra: dict[str, Any] = {"security": [{}]} if token_is_optional else {}
     if example.body:
@@ -76,31 +84,37 @@ def documented(
     }
 
 
-def problem_content(examples: Mapping[str, Problem]) -> dict[str, Any]:
+def problem_content(examples: Mapping[str, Problem], media_type: str = PROBLEM_TYPE) -> dict[str, Any]:
     """The `content` of a documented response that is a problem document."""
     values = {
         name: {"value": example.model_dump(mode="json", exclude_unset=True)} for name, example in examples.items()
     }
-    return {"content": {PROBLEM_TYPE: {"schema": {"$ref": f"{COMPONENTS}Problem"}, "examples": values}}}
+    return {"content": {media_type: {"schema": {"$ref": f"{COMPONENTS}Problem"}, "examples": values}}}
 
 
-def _problem_responses(operation: Operation[Any, Any], *, has_body: bool) -> dict[int | str, dict[str, Any]]:
+def _problem_responses(
+    operation: Operation[Any, Any], *, has_body: bool, oauth: bool
+) -> dict[int | str, dict[str, Any]]:
     problems = [problem_of(error) for error in (*(each() for each in operation.errors), *COMMON_ERRORS)]
     problems.append(problem(*HTTP_EXCEPTIONS[429]))
     if has_body:
         problems += [problem(*HTTP_EXCEPTIONS[status]) for status in BODY_STATUSES]
+    if oauth:
+        problems = [oauth_problem(each) for each in problems]
     by_status: dict[int, dict[str, Problem]] = defaultdict(dict)
     for each in problems:
         by_status[each.status][each.code] = each
+    return {status: _problem_response(status, examples) for status, examples in sorted(by_status.items())}
+
+
+def _problem_response(status: int, examples: Mapping[str, Problem]) -> dict[str, Any]:
+    (media_type,) = {media_type_of(each) for each in examples.values()}
     return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "headers": {
-                name: {"schema": {"type": "string"}, "example": value, **HEADER_MEANINGS.get(name, {})}
-                for each in examples.values()
-                for name, value in HTTP_ANSWERS[each.code].headers.items()
-            },
-            **problem_content(examples),
-        }
-        for status, examples in sorted(by_status.items())
+        "description": HTTPStatus(status).phrase,
+        "headers": {
+            name: {"schema": {"type": "string"}, "example": value, **HEADER_MEANINGS.get(name, {})}
+            for each in examples.values()
+            for name, value in HTTP_ANSWERS[each.code].headers.items()
+        },
+        **problem_content(examples, media_type),
     }

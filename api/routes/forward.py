@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from typing import Annotated
 from urllib.parse import quote
 
@@ -24,7 +25,8 @@ _bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A
 
 #: Printable ASCII but for `%`. The rest is percent-encoded as UTF-8: header values are not for other text.
 PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
-
+#: RFC 9110, 5.5: they are no part of a header's value, so `" admin"` would arrive as `admin`.
+OUTER_SPACES = re.compile("^ +| +$")
 
 #: A proxy passes the status and this header on; what else an answer says, its client never sees.
 REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
@@ -71,4 +73,9 @@ def _headers(claims: Claims) -> dict[str, str]:
         "X-Auth-Device": claims.device_id or "",
         "X-Auth-Session": claims.jti,
     }
-    return {name: quote(value, safe=PLAIN) for name, value in named.items()}
+    return {name: header_value(value) for name, value in named.items()}
+
+
+def header_value(text: str) -> str:
+    """The text as a header that percent-decoding makes the same text again: no other text looks like it."""
+    return OUTER_SPACES.sub(lambda spaces: quote(spaces[0]), quote(text, safe=PLAIN))

@@ -34,7 +34,11 @@ async def list_users(query: Annotated[UserListQuery, Query()], tenant_token: Ten
 
 @router.patch("/{login}", **documented(USER_UPDATE))
 async def update_user(login: PathName, body: UserUpdateBody, tenant_token: TenantToken, workers: Workers) -> Response:
-    """Changes what is given and leaves the rest (RFC 7396). A new password ends every session of the user."""
+    """Changes what is given and leaves the rest (RFC 7396). A new password ends every session of the user.
+
+    Another `scope` or `sub` is in the tokens of later logins. Tokens that are there keep the old one until their
+    session ends: to take a scope away at once, end the sessions with `DELETE /user/{login}/sessions`.
+    """
     request = to_request(UserUpdateRequest, body, tenant_token=tenant_token, login=login)
     reply = await workers.call(USER_UPDATE, request)
     return to_response(reply)

@@ -3,12 +3,13 @@
 from .errors import InvalidTenantToken, LoginTaken
 from .operation import Lane, Operation, TenantRequest
 from .user import User
-from .wire import Email, Name, NewPassword, Scope, WireModel
+from .wire import Email, Name, NewLogin, NewPassword, Scope, WireModel
 
 
 class UserCreateBody(WireModel):
     email: Email
-    login: Name
+    login: NewLogin
+    """Neither `.` nor `..`, which URLs cannot hold."""
     password: NewPassword
     sub: Name | None = None
     """The tenant's own name for this subject; the user's id if absent."""

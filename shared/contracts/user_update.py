@@ -17,6 +17,7 @@ class UserUpdateBody(WireModel):
     password: Annotated[NewPassword | None, OrAbsent()] = None
     sub: Annotated[Name | None, OrAbsent()] = None
     scope: Scope = None
+    """Tokens keep the one of their login until their session ends: end the sessions to take a scope away at once."""
 
     @field_validator("email", "password", "sub", mode="before")
     @classmethod

@@ -45,6 +45,9 @@ MAX_NAME_CHARS = 256
 #: Ids of requests come from outside and go into logs and headers, so they are short and plain.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
+#: WHATWG URL, "path state": browsers and many libraries take these for steps in a path, also spelled `%2E`.
+DOT_SEGMENTS = (".", "..")
+
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -74,6 +77,12 @@ class WireModel(BaseModel):
 def _printable(value: str) -> str:
     if not value.isprintable():
         raise ValueError("must contain printable characters only")
+    return value
+
+
+def _no_dot_segment(value: str) -> str:
+    if value in DOT_SEGMENTS:
+        raise ValueError("must not be . or .. alone, which URLs cannot hold")
     return value
 
 
@@ -180,6 +189,11 @@ Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValid
 TenantEmail = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_tenant_email)]
 #: A short text of printable characters, spaces and `/` included.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_printable)]
+#: The login of a new user, which every client can name in a path: `DELETE /user/%2E/sessions` may leave it as
+#: `DELETE /user/sessions`. Where a user is named it is a `Name`, since such logins may be there already.
+NewLogin = Annotated[
+    Name, AfterValidator(_no_dot_segment), Field(json_schema_extra={"not": {"enum": list(DOT_SEGMENTS)}})
+]
 #: Part of a name to look for, or nothing.
 Search = Annotated[str, StringConstraints(max_length=MAX_NAME_CHARS), AfterValidator(_printable)]
 #: What a user may do, in the tenant's own words: a string (`"company:read company:write"`), an object, or nothing.

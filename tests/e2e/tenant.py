@@ -53,6 +53,4 @@ class Tenant:
         return await self.call("POST", "/auth/logout", json={"token": token})
 
     def path(self, login: str, *rest: str) -> str:
-        # A lone `.` or `..` means something else in a path unless it is encoded, which `quote` does not do.
-        segment = quote(login, safe="").replace(".", "%2E")
-        return "/".join(["/user", segment, *rest])
+        return "/".join(["/user", quote(login, safe=""), *rest])

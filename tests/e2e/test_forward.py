@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from dev.ports import accepts_connections, free_port
-from dev.processes import ChildProcess, Service
+from dev.processes import REPOSITORY, ChildProcess, Service
 from dev.services import api_service
 from tests.e2e.tenant import PASSWORD, Tenant
 from tests.service import RunningService
@@ -44,6 +45,7 @@ http {{
       proxy_pass_request_body off;
       proxy_set_header Content-Length "";
     }}
+    {application}
     location / {{
       auth_request /auth;
       auth_request_set $login $upstream_http_x_auth_login;
@@ -51,8 +53,14 @@ http {{
       root {pages};
     }}
   }}
+  server {{
+    listen 127.0.0.1:{application_port};
+    location / {{ return 200 "{echo}"; }}
+  }}
 }}
 """
+PAGE = REPOSITORY / "docs/gateways.md"
+HEADERS = ("User", "Login", "Sub", "Tenant", "Scope", "Device", "Session")
 
 
 @pytest_asyncio.fixture
@@ -84,7 +92,7 @@ async def test_a_live_token_is_let_through_with_its_claims(
     edge: httpx.AsyncClient, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
     """As headers of printable ASCII; a dead, foreign or missing token is 401 with a challenge."""
-    user = (await tenant.create("Ünï / 100%", sub="s 1", scope={"a": "é"})).json()
+    user = (await tenant.create("Ünï / 100%", sub=" s 1 ", scope={"a": "é"})).json()
     token = await tenant.token_of("Ünï / 100%")
     answer = await _ask(edge, token)
     assert answer.status_code == 200
@@ -92,7 +100,7 @@ async def test_a_live_token_is_let_through_with_its_claims(
     assert {name: value for name, value in answer.headers.items() if name.startswith("x-auth-")} == {
         "x-auth-user": user["id"],
         "x-auth-login": "%C3%9Cn%C3%AF / 100%25",
-        "x-auth-sub": "s 1",
+        "x-auth-sub": "%20s 1%20",
         "x-auth-tenant": tenant.id,
         "x-auth-scope": '{"a": "\\u00e9"}',
         "x-auth-device": "phone",
@@ -122,29 +130,60 @@ def pages(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.mark.skipif(NGINX is None and "CI" not in os.environ, reason="nginx is not installed")
-async def test_nginx_protects_a_page_that_goes_dark_on_logout(
-    edge: httpx.AsyncClient, tenant: Tenant, pages: Path, tmp_path: Path
-) -> None:
-    """`auth_request` as its documentation has it: the page with a live token, 401 without and afterwards."""
+@pytest_asyncio.fixture
+async def nginx(edge: httpx.AsyncClient, pages: Path, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """nginx in front of the page, and, as docs/gateways.md has it, of an application that answers what it is told."""
     assert NGINX is not None, "CI installs nginx"
-    port = free_port()
+    port, application_port = free_port(), free_port()
+    (documented,) = re.findall(r"^location /app/ \{.*?^\}", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     file = tmp_path / "nginx.conf"
     file.write_text(
-        CONFIGURATION.format(directory=tmp_path, pages=pages, port=port, edge=str(edge.base_url).rstrip("/"))
+        CONFIGURATION.format(
+            directory=tmp_path,
+            pages=pages,
+            port=port,
+            edge=str(edge.base_url).rstrip("/"),
+            application=documented.replace("127.0.0.1:9000", f"127.0.0.1:{application_port}"),
+            application_port=application_port,
+            echo="|".join(f"$http_x_auth_{name.lower()}" for name in HEADERS),
+        )
     )
-    nginx = ChildProcess(Service("nginx", [NGINX, "-c", str(file)], os.environ), tmp_path / "logs")
+    process = ChildProcess(Service("nginx", [NGINX, "-c", str(file)], os.environ), tmp_path / "logs")
+    process.start()
+    try:
+        await process.wait_until(lambda: accepts_connections(port), START_TIMEOUT_SECONDS)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+    finally:
+        await process.terminate()
+
+
+@pytest.mark.skipif(NGINX is None and "CI" not in os.environ, reason="nginx is not installed")
+async def test_nginx_protects_a_page_that_goes_dark_on_logout(
+    edge: httpx.AsyncClient, nginx: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    """`auth_request` as its documentation has it: the page with a live token, 401 without and afterwards."""
     await tenant.create("ann")
     token = await tenant.token_of("ann")
     assert (await _ask(edge, token)).is_success, "nginx makes a 500 of whatever is neither that nor a refusal"
-    nginx.start()
-    try:
-        await nginx.wait_until(lambda: accepts_connections(port), START_TIMEOUT_SECONDS)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            page = await _ask(client, token, "/")
-            assert (page.status_code, page.text, page.headers["X-Login"]) == (200, "the page", "ann")
-            assert (await _ask(client, None, "/")).status_code == 401
-            await tenant.logout(token)
-            assert (await _ask(client, token, "/")).status_code == 401
-    finally:
-        await nginx.terminate()
+    page = await _ask(nginx, token, "/")
+    assert (page.status_code, page.text, page.headers["X-Login"]) == (200, "the page", "ann")
+    assert (await _ask(nginx, None, "/")).status_code == 401
+    await tenant.logout(token)
+    assert (await _ask(nginx, token, "/")).status_code == 401
+
+
+@pytest.mark.skipif(NGINX is None and "CI" not in os.environ, reason="nginx is not installed")
+async def test_an_application_behind_nginx_hears_the_edge_alone(
+    edge: httpx.AsyncClient, nginx: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    """Whatever a client says of itself is overwritten, also by nothing; nor is `" ann"` taken for `ann`."""
+    user = (await tenant.create(" ann")).json()
+    token = await tenant.token_of(" ann")
+    claims = (await tenant.verify(token)).json()["decoded"]
+    assert (await _ask(edge, token)).is_success, "nginx makes a 500 of whatever is neither that nor a refusal"
+    spellings = ("X-Auth-{}", "x-auth-{}", "X_Auth_{}")
+    forged = [(spelling.format(name), "admin") for name in HEADERS for spelling in spellings]
+    heard = await nginx.get("/app/", headers=[("Authorization", f"Bearer {token}"), *forged])
+    assert heard.status_code == 200
+    assert heard.text.split("|") == [user["id"], "%20ann", user["sub"], tenant.id, "", "phone", claims["jti"]]

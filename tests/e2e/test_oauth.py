@@ -66,11 +66,18 @@ async def test_a_gateway_may_use_basic_credentials(http: httpx.AsyncClient, tena
     good = await http.post("/introspect", data=form, auth=("gateway", tenant.token))
     assert good.json()["active"] is True
     assert (await http.post("/introspect", data=form)).status_code == 401
-    assert (await http.post("/introspect", data=form, auth=("gateway", "nonsense"))).status_code == 401
+    bad = await http.post("/introspect", data=form, auth=("gateway", "nonsense"))
+    assert (bad.status_code, bad.json()["error"], bad.headers["WWW-Authenticate"][:6]) == (
+        401,
+        "invalid_client",
+        "Basic ",
+    )
 
 
 async def test_what_is_no_form_is_refused(tenant: Tenant) -> None:
-    """JSON is 415, a form without a token names the field."""
+    """JSON is 415, a form without a token, or with two, names the field, in the standard's words (RFC 6749, 5.2)."""
     assert (await tenant.call("POST", "/introspect", json={"token": "x"})).status_code == 415
-    refused = await tenant.call("POST", "/revoke", data={"other": "x"})
-    assert (refused.status_code, [problem["field"] for problem in refused.json()["errors"]]) == (422, ["token"])
+    for form in ({"other": "x"}, {"token": ["x", "x"]}):
+        refused = await tenant.call("POST", "/revoke", data=form)
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
+        assert [problem["field"] for problem in refused.json()["errors"]] == ["token"]

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.tenant import Tenant
 
 ODD_LOGINS = [
-    "a/b", "/", "//", "..", ".", "%2F", "100%", "a b", " ", "sessions", "x/sessions", "user@example.com", "имя",
+    "a/b", "/", "//", "...", ".a", "%2F", "100%", "a b", " ", "sessions", "x/sessions", "user@example.com", "имя",
     "名前", "😀", "?q=1", "#", "+", "a\\b", "$gt", "\"quoted\"", "'", "<b>", "a;b,c", "é", "0", "a" * 256,
 ]  # fmt: skip
 
@@ -26,9 +26,9 @@ async def test_any_printable_login_works_everywhere(tenant: Tenant, login: str) 
     assert (await tenant.verify(token)).status_code == 400
 
 
-@pytest.mark.parametrize("login", ["a\nb", "\0", "\x7f", "", "a" * 257, "\u200b\u2028"])
+@pytest.mark.parametrize("login", ["a\nb", "\0", "\x7f", "", "a" * 257, "\u200b\u2028", ".", ".."])
 async def test_other_logins_are_refused_by_name(tenant: Tenant, login: str) -> None:
-    """What cannot be printed, is empty or too long is named as the bad field."""
+    """What cannot be printed, is empty, too long or a step in a path is named as the bad field."""
     answer = await tenant.create(login)
     assert answer.status_code == 422
     assert [problem["field"] for problem in answer.json()["errors"]] == ["login"]
@@ -116,3 +116,14 @@ async def test_last_activity_follows_verifications(tenant: Tenant) -> None:
             break
         assert time.monotonic() < deadline, "last activity was never written"
         await asyncio.sleep(0.1)
+
+
+async def test_a_scope_that_is_taken_away_goes_with_the_sessions(tenant: Tenant) -> None:
+    """A token says what its user was at login, until its session ends; the next one says what the user is now."""
+    await tenant.create("ann", scope="read write")
+    token = await tenant.token_of("ann")
+    assert (await tenant.call("PATCH", tenant.path("ann"), json={"scope": "read"})).status_code == 200
+    assert (await tenant.verify(token)).json()["decoded"]["scope"] == "read write"
+    assert (await tenant.call("DELETE", tenant.path("ann", "sessions"))).status_code == 200
+    assert (await tenant.verify(token)).status_code == 400
+    assert (await tenant.verify(await tenant.token_of("ann"))).json()["decoded"]["scope"] == "read"

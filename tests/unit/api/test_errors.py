@@ -144,7 +144,7 @@ async def test_unknown_route(edge: httpx.AsyncClient) -> None:
         ("POST", "/user/ada/sessions", {"GET", "DELETE"}),
         ("GET", "/auth/verify", {"POST"}),
         ("GET", "/tenant", {"POST", "PATCH"}),
-        ("OPTIONS", "/health/live", {"GET"}),
+        ("OPTIONS", "/health/live", {"GET", "HEAD"}),
     ],
 )
 async def test_wrong_method(edge: httpx.AsyncClient, method: str, path: str, allowed: set[str]) -> None:

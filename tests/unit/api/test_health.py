@@ -1,8 +1,13 @@
 """Liveness and readiness."""
 
+import asyncio
+from typing import Any
+
 import httpx
 import pytest
 
+from api.dependencies import WorkerCalls
+from api.readiness import SHARED_SECONDS, SharedReadiness
 from shared.contracts.errors import DeadlineExceeded, Unavailable
 from tests.unit.api.fake_rpc import FakeRpc
 
@@ -59,3 +64,75 @@ async def test_no_broker(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
 
     assert (response.status_code, response.json()["missing"]) == (503, ["broker"])
     assert rpc.calls == []
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+async def test_head(edge: httpx.AsyncClient, rpc: FakeRpc, path: str) -> None:
+    """An uptime check may ask without wanting the answer's body, and learns the same (RFC 9110, 9.3.2)."""
+    assert (await edge.head(path)).status_code == 200
+    rpc.connected.clear()
+    assert (await edge.head(path)).status_code == (503 if path == "/health/ready" else 200)
+    assert "head" not in (await edge.get("/openapi.json")).json()["paths"][path]
+
+
+class Clock:
+    """A clock that is put forward by hand."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class SlowRpc(FakeRpc):
+    """Workers that answer when they are let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+
+    async def call(self, *args: Any, **kwargs: Any) -> Any:
+        reply = await super().call(*args, **kwargs)
+        await self.may_answer.wait()
+        return reply
+
+
+async def test_many_who_ask_at_once(rpc: FakeRpc) -> None:
+    """Each lane is asked once for all of them, and again when the answer is half a second old."""
+    clock = Clock()
+    readiness = SharedReadiness(WorkerCalls(rpc, 5), clock)
+    assert await asyncio.gather(*(readiness.missing() for _ in range(50))) == [()] * 50
+    assert len(rpc.calls) == 3
+
+    rpc.answers["health.verify"] = Unavailable()
+    clock.now += SHARED_SECONDS - 0.01
+    assert await readiness.missing() == ()
+    clock.now += 0.01
+    assert await readiness.missing() == ("worker:verify",)
+    assert len(rpc.calls) == 6
+
+
+async def test_an_answer_that_takes_longer() -> None:
+    """It is shared by all who came before it, asked for once; and by nobody who comes after it."""
+    clock, rpc = Clock(), SlowRpc()
+    readiness = SharedReadiness(WorkerCalls(rpc, 5), clock)
+    first = asyncio.create_task(readiness.missing())
+    while len(rpc.calls) < 3:  # noqa: ASYNC110 - a turn or two
+        await asyncio.sleep(0)
+    clock.now += 2 * SHARED_SECONDS
+    second = asyncio.create_task(readiness.missing())
+    await asyncio.sleep(0)
+    first.cancel()
+    rpc.may_answer.set()
+    assert await second == (), "who gives up leaves the others their answer"
+    assert len(rpc.calls) == 3
+    await readiness.missing()
+    assert len(rpc.calls) == 6
+
+
+async def test_a_lost_broker_is_told_at_once(rpc: FakeRpc) -> None:
+    """However fresh an answer is that was given before."""
+    readiness = SharedReadiness(WorkerCalls(rpc, 5), Clock())
+    assert await readiness.missing() == ()
+    rpc.connected.clear()
+    assert await readiness.missing() == ("broker",)

@@ -1,15 +1,19 @@
-"""Clients that take their time, or do not stop: spoken to in bytes, on a server that is uvicorn's."""
+"""Clients that take their time, do not stop, or speak no HTTP: spoken to in bytes, on a server that is uvicorn's."""
 
 import asyncio
 import contextlib
+import json
+import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.limits import MAX_HEADER_BYTES, LimitedHttp
+from api.metrics import EdgeMetrics
 from tests.unit.api.conftest import OpenEdge
 from tests.unit.api.fake_rpc import FakeRpc
 
@@ -30,12 +34,15 @@ async def _app(_: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextlib.asynccontextmanager
-async def connected(http: type[LimitedHttp]) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to a server that speaks this HTTP."""
-    config = uvicorn.Config(_app, host="127.0.0.1", port=0, http=http, lifespan="off", log_config=None)
+async def connected(
+    http: type[LimitedHttp] = LimitedHttp, app: ASGIApp = _app, metrics: EdgeMetrics | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a server that speaks this HTTP, and counts here."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=http, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)
+    server.lifespan.state = {"metrics": metrics}
     await server.startup()
     port = server.servers[0].sockets[0].getsockname()[1]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -89,6 +96,83 @@ async def test_headers_without_an_end(start: bytes) -> None:
     async with connected(LimitedHttp) as (reader, writer):
         writer.write(start + b"x" * MAX_HEADER_BYTES)
         assert (await reader.readline()).startswith((b"HTTP/1.1 431", b"HTTP/1.1 400"))
+
+
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n"])
+@pytest.mark.parametrize("part", [b"/%s HTTP/1.1\r\nHost: edge\r\n\r\n", b"/ HTTP/1.1\r\nHost: edge\r\nX: %s\r\n\r\n"])
+async def test_headers_that_are_too_long_and_end(before: bytes, part: bytes) -> None:
+    """They are refused when they end, also if all of them came at once, on a new connection and on a used one."""
+    async with connected() as (reader, writer):
+        if before:
+            writer.write(before)
+            await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"GET " + part % (b"x" * MAX_HEADER_BYTES))
+        status, _, document = await _refusal(reader)
+    assert (status, document["code"]) == (431, "headers_too_large")
+
+
+async def _refusal(reader: asyncio.StreamReader) -> tuple[int, httpx.Headers, dict[str, Any]]:
+    """The answer that a connection ends with."""
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    line, *fields = head.decode().split("\r\n")
+    headers = httpx.Headers([(name, value) for name, _, value in (field.partition(": ") for field in fields)])
+    assert int(headers["Content-Length"]) == len(body)
+    return int(line.split()[1]), headers, json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * (MAX_HEADER_BYTES + 1), 431, "headers_too_large"),
+        (b"nonsense\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nHost: edge\r\nContent-Length: secret\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nX-Secret: 1\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: secret\r\n\r\n", 400, "bad_request"),
+    ],
+)
+async def test_what_is_refused_before_the_application(
+    caplog: pytest.LogCaptureFixture, said: bytes, status: int, code: str
+) -> None:
+    """Its answer is a problem document with an id, its line in the log has the same id, and it is counted."""
+    caplog.set_level(logging.INFO)
+    metrics = EdgeMetrics()
+    async with connected(metrics=metrics) as (reader, writer):
+        writer.write(said)
+        answered, headers, document = await _refusal(reader)
+
+    assert (answered, document["status"], document["code"]) == (status, status, code)
+    assert headers["Content-Type"] == "application/problem+json"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Connection"] == "close"
+    [line] = [vars(record) for record in caplog.records if record.name == "api.limits"]
+    assert (line["msg"], line["status"], line["code"]) == ("request", status, code)
+    assert headers["X-Request-ID"] == document["requestId"] == line["request_id"]
+    assert "secret" not in f"{document}{line}".lower()
+    labels = {"method": "other", "route": "other", "status": str(status)}
+    assert metrics.registry.get_sample_value("jincor_auth_edge_requests_total", labels) == 1
+
+
+async def test_a_request_of_http_1_0_needs_no_host() -> None:
+    """As balancers ask after health (RFC 9112, 3.2 wants a `Host` of HTTP/1.1)."""
+    async with connected() as (reader, writer):
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_an_answer_under_way_is_not_spoilt() -> None:
+    """Nonsense after a request whose answer has begun ends the connection, and adds nothing to the answer."""
+
+    async def slow(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"1", "more_body": True})
+        await asyncio.sleep(SECONDS)
+
+    async with connected(app=slow) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n1")
+        writer.write(b"nonsense\r\n\r\n")
+        assert await reader.read() == b"", head
 
 
 async def test_headers_at_the_limit() -> None:

@@ -20,6 +20,7 @@ from yarl import URL
 
 import api.settings
 import worker.settings
+from api.readiness import PROBE_TIMEOUT_SECONDS
 from api.routes import health
 from deploy.secret_files import make_kubernetes_secrets
 from dev.processes import REPOSITORY
@@ -176,7 +177,7 @@ def test_probes_ask_what_the_images_answer(objects: list[Object]) -> None:
         assert container[probe]["httpGet"]["path"] in routes
         assert container[probe]["httpGet"]["port"] in ports
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
-    assert container["readinessProbe"]["timeoutSeconds"] > health.PROBE_TIMEOUT_SECONDS
+    assert container["readinessProbe"]["timeoutSeconds"] > PROBE_TIMEOUT_SECONDS
     assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
     _, _, check = _dockerfile("worker").partition("HEALTHCHECK ")[2].splitlines()[0].partition("CMD ")
     for name in WORKERS:

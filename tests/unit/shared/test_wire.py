@@ -13,11 +13,13 @@ from shared.contracts.session_list import Session
 from shared.contracts.tenant_login import TenantLoginRequest
 from shared.contracts.tenant_register import TenantRegisterRequest
 from shared.contracts.user_create import UserCreateRequest
+from shared.contracts.user_delete import UserDeleteRequest
 from shared.contracts.user_update import UserUpdateBody
 from shared.contracts.wire import (
     MAX_EMAIL_CHARS,
     Email,
     Name,
+    NewLogin,
     NewPassword,
     Scope,
     Search,
@@ -119,6 +121,20 @@ def test_a_refusal_never_repeats_what_was_refused(operation: Any) -> None:
 def test_names(value: object, *, accepted: bool) -> None:
     """A name is 1 to 256 printable characters, and a string."""
     assert accepts(Name, value) is accepted
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"), [(".", False), ("..", False), ("...", True), (".a", True), ("a.b", True), ("a\n", False)]
+)
+def test_new_logins(value: str, *, accepted: bool) -> None:
+    """The login of a new user is a name that a path can hold."""
+    assert accepts(NewLogin, value) is accepted
+
+
+@pytest.mark.parametrize("login", [".", ".."])
+def test_a_login_from_before_can_be_named(login: str) -> None:
+    """Over AMQP, where there are no paths."""
+    assert UserDeleteRequest(tenant_token="t", login=login).login == login
 
 
 @pytest.mark.parametrize(("value", "accepted"), [("", True), ("x" * 256, True), ("x" * 257, False), ("a\nb", False)])

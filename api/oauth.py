@@ -1,0 +1,81 @@
+"""Errors in the words of OAuth 2.0 (RFC 6749, 5.2), for the routes of its standards.
+
+The members of a problem document stay beside them, so that clients of either kind find what they look for.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from api.bodies import JSON, FormBodyRoute
+from api.errors import CHALLENGE, PROBLEM_TYPE, Problem, answer_of, problem, problem_response
+from shared.contracts.errors import AuthError, ErrorCode
+
+#: Status and `error`, by the status of the problem. The others are no fault of the request: the standard has no words
+#: for them.
+OAUTH_ERRORS = {
+    400: (400, "invalid_request"),
+    401: (401, "invalid_client"),
+    408: (408, "invalid_request"),
+    413: (413, "invalid_request"),
+    415: (415, "invalid_request"),
+    422: (400, "invalid_request"),
+}
+BASIC_CHALLENGE = 'Basic realm="jincor-auth"'
+BAD_FORM = "body is not a form, or one of too many fields"
+
+
+class OAuthRoute(FormBodyRoute):
+    """A route that says in OAuth's words what is wrong with a request. All else, such as a 503, is answered as ever."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_oauth(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (AuthError, RequestValidationError, HTTPException) as error:
+                return _answer(request, error)
+
+        return handle_oauth
+
+
+def oauth_problem(document: Problem) -> Problem:
+    """The same problem in OAuth's words, if it has any for it."""
+    if document.status not in OAUTH_ERRORS:
+        return document
+    status, error = OAUTH_ERRORS[document.status]
+    title = HTTPStatus(status).phrase
+    words = {"status": status, "title": title, "error": error, "error_description": document.detail}
+    return document.model_copy(update=words)
+
+
+def media_type_of(document: Problem) -> str:
+    """Clients of OAuth read `application/json` (RFC 6749, 5.2)."""
+    return PROBLEM_TYPE if document.error_description is None else JSON
+
+
+def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.BAD_REQUEST:
+        document, headers = problem(ErrorCode.BAD_REQUEST, BAD_FORM), None
+    else:
+        document, headers = answer_of(request, error)
+    document = oauth_problem(document)
+    if document.status == HTTPStatus.UNAUTHORIZED:
+        headers = _challenges(request, headers)
+    return problem_response(document, headers, media_type_of(document))
+
+
+def _challenges(request: Request, of_bearer: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """RFC 6749, 5.2: of the scheme that the client used; of all that there are, if it used none of them."""
+    match request.headers.get("authorization", "").partition(" ")[0].lower():
+        case "basic":
+            return {"WWW-Authenticate": BASIC_CHALLENGE}
+        case "bearer":
+            return of_bearer
+        case _:
+            return {"WWW-Authenticate": f"{CHALLENGE}, {BASIC_CHALLENGE}"}
