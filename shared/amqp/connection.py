@@ -52,15 +52,22 @@ def lost_connections() -> Iterator[None]:
     """
     try:
         yield
-    except DeliveryError:
-        raise
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _cancelled():
             raise
         raise ConnectionLost("cancelled by the library") from None
     except Exception as error:
+        if _cancelled():  # in this very moment, and the library took it for its own failure: nobody else knows
+            raise asyncio.CancelledError from error
+        if isinstance(error, DeliveryError):
+            raise
         raise ConnectionLost(f"{type(error).__name__}: {error}") from error
+
+
+def _cancelled() -> bool:
+    """Whether somebody has asked the task at hand to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def broker_url(text: str) -> URL:

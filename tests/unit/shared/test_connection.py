@@ -17,13 +17,13 @@ from shared.amqp.rpc_client import RpcClient
 @pytest.mark.parametrize(
     "error", [AMQPConnectionError("gone"), ChannelInvalidStateError(), OSError(), RuntimeError("closed"), Exception()]
 )
-def test_whatever_the_libraries_raise_is_a_loss(error: Exception) -> None:
+async def test_whatever_the_libraries_raise_is_a_loss(error: Exception) -> None:
     """The type of what was raised is told, because its text may be empty."""
     with pytest.raises(ConnectionLost, match=type(error).__name__), lost_connections():
         raise error
 
 
-def test_what_the_broker_says_of_a_message_is_no_loss() -> None:
+async def test_what_the_broker_says_of_a_message_is_no_loss() -> None:
     """A message that was returned or refused says nothing about the connection."""
     with pytest.raises(DeliveryError), lost_connections():
         raise DeliveryError(None, Basic.Nack(1))
@@ -46,6 +46,29 @@ async def test_a_cancellation_is_a_cancellation() -> None:
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(wait_for_ever(), 0.001)
+
+
+@pytest.mark.parametrize("error", [OSError("refused"), DeliveryError(None, Basic.Nack(1))])
+async def test_a_cancellation_that_a_library_swallows_is_one_all_the_same(error: Exception) -> None:
+    """It comes in the moment in which a connection fails: who was cancelled would go on connecting for ever."""
+
+    async def connect() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise error from None
+
+    async def stay_connected() -> None:
+        while True:
+            with contextlib.suppress(ConnectionLost, DeliveryError), lost_connections():
+                await connect()
+
+    task = asyncio.create_task(stay_connected())
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=10)
+    assert done == {task}
+    assert task.cancelled()
 
 
 @pytest.mark.parametrize(
