@@ -40,7 +40,7 @@ class ImportedUser(WireModel):
     Members that it does not know are refused, not ignored: a misspelled `scope` would be lost for every user.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", validate_by_name=False)
 
     email: Email
     login: Name

@@ -109,6 +109,7 @@ def test_unknown_members_are_refused() -> None:
     assert problem.startswith("has members other than email, login, passwordHash, ")
     assert "scopes" not in problem
     assert BCRYPT not in problem
+    assert refusal(registration_date=1_500_000_000_000) == problem
 
 
 def test_blank_lines_and_a_byte_order_mark_are_nothing() -> None:
