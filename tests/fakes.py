@@ -223,6 +223,15 @@ class FakeUsers:
         self._stored[user.id] = _StoredUser(user, (_Left(mark),))
         return user
 
+    async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
+        taken = set()
+        for user in users:
+            if self._of(user.tenant, user.login):
+                taken.add(user.id)
+            else:
+                self._stored[user.id] = _StoredUser(user, (_Left(Mark(user.created_by, user.registered_at)),))
+        return taken
+
     async def find(self, tenant: str, login: str) -> User | None:
         return next((user for user in self._visible() if (user.tenant, user.login) == (tenant, login)), None)
 

@@ -77,6 +77,12 @@ class Users(Protocol):
         Raises `LoginTaken`: one login, one user in each tenant; also when the one stored before was deleted since.
         """
 
+    async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
+        """Stores durably those whose login nobody has. The answer are the ids of the others, which are not stored.
+
+        When it raises, some of them may be stored: again, those are among the others.
+        """
+
     async def find(self, tenant: str, login: str) -> User | None:
         """A user that is not being deleted."""
 

@@ -35,7 +35,7 @@ class Tenant:
 class User:
     """An account. `generation` grows whenever all its sessions have to end; sessions carry the one they began in.
 
-    `created_by` names the request that made it, as marks do.
+    `created_by` names the request that made it, as marks do; no request has made an imported one.
     """
 
     id: str

@@ -84,6 +84,18 @@ def _mongo_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+#: A database. Its password is part of it, so the whole is a secret.
+MongoUrl = Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_alias="MONGO_URL")]
+
+
+class ImportSettings(BaseSettings):
+    """What `python -m worker.import_users` reads of a worker's variables. It gets no key, and needs none."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True, frozen=True)
+
+    mongo_url: MongoUrl
+
+
 class Settings(BaseSettings):
     """Every variable a worker reads: the two URLs, and the other fields' names in upper case after `AUTH_`.
 
@@ -105,7 +117,7 @@ class Settings(BaseSettings):
     used when one is away."""
     declare_topology: bool = True
     """`false` where an administrator declares the exchanges. The queues of its lanes are a worker's own."""
-    mongo_url: Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_alias="MONGO_URL")]
+    mongo_url: MongoUrl
     """The database; its path names it, `jincor_auth` if it has none."""
 
     lanes: Annotated[frozenset[Lane], NoDecode, CommaSeparated, Field(min_length=1)]

@@ -19,15 +19,19 @@ Docker = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def docker() -> Docker:
-    """Runs the command and answers what it printed; fails with what it complained about."""
+    """Runs the command, gives it this text, and answers what it printed; fails with what it complained about."""
 
     def run(
-        *arguments: str, env: Mapping[str, str] | None = None, timeout_seconds: float = BUILD_TIMEOUT_SECONDS
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        text: str | None = None,
+        timeout_seconds: float = BUILD_TIMEOUT_SECONDS,
     ) -> str:
         done = subprocess.run(  # noqa: S603 - the tests' own arguments
             ["docker", *arguments],  # noqa: S607 - whatever engine this machine has
             cwd=REPOSITORY,
             env=env,
+            input=text,
             capture_output=True,
             text=True,
             timeout=timeout_seconds,

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import bcrypt
 import httpx
 import pytest
 
@@ -21,6 +22,7 @@ from tests.containers.conftest import Docker
 UP_TIMEOUT_SECONDS = 600
 PATIENCE_SECONDS = 60
 README = REPOSITORY / "README.md"
+DEPLOYMENT = REPOSITORY / "docs/deployment.md"
 UP = ("--build", "--detach", "--wait")
 #: Of which Docker gives subnets to networks that ask for none.
 DOCKERS_OWN = [ipaddress.ip_network(pool) for pool in ("172.16.0.0/12", "192.168.0.0/16")]
@@ -42,11 +44,12 @@ class Laptop:
         self._env = {**os.environ, **ports}
         self.url = f"http://127.0.0.1:{ports['AUTH_PORT']}"
 
-    def compose(self, *arguments: str) -> str:
+    def compose(self, *arguments: str, text: str | None = None) -> str:
         files = ("--file", "docker-compose.yml", "--file", str(self._override))
         return self._docker(
             *("compose", "--project-name", self._project, *files, *arguments),
             env=self._env,
+            text=text,
             timeout_seconds=UP_TIMEOUT_SECONDS,
         )
 
@@ -95,6 +98,22 @@ def test_a_newcomer_logs_in_and_the_token_is_good_the_next_day(laptop: Laptop) -
     with laptop.up() as http:
         verified = http.post("/auth/verify", headers=headers, json={"token": token}).raise_for_status().json()
         assert verified["decoded"]["login"] == "ann"
+
+
+def test_users_are_brought_in_with_the_line_of_the_document(laptop: Laptop) -> None:
+    """Through the network and the settings of a worker's service, from a file on the host; then they log in."""
+    (line,) = re.findall(
+        r"^docker compose (run .* worker\.import_users .*) < users\.jsonl$", DEPLOYMENT.read_text(), re.M
+    )
+    made_elsewhere = bcrypt.hashpw(b"the password of ann", bcrypt.gensalt(10)).decode()
+    user = {"login": "ann", "email": "ann@example.com", "passwordHash": made_elsewhere}
+    with laptop.up() as http:
+        shop = {"email": "shop@example.com", "password": "the password of the shop"}
+        token = http.post("/tenant", json=shop).raise_for_status().json()["token"]
+        assert laptop.compose(*line.split(), text=json.dumps(user)) == "1 imported, 0 there already, 0 refused\n"
+        headers = {"Authorization": f"Bearer {token}"}
+        login = {"login": "ann", "password": "the password of ann", "deviceId": "phone"}
+        http.post("/auth", headers=headers, json=login).raise_for_status()
 
 
 def test_production_is_confined_and_has_no_secret_in_its_environment(docker: Docker) -> None:

@@ -7,7 +7,20 @@ import pytest
 from tests.containers.conftest import Docker
 
 ABSENT = {
-    "api": ("worker", "dev", "tests", "deploy", "motor", "pymongo", "bson", "argon2", "jwt", "secantus", "pytest"),
+    "api": (
+        "worker",
+        "dev",
+        "tests",
+        "deploy",
+        "motor",
+        "pymongo",
+        "bson",
+        "argon2",
+        "bcrypt",
+        "jwt",
+        "secantus",
+        "pytest",
+    ),
     "worker": ("api", "dev", "tests", "deploy", "fastapi", "starlette", "uvicorn", "secantus", "pytest"),
 }
 #: What writes nowhere, owns nothing and may become nobody else.

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from pymongo import IndexModel, ReadPreference
-from pymongo.errors import NetworkTimeout, OperationFailure
+from pymongo.errors import BulkWriteError, NetworkTimeout, OperationFailure, WTimeoutError
 
 from dev.ports import free_port
 from shared.contracts.errors import Unavailable
 from tests.fakes import NOW
 from tests.records import a_session, a_tenant, a_user
 from worker.adapters.mongo_activity import MongoActivity
-from worker.adapters.mongo_database import INDEXES, MongoDatabase, connect
+from worker.adapters.mongo_database import INDEXES, MongoDatabase, connect, refused_as_duplicates
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
@@ -111,3 +111,27 @@ async def test_every_collection_is_written_durably(mongo_database: MongoDatabase
     assert collection.write_concern.document == {"w": "majority", "j": True, "wtimeout": 3000}
     assert collection.read_preference == ReadPreference.PRIMARY
     assert collection.read_concern.document == {"level": "local"}
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        ({"writeConcernErrors": [{"code": 64}], "writeErrors": [{"index": 1, "code": 11000}]}, WTimeoutError),
+        (
+            {"writeConcernErrors": [], "writeErrors": [{"index": 1, "code": 11000}, {"index": 2, "code": 121}]},
+            RuntimeError,
+        ),
+    ],
+    ids=["not durable", "another error"],
+)
+def test_a_bulk_that_failed_otherwise_is_no_bulk_of_duplicates(details: Any, expected: type[Exception]) -> None:
+    """It is an error, and none of the documents, which the driver's error holds, is in it."""
+    for each in details["writeErrors"]:
+        each["op"] = each["errmsg"] = "a document with a hash"
+    driver_error = BulkWriteError(details)
+    assert "a hash" in str(driver_error)
+    with pytest.raises(expected) as caught:
+        refused_as_duplicates(driver_error)
+    assert "a hash" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__

@@ -88,6 +88,39 @@ async def test_one_of_many_at_once_gets_the_login(users: Users) -> None:
     assert await users.find("shop", "ann") == winner
 
 
+async def test_of_many_those_are_added_whose_login_is_free(users: Users) -> None:
+    """The others are told by their ids, and who has their logins stays as they are; another tenant's is free."""
+    ann, ending = await added(users, login="ann"), await added(users, login="ending")
+    await users.decide_ending("shop", "ending", RevocationReason.USER_DELETED, a_mark())
+    there = await added(users, tenant="bank", login="bob")
+    new = [a_user(login=login) for login in ("bob", "ann", "cid", "ending", "bob")]
+    assert await users.add_new(new) == {new[1].id, new[3].id, new[4].id}
+    assert await users.page("shop", "", "", 10) == [ann, new[0], new[2]]
+    assert await users.find("bank", "bob") == there
+    assert await users.add_new(new) == {user.id for user in new}
+    assert await users.find(ending.tenant, ending.login) is None
+
+
+async def test_many_users_are_found_as_they_were_added(users: Users) -> None:
+    """And can be changed, searched and deleted as any."""
+    new = [a_user(email=f"{number}@example.com", scope={"": number}, sub="same") for number in range(300)]
+    assert await users.add_new(new) == set()
+    assert [await users.find(user.tenant, user.login) for user in new[:3]] == new[:3]
+    assert await users.page("shop", "299@EXAMPLE", "", 10) == [new[299]]
+    assert (await change(users, new[0], {"scope": "other"})).scope == "other"
+    await users.finish_ending(await users.decide_ending("shop", new[0].login, RevocationReason.USER_DELETED, a_mark()))
+    assert len(await users.page("shop", "", "", 1000)) == 299
+
+
+async def test_one_of_many_imports_at_once_gets_each_login(users: Users) -> None:
+    """Whoever does it, a login becomes one user, and exactly one of them is told so."""
+    rivals = [[a_user(login=f"user {number}") for number in range(20)] for _ in range(5)]
+    refused = await asyncio.gather(*(users.add_new(each) for each in rivals))
+    stored = {user.id for each, taken in zip(rivals, refused, strict=True) for user in each if user.id not in taken}
+    assert {user.id for user in await users.page("shop", "", "", 100)} == stored
+    assert len(stored) == 20
+
+
 SCOPES: list[Any] = [
     None,
     "",

@@ -1,4 +1,7 @@
-"""Passwords as argon2id hashes (RFC 9106), made and checked on threads of their own, under a pepper if there is one."""
+"""Passwords as argon2id hashes (RFC 9106), made and checked on threads of their own, under a pepper if there is one.
+
+bcrypt hashes, which were made elsewhere, are checked too.
+"""
 
 import asyncio
 import hmac
@@ -12,12 +15,15 @@ from typing import TypeVar
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import VerifyMismatchError
 
+from worker.adapters import bcrypt_hashes
+
 log = logging.getLogger(__name__)
 
 #: One lane: two requests use two cores better than one request does.
 PARALLELISM = 1
-#: Sets of parameters that hashes are stored with at a time. Each more costs a hash for each wrong password.
-MAX_PARAMETERS = 4
+#: Ways that stored hashes were made at a time: argon2id's parameters, bcrypt's costs. Each more costs a hash for each
+#: wrong password.
+MAX_WAYS = 4
 #: The id of no pepper: what is stored then begins with the `$` of argon2's own format.
 NO_PEPPER = ""
 
@@ -25,12 +31,13 @@ ResultT = TypeVar("ResultT")
 
 
 class Argon2Hasher:
-    """Implements `worker.ports.Hasher`. argon2 releases the GIL, so threads are enough to use the cores.
+    """Implements `worker.ports.Hasher`. argon2 and bcrypt release the GIL, so threads are enough to use the cores.
 
     Each thread takes `memory_kib` while it hashes, and no more hash at a time than there are threads.
 
     A pepper is a secret that the database does not hold: who steals that alone cannot even guess. With one, argon2 is
-    given HMAC-SHA-256 of the password under it, and what is stored is `<id of the pepper>$argon2id$…`.
+    given HMAC-SHA-256 of the password under it, and what is stored is `<id of the pepper>$argon2id$…`. A bcrypt hash is
+    stored as it came, without a pepper, and always stale.
     """
 
     def __init__(
@@ -55,7 +62,7 @@ class Argon2Hasher:
         self._peppers = dict(peppers or {})
         self._pepper_id = next(iter(self._peppers), NO_PEPPER)
         nobodys_hash = self._argon2.hash(secrets.token_hex())
-        self._nobodys_hashes = {_how_made(nobodys_hash): nobodys_hash}
+        self._nobodys_hashes = {how_made(nobodys_hash): nobodys_hash}
 
     async def hash(self, password: str) -> str:
         return await self._run(self._hash, password)
@@ -64,6 +71,8 @@ class Argon2Hasher:
         return await self._run(self._verify_alike, password_hash, password)
 
     def is_stale(self, password_hash: str) -> bool:
+        if bcrypt_hashes.cost_of(password_hash) is not None:
+            return True
         pepper_id, argon2_hash = _split(password_hash)
         return pepper_id != self._pepper_id or self._argon2.check_needs_rehash(argon2_hash)
 
@@ -91,28 +100,29 @@ class Argon2Hasher:
     def _verify_alike(self, password_hash: str | None, password: str) -> bool:
         """Whether it is the password. If not, one hash was computed in each of the ways that stored ones were made.
 
-        So a hash of former parameters takes as long as one of today, and both as long as none; from the first that
-        this process meets, which is told apart once.
+        So a hash of former parameters, or of bcrypt, takes as long as one of today, and all as long as none; from the
+        first that this process meets, which is told apart once.
         """
-        how_made = None
+        made = None
         if password_hash is not None:
-            how_made = self._met(password_hash)
+            made = self._met(password_hash)
             if self._verify(password_hash, password):
                 return True
         for other, nobodys_hash in list(self._nobodys_hashes.items()):
-            if other != how_made:
+            if other != made:
                 self._verify(nobodys_hash, password)
         return False
 
     def _met(self, password_hash: str) -> str:
         """How it was made; from now on nobody's passwords are hashed in this way too."""
-        how_made = _how_made(password_hash)
-        if how_made not in self._nobodys_hashes and len(self._nobodys_hashes) < MAX_PARAMETERS:
-            former = PasswordHasher.from_parameters(extract_parameters(_split(password_hash)[1]))
-            self._nobodys_hashes[how_made] = former.hash(secrets.token_hex())
-        return how_made
+        made = how_made(password_hash)
+        if made not in self._nobodys_hashes and len(self._nobodys_hashes) < MAX_WAYS:
+            self._nobodys_hashes[made] = _nobodys_hash_like(password_hash)
+        return made
 
     def _verify(self, password_hash: str, password: str) -> bool:
+        if bcrypt_hashes.cost_of(password_hash) is not None:
+            return bcrypt_hashes.is_right(password_hash, password)
         pepper_id, argon2_hash = _split(password_hash)
         if pepper_id != NO_PEPPER and pepper_id not in self._peppers:
             # Nobody can tell any more whether it is right. Who asks is told what a wrong one is, after the same work.
@@ -131,8 +141,18 @@ class Argon2Hasher:
         return hmac.digest(self._peppers[pepper_id], password.encode(), "sha256")
 
 
-def _how_made(password_hash: str) -> str:
-    """All of argon2's format that stands before the salt."""
+def _nobodys_hash_like(password_hash: str) -> str:
+    """One of a password that nobody knows, which takes as long to verify."""
+    if (cost := bcrypt_hashes.cost_of(password_hash)) is not None:
+        return bcrypt_hashes.nobodys_hash(cost)
+    former = PasswordHasher.from_parameters(extract_parameters(_split(password_hash)[1]))
+    return former.hash(secrets.token_hex())
+
+
+def how_made(password_hash: str) -> str:
+    """What the time depends on that it takes: bcrypt's cost, or all of argon2's format that stands before the salt."""
+    if (cost := bcrypt_hashes.cost_of(password_hash)) is not None:
+        return f"bcrypt {cost}"
     return _split(password_hash)[1].rsplit("$", 2)[0]
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConcern
 from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
     ExecutionTimeout,
     NetworkTimeout,
@@ -43,6 +44,7 @@ MAX_CLOCK_DIFFERENCE_SECONDS = 1.0
 #: MongoDB's error codes.
 AUTHENTICATION_FAILED = 18
 UNAUTHORIZED = 13
+DUPLICATE_KEY = 11_000
 #: Expired sessions stay for a day, so that the last of their events are not lost with them.
 SESSION_KEPT_SECONDS = 24 * 3600
 
@@ -219,6 +221,20 @@ async def first_readable(
     finally:
         await found.close()
     return records
+
+
+def refused_as_duplicates(error: BulkWriteError) -> list[int]:
+    """Where in a bulk of inserts stand those that a unique index refused, if that is all that went wrong.
+
+    Raises `WTimeoutError` if some are not durable. Neither that nor what else it raises repeats the error's text and
+    details: whole documents are in them.
+    """
+    if error.details.get("writeConcernErrors"):
+        raise WTimeoutError("a bulk of inserts is not durable") from None
+    refused = error.details["writeErrors"]
+    if others := {each["code"] for each in refused} - {DUPLICATE_KEY}:
+        raise RuntimeError(f"a bulk of inserts met errors {sorted(others)}") from None
+    return [each["index"] for each in refused]
 
 
 @contextlib.contextmanager

@@ -2,17 +2,24 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 from pymongo import ASCENDING
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_marks
-from worker.adapters.mongo_database import Document, MongoDatabase, first_readable, readable, unavailable_when_away
+from worker.adapters.mongo_database import (
+    Document,
+    MongoDatabase,
+    first_readable,
+    readable,
+    refused_as_duplicates,
+    unavailable_when_away,
+)
 from worker.adapters.mongo_marks import Deletions
 from worker.records import Ending, Mark, User, UserChanges
 
@@ -43,6 +50,15 @@ class MongoUsers:
                     raise LoginTaken from None
                 return _from_document(first)
         return user
+
+    async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
+        refused: Sequence[int] = ()
+        with unavailable_when_away():
+            try:
+                await self._users.insert_many([_to_document(user) for user in users], ordered=False)
+            except BulkWriteError as error:
+                refused = refused_as_duplicates(error)
+        return {users[position].id for position in refused}
 
     async def find(self, tenant: str, login: str) -> User | None:
         with unavailable_when_away():

@@ -5,6 +5,7 @@ import hmac
 import time
 from collections.abc import Callable, Iterator
 
+import bcrypt
 import pytest
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError
@@ -56,9 +57,27 @@ async def test_a_hash_of_former_parameters_costs_the_same_work(hasher: Argon2Has
     assert max(seconds.values()) < 1.6 * min(seconds.values())
 
 
-async def test_the_event_loop_goes_on_meanwhile(hasher: Argon2Hasher) -> None:
-    """While a password is hashed, other work of the process is done."""
-    hashing = asyncio.create_task(hasher.hash("password"))
+async def test_a_bcrypt_hash_costs_the_same_work(hasher: Argon2Hasher) -> None:
+    """Once one was met, wrong passwords cost as long for it, for one of another cost, for one of today and for none."""
+    stored = {cost: bcrypt.hashpw(b"password", bcrypt.gensalt(cost)).decode() for cost in (9, 10)}
+    for made_elsewhere in stored.values():
+        assert await hasher.verify(made_elsewhere, "password")
+    kinds = {"bcrypt": stored[9], "dearer": stored[10], "today": await hasher.hash("password"), "none": None}
+    seconds = dict.fromkeys(kinds, float("inf"))
+    for _ in range(7):
+        for name, password_hash in kinds.items():
+            before = time.process_time()
+            assert not await hasher.verify(password_hash, "wrong")
+            seconds[name] = min(seconds[name], time.process_time() - before)
+    assert max(seconds.values()) < 1.3 * min(seconds.values())
+
+
+@pytest.mark.parametrize("kind", ["argon2id", "bcrypt"])
+async def test_the_event_loop_goes_on_meanwhile(hasher: Argon2Hasher, kind: str) -> None:
+    """While a password is hashed or checked, other work of the process is done."""
+    made_elsewhere = bcrypt.hashpw(b"password", bcrypt.gensalt(8)).decode()
+    doing = hasher.hash("password") if kind == "argon2id" else hasher.verify(made_elsewhere, "password")
+    hashing = asyncio.create_task(doing)
     turns = 0
     while not hashing.done():
         await asyncio.sleep(0)
@@ -69,7 +88,7 @@ async def test_the_event_loop_goes_on_meanwhile(hasher: Argon2Hasher) -> None:
 async def test_what_is_no_hash_is_a_fault(hasher: Argon2Hasher) -> None:
     """A stored text that is no hash is not taken for a wrong password: somebody has to look at it."""
     with pytest.raises(InvalidHashError):
-        await hasher.verify("$2b$12$not-argon2", "password")
+        await hasher.verify("$2b$12$not-a-hash", "password")
 
 
 PEPPERS = {"new": b"n" * 32, "old": b"o" * 32}
@@ -124,6 +143,18 @@ async def test_peppers_rotate(peppered: Callable[..., Argon2Hasher]) -> None:
     assert [await hasher.verify(each, "wrong") for each in hashes] == [False, False, False]
     assert [hasher.is_stale(each) for each in hashes] == [True, True, False]
     assert not hasher.is_stale(await hasher.hash("password"))
+
+
+async def test_a_bcrypt_hash_has_no_pepper(peppered: Callable[..., Argon2Hasher]) -> None:
+    """It verifies as it came, and is stale; what a login then makes has the pepper. With a pepper it is none."""
+    made_elsewhere = bcrypt.hashpw(b"password", bcrypt.gensalt(4)).decode()
+    hasher = peppered("new", "old")
+    assert await hasher.verify(made_elsewhere, "password")
+    assert not await hasher.verify(made_elsewhere, "wrong")
+    assert hasher.is_stale(made_elsewhere)
+    assert (await hasher.hash("password")).startswith("new$argon2id$v=19$")
+    with pytest.raises(InvalidHashError):
+        await hasher.verify(f"new{made_elsewhere}", "password")
 
 
 async def test_an_unknown_account_has_no_password_with_a_pepper_either(peppered: Callable[..., Argon2Hasher]) -> None:

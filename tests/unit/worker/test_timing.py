@@ -2,14 +2,16 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
+import bcrypt
 import pytest
 
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.errors import InvalidCredentials
 from shared.contracts.tenant_login import TENANT_LOGIN
-from tests.fakes import THROTTLE
+from tests.fakes import THROTTLE, FakeUsers
+from tests.records import a_user
 from tests.unit.worker.in_memory import InMemoryWorker
 from worker.adapters.argon2_hasher import Argon2Hasher
 from worker.throttle import Throttle
@@ -35,6 +37,19 @@ def slower(one: list[float], other: list[float]) -> float:
     return sum((a > b) + (a == b) / 2 for a in one for b in other) / (len(one) * len(other))
 
 
+async def times_of_refusals(log_in: Callable[[str], Awaitable[None]], *names: str) -> dict[str, list[float]]:
+    """How long each of them was refused, in random turns."""
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    turns = list(names) * SAMPLES
+    random.shuffle(turns)
+    for name in turns:
+        began = time.perf_counter()
+        with pytest.raises(InvalidCredentials):
+            await log_in(name)
+        taken[name].append(time.perf_counter() - began)
+    return taken
+
+
 @pytest.mark.parametrize("operation", ["auth.login", "tenant.login"])
 async def test_times_do_not_tell_who_is_there(hasher: Argon2Hasher, operation: str) -> None:
     """Wrong password and no account take as long as each other, in random turns and compared by rank.
@@ -54,15 +69,27 @@ async def test_times_do_not_tell_who_is_there(hasher: Argon2Hasher, operation: s
             await worker.call(AUTH_LOGIN, tenantToken=shop, login=name, password="wrong", deviceId="phone")
 
     there, nobody = ("ann", "nobody") if operation == "auth.login" else ("shop", "nobody")
-    taken: dict[str, list[float]] = {there: [], nobody: []}
-    turns = [there, nobody] * SAMPLES
-    random.shuffle(turns)
-    for name in turns:
-        began = time.perf_counter()
-        with pytest.raises(InvalidCredentials):
-            await log_in(name)
-        taken[name].append(time.perf_counter() - began)
+    taken = await times_of_refusals(log_in, there, nobody)
     assert abs(slower(taken[there], taken[nobody]) - 0.5) < SPREAD
+
+
+async def test_times_do_not_tell_who_was_imported(hasher: Argon2Hasher) -> None:
+    """Once the worker has met a bcrypt hash, an account with one, one with a hash of ours and none take as long."""
+    users = FakeUsers()
+    worker = InMemoryWorker(users=users, hasher=hasher, throttle=Throttle(None, None, THROTTLE.known_for))
+    shop = await worker.register()
+    ann = await worker.create(shop)
+    imported = bcrypt.hashpw(b"another password", bcrypt.gensalt(8)).decode()
+    await users.add_new([a_user(tenant=ann.tenant, login="bob", password_hash=imported)])
+
+    async def log_in(name: str) -> None:
+        await worker.call(AUTH_LOGIN, tenantToken=shop, login=name, password="wrong", deviceId="phone")
+
+    with pytest.raises(InvalidCredentials):
+        await log_in("bob")
+    taken = await times_of_refusals(log_in, "ann", "bob", "nobody")
+    for name in ("ann", "bob"):
+        assert abs(slower(taken[name], taken["nobody"]) - 0.5) < SPREAD
 
 
 def test_the_measure_finds_a_difference() -> None:

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import bcrypt
 import pytest
+from argon2 import PasswordHasher
 
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
@@ -13,9 +15,10 @@ from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
 from shared.contracts.user import User
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_update import USER_UPDATE
-from tests.fakes import LIFETIMES, NOW, FakeHasher
+from tests.fakes import LIFETIMES, NOW, FakeHasher, FakeUsers
 from tests.records import a_user
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
+from worker.adapters.argon2_hasher import Argon2Hasher
 
 ANN: dict[str, Any] = {"login": "ann", "password": PASSWORD, "deviceId": "phone"}
 
@@ -110,6 +113,35 @@ async def test_a_weak_hash_is_made_stronger() -> None:
     await worker.verify(shop, before)
     await worker.login(shop)
     assert await worker.users.find(user.tenant, "ann") == stored
+
+
+@pytest.mark.parametrize("kind", ["bcrypt", "argon2id"])
+async def test_an_imported_hash_is_one_of_ours_after_the_first_login(kind: str) -> None:
+    """With the pepper that it did not have, and of all of the password; a wrong one before changes nothing."""
+    password = "correct horse battery staple, " * 3
+    imported = {
+        "bcrypt": bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode(),
+        "argon2id": PasswordHasher(time_cost=1, memory_cost=64, parallelism=2).hash(password),
+    }[kind]
+    users, hasher = FakeUsers(), Argon2Hasher(threads=1, memory_kib=8, passes=1, peppers={"p": b"p" * 32})
+    worker = InMemoryWorker(users=users, hasher=hasher)
+    shop = await worker.register()
+    tenant = (await worker.create(shop, "somebody")).tenant
+    ann = a_user(tenant=tenant, login="ann", password_hash=imported)
+    await users.add_new([ann])
+    with pytest.raises(InvalidCredentials):
+        await worker.login(shop, password="wrong")
+    assert await users.find(tenant, "ann") == ann
+    token = await worker.login(shop, password=password)
+    stored = await users.find(tenant, "ann")
+    assert stored is not None
+    assert stored.password_hash.startswith("p$argon2id$")
+    assert not hasher.is_stale(stored.password_hash)
+    assert (await worker.verify(shop, token)).sub == ann.sub
+    with pytest.raises(InvalidCredentials):
+        await worker.login(shop, password=password[:72])
+    await worker.login(shop, password=password)
+    hasher.close()
 
 
 class Interrupted(FakeHasher):

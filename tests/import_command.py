@@ -1,0 +1,38 @@
+"""`python -m worker.import_users` as a process, with nothing of ours in its environment but what it is given."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from dataclasses import dataclass
+
+#: How long a run may take; ends a test that would otherwise wait for ever.
+PATIENCE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a run came to."""
+
+    code: int | None
+    out: list[str]
+    err: list[str]
+
+
+async def start_import(*arguments: str, mongo_url: str | None = None) -> Process:
+    ours = ("AUTH_", "AMQP_URL", "MONGO_URL")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "worker.import_users", *arguments),
+        env=environment | ({"MONGO_URL": mongo_url} if mongo_url else {}),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+
+
+async def run_import(*arguments: str, text: bytes = b"", mongo_url: str | None = None) -> Ended:
+    process = await start_import(*arguments, mongo_url=mongo_url)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        out, err = await process.communicate(text)
+    return Ended(process.returncode, out.decode().splitlines(), err.decode().splitlines())

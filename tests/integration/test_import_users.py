@@ -1,0 +1,151 @@
+"""`python -m worker.import_users` as an operator runs it, on a real database: what it does, says, and exits with."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.environment import EX_CONFIG, EX_UNAVAILABLE
+from tests.import_command import PATIENCE_SECONDS, Ended, run_import, start_import
+from tests.records import a_tenant
+from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_tenants import MongoTenants
+from worker.adapters.mongo_users import MongoUsers
+from worker.importing import BATCH
+
+HASH = "$2b$12$TRbcsR329YC.YSSbpFuv9ubjNm5lA6bjnA48h5s5i/sY8T1P2diF6"
+USERS = [
+    {"login": f"user {number:03}", "email": f"{number}@example.com", "passwordHash": HASH}
+    for number in range(BATCH + 50)
+]
+
+
+def lines(users: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(user).encode() + b"\n" for user in users)
+
+
+@pytest.fixture
+async def database(mongo_url: str) -> AsyncIterator[MongoDatabase]:
+    """With the tenant shop@example.com. No worker was there yet, so it has no indexes."""
+    async with connect(mongo_url) as database:
+        await MongoTenants(database).add(a_tenant(id="shop", email="shop@example.com"))
+        yield database
+
+
+async def logins(database: MongoDatabase) -> list[str]:
+    return [user.login for user in await MongoUsers(database).page("shop", "", "", 1000)]
+
+
+async def test_users_are_brought_in(mongo_url: str, database: MongoDatabase, tmp_path: Path) -> None:
+    """From a file; the tenant's email in any case. Those that are refused are named on stderr, and nobody is twice."""
+    given = [*USERS[:2], {**USERS[2], "email": "nobody"}, USERS[0], {**USERS[3], "passwordHash": "secret"}]
+    (tmp_path / "users.jsonl").write_bytes(lines(given))
+    arguments = ("--tenant", "Shop@Example.com", str(tmp_path / "users.jsonl"))
+    refused = [
+        "line 3: email: must be an email address: name@domain",
+        "line 4: login: line 1 has it already",
+        "line 5: passwordHash: must be a bcrypt hash ($2a$, $2b$ or $2y$, 60 characters) or an argon2id hash "
+        "($argon2id$v=19$)",
+    ]
+    assert await run_import(*arguments, mongo_url=mongo_url) == Ended(
+        1, ["2 imported, 0 there already, 3 refused"], refused
+    )
+    there = ["line 1: login: is there already", "line 2: login: is there already"]
+    again = await run_import(*arguments, mongo_url=mongo_url)
+    assert again == Ended(1, [*there, "0 imported, 2 there already, 3 refused"], refused)
+    assert await logins(database) == ["user 000", "user 001"]
+
+
+async def test_nothing_refused_is_success(mongo_url: str, database: MongoDatabase) -> None:
+    """From standard input, also where all are there already; and a user is stored as a worker would store it."""
+    for said in (
+        ["1 imported, 0 there already, 0 refused"],
+        ["line 1: login: is there already", "0 imported, 1 there already, 0 refused"],
+    ):
+        ended = await run_import("--tenant", "shop@example.com", "-", text=lines(USERS[:1]), mongo_url=mongo_url)
+        assert ended == Ended(0, said, [])
+    user = await MongoUsers(database).find("shop", "user 000")
+    assert user is not None
+    assert (user.email, user.password_hash, user.sub, user.generation) == ("0@example.com", HASH, user.id, 0)
+
+
+async def test_a_run_that_was_killed_is_finished_by_the_next(mongo_url: str, database: MongoDatabase) -> None:
+    """What was stored stays, and is not stored again."""
+    process = await start_import("--tenant", "shop@example.com", "-", mongo_url=mongo_url)
+    assert process.stdin is not None
+    process.stdin.write(lines(USERS[: BATCH + 10]))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(await logins(database)) < BATCH:  # noqa: ASYNC110 - it is another process that brings it about
+            await asyncio.sleep(0.05)
+    process.kill()
+    await process.communicate()
+    before = await MongoUsers(database).page("shop", "", "", 1000)
+    assert len(before) == BATCH
+    ended = await run_import("--tenant", "shop@example.com", "-", text=lines(USERS), mongo_url=mongo_url)
+    assert (ended.code, ended.err) == (0, [])
+    assert ended.out[-1] == f"{len(USERS) - len(before)} imported, {len(before)} there already, 0 refused"
+    after = await MongoUsers(database).page("shop", "", "", 1000)
+    assert [user.login for user in after] == [user["login"] for user in USERS]
+    assert list(after[: len(before)]) == list(before)
+
+
+async def test_two_runs_at_once_make_each_user_once(mongo_url: str, database: MongoDatabase) -> None:
+    """One of them is told that it did."""
+    arguments = ("--tenant", "shop@example.com", "-")
+    ended = await asyncio.gather(*(run_import(*arguments, text=lines(USERS), mongo_url=mongo_url) for _ in range(2)))
+    assert [each.code for each in ended] == [0, 0]
+    assert sum(int(each.out[-1].partition(" ")[0]) for each in ended) == len(USERS)
+    assert await logins(database) == [user["login"] for user in USERS]
+
+
+async def test_a_check_needs_no_database() -> None:
+    """It says which lines would be refused."""
+    ended = await run_import(
+        "--tenant", "shop@example.com", "--check", "-", text=lines([USERS[0], {**USERS[1], "sub": ""}])
+    )
+    assert ended == Ended(1, ["1 to import, 1 refused"], ["line 2: sub: String should have at least 1 character"])
+    assert await run_import("--tenant", "shop@example.com", "--check", "-", text=lines(USERS)) == Ended(
+        0, [f"{len(USERS)} to import, 0 refused"], []
+    )
+
+
+async def test_many_ways_of_hashing_are_pointed_out() -> None:
+    """A worker makes refused logins alike for four, one of which is its own."""
+    users = [{**user, "passwordHash": HASH.replace("$12$", f"${cost:02}$")} for cost, user in enumerate(USERS[:4], 9)]
+    for many in (3, 4):
+        ended = await run_import("--tenant", "shop@example.com", "--check", "-", text=lines(users[:many]))
+        assert (ended.code, ended.err, len(ended.out)) == (0, [], many - 2)
+    assert "made in 4 ways" in ended.out[1]
+
+
+@pytest.mark.parametrize(
+    ("tenant", "file", "code", "said"),
+    [
+        ("bank@example.com", "-", 1, "--tenant: no tenant has this email"),
+        ("bank", "-", 2, "must be an email address"),
+        ("shop@example.com", "/nowhere", 2, "FILE: No such file or directory"),
+    ],
+)
+async def test_what_stands_in_the_way_is_said(mongo_url: str, tenant: str, file: str, code: int, said: str) -> None:
+    """On stderr, with an exit code that is not that of a success."""
+    ended = await run_import("--tenant", tenant, file, text=lines(USERS[:1]), mongo_url=mongo_url)
+    assert ended.code == code
+    assert said in ended.err[-1]
+
+
+@pytest.mark.parametrize(
+    ("mongo_url", "code", "said"),
+    [
+        (None, EX_CONFIG, "configuration error: MONGO_URL: Field required"),
+        ("mongodb://127.0.0.1:1/?appname=hunter2", EX_UNAVAILABLE, "database: cannot be reached: 127.0.0.1:1"),
+    ],
+)
+async def test_without_a_database_nothing_is_imported(mongo_url: str | None, code: int, said: str) -> None:
+    """It is said as a worker says it, and no part of the URL that may be a password."""
+    ended = await run_import("--tenant", "shop@example.com", "-", text=lines(USERS[:1]), mongo_url=mongo_url)
+    assert ended.code == code
+    assert ended.err[-1].startswith(said)
+    assert "hunter2" not in str(ended)

@@ -1,0 +1,295 @@
+"""Lines of a file that are to become users: which are taken, which are refused, and what is said of them."""
+
+import io
+import json
+from collections.abc import Sequence, Set as AbstractSet
+from typing import Any
+
+import pytest
+
+from shared.contracts.errors import TenantNotFound, Unavailable
+from tests.fakes import NOW, FakeClock, FakeTenants, FakeUsers
+from tests.records import a_tenant
+from worker.importing import (
+    BATCH,
+    MAX_LINE_BYTES,
+    Accepted,
+    Imported,
+    Refused,
+    ThereAlready,
+    read,
+    store,
+)
+from worker.records import User
+
+BCRYPT = "$2b$12$TRbcsR329YC.YSSbpFuv9ubjNm5lA6bjnA48h5s5i/sY8T1P2diF6"
+ARGON2 = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$JGfDpnGdOPdFm5sXeeKGKdLTmnVRuJRlQVrCFd6Cfog"
+ANN = {"login": "ann", "email": "ann@example.com", "passwordHash": BCRYPT}
+
+
+def lines(*users: Any) -> io.BytesIO:
+    return io.BytesIO(b"".join(json.dumps(user).encode() + b"\n" for user in users))
+
+
+def refusal(**changes: Any) -> str:
+    """Why ann is not taken, when these of her members are otherwise."""
+    (line,) = read(lines({**ANN, **changes}))
+    assert isinstance(line, Refused)
+    return line.problem
+
+
+async def stored(users: FakeUsers, tenants: FakeTenants, *given: Any) -> list[Any]:
+    return [line async for line in store(read(lines(*given)), "shop", tenants, users, FakeClock())]
+
+
+@pytest.fixture
+async def tenants() -> FakeTenants:
+    tenants = FakeTenants()
+    await tenants.add(a_tenant(id="shop"))
+    return tenants
+
+
+def test_a_line_is_a_user() -> None:
+    """With the members of user.create, and more of them if they are given."""
+    more = {"sub": "customer 7", "scope": {"cart": ["read"]}, "registrationDate": 1_500_000_000_123}
+    short, full = (
+        line.user for line in read(lines(ANN, {**ANN, "login": "bob", **more})) if isinstance(line, Accepted)
+    )
+    assert (short.login, short.email, short.sub, short.scope) == ("ann", "ann@example.com", None, None)
+    user = full.to_user("shop", NOW)
+    assert (user.tenant, user.login, user.sub, user.scope) == ("shop", "bob", "customer 7", {"cart": ["read"]})
+    assert user.registered_at.isoformat() == user.last_active_at.isoformat() == "2017-07-14T02:40:00.123000+00:00"
+    assert user.password_hash == BCRYPT
+    fresh = short.to_user("shop", NOW)
+    assert fresh.registered_at == NOW
+    assert fresh.sub == fresh.id
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"login": ""}, "login: String should have at least 1 character"),
+        ({"login": "a\nb"}, "login: must contain printable characters only"),
+        ({"email": "ann"}, "email: must be an email address: name@domain"),
+        ({"sub": ""}, "sub: String should have at least 1 character"),
+        ({"scope": ["admin"]}, "scope: must be a string or an object"),
+        (
+            {"registrationDate": 1_500_000_000},
+            "registrationDate: must be in milliseconds since the epoch, and after 1973",
+        ),
+        ({"registrationDate": 1.5e15}, "registrationDate: must be in milliseconds since the epoch, and after 1973"),
+        ({"registrationDate": "yesterday"}, "registrationDate: Input should be a valid integer"),
+        ({"passwordHash": None}, "passwordHash: Input should be a valid string"),
+    ],
+)
+def test_a_field_that_breaks_a_rule_is_named(changes: dict[str, Any], problem: str) -> None:
+    """By the rules of user.create, and by its own."""
+    assert refusal(**changes).startswith(problem)
+
+
+def test_a_field_that_is_missing_is_named() -> None:
+    """All of them, on one line."""
+    (line,) = read(lines({"login": "ann"}))
+    assert line == Refused(1, "email: Field required; passwordHash: Field required")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"{", b"[]", b'"ann"', b"null", b"\xff\xfe{", b'{"login": "\\ud800"}', b"ann;ann@example.com"]
+)
+def test_what_is_no_object_is_refused(raw: bytes) -> None:
+    """And the lines after it are read."""
+    first, second = read(io.BytesIO(raw + b"\n" + json.dumps(ANN).encode()))
+    assert isinstance(first, Refused)
+    assert isinstance(second, Accepted)
+
+
+def test_unknown_members_are_refused() -> None:
+    """A misspelled one would be lost for everybody. Its name is not repeated: it may be anything."""
+    problem = refusal(scopes="admin", **{BCRYPT: "ann"})
+    assert problem.startswith("has members other than email, login, passwordHash, ")
+    assert "scopes" not in problem
+    assert BCRYPT not in problem
+    assert refusal(registration_date=1_500_000_000_000) == problem
+
+
+def test_blank_lines_and_a_byte_order_mark_are_nothing() -> None:
+    """Editors and spreadsheets leave them; line numbers count them."""
+    text = json.dumps(ANN).encode()
+    assert [line.number for line in read(io.BytesIO(b"\xef\xbb\xbf" + text + b"\r\n\n  \n{\n"))] == [1, 4]
+    assert list(read(io.BytesIO(b""))) == []
+
+
+def test_a_line_without_end_is_not_held() -> None:
+    """It is refused, and the next one is the next."""
+    endless = b'{"login": "' + b"x" * 3 * MAX_LINE_BYTES + b'"}\n'
+    first, second = read(io.BytesIO(b"\xef\xbb\xbf" + endless + json.dumps(ANN).encode()))
+    assert first == Refused(1, f"must not be longer than {MAX_LINE_BYTES} bytes")
+    assert isinstance(second, Accepted)
+    assert second.number == 2
+
+
+def test_the_longest_members_fit_into_a_line() -> None:
+    """Each at its limit, with every character escaped."""
+    astral = "\U00020000"
+    user = {
+        "login": astral * 256,
+        "email": f"{astral * 242}@example.com",
+        "passwordHash": ARGON2,
+        "sub": astral * 256,
+        "scope": astral * ((4096 - 2) // 12),
+    }
+    (line,) = read(lines(user))
+    assert isinstance(line, Accepted)
+    assert len(json.dumps(user)) < MAX_LINE_BYTES / 4
+
+
+def test_a_login_that_comes_twice_is_refused() -> None:
+    """Nobody can tell which line is right, so the first is taken, and the other is named. Case tells logins apart."""
+    first, second, other = read(lines(ANN, {**ANN, "email": "ann@home.example"}, {**ANN, "login": "Ann"}))
+    assert isinstance(first, Accepted)
+    assert second == Refused(2, "login: line 1 has it already")
+    assert isinstance(other, Accepted)
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        BCRYPT,
+        BCRYPT.replace("$2b$", "$2a$"),
+        BCRYPT.replace("$2b$", "$2y$"),
+        BCRYPT.replace("$12$", "$08$"),
+        BCRYPT.replace("$12$", "$14$"),
+        ARGON2,
+        ARGON2.replace("m=65536,t=3", "m=131072,t=8"),
+        ARGON2.replace("m=65536", "m=4096"),
+    ],
+)
+def test_hashes_that_are_taken(taken: str) -> None:
+    """bcrypt's and argon2id's, within the bounds."""
+    (line,) = read(lines({**ANN, "passwordHash": taken}))
+    assert isinstance(line, Accepted)
+
+
+@pytest.mark.parametrize(
+    ("refused", "problem"),
+    [
+        (BCRYPT.replace("$12$", "$07$"), "a bcrypt cost of 8 to 14"),
+        (BCRYPT.replace("$12$", "$15$"), "a bcrypt cost of 8 to 14"),
+        (BCRYPT.replace("$12$", "$31$"), "a bcrypt cost of 8 to 14"),
+        (BCRYPT.replace("$2b$", "$2x$"), "be a bcrypt hash"),
+        (BCRYPT[:-1], "be a bcrypt hash"),
+        (BCRYPT + "6", "be a bcrypt hash"),
+        (BCRYPT + "\n", "be a bcrypt hash"),
+        (BCRYPT[:-1] + "7", "be a bcrypt hash"),  # a bit that means nothing is set
+        (BCRYPT[:28] + "v" + BCRYPT[29:], "be a bcrypt hash"),
+        (f"pepper{BCRYPT}", "be a bcrypt hash"),
+        (f"pepper{ARGON2}", "be a bcrypt hash"),
+        (ARGON2.replace("argon2id", "argon2i"), "be a bcrypt hash"),
+        (ARGON2.replace("v=19", "v=16"), "be a bcrypt hash"),
+        (ARGON2.replace("m=65536,t=3,p=4", "t=3,m=65536,p=4"), "be a bcrypt hash"),
+        (ARGON2.replace("t=3", "t=03"), "be a bcrypt hash"),
+        (ARGON2.replace("p=4", "p=4,keyid=1"), "be a bcrypt hash"),
+        (ARGON2.replace("m=65536", "m=4095"), "an argon2 memory (m) of 4096 to 131072 KiB"),
+        (ARGON2.replace("m=65536", "m=131073"), "an argon2 memory (m) of 4096 to 131072 KiB"),
+        (ARGON2.replace("t=3", "t=17"), "(m times t) of 1048576 KiB at most"),
+        (ARGON2.replace("p=4", "p=9"), "(p) of 8 at most"),
+        (ARGON2.replace("c29tZXNhbHRzb21lc2FsdA", "c2FsdA"), "a salt of 8 to 64 bytes"),
+        (ARGON2.replace("c29tZXNhbHRzb21lc2FsdA", "c29tZXNhbHRzb21lc2FsdB"), "a salt of 8 to 64 bytes"),
+        (ARGON2[:-30], "a hash of 16 to 64 bytes"),
+        ("5f4dcc3b5aa765d61d8327deb882cf99", "be a bcrypt hash"),
+        ("correct horse battery staple", "be a bcrypt hash"),
+        ("", "be a bcrypt hash"),
+    ],
+)
+def test_hashes_that_are_refused(refused: str, problem: str) -> None:
+    """With what would have to be different, and without the hash."""
+    said = refusal(passwordHash=refused)
+    assert said.startswith("passwordHash: must ")
+    assert problem in said
+    assert not refused or refused not in said
+
+
+@pytest.mark.parametrize("value", [BCRYPT, "a secret password", "another\nsecret", 7_777_777, ["listed secret"]])
+def test_nothing_of_a_line_is_in_what_is_said_of_it(value: Any) -> None:
+    """Somebody's columns are shifted: whatever stands where, nothing of it comes out."""
+    members = ("login", "email", "passwordHash", "sub", "scope", "registrationDate", "secret member")
+    said = [line.problem for each in members for line in read(lines({**ANN, each: value})) if isinstance(line, Refused)]
+    assert len(said) > 1
+    for text in (BCRYPT, "secret", "7777777", "7_777_777"):
+        assert text not in " ".join(said)
+
+
+def test_a_hash_is_not_in_what_a_debugger_or_a_traceback_shows() -> None:
+    """The lines are records, and records are printed."""
+    (line,) = read(lines(ANN))
+    assert isinstance(line, Accepted)
+    assert BCRYPT not in repr(line)
+    assert BCRYPT not in repr(line.user.to_user("shop", NOW))
+    (broken,) = read(io.BytesIO(json.dumps(ANN).encode()[:-1]))
+    assert broken == Refused(1, "must be one JSON object")
+
+
+async def test_users_become_accounts(tenants: FakeTenants) -> None:
+    """All that are right, in their order with those that are not; also more than are stored at a time."""
+    users = FakeUsers()
+    given = [{**ANN, "login": f"user {number}"} for number in range(2 * BATCH + 1)]
+    given[BATCH] = {"login": "broken"}
+    outcomes = await stored(users, tenants, *given)
+    assert [line.number for line in outcomes if isinstance(line, Refused)] == [BATCH + 1]
+    assert [line.number for line in outcomes if isinstance(line, Imported)] == [
+        number + 1 for number in range(2 * BATCH + 1) if number != BATCH
+    ]
+    assert len(await users.page("shop", "", "", 1000)) == 2 * BATCH
+
+
+async def test_who_is_there_stays_as_they_are(tenants: FakeTenants) -> None:
+    """Again, with other values: every user is there already, and nothing of them has changed."""
+    users = FakeUsers()
+    await stored(users, tenants, ANN)
+    ann = await users.find("shop", "ann")
+    outcomes = await stored(
+        users, tenants, {**ANN, "email": "other@example.com", "passwordHash": ARGON2}, {**ANN, "login": "bob"}
+    )
+    assert [type(line) for line in outcomes] == [ThereAlready, Imported]
+    assert await users.find("shop", "ann") == ann
+
+
+async def test_a_tenant_that_is_deleted_meanwhile_keeps_no_users() -> None:
+    """As where a user is created at that moment."""
+    users = FakeUsers()
+    with pytest.raises(TenantNotFound):
+        await stored(users, FakeTenants(), ANN)
+    assert await users.find("shop", "ann") is None
+
+
+class LostUsers(FakeUsers):
+    """A database that goes away after some batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches_left = 1
+
+    async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
+        if self.batches_left == 0:
+            raise Unavailable
+        self.batches_left -= 1
+        return await super().add_new(users)
+
+
+async def test_what_was_told_before_an_interruption_is_so(tenants: FakeTenants) -> None:
+    """And the next run finishes it."""
+    users = LostUsers()
+    given = [{**ANN, "login": f"user {number}"} for number in range(BATCH + 50)]
+    told: list[Any] = []
+
+    async def begin() -> None:
+        async for line in store(read(lines(*given)), "shop", tenants, users, FakeClock()):
+            told.append(line)  # noqa: PERF401 - it does not come to its end
+
+    with pytest.raises(Unavailable):
+        await begin()
+    there = {user.login for user in await users.page("shop", "", "", 1000)}
+    assert there == {line.user.login for line in told if isinstance(line, Imported)}
+    assert len(there) == BATCH
+    users.batches_left = 2
+    assert [type(line) for line in await stored(users, tenants, *given)] == [ThereAlready] * BATCH + [Imported] * 50
