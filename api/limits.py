@@ -133,10 +133,14 @@ class LimitedHttp(HttpToolsProtocol):
         """Answers, unless that has been done, and closes the connection."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        # Otherwise an earlier request has no answer yet, or a part of it: this would be taken for that.
+        if self.cycle is None or self.cycle.response_complete or self._in_body():
             self._answer(code, text)
-        # Otherwise an earlier answer is on its way, and whatever came now would be taken for a part of it.
         self.transport.close()
+
+    def _in_body(self) -> bool:
+        """Whether what comes belongs to the request that is worked on, and nothing of its answer was sent."""
+        return self.cycle.more_body and not self.cycle.response_started and not self.pipeline
 
     def _answer(self, code: ErrorCode | EdgeCode, text: str) -> None:
         identifier = uuid.uuid4().hex

@@ -22,8 +22,9 @@ SHARED_SECONDS = 0.5
 class SharedReadiness:
     """Asks the workers for all who want to know at about the same time.
 
-    An answer is shared by whoever comes while it is awaited, or within `SHARED_SECONDS` of when it was asked for: it
-    never tells of a moment before that. Whether there is a broker is known here, and is never an old answer.
+    An answer is shared by whoever comes while it is awaited, which is `PROBE_TIMEOUT_SECONDS` at most, or within
+    `SHARED_SECONDS` of when it was asked for: it never tells of a moment before that. Whether there is a broker is
+    known here, and is never an old answer.
     """
 
     def __init__(self, workers: "WorkerCalls", clock: Callable[[], float] = time.monotonic) -> None:

@@ -5,7 +5,7 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
@@ -14,9 +14,8 @@ from .amqp.rpc_client import RpcClient
 from .contracts.claims import Claims
 from .contracts.errors import (
     AuthError,
-    DeadlineExceeded,
-    InternalError,
     InvalidCredentials,
+    InvalidRequest,
     InvalidTenantToken,
     InvalidToken,
     Overloaded,
@@ -37,8 +36,8 @@ log = logging.getLogger(__name__)
 REFUSED_SECONDS = 60.0
 #: Waits before a repeated call, with jitter: together less than a person notices.
 RETRY_WAITS_SECONDS = (0.05, 0.2, 0.5)
-#: Answers that leave open whether what was asked for has been done.
-UNCERTAIN = (Unavailable, DeadlineExceeded, InternalError)
+#: Of the passwords that may be the tenant's. Each that is not costs a refused login when the session is renewed.
+MAX_PASSWORDS = 8
 
 RequestT = TypeVar("RequestT", bound=WireModel)
 ReplyT = TypeVar("ReplyT", bound=WireModel)
@@ -70,8 +69,9 @@ class TenantSession:
     def __init__(self, calls: Calls, email: str | None, password: SecretStr | None, token: str | None = None) -> None:
         self._calls = calls
         self._email = email
-        self._passwords = () if password is None else (password,)
-        """Those that may be the tenant's, the likeliest first: two, while nobody knows whether it has been changed."""
+        self._passwords: tuple[SecretStr, ...] = () if password is None else (password,)
+        """Those that may be the tenant's, the likeliest first: several, while nobody knows whether it has been
+        changed."""
         self._token = token
         self._tenant: str | None = None
         self._refused: tuple[float, AuthError] | None = None
@@ -133,12 +133,14 @@ class TenantSession:
         before = self._passwords
         after = (password,) if password is not None and before else before
         # Before it is sent: without an answer, and if nobody waits for one any more, either may be right.
-        self._passwords = tuple(dict.fromkeys((*after, *before)))
+        self._passwords = _first_of(after, before)
         try:
             reply = await action(token)
-        except AuthError as error:
-            if not isinstance(error, UNCERTAIN):
-                self._passwords = before
+        except InvalidRequest:  # it was not sent
+            self._passwords = before
+            raise
+        except (InvalidCredentials, InvalidTenantToken):  # an attempt before this one may have been answered by nobody
+            self._passwords = _first_of(before, after)
             raise
         self._token, self._passwords = reply.token, after
         return reply
@@ -171,6 +173,10 @@ class TenantSession:
             self._token, self._passwords = reply.token, (password,)
             return reply.token
         raise InvalidCredentials
+
+
+def _first_of(likely: Sequence[SecretStr], other: Sequence[SecretStr]) -> tuple[SecretStr, ...]:
+    return tuple(dict.fromkeys((*likely, *other)))[:MAX_PASSWORDS]
 
 
 async def retried(attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool) -> ResultT:

@@ -6,11 +6,12 @@ A composition root of its own: of a worker's world it needs the database alone.
 import argparse
 import asyncio
 import contextlib
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -72,6 +73,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only say which lines would be refused; no database")
     parser.add_argument("file", metavar="FILE", help="a user a line, as JSON; - is the standard input")
     arguments = parser.parse_args()
+    # At once, and not at the next turn of the event loop, which waits for the next line.
+    signal.signal(signal.SIGINT, _interrupt)
     # Everything there is to say is said in words of our own.
     configure("import", "critical", "console")
     report = Report()
@@ -133,6 +136,10 @@ def say(text: str) -> None:
 
 def complain(*lines: str) -> None:
     print(*lines, sep="\n", file=sys.stderr)  # noqa: T201 - as above
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _email(text: str) -> str:

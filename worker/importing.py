@@ -8,7 +8,7 @@ from typing import Annotated, BinaryIO
 from pydantic import AfterValidator, ConfigDict, ValidationError
 
 from shared.contracts.errors import TenantNotFound
-from shared.contracts.wire import Email, Milliseconds, Name, Scope, WireModel
+from shared.contracts.wire import Email, Milliseconds, Name, NewLogin, Scope, WireModel
 from worker.imported_hashes import ImportedHash
 from worker.operations.identity import new_id
 from worker.ports import Clock, Tenants, Users
@@ -43,7 +43,7 @@ class ImportedUser(WireModel):
     model_config = ConfigDict(extra="forbid", validate_by_name=False)
 
     email: Email
-    login: Name
+    login: NewLogin
     password_hash: ImportedHash
     sub: Name | None = None
     """The tenant's own name for this subject; the user's id if absent."""

@@ -48,7 +48,7 @@ async def live() -> Response:
 async def ready(readiness: Readiness, leaving: Leaving) -> Response:
     """Asks a worker of each lane, and each of them its database; names what is missing.
 
-    Who asks within half a second of another gets the same answer, so it may be as old as that. A process that is about
+    Who asks within half a second of another, or while that one waits, gets the same answer. A process that is about
     to stop is not ready either, and says so at once: it serves what comes, but should get nothing new.
     """
     if leaving:

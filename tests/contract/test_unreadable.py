@@ -6,10 +6,11 @@ import pytest
 
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW
-from tests.records import a_mark, a_session, a_user
+from tests.records import a_mark, a_session, a_tenant, a_user
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
+from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.records import AuditQuery, AuditRecord, Revocation
 
@@ -57,6 +58,25 @@ async def test_a_page_of_the_audit_trail_with_a_record_that_cannot_be_read(mongo
     await mongo_database.collection("audit").update_one({"_id": records[3].id}, {"$unset": {"outcome": ""}})
     query = AuditQuery("shop", None, None, 0, int(LATER.timestamp() * 1000), None)
     assert await audit.page(query, 3) == [records[4], records[2], records[1]]
+
+
+@pytest.mark.parametrize(
+    ("reason", "users_before"), [(RevocationReason.TENANT_DISABLED, 1), (RevocationReason.PASSWORD_CHANGED, 0)]
+)
+async def test_an_ending_of_a_tenant_that_an_older_version_decided(
+    mongo_database: MongoDatabase, reason: RevocationReason, users_before: int
+) -> None:
+    """It did not say what is to end of users, and meant it all the same."""
+    tenants = MongoTenants(mongo_database)
+    tenant, mark = a_tenant(), a_mark()
+    await tenants.add(tenant)
+    ending = await tenants.decide_ending(tenant.id, reason, mark)
+    await mongo_database.collection("tenants").update_one(
+        {"_id": tenant.id}, {"$unset": {"ending.users_before": "", "marks.1.users_before": ""}}
+    )
+    assert ending.users_before == users_before
+    assert await tenants.unfinished_endings(LATER, 10) == [ending]
+    assert await tenants.decided(tenant.id, mark) == ending
 
 
 async def test_an_ending_that_a_newer_version_decided(mongo_database: MongoDatabase) -> None:

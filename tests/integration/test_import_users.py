@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.records import a_tenant
 from worker.adapters.mongo_database import MongoDatabase, connect
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
+from worker.import_users import AGAIN, INTERRUPTED
 from worker.importing import BATCH
 
 HASH = "$2b$12$TRbcsR329YC.YSSbpFuv9ubjNm5lA6bjnA48h5s5i/sY8T1P2diF6"
@@ -90,6 +92,22 @@ async def test_a_run_that_was_killed_is_finished_by_the_next(mongo_url: str, dat
     after = await MongoUsers(database).page("shop", "", "", 1000)
     assert [user.login for user in after] == [user["login"] for user in USERS]
     assert list(after[: len(before)]) == list(before)
+
+
+async def test_a_run_that_is_interrupted_says_so_at_once(mongo_url: str, database: MongoDatabase) -> None:
+    """Also while it waits for the next line; what was stored stays."""
+    process = await start_import("--tenant", "shop@example.com", "-", mongo_url=mongo_url)
+    assert process.stdin is not None
+    process.stdin.write(lines(USERS[: BATCH + 10]))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(await logins(database)) < BATCH:  # noqa: ASYNC110 - it is another process that brings it about
+            await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == INTERRUPTED
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert await process.stderr.read() == f"interrupted; {AGAIN}\n".encode()
+    assert (await process.stdout.read()).splitlines()[-1] == f"{BATCH} imported, 0 there already, 0 refused".encode()
 
 
 async def test_two_runs_at_once_make_each_user_once(mongo_url: str, database: MongoDatabase) -> None:

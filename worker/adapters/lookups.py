@@ -28,14 +28,20 @@ class _Query(Generic[RecordT]):
 
 
 class Lookups(Generic[RecordT]):
-    """Finds records by their ids, with one query under way at a time. A lone lookup waits for nothing.
+    """Finds records by their ids, with one query under way at a time, unless it takes long. A lone lookup waits for
+    nothing.
 
     A query begins after the last who joined it has asked, so it sees every write that was acknowledged by then.
     """
 
-    def __init__(self, look: Callable[[Sequence[str]], Awaitable[dict[str, RecordT]]]) -> None:
+    def __init__(
+        self,
+        look: Callable[[Sequence[str]], Awaitable[dict[str, RecordT]]],
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         """`look` is the query. What it raises is raised to all who travel in it."""
         self._look = look
+        self._patience_seconds = patience_seconds
         self._latest: _Query[RecordT] | None = None
         self._joinable: _Query[RecordT] | None = None
 
@@ -53,7 +59,7 @@ class Lookups(Generic[RecordT]):
         before, self._latest, self._joinable = self._latest, query, query
         try:
             if before is not None:
-                await asyncio.wait([before.found], timeout=PATIENCE_SECONDS)
+                await asyncio.wait([before.found], timeout=self._patience_seconds)
             self._begin(query)
             found = await self._look(list(query.ids))
         except BaseException as error:

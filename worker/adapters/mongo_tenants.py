@@ -155,7 +155,10 @@ def _ending_to_document(ending: TenantEnding) -> Document:
 
 
 def _decision(tenant: str, stored: Document) -> TenantEnding:
-    return TenantEnding(tenant, stored["generation"], RevocationReason(stored["reason"]), stored["users_before"])
+    generation, reason = stored["generation"], RevocationReason(stored["reason"])
+    # Versions that had no such member ended users' sessions for these reasons alone.
+    of_older = generation if reason in CLOSING else 0
+    return TenantEnding(tenant, generation, reason, stored.get("users_before") or of_older)
 
 
 def _to_document(tenant: Tenant) -> Document:

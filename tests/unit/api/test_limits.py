@@ -175,6 +175,34 @@ async def test_an_answer_under_way_is_not_spoilt() -> None:
         assert await reader.read() == b"", head
 
 
+GOOD = b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n"
+NONSENSE = b"nonsense\r\n\r\n"
+
+
+@pytest.mark.parametrize("after", [NONSENSE, GOOD + NONSENSE, b"GET / HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize("begun", [True, False])
+async def test_what_follows_a_request_does_not_answer_it(after: bytes, *, begun: bool) -> None:
+    """A refusal of what is piped behind it would be taken for its answer, or for a part of that."""
+    go_on = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+            await send({"type": "http.response.body", "body": b"be", "more_body": True})
+        await go_on.wait()
+        await _app(scope, receive, send)
+
+    async with connected(app=slow) as (reader, writer):
+        writer.write(GOOD)
+        if begun:
+            await reader.readuntil(b"\r\n\r\nbe")
+        else:
+            await asyncio.sleep(0.05)  # it is worked on; were it not yet, there would be nothing to answer for it
+        writer.write(after)
+        rest = await reader.read()
+    assert b"HTTP/1.1" not in rest
+
+
 async def test_headers_at_the_limit() -> None:
     """A header as long as any token is no trouble, and a body does not count."""
     async with connected(LimitedHttp) as (reader, writer):

@@ -15,6 +15,7 @@ from shared.contracts.errors import (
     InvalidCredentials,
     InvalidTenantToken,
     InvalidToken,
+    Overloaded,
     Throttled,
     Unavailable,
 )
@@ -116,7 +117,7 @@ async def test_a_throttled_login_is_nobodys_fault() -> None:
 
 class Accounts(RpcClient):
     """Know one tenant, its password and its token. An update is refused with `refuse`; or it is made, and answered with
-    `lost` when `answer` is set."""
+    `lost` when `answer` is set, and refused with `then` when it comes again."""
 
     def __init__(self) -> None:
         super().__init__([], "none")
@@ -124,6 +125,7 @@ class Accounts(RpcClient):
         self.token = "token 0"
         self.lost: type[AuthError] | None = None
         self.refuse: type[AuthError] | None = None
+        self.then: type[AuthError] | None = None
         self.deciding = asyncio.Event()
         self.answer = asyncio.Event()
         self.answer.set()
@@ -143,10 +145,12 @@ class Accounts(RpcClient):
             if self.tried[-1] != self.password:
                 raise InvalidCredentials
         elif isinstance(request, TenantUpdateRequest):
-            if request.tenant_token != self.token:
+            if request.tenant_token != self.token and not (self.then and self.deciding.is_set()):
                 raise InvalidTenantToken
             if self.refuse:
                 raise self.refuse
+            if self.lost and self.then and self.password == "new password":
+                raise self.then
             if request.password:
                 self.password = request.password.get_secret_value()
         elif isinstance(request, UserListRequest):
@@ -218,8 +222,22 @@ async def test_a_change_of_the_password_that_was_not_made_and_not_answered() -> 
     assert workers.tried == ["new password", "old password", "old password"]
 
 
+@pytest.mark.parametrize("last", [Overloaded, Throttled, InvalidCredentials])
+async def test_a_change_of_the_password_whose_last_attempt_is_refused(last: type[AuthError]) -> None:
+    """The first may have been made, and lost with its worker."""
+    workers = Accounts()
+    tenant, users = clients(workers)
+    workers.lost, workers.then = Unavailable, last
+    with pytest.raises(last):
+        await tenant.update("old password", password="new password")
+    assert workers.password == "new password"
+    workers.then = None
+    await users.list()
+    assert workers.tried[-1] == "new password"
+
+
 async def test_a_change_of_the_password_that_is_refused() -> None:
-    """Nothing has changed."""
+    """The old one is tried first, as it is the likelier."""
     workers = Accounts()
     tenant, users = clients(workers)
     workers.refuse = InvalidCredentials

@@ -70,6 +70,7 @@ def test_a_line_is_a_user() -> None:
     [
         ({"login": ""}, "login: String should have at least 1 character"),
         ({"login": "a\nb"}, "login: must contain printable characters only"),
+        ({"login": ".."}, "login: must not be . or .. alone, which URLs cannot hold"),
         ({"email": "ann"}, "email: must be an email address: name@domain"),
         ({"sub": ""}, "sub: String should have at least 1 character"),
         ({"scope": ["admin"]}, "scope: must be a string or an object"),
