@@ -75,7 +75,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn wants what it is given
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -84,6 +84,12 @@ def _mongo_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _registration_key(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < MIN_REGISTRATION_KEY_CHARS:
+        raise ValueError(f"must have at least {MIN_REGISTRATION_KEY_CHARS} characters")
+    return secret
+
+
 #: A database. Its password is part of it, so the whole is a secret.
 MongoUrl = Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_alias="MONGO_URL")]
 
@@ -146,7 +152,7 @@ class Settings(BaseSettings):
 
     registration_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
     """Networks from which tenants may register."""
-    registration_key: Annotated[SecretStr, Field(min_length=MIN_REGISTRATION_KEY_CHARS)] | None = None
+    registration_key: Annotated[SecretStr, AfterValidator(_registration_key)] | None = None
     """Whoever presents it (`X-Registration-Key`) may register tenants from anywhere, disable, enable and delete any. At
     least 16 characters, random ones: nothing slows down who guesses at it."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,17 @@ async def logins(database: MongoDatabase) -> list[str]:
     return [user.login for user in await MongoUsers(database).page("shop", "", "", 1000)]
 
 
+async def half_done(mongo_url: str, database: MongoDatabase) -> Process:
+    """A run that has stored a batch, holds ten more users, and waits for the next line."""
+    process = await start_import("--tenant", "shop@example.com", "-", mongo_url=mongo_url)
+    assert process.stdin is not None
+    process.stdin.write(lines(USERS[: BATCH + 10]))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(await logins(database)) < BATCH:  # noqa: ASYNC110 - it is another process that brings it about
+            await asyncio.sleep(0.05)
+    return process
+
+
 async def test_users_are_brought_in(mongo_url: str, database: MongoDatabase, tmp_path: Path) -> None:
     """From a file; the tenant's email in any case. Those that are refused are named on stderr, and nobody is twice."""
     given = [*USERS[:2], {**USERS[2], "email": "nobody"}, USERS[0], {**USERS[3], "passwordHash": "secret"}]
@@ -76,12 +88,7 @@ async def test_nothing_refused_is_success(mongo_url: str, database: MongoDatabas
 
 async def test_a_run_that_was_killed_is_finished_by_the_next(mongo_url: str, database: MongoDatabase) -> None:
     """What was stored stays, and is not stored again."""
-    process = await start_import("--tenant", "shop@example.com", "-", mongo_url=mongo_url)
-    assert process.stdin is not None
-    process.stdin.write(lines(USERS[: BATCH + 10]))
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(await logins(database)) < BATCH:  # noqa: ASYNC110 - it is another process that brings it about
-            await asyncio.sleep(0.05)
+    process = await half_done(mongo_url, database)
     process.kill()
     await process.communicate()
     before = await MongoUsers(database).page("shop", "", "", 1000)
@@ -96,13 +103,9 @@ async def test_a_run_that_was_killed_is_finished_by_the_next(mongo_url: str, dat
 
 async def test_a_run_that_is_interrupted_says_so_at_once(mongo_url: str, database: MongoDatabase) -> None:
     """Also while it waits for the next line; what was stored stays."""
-    process = await start_import("--tenant", "shop@example.com", "-", mongo_url=mongo_url)
-    assert process.stdin is not None
-    process.stdin.write(lines(USERS[: BATCH + 10]))
+    process = await half_done(mongo_url, database)
+    process.send_signal(signal.SIGINT)
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(await logins(database)) < BATCH:  # noqa: ASYNC110 - it is another process that brings it about
-            await asyncio.sleep(0.05)
-        process.send_signal(signal.SIGINT)
         assert await process.wait() == INTERRUPTED
     assert process.stdout is not None
     assert process.stderr is not None

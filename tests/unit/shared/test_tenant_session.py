@@ -1,6 +1,7 @@
 """The tenant's own session: whose it is, and what happens when it is refused."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -24,20 +25,18 @@ from shared.contracts.tenant_login import TENANT_LOGIN, TenantLoginRequest
 from shared.contracts.tenant_update import TenantUpdateRequest
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
 from shared.contracts.user_list import UserListRequest
+from shared.contracts.wire import WireModel
 from shared.tenant_session import Calls, TenantSession
 from tests.records import some_claims
 
 PASSWORD = SecretStr("correct horse battery")
 
 
-class Workers(RpcClient):
-    """Log in whom they know, and count who tries. A token is the email that it was made for."""
+class FakeRpc(RpcClient):
+    """Answers by itself."""
 
-    def __init__(self, *known: str) -> None:
+    def __init__(self) -> None:
         super().__init__([], "none")
-        self.known = set(known)
-        self.logins: list[str] = []
-        self.throttle = False
 
     async def call(
         self,
@@ -48,17 +47,34 @@ class Workers(RpcClient):
         message_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
         timeout_seconds: float = 1,  # noqa: ARG002 - the signature it stands in for
     ) -> ReplyT:
+        return operation.reply.model_validate(await self.answer(request))
+
+    async def answer(self, request: WireModel) -> dict[str, Any]:
+        """The members of the reply."""
+        raise NotImplementedError
+
+
+class Workers(FakeRpc):
+    """Log in whom they know, and count who tries. A token is the email that it was made for."""
+
+    def __init__(self, *known: str) -> None:
+        super().__init__()
+        self.known = set(known)
+        self.logins: list[str] = []
+        self.throttle = False
+
+    async def answer(self, request: WireModel) -> dict[str, Any]:
         if isinstance(request, TenantLoginRequest):
             self.logins.append(request.email)
             if self.throttle:
                 raise Throttled
             if request.email not in self.known:
                 raise InvalidCredentials
-            return operation.reply.model_validate({"token": request.email, "accessToken": request.email})
+            return {"token": request.email, "accessToken": request.email}
         assert isinstance(request, TenantVerifyRequest)
         if request.token not in self.known:
             raise InvalidToken
-        return operation.reply.model_validate({"decoded": some_claims(tenant=request.token)})
+        return {"decoded": some_claims(tenant=request.token)}
 
 
 def session(workers: Workers, email: str | None = None) -> TenantSession:
@@ -115,31 +131,23 @@ async def test_a_throttled_login_is_nobodys_fault() -> None:
     assert await mine.tenant() == "a@x.test"
 
 
-class Accounts(RpcClient):
+class Accounts(FakeRpc):
     """Know one tenant, its password and its token. An update is refused with `refuse`; or it is made, and answered with
-    `lost` when `answer` is set, and refused with `then` when it comes again."""
+    `lost` when `let_go` is set, and refused with `then` when it comes again."""
 
     def __init__(self) -> None:
-        super().__init__([], "none")
+        super().__init__()
         self.password = "old password"
         self.token = "token 0"
         self.lost: type[AuthError] | None = None
         self.refuse: type[AuthError] | None = None
         self.then: type[AuthError] | None = None
         self.deciding = asyncio.Event()
-        self.answer = asyncio.Event()
-        self.answer.set()
+        self.let_go = asyncio.Event()
+        self.let_go.set()
         self.tried: list[str] = []
 
-    async def call(
-        self,
-        operation: Operation[RequestT, ReplyT],
-        request: RequestT,
-        *,
-        request_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
-        message_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
-        timeout_seconds: float = 1,  # noqa: ARG002 - the signature it stands in for
-    ) -> ReplyT:
+    async def answer(self, request: WireModel) -> dict[str, Any]:
         if isinstance(request, TenantLoginRequest):
             self.tried.append(request.password.get_secret_value())
             if self.tried[-1] != self.password:
@@ -156,14 +164,14 @@ class Accounts(RpcClient):
         elif isinstance(request, UserListRequest):
             if request.tenant_token != self.token:
                 raise InvalidTenantToken
-            return operation.reply.model_validate({"users": [], "nextCursor": "0"})
+            return {"users": [], "nextCursor": "0"}
         self.token += "+"
         if isinstance(request, TenantUpdateRequest):
             self.deciding.set()
-            await self.answer.wait()
+            await self.let_go.wait()
             if self.lost:
                 raise self.lost
-        return operation.reply.model_validate({"token": self.token, "accessToken": self.token})
+        return {"token": self.token, "accessToken": self.token}
 
 
 def clients(workers: Accounts, email: str | None = "a@x.test") -> tuple[TenantCalls, UserCalls]:
@@ -176,12 +184,12 @@ async def test_who_calls_while_the_password_changes_waits_for_the_new_token() ->
     """The old one is refused, and so would be the old password: which costs a hash, and is counted as a guess."""
     workers = Accounts()
     tenant, users = clients(workers)
-    workers.answer.clear()
+    workers.let_go.clear()
     update = asyncio.create_task(tenant.update("old password", password="new password"))
     await workers.deciding.wait()
     lists = [asyncio.create_task(users.list()) for _ in range(5)]
     await asyncio.sleep(0.01)
-    workers.answer.set()
+    workers.let_go.set()
     assert await update == workers.token
     await asyncio.gather(*lists)
     assert not workers.tried

@@ -129,6 +129,16 @@ def test_master_keys_that_are_none(
     assert refusal(capsys) == [f"configuration error: {name}: {problem}"]
 
 
+def test_a_registration_key_that_could_be_guessed(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused in words that do not tell how long the one given was."""
+    environment.setenv("AUTH_REGISTRATION_KEY", "fifteen letters")
+    assert refusal(capsys) == ["configuration error: AUTH_REGISTRATION_KEY: must have at least 16 characters"]
+    environment.setenv("AUTH_REGISTRATION_KEY", "sixteen letters!")
+    assert load().registration_key is not None
+
+
 def test_there_is_no_pepper_by_default(environment: pytest.MonkeyPatch) -> None:
     """And those that are given keep their order: the first is that of new hashes."""
     assert load().password_peppers is None
