@@ -136,7 +136,7 @@ class TenantSession:
         self._passwords = _first_of(after, before)
         try:
             reply = await action(token)
-        except InvalidRequest:  # it was not sent
+        except InvalidRequest:  # and so would any attempt before it have been
             self._passwords = before
             raise
         except (InvalidCredentials, InvalidTenantToken):  # an attempt before this one may have been answered by nobody
