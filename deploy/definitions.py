@@ -11,8 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.permissions import Permissions, service_exchange
-from shared.amqp.topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, RPC_EXCHANGE, SUBSCRIBERS_KEYS
+from deploy.permissions import Permissions
+from shared.amqp.topology import (
+    EVENTS_EXCHANGE,
+    PROBES_EXCHANGE,
+    RPC_EXCHANGE,
+    SUBSCRIBERS_KEYS,
+    service_exchange,
+)
 
 #: RabbitMQ, "Passwords": the salt of its hashes has four bytes.
 SALT_BYTES = 4

@@ -9,8 +9,15 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from shared.amqp.topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, RPC_EXCHANGE, presence_key, subscriber_queue
-from shared.client import QUEUE_NAME_PART
+from shared.amqp.topology import (
+    EVENTS_EXCHANGE,
+    NAME_PART,
+    PROBES_EXCHANGE,
+    RPC_EXCHANGE,
+    presence_key,
+    service_exchange,
+    subscriber_queue,
+)
 from shared.contracts import OPERATIONS
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.events import revocations_key
@@ -70,11 +77,6 @@ class Permissions:
     """`management`: may ask the management interface about what is in its virtual host. None otherwise."""
 
 
-def service_exchange(service: str) -> str:
-    """Takes a service's requests, and passes on to `rpc` those of the operations that are bound."""
-    return f"calls.{service}"
-
-
 def service_operations(wanted: Collection[str]) -> tuple[str, ...]:
     """What a service may call that wants these: they, and what its client needs. Raises `ValueError` for others."""
     if unknown := set(wanted) - set(SERVICE_OPERATIONS):
@@ -87,7 +89,7 @@ def service_name(name: str) -> str:
 
     It is the service's user, a part of its exchange's and queues' names, and what it calls itself to `AuthClient`.
     """
-    if not QUEUE_NAME_PART.fullmatch(name):
+    if not NAME_PART.fullmatch(name):
         raise ValueError(f"a service's name is 1 to 64 letters, digits, `-` or `_`, not {name!r}")
     if name in TAKEN_NAMES:
         raise ValueError(f"{name!r} is a user of the broker already, and not a service's")

@@ -10,7 +10,6 @@ what may be repeated is tried again for a moment, then the call fails with `Unav
 """
 
 import contextlib
-import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from .accounts import SessionCalls, TenantCalls, UserCalls
 from .amqp.durable_subscription import DurableSubscription
 from .amqp.feed import RevocationFeed
 from .amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
-from .amqp.topology import RPC_EXCHANGE, subscriber_queue
+from .amqp.topology import NAME_PART, RPC_EXCHANGE, subscriber_queue
 from .amqp.verifier import CoalescingVerifier
 from .cached_verifier import CachedVerifier
 from .contracts.address import ClientAddress
@@ -44,8 +43,6 @@ from .verify_cache import DEFAULT_MAX_ENTRIES
 DEFAULT_ATTEMPTS = 5
 #: With the pauses between them these take some minutes. The broker takes an event back after half an hour.
 MAX_ATTEMPTS = 20
-#: Parts of queue names, which permissions of the broker go by: no dot, since dots separate them.
-QUEUE_NAME_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class AuthClient:
@@ -210,5 +207,5 @@ class AuthClient:
 
 
 def _queue_name_part(argument: str, value: str) -> None:
-    if not QUEUE_NAME_PART.fullmatch(value):
+    if not NAME_PART.fullmatch(value):
         raise ValueError(f"{argument} must be 1 to 64 letters, digits, `-` or `_`, not {value!r}")

@@ -26,4 +26,6 @@ class Call:
     """Says the broker, and no caller can: another worker has had it before."""
     request_id: str | None = None
     """Finds it in the logs."""
+    service: str | None = None
+    """The service that sent it, by the exchange that it was published to, which no caller can choose. None: an edge."""
     noted: Noted = field(default_factory=Noted, compare=False)

@@ -22,10 +22,12 @@ from shared.amqp.topology import (
     JSON_TYPE,
     REPLY_ADDRESS,
     REQUEST_ID_HEADER,
+    RPC_EXCHANGE,
     LaneQueue,
     declare_exchanges,
     declare_presence,
     lane_queue,
+    service_of,
 )
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AuthVerifyReply
@@ -206,7 +208,12 @@ class Consumer:
                 return Unavailable()  # another worker held it before; nobody knows how far it came
             request = _decode(operation, message)
             told.update(request.log_fields())
-            call = Call(message.message_id or uuid.uuid4().hex, bool(message.redelivered), request_id.get())
+            call = Call(
+                message.message_id or uuid.uuid4().hex,
+                bool(message.redelivered),
+                request_id.get(),
+                service_of(message.exchange or ""),
+            )
             return await handler(request, call, self._ports)
         except AuthError as error:
             return error
@@ -217,6 +224,8 @@ class Consumer:
 
     def _operation(self, message: AbstractIncomingMessage) -> tuple[Operation[Any, Any], Handler]:
         name = message.routing_key or ""
+        if not _is_from_caller(message):
+            raise BadRequest("exchange must be `rpc` or that of a service")
         if not _may_reply_to(message):
             raise BadRequest("reply_to must be an address of direct reply-to")
         if name not in self._handlers:
@@ -268,9 +277,14 @@ def _is_verified(message: AbstractIncomingMessage, outcome: Outcome | None) -> b
     return not isinstance(outcome, AuthVerifyReply) or all(answer.error is None for answer in outcome.answers)
 
 
+def _is_from_caller(message: AbstractIncomingMessage) -> bool:
+    # A service can bind any number of exchanges of its own, under any name, into the one that it may publish to.
+    return message.exchange == RPC_EXCHANGE or service_of(message.exchange or "") is not None
+
+
 def _may_reply_to(message: AbstractIncomingMessage) -> bool:
     # Workers may write to every queue; so an address that a caller makes up could name one that the caller may not.
-    return REPLY_ADDRESS.fullmatch(message.reply_to or "") is not None
+    return _is_from_caller(message) and REPLY_ADDRESS.fullmatch(message.reply_to or "") is not None
 
 
 def _decode(operation: Operation[Any, Any], message: AbstractIncomingMessage) -> WireModel:

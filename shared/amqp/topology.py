@@ -23,6 +23,12 @@ from ..contracts.operation import Lane
 
 RPC_EXCHANGE = "rpc"
 EVENTS_EXCHANGE = "events"
+#: A service publishes to an exchange of its own, from which an administrator bound the permitted operations to `rpc`.
+#: Messages keep the name of the exchange they were published to, so a worker knows which service sent a request.
+_SERVICE_EXCHANGE_PREFIX = "calls."
+#: A service's name, and any other part of a queue's or exchange's name that permissions of the broker go by: no dot,
+#: since dots separate the parts.
+NAME_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: Where feeds publish their probes, and callers ask whether a lane has workers. It passes on to `events` what is for
 #: subscribers' own keys, and nothing else: so subscribers need no permission to write to `events`, with which they
 #: could announce what never happened.
@@ -99,6 +105,20 @@ def health_queue(lane: Lane, queue_type: QueueType = QueueType.CLASSIC) -> LaneQ
 def _typed(name: str, queue_type: QueueType) -> str:
     """A name is never used again for a queue of another type: RabbitMQ refuses that for as long as the first exists."""
     return name if queue_type is QueueType.CLASSIC else f"{name}.{queue_type}"
+
+
+def service_exchange(service: str) -> str:
+    """Return the name of the exchange that takes a service's requests."""
+    return f"{_SERVICE_EXCHANGE_PREFIX}{service}"
+
+
+def service_of(exchange: str) -> str | None:
+    """Return the service whose exchange this is, or None for any other exchange.
+
+    A service can bind exchanges of its own, named as it likes, into its exchange; requests by that way have no service.
+    """
+    name = exchange.removeprefix(_SERVICE_EXCHANGE_PREFIX)
+    return name if name != exchange and NAME_PART.fullmatch(name) else None
 
 
 def presence_key(lane: Lane) -> str:

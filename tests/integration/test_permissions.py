@@ -30,7 +30,6 @@ from deploy.permissions import (
     CLIENT_OPERATIONS,
     QUEUE_LENGTH,
     SERVICE_OPERATIONS,
-    service_exchange,
     service_operations,
 )
 from shared.amqp.feed import RevocationFeed
@@ -42,6 +41,7 @@ from shared.amqp.topology import (
     health_queue,
     lane_queue,
     presence_key,
+    service_exchange,
 )
 from shared.client import AuthClient
 from shared.contracts.errors import Unavailable

@@ -16,9 +16,9 @@ from yarl import URL
 
 import api.check
 import api.settings
-from deploy.permissions import service_exchange
 from dev.processes import REPOSITORY
 from shared.amqp.rpc_client import RpcClient
+from shared.amqp.topology import service_exchange
 from shared.client import AuthClient
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_register import TENANT_REGISTER

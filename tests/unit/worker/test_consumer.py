@@ -161,6 +161,7 @@ class Broker:
         body: bytes = b"{}",
         *,
         operation: str = HEALTH_VERIFY,
+        exchange: str = "rpc",
         redelivered: bool = False,
         headers: dict[str, Any] | None = None,
         **properties: Any,
@@ -178,7 +179,7 @@ class Broker:
         }
         message = IncomingMessage(
             DeliveredMessage(
-                delivery=Basic.Deliver("consumer-tag", 7, redelivered, "rpc", operation),
+                delivery=Basic.Deliver("consumer-tag", 7, redelivered, exchange, operation),
                 header=ContentHeader(properties=Basic.Properties(**given)),
                 body=body,
                 channel=cast(Any, self.channel),
@@ -224,6 +225,27 @@ async def test_a_request_is_answered_and_acknowledged(broker: Broker) -> None:
     reply = await broker.answer()
     assert (reply.routing_key, reply.correlation_id, reply.type) == (REPLY_TO, "call", "reply")
     assert json.loads(reply.body) == {"database": True}
+
+
+@pytest.mark.parametrize(("exchange", "service"), [("rpc", None), ("calls.shop", "shop")])
+async def test_the_exchange_tells_who_sent_a_request(exchange: str, service: str | None) -> None:
+    """The broker lets nobody choose it: an edge publishes to `rpc`, a service to the exchange of its name."""
+    seen: list[str | None] = []
+
+    async def note(call: Call) -> HealthReply:
+        seen.append(call.service)
+        return HealthReply(database=True)
+
+    reply = await Broker(handler(note)).answer(exchange=exchange)
+    assert (reply.type, seen) == ("reply", [service])
+
+
+@pytest.mark.parametrize("exchange", ["", "sub.shop.mine", "calls.", "calls.shop.mine", "events"])
+async def test_a_request_by_an_exchange_that_somebody_made_is_dropped(idle: Broker, exchange: str) -> None:
+    """A service can bind exchanges under any name into its own, so such a name says nothing about who sent it."""
+    await idle.deliver(exchange=exchange)
+    assert await idle.consumer.drain(10)
+    assert idle.channel.settled == ["ack"]
 
 
 async def test_each_queue_has_its_prefetch(broker: Broker) -> None:
