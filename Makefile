@@ -33,7 +33,7 @@ check: ## Lint, formatting, types, who may import whom, and the compose files wh
 	@if docker compose version >/dev/null 2>&1; then set -e; for files in docker-compose.yml docker-compose.prod.yml \
 		'docker-compose.prod.yml --file deploy/shared-broker.yml'; do \
 		echo "docker compose --file $$files config --quiet"; \
-		VERSION=none docker compose --file $$files config --quiet; done; \
+		VERSION=none SECRETS_GID=0 docker compose --file $$files config --quiet; done; \
 	else echo "no docker compose here: its files are not checked"; fi
 
 faults: ## Break things for longer than `make test` does; FAULTS_SOAK_SECONDS=600

@@ -44,18 +44,28 @@ def main() -> None:
         if arguments.command == "secrets":
             _make_compose_secrets(arguments)
         elif arguments.command == "kubernetes-secrets":
-            make_kubernetes_secrets(arguments.directory, _place(KUBERNETES, arguments))
+            _warn(make_kubernetes_secrets(arguments.directory, _place(KUBERNETES, arguments)))
         else:
             _print_service(arguments)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"{arguments.command}: {error}")
 
 
 def _make_compose_secrets(arguments: argparse.Namespace) -> None:
     place = _place(COMPOSE, arguments)
-    make_compose_secrets(arguments.directory, arguments.host, place, renew_certificates=arguments.renew_certificates)
+    renew = arguments.renew_certificates
+    _warn(make_compose_secrets(arguments.directory, arguments.host, place, renew_certificates=renew))
     for certificate in sorted(arguments.directory.glob("*.pem")):
         sys.stdout.write(f"{certificate.name} is good until {good_until(certificate):%Y-%m-%d}\n")
+    sys.stdout.write(f"export SECRETS_GID={arguments.directory.stat().st_gid}\n")
+
+
+def _warn(exposed: tuple[str, ...]) -> None:
+    if exposed:
+        sys.stderr.write(
+            f"warning: until now other users of this machine could read {', '.join(exposed)}. They cannot any more. "
+            'If any of them may have, replace the secrets: docs/operations.md, "Secrets that others could read".\n'
+        )
 
 
 def _place(place: Place, arguments: argparse.Namespace) -> Place:

@@ -7,6 +7,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy.private_files import OWNER_READS, write_private
+
 #: Ten years. Edges, workers and services know the authority by its file, and all of them have to be given another one
 #: and restarted before it ends: that should be seldom. A node's certificate is renewed without any of them.
 AUTHORITY_DAYS = 3652
@@ -49,16 +51,15 @@ def make_certificate(directory: Path, host: str, *, renew: bool = False) -> None
         return
     key, request, certificate, extensions = (directory / f"{host}.{suffix}" for suffix in ("key", "csr", "crt", "ext"))
     # A node of a replica set or cluster is a client of the others.
-    extensions.write_text(f"subjectAltName=DNS:{host},DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n")
+    names = f"subjectAltName=DNS:{host},DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n"
+    write_private(extensions, names, OWNER_READS)
     _openssl(directory, "req", *_new_key(key.name), "-out", request.name, "-subj", f"/O=Jincor Auth/CN={host}")
     _openssl(
         directory,
         *("x509", "-req", "-in", request.name, "-CA", CA, "-CAkey", CA_KEY, "-out", certificate.name),
         *("-days", str(NODE_DAYS), "-extfile", extensions.name),
     )
-    made = directory / f"{host}.new"
-    made.write_text(certificate.read_text() + key.read_text())
-    made.replace(target)
+    write_private(target, certificate.read_text() + key.read_text(), OWNER_READS)
     for part in (key, request, certificate, extensions):
         part.unlink()
 
@@ -75,7 +76,7 @@ def make_self_signed(directory: Path, name: str, host: str) -> None:
         *("-subj", f"/CN={host}"),
         *("-addext", f"subjectAltName=DNS:{host},DNS:localhost,IP:127.0.0.1"),
     )
-    target.write_text(certificate.read_text() + key.read_text())
+    write_private(target, certificate.read_text() + key.read_text(), OWNER_READS)
     key.unlink()
     certificate.unlink()
 
@@ -91,6 +92,7 @@ def _new_key(name: str) -> tuple[str, ...]:
 
 
 def _openssl(directory: Path, *arguments: str) -> str:
-    """What it prints."""
+    """What it prints. The files that it makes are their owner's alone."""
     command = ["openssl", *arguments]
-    return subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own arguments
+    done = subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True, umask=0o077)  # noqa: S603 - our own arguments
+    return done.stdout

@@ -1,7 +1,8 @@
 """The files that docker-compose.prod.yml or deploy/kubernetes mount as secrets: made once, each kept when it exists.
 
-A file's permissions are those that its container sees, and containers run as users of their own; so the files may be
-read by all, and the directory by its owner alone.
+A mounted file keeps its owner and permissions, and containers run as users of their own. So compose gives each
+container the group of the files, which may read them; the directory is for its owner alone. On Kubernetes only
+kustomize reads them.
 """
 
 import base64
@@ -20,6 +21,7 @@ from deploy import permissions
 from deploy.certificates import CA, make_authority, make_certificate, make_self_signed
 from deploy.definitions import Account, definitions
 from deploy.permissions import EDGE, QUEUE_LENGTH, SHARED_BROKER_PREFIX, WORKER, Permissions
+from deploy.private_files import GROUP_READS, OWNER_READS, close_directory, protect_file, write_private
 
 DATABASE = "jincor_auth"
 AMQPS_PORT, MANAGEMENT_PORT = 5671, 15671
@@ -67,12 +69,14 @@ KUBERNETES = Place(
 
 def make_compose_secrets(
     directory: Path, public_host: str, place: Place = COMPOSE, *, renew_certificates: bool = False
-) -> None:
+) -> tuple[str, ...]:
     """Everything that docker-compose.prod.yml mounts and is missing. Safe to repeat: what exists is in use.
 
-    `renew_certificates`: the nodes' ones are made anew all the same. Authority, passwords and keys stay. Raises
-    `ValueError` if what exists is for another user or virtual host than `place` says.
+    `renew_certificates`: the nodes' ones are made anew all the same. Authority, passwords and keys stay. Returns the
+    names of files that other users of the machine could read until now. Raises `ValueError` if what exists is for
+    another user or virtual host than `place` says, or if the directory or a file in it is another user's.
     """
+    exposed = close_directory(directory)
     _make_credentials(directory, place, {EDGE: permissions.edge(), WORKER: permissions.worker()})
     make_authority(directory)
     for host in place.nodes:
@@ -81,21 +85,26 @@ def make_compose_secrets(
     _make(directory, "erlang-cookie", _password)
     _make(directory, "mongo-keyfile", lambda: base64.b64encode(secrets.token_bytes(96)).decode())
     _make(directory, "mongo-root-password", _password)
-    _protect(directory)
+    for path in directory.iterdir():
+        # The authority's key signs, and is mounted nowhere.
+        protect_file(path, OWNER_READS if path.suffix == ".key" else GROUP_READS)
+    return exposed
 
 
-def make_kubernetes_secrets(directory: Path, place: Place = KUBERNETES) -> None:
+def make_kubernetes_secrets(directory: Path, place: Place = KUBERNETES) -> tuple[str, ...]:
     """Everything that deploy/kubernetes/overlays/production names and is missing: its operators make the rest.
 
-    Raises `ValueError` as `make_compose_secrets` does.
+    Returns and raises as `make_compose_secrets` does.
     """
+    exposed = close_directory(directory)
     roles = {EDGE: permissions.edge(), WORKER: permissions.worker(), QUEUE_LENGTH: permissions.queue_length()}
     _make_credentials(directory, place, roles)
-    _protect(directory)
+    for path in directory.iterdir():
+        protect_file(path, OWNER_READS)
+    return exposed
 
 
 def _make_credentials(directory: Path, place: Place, roles: Mapping[str, Permissions]) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _make(directory, "master-keys", lambda: "1:" + base64.b64encode(secrets.token_bytes(32)).decode())
     _make(directory, "registration-key", _password)
     for user in ("mongo-worker", "mongo-backup"):
@@ -118,8 +127,7 @@ def _make_broker_users(directory: Path, place: Place, roles: Mapping[str, Permis
         _make(directory, path.name, functools.partial(_for_each_broker, place, url, user, password))
     made = definitions(place.vhost, accounts)
     if not (unchanged and _without_salt(json.loads(target.read_text())) == _without_salt(made)):
-        target.unlink(missing_ok=True)
-        target.write_text(json.dumps(made, indent=1))
+        write_private(target, json.dumps(made, indent=1), OWNER_READS)
 
 
 def _for_each_broker(place: Place, url: Callable[[Place, str, str], str], user: str, password: str) -> str:
@@ -142,11 +150,6 @@ def _without_salt(made: dict[str, Any]) -> dict[str, Any]:
     """Definitions as they can be compared: the hash of a password is another one each time."""
     users = [{**user, "password_hash": None} for user in made["users"]]
     return {**made, "users": users}
-
-
-def _protect(directory: Path) -> None:
-    for path in directory.iterdir():
-        path.chmod(0o600 if path.suffix == ".key" else 0o444)
 
 
 def _amqp_url(place: Place, credentials: str, host: str) -> str:
@@ -175,4 +178,4 @@ def _password() -> str:
 def _make(directory: Path, name: str, content: Callable[[], str]) -> None:
     path = directory / name
     if not path.exists():
-        path.write_text(content())
+        write_private(path, content(), OWNER_READS)

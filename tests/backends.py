@@ -28,9 +28,8 @@ from yarl import URL
 from dev.mongo import MongoServer
 from dev.processes import StackError
 from dev.rabbitmq import RabbitNode
+from tests.images import MONGO_IMAGE, RABBITMQ_MANAGEMENT_IMAGE
 
-RABBITMQ_IMAGE = "rabbitmq:4-management"
-MONGO_IMAGE = "mongo:8"
 AMQP_PORT = 5672
 MONGO_PORT = 27017
 #: For containers, whose images may have to be pulled apart first.
@@ -95,7 +94,7 @@ async def _local(directory: Path, stack: contextlib.AsyncExitStack) -> Backend:
 async def _containers(stack: contextlib.AsyncExitStack) -> Backend | None:
     """The plain `DockerContainer`: its subclasses for these two want drivers of their own, and wait for log lines."""
     try:
-        rabbit = DockerContainer(RABBITMQ_IMAGE).with_exposed_ports(AMQP_PORT)
+        rabbit = DockerContainer(RABBITMQ_MANAGEMENT_IMAGE).with_exposed_ports(AMQP_PORT)
         mongo = DockerContainer(MONGO_IMAGE).with_exposed_ports(MONGO_PORT)
         for container in (rabbit, mongo):
             await asyncio.to_thread(container.start)

@@ -1,5 +1,9 @@
 #!/bin/sh
-# Erlang refuses a cookie that others may read, and a mounted secret may be read by all: a copy of its own.
+# Runs as `rabbitmq`. Erlang refuses a cookie that others may read, and the secret's group may: a copy of its own.
 set -eu
-install -m 400 -o rabbitmq -g rabbitmq /run/secrets/erlang-cookie /var/lib/rabbitmq/.erlang.cookie
+install -m 400 /run/secrets/erlang-cookie /var/lib/rabbitmq/.erlang.cookie
+# Metrics need no password and name queues. So they are served at this address alone, which only the network
+# `broker-telemetry` knows by this name. Without one the node does not start.
+found=$(getent hosts "$(hostname)-telemetry")
+export METRICS_ADDRESS="${found%% *}"
 exec docker-entrypoint.sh rabbitmq-server

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from dev.processes import REPOSITORY
+from tests.images import HAPROXY_IMAGE, MONGO_IMAGE, PYTHON_IMAGE, RABBITMQ_IMAGE, RABBITMQ_MANAGEMENT_IMAGE
 
 #: The first build fetches a base image and packages.
 BUILD_TIMEOUT_SECONDS = 1_200
-BASES = ("python:3.13-slim", "rabbitmq:4-management", "mongo:8")
+BASES = (PYTHON_IMAGE, RABBITMQ_MANAGEMENT_IMAGE, MONGO_IMAGE)
 #: What only production runs on.
-PRODUCTION_BASES = ("rabbitmq:4", "haproxy:3.2")
+PRODUCTION_BASES = (RABBITMQ_IMAGE, HAPROXY_IMAGE)
 
 Docker = Callable[..., str]
 

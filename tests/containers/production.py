@@ -13,16 +13,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from deploy.private_files import GROUP_READS, write_private
 from deploy.secret_files import make_compose_secrets
 from dev.ports import free_port
 from dev.processes import REPOSITORY
 from tests.containers.conftest import Docker
+from tests.images import MONGO_IMAGE
 
 UP_TIMEOUT_SECONDS = 600
 PRODUCTION = "docker-compose.prod.yml"
 WORKERS = ("worker-verify", "worker-manage", "worker-password")
 #: The tag of the images under test.
 VERSION = "test"
+#: No container has it by itself.
+SECRETS_GROUP = 54321
 
 OVERRIDE = """
 services:
@@ -31,7 +35,7 @@ services:
   rabbitmq-2: {ulimits: {nofile: 16384}}
   rabbitmq-3: {ulimits: {nofile: 16384}}
   mongo-1: !override
-    image: mongo:8
+    image: ${MONGO_IMAGE}
     networks: [database]
     healthcheck:
       test: ["CMD", "mongosh", "--quiet", "--eval", "db.adminCommand('ping').ok"]
@@ -41,7 +45,7 @@ services:
   mongo-2: !reset null
   mongo-3: !reset null
   mongo-set: !override
-    image: mongo:8
+    image: ${MONGO_IMAGE}
     entrypoint: ["true"]
     network_mode: none
     depends_on:
@@ -57,14 +61,24 @@ class Production:
         self.docker = docker
         self.project = f"jincor-auth-prod-test-{uuid.uuid4().hex[:8]}"
         self.secrets = directory / "secrets"
+        self.secrets.mkdir()
+        if os.geteuid() == 0:
+            os.chown(self.secrets, -1, SECRETS_GROUP)
         make_compose_secrets(self.secrets, "localhost")
-        _write(self.secrets / "worker-mongo-url", DATABASE_URL)
+        write_private(self.secrets / "worker-mongo-url", DATABASE_URL, GROUP_READS)
         override = directory / "override.yml"
         override.write_text(OVERRIDE)
         files = ("--file", str(REPOSITORY / PRODUCTION), "--file", str(override))
         self.command = ("compose", "--project-name", self.project, *files)
         ports = {name: str(free_port()) for name in ("HTTPS_PORT", "HTTP_PORT")}
-        self.env = {**os.environ, **ports, "VERSION": VERSION, "SECRETS_DIR": str(self.secrets)}
+        self.env = {
+            **os.environ,
+            **ports,
+            "VERSION": VERSION,
+            "SECRETS_DIR": str(self.secrets),
+            "SECRETS_GID": str(self.secrets.stat().st_gid),
+            "MONGO_IMAGE": MONGO_IMAGE,
+        }
         self.url = f"https://localhost:{ports['HTTPS_PORT']}"
         self.plain_url = f"http://localhost:{ports['HTTP_PORT']}"
 
@@ -111,8 +125,3 @@ class Production:
     def _python(self, network: str) -> Sequence[str]:
         image = f"jincor-auth-api:{VERSION}"
         return ("--network", f"{self.project}_{network}", "--entrypoint", "python", image, "-u", "-c")
-
-
-def _write(path: Path, text: str) -> None:
-    path.chmod(0o644)
-    path.write_text(text)

@@ -118,12 +118,13 @@ def test_users_are_brought_in_with_the_line_of_the_document(laptop: Laptop) -> N
 
 def test_production_is_confined_and_has_no_secret_in_its_environment(docker: Docker) -> None:
     """As compose understands the file: secrets are files, only the proxy is published, and everything has limits."""
-    env = {**os.environ, "VERSION": "test"}
+    env = {**os.environ, "VERSION": "test", "SECRETS_GID": "1000"}
     text = docker("compose", "--file", "docker-compose.prod.yml", "config", "--format", "json", env=env)
     project = json.loads(text)
     services = project["services"]
     assert {name for name, service in services.items() if service.get("ports")} == {"proxy"}
-    assert all(project["networks"][name].get("internal") for name in ("front", "broker", "database", "telemetry"))
+    inside = ("front", "broker", "database", "telemetry", "broker-telemetry")
+    assert all(project["networks"][name].get("internal") for name in inside)
     (front,) = project["networks"]["front"]["ipam"]["config"]
     assert front["subnet"] == services["edge"]["environment"]["AUTH_TRUSTED_PROXIES"]
     assert not any(ipaddress.ip_network(front["subnet"]).overlaps(pool) for pool in DOCKERS_OWN)
@@ -132,8 +133,21 @@ def test_production_is_confined_and_has_no_secret_in_its_environment(docker: Doc
         assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
         if name != "mongo-set":  # which ends by itself
             assert service["restart"] == "unless-stopped", name
-            assert service["deploy"]["resources"]["limits"].keys() >= {"cpus", "memory"}, name
+            assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory", "pids"}, name
+        assert service["read_only"], name
+        assert (service["cap_drop"], service.get("cap_add", [])) == (["ALL"], []), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["group_add"] == ["1000"], name
         if "jincor-auth" in service["image"]:
-            assert service["read_only"], name
-            assert service["cap_drop"] == ["ALL"], name
             assert service["deploy"]["replicas"] > 1, name
+
+
+def test_every_image_of_production_can_be_pinned_by_digest(docker: Docker) -> None:
+    """By a variable for each, with which no tag is asked for."""
+    pinned = {
+        f"{name}_IMAGE": f"registry.example.com/{name.lower()}:1@sha256:{'0' * 64}"
+        for name in ("EDGE", "WORKER", "RABBITMQ", "MONGO", "HAPROXY")
+    }
+    env = {**os.environ, **pinned, "SECRETS_GID": "1000"}
+    text = docker("compose", "--file", "docker-compose.prod.yml", "config", "--format", "json", env=env)
+    assert {service["image"] for service in json.loads(text)["services"].values()} == set(pinned.values())

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 
+from deploy.secret_files import AMQPS_PORT, COMPOSE
 from dev.processes import REPOSITORY
 from shared.amqp.topology import QUORUM_EXPIRES_MS, QueueType
 from tests.containers.conftest import PRODUCTION_BASES, Docker
@@ -22,6 +23,7 @@ from tests.faults.transports import Edges, OverHttp
 #: A container after the other, of four services.
 ROLL_TIMEOUT_SECONDS = 300
 CALLERS = 6
+BROKER_METRICS_PORT = 15692
 PROMETHEUS = REPOSITORY / "deploy/prometheus/prometheus.yml"
 SERVICES = ("edge", *WORKERS)
 PATIENCE_SECONDS = 180
@@ -36,6 +38,18 @@ name, port, path = sys.argv[1:]
 addresses = sorted({entry[4][0] for entry in socket.getaddrinfo(name, port, socket.AF_INET, socket.SOCK_STREAM)})
 pages = [urllib.request.urlopen(f"http://{each}:{port}{path}", timeout=30).read().decode() for each in addresses]
 print(json.dumps({each: sorted(set(re.findall(r"^[a-z]\\w+", page, re.M))) for each, page in zip(addresses, pages)}))
+"""
+#: Prints which of these it can connect to, as a JSON list.
+REACH = """
+import json, socket, sys
+def reached(target):
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+    except OSError:
+        return False
+    return True
+print(json.dumps([target for target in sys.argv[1:] if reached(target)]))
 """
 #: Prints what of these it finds in the spans that it is sent.
 COLLECT = """
@@ -139,10 +153,46 @@ def test_each_broker_tells_the_lengths_of_its_queues(production: Production) -> 
     assert len(targets) == 3
     told = []
     for target in targets:
-        (names,) = json.loads(production.python("telemetry", SCRAPE, *target.split(":"), job["metrics_path"])).values()
+        (names,) = json.loads(
+            production.python("broker-telemetry", SCRAPE, *target.split(":"), job["metrics_path"])
+        ).values()
         told.append(names)
     assert all("rabbitmq_build_info" in names for names in told)
     assert any("rabbitmq_queue_messages_ready" in names for names in told)
+
+
+@pytest.mark.parametrize("place", ["broker", "telemetry", "edge", "worker-verify"])
+def test_nobody_else_reaches_the_brokers_metrics(production: Production, place: str) -> None:
+    """The metrics need no password and name queues. They are refused at each name and address of each node, to a
+    service on the same network and to our own containers."""
+    nodes = [production.inspected(*production.containers(name)) for name in COMPOSE.brokers]
+    addresses = [network["IPAddress"] for node in nodes for network in node["NetworkSettings"]["Networks"].values()]
+    assert len(addresses) == 2 * len(nodes)
+    metrics = [f"{host}:{BROKER_METRICS_PORT}" for host in (*COMPOSE.brokers, *addresses)]
+    amqp = [f"{host}:{AMQPS_PORT}" for host in COMPOSE.brokers]
+    if place in SERVICES:
+        inside = production.containers(place)[0]
+        printed = production.docker("exec", inside, "python", "-c", REACH, *metrics, *amqp)
+    else:
+        printed = production.python(place, REACH, *metrics, *amqp)
+    assert json.loads(printed) == ([] if place == "telemetry" else amqp)
+
+
+def test_broker_and_proxy_may_do_nothing_but_their_work(production: Production) -> None:
+    """No root, no capabilities, nothing to write to but the data; and a secret file of theirs is not everybody's."""
+    for name in (*COMPOSE.brokers, "proxy", *SERVICES):
+        container = production.containers(name)[0]
+        status = production.docker("exec", container, "cat", "/proc/1/status")
+        told = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert "0" not in told["Uid"].split(), name
+        assert {int(told[kind], 16) for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}, name
+        assert told["NoNewPrivs"] == "1", name
+        written = production.docker(
+            "exec", container, "sh", "-c", "touch /opt/x /etc/x /usr/x 2>/dev/null && echo written; true"
+        )
+        assert not written, name
+        modes = production.docker("exec", container, "sh", "-c", "stat -L -c %a /run/secrets/*").split()
+        assert set(modes) == {"440"}, name
 
 
 async def test_a_lane_begins_while_a_node_of_the_broker_is_away(production: Production) -> None:

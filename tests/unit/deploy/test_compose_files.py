@@ -1,5 +1,6 @@
 """The compose files, as far as no container engine is needed to judge them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import yaml
 
 import api.settings
 from deploy.secret_files import BROKER_CA, COMPOSE
+from tests.unit.deploy.compose_tags import Merging
 
 REPOSITORY = Path(__file__).parents[3]
 PRODUCTION, SHARED_BROKER = "docker-compose.prod.yml", "deploy/shared-broker.yml"
+BECOMING_A_USER = {"CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID"}
 #: Docker's, of a container that says nothing.
 USUAL_SHARES = 1024
 
@@ -28,12 +31,37 @@ def test_production_has_no_page_to_paste_tokens_into() -> None:
     assert not api.settings.Settings(amqp_url="amqp://broker.invalid", docs=edge["environment"]["AUTH_DOCS"]).docs
 
 
-class Merging(yaml.SafeLoader):  # type: ignore[misc] # yaml has no types
-    """Reads what compose does with a member as the member that it leaves there."""
+@pytest.mark.parametrize("name", ["docker-compose.yml", PRODUCTION])
+def test_no_container_has_what_it_does_not_need(name: str) -> None:
+    """No capabilities but those by which an image gives its data to its user, and no file system to write to."""
+    services = yaml.safe_load((REPOSITORY / name).read_text())["services"]
+    for service, spec in services.items():
+        assert spec["cap_drop"] == ["ALL"], service
+        assert set(spec.get("cap_add", ())) <= (BECOMING_A_USER if name != PRODUCTION else set()), service
+        assert spec["read_only"] is True, service
+        assert spec["security_opt"] == ["no-new-privileges:true"], service
 
 
-Merging.add_constructor("!reset", lambda *_: None)
-Merging.add_constructor("!override", lambda loader, node: loader.construct_mapping(node, deep=True))
+def test_the_brokers_metrics_are_on_a_network_of_their_own() -> None:
+    """Edges, workers and services are on others; and each node finds its address there by a name of that network."""
+    services = yaml.safe_load((REPOSITORY / PRODUCTION).read_text())["services"]
+    there = {name: spec["networks"] for name, spec in services.items() if "broker-telemetry" in spec["networks"]}
+    assert set(there) == set(COMPOSE.brokers)
+    for name, networks in there.items():
+        assert networks["broker-telemetry"]["aliases"] == [f"{name}-telemetry"]
+        assert services[name]["hostname"] == name
+    assert 'getent hosts "$(hostname)-telemetry"' in (REPOSITORY / "deploy/rabbitmq/start.sh").read_text()
+    (bound,) = [
+        line for line in (REPOSITORY / "deploy/rabbitmq/rabbitmq.conf").read_text().splitlines() if "prometheus" in line
+    ]
+    assert bound == "prometheus.tcp.ip = $(METRICS_ADDRESS)"
+
+
+def test_no_script_hands_a_secret_to_a_command_as_an_argument() -> None:
+    """Every user of the host reads the arguments of all processes."""
+    scripts = sorted((REPOSITORY / "deploy").rglob("*.sh"))
+    assert len(scripts) == 4
+    assert not [script for script in scripts if re.search(r"\$\((cat |< *)/run/secrets", script.read_text())]
 
 
 def test_on_a_shared_broker_nothing_of_ours_is_left_and_its_authority_is_known() -> None:
