@@ -4,6 +4,7 @@ Operators' resources have no schema here: of them it is checked that what they n
 """
 
 import fnmatch
+import ipaddress
 import json
 import re
 import shutil
@@ -49,6 +50,24 @@ OPERATORS_PODS = [{"app.kubernetes.io/name": "rabbitmq"}, {"app": "mongo-svc"}]
 #: What services of others, which use the client, put on their pods to be let in to the broker.
 CLIENTS_NAMESPACE = "jincor-auth/clients"
 CLIENTS_PODS = [{"jincor-auth/client": "true"}]
+#: By which the charts of what reaches us from other namespaces know their own pods.
+OTHERS_PODS = {
+    "haproxy-controller": {"app.kubernetes.io/name": "kubernetes-ingress"},
+    "ingress": {"app.kubernetes.io/name": "kubernetes-ingress"},
+    "keda": {"app": "keda-operator"},
+    "monitoring": {"app.kubernetes.io/name": "prometheus"},
+}
+#: Networks of all pods, as installers have them by default.
+PODS_NETWORKS = (
+    "10.244.0.0/16",
+    "10.42.0.0/16",
+    "192.168.0.0/16",
+    "10.0.0.0/16",
+    "172.16.0.0/12",
+    "10.128.0.0/14",
+)
+#: As many addresses as an ingress controller may need.
+MANY_CONTROLLERS = 256
 #: What kustomize appends to the names of secrets that it makes.
 KUSTOMIZE_HASH = re.compile(r"(.*)-[0-9a-z]{10}")
 WORKERS = [f"worker-{lane}" for lane in Lane]
@@ -102,6 +121,7 @@ def test_every_file_is_part_of_it(part: str) -> None:
     """Kustomize reads what is listed and is silent about the rest."""
     kustomization = _kustomization(KUBERNETES / part)
     listed = {entry for entry in kustomization["resources"] if entry.endswith(".yaml")}
+    listed |= set(kustomization.get("configurations", []))
     patches = {patch["path"] for patch in kustomization.get("patches", [])}
     there = {path.name for path in (KUBERNETES / part).glob("*.yaml")} - {"kustomization.yaml"}
     assert listed | patches == there
@@ -133,13 +153,12 @@ def test_selectors_find_pods(objects: list[Object]) -> None:
             assert constraint["labelSelector"]["matchLabels"] == own
     service = _one(objects, "Service", "edge")
     assert service["spec"]["selector"] == {"app.kubernetes.io/name": "edge"}
+    foreign = [*OPERATORS_PODS, *CLIENTS_PODS, *OTHERS_PODS.values()]
     for each in [*_all(objects, "NetworkPolicy"), *_all(objects, "PodDisruptionBudget")]:
         for selector in _values(each, {"podSelector", "selector"}):
             labels = selector.get("matchLabels", {})
             if labels != {"k8s-app": "kube-dns"}:
-                assert any(labels.items() <= known.items() for known in pods + OPERATORS_PODS + CLIENTS_PODS), each[
-                    "metadata"
-                ]
+                assert any(labels.items() <= known.items() for known in pods + foreign), each["metadata"]
 
 
 def test_every_deployment_may_be_disrupted_and_scaled(objects: list[Object]) -> None:
@@ -310,18 +329,79 @@ def test_only_the_edge_is_reached_and_only_what_is_needed(objects: list[Object])
         ("rabbitmq", 15671, "keda"),
         ("rabbitmq", 5671, "allowed"),
     }
+    for policy in policies.values():
+        for peer in _peers(policy.get("ingress", []), "from"):
+            namespace = peer.get("namespaceSelector", {}).get("matchLabels", {}).get("kubernetes.io/metadata.name")
+            assert namespace is None or peer["podSelector"]["matchLabels"] == OTHERS_PODS[namespace], "not all of it"
     (clients,) = [
         peer
         for peer in _peers(policies["rabbitmq"]["ingress"], "from")
         if "allowed" in _values(peer, {CLIENTS_NAMESPACE})
     ]
     assert clients["podSelector"]["matchLabels"] in CLIENTS_PODS, "not everything in that namespace"
-    inside = [peer for rule in policies["worker"]["ingress"] for peer in rule["from"] if "podSelector" in peer]
+    inside = [
+        peer for rule in policies["worker"]["ingress"] for peer in rule["from"] if "namespaceSelector" not in peer
+    ]
     assert not inside
     for name in ("edge", *WORKERS):
         container = _container(objects, name)
         ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
         assert ports["metrics"] == _environment(container)["AUTH_METRICS_PORT"]
+
+
+def test_nobody_but_prometheus_reaches_the_brokers_metrics(objects: list[Object]) -> None:
+    """Edges, workers, services and the other nodes reach what they need and not the metrics, which name queues."""
+    ports = {
+        entry["port"]
+        for rule in _one(objects, "NetworkPolicy", "rabbitmq")["spec"]["ingress"]
+        for entry in rule["ports"]
+        for peer in rule["from"]
+        if "monitoring" not in _values(peer, {"kubernetes.io/metadata.name"})
+    }
+    assert ports == {5671, 15671, 4369, 25672}
+    assert _one(objects, "RabbitmqCluster", "rabbitmq")["spec"]["tls"]["disableNonTLSListeners"] is True, "nor 15692"
+
+
+def test_the_edge_believes_the_ingress_and_no_other_pod() -> None:
+    """Whom it believes decides for others which client they are: whether they may register, and what they are throttled
+    for. A NetworkPolicy alone would not do, for a cluster may ignore it."""
+    patch = yaml.safe_load((KUBERNETES / OVERLAY / "edge.yaml").read_text())
+    (container,) = patch["spec"]["template"]["spec"]["containers"]
+    trusted = ipaddress.ip_network(_environment(container)["AUTH_TRUSTED_PROXIES"])
+    assert trusted.num_addresses <= MANY_CONTROLLERS
+    assert not any(trusted.overlaps(ipaddress.ip_network(pods)) for pods in PODS_NETWORKS)
+
+
+def test_broker_and_database_may_do_nothing_but_their_work(objects: list[Object]) -> None:
+    """As in docker-compose.prod.yml. What operators add to their pods is theirs."""
+    broker = _one(objects, "RabbitmqCluster", "rabbitmq")["spec"]["override"]["statefulSet"]
+    database = _one(objects, "MongoDBCommunity", "mongo")["spec"]["statefulSet"]
+    containers = [each for spec in (broker, database) for each in spec["spec"]["template"]["spec"]["containers"]]
+    assert [each["name"] for each in containers] == ["rabbitmq", "mongod", "mongodb-agent"]
+    for each in containers:
+        assert each["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+
+def test_images_can_be_pinned_by_digest(directory: Path, tmp_path: Path) -> None:
+    """As the overlay's comment says: ours, and the broker's, which is in a resource of its operator."""
+    copy = tmp_path / "kubernetes"
+    shutil.copytree(directory, copy)
+    kustomization = copy / OVERLAY / "kustomization.yaml"
+    digest = f"sha256:{'0' * 64}"
+    pinned = yaml.safe_load(kustomization.read_text())
+    pinned["images"] = [
+        {"name": name, "digest": digest} for name in ("jincor-auth-api", "jincor-auth-worker", "rabbitmq")
+    ]
+    kustomization.write_text(yaml.safe_dump(pinned))
+    objects = _rendered(copy / OVERLAY)
+    images = {_container(objects, name)["image"] for name in ("edge", *WORKERS)}
+    images.add(_one(objects, "RabbitmqCluster", "rabbitmq")["spec"]["image"])
+    assert images == {f"{name}@{digest}" for name in ("jincor-auth-api", "jincor-auth-worker", "rabbitmq")}
 
 
 def test_the_prometheus_operator_is_not_needed(objects: list[Object]) -> None:
