@@ -19,7 +19,7 @@ def close_directory(directory: Path) -> tuple[str, ...]:
     """Create the directory, or take it away from everybody but its owner; return the files that others could read.
 
     Raises `ValueError` if the directory or a file in it is another user's, who could open it again and may know what it
-    says.
+    says, or if the files could not have the directory's group.
     """
     directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
     found = directory.stat()
@@ -28,18 +28,22 @@ def close_directory(directory: Path) -> tuple[str, ...]:
             raise ValueError(
                 f"{path} belongs to user {owner} and is expected to be yours: run this as that user, or move it away"
             )
+    if os.geteuid() != 0 and found.st_gid not in {os.getegid(), *os.getgroups()}:
+        raise ValueError(
+            f"{directory} has group {found.st_gid}, which is not yours: give it one of yours, as with chgrp"
+        )
     exposed = [path.name for path in _files(directory) if _readable(found.st_mode, path.lstat().st_mode)]
     directory.chmod(_DIRECTORY_MODE)
     return tuple(sorted(exposed))
 
 
-def write_private(path: Path, content: str, mode: int) -> None:
+def write_private(path: Path, content: str | bytes, mode: int) -> None:
     """Create or replace a file at once. Open descriptors of the old one, and hard links to it, keep the old content."""
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "wb") as file:
         os.fchown(descriptor, -1, path.parent.stat().st_gid)
         os.fchmod(descriptor, mode)
-        file.write(content)
+        file.write(content.encode() if isinstance(content, str) else content)
     Path(draft).replace(path)
 
 
@@ -51,7 +55,7 @@ def protect_file(path: Path, mode: int) -> None:
     found = path.lstat()
     as_wanted = (stat.S_IMODE(found.st_mode), found.st_nlink, found.st_gid) == (mode, 1, path.parent.stat().st_gid)
     if stat.S_ISREG(found.st_mode) and not as_wanted:
-        write_private(path, path.read_text(), mode)
+        write_private(path, path.read_bytes(), mode)
 
 
 def _files(directory: Path) -> list[Path]:

@@ -162,6 +162,17 @@ def test_what_belongs_to_somebody_else_is_refused(
     assert [path.name for path in directory.iterdir()] == ["master-keys"]
 
 
+def test_whatever_else_is_there_is_closed_too(shared: Path, make: Callable[[Path], tuple[str, ...]]) -> None:
+    """Also a file that is no text, such as an archive of the others."""
+    directory = shared / "secrets"
+    make(directory)
+    (directory / "old.tar.gz").write_bytes(b"\x1f\x8b\xff\x00")
+    (directory / "old.tar.gz").chmod(0o644)
+    make(directory)
+    assert (directory / "old.tar.gz").read_bytes() == b"\x1f\x8b\xff\x00"
+    assert not mode(directory / "old.tar.gz") & 0o037
+
+
 def test_what_a_link_leads_to_keeps_its_permissions(shared: Path) -> None:
     """A certificate of the public name may be kept elsewhere, for other programs to read, or for none."""
     directory, elsewhere = shared / "secrets", shared / "elsewhere.pem"
