@@ -24,6 +24,9 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 #: Of a request whose answer nobody waits for any more.
 LATE = "late"
 OK = "ok"
+#: What a sweep is for.
+ANNOUNCE = "announce"
+FINISH = "finish"
 #: What follows when a subscriber's queue refuses an event.
 RETRIED = "retried"
 LISTED = "listed"
@@ -113,7 +116,10 @@ class WorkerMetrics:
             registry=registry,
         )
         self._sweeps = Counter(
-            "jincor_auth_worker_sweeps", "Sweeps, by whether they succeeded.", ("result",), registry=registry
+            "jincor_auth_worker_sweeps",
+            "Sweeps, by what for (to announce revocations, to finish endings) and by whether they succeeded.",
+            ("sweep", "result"),
+            registry=registry,
         )
         self._loop_lag = Histogram(
             "jincor_auth_worker_event_loop_lag_seconds",
@@ -154,8 +160,9 @@ class WorkerMetrics:
             self._opened.labels(kind)
         for reason in RevocationReason:
             self._ended.labels(reason)
-        for result in ("ok", "failed"):
-            self._sweeps.labels(result)
+        for sweep in (ANNOUNCE, FINISH):
+            for result in ("ok", "failed"):
+                self._sweeps.labels(sweep, result)
         for then in (RETRIED, LISTED):
             self._refused.labels(then)
 
@@ -195,14 +202,14 @@ class WorkerMetrics:
 
     def swept(self, found: Unannounced | None) -> None:
         """A sweep for revocations found these; None when it failed."""
-        self._sweeps.labels("failed" if found is None else "ok").inc()
+        self._sweeps.labels(ANNOUNCE, "failed" if found is None else "ok").inc()
         if found is not None:
             self._backlog.set(found.number)
             self._backlog_age.set(found.oldest_seconds)
 
     def finished(self, endings: int | None) -> None:
         """A sweep for endings finished so many; None when it failed."""
-        self._sweeps.labels("failed" if endings is None else "ok").inc()
+        self._sweeps.labels(FINISH, "failed" if endings is None else "ok").inc()
         self._finished.inc(endings or 0)
 
     def loop_was_late(self, seconds: float) -> None:

@@ -80,7 +80,8 @@ def test_a_sweep_tells_the_backlog_and_a_failed_one_leaves_it(metrics: WorkerMet
     assert value(metrics, "outbox_backlog") == 7
     assert value(metrics, "outbox_age_seconds") == 30
     assert value(metrics, "endings_finished_total") == 2
-    assert [value(metrics, "sweeps_total", result=result) for result in ("ok", "failed")] == [2, 2]
+    for sweep in ("announce", "finish"):
+        assert [value(metrics, "sweeps_total", sweep=sweep, result=result) for result in ("ok", "failed")] == [1, 1]
 
 
 def test_refusals_are_counted_by_what_follows(metrics: WorkerMetrics) -> None:
