@@ -1,4 +1,4 @@
-"""A queue that tenants share: they take turns, and those that want little get it, whatever others want.
+"""A queue that tenants share: they take turns, and a tenant with few items gets them done, whatever others put in.
 
 Places: when all are taken, the tenant with the most waiting gives one up to a tenant with fewer ("longest queue
 drop"). Hands: a tenant may use a part of those that are free, as ports of a switch share its memory (Choudhury and
@@ -43,7 +43,7 @@ class FairQueue(Generic[ItemT]):
     def take(self) -> tuple[str, ItemT] | None:
         """The next item, and its tenant; None if nothing waits, or only of tenants that use their share of hands.
 
-        Whoever takes an item calls `done`, and takes the next.
+        Each item that is taken needs a call of `done`, and then of `take`.
         """
         free = self._hands - self._taken.total()
         tenant = next((each for each in self._waiting if self._taken[each] * FREE_HANDS_FOR_EACH < free), None)

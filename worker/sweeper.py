@@ -29,7 +29,7 @@ GRACE = timedelta(seconds=5)
 BATCH = 500
 #: Tenants whose endings are carried out at a time; each is a query after another.
 TENANTS_AT_A_TIME = 8
-#: For a tenant's endings in one sweep. What is done by then is done, and the next sweep goes on.
+#: For a tenant's endings in one sweep. Each step is durable, so the next sweep goes on where this one stopped.
 TURN_SECONDS = 5.0
 
 FoundT = TypeVar("FoundT")
@@ -41,11 +41,11 @@ class Unannounced:
 
     number: int
     oldest_seconds: float
-    """Since the oldest was decided of those that were not refused: a refusal is a matter of the subscriber's queue."""
+    """Age of the oldest of them, refused ones left out: those wait for a subscriber's queue."""
 
 
 class Turns:
-    """Whose turn it is: tenants that do not fit into one sweep come first in the next."""
+    """Picks the tenants of each sweep: those that do not fit into one come first in the next."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -154,7 +154,7 @@ async def _forever(
 
 
 async def _tried(tenant: str, work: Awaitable[None]) -> int:
-    """How many were carried out: one, or none if it failed, which is in the way of nothing else."""
+    """Carries out one ending. Returns 1, or 0 if it failed, which is logged."""
     try:
         await work
     except AuthError as error:

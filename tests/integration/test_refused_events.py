@@ -67,13 +67,13 @@ class World:
         return ended
 
     async def announce(self, *sessions: Session) -> None:
-        """What is stored of them by now; returns when all are published, or not."""
+        """Announces the sessions as they are stored now. Returns when each is published or refused."""
         for session in sessions:
             self.events.announce((await self.sessions.find([session.id]))[session.id])
         await until(lambda: self.events.under_way == 0)
 
     async def channel_numbers(self) -> set[int]:
-        """Those of the connection for events."""
+        """The numbers of the open channels that the events are published on."""
         listed = await self._backend.ctl(["list_channels", "vhost", "number", "confirm"])
         rows = (line.split() for line in listed.splitlines())
         return {int(row[1]) for row in rows if row[0] == self._vhost and row[2] == "true"}

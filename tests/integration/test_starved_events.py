@@ -40,7 +40,7 @@ from worker.main import serve
 from worker.settings import Settings
 
 PATIENCE_SECONDS = 30
-#: What a victim may wait for its event, from the crash that left it behind.
+#: A victim's event is announced within this, from the crash that left it behind.
 WITHIN_SECONDS = 10
 #: More than a sweep takes on.
 SESSIONS = 600

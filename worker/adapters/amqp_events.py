@@ -1,8 +1,8 @@
 """Revocation events, published to RabbitMQ in the background and crossed off in the database when confirmed.
 
 A queue of a subscriber may refuse an event. RabbitMQ then refuses it to us, whatever other queues took it. Each event
-waits for itself, in its outbox (`worker.retries`), and is tried again on a newer channel: RabbitMQ 3.10 may go on
-refusing what is for a queue that lost its leader, for as long as the channel lives (docs/decisions/0020).
+has a backoff of its own in its outbox (`worker.retries`), and is retried on a newer channel: RabbitMQ 3.10 may go on
+refusing messages for a queue that lost its leader, for as long as the channel lives (docs/decisions/0020).
 """
 
 import asyncio
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 CLOUDEVENTS_TYPE = "application/cloudevents+json; charset=utf-8"
 #: Enough to keep a confirming broker busy; more would only queue in its memory. Tenants share them.
 MAX_PUBLISHING = 64
-#: What is beyond this waits in the database for the sweep, first that of the tenant with the most.
+#: More wait in the database for the sweep; the tenant with the most pending gives way first.
 MAX_PENDING = 10_000
 PUBLISH_TIMEOUT_SECONDS = 10.0
 #: A channel that has refused something is replaced when it is as old as this and something refused is tried again.
@@ -53,7 +53,7 @@ class _Channel:
 class AmqpEvents:
     """Implements `worker.ports.Events`; an async context manager.
 
-    What cannot be published now stays in the outbox of its session, and the sweep announces it again.
+    An event that cannot be published now stays in the outbox of its session, and the sweep announces it again.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class AmqpEvents:
         on_refused: Callable[[bool], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_published` hears, of each event that the broker confirms at once, how many seconds ago it was caused.
+        """`on_published` gets, for each event confirmed without a refusal, the seconds since its cause.
 
-        `on_refused` hears, of each refusal, whether the event is published again. `monotonic` tells channels' ages.
+        `on_refused` gets, for each refusal, whether the event is retried. `monotonic` tells channels' ages.
         """
         self._on_published = on_published
         self._on_refused = on_refused
@@ -82,7 +82,7 @@ class AmqpEvents:
         self._monotonic = monotonic
         self._channel: _Channel | None = None
         self._retired: AbstractChannel | None = None
-        self._renewing = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
         self._connection = Connection(urls, name, self._setup, self._forget_channels)
         self._queue: FairQueue[Session] = FairQueue(MAX_PENDING, MAX_PUBLISHING)
         self._pending: set[str] = set()
@@ -94,6 +94,9 @@ class AmqpEvents:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._connection.__aexit__(*exc_info)
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
 
     @property
     def under_way(self) -> int:
@@ -171,12 +174,18 @@ class AmqpEvents:
     async def _renew(self) -> None:
         """Puts a new channel in the place of one that has refused something, unless that is still young.
 
-        What is under way on it goes on. So it costs nothing that a tenant whose queue refuses everything has it done.
+        Publishes in flight on the old channel go on, so a tenant whose queue refuses everything harms nobody by this.
         """
-        async with self._renewing:
-            old = self._channel
-            if old is None or not old.refused or self._monotonic() - old.opened_at < RENEW_SECONDS:
-                return
+        old = self._channel
+        if old is None or not old.refused or self._monotonic() - old.opened_at < RENEW_SECONDS:
+            return
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._replace(old))
+        # One at a time, however long it takes: an event that stops waiting must not leave a channel half open.
+        await asyncio.shield(self._renewal)
+
+    async def _replace(self, old: _Channel) -> None:
+        try:
             new = await self._open(old.connection)
             if self._channel is not old:  # the connection was lost meanwhile
                 return
@@ -185,6 +194,8 @@ class AmqpEvents:
             if closing is not None:
                 with lost_connections():
                     await closing.close()
+        except ConnectionLost as error:
+            log.warning("refused events have no new channel", extra={"error": str(error)})
 
     async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         channel = await self._open(connection)
@@ -200,7 +211,7 @@ class AmqpEvents:
         return _Channel(connection, channel, exchange, self._monotonic())
 
     def _use(self, channel: _Channel) -> None:
-        """From now on; its loss is that of the connection for as long as it is used."""
+        """Publishes on this channel from now on. While it is in use, its loss is the loss of the connection."""
 
         def closed(_: object, error: object = None) -> None:
             if self._channel is channel:
