@@ -31,7 +31,7 @@ from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.events import SessionRevokedEvent, revocations_key
 from shared.contracts.health import HEALTH, HealthRequest
 from shared.contracts.operation import Lane
-from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
+from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL, SessionRevokeAllRequest
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.user_create import USER_CREATE
 from tests.backends import Backend
@@ -168,7 +168,7 @@ async def test_a_tenant_whose_queue_refuses_everything_delays_no_other_tenants_e
         await refusing.bind(EVENTS_EXCHANGE, revocations_key(world.attacker.id))
         await _multiply(world.sessions, world.attacker, SESSIONS)
         everything = SESSION_REVOKE_ALL.request(tenant_token=world.attacker.token, login="ann")
-        await world.rpc.call(SESSION_REVOKE_ALL, everything)
+        await _until_done(world.rpc, everything)
         attacked_at = asyncio.get_running_loop().time()
         await asyncio.sleep(0.01)  # what is left behind is younger than the attacker's
 
@@ -199,6 +199,15 @@ async def test_a_tenant_with_a_long_backlog_delays_no_other_tenants_events(world
         async with asyncio.timeout(WITHIN_SECONDS):
             assert await heard.get() == lost
         assert world.sessions.count_documents({"tenant": world.attacker.id, "outbox": {"$exists": True}}) > BATCH
+
+
+async def _until_done(rpc: RpcClient, everything: SessionRevokeAllRequest) -> None:
+    """Ends all the user's sessions. A database on a busy machine may need more time than one request has."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with contextlib.suppress(Unavailable):
+                await rpc.call(SESSION_REVOKE_ALL, everything)
+                return
 
 
 @contextlib.asynccontextmanager
