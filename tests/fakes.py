@@ -289,12 +289,18 @@ class FakeUsers:
         else:
             self._stored[ending.user] = _StoredUser(stored.user, stored.marks)
 
-    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
-        stored = self._stored.values()
-        return [each.ending for each in stored if each.ending and each.decided_at < older_than][:limit]
+    async def tenants_unfinished(self, older_than: datetime) -> Sequence[str]:
+        return sorted({ending.tenant for ending in self._endings(older_than)})
+
+    async def unfinished_endings(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Ending]:
+        return [ending for ending in self._endings(older_than) if ending.tenant == tenant][:limit]
 
     async def remove_all(self, tenant: str) -> None:
         self._stored = {id_: each for id_, each in self._stored.items() if each.user.tenant != tenant}
+
+    def _endings(self, older_than: datetime) -> list[Ending]:
+        stored = sorted(self._stored.values(), key=lambda each: each.decided_at)
+        return [each.ending for each in stored if each.ending and each.decided_at < older_than]
 
     def _visible(self) -> list[User]:
         return [stored.user for stored in self._stored.values() if not stored.deleted]
@@ -340,11 +346,26 @@ class FakeSessions:
         self._outbox[session.id] = revocation.at
         return self._stored[session.id]
 
+    async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
+        stored = self._stored.get(session.id)
+        seen = session.revocation.refusals if session.revocation else 0
+        if stored is None or stored.revocation is None or session.id not in self._outbox:
+            return False
+        if stored.revocation.refusals != seen:
+            return False
+        changed = replace(stored.revocation, refusals=seen + 1)
+        self._stored[session.id] = replace(stored, revocation=changed if seen else replace(changed, announced_at=at))
+        if retry_at is None:
+            del self._outbox[session.id]
+        else:
+            self._outbox[session.id] = retry_at
+        return True
+
     async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
         for session in self._live(ending.tenant, ending.user, now):
             if session.generation < ending.generation:
                 await self.revoke(session, Revocation(now, ending.reason))
-        waiting = [self._stored[session_id] for session_id in self._outbox]
+        waiting = [self._stored[session_id] for session_id, since in self._outbox.items() if since <= now]
         of_user = [session for session in waiting if (session.tenant, session.user) == (ending.tenant, ending.user)]
         return of_user[:limit]
 
@@ -354,7 +375,7 @@ class FakeSessions:
             before = ending.users_before if session.user else ending.generation
             if session.tenant == ending.tenant and live and session.tenant_generation < before:
                 await self.revoke(session, Revocation(now, ending.users_reason if session.user else ending.reason))
-        waiting = (self._stored[session_id] for session_id in self._outbox)
+        waiting = (self._stored[session_id] for session_id, since in self._outbox.items() if since <= now)
         of_tenant = (session for session in waiting if session.tenant == ending.tenant)
         return [session for session in of_tenant if session.user is None or ending.users_before][:limit]
 
@@ -368,15 +389,21 @@ class FakeSessions:
         if session.id in self._stored:
             self._stored[session.id] = replace(self._stored[session.id], displaces=False)
 
-    async def unsettled(self, older_than: datetime, limit: int) -> Sequence[Session]:
-        return [each for each in self._stored.values() if each.displaces and each.issued_at < older_than][:limit]
+    async def tenants_unsettled(self, older_than: datetime) -> Sequence[str]:
+        return sorted({each.tenant for each in self._displacing(older_than)})
 
-    async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
-        return [self._stored[session_id] for session_id, since in self._outbox.items() if since < older_than][:limit]
+    async def unsettled(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+        return [each for each in self._displacing(older_than) if each.tenant == tenant][:limit]
+
+    async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
+        return sorted({self._stored[session_id].tenant for session_id, since in self._waiting() if since < older_than})
+
+    async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+        due = (self._stored[session_id] for session_id, since in self._waiting() if since < older_than)
+        return [session for session in due if session.tenant == tenant][:limit]
 
     async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
-        waiting = sorted((since, session_id) for session_id, since in self._outbox.items())
-        sessions = [self._stored[session_id] for _, session_id in waiting]
+        sessions = [self._stored[session_id] for session_id, _ in self._waiting()]
         return [session for session in sessions if session.tenant == tenant][:limit]
 
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
@@ -392,6 +419,13 @@ class FakeSessions:
         stored = self._stored.get(session.id)
         if stored and stored.revocation:
             self._stored[session.id] = replace(stored, revocation=replace(stored.revocation, announced_at=at))
+
+    def _waiting(self) -> list[tuple[str, datetime]]:
+        return sorted(self._outbox.items(), key=lambda each: each[1])
+
+    def _displacing(self, older_than: datetime) -> list[Session]:
+        displacing = [each for each in self._stored.values() if each.displaces and each.issued_at < older_than]
+        return sorted(displacing, key=lambda each: each.issued_at)
 
     def _live(self, tenant: str, user: str, now: datetime) -> list[Session]:
         return [

@@ -120,6 +120,7 @@ async def serve(
                 clock,
                 declare=settings.declare_topology,
                 on_published=metrics.announced,
+                on_refused=metrics.refused,
             )
         )
         activity = MongoActivity(database)
@@ -151,7 +152,7 @@ async def serve(
         )
 
         for background in (
-            sweep_forever(ports, on_swept=metrics.swept),
+            sweep_forever(ports, on_announced=metrics.swept, on_finished=metrics.finished),
             activity.write_forever(settings.activity_seconds),
             audit.write_forever(),
             watch_loop(metrics.loop_was_late),

@@ -14,7 +14,7 @@ from shared.contracts.events import RevocationReason
 from shared.metrics import SECONDS, process_registry
 from worker.records import Session
 from worker.replies import Outcome
-from worker.sweeper import Left
+from worker.sweeper import Unannounced
 
 #: OWASP's least work takes some tens of milliseconds; operators set it up to a second.
 HASH_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
@@ -24,6 +24,12 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 #: Of a request whose answer nobody waits for any more.
 LATE = "late"
 OK = "ok"
+#: What a sweep is for.
+ANNOUNCE = "announce"
+FINISH = "finish"
+#: What follows when a subscriber's queue refuses an event.
+RETRIED = "retried"
+LISTED = "listed"
 
 
 class WorkerMetrics:
@@ -88,6 +94,12 @@ class WorkerMetrics:
             registry=registry,
             buckets=EVENT_SECONDS,
         )
+        self._refused = Counter(
+            "jincor_auth_worker_events_refused",
+            "Events that a subscriber's queue refused, by what follows: another retry, or the event is only listed.",
+            ("then",),
+            registry=registry,
+        )
         self._backlog = Gauge(
             "jincor_auth_worker_outbox_backlog",
             "Revocations that the last sweep found unannounced some seconds after their decision. It counts to 500.",
@@ -95,7 +107,7 @@ class WorkerMetrics:
         )
         self._backlog_age = Gauge(
             "jincor_auth_worker_outbox_age_seconds",
-            "How long ago the oldest of these was decided; 0 when there is none.",
+            "How long ago the oldest of these was decided that no queue has refused; 0 when there is none.",
             registry=registry,
         )
         self._finished = Counter(
@@ -104,7 +116,10 @@ class WorkerMetrics:
             registry=registry,
         )
         self._sweeps = Counter(
-            "jincor_auth_worker_sweeps", "Sweeps, by whether they succeeded.", ("result",), registry=registry
+            "jincor_auth_worker_sweeps",
+            "Sweeps, by what for (to announce revocations, to finish endings) and by whether they succeeded.",
+            ("sweep", "result"),
+            registry=registry,
         )
         self._loop_lag = Histogram(
             "jincor_auth_worker_event_loop_lag_seconds",
@@ -145,8 +160,11 @@ class WorkerMetrics:
             self._opened.labels(kind)
         for reason in RevocationReason:
             self._ended.labels(reason)
-        for result in ("ok", "failed"):
-            self._sweeps.labels(result)
+        for sweep in (ANNOUNCE, FINISH):
+            for result in ("ok", "failed"):
+                self._sweeps.labels(sweep, result)
+        for then in (RETRIED, LISTED):
+            self._refused.labels(then)
 
     def taken(self, operation: str, waited_seconds: float | None) -> None:
         """A request was taken, this long after it was sent, if it tells. Operations there are none of are `OTHER`."""
@@ -178,13 +196,21 @@ class WorkerMetrics:
         """An event was confirmed by the broker, so long after its cause."""
         self._event_lag.observe(max(lag_seconds, 0.0))
 
-    def swept(self, left: Left | None) -> None:
-        """A sweep found this; None when it failed."""
-        self._sweeps.labels("failed" if left is None else "ok").inc()
-        if left is not None:
-            self._finished.inc(left.endings)
-            self._backlog.set(left.unannounced)
-            self._backlog_age.set(left.oldest_seconds)
+    def refused(self, is_retried: bool) -> None:
+        """A subscriber's queue refused an event, which is published again, or not."""
+        self._refused.labels(RETRIED if is_retried else LISTED).inc()
+
+    def swept(self, found: Unannounced | None) -> None:
+        """A sweep for revocations found these; None when it failed."""
+        self._sweeps.labels(ANNOUNCE, "failed" if found is None else "ok").inc()
+        if found is not None:
+            self._backlog.set(found.number)
+            self._backlog_age.set(found.oldest_seconds)
+
+    def finished(self, endings: int | None) -> None:
+        """A sweep for endings finished so many; None when it failed."""
+        self._sweeps.labels(FINISH, "failed" if endings is None else "ok").inc()
+        self._finished.inc(endings or 0)
 
     def loop_was_late(self, seconds: float) -> None:
         self._loop_lag.observe(seconds)

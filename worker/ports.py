@@ -118,8 +118,11 @@ class Users(Protocol):
     async def finish_ending(self, ending: Ending) -> None:
         """The sessions have ended: forgets the decision, and the user if it was to be deleted, but not their marks."""
 
-    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
-        """Decisions that somebody made before and did not finish."""
+    async def tenants_unfinished(self, older_than: datetime) -> Sequence[str]:
+        """The tenants that have `unfinished_endings`."""
+
+    async def unfinished_endings(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Ending]:
+        """Decisions about the tenant's users that were made before then and not finished, the oldest first."""
 
     async def remove_all(self, tenant: str) -> None:
         """Removes all users of a tenant that is being deleted, and whose sessions have ended."""
@@ -144,14 +147,14 @@ class Sessions(Protocol):
     async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
         """Ends, as `revoke` does, every session of the user from before the ending's generation.
 
-        Answers up to `limit` of those still to be announced, whoever revoked them; the rest is `unannounced`.
+        Returns up to `limit` of those that are to be announced now, whoever revoked them; the rest is `unannounced`.
         """
 
     async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
         """Ends, as `revoke` does, the tenant's sessions from before the ending's generation: its own first, so that
         nobody can ask about the others, and then those of its users if the ending is theirs too.
 
-        Answers up to `limit` of those still to be announced, whoever revoked them; the rest is `unannounced`.
+        Returns up to `limit` of those that are to be announced now, whoever revoked them; the rest is `unannounced`.
         """
 
     async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
@@ -163,14 +166,23 @@ class Sessions(Protocol):
     async def settled(self, session: Session) -> None:
         """What it displaces has ended."""
 
-    async def unsettled(self, older_than: datetime, limit: int) -> Sequence[Session]:
-        """Opened before then, and what they displace may still live."""
+    async def tenants_unsettled(self, older_than: datetime) -> Sequence[str]:
+        """The tenants that have sessions that are `unsettled`."""
 
-    async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
-        """Revoked before then, and still not announced."""
+    async def unsettled(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+        """The tenant's sessions that were opened before then, and what they displace may still live; oldest first."""
+
+    async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
+        """The tenants that have sessions that are `unannounced`. A long backlog of one does not slow this down."""
+
+    async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+        """The tenant's sessions whose events were due before then and have not reached the broker; longest due first.
+
+        An event is due from the revocation on, and again at the time that `refused` was given.
+        """
 
     async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
-        """The tenant's sessions, of its users and its own, that are still to be announced, the first revoked first."""
+        """The tenant's sessions, of its users and its own, that are still to be announced; longest due first."""
 
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         """The tenant's sessions, of its users and its own, that were announced later, or then with a greater id.
@@ -180,6 +192,13 @@ class Sessions(Protocol):
 
     async def announced(self, session: Session, at: datetime) -> None:
         """Its event has reached the broker by then: nothing is left to do, and from now on it is listed."""
+
+    async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
+        """A subscriber's queue has refused its event: it is due again at `retry_at`, or, if None, never.
+
+        From the first refusal on it is listed, since other queues may have taken it. False, and nothing is changed, if
+        another refusal was counted since the session was read, or its event has reached the broker.
+        """
 
 
 class Attempts(Protocol):

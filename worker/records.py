@@ -58,9 +58,11 @@ class Revocation:
     at: datetime
     reason: RevocationReason
     announced_at: datetime | None = None
-    """When its event had reached the broker; None before that."""
+    """When its event had reached the broker, or a subscriber's queue had first refused it; None before that."""
     by: str | None = None
     """The mark of the request that ended this one session; None when it ended together with others."""
+    refusals: int = 0
+    """How often a subscriber's queue has refused its event."""
 
 
 @dataclass(frozen=True, slots=True)

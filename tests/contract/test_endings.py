@@ -58,7 +58,7 @@ async def test_a_decision_is_written_with_its_cause(users: Users) -> None:
     ending = await decide(users, user, RevocationReason.PASSWORD_CHANGED, changes)
     found = await users.find(user.tenant, user.login)
     assert found == replace(user, sub="other", scope={"a.b": None}, password_hash="new hash", generation=1)
-    assert await users.unfinished_endings(LATER, 10) == [ending]
+    assert await users.unfinished_endings("shop", LATER, 10) == [ending]
 
 
 async def test_a_later_decision_of_who_read_before(users: Users) -> None:
@@ -67,7 +67,7 @@ async def test_a_later_decision_of_who_read_before(users: Users) -> None:
     first = await decide(users, user, RevocationReason.ALL_REVOKED)
     second = await decide(users, user, RevocationReason.PASSWORD_CHANGED, UserChanges({}, "new"))
     assert (first.generation, second.generation) == (1, 2)
-    assert await users.unfinished_endings(LATER, 10) == [second]
+    assert await users.unfinished_endings("shop", LATER, 10) == [second]
 
 
 async def test_decisions_at_once_never_share_a_generation(users: Users) -> None:
@@ -87,7 +87,7 @@ async def test_a_finished_decision_is_forgotten(users: Users) -> None:
     user = await added(users)
     ending = await decide(users, user, RevocationReason.ALL_REVOKED)
     await users.finish_ending(ending)
-    assert await users.unfinished_endings(LATER, 10) == []
+    assert await users.unfinished_endings("shop", LATER, 10) == []
     assert await users.find(user.tenant, user.login) == replace(user, generation=1)
     await users.finish_ending(ending)
 
@@ -98,7 +98,7 @@ async def test_finishing_leaves_a_later_decision_alone(users: Users) -> None:
     first = await decide(users, user, RevocationReason.ALL_REVOKED)
     second = await decide(users, user, RevocationReason.ALL_REVOKED)
     await users.finish_ending(first)
-    assert await users.unfinished_endings(LATER, 10) == [second]
+    assert await users.unfinished_endings("shop", LATER, 10) == [second]
 
 
 async def test_only_decisions_left_behind_are_unfinished(users: Users) -> None:
@@ -110,11 +110,15 @@ async def test_only_decisions_left_behind_are_unfinished(users: Users) -> None:
         for seconds in range(4)
     }
     await added(users)
-    found = await users.unfinished_endings(NOW + timedelta(seconds=2), 10)
+    of_another = await decide(users, await added(users, tenant="bank"), RevocationReason.ALL_REVOKED)
+    assert sorted(await users.tenants_unfinished(NOW + timedelta(seconds=2))) == ["bank", "shop"]
+    assert await users.tenants_unfinished(NOW) == []
+    assert await users.unfinished_endings("bank", LATER, 10) == [of_another]
+    found = await users.unfinished_endings("shop", NOW + timedelta(seconds=2), 10)
     assert sorted(found, key=lambda ending: ending.user) == sorted(
         (endings[0], endings[1]), key=lambda ending: ending.user
     )
-    assert len(await users.unfinished_endings(NOW + timedelta(days=1), 3)) == 3
+    assert len(await users.unfinished_endings("shop", NOW + timedelta(days=1), 3)) == 3
 
 
 async def test_a_user_decided_to_be_deleted_is_invisible(users: Users) -> None:
@@ -152,7 +156,7 @@ async def test_a_login_is_free_once_its_deletion_is_finished(users: Users) -> No
     await users.finish_ending(ending)
     await users.add(successor)
     assert await users.find("shop", "ann") == successor
-    assert await users.unfinished_endings(LATER, 10) == []
+    assert await users.unfinished_endings("shop", LATER, 10) == []
 
 
 async def test_finishing_a_deletion_twice_spares_the_successor(users: Users) -> None:
@@ -169,4 +173,4 @@ async def test_a_decision_about_nobody(users: Users) -> None:
     """A user that does not exist has no sessions to end."""
     with pytest.raises(UserNotFound):
         await decide(users, a_user(), RevocationReason.ALL_REVOKED)
-    assert await users.unfinished_endings(LATER, 10) == []
+    assert await users.unfinished_endings("shop", LATER, 10) == []

@@ -75,10 +75,10 @@ async def test_an_ending_is_decided_once(users: Users, reason: RevocationReason)
     ending = await decide(users, reason, mark)
     assert ending == Ending("shop", user.id, 1, reason)
     assert await decide(users, reason, mark) == ending
-    assert await users.unfinished_endings(LATER, 10) == [ending]
+    assert await users.unfinished_endings("shop", LATER, 10) == [ending]
     await users.finish_ending(ending)
     assert await decide(users, reason, mark) == ending
-    assert await users.unfinished_endings(LATER, 10) == []
+    assert await users.unfinished_endings("shop", LATER, 10) == []
 
 
 @pytest.mark.parametrize("reason", ENDINGS)
@@ -99,7 +99,7 @@ async def test_an_ending_is_the_same_after_a_later_one(users: Users) -> None:
     found = await users.find("shop", "ann")
     assert found is not None
     assert (found.generation, found.sub) == (2, marks[1].by)
-    assert await users.unfinished_endings(LATER, 10) == [second]
+    assert await users.unfinished_endings("shop", LATER, 10) == [second]
 
 
 @pytest.mark.parametrize("reason", ENDINGS)

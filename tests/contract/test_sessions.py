@@ -171,12 +171,12 @@ async def test_an_ending_leaves_the_expired_alone(sessions: Sessions) -> None:
 async def test_a_revocation_waits_until_it_is_announced(sessions: Sessions) -> None:
     """What was revoked is unannounced, whoever asks, until somebody says otherwise."""
     session = await added(sessions)
-    assert await sessions.unannounced(LATER, 10) == []
+    assert await sessions.unannounced("shop", LATER, 10) == []
     await sessions.revoke(session, LOGOUT)
     for _ in range(2):
-        assert await sessions.unannounced(LATER, 10) == [replace(session, revocation=LOGOUT)]
+        assert await sessions.unannounced("shop", LATER, 10) == [replace(session, revocation=LOGOUT)]
     await sessions.announced(session, NOW)
-    assert await sessions.unannounced(LATER, 10) == []
+    assert await sessions.unannounced("shop", LATER, 10) == []
     assert await stored(sessions, session) == replace(session, revocation=replace(LOGOUT, announced_at=NOW))
 
 
@@ -187,7 +187,7 @@ async def test_announcing_twice_is_no_fault(sessions: Sessions) -> None:
     await sessions.announced(session, NOW)
     await sessions.announced(session, NOW)
     await sessions.announced(a_session(), NOW)
-    assert await sessions.unannounced(LATER, 10) == []
+    assert await sessions.unannounced("shop", LATER, 10) == []
 
 
 async def test_only_revocations_left_behind_are_unannounced(sessions: Sessions) -> None:
@@ -195,12 +195,97 @@ async def test_only_revocations_left_behind_are_unannounced(sessions: Sessions) 
     for seconds in range(4):
         revocation = Revocation(NOW + timedelta(seconds=seconds), RevocationReason.LOGOUT)
         await sessions.revoke(await added(sessions), revocation)
-    left_behind = await sessions.unannounced(NOW + timedelta(seconds=2), 10)
+    left_behind = await sessions.unannounced("shop", NOW + timedelta(seconds=2), 10)
     assert sorted(session.revocation.at for session in left_behind if session.revocation) == [
         NOW,
         NOW + timedelta(seconds=1),
     ]
-    assert len(await sessions.unannounced(NOW + timedelta(days=1), 3)) == 3
+    oldest = await sessions.unannounced("shop", NOW + timedelta(days=1), 3)
+    assert [session.revocation.at for session in oldest if session.revocation] == [
+        NOW + timedelta(seconds=seconds) for seconds in range(3)
+    ]
+
+
+async def test_tenants_with_something_unannounced_are_found_and_asked_for_one_by_one(sessions: Sessions) -> None:
+    """However much another has left; neither those whose revocations are announced nor whose are younger."""
+    for tenant, number in (("attacker", 30), ("victim", 1)):
+        for _ in range(number):
+            await sessions.revoke(await added(sessions, tenant=tenant), LOGOUT)
+    await sessions.revoke(await added(sessions, tenant="late"), Revocation(LATER, RevocationReason.LOGOUT))
+    await _announced(sessions, tenant="done")
+    await added(sessions, tenant="alive")
+    assert sorted(await sessions.tenants_unannounced(LATER)) == ["attacker", "victim"]
+    assert await sessions.tenants_unannounced(NOW) == []
+    assert len(await sessions.unannounced("attacker", LATER, 20)) == 20
+    assert [session.tenant for session in await sessions.unannounced("victim", LATER, 20)] == ["victim"]
+    assert await sessions.unannounced("done", LATER, 20) == []
+
+
+async def test_a_refused_event_is_due_again_later_and_listed_at_once(sessions: Sessions) -> None:
+    """Other queues may have taken it, so its subscribers may ask for it; the later time of a retry changes nothing."""
+    session = await sessions.revoke(await added(sessions), LOGOUT)
+    assert session is not None
+    retry_at = NOW + timedelta(hours=1)
+    assert await sessions.refused(session, LATER, retry_at)
+    refused = replace(session, revocation=replace(LOGOUT, announced_at=LATER, refusals=1))
+    assert await stored(sessions, session) == refused
+    assert await sessions.unannounced("shop", retry_at, 10) == []
+    assert await sessions.tenants_unannounced(retry_at) == []
+    due = retry_at + timedelta(milliseconds=1)
+    assert await sessions.unannounced("shop", due, 10) == [refused]
+    assert await sessions.tenants_unannounced(due) == ["shop"]
+    assert await sessions.announced_after("shop", NOW, "", 10) == [refused]
+    assert await sessions.refused(refused, retry_at, retry_at + timedelta(hours=2))
+    again = replace(session, revocation=replace(LOGOUT, announced_at=LATER, refusals=2))
+    assert await sessions.announced_after("shop", NOW, "", 10) == [again]
+
+
+async def test_a_refused_event_that_is_taken_in_the_end_is_announced(sessions: Sessions) -> None:
+    session = await sessions.revoke(await added(sessions), LOGOUT)
+    assert session is not None
+    await sessions.refused(session, NOW, LATER)
+    await sessions.announced(session, LATER)
+    assert await sessions.tenants_unannounced(LATER + timedelta(days=1)) == []
+    assert await stored(sessions, session) == replace(
+        session, revocation=replace(LOGOUT, announced_at=LATER, refusals=1)
+    )
+
+
+async def test_an_event_that_is_refused_for_the_last_time_is_listed_and_not_announced_again(
+    sessions: Sessions,
+) -> None:
+    session = await sessions.revoke(await added(sessions), LOGOUT)
+    assert session is not None
+    assert await sessions.refused(session, LATER, None)
+    assert await sessions.tenants_unannounced(LATER + timedelta(days=1)) == []
+    assert await sessions.unannounced_of("shop", 10) == []
+    assert await sessions.announced_after("shop", NOW, "", 10) == [await stored(sessions, session)]
+    assert not await sessions.refused(session, LATER, LATER)
+    assert await sessions.unannounced_of("shop", 10) == []
+
+
+async def test_refusals_met_by_several_workers_at_once_count_once(sessions: Sessions) -> None:
+    """Of 20 that published the same event, one counts; nor is anything counted that was announced, or never ended."""
+    session = await sessions.revoke(await added(sessions), LOGOUT)
+    assert session is not None
+    counted = await asyncio.gather(*(sessions.refused(session, NOW, LATER) for _ in range(20)))
+    assert counted.count(True) == 1
+    assert not await sessions.refused(session, NOW, LATER)
+    await sessions.announced(session, LATER)
+    for other in ((await stored(sessions, session)) or session, await added(sessions), a_session()):
+        assert not await sessions.refused(other, NOW, LATER)
+
+
+async def test_an_ending_does_not_announce_what_waits_for_a_retry(sessions: Sessions) -> None:
+    """Or requests that are repeated would use up the retries of an event within seconds."""
+    session = await sessions.revoke(await added(sessions), LOGOUT)
+    assert session is not None
+    await sessions.refused(session, NOW, NOW + timedelta(hours=1))
+    other = await added(sessions)
+    ended = replace(other, revocation=Revocation(NOW, RevocationReason.ALL_REVOKED))
+    assert await sessions.revoke_older(Ending("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == [ended]
+    closing = TenantEnding("shop", 1, RevocationReason.TENANT_DELETED, 1)
+    assert await sessions.revoke_of_tenant(closing, NOW, 10) == [ended]
 
 
 async def _announced(sessions: Sessions, milliseconds: int = 0, **attributes: Any) -> Session:
@@ -290,14 +375,16 @@ async def test_what_displaces_is_unsettled_until_it_is_settled(sessions: Session
     await added(sessions)
     later = await added(sessions, displaces=True, issued_at=LATER)
     assert await stored(sessions, session) == session
-    assert await sessions.unsettled(NOW, 10) == []
-    assert await sessions.unsettled(LATER, 10) == [session]
-    assert len(await sessions.unsettled(LATER + timedelta(seconds=1), 1)) == 1
+    assert await sessions.unsettled("shop", NOW, 10) == []
+    assert await sessions.unsettled("shop", LATER, 10) == [session]
+    assert len(await sessions.unsettled("shop", LATER + timedelta(seconds=1), 1)) == 1
+    assert await sessions.unsettled("bank", LATER, 10) == []
+    assert await sessions.tenants_unsettled(LATER) == ["shop"]
     await sessions.settled(session)
     await sessions.settled(session)
     await sessions.settled(a_session())
     assert await stored(sessions, session) == replace(session, displaces=False)
-    assert await sessions.unsettled(LATER + timedelta(seconds=1), 10) == [later]
+    assert await sessions.unsettled("shop", LATER + timedelta(seconds=1), 10) == [later]
 
 
 @pytest.mark.parametrize(
@@ -359,7 +446,7 @@ async def test_an_ending_of_a_tenant_with_many_sessions(sessions: Sessions) -> N
     await sessions.revoke_of_tenant(TenantEnding("shop", 1, RevocationReason.TENANT_DELETED, 1), NOW, 10)
     found = await sessions.find([session.id for session in many])
     assert all(session.revocation for session in found.values())
-    assert len(await sessions.unannounced(LATER, 500)) == 250
+    assert len(await sessions.unannounced("shop", LATER, 500)) == 250
 
 
 async def test_what_is_stored_for_the_first_time_is_told_once(mongo_database: MongoDatabase) -> None:

@@ -29,7 +29,7 @@ async def test_a_session_that_a_newer_version_ended(
         {"_id": odd.id}, {"$set": {"revocation.reason": "moved_to_mars"}}
     )
     assert (await sessions.find([odd.id, good.id])).keys() == {good.id}
-    assert [session.id for session in await sessions.unannounced(LATER, 10)] == [good.id]
+    assert [session.id for session in await sessions.unannounced("shop", LATER, 10)] == [good.id]
     for session in (odd, good):
         await sessions.announced(session, LATER)
     # A page of one is full: an empty one would be the end of the list.
@@ -87,4 +87,4 @@ async def test_an_ending_that_a_newer_version_decided(mongo_database: MongoDatab
         await users.add(user)
         await users.decide_ending(user.tenant, user.login, RevocationReason.ALL_REVOKED, a_mark())
     await mongo_database.collection("users").update_one({"_id": odd.id}, {"$set": {"ending.reason": "moved_to_mars"}})
-    assert [ending.user for ending in await users.unfinished_endings(LATER, 10)] == [good.id]
+    assert [ending.user for ending in await users.unfinished_endings("shop", LATER, 10)] == [good.id]

@@ -297,6 +297,6 @@ async def test_all_users_of_a_tenant_are_removed(users: Users) -> None:
     await users.remove_all("shop")
     await users.remove_all("shop")
     assert await users.page("shop", "", "", 10) == []
-    assert await users.unfinished_endings(NOW + timedelta(days=1), 10) == []
+    assert await users.unfinished_endings("shop", NOW + timedelta(days=1), 10) == []
     assert await users.page("bank", "", "", 10) == [other]
     await users.add(a_user(login="user-0"))

@@ -12,6 +12,7 @@ from shared.contracts.wire import WireModel
 from tests import fakes
 from tests.contract.stepped import SteppedDatabase
 from tests.records import a_tenant, a_user
+from tests.sweeping import sweep
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
@@ -21,7 +22,7 @@ from worker.operations import HANDLERS
 from worker.operations.opening import open_tenant_session, open_user_session
 from worker.ports import Ports
 from worker.records import Session
-from worker.sweeper import GRACE, sweep
+from worker.sweeper import GRACE
 
 PASSWORD = "correct horse battery staple"
 NEW_PASSWORD = "another fine password"

@@ -119,13 +119,13 @@ async def test_an_alarm_of_the_broker(watched: Watched) -> None:
 async def test_the_database_is_away(watched: Watched) -> None:
     """Workers answer for it, and sweep in vain."""
     watched.begin()
-    failed = await watched.tells(OTHERS, "worker_sweeps_total", result="failed")
+    failed = await watched.tells(OTHERS, "worker_sweeps_total", sweep="finish", result="failed")
     await watched.stack.server.kill()
     with pytest.raises(Unavailable):
         await watched.stack.tenant.revoke_all("nobody")
     await watched.logs(OTHERS, "database is away")
     await watched.logs(OTHERS, "sweep failed, trying again")
-    assert await watched.tells(OTHERS, "worker_sweeps_total", result="failed") > failed
+    assert await watched.tells(OTHERS, "worker_sweeps_total", sweep="finish", result="failed") > failed
     answered = {"operation": "session.revoke_all", "code": "unavailable"}
     assert await watched.tells(OTHERS, "worker_requests_total", **answered) >= 1
     await watched.stack.server.start()

@@ -1,8 +1,15 @@
-"""Revocation events, published to RabbitMQ in the background and crossed off in the database when confirmed."""
+"""Revocation events, published to RabbitMQ in the background and crossed off in the database when confirmed.
+
+A queue of a subscriber may refuse an event. RabbitMQ then refuses it to us, whatever other queues took it. Each event
+has a backoff of its own in its outbox (`worker.retries`), and is retried on a newer channel: RabbitMQ 3.10 may go on
+refusing messages for a queue that lost its leader, for as long as the channel lives (docs/decisions/0020).
+"""
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 from aio_pika import DeliveryMode, Message
@@ -10,28 +17,43 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
 from shared.amqp.connection import Connection, ConnectionLost, lost_connections
-from shared.amqp.refusals import Refusals
 from shared.amqp.topology import EVENTS_EXCHANGE, declare_exchanges
 from shared.contracts.errors import AuthError
 from shared.contracts.events import SessionRevokedEvent
+from worker.fair_queue import FairQueue
 from worker.ports import Clock, Sessions
-from worker.records import Session
+from worker.records import Revocation, Session
+from worker.retries import retry_delay
 
 log = logging.getLogger(__name__)
 
 #: CloudEvents AMQP binding 1.0.2, 3.2: an event in structured mode.
 CLOUDEVENTS_TYPE = "application/cloudevents+json; charset=utf-8"
-#: Enough to keep a confirming broker busy; more would only queue in its memory.
+#: Enough to keep a confirming broker busy; more would only queue in its memory. Tenants share them.
 MAX_PUBLISHING = 64
-#: What is beyond this waits in the database for the sweep.
+#: More wait in the database for the sweep; the tenant with the most pending gives way first.
 MAX_PENDING = 10_000
 PUBLISH_TIMEOUT_SECONDS = 10.0
+#: A channel that has refused something is replaced when it is as old as this and something refused is tried again.
+#: Not younger, so that what was published on the one before it has ended when that is closed.
+RENEW_SECONDS = PUBLISH_TIMEOUT_SECONDS
+
+
+@dataclass(eq=False)
+class _Channel:
+    """A channel to publish on, and which tenants' events were refused on it."""
+
+    connection: AbstractConnection
+    channel: AbstractChannel
+    exchange: AbstractExchange
+    opened_at: float
+    refused: set[str] = field(default_factory=set)
 
 
 class AmqpEvents:
     """Implements `worker.ports.Events`; an async context manager.
 
-    What cannot be published now stays in the outbox of its session, and the sweep announces it again.
+    An event that cannot be published now stays in the outbox of its session, and the sweep announces it again.
     """
 
     def __init__(
@@ -44,22 +66,27 @@ class AmqpEvents:
         *,
         declare: bool = True,
         on_published: Callable[[float], None] = lambda _: None,
-        refusals: Refusals | None = None,
+        on_refused: Callable[[bool], None] = lambda _: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_published` hears, of each event that the broker has confirmed, how many seconds ago it was caused.
+        """`on_published` gets, for each event confirmed without a refusal, the seconds since its cause.
 
-        Tests give their `refusals`.
+        `on_refused` gets, for each refusal, whether the event is retried. `monotonic` tells channels' ages.
         """
         self._on_published = on_published
+        self._on_refused = on_refused
         self._source = source
         self._sessions = sessions
         self._clock = clock
         self._declare = declare
-        self._exchange: AbstractExchange | None = None
-        self._refusals = refusals or Refusals()
-        self._connection = Connection(urls, name, self._setup, self._forget_exchange)
-        self._publishing = asyncio.Semaphore(MAX_PUBLISHING)
-        self._pending: dict[str, asyncio.Task[None]] = {}
+        self._monotonic = monotonic
+        self._channel: _Channel | None = None
+        self._retired: AbstractChannel | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._connection = Connection(urls, name, self._setup, self._forget_channels)
+        self._queue: FairQueue[Session] = FairQueue(MAX_PENDING, MAX_PUBLISHING)
+        self._pending: set[str] = set()
+        self._publishers: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -67,6 +94,9 @@ class AmqpEvents:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._connection.__aexit__(*exc_info)
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
 
     @property
     def under_way(self) -> int:
@@ -74,57 +104,126 @@ class AmqpEvents:
         return len(self._pending)
 
     def announce(self, session: Session) -> None:
-        if session.id in self._pending or len(self._pending) >= MAX_PENDING:
+        if session.id in self._pending:
             return
-        task = self._pending[session.id] = asyncio.create_task(self._announce(session))
-        task.add_done_callback(lambda _: self._pending.pop(session.id))
+        self._pending.add(session.id)
+        if (dropped := self._queue.put(session.tenant, session)) is not None:
+            self._pending.discard(dropped.id)
+        if len(self._publishers) < MAX_PUBLISHING:
+            publisher = asyncio.create_task(self._publish_waiting())
+            self._publishers.add(publisher)
+            publisher.add_done_callback(self._publishers.discard)
 
     async def drain(self, grace_seconds: float) -> None:
         """Waits for what is being published; what is not by then is the sweep's."""
-        if self._pending:
-            await asyncio.wait(self._pending.values(), timeout=grace_seconds)
+        if self._publishers:
+            await asyncio.wait(self._publishers, timeout=grace_seconds)
+
+    async def _publish_waiting(self) -> None:
+        while taken := self._queue.take():
+            tenant, session = taken
+            try:
+                await self._announce(session)
+            except Exception:  # whatever it is, the next event may be another tenant's
+                log.exception("revocation is not announced, the sweep will do it", extra={"session": session.id})
+            finally:
+                self._queue.done(tenant)
+                self._pending.discard(session.id)
 
     async def _announce(self, session: Session) -> None:
         if session.revocation is None:
             raise ValueError("the session is not revoked")
-        event = session.revoked_event(self._source)
         try:
-            async with self._publishing, asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
-                if self._exchange is None:
-                    return
-                await self._publish(self._exchange, event)
-                now = self._clock.now()
-                self._on_published((now - session.revocation.at).total_seconds())
-                await self._sessions.announced(session, now)
-        except (ConnectionLost, DeliveryError, TimeoutError, AuthError) as error:
+            async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
+                if session.revocation.refusals:
+                    await self._renew()
+                if self._channel is not None:
+                    await self._announce_on(self._channel, session, session.revocation)
+        except (ConnectionLost, TimeoutError, AuthError) as error:
             log.warning(
                 "revocation is not announced, the sweep will do it",
                 extra={"session": session.id, "error": f"{type(error).__name__}: {error}"},
             )
 
-    async def _publish(self, exchange: AbstractExchange, event: SessionRevokedEvent) -> None:
-        """Raises `ConnectionLost`, or `DeliveryError` when a queue of a subscriber did not take it."""
-        key = event.data.routing_key
+    async def _announce_on(self, channel: _Channel, session: Session, revocation: Revocation) -> None:
+        event = session.revoked_event(self._source)
         try:
             with lost_connections():
-                await exchange.publish(_message(event), key, mandatory=False)
+                await channel.exchange.publish(_message(event), event.data.routing_key, mandatory=False)
         except DeliveryError:
-            self._refusals.remember(key)
-            if self._refusals.stuck(key, may_be_full=True):  # an operator may have set a limit
-                self._connection.give_up("events are refused for too long")
-            raise
-        self._refusals.taken(key)
+            await self._refused(channel, session, revocation.refusals + 1)
+            return
+        now = self._clock.now()
+        if not revocation.refusals:  # otherwise it is the subscriber that was slow
+            self._on_published((now - revocation.at).total_seconds())
+        await self._sessions.announced(session, now)
+
+    async def _refused(self, channel: _Channel, session: Session, refusals: int) -> None:
+        is_first = session.tenant not in channel.refused
+        channel.refused.add(session.tenant)
+        now, delay = self._clock.now(), retry_delay(refusals)
+        if not await self._sessions.refused(session, now, None if delay is None else now + delay):
+            return  # another worker has tried it at the same time, and counted that
+        self._on_refused(delay is not None)
+        told = {"tenant": session.tenant, "session": session.id, "refusals": refusals}
+        if delay is None:
+            log.warning("a subscriber's queue refused a revocation too often, it is only listed now", extra=told)
+        elif is_first:  # a line for each event would let a tenant fill the log
+            log.warning("a subscriber's queue refuses revocations, they are published again later", extra=told)
+
+    async def _renew(self) -> None:
+        """Puts a new channel in the place of one that has refused something, unless that is still young.
+
+        Publishes in flight on the old channel go on, so a tenant whose queue refuses everything harms nobody by this.
+        """
+        old = self._channel
+        if old is None or not old.refused or self._monotonic() - old.opened_at < RENEW_SECONDS:
+            return
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._replace(old))
+        # One at a time, however long it takes: an event that stops waiting must not leave a channel half open.
+        await asyncio.shield(self._renewal)
+
+    async def _replace(self, old: _Channel) -> None:
+        try:
+            new = await self._open(old.connection)
+            if self._channel is not old:  # the connection was lost meanwhile
+                return
+            self._use(new)
+            closing, self._retired = self._retired, old.channel
+            if closing is not None:
+                with lost_connections():
+                    await closing.close()
+        except ConnectionLost as error:
+            log.warning("refused events have no new channel", extra={"error": str(error)})
 
     async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
-        channel = await connection.channel(publisher_confirms=True)
+        channel = await self._open(connection)
         if self._declare:
-            await declare_exchanges(channel)
-        self._exchange = await channel.get_exchange(EVENTS_EXCHANGE, ensure=False)
-        return [channel]
+            await declare_exchanges(channel.channel)
+        self._use(channel)
+        return []  # they come and go, and this class sees to their loss
 
-    def _forget_exchange(self) -> None:
-        self._exchange = None
-        self._refusals.forget()
+    async def _open(self, connection: AbstractConnection) -> _Channel:
+        with lost_connections():
+            channel = await connection.channel(publisher_confirms=True)
+            exchange = await channel.get_exchange(EVENTS_EXCHANGE, ensure=False)
+        return _Channel(connection, channel, exchange, self._monotonic())
+
+    def _use(self, channel: _Channel) -> None:
+        """Publishes on this channel from now on. While it is in use, its loss is the loss of the connection."""
+
+        def closed(_: object, error: object = None) -> None:
+            if self._channel is channel:
+                self._connection.give_up(f"channel for events is closed: {error}")
+
+        self._channel = channel
+        channel.channel.close_callbacks.add(closed)
+        if channel.channel.is_closed:
+            closed(None)
+
+    def _forget_channels(self) -> None:
+        self._channel = self._retired = None
 
 
 def _message(event: SessionRevokedEvent) -> Message:

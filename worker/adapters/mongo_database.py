@@ -48,7 +48,13 @@ DUPLICATE_KEY = 11_000
 #: Expired sessions stay for a day, so that the last of their events are not lost with them.
 SESSION_KEPT_SECONDS = 24 * 3600
 
-#: The sparse ones are looked through by every worker every two seconds, so they hold nothing but what is left to do. A
+
+def _left_by_tenant(field: str) -> IndexModel:
+    """What is left to do of each tenant: a sweep finds the tenants, and a share of each, whatever others have left."""
+    return IndexModel([("tenant", ASCENDING), (field, ASCENDING)], partialFilterExpression={field: {"$exists": True}})
+
+
+#: The sparse ones are looked into by every worker every second or two, so they hold nothing but what is left to do. A
 #: partial index would hold the same, but the embedded database does not use it for these queries and scans instead.
 INDEXES = {
     "tenants": [
@@ -58,6 +64,7 @@ INDEXES = {
     "users": [
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING)], unique=True),
         IndexModel([("ending.at", ASCENDING)], sparse=True),
+        _left_by_tenant("ending.at"),
     ],
     "deletions": [
         # By the request, whose mark is in one or two of them. Of a login that is made and deleted again there are many.
@@ -77,10 +84,9 @@ INDEXES = {
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
         IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
         IndexModel([("displaces", ASCENDING)], sparse=True),
+        _left_by_tenant("displaces"),
         IndexModel([("outbox", ASCENDING)], sparse=True),
-        IndexModel(
-            [("tenant", ASCENDING), ("outbox", ASCENDING)], partialFilterExpression={"outbox": {"$exists": True}}
-        ),
+        _left_by_tenant("outbox"),
         IndexModel(
             [("tenant", ASCENDING), ("revocation.announced_at", ASCENDING), ("_id", ASCENDING)],
             partialFilterExpression={"revocation.announced_at": {"$exists": True}},
@@ -235,6 +241,19 @@ def refused_as_duplicates(error: BulkWriteError) -> list[int]:
     if others := {each["code"] for each in refused} - {DUPLICATE_KEY}:
         raise RuntimeError(f"a bulk of inserts met errors {sorted(others)}") from None
     return [each["index"] for each in refused]
+
+
+async def tenants_with(collection: Collection, field: str, older_than: datetime) -> Sequence[str]:
+    """The tenants that have left something to do in the collection since before then.
+
+    On a good day that is one look into a sparse index. Otherwise the index by tenant and field is skipped through from
+    tenant to tenant (a DISTINCT_SCAN, which takes bounds for both): no tenant's backlog is read.
+    """
+    left: Document = {field: {"$lt": older_than}}
+    with unavailable_when_away():
+        if await collection.find_one(left, ["_id"]) is None:
+            return []
+        return list(await collection.distinct("tenant", {"tenant": {"$gt": ""}, **left}))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""Sessions in MongoDB. Each document is also its own outbox: `outbox` stands there until the event is published."""
+"""Sessions in MongoDB. Each document is also its own outbox: `outbox` stands there until the event is published.
+
+It holds the time from which the event is due: that of the revocation, or of the next retry after a refusal.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,7 +13,14 @@ from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.events import RevocationReason
 from worker.adapters.lookups import Lookups
-from worker.adapters.mongo_database import Document, MongoDatabase, first_readable, readable, unavailable_when_away
+from worker.adapters.mongo_database import (
+    Document,
+    MongoDatabase,
+    first_readable,
+    readable,
+    tenants_with,
+    unavailable_when_away,
+)
 from worker.records import Ending, Revocation, Session, TenantEnding, User
 
 #: Ended at a time, so that each step takes the database no longer than a worker waits for it.
@@ -75,7 +85,7 @@ class MongoSessions:
                 _revoked(Revocation(now, ending.reason)),
             )
             self._on_ended(ending.reason, result.modified_count)
-            documents = await self._sessions.find({**of_user, "outbox": {"$exists": True}}).limit(limit).to_list(limit)
+            documents = await self._sessions.find({**of_user, "outbox": {"$lte": now}}).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
     async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
@@ -97,7 +107,7 @@ class MongoSessions:
                     self._on_ended(ending.users_reason, result.modified_count)
             else:
                 of_tenant["user"] = None
-            waiting = self._sessions.find({**of_tenant, "outbox": {"$exists": True}})
+            waiting = self._sessions.find({**of_tenant, "outbox": {"$lte": now}})
             documents = await waiting.limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
@@ -117,21 +127,20 @@ class MongoSessions:
         with unavailable_when_away():
             await self._sessions.update_one({"_id": session.id}, {"$unset": {"displaces": ""}})
 
-    async def unsettled(self, older_than: datetime, limit: int) -> Sequence[Session]:
-        with unavailable_when_away():
-            documents = await self._sessions.find({"displaces": {"$lt": older_than}}).limit(limit).to_list(limit)
-        return readable(documents, _from_document)
+    async def tenants_unsettled(self, older_than: datetime) -> Sequence[str]:
+        return await tenants_with(self._sessions, "displaces", older_than)
 
-    async def unannounced(self, older_than: datetime, limit: int) -> Sequence[Session]:
-        with unavailable_when_away():
-            documents = await self._sessions.find({"outbox": {"$lt": older_than}}).limit(limit).to_list(limit)
-        return readable(documents, _from_document)
+    async def unsettled(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+        return await self._oldest({"tenant": tenant, "displaces": {"$lt": older_than}}, "displaces", limit)
+
+    async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
+        return await tenants_with(self._sessions, "outbox", older_than)
+
+    async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+        return await self._oldest({"tenant": tenant, "outbox": {"$lt": older_than}}, "outbox", limit)
 
     async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
-        with unavailable_when_away():
-            waiting = self._sessions.find({"tenant": tenant, "outbox": {"$exists": True}})
-            documents = await waiting.sort("outbox", ASCENDING).limit(limit).to_list(limit)
-        return readable(documents, _from_document)
+        return await self._oldest({"tenant": tenant, "outbox": {"$exists": True}}, "outbox", limit)
 
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}
@@ -146,6 +155,29 @@ class MongoSessions:
                 {"_id": session.id, "revocation": {"$exists": True}},
                 {"$unset": {"outbox": ""}, "$set": {"revocation.announced_at": at}},
             )
+
+    async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
+        seen = session.revocation.refusals if session.revocation else 0
+        written: Document = {"revocation.refusals": seen + 1}
+        if not seen:
+            written["revocation.announced_at"] = at
+        change: Document = {"$set": written}
+        if retry_at is None:
+            change["$unset"] = {"outbox": ""}
+        else:
+            written["outbox"] = retry_at
+        with unavailable_when_away():
+            # Absent as long as there was none, and in what older versions have revoked.
+            counted = {"revocation.refusals": seen or {"$exists": False}}
+            result = await self._sessions.update_one(
+                {"_id": session.id, "outbox": {"$exists": True}, **counted}, change
+            )
+        return bool(result.modified_count)
+
+    async def _oldest(self, wanted: Document, field: str, limit: int) -> Sequence[Session]:
+        with unavailable_when_away():
+            documents = await self._sessions.find(wanted).sort(field, ASCENDING).limit(limit).to_list(limit)
+        return readable(documents, _from_document)
 
     async def _look(self, ids: Sequence[str]) -> dict[str, Session]:
         with unavailable_when_away():
@@ -212,4 +244,5 @@ def _revocation(stored: dict[str, Any] | None) -> Revocation | None:
         reason=RevocationReason(stored["reason"]),
         announced_at=stored.get("announced_at"),
         by=stored.get("by"),
+        refusals=stored.get("refusals", 0),
     )

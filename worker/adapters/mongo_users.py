@@ -18,6 +18,7 @@ from worker.adapters.mongo_database import (
     first_readable,
     readable,
     refused_as_duplicates,
+    tenants_with,
     unavailable_when_away,
 )
 from worker.adapters.mongo_marks import Deletions
@@ -145,9 +146,13 @@ class MongoUsers:
                 await self._deletions.add(document)
                 await self._users.delete_one(decided)
 
-    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[Ending]:
+    async def tenants_unfinished(self, older_than: datetime) -> Sequence[str]:
+        return await tenants_with(self._users, "ending.at", older_than)
+
+    async def unfinished_endings(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Ending]:
         with unavailable_when_away():
-            documents = await self._users.find({"ending.at": {"$lt": older_than}}).limit(limit).to_list(limit)
+            found = self._users.find({"tenant": tenant, "ending.at": {"$lt": older_than}})
+            documents = await found.sort("ending.at", ASCENDING).limit(limit).to_list(limit)
         return readable(documents, _to_ending)
 
     async def remove_all(self, tenant: str) -> None:

@@ -15,7 +15,7 @@ from shared.environment import EX_CONFIG
 from shared.metrics import OTHER, served
 from tests.records import a_session, some_claims
 from worker.metrics import WorkerMetrics
-from worker.sweeper import Left
+from worker.sweeper import Unannounced
 
 
 @pytest.fixture
@@ -73,12 +73,21 @@ def test_sessions_are_counted_by_whose_they_are_and_why_they_end(metrics: Worker
 
 def test_a_sweep_tells_the_backlog_and_a_failed_one_leaves_it(metrics: WorkerMetrics) -> None:
     """What the last sweep saw is what is known, until another one sees."""
-    metrics.swept(Left(endings=2, unannounced=7, oldest_seconds=30.0))
+    metrics.swept(Unannounced(number=7, oldest_seconds=30.0))
     metrics.swept(None)
+    metrics.finished(2)
+    metrics.finished(None)
     assert value(metrics, "outbox_backlog") == 7
     assert value(metrics, "outbox_age_seconds") == 30
     assert value(metrics, "endings_finished_total") == 2
-    assert [value(metrics, "sweeps_total", result=result) for result in ("ok", "failed")] == [1, 1]
+    for sweep in ("announce", "finish"):
+        assert [value(metrics, "sweeps_total", sweep=sweep, result=result) for result in ("ok", "failed")] == [1, 1]
+
+
+def test_refusals_are_counted_by_what_follows(metrics: WorkerMetrics) -> None:
+    for is_retried in (True, True, False):
+        metrics.refused(is_retried)
+    assert [value(metrics, "events_refused_total", then=then) for then in ("retried", "listed")] == [2, 1]
 
 
 @pytest.mark.parametrize(("under_way", "in_use", "waiting"), [(0, 0, 0), (3, 3, 0), (6, 4, 2)])

@@ -175,7 +175,7 @@ async def test_a_login_that_races_leaves_no_session(operation: Any, fields: dict
     assert hasher.meanwhile is None
     assert await worker.sessions.live_of_user(a_user(id=user.id, tenant=user.tenant), NOW, 10) == []
     assert list(worker.events.reasons.values()) == [RevocationReason.ALL_REVOKED]
-    assert len(await worker.sessions.unannounced(datetime.max.replace(tzinfo=UTC), 10)) == 1
+    assert len(await worker.sessions.unannounced(user.tenant, datetime.max.replace(tzinfo=UTC), 10)) == 1
     assert worker.activity.last_seen == {}
 
 

@@ -27,9 +27,10 @@ async def test_what_is_announced_is_the_revoked_session(worker: InMemoryWorker, 
     """The event is made from the session as it is stored, and stays in the outbox until it is published."""
     token = await worker.login(shop)
     await worker.call(AUTH_LOGOUT, tenantToken=shop, token=token)
-    assert worker.events.announced == [await worker.session_of(token)]
+    session = await worker.session_of(token)
+    assert worker.events.announced == [session]
     worker.clock.advance(worker.ports.lifetimes.user)
-    assert await worker.sessions.unannounced(worker.clock.now(), 10) == worker.events.announced
+    assert await worker.sessions.unannounced(session.tenant, worker.clock.now(), 10) == worker.events.announced
 
 
 async def test_logout_twice(worker: InMemoryWorker, shop: str) -> None:

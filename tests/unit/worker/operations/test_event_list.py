@@ -38,8 +38,10 @@ async def revoke(worker: InMemoryWorker, tenant_token: str, *, announced: bool =
 
 async def announce(worker: InMemoryWorker) -> None:
     """What was to be announced has reached the broker."""
-    for session in await worker.sessions.unannounced(worker.clock.now() + timedelta(days=1), 100):
-        await worker.sessions.announced(session, worker.clock.now())
+    due = worker.clock.now() + timedelta(days=1)
+    for tenant in await worker.sessions.tenants_unannounced(due):
+        for session in await worker.sessions.unannounced(tenant, due, 100):
+            await worker.sessions.announced(session, worker.clock.now())
 
 
 async def listed(worker: InMemoryWorker, tenant_token: str, **query: Any) -> EventListReply:

@@ -10,9 +10,10 @@ from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.errors import InvalidCredentials, InvalidToken
 from shared.contracts.events import RevocationReason
 from shared.contracts.session_list import SESSION_LIST
+from tests.sweeping import sweep
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.operations.ending import MAX_DISPLACED
-from worker.sweeper import GRACE, sweep
+from worker.sweeper import GRACE
 
 LIMIT = 3
 
@@ -99,7 +100,7 @@ async def test_a_limit_that_is_new_is_reached_in_steps() -> None:
     worker.clock.advance(GRACE + timedelta(milliseconds=1))
     await sweep(worker.ports)
     assert [await lives(worker, shop, token) for token in tokens] == [False] * (len(tokens) - LIMIT) + [True] * LIMIT
-    assert await worker.sessions.unsettled(worker.clock.now(), 10) == []
+    assert await worker.sessions.tenants_unsettled(worker.clock.now()) == []
 
 
 @pytest.mark.usefixtures("ann")
@@ -112,7 +113,7 @@ async def test_a_limit_that_is_lifted_ends_nothing_more(worker: InMemoryWorker, 
     worker.clock.advance(GRACE + timedelta(milliseconds=1))
     await sweep(worker.ports)
     assert [await lives(worker, shop, token) for token in tokens] == [True] * LIMIT
-    assert await worker.sessions.unsettled(worker.clock.now(), 10) == []
+    assert await worker.sessions.tenants_unsettled(worker.clock.now()) == []
 
 
 async def test_without_a_limit_nothing_is_noted() -> None:

@@ -84,7 +84,7 @@ async def test_a_new_password_ends_every_session(worker: InMemoryWorker, shop: s
 async def test_a_change_leaves_nothing_for_the_sweep(worker: InMemoryWorker, shop: str, ann: User) -> None:
     """A decision that was carried out is forgotten, and the user may log in at once."""
     await worker.call(USER_UPDATE, tenantToken=shop, login="ann", password=NEW_PASSWORD)
-    assert await worker.users.unfinished_endings(datetime.max.replace(tzinfo=UTC), 1) == []
+    assert await worker.users.tenants_unfinished(datetime.max.replace(tzinfo=UTC)) == []
     token = await worker.login(shop, password=NEW_PASSWORD)
     assert (await worker.verify(shop, token)).id == ann.id
 
