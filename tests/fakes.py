@@ -2,10 +2,11 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence, Set as AbstractSet
+from collections.abc import Collection, Iterable, Sequence, Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from shared.contracts import names
 from shared.contracts.errors import EmailTaken, LoginTaken, TenantNotFound, UserNotFound
 from shared.contracts.events import RevocationReason
 from worker.adapters.jwt_tokens import JwtTokens
@@ -235,17 +236,25 @@ class FakeUsers:
     async def find(self, tenant: str, login: str) -> User | None:
         return next((user for user in self._visible() if (user.tenant, user.login) == (tenant, login)), None)
 
+    async def spelling(self, tenant: str, login: str, mark: Mark | None = None) -> str:
+        if await self.spelled(tenant, [login]) or (mark and self._removed_after(tenant, login, mark)):
+            return login
+        return names.normal(login)
+
+    async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
+        return {login for login in logins if self._of(tenant, login)}
+
     async def is_current(self, user: User) -> bool:
         return any((found.id, found.generation) == (user.id, user.generation) for found in self._visible())
 
     async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
-        wanted = search.casefold()
+        wanted = {spelling.casefold() for spelling in (search, names.normal(search))}
         matching = [
             user
             for user in self._visible()
             if user.tenant == tenant
             and user.login > after
-            and (wanted in user.login.casefold() or wanted in user.email.casefold())
+            and any(each in text.casefold() for each in wanted for text in (user.login, user.email))
         ]
         return sorted(matching, key=lambda user: user.login)[:limit]
 
@@ -474,7 +483,7 @@ class FakeAudit:
             for record in self.records.values()
             if record.tenant == query.tenant
             and query.type in (None, record.type)
-            and query.login in (None, record.login)
+            and (not query.logins or record.login in query.logins)
             and query.from_position <= record.position < query.to_position
         ]
         return sorted(found, key=lambda record: record.position, reverse=True)[:limit]
