@@ -117,6 +117,10 @@ class FakeTenants:
     async def find_by_email(self, email: str) -> Tenant | None:
         return next((each for each in self._visible() if each.email == email), None)
 
+    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+        found = [each for each in self._visible() if each.email > after]
+        return sorted(found, key=lambda each: each.email)[:limit]
+
     async def is_current(self, tenant: Tenant) -> bool:
         found = await self.find(tenant.id)
         return found is not None and found.generation == tenant.generation and not found.disabled
@@ -257,6 +261,10 @@ class FakeUsers:
             and any(each in text.casefold() for each in wanted for text in (user.login, user.email))
         ]
         return sorted(matching, key=lambda user: user.login)[:limit]
+
+    async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
+        stored = [each.user for each in self._stored.values()]
+        return sorted(user.login for user in stored if user.tenant == tenant and user.login > after)[:limit]
 
     async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
         stored = self._of(tenant, login)

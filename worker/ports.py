@@ -36,6 +36,9 @@ class Tenants(Protocol):
     async def find_by_email(self, email: str) -> Tenant | None:
         """As `find`."""
 
+    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+        """Up to `limit` tenants with an email greater than `after`, in order of email; none that is being deleted."""
+
     async def is_current(self, tenant: Tenant) -> bool:
         """Whether it is at this generation still, and neither disabled nor being deleted."""
 
@@ -104,6 +107,9 @@ class Users(Protocol):
 
         `search` is part of login or email, in any case; empty matches all.
         """
+
+    async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
+        """Up to `limit` logins greater than `after`, in order, also of users that are being deleted."""
 
     async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
         """Writes attributes, no password, and answers the user as it is then.

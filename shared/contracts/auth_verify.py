@@ -11,7 +11,7 @@ from .wire import REQUEST_ID, Token, WireModel
 
 #: Beyond this a batch answers later than two smaller ones, and one query grows past what an index likes.
 MAX_BATCH = 256
-#: Of a request's body. 256 checks with tokens of 2 KB each fit, and so does a single check with the longest tokens. A
+#: The largest body of a request: 256 checks with tokens of 2 KB each fit, and so does one with the longest tokens. A
 #: worker holds several requests in memory, and hostile JSON takes 40 times its size there while it is parsed.
 MAX_BATCH_BYTES = 1_048_576
 

@@ -112,13 +112,24 @@ async def test_a_request_that_comes_again_reaches_nobody_else(users: Users) -> N
 
 
 async def test_spellings_are_told_as_they_are_stored(users: Users) -> None:
-    """Of many at once, also of users that are being deleted; and nobody else's."""
+    """The answer names many at once, also users that are being deleted; and nobody of another tenant."""
     await added(users, login="ann")
     await added(users, login=CAFE_NFD)
     await added(users, tenant="bank", login="bob")
     await users.decide_ending("shop", "ann", RevocationReason.USER_DELETED, a_mark())
     assert await users.spelled("shop", ["ann", "bob", CAFE, CAFE_NFD]) == {"ann", CAFE_NFD}
     assert await users.spelled("shop", []) == set()
+
+
+async def test_logins_are_read_page_by_page(users: Users) -> None:
+    """In the order of `page`, of one tenant, also of users that are being deleted."""
+    for login in ("b", "a", "a ", CAFE, CAFE_NFD, "c"):
+        await added(users, login=login)
+    await added(users, tenant="bank", login="bb")
+    await users.decide_ending("shop", "b", RevocationReason.USER_DELETED, a_mark())
+    pages = [await users.logins("shop", after, 4) for after in ("", "a ", "b", "c")]
+    everybody = [CAFE_NFD, CAFE, "a", "a ", "b", "c"]
+    assert pages == [everybody[:4], ["b", "c"], ["c"], []]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ async def test_any_printable_login_works_everywhere(tenant: Tenant, login: str) 
     "login", ["a\nb", "\0", "\x7f", "", "a" * 257, "\u200b\u2028", ".", "..", " ", "a ", "admin\ufe0f", "Tenant:a"]
 )
 async def test_other_logins_are_refused_by_name(tenant: Tenant, login: str) -> None:
-    """What cannot be printed or seen, is empty, too long, a step in a path or a tenant's is named as the bad field."""
+    """The bad field is named: not printable, not displayed, empty, too long, a step in a path, or a tenant's."""
     answer = await tenant.create(login)
     assert answer.status_code == 422
     assert [problem["field"] for problem in answer.json()["errors"]] == ["login"]

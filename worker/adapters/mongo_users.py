@@ -97,6 +97,13 @@ class MongoUsers:
         with unavailable_when_away():
             return await first_readable(self._users.find(wanted).sort("login", ASCENDING), _from_document, limit)
 
+    async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
+        # No other field is asked for, so that the index alone answers.
+        wanted = {"tenant": tenant, "login": {"$gt": after}}
+        with unavailable_when_away():
+            found = self._users.find(wanted, {"_id": False, "login": True}).sort("login", ASCENDING).limit(limit)
+            return [document["login"] for document in await found.to_list(limit)]
+
     async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
         written = _changed(login, changes)
         with unavailable_when_away():

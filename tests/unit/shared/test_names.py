@@ -45,7 +45,7 @@ def test_what_looks_like_a_tenant_is_reserved(login: str) -> None:
 
 @given(st.text(min_size=1, max_size=20))
 def test_a_new_login_has_one_form(typed: str) -> None:
-    """What is accepted is in NFC, is accepted again as it is, is named as it is, and looks as nothing else does."""
+    """An accepted login is in NFC, is accepted again as it is, is named as it is, and looks as nothing else does."""
     new_login = TypeAdapter[str](NewLogin)
     try:
         login = new_login.validate_python(typed)
