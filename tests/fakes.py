@@ -2,10 +2,11 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence, Set as AbstractSet
+from collections.abc import Collection, Iterable, Sequence, Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from shared.contracts import names
 from shared.contracts.errors import EmailTaken, LoginTaken, TenantNotFound, UserNotFound
 from shared.contracts.events import RevocationReason
 from worker.adapters.jwt_tokens import JwtTokens
@@ -115,6 +116,10 @@ class FakeTenants:
 
     async def find_by_email(self, email: str) -> Tenant | None:
         return next((each for each in self._visible() if each.email == email), None)
+
+    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+        found = [each for each in self._visible() if each.email > after]
+        return sorted(found, key=lambda each: each.email)[:limit]
 
     async def is_current(self, tenant: Tenant) -> bool:
         found = await self.find(tenant.id)
@@ -235,19 +240,31 @@ class FakeUsers:
     async def find(self, tenant: str, login: str) -> User | None:
         return next((user for user in self._visible() if (user.tenant, user.login) == (tenant, login)), None)
 
+    async def spelling(self, tenant: str, login: str, mark: Mark | None = None) -> str:
+        if await self.spelled(tenant, [login]) or (mark and self._removed_after(tenant, login, mark)):
+            return login
+        return names.normal(login)
+
+    async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
+        return {login for login in logins if self._of(tenant, login)}
+
     async def is_current(self, user: User) -> bool:
         return any((found.id, found.generation) == (user.id, user.generation) for found in self._visible())
 
     async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
-        wanted = search.casefold()
+        wanted = {spelling.casefold() for spelling in (search, names.normal(search))}
         matching = [
             user
             for user in self._visible()
             if user.tenant == tenant
             and user.login > after
-            and (wanted in user.login.casefold() or wanted in user.email.casefold())
+            and any(each in text.casefold() for each in wanted for text in (user.login, user.email))
         ]
         return sorted(matching, key=lambda user: user.login)[:limit]
+
+    async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
+        stored = [each.user for each in self._stored.values()]
+        return sorted(user.login for user in stored if user.tenant == tenant and user.login > after)[:limit]
 
     async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
         stored = self._of(tenant, login)
@@ -508,7 +525,7 @@ class FakeAudit:
             for record in self.records.values()
             if record.tenant == query.tenant
             and query.type in (None, record.type)
-            and query.login in (None, record.login)
+            and (not query.logins or record.login in query.logins)
             and query.from_position <= record.position < query.to_position
         ]
         return sorted(found, key=lambda record: record.position, reverse=True)[:limit]

@@ -1,4 +1,4 @@
-"""`python -m worker.import_users` as a process, with nothing of ours in its environment but what it is given."""
+"""The commands about users as processes, with nothing of ours in their environment but what they are given."""
 
 import asyncio
 import os
@@ -19,11 +19,11 @@ class Ended:
     err: list[str]
 
 
-async def start_import(*arguments: str, mongo_url: str | None = None) -> Process:
+async def start_command(module: str, *arguments: str, mongo_url: str | None = None) -> Process:
     ours = ("AUTH_", "AMQP_URL", "MONGO_URL")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "worker.import_users", *arguments),
+        *(sys.executable, "-m", module, *arguments),
         env=environment | ({"MONGO_URL": mongo_url} if mongo_url else {}),
         stdin=PIPE,
         stdout=PIPE,
@@ -31,8 +31,15 @@ async def start_import(*arguments: str, mongo_url: str | None = None) -> Process
     )
 
 
+async def start_import(*arguments: str, mongo_url: str | None = None) -> Process:
+    return await start_command("worker.import_users", *arguments, mongo_url=mongo_url)
+
+
 async def run_import(*arguments: str, text: bytes = b"", mongo_url: str | None = None) -> Ended:
-    process = await start_import(*arguments, mongo_url=mongo_url)
+    return await ended(await start_import(*arguments, mongo_url=mongo_url), text)
+
+
+async def ended(process: Process, text: bytes = b"") -> Ended:
     async with asyncio.timeout(PATIENCE_SECONDS):
         out, err = await process.communicate(text)
     return Ended(process.returncode, out.decode().splitlines(), err.decode().splitlines())

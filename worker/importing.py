@@ -7,6 +7,7 @@ from typing import Annotated, BinaryIO
 
 from pydantic import AfterValidator, ConfigDict, ValidationError
 
+from shared.contracts import names
 from shared.contracts.errors import TenantNotFound
 from shared.contracts.wire import Email, Milliseconds, Name, NewLogin, Scope, WireModel
 from worker.imported_hashes import ImportedHash
@@ -139,15 +140,19 @@ async def _stored(
     lines: Sequence[Accepted], tenant: str, tenants: Tenants, users: Users, clock: Clock
 ) -> list[Imported | ThereAlready]:
     now = clock.now()
-    new = [line.user.to_user(tenant, now) for line in lines]
-    not_stored = await users.add_new(new)
+    # As in `user.create`: accounts from before logins were in NFC may have them as other systems spell them.
+    others = {other for line in lines if (other := names.decomposed(line.user.login)) != line.user.login}
+    taken = await users.spelled(tenant, others) if others else frozenset()
+    made = [line.user.to_user(tenant, now) for line in lines]
+    new = [user for user in made if names.decomposed(user.login) not in taken]
+    stored = {user.id for user in new} - await users.add_new(new) if new else set()
     # As `user.create` does: the tenant's deletion finds what was just stored, or this look sees the deletion.
     if await tenants.find(tenant) is None:
         await users.remove_all(tenant)
         raise TenantNotFound
     return [
-        ThereAlready(line.number, line.user) if user.id in not_stored else Imported(line.number, line.user)
-        for line, user in zip(lines, new, strict=True)
+        Imported(line.number, line.user) if user.id in stored else ThereAlready(line.number, line.user)
+        for line, user in zip(lines, made, strict=True)
     ]
 
 

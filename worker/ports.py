@@ -4,7 +4,7 @@ Adapters (`worker.adapters`) put them on MongoDB, argon2, JWT and AMQP; fakes pu
 pass the same contract suites. All datetimes are aware and UTC.
 """
 
-from collections.abc import Sequence, Set as AbstractSet
+from collections.abc import Collection, Sequence, Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -35,6 +35,9 @@ class Tenants(Protocol):
 
     async def find_by_email(self, email: str) -> Tenant | None:
         """As `find`."""
+
+    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+        """Up to `limit` tenants with an email greater than `after`, in order of email; none that is being deleted."""
 
     async def is_current(self, tenant: Tenant) -> bool:
         """Whether it is at this generation still, and neither disabled nor being deleted."""
@@ -84,7 +87,17 @@ class Users(Protocol):
         """
 
     async def find(self, tenant: str, login: str) -> User | None:
-        """A user that is not being deleted."""
+        """A user that is not being deleted. The login is compared code point by code point."""
+
+    async def spelling(self, tenant: str, login: str, mark: Mark | None = None) -> str:
+        """Return the login as the account that it reaches spells it: as given if an account does, in NFC otherwise.
+
+        With the mark of a request, also as given if the account that the request has changed did, and was deleted
+        since. So what comes again never reaches another account. Costs the same if there is no account at all.
+        """
+
+    async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
+        """Return those of these logins that accounts have in exactly this spelling, being deleted or not."""
 
     async def is_current(self, user: User) -> bool:
         """Whether it still is at this generation, and not being deleted. Sees every acknowledged write."""
@@ -94,6 +107,9 @@ class Users(Protocol):
 
         `search` is part of login or email, in any case; empty matches all.
         """
+
+    async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
+        """Up to `limit` logins greater than `after`, in order, also of users that are being deleted."""
 
     async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
         """Writes attributes, no password, and answers the user as it is then.

@@ -3,6 +3,7 @@
 All datetimes are aware and UTC.
 """
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -220,7 +221,8 @@ class AuditQuery:
 
     tenant: str
     type: str | None
-    login: str | None
+    logins: AbstractSet[str]
+    """Any of these spellings; none: of all."""
     since: int
     until: int
     before: str | None

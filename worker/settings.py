@@ -95,7 +95,8 @@ MongoUrl = Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_ali
 
 
 class ImportSettings(BaseSettings):
-    """What `python -m worker.import_users` reads of a worker's variables. It gets no key, and needs none."""
+    """The part of a worker's variables that the commands about users read: `python -m worker.import_users` and
+    `python -m worker.colliding_logins`. They get no key, and need none."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True, frozen=True)
 

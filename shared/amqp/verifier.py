@@ -2,11 +2,18 @@
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import math
+from dataclasses import dataclass
 
-from ..contracts.auth_verify import AUTH_VERIFY, MAX_BATCH, AuthVerifyRequest, VerifyAnswer, VerifyCheck
+from ..contracts.auth_verify import (
+    AUTH_VERIFY,
+    MAX_BATCH,
+    MAX_BATCH_BYTES,
+    AuthVerifyRequest,
+    VerifyAnswer,
+    VerifyCheck,
+)
 from ..contracts.claims import Claims
 from ..contracts.errors import (
     AuthError,
@@ -25,11 +32,24 @@ log = logging.getLogger(__name__)
 #: One at the worker while the other is on its way, or made or answered here; more only make the batches smaller, and a
 #: batch costs as much by itself as a dozen checks (docs/performance.md).
 DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
-#: Beyond some batches, who comes last would not be answered in time; and each holds two tokens in memory.
+#: Beyond some batches, the last caller would not be answered in time.
 MAX_WAITING = 4_096
+#: The same number of checks with tokens of 4 KB each. Longer ones would take the caller's process too much memory.
+MAX_WAITING_BYTES = 32 * MAX_BATCH_BYTES
+#: `{"checks":[` and `]}` around the checks of a batch. Each check takes a comma more.
+_FRAME_BYTES = 13
+_COMMA_BYTES = 1
 
 
-#: Checks under way, in order of arrival, by the future that their caller awaits.
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A check, and how many bytes it adds to a request."""
+
+    check: VerifyCheck
+    size: int
+
+
+#: Checks in order of arrival, by the future that their caller awaits.
 Batch = dict[asyncio.Future[VerifyAnswer], VerifyCheck]
 
 
@@ -52,7 +72,8 @@ class CoalescingVerifier:
         self._timeout_seconds = timeout_seconds
         self._max_batches_in_flight = max_batches_in_flight
         self._tracing = tracing
-        self._waiting: Batch = {}
+        self._waiting: dict[asyncio.Future[VerifyAnswer], _Waiting] = {}
+        self._waiting_bytes = 0
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def verify(self, check: VerifyCheck) -> Claims:
@@ -60,15 +81,16 @@ class CoalescingVerifier:
 
         Raises `InvalidToken`, `InvalidTenantToken`, `Unavailable`, `Overloaded` or `DeadlineExceeded`.
         """
-        # Longer than any token ever made: not worth a message, and too many of them would not fit in one.
-        if len(check.tenant_token) > MAX_TOKEN_CHARS:
+        if not _may_be_token(check.tenant_token):
             raise InvalidTenantToken
-        if len(check.token) > MAX_TOKEN_CHARS:
+        if not _may_be_token(check.token):
             raise InvalidToken
-        if len(self._waiting) >= MAX_WAITING:
+        waiting = _Waiting(check, len(check.to_json()) + _COMMA_BYTES)
+        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + waiting.size > MAX_WAITING_BYTES:
             raise Overloaded
         answer: asyncio.Future[VerifyAnswer] = asyncio.get_running_loop().create_future()
-        self._waiting[answer] = check
+        self._waiting[answer] = waiting
+        self._waiting_bytes += waiting.size
         if self._tracing:
             self._tracing.joins_batch(answer)
         if len(self._waiting) == 1:  # at the end of this turn: who calls in the same one comes along
@@ -79,16 +101,32 @@ class CoalescingVerifier:
         except TimeoutError:
             raise DeadlineExceeded from None
         finally:
-            self._waiting.pop(answer, None)  # who has given up takes no place in a batch
+            self._take(answer)  # a caller that has given up takes no place in a batch
 
     def _send_next(self) -> None:
         while self._waiting and (free := self._max_batches_in_flight - len(self._in_flight)):
             # In equal parts. All in one would come back as one, and so on for ever: worker and caller would take turns.
-            size = min(math.ceil(len(self._waiting) / free), MAX_BATCH)
-            batch = {answer: self._waiting.pop(answer) for answer in list(itertools.islice(self._waiting, size))}
+            batch = self._next_batch(min(math.ceil(len(self._waiting) / free), MAX_BATCH))
             task = asyncio.create_task(self._send(batch))
             self._in_flight.add(task)
             task.add_done_callback(self._sent)
+
+    def _next_batch(self, most: int) -> Batch:
+        """Take the first checks, as many as a worker accepts in one request. A single check always fits."""
+        batch: Batch = {}
+        room = AUTH_VERIFY.max_body_bytes - _FRAME_BYTES
+        for answer, waiting in self._waiting.items():
+            room -= waiting.size
+            if len(batch) == most or room < 0:
+                break
+            batch[answer] = waiting.check
+        for answer in batch:
+            self._take(answer)
+        return batch
+
+    def _take(self, answer: asyncio.Future[VerifyAnswer]) -> None:
+        if waiting := self._waiting.pop(answer, None):
+            self._waiting_bytes -= waiting.size
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
@@ -113,3 +151,9 @@ class CoalescingVerifier:
         if len(reply.answers) != len(batch):
             raise InternalError
         return reply.answers
+
+
+def _may_be_token(text: str) -> bool:
+    """Return whether a worker could accept it. Others are not worth a message, and JSON makes six bytes of a character
+    that is not printable: few of them would fill the batches of everybody."""
+    return len(text) <= MAX_TOKEN_CHARS and text.isascii() and text.isprintable()

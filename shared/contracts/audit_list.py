@@ -74,7 +74,7 @@ class AuditListQuery(WireModel):
     type: Annotated[AuditType | None, OrAbsent()] = None
     """Records of this operation alone."""
     login: Annotated[Name | None, OrAbsent()] = None
-    """Records of exactly this login alone."""
+    """Records of this login alone, as it is spelled or in Unicode form NFC."""
     since: Annotated[int, Field(ge=0, le=MAX_TIME)] = 0
     """Milliseconds since the epoch; records of then and later."""
     until: Annotated[int, Field(ge=0, le=MAX_TIME)] = MAX_TIME

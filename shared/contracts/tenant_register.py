@@ -3,11 +3,11 @@
 from .address import ClientAddress
 from .errors import EmailTaken, RegistrationForbidden
 from .operation import Lane, Operation
-from .wire import NewPassword, Secret, TenantEmail, Token, WireModel
+from .wire import NewPassword, NewTenantEmail, Secret, Token, WireModel
 
 
 class TenantRegisterBody(WireModel):
-    email: TenantEmail
+    email: NewTenantEmail
     password: NewPassword
 
 

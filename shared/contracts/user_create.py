@@ -9,7 +9,8 @@ from .wire import Email, Name, NewLogin, NewPassword, Scope, WireModel
 class UserCreateBody(WireModel):
     email: Email
     login: NewLogin
-    """Neither `.` nor `..`, which URLs cannot hold."""
+    """Stored and answered in Unicode form NFC. Neither `.` nor `..`, which URLs cannot hold; no outer spaces, no code
+    points that are not displayed, and not `tenant:` at its beginning, in any case."""
     password: NewPassword
     sub: Name | None = None
     """The tenant's own name for this subject; the user's id if absent."""

@@ -25,6 +25,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from . import names
+
 #: Longest JWT ever taken for one: a scope at its limit and every other claim at its limit fit in it, even of
 #: characters that JSON escapes as twelve.
 MAX_TOKEN_CHARS = 20_480
@@ -47,6 +49,9 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 #: WHATWG URL, "path state": browsers and many libraries take these for steps in a path, also spelled `%2E`.
 DOT_SEGMENTS = (".", "..")
+
+#: The part of the rules for new logins that a schema can tell: outer spaces, and what is reserved.
+_NOT_A_LOGIN = "^ | $|^[Tt][Ee][Nn][Aa][Nn][Tt]:"
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -80,9 +85,22 @@ def _printable(value: str) -> str:
     return value
 
 
-def _no_dot_segment(value: str) -> str:
-    if value in DOT_SEGMENTS:
+def _new_login(value: str) -> str:
+    login = names.normal(value)
+    if login in DOT_SEGMENTS:
         raise ValueError("must not be . or .. alone, which URLs cannot hold")
+    if len(login) > MAX_NAME_CHARS:  # a few characters are two or three in NFC
+        raise ValueError(f"must not be longer than {MAX_NAME_CHARS} characters in Unicode form NFC")
+    if login.strip(" ") != login:
+        raise ValueError("must not begin or end with a space")
+    if names.is_reserved(login):
+        raise ValueError(f"must not begin with `{names.RESERVED_PREFIX}`, which is reserved for tenants")
+    return _displayed(login)
+
+
+def _displayed(value: str) -> str:
+    if names.has_ignorable(value):
+        raise ValueError("must not contain code points that are not displayed, such as variation selectors")
     return value
 
 
@@ -97,6 +115,13 @@ def _tenant_email(value: str) -> str:
     if len(email) > MAX_EMAIL_CHARS:  # in lower case, some letters are two
         raise ValueError(f"must not be longer than {MAX_EMAIL_CHARS} characters in lower case")
     return email
+
+
+def _new_tenant_email(email: str) -> str:
+    # Not normalised: a tenant is found by its email exactly as it is stored, so it had better know how that is spelled.
+    if names.normal(email) != email:
+        raise ValueError("must be in Unicode form NFC")
+    return _displayed(email)
 
 
 def _unicode(value: str) -> str:
@@ -189,10 +214,15 @@ Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValid
 TenantEmail = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_tenant_email)]
 #: A short text of printable characters, spaces and `/` included.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_printable)]
-#: The login of a new user, which every client can name in a path: `DELETE /user/%2E/sessions` may leave it as
-#: `DELETE /user/sessions`. Where a user is named it is a `Name`, since such logins may be there already.
+#: The email of a new tenant. Where a tenant is named it is a `TenantEmail`, since others may be there already.
+NewTenantEmail = Annotated[TenantEmail, AfterValidator(_new_tenant_email)]
+#: The login of a new user, in NFC. Every client can name it in a path (`DELETE /user/%2E/sessions` may leave a client
+#: as `DELETE /user/sessions`), and no two of them differ in what is not displayed alone. Where a user is named it is a
+#: `Name`, since other logins may be there already.
 NewLogin = Annotated[
-    Name, AfterValidator(_no_dot_segment), Field(json_schema_extra={"not": {"enum": list(DOT_SEGMENTS)}})
+    Name,
+    AfterValidator(_new_login),
+    Field(json_schema_extra={"not": {"anyOf": [{"enum": list(DOT_SEGMENTS)}, {"pattern": _NOT_A_LOGIN}]}}),
 ]
 #: Part of a name to look for, or nothing.
 Search = Annotated[str, StringConstraints(max_length=MAX_NAME_CHARS), AfterValidator(_printable)]

@@ -13,7 +13,7 @@ from worker.records import AuditQuery, AuditRecord
 KEPT_FOR = timedelta(days=90)
 SECOND = timedelta(seconds=1)
 NOW_MS = int(NOW.timestamp() * 1000)
-EVERYTHING = AuditQuery(tenant="shop", type=None, login=None, since=0, until=253_402_300_799_999, before=None)
+EVERYTHING = AuditQuery(tenant="shop", type=None, logins=frozenset(), since=0, until=253_402_300_799_999, before=None)
 
 AnyAudit = FakeAudit | MongoAudit
 
@@ -94,11 +94,13 @@ async def test_what_is_asked_for(audit: AnyAudit) -> None:
 
     assert await found() == [deleted, bob, ann]
     assert await found(type="auth.login") == [bob, ann]
-    assert await found(login="ann") == [deleted, ann]
-    assert await found(type="auth.login", login="ann") == [ann]
+    assert await found(logins={"ann"}) == [deleted, ann]
+    assert await found(type="auth.login", logins={"ann"}) == [ann]
     assert await found(since=NOW_MS + 2_000) == [deleted, bob]
     assert await found(until=NOW_MS + 2_000) == [ann]
-    assert await found(login="an") == []
+    assert await found(logins={"an"}) == []
+    assert await found(logins={"bob", "nobody"}) == [bob]
+    assert await found(logins={"ann", "bob"}) == [deleted, bob, ann]
     assert await found(tenant="market") == []
 
 

@@ -29,7 +29,7 @@ HOME = "192.0.2.1"
 
 
 class World:
-    """A tenant and its user ann, and workers that share a database and nothing else."""
+    """A tenant and its users, ann and two with accents, and workers that share a database and nothing else."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self.hasher = fakes.FakeHasher()
@@ -44,9 +44,18 @@ class World:
         password_hash = await world.hasher.hash(PASSWORD)
         tenant = a_tenant(email="shop@example.com", password_hash=password_hash)
         await worker.tenants.add(tenant)
-        await worker.users.add(a_user(tenant=tenant.id, login="ann", password_hash=password_hash))
+        for login in ("ann", "Am\u00e9lie", "Zoe\u0308"):
+            await worker.users.add(a_user(tenant=tenant.id, login=login, password_hash=password_hash))
         world._token = await open_tenant_session(tenant, Call("begin"), worker)
         return world
+
+    async def add(self, login: str, password: str) -> None:
+        """One more user of the tenant, as a worker of before might have stored it."""
+        worker = self._workers[0]
+        tenant = await worker.tenants.find_by_email("shop@example.com")
+        assert tenant is not None
+        password_hash = await self.hasher.hash(password)
+        await worker.users.add(a_user(tenant=tenant.id, login=login, password_hash=password_hash))
 
     async def log_in(self, name: str, who: str, password: str, worker: Ports | None = None, **fields: Any) -> str:
         """`ok`, or the code of the refusal."""
@@ -111,6 +120,26 @@ async def test_guesses_at_once_at_several_workers(
         assert world.hasher.work - hashed == fakes.LIMIT.free
 
 
+@pytest.mark.parametrize(
+    "spellings", [("Am\u00e9lie", "Ame\u0301lie"), ("Nobody\u00f3", "Nobodyo\u0301")], ids=["known", "unknown"]
+)
+async def test_another_spelling_is_no_further_guess(mongo_database: MongoDatabase, spellings: tuple[str, str]) -> None:
+    """All spellings that reach an account, or none, are counted together."""
+    world = await World.begin(mongo_database)
+    codes = [await world.log_in("auth.login", spellings[number % 2], "wrong") for number in range(12)]
+    assert codes.count(InvalidCredentials.code) == fakes.LIMIT.free
+
+
+async def test_a_right_login_at_a_namesake_forgives_no_guess(mongo_database: MongoDatabase) -> None:
+    """Accounts from before, whose logins differ in their form alone, are counted apart."""
+    world = await World.begin(mongo_database)
+    await world.add("Ame\u0301lie", "another password")
+    for _ in range(fakes.LIMIT.free):
+        assert await world.log_in("auth.login", "Am\u00e9lie", "wrong") == InvalidCredentials.code
+    assert await world.log_in("auth.login", "Ame\u0301lie", "another password") == "ok"
+    assert await world.log_in("auth.login", "Am\u00e9lie", "wrong") == Throttled.code
+
+
 @pytest.mark.parametrize(("name", "known", "unknown"), LOGINS)
 async def test_right_ones_at_once_at_several_workers(
     mongo_database: MongoDatabase, name: str, known: str, unknown: str
@@ -121,7 +150,14 @@ async def test_right_ones_at_once_at_several_workers(
     assert set(await world.log_in_at_once(name, unknown, PASSWORD, 4)) == {InvalidCredentials.code}
 
 
-@pytest.mark.parametrize("login", LOGINS, ids=lambda login: login[0])
+#: Logins that are typed in NFD: of an account in NFC, of one that was stored in NFD, and of nobody.
+SPELLINGS = [
+    ("auth.login", "Ame\u0301lie", "Nobody\u0301"),
+    ("auth.login", "Zoe\u0308", "Nobody\u0301"),
+]
+
+
+@pytest.mark.parametrize("login", [*LOGINS, *SPELLINGS], ids=lambda login: ascii(login[:2]))
 @pytest.mark.parametrize("has_been_there", [False, True])
 @pytest.mark.parametrize("where", [{}, {"clientAddress": HOME}])
 async def test_known_and_unknown_cost_the_same(

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from shared.contracts.errors import EmailTaken
+from shared.contracts.events import RevocationReason
 from tests.fakes import FakeTenants
-from tests.records import a_tenant
+from tests.records import a_mark, a_tenant
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.ports import Tenants
 
@@ -46,6 +47,16 @@ async def test_one_of_many_at_once_gets_the_email(tenants: Tenants) -> None:
     outcomes = await asyncio.gather(*(tenants.add(rival) for rival in rivals), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(EmailTaken) == 49
     assert await tenants.find_by_email("shop@example.com") == rivals[outcomes.index(None)]
+
+
+async def test_tenants_are_read_page_by_page(tenants: Tenants) -> None:
+    """In order of email, without those that are being deleted; disabled ones are among them."""
+    for number in range(5):
+        await tenants.add(a_tenant(id=str(number), email=f"{number}@example.com"))
+    await tenants.decide_ending("1", RevocationReason.TENANT_DELETED, a_mark())
+    await tenants.decide_ending("2", RevocationReason.TENANT_DISABLED, a_mark())
+    pages = [await tenants.page("", 3), await tenants.page("3@example.com", 3), await tenants.page("4@example.com", 3)]
+    assert [[tenant.id for tenant in page] for page in pages] == [["0", "2", "3"], ["4"], []]
 
 
 async def test_a_hash_is_replaced(tenants: Tenants) -> None:

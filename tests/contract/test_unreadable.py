@@ -56,7 +56,7 @@ async def test_a_page_of_the_audit_trail_with_a_record_that_cannot_be_read(mongo
     for record in records:
         await audit.append(record)
     await mongo_database.collection("audit").update_one({"_id": records[3].id}, {"$unset": {"outcome": ""}})
-    query = AuditQuery("shop", None, None, 0, int(LATER.timestamp() * 1000), None)
+    query = AuditQuery("shop", None, frozenset(), 0, int(LATER.timestamp() * 1000), None)
     assert await audit.page(query, 3) == [records[4], records[2], records[1]]
 
 

@@ -69,6 +69,86 @@ async def test_a_login_belongs_to_one_user_of_a_tenant(users: Users) -> None:
     assert await users.find("shop", "ann") == first
 
 
+#: One word, in NFC and in NFD.
+CAFE, CAFE_NFD = "Caf\u00e9", "Cafe\u0301"
+
+
+async def test_a_login_reaches_the_account_of_its_normal_form(users: Users) -> None:
+    """However it is typed; of another tenant's accounts and of nobody's it is as if there were none."""
+    await added(users, login=CAFE)
+    await added(users, login="ann")
+    spellings = ((CAFE, CAFE), (CAFE_NFD, CAFE), ("ann", "ann"), ("Ann", "Ann"), ("No\u0308", "N\u00f6"))
+    for typed, reached in spellings:
+        assert await users.spelling("shop", typed) == reached
+        assert await users.spelling("shop", typed, a_mark()) == reached
+        assert await users.spelling("bank", typed) == reached
+    assert await users.find("shop", CAFE_NFD) is None
+
+
+async def test_a_stored_spelling_comes_first(users: Users) -> None:
+    """Accounts from before new logins were in NFC are reached by exactly their spelling, and never by another's."""
+    old = await added(users, login=CAFE_NFD)
+    assert await users.spelling("shop", CAFE_NFD) == CAFE_NFD
+    assert await users.spelling("shop", CAFE) == CAFE
+    assert await users.find("shop", CAFE) is None
+    new = await added(users, login=CAFE)
+    for user in (old, new):
+        assert await users.find("shop", await users.spelling("shop", user.login)) == user
+
+
+async def test_a_request_that_comes_again_reaches_nobody_else(users: Users) -> None:
+    """It deleted an account from before, or changed it before another request deleted it: then it finds that it did,
+    and not the account whose login is the same in NFC. Any other request reaches that one."""
+    old, _ = await added(users, login=CAFE_NFD), await added(users, login=CAFE)
+    changed, deleted = a_mark(), a_mark()
+    await change(users, old, {"scope": "other"}, changed)
+    ending = await users.decide_ending("shop", CAFE_NFD, RevocationReason.USER_DELETED, deleted)
+    assert await users.spelling("shop", CAFE_NFD) == CAFE_NFD
+    await users.finish_ending(ending)
+    for mark in (changed, deleted):
+        assert await users.spelling("shop", CAFE_NFD, mark) == CAFE_NFD
+    assert await users.spelling("shop", CAFE_NFD, a_mark()) == CAFE
+    assert await users.spelling("shop", CAFE_NFD) == CAFE
+
+
+async def test_spellings_are_told_as_they_are_stored(users: Users) -> None:
+    """The answer names many at once, also users that are being deleted; and nobody of another tenant."""
+    await added(users, login="ann")
+    await added(users, login=CAFE_NFD)
+    await added(users, tenant="bank", login="bob")
+    await users.decide_ending("shop", "ann", RevocationReason.USER_DELETED, a_mark())
+    assert await users.spelled("shop", ["ann", "bob", CAFE, CAFE_NFD]) == {"ann", CAFE_NFD}
+    assert await users.spelled("shop", []) == set()
+
+
+async def test_logins_are_read_page_by_page(users: Users) -> None:
+    """In the order of `page`, of one tenant, also of users that are being deleted."""
+    for login in ("b", "a", "a ", CAFE, CAFE_NFD, "c"):
+        await added(users, login=login)
+    await added(users, tenant="bank", login="bb")
+    await users.decide_ending("shop", "b", RevocationReason.USER_DELETED, a_mark())
+    pages = [await users.logins("shop", after, 4) for after in ("", "a ", "b", "c")]
+    everybody = [CAFE_NFD, CAFE, "a", "a ", "b", "c"]
+    assert pages == [everybody[:4], ["b", "c"], ["c"], []]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        (CAFE.upper(), [CAFE]),
+        (CAFE_NFD, [CAFE_NFD, CAFE]),
+        ("f\u00e9", [CAFE]),
+        ("Caf", [CAFE_NFD, CAFE]),
+        ("f.\u0301", []),
+    ],
+)
+async def test_a_search_finds_its_normal_form(users: Users, search: str, found: list[str]) -> None:
+    """And what was stored as it is typed."""
+    for login in (CAFE, CAFE_NFD, "bob"):
+        await added(users, login=login)
+    assert logins(await users.page("shop", search, "", 10)) == found
+
+
 async def test_two_tenants_may_use_one_login(users: Users) -> None:
     """A login is a tenant's own: neither finds, lists or takes the other's."""
     here, there = await added(users, login="ann"), await added(users, tenant="bank", login="ann")

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.tenant import Tenant
 
 ODD_LOGINS = [
-    "a/b", "/", "//", "...", ".a", "%2F", "100%", "a b", " ", "sessions", "x/sessions", "user@example.com", "имя",
+    "a/b", "/", "//", "...", ".a", "%2F", "100%", "a b", "sessions", "x/sessions", "user@example.com", "имя",
     "名前", "😀", "?q=1", "#", "+", "a\\b", "$gt", "\"quoted\"", "'", "<b>", "a;b,c", "é", "0", "a" * 256,
 ]  # fmt: skip
 
@@ -26,12 +26,31 @@ async def test_any_printable_login_works_everywhere(tenant: Tenant, login: str) 
     assert (await tenant.verify(token)).status_code == 400
 
 
-@pytest.mark.parametrize("login", ["a\nb", "\0", "\x7f", "", "a" * 257, "\u200b\u2028", ".", ".."])
+@pytest.mark.parametrize(
+    "login", ["a\nb", "\0", "\x7f", "", "a" * 257, "\u200b\u2028", ".", "..", " ", "a ", "admin\ufe0f", "Tenant:a"]
+)
 async def test_other_logins_are_refused_by_name(tenant: Tenant, login: str) -> None:
-    """What cannot be printed, is empty, too long or a step in a path is named as the bad field."""
+    """The bad field is named: not printable, not displayed, empty, too long, a step in a path, or a tenant's."""
     answer = await tenant.create(login)
     assert answer.status_code == 422
     assert [problem["field"] for problem in answer.json()["errors"]] == ["login"]
+
+
+async def test_a_login_is_one_however_it_is_typed(tenant: Tenant) -> None:
+    """In either Unicode form every route reaches the account, which has the login in NFC; and nobody gets it twice."""
+    typed, stored = "Cafe\u0301", "Caf\u00e9"
+    assert (await tenant.create(typed)).json()["login"] == stored
+    assert [(await tenant.create(login)).status_code for login in (typed, stored)] == [409, 409]
+    token = await tenant.token_of(typed)
+    assert (await tenant.verify(token)).json()["decoded"]["login"] == stored
+    assert (await tenant.call("PATCH", tenant.path(typed), json={"sub": "s"})).json()["login"] == stored
+    assert len((await tenant.call("GET", tenant.path(typed, "sessions"))).json()["sessions"]) == 1
+    found = await tenant.call("GET", "/user", params={"q": typed})
+    assert [user["login"] for user in found.json()["users"]] == [stored]
+    records = await tenant.call("GET", "/audit", params={"login": typed})
+    assert {record["login"] for record in records.json()["records"]} == {stored}
+    assert (await tenant.call("DELETE", tenant.path(typed))).status_code == 200
+    assert (await tenant.verify(token)).status_code == 400
 
 
 async def test_users_are_listed_in_pages_that_neither_skip_nor_repeat(tenant: Tenant) -> None:

@@ -53,7 +53,11 @@ class MongoAudit:
 
     async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
         wanted: Document = {"tenant": query.tenant, "position": {"$gte": query.from_position, "$lt": query.to_position}}
-        wanted |= {name: value for name, value in (("type", query.type), ("login", query.login)) if value is not None}
+        if query.type is not None:
+            wanted["type"] = query.type
+        if query.logins:
+            first, *others = sorted(query.logins)
+            wanted["login"] = {"$in": [first, *others]} if others else first
         with unavailable_when_away():
             return await first_readable(self._records.find(wanted).sort("position", DESCENDING), _from_document, limit)
 

@@ -1,13 +1,15 @@
 """Tenants in MongoDB, with the decisions to end their sessions and the marks of requests stored beside them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.errors import EmailTaken, TenantNotFound, Unavailable
 from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_marks
-from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
+from worker.adapters.mongo_database import Document, MongoDatabase, first_readable, readable, unavailable_when_away
 from worker.adapters.mongo_marks import Deletions
 from worker.records import CLOSING, Mark, Tenant, TenantEnding
 
@@ -42,6 +44,11 @@ class MongoTenants:
         with unavailable_when_away():
             document = await self._tenants.find_one({"email": email, **_NOT_DELETED})
         return _from_document(document) if document else None
+
+    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+        wanted: Document = {"email": {"$gt": after}, **_NOT_DELETED}
+        with unavailable_when_away():
+            return await first_readable(self._tenants.find(wanted).sort("email", ASCENDING), _from_document, limit)
 
     async def is_current(self, tenant: Tenant) -> bool:
         with unavailable_when_away():

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Sequence, Set as AbstractSet
+from collections.abc import Collection, Sequence, Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from shared.contracts import names
 from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_marks
@@ -66,6 +67,21 @@ class MongoUsers:
             document = await self._undeleted(tenant, login)
         return _from_document(document) if document else None
 
+    async def spelling(self, tenant: str, login: str, mark: Mark | None = None) -> str:
+        normal = names.normal(login)
+        if normal == login or await self.spelled(tenant, [login]):
+            return login
+        with unavailable_when_away():
+            # In this order: a user's deletion is remembered before the user is gone.
+            deletion = await self._deletions.find(tenant, login, mark) if mark else None
+        return login if deletion else normal
+
+    async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
+        wanted: Document = {"tenant": tenant, "login": {"$in": list(logins)}}
+        with unavailable_when_away():
+            documents = await self._users.find(wanted, ["login"]).to_list(len(logins))
+        return {document["login"] for document in documents}
+
     async def is_current(self, user: User) -> bool:
         with unavailable_when_away():
             found = await self._users.find_one(
@@ -76,9 +92,18 @@ class MongoUsers:
     async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
         wanted: Document = {"tenant": tenant, "login": {"$gt": after}, **_NOT_DELETED}
         if search:
-            wanted["search"] = {"$regex": re.escape(search.casefold())}
+            # As typed, or in the form that logins are stored in.
+            spellings = {spelling.casefold() for spelling in (search, names.normal(search))}
+            wanted["search"] = {"$regex": "|".join(sorted(map(re.escape, spellings)))}
         with unavailable_when_away():
             return await first_readable(self._users.find(wanted).sort("login", ASCENDING), _from_document, limit)
+
+    async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
+        # No other field is asked for, so that the index alone answers.
+        wanted = {"tenant": tenant, "login": {"$gt": after}}
+        with unavailable_when_away():
+            found = self._users.find(wanted, {"_id": False, "login": True}).sort("login", ASCENDING).limit(limit)
+            return [document["login"] for document in await found.to_list(limit)]
 
     async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
         written = _changed(login, changes)

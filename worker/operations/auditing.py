@@ -116,7 +116,7 @@ async def _account(kind: AuditType, request: Any, call: Call, ports: Ports) -> t
         tenant = await ports.tenants.find_by_email(request.email)
         return (tenant.id, tenant.login) if tenant else (None, None)
     if kind is AuditType.AUTH_LOGIN and call.noted.tenant is not None:
-        user = await ports.users.find(call.noted.tenant, request.login)
+        user = await ports.users.find(call.noted.tenant, call.noted.login or request.login)
         return call.noted.tenant, user.login if user else None
     return call.noted.tenant, call.noted.login
 

@@ -17,8 +17,10 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     opener = await tenant_session_of(request.tenant_token, ports)
     call.noted.tenant = opener.tenant
     password = request.password.get_secret_value()
-    async with guarded(["users", opener.tenant], request.login, request.client_address, call, ports):
-        user = await ports.users.find(opener.tenant, request.login)
+    # Counted as the account spells it, or each spelling of a login would be some attempts more.
+    login = call.noted.login = await ports.users.spelling(opener.tenant, request.login)
+    async with guarded(["users", opener.tenant], login, request.client_address, call, ports):
+        user = await ports.users.find(opener.tenant, login)
         right = await ports.hasher.verify(user.password_hash if user else None, password)
         if user is None or not right:
             raise InvalidCredentials

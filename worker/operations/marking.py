@@ -20,5 +20,13 @@ def mark_of(operation: Operation[Any, Any], call: Call, ports: Ports, asked: obj
     with something else is another request, so that nothing is taken for done that was not. Message ids come from
     callers and are no secret. A mark proves nothing: it is compared where the caller may act anyway.
     """
-    named = json.dumps([operation.name, call.message_id, asked], sort_keys=True)
-    return Mark(hashlib.blake2b(named.encode(), digest_size=NAME_BYTES).hexdigest(), ports.clock.now())
+    return Mark(request_name(operation.name, call.message_id, asked), ports.clock.now())
+
+
+def request_name(*parts: object) -> str:
+    """Name a request by its parts, of JSON's types: a digest of their list.
+
+    Parts joined with a separator would collide, since callers choose most of them and may put the separator into them.
+    """
+    named = json.dumps(parts, sort_keys=True)
+    return hashlib.blake2b(named.encode(), digest_size=NAME_BYTES).hexdigest()

@@ -10,6 +10,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
 from worker.call import Call
 from worker.operations.access import note_acting
+from worker.operations.marking import request_name
 from worker.ports import Ports
 from worker.records import Revocation, Session, Tenant, User
 
@@ -28,7 +29,7 @@ async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
     session = await _stored(
         _new_session(
             # Of an older generation, it has ended or is about to.
-            f"{call.message_id}/{tenant.generation}",
+            request_name(call.message_id, tenant.generation),
             ports,
             ports.lifetimes.tenant,
             tenant=tenant.id,
@@ -59,7 +60,7 @@ async def open_user_session(
     session = await _stored(
         _new_session(
             # Of an older generation, it has ended or is about to; of another device, it is another login.
-            f"{call.message_id}/{user.generation}/{device_id}",
+            request_name(call.message_id, user.generation, device_id),
             ports,
             ports.lifetimes.user,
             tenant=user.tenant,
@@ -83,7 +84,7 @@ async def _stored(session: Session, ports: Ports) -> Session:
     stored = await ports.sessions.add(session)
     if stored.revocation is None:
         return stored
-    return await ports.sessions.add(replace(session, opened_by=f"{session.opened_by}/{session.id}"))
+    return await ports.sessions.add(replace(session, opened_by=request_name(session.opened_by, session.id)))
 
 
 def _new_session(opened_by: str, ports: Ports, lifetime: timedelta, **owner: Any) -> Session:

@@ -16,9 +16,11 @@ async def session_revoke(request: SessionRevokeRequest, call: Call, ports: Ports
     the user since."""
     tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
     mark = mark_of(SESSION_REVOKE, call, ports)
-    user = await ports.users.find(tenant, request.login)
+    login = call.noted.login = await ports.users.spelling(tenant, request.login)
+    user = await ports.users.find(tenant, login)
     session = (await ports.sessions.find([request.session_id])).get(request.session_id)
-    if session and (session.tenant, session.login) == (tenant, request.login) and is_ended_by(mark, session):
+    # The session of a user that was deleted since has the login as that user spelled it.
+    if session and session.tenant == tenant and session.login in (login, request.login) and is_ended_by(mark, session):
         return Done.now()
     if user is None:
         raise UserNotFound

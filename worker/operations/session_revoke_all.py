@@ -14,5 +14,6 @@ async def session_revoke_all(request: SessionRevokeAllRequest, call: Call, ports
     """Ends every session of a user, also when there is none. The same call again spares those that began since."""
     tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
     mark = mark_of(SESSION_REVOKE_ALL, call, ports)
-    await end_all_sessions(tenant, request.login, RevocationReason.ALL_REVOKED, mark, ports)
+    login = call.noted.login = await ports.users.spelling(tenant, request.login, mark)
+    await end_all_sessions(tenant, login, RevocationReason.ALL_REVOKED, mark, ports)
     return Done.now()

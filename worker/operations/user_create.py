@@ -1,6 +1,6 @@
 """user.create"""
 
-from shared.contracts import user
+from shared.contracts import names, user
 from shared.contracts.errors import InvalidTenantToken, LoginTaken
 from shared.contracts.user_create import USER_CREATE, UserCreateRequest
 from worker.call import Call
@@ -18,6 +18,10 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
     tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
     mark = mark_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
     password = chosen(request.password, request.login, request.email, ports)
+    # The login is in NFC. Accounts from before that was so may have it as other systems spell it.
+    other = names.decomposed(request.login)
+    if other != request.login and await ports.users.spelled(tenant, [other]):
+        raise LoginTaken
     user_id = new_id()
     created = User(
         id=user_id,

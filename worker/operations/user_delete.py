@@ -17,5 +17,6 @@ async def user_delete(request: UserDeleteRequest, call: Call, ports: Ports) -> D
     """
     tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
     mark = mark_of(USER_DELETE, call, ports)
-    await end_all_sessions(tenant, request.login, RevocationReason.USER_DELETED, mark, ports)
+    login = call.noted.login = await ports.users.spelling(tenant, request.login, mark)
+    await end_all_sessions(tenant, login, RevocationReason.USER_DELETED, mark, ports)
     return Done.now()

@@ -22,16 +22,15 @@ async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> u
     tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
     fields = request.model_dump(include={"email", "sub", "scope"}, exclude_unset=True, by_alias=False)
     mark = mark_of(USER_UPDATE, call, ports, [fields, request.password is not None])
+    login = call.noted.login = await ports.users.spelling(tenant, request.login, mark)
     if request.password is None:
-        return public_user(await ports.users.change(tenant, request.login, UserChanges(fields), mark))
+        return public_user(await ports.users.change(tenant, login, UserChanges(fields), mark))
 
-    before = await user_of(tenant, request.login, ports)  # nothing is hashed for nobody
-    password = chosen(request.password, request.login, request.email or before.email, ports)
+    before = await user_of(tenant, login, ports)  # nothing is hashed for nobody
+    password = chosen(request.password, login, request.email or before.email, ports)
     changes = UserChanges(fields, await ports.hasher.hash(password))
-    ending = await end_all_sessions(
-        tenant, request.login, RevocationReason.PASSWORD_CHANGED, mark, ports, changes=changes
-    )
-    changed = await user_of(tenant, request.login, ports)
+    ending = await end_all_sessions(tenant, login, RevocationReason.PASSWORD_CHANGED, mark, ports, changes=changes)
+    changed = await user_of(tenant, login, ports)
     if changed.id != ending.user:  # another user, who has the login of one that was changed and deleted since
         raise UserNotFound
     superseded = changed.generation > ending.generation

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from shared.amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, ReplyT, RequestT, RpcClient
-from shared.amqp.verifier import MAX_WAITING, CoalescingVerifier
-from shared.contracts.auth_verify import MAX_BATCH, VerifyCheck
+from shared.amqp.verifier import MAX_WAITING, MAX_WAITING_BYTES, CoalescingVerifier
+from shared.contracts.auth_verify import AUTH_VERIFY, MAX_BATCH, VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import (
     AuthError,
@@ -31,6 +31,7 @@ class Batch:
     """A message that was sent, and its answer to come."""
 
     tokens: list[str]
+    body_bytes: int
     timeout_seconds: float
     reply: asyncio.Future[list[dict[str, Any]]] = field(default_factory=asyncio.Future)
 
@@ -60,9 +61,10 @@ class HeldRpc(RpcClient):
         message_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> ReplyT:
-        sent = operation.request.model_validate_json(request.to_json())
+        body = request.to_json()
+        sent = operation.request.model_validate_json(body)
         tokens = [check["token"] for check in json.loads(sent.to_json())["checks"]]
-        self.batches.append(Batch(tokens, timeout_seconds))
+        self.batches.append(Batch(tokens, len(body), timeout_seconds))
         answers = await self.batches[-1].reply
         return operation.reply.model_validate_json(json.dumps({"answers": answers}))
 
@@ -163,6 +165,71 @@ async def test_a_batch_has_a_greatest_size(rpc: HeldRpc, verifier: CoalescingVer
     assert [len(batch.tokens) for batch in rpc.batches] == [MAX_BATCH, MAX_BATCH, 100]
     assert [token for batch in rpc.batches for token in batch.tokens] == tokens
     assert [await outcome(each) for each in asked] == tokens
+
+
+#: The longest in JSON that a caller may give, of characters that are escaped, and two that are common.
+LONGEST = '"' * MAX_TOKEN_CHARS
+LONG = "x" * MAX_TOKEN_CHARS
+SHORT = "x" * 400
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        pytest.param([LONGEST], id="one"),
+        pytest.param([LONGEST] * MAX_BATCH, id="many"),
+        pytest.param([LONG] * MAX_BATCH, id="long"),
+        pytest.param([SHORT, LONGEST, LONG] * 80, id="mixed"),
+    ],
+)
+async def test_a_batch_is_never_larger_than_a_worker_accepts(tokens: list[str]) -> None:
+    """A caller with odd tokens cannot get the batch refused that other callers' tokens travel in."""
+    rpc = HeldRpc()
+    verifier = CoalescingVerifier(rpc, timeout_seconds=60, max_batches_in_flight=1)
+    first = ask(verifier, "first")
+    await settled()
+    checks = [VerifyCheck(tenant_token=token, token=token, request_id="x" * 128) for token in tokens]
+    asked = [asyncio.create_task(verifier.verify(check)) for check in checks]
+    await settled()
+    while rpc.open:
+        rpc.open[0].answer()
+        await settled()
+    assert [token for batch in rpc.batches for token in batch.tokens] == ["first", *tokens]
+    assert max(batch.body_bytes for batch in rpc.batches) <= AUTH_VERIFY.max_body_bytes
+    assert [(await each).jti for each in [first, *asked]] == ["first", *tokens]
+
+
+async def test_a_batch_is_filled_up_to_what_a_worker_accepts(rpc: HeldRpc) -> None:
+    """Splitting costs no more messages than it must: the next check would not have fitted."""
+    verifier = CoalescingVerifier(rpc, timeout_seconds=60, max_batches_in_flight=1)
+    asked = await ask_in_turn(verifier, ["first", *[LONG] * 100])
+    while rpc.open:
+        rpc.open[0].answer()
+        await settled()
+    await asyncio.gather(*asked)
+    check = len(VerifyCheck(tenant_token="tenant", token=LONG).to_json()) + 1
+    for batch in rpc.batches[1:-1]:
+        assert AUTH_VERIFY.max_body_bytes - check < batch.body_bytes <= AUTH_VERIFY.max_body_bytes
+
+
+async def test_what_may_wait_is_bounded_by_size(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+    """Callers with the longest tokens do not fill the memory of the process: beyond 32 MiB they hear `overloaded`, and
+    those that give up make room."""
+    await ask_in_turn(verifier, ["one", "two"])
+    asked = [ask(verifier, LONGEST) for _ in range(1000)]
+    await settled()
+    refused = [each for each in asked if each.done()]
+    size = len(VerifyCheck(tenant_token="tenant", token=LONGEST).to_json()) + 1
+    assert len(asked) - len(refused) == MAX_WAITING_BYTES // size < MAX_WAITING
+    assert {await outcome(each) for each in refused} == {f"Overloaded: {Overloaded.text}"}
+    for each in asked:
+        each.cancel()
+    await settled()
+    last = ask(verifier, LONGEST)
+    await settled()
+    assert not last.done()
+    assert len(rpc.batches) == 2
+    last.cancel()
 
 
 steps = st.lists(
@@ -294,13 +361,13 @@ async def test_nobody_waits_for_ever(rpc: HeldRpc) -> None:
     assert [batch.tokens for batch in rpc.batches] == [["sent"]]
 
 
-async def test_what_is_too_long_to_be_a_token_is_not_sent(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
-    """Neither side's bandwidth is spent on what cannot be a token."""
-    huge = "x" * (MAX_TOKEN_CHARS + 1)
+@pytest.mark.parametrize("text", ["x" * (MAX_TOKEN_CHARS + 1), "\x01", "x\n", "ü", "\u200b"])
+async def test_what_cannot_be_a_token_is_not_sent(rpc: HeldRpc, verifier: CoalescingVerifier, text: str) -> None:
+    """Neither side's bandwidth is spent on it, and it takes no place in the batch of other callers."""
     with pytest.raises(InvalidToken):
-        await verifier.verify(VerifyCheck(tenant_token="tenant", token=huge))
+        await verifier.verify(VerifyCheck(tenant_token="tenant", token=text))
     with pytest.raises(InvalidTenantToken):
-        await verifier.verify(VerifyCheck(tenant_token=huge, token="token"))
+        await verifier.verify(VerifyCheck(tenant_token=text, token="token"))
     assert rpc.batches == []
 
 

@@ -9,18 +9,21 @@ from pydantic import TypeAdapter, ValidationError
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AuthLoginRequest
 from shared.contracts.auth_verify import AuthVerifyRequest
+from shared.contracts.errors import InvalidRequest
 from shared.contracts.session_list import Session
 from shared.contracts.tenant_login import TenantLoginRequest
 from shared.contracts.tenant_register import TenantRegisterRequest
 from shared.contracts.user_create import UserCreateRequest
 from shared.contracts.user_delete import UserDeleteRequest
 from shared.contracts.user_update import UserUpdateBody
+from shared.contracts.validation import validated
 from shared.contracts.wire import (
     MAX_EMAIL_CHARS,
     Email,
     Name,
     NewLogin,
     NewPassword,
+    NewTenantEmail,
     Scope,
     Search,
     TenantEmail,
@@ -124,16 +127,73 @@ def test_names(value: object, *, accepted: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "accepted"), [(".", False), ("..", False), ("...", True), (".a", True), ("a.b", True), ("a\n", False)]
+    ("value", "accepted"),
+    [
+        (".", False),
+        ("..", False),
+        ("...", True),
+        (".a", True),
+        ("a.b", True),
+        ("a\n", False),
+        ("a b", True),
+        ("admin ", False),
+        (" admin", False),
+        (" ", False),
+        ("admin\ufe0f", False),
+        ("ad\u034fmin", False),
+        ("ad\u200dmin", False),
+        ("\u3164", False),
+        ("admin\U000e0100", False),
+        ("tenant:shop@example.com", False),
+        ("Tenant:", False),
+        ("tenant", True),
+        ("e\u0301" * 128, True),
+        ("\u0958" * 128, True),  # two characters in NFC, each
+        ("\u0958" * 129, False),
+    ],
 )
 def test_new_logins(value: str, *, accepted: bool) -> None:
-    """The login of a new user is a name that a path can hold."""
+    """The login of a new user is a name that a path can hold, and that no other user's can be taken for, unless by
+    what is displayed."""
     assert accepts(NewLogin, value) is accepted
 
 
-@pytest.mark.parametrize("login", [".", ".."])
+def test_a_new_login_is_stored_in_one_form() -> None:
+    """However it is typed; where a user is named, it stays as it is."""
+    fields = {"tenant_token": "t", "email": "ann@example.com", "password": SECRET}
+    assert UserCreateRequest(login="Cafe\u0301", **fields).login == "Caf\u00e9"
+    assert UserDeleteRequest(tenant_token="t", login="Cafe\u0301").login == "Cafe\u0301"
+
+
+@pytest.mark.parametrize("login", ["admin ", "admin\ufe0f", "tenant:ann"])
+def test_what_is_wrong_with_a_login_is_told(login: str) -> None:
+    """By the field and what is expected, without repeating the login."""
+    with pytest.raises(InvalidRequest) as refused:
+        validated(UserCreateRequest, tenant_token="t", email="a@b", password=SECRET, login=login)
+    (problem,) = refused.value.problems
+    assert problem.field == "login"
+    assert problem.message.startswith("must not ")
+    assert login not in problem.message
+
+
+@pytest.mark.parametrize(
+    ("email", "new"),
+    [
+        ("shop@example.com", True),
+        ("caf\u00e9@example.com", True),
+        ("cafe\u0301@example.com", False),
+        ("a\ufe0f@b", False),
+    ],
+)
+def test_the_email_of_a_new_tenant_has_one_form(email: str, *, new: bool) -> None:
+    """A tenant is found by its email exactly as it is stored: another form is refused, and not silently changed."""
+    assert accepts(TenantEmail, email)
+    assert accepts(NewTenantEmail, email) is new
+
+
+@pytest.mark.parametrize("login", [".", "..", "admin ", "admin\ufe0f", "tenant:ann"])
 def test_a_login_from_before_can_be_named(login: str) -> None:
-    """Over AMQP, where there are no paths."""
+    """As it is stored; those that no path can hold over AMQP."""
     assert UserDeleteRequest(tenant_token="t", login=login).login == login
 
 

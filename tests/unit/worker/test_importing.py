@@ -9,7 +9,7 @@ import pytest
 
 from shared.contracts.errors import TenantNotFound, Unavailable
 from tests.fakes import NOW, FakeClock, FakeTenants, FakeUsers
-from tests.records import a_tenant
+from tests.records import a_tenant, a_user
 from worker.importing import (
     BATCH,
     MAX_LINE_BYTES,
@@ -71,6 +71,9 @@ def test_a_line_is_a_user() -> None:
         ({"login": ""}, "login: String should have at least 1 character"),
         ({"login": "a\nb"}, "login: must contain printable characters only"),
         ({"login": ".."}, "login: must not be . or .. alone, which URLs cannot hold"),
+        ({"login": "ann "}, "login: must not begin or end with a space"),
+        ({"login": "ann\ufe0f"}, "login: must not contain code points that are not displayed"),
+        ({"login": "tenant:ann"}, "login: must not begin with `tenant:`, which is reserved for tenants"),
         ({"email": "ann"}, "email: must be an email address: name@domain"),
         ({"sub": ""}, "sub: String should have at least 1 character"),
         ({"scope": ["admin"]}, "scope: must be a string or an object"),
@@ -294,3 +297,23 @@ async def test_what_was_told_before_an_interruption_is_so(tenants: FakeTenants) 
     assert len(there) == BATCH
     users.batches_left = 2
     assert [type(line) for line in await stored(users, tenants, *given)] == [ThereAlready] * BATCH + [Imported] * 50
+
+
+def test_logins_of_one_normal_form_are_one() -> None:
+    """Typed in another form it is the same login, and the account has it in NFC."""
+    first, second = read(lines({**ANN, "login": "Cafe\u0301"}, {**ANN, "login": "Caf\u00e9"}))
+    assert isinstance(first, Accepted)
+    assert first.user.login == "Caf\u00e9"
+    assert second == Refused(2, "login: line 1 has it already")
+
+
+async def test_accounts_from_before_stay_under_their_spelling(tenants: FakeTenants) -> None:
+    """A file that was imported before new logins were in NFC makes nobody a second account."""
+    users = FakeUsers()
+    old = a_user(tenant="shop", login="Cafe\u0301")
+    await users.add(old)
+    given = [{**ANN, "login": login} for login in ("Cafe\u0301", "ann", "Zo\u00eb")]
+    outcomes = await stored(users, tenants, *given)
+    assert [type(outcome) for outcome in outcomes] == [ThereAlready, Imported, Imported]
+    assert [user.login for user in await users.page("shop", "", "", 10)] == ["Cafe\u0301", "Zo\u00eb", "ann"]
+    assert await users.find("shop", "Cafe\u0301") == old

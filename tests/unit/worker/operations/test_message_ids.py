@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.errors import BadRequest, InvalidToken, SessionNotFound, UserNotFound
 from shared.contracts.operation import Operation
@@ -172,3 +173,24 @@ async def test_of_many_changes_ago(worker: InMemoryWorker, shop: str) -> None:
     await worker.call(USER_UPDATE, **change, email="last@example.com")
     again = await worker.call(USER_UPDATE, "message", **change, email="first@example.com")
     assert again.email == "first@example.com"
+
+
+@pytest.mark.usefixtures("ann")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("m", "0/phone"), ("m/0", "phone")),
+        (("m", '",0,"phone'), ('m",0,"', "phone")),
+        (("m", "phone"), ("m/0", "phone")),
+    ],
+)
+async def test_two_logins_never_share_a_session(
+    worker: InMemoryWorker, shop: str, first: tuple[str, str], second: tuple[str, str]
+) -> None:
+    """Whatever separators callers put into message ids and devices, each login has a session on its own device."""
+    opened = []
+    for message_id, device in (first, second):
+        fields = {"tenantToken": shop, "login": "ann", "password": PASSWORD, "deviceId": device}
+        opened.append(await worker.session_of((await worker.call(AUTH_LOGIN, message_id, **fields)).access_token))
+    assert [session.device_id for session in opened] == [first[1], second[1]]
+    assert opened[0].id != opened[1].id

@@ -56,7 +56,7 @@ async def test_a_page_has_a_usual_size(worker: InMemoryWorker, shop: str) -> Non
     assert await logins(worker, shop, cursor=cursor) == ([f"user-{DEFAULT_PAGE:03}"], "0")
 
 
-@pytest.mark.parametrize("login", ["0", "a", "a/b+c", "🙂" * 256, "漢字", " "])
+@pytest.mark.parametrize("login", ["0", "a", "a/b+c", "🙂" * 256, "漢字", "a b"])
 async def test_a_cursor_holds_any_login(worker: InMemoryWorker, shop: str, login: str) -> None:
     """Whatever the login a page ends with, its cursor leads on."""
     await worker.create(shop, login, email="first@example.com")
