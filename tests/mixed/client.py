@@ -23,7 +23,7 @@ MAX_AGE_SECONDS = 3_600.0
 async def main() -> None:
     url, email, password = (os.environ[name] for name in ("AMQP_URL", "EMAIL", "PASSWORD"))
     async with (
-        AuthClient.connect(url, email=email, password=password, name="mixed") as auth,
+        AuthClient.connect(url, email=email, password=password, name="mixed", exchange="calls.mixed") as auth,
         auth.verifier(max_age_seconds=MAX_AGE_SECONDS) as cached,
     ):
         following = asyncio.create_task(follow(auth))

@@ -13,16 +13,19 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import httpx
+from yarl import URL
 
+from deploy.upgrade import of_both
 from dev.ports import free_port
 from dev.processes import ChildProcess
 from dev.services import api_service, worker_service
 from shared.contracts.operation import Lane
+from tests.backends import Backend
 from tests.e2e.tenant import PASSWORD, Tenant
-from tests.mixed.versions import Version
+from tests.mixed.versions import HERE, Version
 from tests.service import takes_requests
 
 #: How long anything may take to happen that has to happen; ends a test that would otherwise wait for ever.
@@ -31,7 +34,9 @@ PATIENCE_SECONDS = 30.0
 CLOSED = frozenset({"unavailable", "overloaded", "deadline_exceeded"})
 #: RFC 9110: temporary. A client of any version tries again.
 CLOSED_STATUSES = frozenset({503, 504})
-CLIENT = Path(__file__).parent / "client.py"
+CLIENT = HERE / "client.py"
+#: Exchanges are in the definitions, and no user but their administrator may declare them.
+NOT_DECLARED = {"AUTH_DECLARE_TOPOLOGY": "false"}
 
 
 @dataclass(frozen=True)
@@ -169,21 +174,29 @@ class State:
     """Which versions of each part run, and what an upgrade has just done to get here."""
 
     step: str
+    definitions: frozenset[str]
     edges: frozenset[str]
     clients: frozenset[str]
     workers: frozenset[str]
 
+    def __str__(self) -> str:
+        parts = ("definitions", "edges", "clients", "workers")
+        return ", ".join([self.step, *(f"{part} {'+'.join(sorted(getattr(self, part)))}" for part in parts)])
+
     @classmethod
-    def of(cls, step: str, edges: str, clients: str, workers: str) -> "State":
+    def of(cls, step: str, definitions: str, edges: str, clients: str, workers: str) -> "State":
         """Versions are given by name, separated by spaces."""
-        return cls(step, *(frozenset(versions.split()) for versions in (edges, clients, workers)))
+        return cls(step, *(frozenset(versions.split()) for versions in (definitions, edges, clients, workers)))
 
 
 class Fleet:
     """Starts and stops the parts of both versions."""
 
-    def __init__(self, directory: Path, amqp_url: str, mongo_url: str, versions: Mapping[str, Version]) -> None:
+    def __init__(
+        self, directory: Path, backend: Backend, amqp_url: str, mongo_url: str, versions: Mapping[str, Version]
+    ) -> None:
         self.amqp_url = amqp_url
+        """An administrator's. Edges, workers and clients have users of their own, with what definitions allow them."""
         self.edges: dict[str, Edge] = {}
         self.clients: dict[str, Client] = {}
         self.workers: dict[str, ChildProcess] = {}
@@ -192,7 +205,15 @@ class Fleet:
         self.passing = asyncio.Lock()
         """Held by traffic while it uses one of them."""
         self.tenant: Tenant | None = None
+        self._backend = backend
         self._directory = directory
+        self._vhost = (URL(amqp_url).path or "").removeprefix("/")
+        # Users belong to the whole broker, so their names are those of this test alone.
+        roles = ("edge", "worker", "service")
+        self._users = {role: (f"{role}-{self._vhost}", secrets.token_urlsafe(16)) for role in roles}
+        self._made: dict[str, dict[str, Any]] = {}
+        """Definitions, by the tenant of the service that is in them and by version."""
+        self._imported: tuple[frozenset[str], str] | None = None
         self._mongo_url = mongo_url
         self._versions = versions
         self._keys = directory / "master-keys"
@@ -205,12 +226,14 @@ class Fleet:
 
     async def change_to(self, state: State) -> None:
         """Start what is missing, and then stop what is too much, as a rolling upgrade does."""
+        await self._import_definitions(state.definitions)
         await asyncio.gather(
             *(self._start_worker(name) for name in state.workers - self.workers.keys()),
             *(self._start_edge(name) for name in state.edges - self.edges.keys()),
         )
         if self.tenant is None:
             self.tenant = await Tenant.register(next(iter(self.edges.values())).http)
+            await self._import_definitions(state.definitions)  # again, with the service of this tenant
         for edge in self.edges.values():
             edge.tenant = self.tenant.through(edge.http)
         await asyncio.gather(*(self._start_client(name) for name in state.clients - self.clients.keys()))
@@ -236,15 +259,34 @@ class Fleet:
         """Stop everything."""
         await asyncio.gather(*(asker.stop() for asker in self.askers), self.stop_workers())
 
+    def _url(self, role: str) -> str:
+        user, password = self._users[role]
+        return str(URL(self.amqp_url).with_user(user).with_password(password))
+
+    async def _import_definitions(self, versions: frozenset[str]) -> None:
+        """Import those of one version, or those of both, as an administrator does."""
+        tenant = self.tenant.id if self.tenant else "nobody"
+        if (versions, tenant) == self._imported:
+            return
+        for name in versions - self._made.get(tenant, {}).keys():
+            given = {"vhost": self._vhost, **self._users, "tenant": tenant}
+            made = await asyncio.to_thread(self._versions[name].run, "definitions.py", given)
+            self._made.setdefault(tenant, {})[name] = made
+        wanted = [self._made[tenant][name] for name in ("old", "new") if name in versions]
+        path = self._directory / "definitions.json"
+        path.write_text(json.dumps(of_both(*wanted) if len(wanted) > 1 else wanted[0]))
+        await self._backend.ctl(["import_definitions", str(path)])
+        self._imported = versions, tenant
+
     async def _start_worker(self, name: str) -> None:
         version = self._versions[name]
         service = worker_service(
             ",".join(Lane),
-            amqp_url=self.amqp_url,
+            amqp_url=self._url("worker"),
             mongo_url=self._mongo_url,
             master_keys_file=self._keys,
             name=f"worker-{name}",
-            env={"AUTH_PASSWORD_NICE": "0", "AUTH_LOG_VERIFY_SAMPLE": "1"},
+            env={"AUTH_PASSWORD_NICE": "0", "AUTH_LOG_VERIFY_SAMPLE": "1", **NOT_DECLARED},
         )
         worker = self.workers[name] = ChildProcess(replace(service, directory=version.tree), self._directory / "logs")
         worker.start()
@@ -252,7 +294,7 @@ class Fleet:
 
     async def _start_edge(self, name: str) -> None:
         port = free_port()
-        service = api_service(port, amqp_url=self.amqp_url, name=f"api-{name}")
+        service = api_service(port, amqp_url=self._url("edge"), name=f"api-{name}", env=NOT_DECLARED)
         process = ChildProcess(replace(service, directory=self._versions[name].tree), self._directory / "logs")
         process.start()
         edge = Edge(process.name, process, f"http://127.0.0.1:{port}")
@@ -261,7 +303,7 @@ class Fleet:
 
     async def _start_client(self, name: str) -> None:
         assert self.tenant is not None
-        env = {"AMQP_URL": self.amqp_url, "EMAIL": self.tenant.email, "PASSWORD": PASSWORD}
+        env = {"AMQP_URL": self._url("service"), "EMAIL": self.tenant.email, "PASSWORD": PASSWORD}
         tree = self._versions[name].tree
         client = await Client.start(f"client-{name}", tree, env)
         assert Path(client.source).is_relative_to(tree), f"{client.name} runs from {client.source}"

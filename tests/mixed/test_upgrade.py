@@ -17,9 +17,8 @@ import aio_pika
 import pytest
 import pytest_asyncio
 
-from shared.amqp.connection import Connection
 from shared.amqp.rpc_client import RpcClient
-from shared.amqp.topology import RPC_EXCHANGE, declare_exchanges, lane_queue
+from shared.amqp.topology import RPC_EXCHANGE, lane_queue
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import AuthError, BadRequest, LoginTaken, Unavailable
 from shared.contracts.health import HealthReply, HealthRequest
@@ -29,24 +28,25 @@ from tests.backends import Backend
 from tests.e2e.tenant import PASSWORD, Tenant
 from tests.e2e.test_events import streaming
 from tests.mixed.fleet import CLOSED, PATIENCE_SECONDS, Answer, Asker, Client, Fleet, State, traffic
-from tests.mixed.versions import CALLERS, DEFINITIONS, WORKERS, both_versions
+from tests.mixed.versions import CALLERS, DEFINITIONS, PERMISSIONS, WORKERS, both_versions
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ALL_OLD = State.of("the previous version", "old", "old", "old")
+ALL_OLD = State.of("the previous version", "old", "old", "old", "old")
 #: Each state of an upgrade, with the step that leads to it.
 UPGRADE = (
     ALL_OLD,
-    State.of(DEFINITIONS, "old", "old", "old"),
-    State.of(CALLERS, "old new", "old new", "old"),
-    State.of(CALLERS, "new", "new", "old"),
-    State.of(WORKERS, "new", "new", "old new"),
-    State.of(WORKERS, "new", "new", "new"),
+    State.of(DEFINITIONS, "old new", "old", "old", "old"),
+    State.of(CALLERS, "old new", "old new", "old new", "old"),
+    State.of(CALLERS, "old new", "new", "new", "old"),
+    State.of(WORKERS, "old new", "new", "new", "old new"),
+    State.of(WORKERS, "old new", "new", "new", "new"),
+    State.of(PERMISSIONS, "new", "new", "new", "new"),
 )
-WAY_BACK = tuple(reversed(UPGRADE[1:-1]))
-EVERYTHING = State.of("everything at once", "old new", "old new", "old new")
+WAY_BACK = tuple(reversed(UPGRADE[:-1]))
+EVERYTHING = State.of("everything at once", "old new", "old new", "old new", "old new")
 #: Callers that nobody has upgraded, which find new workers only.
-OUT_OF_ORDER = State.of("out of order", "old new", "old new", "new")
+OUT_OF_ORDER = State.of("out of order", "old new", "old new", "old new", "new")
 
 #: Tokens that have ended are tried again in so many checks; all of them would be more and more.
 ENDED_TRIED = 6
@@ -88,7 +88,7 @@ async def world(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> A
     """The previous version, running, with a tenant."""
     directory = tmp_path_factory.mktemp("mixed")
     versions = both_versions(directory / "previous")
-    fleet = Fleet(directory, await backend.vhost(), backend.database_url(), versions)
+    fleet = Fleet(directory, backend, await backend.vhost(), backend.database_url(), versions)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(fleet.stop)
         await fleet.change_to(ALL_OLD)
@@ -111,14 +111,12 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
         await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("state", [*UPGRADE, *WAY_BACK], ids=lambda state: f"{state.step}-{'+'.join(state.workers)}")
+@pytest.mark.parametrize("state", [*UPGRADE, *WAY_BACK], ids=str)
 async def test_each_step_of_an_upgrade_and_of_the_way_back(world: World, state: State) -> None:
     """Under load, which may meet a 503 on the way but nothing worse; and in the state that it leads to, all works."""
     login = await _user(world.fleet.askers[0])
     subscribed = list(world.fleet.clients.values())
     async with traffic(world.fleet, login) as seen:
-        if state.step == DEFINITIONS:
-            await _add_definitions(world.fleet.amqp_url)
         await world.fleet.change_to(state)
     assert seen.codes["ok"], seen
     assert seen.codes.keys() <= {"ok", *CLOSED}, seen
@@ -173,7 +171,7 @@ async def test_workers_that_are_all_replaced_at_once(world: World) -> None:
     """Their queues go with the last of them, and come back as the other version makes them: forth and back."""
     for workers in ("new", "old"):
         await world.fleet.stop_workers()
-        await world.fleet.change_to(State.of(WORKERS, "new", "new", workers))
+        await world.fleet.change_to(State.of(WORKERS, "old new", "new", "new", workers))
         await until(world.fleet.edges["new"].ready, "the edge finds no workers")
         await _everything_works(world)
 
@@ -183,19 +181,6 @@ async def _user(asker: Asker) -> str:
     login = f"user-{next(_numbers)}"
     await expect(asker, "create", login)
     return login
-
-
-async def _add_definitions(amqp_url: str) -> None:
-    """What an administrator declares before an upgrade: exchanges and the bindings between them."""
-    async with Connection([amqp_url], "definitions", _declare) as connection:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await connection.connected.wait()
-
-
-async def _declare(connection: Any) -> Sequence[Any]:
-    channel = await connection.channel()
-    await declare_exchanges(channel)
-    return [channel]
 
 
 async def _everything_works(world: World) -> None:

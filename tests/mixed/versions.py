@@ -1,11 +1,14 @@
 """The two versions that run side by side: this one, and the commit that landed before it, from git's history."""
 
 import io
+import json
 import os
 import subprocess
+import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,10 +23,11 @@ DEFINITIONS, CALLERS, WORKERS, PERMISSIONS = (
 #: The order of an upgrade; the way back is the opposite. docs/deployment.md says the same.
 ORDER = (DEFINITIONS, CALLERS, WORKERS, PERMISSIONS)
 
+HERE = Path(__file__).parent
 #: The full hash of the commit that landed last. Each landing moves it (CONTRIBUTING.md).
-PIN = Path(__file__).parent / "PREVIOUS"
-#: What the edge, the workers and a client consist of.
-FOLDERS = ("shared", "api", "worker")
+PIN = HERE / "PREVIOUS"
+#: What the edge, the workers and a client consist of, and what makes the broker's definitions.
+FOLDERS = ("shared", "api", "worker", "deploy")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,18 @@ class Version:
 
     name: str
     tree: Path
+
+    def run(self, script: str, given: object) -> Any:
+        """Return what a script of this folder prints, run with this version's source; both speak JSON."""
+        done = subprocess.run(  # noqa: S603 - a script of this repository
+            # Without the script's own folder on its path, which holds more than the script.
+            [sys.executable, "-P", str(HERE / script)],
+            env={**os.environ, "PYTHONPATH": str(self.tree)},
+            input=json.dumps(given).encode(),
+            check=True,
+            capture_output=True,
+        )
+        return json.loads(done.stdout)
 
 
 def both_versions(directory: Path) -> dict[str, Version]:
