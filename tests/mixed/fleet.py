@@ -361,4 +361,6 @@ async def _pass(asker: Asker, login: str, seen: Seen) -> None:
     if left.ok:
         seen.ended.add(verified.value)
         after = await asker.ask("verify", entered.value)
-        assert after.code in {"invalid_token", *CLOSED}, f"{asker.name} does not refuse a token after its logout: {after}"
+        assert after.code in {"invalid_token", *CLOSED}, (
+            f"{asker.name}: after its logout, a token is answered {after.code}"
+        )
