@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +18,8 @@ from starlette.routing import Match
 from shared.contracts.errors import (
     RETRY_AFTER_SECONDS,
     AuthError,
+    Code,
+    Details,
     ErrorCode,
     FieldProblem,
     InternalError,
@@ -62,7 +64,7 @@ class HttpAnswer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-HTTP_ANSWERS: dict[ErrorCode | EdgeCode, HttpAnswer] = {
+HTTP_ANSWERS: dict[str, HttpAnswer] = {
     ErrorCode.BAD_REQUEST: HttpAnswer(400),
     ErrorCode.INVALID_REQUEST: HttpAnswer(422),
     ErrorCode.INVALID_TENANT_TOKEN: HttpAnswer(401, {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}),
@@ -87,6 +89,10 @@ HTTP_ANSWERS: dict[ErrorCode | EdgeCode, HttpAnswer] = {
     EdgeCode.TOO_MANY_REQUESTS: HttpAnswer(429, RETRY),
     EdgeCode.HEADERS_TOO_LARGE: HttpAnswer(431, {"Connection": "close"}),
 }
+
+#: How codes look that only a newer worker knows. RFC 9110, 15.5.4: the request was understood, and is refused.
+UNKNOWN_REFUSAL = HttpAnswer(403)
+UNKNOWN_TEMPORARY = HttpAnswer(503, RETRY)
 
 #: What the framework's own exceptions mean, and what the edge raises where FastAPI lets nothing else through.
 HTTP_EXCEPTIONS: dict[int, tuple[ErrorCode | EdgeCode, str]] = {
@@ -114,7 +120,8 @@ class Problem(WireModel):
     title: str
     status: int
     detail: str
-    code: ErrorCode | EdgeCode
+    code: Annotated[ErrorCode | EdgeCode | Code, Field(union_mode="left_to_right")]
+    """There may be new ones: take one that you do not know for what its status says."""
     error: str
     """The same text as `detail`, where clients of the first Jincor Auth look for it. At `/introspect` and `/revoke` a
     code of OAuth 2.0, if it has one for this."""
@@ -124,15 +131,20 @@ class Problem(WireModel):
     """Every bad field of an invalid request."""
     missing: tuple[str, ...] = ()
     """Of a service that is not ready: what it waits for."""
+    details: Details = Field(default_factory=dict)
+    """What a machine may read about the error, by name. There may be new ones."""
     incident: str | None = None
     """Finds an internal error in the service's log."""
     request_id: str | None = None
     """The `X-Request-ID` of this answer."""
 
 
-def problem(code: ErrorCode | EdgeCode, text: str, **members: Any) -> Problem:
-    """The problem document of a code; `members` are those that only some problems have."""
-    status = HTTP_ANSWERS[code].status
+def problem(code: str, text: str, unknown: HttpAnswer = UNKNOWN_REFUSAL, **members: Any) -> Problem:
+    """The problem document of a code, which looks like `unknown` if only a newer worker knows it.
+
+    `members` are those that only some problems have.
+    """
+    status = HTTP_ANSWERS.get(code, unknown).status
     return Problem(
         type="about:blank",
         title=HTTPStatus(status).phrase,
@@ -147,13 +159,15 @@ def problem(code: ErrorCode | EdgeCode, text: str, **members: Any) -> Problem:
 
 def problem_of(error: AuthError) -> Problem:
     """The problem document of an error that a worker or the edge raised."""
+    unknown = UNKNOWN_TEMPORARY if isinstance(error, Temporary) else UNKNOWN_REFUSAL
+    details: dict[str, Any] = {"details": error.details} if error.details else {}
     match error:
         case InvalidRequest(problems=problems):
-            return problem(error.code, str(error), errors=problems)
+            return problem(error.code, str(error), errors=problems, **details)
         case InternalError(incident=incident):
-            return problem(error.code, str(error), incident=incident)
+            return problem(error.code, str(error), incident=incident, **details)
         case _:
-            return problem(error.code, str(error))
+            return problem(error.code, str(error), unknown, **details)
 
 
 def problem_response(
@@ -161,7 +175,7 @@ def problem_response(
 ) -> Response:
     """The document as an HTTP answer, with the headers of its code unless others are given."""
     if headers is None:
-        headers = HTTP_ANSWERS[document.code].headers
+        headers = HTTP_ANSWERS.get(document.code, UNKNOWN_REFUSAL).headers
     answered_code.set(document.code)
     return Response(document.to_json(), document.status, headers, media_type=media_type)
 

@@ -1,4 +1,4 @@
-"""`python -m deploy secrets|kubernetes-secrets|service`: what docs/deployment.md has an operator run."""
+"""`python -m deploy secrets|kubernetes-secrets|service|both-versions`: what docs/deployment.md has an operator run."""
 
 import argparse
 import contextlib
@@ -12,6 +12,7 @@ from deploy.certificates import good_until
 from deploy.definitions import Account, Service, definitions
 from deploy.permissions import CLIENT_OPERATIONS, SERVICE_OPERATIONS
 from deploy.secret_files import COMPOSE, KUBERNETES, VHOST, Place, make_compose_secrets, make_kubernetes_secrets
+from deploy.upgrade import of_both
 
 
 def main() -> None:
@@ -39,12 +40,18 @@ def main() -> None:
         help=f"separated by commas, beside what the client itself needs: {', '.join(CLIENT_OPERATIONS)}",
     )
     adding.add_argument("--keep-user", action="store_true", help="the broker has the user, whose password stays")
+    joining = commands.add_parser("both-versions", help="print definitions for an upgrade: what either version may do")
+    for version in ("old", "new"):
+        joining.add_argument(version, type=Path, help=f"definitions.json of the {version} version")
     arguments = parser.parse_args()
     try:
         if arguments.command == "secrets":
             _make_compose_secrets(arguments)
         elif arguments.command == "kubernetes-secrets":
             _warn(make_kubernetes_secrets(arguments.directory, _place(KUBERNETES, arguments)))
+        elif arguments.command == "both-versions":
+            old, new = (json.loads(path.read_text()) for path in (arguments.old, arguments.new))
+            json.dump(of_both(old, new), sys.stdout, indent=1)
         else:
             _print_service(arguments)
     except (ValueError, OSError) as error:

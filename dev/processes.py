@@ -34,6 +34,8 @@ class Service:
     name: str
     argv: Sequence[str]
     env: Mapping[str, str]
+    directory: Path = REPOSITORY
+    """Where it runs, and so which copy of this repository `python -m` finds."""
 
 
 class ChildProcess:
@@ -83,7 +85,7 @@ class ChildProcess:
             self._process = subprocess.Popen(
                 [*_tether(), *self.service.argv],
                 env={**self.service.env, OWNER_VARIABLE: str(self.log_path)},
-                cwd=REPOSITORY,
+                cwd=self.service.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

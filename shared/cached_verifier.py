@@ -16,14 +16,7 @@ from typing import Generic, Self, TypeVar
 
 from .clock import elapsed_seconds
 from .contracts.claims import Claims
-from .contracts.errors import (
-    DeadlineExceeded,
-    InternalError,
-    InvalidTenantToken,
-    InvalidToken,
-    Overloaded,
-    Unavailable,
-)
+from .contracts.errors import InternalError, InvalidTenantToken, InvalidToken, Temporary
 from .contracts.events import SessionRevokedEvent
 from .subscription import MakeFeed
 from .verify_cache import DEFAULT_MAX_ENTRIES, VerifyCache
@@ -153,7 +146,7 @@ class CachedVerifier(Generic[QuestionT]):
                 claims = await self.verify(question)
             except InvalidToken:
                 return
-            except (Unavailable, Overloaded, DeadlineExceeded, InternalError):
+            except (Temporary, InternalError):
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             expires_at = claims.exp

@@ -25,7 +25,7 @@ from .asgi.middleware import DENIAL_RESPONSE
 from .asgi.service_auth import ServiceAuth
 from .asgi.session_socket import POLICY_VIOLATION, SessionSocket
 from .contracts.claims import Claims
-from .contracts.errors import DeadlineExceeded, InvalidToken, Overloaded, Temporary, Throttled, Unavailable
+from .contracts.errors import InvalidToken, Temporary, Throttled
 from .scopes import scope_names
 
 #: For the OpenAPI document and its button to authorize; the token itself is found by `authenticate`.
@@ -51,7 +51,7 @@ class FastApiAuth(ServiceAuth):
 
     #: For the application: what is nobody's fault is answered alike wherever it happens, and so are guesses.
     exception_handlers: Final[dict[Any, Any]] = {
-        **dict.fromkeys((Unavailable, Overloaded, DeadlineExceeded), answer_unavailable),
+        Temporary: answer_unavailable,
         Throttled: answer_throttled,
     }
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from .amqp.durable_subscription import DurableSubscription
 from .clock import elapsed_seconds
-from .contracts.errors import DeadlineExceeded, InternalError, Overloaded, Unavailable
+from .contracts.errors import InternalError, Temporary
 from .contracts.event_list import EventListReply
 from .contracts.events import SessionRevokedEvent
 from .contracts.user_list import NO_CURSOR
@@ -143,7 +143,7 @@ async def known(tenant: Callable[[], Awaitable[str]]) -> str:
     while True:
         try:
             return await tenant()
-        except (Unavailable, Overloaded, DeadlineExceeded, InternalError) as error:
+        except (Temporary, InternalError) as error:
             log.warning("the tenant is not known yet, trying again", extra={"code": error.code})
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -207,6 +207,6 @@ async def _answered(list_events: ListEvents, since: int, cursor: str) -> EventLi
     while True:
         try:
             return await list_events(since, cursor)
-        except (Unavailable, Overloaded, DeadlineExceeded, InternalError) as error:
+        except (Temporary, InternalError) as error:
             log.warning("revocations cannot be caught up with yet, trying again", extra={"code": error.code})
             await asyncio.sleep(RETRY_SECONDS)

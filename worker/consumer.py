@@ -229,7 +229,8 @@ class Consumer:
         if not _may_reply_to(message):
             raise BadRequest("reply_to must be an address of direct reply-to")
         if name not in self._handlers:
-            raise BadRequest("unknown operation")
+            # The callers of a newer version are not wrong, and a newer worker of this lane can answer them.
+            raise Unavailable("operation is unknown to this worker")
         if message.content_type != JSON_TYPE:
             raise BadRequest(f"content_type must be {JSON_TYPE}")
         return OPERATIONS[name], self._handlers[name]

@@ -14,7 +14,7 @@ from api.errors import BAD_TOKEN_CHALLENGE, CHALLENGE, problem_of
 from api.openapi import problem_content
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
-from shared.contracts.errors import InvalidCredentials, InvalidRequest, InvalidTenantToken, InvalidToken, Unavailable
+from shared.contracts.errors import AuthError, InternalError, InvalidToken, Temporary, Unavailable
 from shared.logging import request_id
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,10 @@ async def forward_auth(
         claims = await tenant.run(verify_as)
     except InvalidToken:
         return Response(status_code=401, headers=REFUSED)
-    except (InvalidCredentials, InvalidRequest, InvalidTenantToken):
-        log.error("AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD are refused")  # noqa: TRY400 - the text says it all
+    except (Temporary, InternalError):
+        raise
+    except AuthError as error:  # none of the proxy's business, nor of its client's
+        log.error("AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD are refused", extra={"code": error.code})  # noqa: TRY400 - the text says it all
         raise Unavailable from None
     return Response(headers=_headers(claims))
 

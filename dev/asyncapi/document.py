@@ -39,6 +39,10 @@ Members that a receiver does not know are to be ignored, so that older and newer
 states the form of a value; some rules go beyond it, such as that a name is printable, and whoever breaks one is
 answered `{ErrorCode.INVALID_REQUEST}` with the field's name.
 
+A newer service may answer an error `code` that is not in this document. Treat an unknown code as temporary if the reply
+has `retryAfterSeconds`, and otherwise as a refusal: nothing was done, and sending the same again does not help. Within
+the answers of `auth.verify`, an unknown code without `retryAfterSeconds` means that the token is not accepted.
+
 No answer is a message of its own. Published as `mandatory` on a channel with confirms, a request that is returned found
 no worker (`{ErrorCode.UNAVAILABLE}`); one of the lane `{Lane.PASSWORD}` that is nacked found its queue full
 (`{ErrorCode.OVERLOADED}`), and of any other lane it may have been done (`{ErrorCode.UNAVAILABLE}`), since those have no

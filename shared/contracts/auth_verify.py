@@ -36,9 +36,14 @@ class VerifyAnswer(WireModel):
         return cls(error=error.to_reply())
 
     def unwrap(self) -> Claims:
-        """The claims; raises what went wrong with this check, and with this check alone."""
+        """Return the claims. Raises what went wrong with this check, and with this check alone.
+
+        A refusal that only a newer worker knows is `InvalidToken`: whatever it means, the token is not accepted, and
+        every caller knows what to do then.
+        """
         if self.claims is None:
-            raise from_reply(self.error) if self.error else InvalidToken()
+            error = from_reply(self.error) if self.error else InvalidToken()
+            raise InvalidToken(str(error)) if type(error) is AuthError else error
         return self.claims
 
 

@@ -1,4 +1,4 @@
-"""The closed set of things that can go wrong, as codes on the wire and as exceptions on both sides of it.
+"""What can go wrong, as codes on the wire and as exceptions on both sides of it.
 
 AuthError
 ├── BadRequest               the message is not one of this service's
@@ -19,14 +19,16 @@ AuthError
     ├── Overloaded           more work is waiting than can be done in time
     └── DeadlineExceeded     no answer in time; the operation may or may not have happened
 
-A worker raises one of these, the consumer sends its `ErrorReply`, the RPC client raises the same class again.
+A worker raises one of these, the consumer sends its `ErrorReply`, the RPC client raises the same class again. A code
+that only a newer worker knows becomes a bare `AuthError`, or a bare `Temporary` if the reply says when to try again
+(docs/decisions/0032).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import ValidationError
+from pydantic import Field, StringConstraints, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from .wire import WireModel
 
@@ -34,6 +36,11 @@ from .wire import WireModel
 MAX_PROBLEMS = 20
 #: Where nobody knows better: long enough for a worker or the broker to come back, short enough for a person to wait.
 RETRY_AFTER_SECONDS = 1
+#: These two bound the details of an error. They never grow: an older peer leaves out details beyond them.
+MAX_DETAILS = 8
+MAX_DETAIL_CHARS = 256
+#: Integers that every JSON parser reads exactly (RFC 8259, 6).
+MAX_DETAIL_INTEGER = 2**53 - 1
 
 
 class ErrorCode(StrEnum):
@@ -57,6 +64,26 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
+def _only_within_bounds(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Leave out details that break their bounds: the error matters more than they do."""
+    try:
+        return read(value)
+    except ValidationError:
+        return {}
+
+
+#: How every code is spelled, now and later: it goes into logs and metrics, also at peers that do not know it.
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+DetailName = Annotated[str, StringConstraints(pattern=r"^[a-z][A-Za-z0-9]{0,63}$")]
+DetailValue = (
+    bool
+    | Annotated[int, Field(ge=-MAX_DETAIL_INTEGER, le=MAX_DETAIL_INTEGER)]
+    | Annotated[str, StringConstraints(max_length=MAX_DETAIL_CHARS)]
+)
+#: What a machine may read about an error besides its code. Never a secret, nor what the caller sent.
+Details = Annotated[dict[DetailName, DetailValue], Field(max_length=MAX_DETAILS), WrapValidator(_only_within_bounds)]
+
+
 class FieldProblem(WireModel):
     """One bad field of a request: its path with dots, and what was expected of it."""
 
@@ -67,26 +94,40 @@ class FieldProblem(WireModel):
 class ErrorReply(WireModel):
     """An error as it travels. `incident` finds an internal fault in the worker's log."""
 
-    code: ErrorCode
+    code: Annotated[ErrorCode | Code, Field(union_mode="left_to_right")]
+    """A newer worker may answer a code that is not in the list. It is temporary if the reply has `retryAfterSeconds`,
+    and a refusal otherwise."""
     message: str
     problems: tuple[FieldProblem, ...] = ()
     incident: str | None = None
     retry_after_seconds: int | None = None
     """When another try is worth it, of what passes by itself."""
+    details: Details = Field(default_factory=dict)
+    """What a machine may read about the error, by name: 8 members at most. There may be new ones."""
 
 
 class AuthError(Exception):
-    """An answer that is not the one asked for. `str()` is the public text."""
+    """An answer that is not the one asked for. `str()` is the public text.
 
-    code: ClassVar[ErrorCode]
-    text: ClassVar[str]
+    A bare one is a refusal whose `code` only a newer service knows.
+    """
 
-    def __init__(self, message: str | None = None) -> None:
+    code: str
+    """One of `ErrorCode`, or of a newer service's."""
+    text: ClassVar[str] = "request is refused"
+
+    def __init__(self, message: str | None = None, *, details: Mapping[str, bool | int | str] | None = None) -> None:
+        self.details = dict(details or {})
         super().__init__(message or self.text)
 
     def to_reply(self) -> ErrorReply:
         """This error as it travels."""
-        return ErrorReply(code=self.code, message=str(self))
+        details = {"details": self.details} if self.details else {}
+        return ErrorReply(code=self.code, message=str(self), **self._members(), **details)
+
+    def _members(self) -> dict[str, Any]:
+        """The members of the reply that errors of this class alone have."""
+        return {}
 
     @classmethod
     def _from_reply(cls, reply: ErrorReply) -> Self:
@@ -111,8 +152,8 @@ class InvalidRequest(AuthError):
         fields = "; ".join(f"{problem.field}: {problem.message}" for problem in self.problems)
         super().__init__(message or (f"{self.text}: {fields}" if fields else None))
 
-    def to_reply(self) -> ErrorReply:
-        return ErrorReply(code=self.code, message=str(self), problems=self.problems)
+    def _members(self) -> dict[str, Any]:
+        return {"problems": self.problems}
 
     @classmethod
     def from_validation(cls, error: ValidationError) -> Self:
@@ -181,8 +222,8 @@ class InternalError(AuthError):
         self.incident = incident
         super().__init__(message)
 
-    def to_reply(self) -> ErrorReply:
-        return ErrorReply(code=self.code, message=str(self), incident=self.incident)
+    def _members(self) -> dict[str, Any]:
+        return {"incident": self.incident}
 
     @classmethod
     def _from_reply(cls, reply: ErrorReply) -> Self:
@@ -190,14 +231,19 @@ class InternalError(AuthError):
 
 
 class Temporary(AuthError):
-    """What passes by itself, by all that is known after `retry_after_seconds`."""
+    """What passes by itself, by all that is known after `retry_after_seconds`.
+
+    A bare one has a `code` that only a newer service knows.
+    """
+
+    text = "request cannot be served now, try again later"
 
     def __init__(self, message: str | None = None, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> None:
         self.retry_after_seconds = retry_after_seconds
         super().__init__(message)
 
-    def to_reply(self) -> ErrorReply:
-        return ErrorReply(code=self.code, message=str(self), retry_after_seconds=self.retry_after_seconds)
+    def _members(self) -> dict[str, Any]:
+        return {"retry_after_seconds": self.retry_after_seconds}
 
     @classmethod
     def _from_reply(cls, reply: ErrorReply) -> Self:
@@ -233,8 +279,11 @@ class DeadlineExceeded(Temporary):
 
 
 def from_reply(reply: ErrorReply) -> AuthError:
-    """The exception that a received error stands for."""
-    return ERRORS[reply.code]._from_reply(reply)  # noqa: SLF001 - the tree's own constructor
+    """Return the exception that a received error stands for; a bare one for a code that only a newer service knows."""
+    unknown = AuthError if reply.retry_after_seconds is None else Temporary
+    error = ERRORS.get(reply.code, unknown)._from_reply(reply)  # noqa: SLF001 - the tree's own constructor
+    error.code, error.details = reply.code, reply.details
+    return error
 
 
 def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem]:
@@ -248,6 +297,6 @@ def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem
     ]
 
 
-ERRORS: dict[ErrorCode, type[AuthError]] = {
+ERRORS: dict[str, type[AuthError]] = {
     error.code: error for error in (*AuthError.__subclasses__(), *Temporary.__subclasses__()) if error is not Temporary
 }

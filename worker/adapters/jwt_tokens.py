@@ -23,6 +23,8 @@ DIGEST: Final = "sha256"
 #: RFC 8725, 3.11: a token of one kind can never pass as one of the other.
 TENANT_TYPE = "jincor-tenant+jwt"
 USER_TYPE = "jincor-user+jwt"
+#: A new kind of token gets a type of its own, so that workers without it refuse the token (docs/decisions/0032).
+_TYPES = (TENANT_TYPE, USER_TYPE)
 #: Keeps session keys apart from whatever else a master key may one day be used for.
 KEY_PURPOSE = b"jincor-auth session key v1"
 
@@ -116,6 +118,6 @@ def _read_header(encoded: str) -> _Header | None:
         return None
     if not isinstance(header, dict) or header.keys() != _HEADER_MEMBERS or header["alg"] != ALGORITHM:
         return None
-    if not isinstance(header["typ"], str) or not isinstance(header["kid"], str):
+    if header["typ"] not in _TYPES or not isinstance(header["kid"], str):
         return None
     return _Header(header["typ"], header["kid"]) if _SESSION_ID.fullmatch(header["kid"]) else None

@@ -6,7 +6,18 @@ import httpx
 import pytest
 
 from api.errors import HTTP_ANSWERS, EdgeCode
-from shared.contracts.errors import ERRORS, AuthError, ErrorCode, FieldProblem, InternalError, InvalidRequest, Temporary
+from shared.contracts.errors import (
+    ERRORS,
+    AuthError,
+    ErrorCode,
+    ErrorReply,
+    FieldProblem,
+    InternalError,
+    InvalidRequest,
+    Temporary,
+    from_reply,
+)
+from tests.unit.api.conftest import OpenEdge
 from tests.unit.api.fake_rpc import FakeRpc
 
 TENANT = {"Authorization": "Bearer tenant-token"}
@@ -64,6 +75,44 @@ async def test_error_of_a_worker(edge: httpx.AsyncClient, rpc: FakeRpc, code: st
     assert response.headers.get("WWW-Authenticate") == (
         'Bearer realm="jincor-auth", error="invalid_token"' if status == 401 else None
     )
+
+
+@pytest.mark.parametrize(("retry", "status"), [({}, 403), ({"retry_after_seconds": 42}, 503)])
+async def test_error_of_a_newer_worker(
+    edge: httpx.AsyncClient, rpc: FakeRpc, retry: dict[str, int], status: int
+) -> None:
+    """Its code and its text are passed on, under the status of a refusal, or of what is worth another try."""
+    reply = ErrorReply(code="from_tomorrow", message="not today", details={"step": "mail"}, **retry)
+    rpc.answers["auth.login"] = from_reply(reply)
+
+    response = await edge.post("/auth", json={"login": "ada", "password": "p", "deviceId": "d"}, headers=TENANT)
+
+    document = response.json()
+    assert (response.status_code, document["status"], document["code"]) == (status, status, "from_tomorrow")
+    assert document["error"] == document["detail"] == "not today"
+    assert document["details"] == {"step": "mail"}
+    assert response.headers.get("Retry-After") == ("42" if retry else None)
+
+
+@pytest.mark.parametrize("path", ["/introspect", "/revoke"])
+async def test_error_of_a_newer_worker_where_oauth_is_spoken(edge: httpx.AsyncClient, rpc: FakeRpc, path: str) -> None:
+    """There it is a refusal too, and no fault."""
+    for operation in ("auth.verify", "token.introspect", "token.revoke"):
+        rpc.answers[operation] = from_reply(ErrorReply(code="from_tomorrow", message="not today"))
+    response = await edge.post(path, data={"token": "t"}, headers=TENANT)
+    # Of introspection, a refused token is the answer.
+    assert response.json() == {"active": False} if path == "/introspect" else response.status_code == 403
+
+
+@pytest.mark.parametrize(("operation", "status"), [("auth.verify", 401), ("tenant.login", 503)])
+async def test_error_of_a_newer_worker_behind_a_proxy(
+    open_edge: OpenEdge, rpc: FakeRpc, operation: str, status: int
+) -> None:
+    """A proxy lets nobody in; what is wrong with this edge's own login is no refusal of its client."""
+    rpc.answers[operation] = from_reply(ErrorReply(code="from_tomorrow", message="not today"))
+    async with open_edge(forward_email="shop@example.com", forward_password="p") as edge:
+        response = await edge.get("/auth/forward", headers={"Authorization": "Bearer t"})
+    assert response.status_code == status
 
 
 async def test_fields_that_a_worker_refused(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:

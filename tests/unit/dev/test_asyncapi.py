@@ -1,6 +1,7 @@
 """The AsyncAPI document: committed as the contracts say, valid by the official schema, and consistent in itself."""
 
 import copy
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ KEYWORDS = {
     *("$ref", "title", "description", "default", "readOnly", "writeOnly", "type", "enum", "const", "format", "pattern"),
     *("minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
     *("items", "minItems", "maxItems", "uniqueItems", "properties", "required", "additionalProperties"),
+    *("patternProperties", "maxProperties"),
     *("anyOf", "allOf", "oneOf", "not", "x-enum-descriptions"),
 }
 
@@ -159,7 +161,8 @@ def schemas_within(schema: Json) -> Iterator[Json]:
     for keyword in ("anyOf", "allOf", "oneOf"):
         for inner in schema.get(keyword, ()):
             yield from schemas_within(inner)
-    for inner in (*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else ())):
+    members = (schema.get(keyword, {}).values() for keyword in ("properties", "patternProperties"))
+    for inner in (*itertools.chain(*members), *([schema["items"]] if "items" in schema else ())):
         yield from schemas_within(inner)
 
 

@@ -9,7 +9,7 @@ import pytest
 from shared import cached_verifier
 from shared.cached_verifier import CachedVerifier, Counts
 from shared.contracts.claims import Claims
-from shared.contracts.errors import InvalidToken, Unavailable
+from shared.contracts.errors import AuthError, ErrorReply, InvalidToken, Unavailable, from_reply
 from shared.contracts.events import SessionRevokedEvent
 from tests.records import a_revocation, some_claims
 
@@ -42,6 +42,7 @@ class Worker:
         self.live: dict[str, Claims] = {}
         self.asked = 0
         self.away = False
+        self.failure: AuthError = Unavailable()
         self.questions = asyncio.Queue[str]()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -50,7 +51,7 @@ class Worker:
         self.asked += 1
         self.questions.put_nowait(token)
         if self.away:
-            raise Unavailable
+            raise self.failure
         answer = self.live.get(token)
         await self.gate.wait()
         if answer is None:
@@ -176,7 +177,7 @@ async def test_until_ended_returns_with_the_event(worker: Worker) -> None:
 async def test_until_ended_finds_out_by_itself_when_no_event_comes(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It asks after the maximum age, and goes on while nobody answers."""
+    """It asks after the maximum age, and goes on while nobody answers, or a newer worker says: not yet."""
     monkeypatch.setattr(cached_verifier, "RETRY_SECONDS", 0.01)
     verifier, feed = a_verifier(worker, max_age_seconds=0.01)
     feed.alive = False
@@ -186,6 +187,9 @@ async def test_until_ended_finds_out_by_itself_when_no_event_comes(
         worker.away = away
         for _ in range(3):
             await worker.questions.get()
+    worker.failure = from_reply(ErrorReply(code="from_tomorrow", message="", retry_after_seconds=1))
+    for _ in range(3):
+        await worker.questions.get()
     assert not waiting.done()
     worker.away = False
     worker.live.clear()

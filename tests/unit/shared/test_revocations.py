@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from shared import revocations
-from shared.contracts.errors import InvalidCredentials, Overloaded, Unavailable
+from shared.contracts.errors import AuthError, ErrorReply, InvalidCredentials, Overloaded, Unavailable, from_reply
 from shared.contracts.event_list import EventListReply
 from shared.contracts.events import SessionRevokedEvent
 from shared.revocations import LiveRevocations
@@ -46,6 +46,7 @@ class Service:
         self.announced: list[tuple[int, SessionRevokedEvent]] = []
         self.asked: list[tuple[int, str]] = []
         self.away = 0
+        self.failure: AuthError = Unavailable()
         self.refuse = False
         self.page = 2
         self.meanwhile: list[Callable[[], None]] = []
@@ -66,7 +67,7 @@ class Service:
             raise InvalidCredentials
         if self.away:
             self.away -= 1
-            raise Unavailable
+            raise self.failure
         begin = int(cursor)
         found = [event for at, event in self.announced if at >= since]
         page = found[begin : begin + self.page]
@@ -203,9 +204,14 @@ async def test_a_reader_that_is_too_slow_asks_for_what_did_not_fit(monkeypatch: 
     await service.nothing_more()
 
 
-async def test_it_waits_for_a_service_that_is_away() -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [Unavailable(), from_reply(ErrorReply(code="from_tomorrow", message="", retry_after_seconds=1))],
+    ids=["unavailable", "code of a newer worker"],
+)
+async def test_it_waits_for_a_service_that_is_away(failure: AuthError) -> None:
     service = Service(since=SERVICE_EPOCH)
-    service.away = 3
+    service.away, service.failure = 3, failure
     past = service.announce(lost=True)
     assert await service.read(1) == [past]
     assert len(service.asked) == 4

@@ -126,6 +126,10 @@ def test_the_same_claims_make_the_same_token() -> None:
         {**HEADER, "alg": ["HS256"]},
         {**HEADER, "alg": None},
         {**HEADER, "typ": "JWT"},
+        {**HEADER, "typ": "jincor-key+jwt"},
+        {**HEADER, "typ": USER_TYPE.upper()},
+        {**HEADER, "typ": ""},
+        {**HEADER, "typ": None},
         {**HEADER, "typ": TENANT_TYPE},
         {**HEADER, "typ": {}},
         {**HEADER, "typ": [USER_TYPE]},
@@ -437,3 +441,11 @@ def test_any_header_is_refused(changes: dict[str, Any]) -> None:
 def test_any_claims_without_the_key_are_refused(changes: dict[str, Any]) -> None:
     """Whatever the claims, without the key there is no signature."""
     assert refused(forged(None, {**PAYLOAD, **changes}, key=b"guessed" * 5))
+
+
+@pytest.mark.parametrize("kind", ["jincor-key+jwt", "JWT", f"{USER_TYPE}+v2", ["JWT"], None])
+def test_a_token_of_an_unknown_kind_names_no_session(kind: object) -> None:
+    """A newer kind of token is refused before anything it says is looked up, though its signature is right."""
+    token = forged({**HEADER, "typ": kind}, PAYLOAD)
+    assert TOKENS.session_id(token) is None
+    assert refused(token)

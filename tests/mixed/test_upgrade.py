@@ -1,0 +1,304 @@
+"""An upgrade from the previous version, step by step, and the way back: in each state both versions work together.
+
+The order is that of docs/deployment.md. States outside it are only held to fail closed: they may answer 503 or 504, but
+never accept what has ended, and never answer 500.
+"""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import aio_pika
+import pytest
+import pytest_asyncio
+from aio_pika.abc import AbstractIncomingMessage
+
+from shared.amqp.rpc_client import RpcClient
+from shared.amqp.topology import DIRECT_REPLY_TO, JSON_TYPE, RPC_EXCHANGE, lane_queue
+from shared.contracts import OPERATIONS
+from shared.contracts.errors import ErrorCode, ErrorReply, LoginTaken
+from shared.contracts.operation import Lane
+from shared.contracts.validation import validated
+from tests.backends import Backend
+from tests.e2e.tenant import PASSWORD, Tenant
+from tests.e2e.test_events import streaming
+from tests.mixed.fleet import CLOSED, PATIENCE_SECONDS, Answer, Asker, Client, Fleet, State, traffic
+from tests.mixed.versions import CALLERS, DEFINITIONS, PERMISSIONS, WORKERS, both_versions
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ALL_OLD = State.of("the previous version", "old", "old", "old", "old")
+#: Each state of an upgrade, with the step that leads to it.
+UPGRADE = (
+    ALL_OLD,
+    State.of(DEFINITIONS, "old new", "old", "old", "old"),
+    State.of(CALLERS, "old new", "old new", "old new", "old"),
+    State.of(CALLERS, "old new", "new", "new", "old"),
+    State.of(WORKERS, "old new", "new", "new", "old new"),
+    State.of(WORKERS, "old new", "new", "new", "new"),
+    State.of(PERMISSIONS, "new", "new", "new", "new"),
+)
+WAY_BACK = tuple(reversed(UPGRADE[:-1]))
+EVERYTHING = State.of("everything at once", "old new", "old new", "old new", "old new")
+#: Callers that nobody has upgraded, which find new workers only.
+OUT_OF_ORDER = State.of("out of order", "old new", "old new", "old new", "new")
+
+#: Tokens that have ended are tried again in so many checks; all of them would be more and more.
+ENDED_TRIED = 6
+_numbers = count(1)
+
+
+@dataclass
+class World:
+    """What the states before have left behind, and what has to be true of it in each later one."""
+
+    fleet: Fleet
+    rpc: RpcClient
+    kept: dict[str, str] = field(default_factory=dict)
+    """Live tokens, and their sessions."""
+    ended: list[str] = field(default_factory=list)
+    """Tokens whose sessions have ended."""
+    repeated: list[tuple[str, str, dict[str, Any], str]] = field(default_factory=list)
+    """Requests that were answered before: operation, message id, fields, and the answer."""
+
+    @property
+    def tenant(self) -> Tenant:
+        assert self.fleet.tenant is not None
+        return self.fleet.tenant
+
+    async def send(self, name: str, message_id: str | None = None, **fields: Any) -> Any:
+        """The reply to a request of the tenant's, by this version's own caller."""
+        operation = OPERATIONS[name]
+        request = validated(operation.request, tenant_token=self.tenant.token, **fields)
+        return await self.rpc.call(operation, request, message_id=message_id, timeout_seconds=PATIENCE_SECONDS)
+
+    async def token(self, asker: Asker, login: str) -> tuple[str, str]:
+        """A new token of a user, and its session."""
+        token = (await expect(asker, "login", login)).value
+        return token, (await expect(asker, "verify", token)).value
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """The previous version, running, with a tenant."""
+    directory = tmp_path_factory.mktemp("mixed")
+    versions = both_versions(directory / "previous")
+    fleet = Fleet(directory, backend, await backend.vhost(), backend.database_url(), versions)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(fleet.stop)
+        await fleet.change_to(ALL_OLD)
+        rpc = await stack.enter_async_context(RpcClient([fleet.amqp_url], "test", declare=False))
+        assert await rpc.wait_connected(PATIENCE_SECONDS)
+        yield World(fleet, rpc)
+
+
+async def expect(asker: Asker, command: str, argument: str, code: str = "ok") -> Answer:
+    answer = await asker.ask(command, argument)
+    assert answer.code == code, f"{asker.name}: {command} is answered {answer.code}, and not {code}"
+    return answer
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Return once it is so."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not await condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("state", [*UPGRADE, *WAY_BACK], ids=str)
+async def test_each_step_of_an_upgrade_and_of_the_way_back(world: World, state: State) -> None:
+    """Under load, which may meet a 503 on the way but nothing worse; and in the state that it leads to, all works."""
+    login = await _user(world.fleet.askers[0])
+    subscribed = list(world.fleet.clients.values())
+    async with traffic(world.fleet, login) as seen:
+        await world.fleet.change_to(state)
+    assert seen.codes["ok"], seen
+    assert seen.codes.keys() <= {"ok", *CLOSED}, seen
+    for client in set(subscribed) & set(world.fleet.clients.values()):
+        for session in seen.ended:
+            await until(_told(client, session), f"{client.name} was not told of a session that ended on the way")
+    await _everything_works(world)
+    await _repeated_requests_are_done_once(world)
+
+
+async def test_an_operation_that_only_some_workers_know(world: World) -> None:
+    """A request for it that reaches the others is refused, and nobody waits in vain."""
+    await world.fleet.change_to(EVERYTHING)
+    future, replies = f"future.{uuid.uuid4().hex}", asyncio.Queue[AbstractIncomingMessage]()
+    request = aio_pika.Message(b"{}", content_type=JSON_TYPE, reply_to=DIRECT_REPLY_TO)
+    codes = []
+    connection = await aio_pika.connect(world.fleet.amqp_url)
+    async with connection, connection.channel() as channel, asyncio.timeout(PATIENCE_SECONDS):
+        await (await channel.get_queue(DIRECT_REPLY_TO, ensure=False)).consume(replies.put, no_ack=True)
+        queue = await channel.get_queue(lane_queue(Lane.MANAGE).name, ensure=False)
+        await queue.bind(RPC_EXCHANGE, future)
+        exchange = await channel.get_exchange(RPC_EXCHANGE, ensure=False)
+        for _ in range(4):
+            await exchange.publish(request, future)
+            codes.append(ErrorReply.model_validate_json((await replies.get()).body).code)
+        await queue.unbind(RPC_EXCHANGE, future)
+    assert set(codes) <= {ErrorCode.BAD_REQUEST, ErrorCode.UNAVAILABLE}
+    assert ErrorCode.UNAVAILABLE in codes
+
+
+async def test_callers_that_are_not_upgraded_fail_closed(world: World) -> None:
+    """Beside new workers alone, old edges and clients may be refused. They accept nothing that has ended."""
+    await world.fleet.change_to(OUT_OF_ORDER)
+    login = await _user(world.fleet.edges["new"])
+    sessions = {asker.name: await world.token(world.fleet.edges["new"], login) for asker in world.fleet.askers}
+    for asker in world.fleet.askers:
+        token, _ = sessions[asker.name]
+        assert (await asker.ask("verify", token)).code in {"ok", *CLOSED}
+        if isinstance(asker, Client):
+            assert (await asker.ask("verify from memory", token)).code in {"ok", *CLOSED}
+    await expect(world.fleet.edges["new"], "revoke all", login)
+    ended = [token for token, _ in sessions.values()]
+    for asker in world.fleet.askers:
+        await _refuses(asker, ended + world.ended[-ENDED_TRIED:], {"invalid_token", *CLOSED})
+    for asker in world.fleet.askers:  # whatever they manage to do is right
+        entered = await asker.ask("login", login)
+        assert entered.code in {"ok", *CLOSED}
+        if entered.ok and (await asker.ask("logout", entered.value)).ok:
+            await _refuses(world.fleet.edges["new"], [entered.value], {"invalid_token"})
+    world.ended += ended
+
+
+async def test_workers_that_are_all_replaced_at_once(world: World) -> None:
+    """Their queues go with the last of them, and come back as the other version makes them: forth and back."""
+    for workers in ("new", "old"):
+        await world.fleet.stop_workers()
+        await world.fleet.change_to(State.of(WORKERS, "old new", "new", "new", workers))
+        await until(world.fleet.edges["new"].ready, "the edge finds no workers")
+        await _everything_works(world)
+
+
+async def _user(asker: Asker) -> str:
+    """A new user of the tenant."""
+    login = f"user-{next(_numbers)}"
+    await expect(asker, "create", login)
+    return login
+
+
+async def _everything_works(world: World) -> None:
+    """What any caller does, all others and all workers honour at once, whatever versions they are of."""
+    fleet = world.fleet
+    for token, session in world.kept.items():
+        for asker in fleet.askers:
+            assert (await expect(asker, "verify", token)).value == session
+    for asker in fleet.askers:
+        await _refuses(asker, world.ended[-ENDED_TRIED:], {"invalid_token"})
+    for client in fleet.clients.values():
+        assert (await client.ask("wait for the feed")).value == "True", client.name
+    for asker in fleet.askers:
+        login = await _user(asker)
+        (ended, ended_session), (kept, kept_session) = [await world.token(asker, login) for _ in range(2)]
+        for other in fleet.askers:
+            assert (await expect(other, "verify", kept)).value == kept_session
+            assert (await expect(other, "verify", ended)).value == ended_session
+        for client in fleet.clients.values():
+            await _remembers(client, ended)
+        async with contextlib.AsyncExitStack() as stack:
+            streams = [
+                await stack.enter_async_context(streaming(edge.tenant)) for edge in fleet.edges.values() if edge.tenant
+            ]
+            await expect(asker, "logout", ended)
+            for other in fleet.askers:
+                await _refuses(other, [ended], {"invalid_token"})
+            for stream in streams:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while (await stream.until_event()).data.session_id != ended_session:
+                        pass
+        for client in fleet.clients.values():
+            await until(_told(client, ended_session), f"{client.name} was not told of the end of a session")
+        world.ended.append(ended)
+        world.kept[kept] = kept_session
+        if len(world.kept) > 2 * len(fleet.askers):  # the oldest ends, by whatever version it was made
+            oldest = next(iter(world.kept))
+            del world.kept[oldest]
+            await expect(asker, "logout", oldest)
+            world.ended.append(oldest)
+    await _all_workers_served(world)
+
+
+async def _all_workers_served(world: World) -> None:
+    """Requests of each kind reach the workers of every version that is there."""
+    wanted = ("auth.login ok", "auth.verify ok", "auth.logout ok", "user.create ok")
+
+    async def done() -> bool:
+        if all(served[each] for served in world.fleet.served().values() for each in wanted):
+            return True
+        asker = world.fleet.askers[0]
+        token, _ = await world.token(asker, await _user(asker))
+        await expect(asker, "logout", token)
+        return False
+
+    await until(done, f"some workers are passed by: {world.fleet.served()}")
+
+
+async def _repeated_requests_are_done_once(world: World) -> None:
+    """What a worker of either version has answered is answered alike, or refused, and never done again."""
+    for name, message_id, fields, answer in world.repeated:
+        try:
+            again = await world.send(name, message_id, **fields)
+        except LoginTaken:
+            continue
+        if name == "user.create":
+            assert again.id == answer
+        else:  # the first session, or another: one that is accepted
+            assert await world.send("token.introspect", token=again.access_token)
+    login, message_id = f"user-{next(_numbers)}", uuid.uuid4().hex
+    create = {"login": login, "password": PASSWORD, "email": "user@users.test"}
+    enter = {"login": login, "password": PASSWORD, "device_id": "phone"}
+    user = await world.send("user.create", message_id, **create)
+    entered = await world.send("auth.login", message_id, **enter)
+    for _ in range(2):  # where there are workers of both versions, one of these two reaches the other
+        with contextlib.suppress(LoginTaken):
+            assert (await world.send("user.create", message_id, **create)).id == user.id
+    listed = await world.send("user.list", q=login)
+    assert [each.id for each in listed.users if each.login == login] == [user.id]
+    world.repeated = [
+        ("user.create", message_id, create, user.id),
+        ("auth.login", message_id, enter, entered.access_token),
+    ]
+
+
+async def _remembers(client: Client, token: str) -> None:
+    """Waits until the client answers from memory."""
+
+    async def hit() -> bool:
+        before = await client.ask("count hits")
+        await expect(client, "verify from memory", token)
+        return await client.ask("count hits") != before
+
+    await until(hit, f"{client.name} remembers nothing")
+
+
+async def _refuses(asker: Asker, tokens: Sequence[str], codes: set[str]) -> None:
+    """None of these is accepted, at once; by a client that verifies from memory, as soon as its feed has told it."""
+    for token in tokens:
+        answer = await asker.ask("verify", token)
+        assert answer.code in codes, f"{asker.name}: a token that has ended is answered {answer.code}"
+        if isinstance(asker, Client):
+            await until(_forgotten(asker, token, codes), f"{asker.name} goes on accepting a token from memory")
+
+
+def _forgotten(client: Client, token: str, codes: set[str]) -> Callable[[], Awaitable[bool]]:
+    async def forgotten() -> bool:
+        answer = await client.ask("verify from memory", token)
+        assert answer.code in {"ok", *codes}
+        return not answer.ok
+
+    return forgotten
+
+
+def _told(client: Client, session: str) -> Callable[[], Awaitable[bool]]:
+    async def told() -> bool:
+        return session in client.revoked
+
+    return told
