@@ -51,7 +51,9 @@ COMMON_PASSWORDS = frozenset({"password", "iloveyou"})
 LIFETIMES = Lifetimes(tenant=timedelta(days=2), user=timedelta(days=1))
 #: That of an account, as it is configured by default.
 LIMIT = Limit(free=5, longest_wait=timedelta(seconds=60), window=timedelta(hours=1))
-THROTTLE = Throttle(account=LIMIT, address=replace(LIMIT, free=20), known_for=timedelta(days=30))
+THROTTLE = Throttle(
+    account=LIMIT, address=replace(LIMIT, free=20), known_for=timedelta(days=30), registration_key=LIMIT
+)
 
 
 class FakeClock:
@@ -548,18 +550,22 @@ class FakeDatabase:
 
 
 class FakeRegistration:
-    """Implements `worker.ports.Registration`. `asked` holds the keys and addresses that were shown to it."""
+    """Implements `worker.ports.Registration`. `asked` holds the keys and addresses that were shown to it.
+
+    With `allowed` anybody may register from anywhere; without, only the holder of the key.
+    """
 
     def __init__(self, *, allowed: bool = True) -> None:
-        self.asked: list[tuple[str | None, str | None]] = []
+        self.asked: list[str | None] = []
         self.allowed = allowed
 
-    def allows(self, key: str | None, address: str | None) -> bool:
-        self.asked.append((key, address))
+    def admits(self, address: str | None) -> bool:
+        self.asked.append(address)
         return self.allowed
 
     def is_key(self, key: str) -> bool:
-        return self.allowed and key == REGISTRATION_KEY
+        self.asked.append(key)
+        return key == REGISTRATION_KEY
 
 
 def ports(

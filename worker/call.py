@@ -1,6 +1,9 @@
 """What is known of a request besides its body, and what comes to be known while it is dealt with."""
 
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+AddressT = TypeVar("AddressT")
 
 
 @dataclass(slots=True)
@@ -15,6 +18,8 @@ class Noted:
     """Which one began or ended, where the request does not say."""
     by_operator: bool = False
     """Who asked has the registration key."""
+    locked: bool = False
+    """The attempt was refused because too many before it were wrong in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +34,7 @@ class Call:
     service: str | None = None
     """The service that sent it, by the exchange that it was published to, which no caller can choose. None: an edge."""
     noted: Noted = field(default_factory=Noted, compare=False)
+
+    def client(self, said: AddressT | None) -> AddressT | None:
+        """Return the address that the request gives its client, if an edge sent it: a service could say anything."""
+        return said if self.service is None else None

@@ -143,6 +143,7 @@ async def serve(
             registration=RegistrationPolicy(
                 settings.registration_networks,
                 settings.registration_key.get_secret_value() if settings.registration_key else None,
+                on_wrong_key=metrics.registration_key_refused,
             ),
             common_passwords=common_passwords() if Lane.PASSWORD in settings.lanes else frozenset(),
             lifetimes=settings.lifetimes,

@@ -70,6 +70,11 @@ class WorkerMetrics:
             registry=registry,
             buckets=HASH_SECONDS,
         )
+        self._wrong_keys = Counter(
+            "jincor_auth_worker_registration_keys_refused",
+            "Keys that were shown as the registration key, looked at, and wrong.",
+            registry=registry,
+        )
         self._opened = Counter(
             "jincor_auth_worker_sessions_created",
             "Sessions created, of users and of tenants.",
@@ -163,6 +168,10 @@ class WorkerMetrics:
             self._checks_ok.inc(len(outcome.answers) - len(refused))
             for code in refused:
                 self._checks.labels(code).inc()
+
+    def registration_key_refused(self) -> None:
+        """A wrong registration key was shown."""
+        self._wrong_keys.inc()
 
     def session_opened(self, session: Session) -> None:
         self._opened.labels("user" if session.user else "tenant").inc()

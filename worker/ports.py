@@ -276,8 +276,8 @@ class Clock(Protocol):
 
 
 class Registration(Protocol):
-    def allows(self, key: str | None, address: str | None) -> bool:
-        """Whether a tenant may register with this key, or from this address."""
+    def admits(self, address: str | None) -> bool:
+        """Whether a tenant may register from this address, without the key."""
 
     def is_key(self, key: str) -> bool:
         """Whether it is the registration key. Never, if there is none."""

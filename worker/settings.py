@@ -34,6 +34,8 @@ from worker.throttle import Limit, Throttle
 MIN_KEY_BYTES = 32
 #: OWASP Session Management asks for 64 bits in what must not be guessed; 16 hexadecimal digits have as many.
 MIN_REGISTRATION_KEY_CHARS = 16
+#: Wrong ones from one client before each further one has to wait: an operator may paste the wrong secret some times.
+FREE_REGISTRATION_KEYS = 5
 
 #: Ten years: longer than any session is meant to last, and still a date.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
@@ -154,7 +156,7 @@ class Settings(BaseSettings):
     """Networks from which tenants may register."""
     registration_key: Annotated[SecretStr, AfterValidator(_registration_key)] | None = None
     """Whoever presents it (`X-Registration-Key`) may register tenants from anywhere, disable, enable and delete any. At
-    least 16 characters, random ones: nothing slows down who guesses at it."""
+    least 16 characters, random ones. After five wrong ones from one address each further one has to wait."""
 
     hash_threads: PositiveInt = os.cpu_count() or 1
     """How many passwords are hashed at a time; each keeps one core and the memory below busy."""
@@ -202,14 +204,15 @@ class Settings(BaseSettings):
 
     @property
     def throttle(self) -> Throttle:
-        def limit(free: int) -> Limit | None:
+        def limit(free: int) -> Limit:
             wait, window = self.throttle_longest_wait_seconds, self.throttle_window_seconds
-            return Limit(free, timedelta(seconds=wait), timedelta(seconds=window)) if free else None
+            return Limit(free, timedelta(seconds=wait), timedelta(seconds=window))
 
         return Throttle(
-            account=limit(self.throttle_account_failures),
-            address=limit(self.throttle_address_failures),
+            account=limit(self.throttle_account_failures) if self.throttle_account_failures else None,
+            address=limit(self.throttle_address_failures) if self.throttle_address_failures else None,
             known_for=timedelta(seconds=self.throttle_known_seconds),
+            registration_key=limit(FREE_REGISTRATION_KEYS),
         )
 
     @property

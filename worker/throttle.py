@@ -50,3 +50,5 @@ class Throttle:
     address: Limit | None
     known_for: timedelta
     """From where an account has logged in is remembered for so long."""
+    registration_key: Limit
+    """Of wrong registration keys from one client or service. It cannot be switched off."""

@@ -57,7 +57,9 @@ class AuditRecord(WireModel):
     """Of the session that began or ended; null where that were many, or none."""
     device_id: str | None
     client_address: str | None
-    """From where, if the request said so."""
+    """From where: as the edge saw it, or, at `auth.login`, as the tenant's product said. Null where nobody said."""
+    service: str | None = None
+    """The broker's user that sent the request past the edges; null for a request of an edge."""
     reason: str | None
     """Why sessions ended, if any did, as in their `session.revoked` events."""
     changed: tuple[str, ...]

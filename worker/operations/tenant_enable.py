@@ -12,7 +12,8 @@ from worker.ports import Ports
 async def tenant_enable(request: TenantEnableRequest, call: Call, ports: Ports) -> Done:
     """Lets a disabled tenant log in again; another is left as it is. The same call again does not undo that the tenant
     was disabled since."""
-    tenant = await tenant_of_operator(request.registration_key.get_secret_value(), request.email, call, ports)
+    key = request.registration_key.get_secret_value()
+    tenant = await tenant_of_operator(key, request.email, request.client_address, call, ports)
     if tenant is None:
         raise TenantNotFound
     call.noted.tenant, call.noted.login = tenant.id, tenant.login

@@ -89,6 +89,10 @@ class InMemoryWorker:
         """The reply to a request of these fields. Raises what the caller would be answered."""
         return await self._handle(operation, Call(message_id or uuid.uuid4().hex), fields)
 
+    async def call_as(self, service: str, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
+        """The reply to a request that a service of the broker sent, and no edge."""
+        return await self._handle(operation, Call(uuid.uuid4().hex, service=service), fields)
+
     async def redeliver(self, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
         """The reply to a request that another worker was lost with."""
         return await self._handle(operation, Call(uuid.uuid4().hex, redelivered=True), fields)

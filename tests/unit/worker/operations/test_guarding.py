@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply
 from shared.contracts.errors import InvalidCredentials, Throttled, Unavailable
 from shared.contracts.operation import Operation
@@ -16,7 +17,7 @@ from shared.contracts.tenant_delete import TENANT_DELETE
 from shared.contracts.tenant_disable import TENANT_DISABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_update import TENANT_UPDATE
-from tests.fakes import LIMIT, THROTTLE, FakeHasher, FakeUsers
+from tests.fakes import LIMIT, REGISTRATION_KEY, THROTTLE, FakeHasher, FakeUsers
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.records import User
 
@@ -360,6 +361,95 @@ async def test_a_repeated_update_helps_nobody_guess(scene: Scene) -> None:
         for number in range(LIMIT.free + 1)
     ]
     assert tries == ["wrong"] * LIMIT.free + ["wait 1"]
+
+
+@pytest.mark.parametrize("said", [None, HOME])
+async def test_a_service_is_a_place_of_its_own(scene: Scene, said: str | None) -> None:
+    """To the login of tenants it is itself, whatever it says: it uses up no guesses of another place that is known."""
+    login = {"email": "shop@example.com", "password": PASSWORD}
+    where = {} if said is None else {"clientAddress": said}
+    for known in ({}, {"clientAddress": HOME}):
+        await scene.worker.call(TENANT_LOGIN, **login, **known)
+    await scene.worker.call_as("shop", TENANT_LOGIN, **login)
+    guess = {"email": "shop@example.com", "password": "wrong", **where}
+    for _ in range(LIMIT.free):
+        assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess)) == "wrong"
+    assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess)) == "wait 1"
+    for known in ({}, {"clientAddress": HOME}):
+        assert await told(scene.worker.call(TENANT_LOGIN, **login, **known)) == "right"
+    assert await told(scene.worker.call_as("shop", TENANT_LOGIN, **login)) == "right"
+
+
+async def test_a_service_that_guesses_at_many_tenants(scene: Scene) -> None:
+    """It is one client, whatever addresses it says."""
+    assert THROTTLE.address
+    guess = {"password": "wrong"}
+    for number in range(THROTTLE.address.free):
+        where = {"email": f"{number}@example.com", "clientAddress": f"192.0.2.{number}"}
+        assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess, **where)) == "wrong"
+    assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess, email="x@example.com")) == "wait 1"
+    assert await told(scene.worker.call_as("shop", TENANT_LOGIN, **guess, email="x@example.com")) == "wrong"
+
+
+async def test_users_behind_a_service_are_no_client(scene: Scene) -> None:
+    """Wrong passwords of many users, of whom the service does not say where they are, count for each of them alone."""
+    assert THROTTLE.address
+    members = {"tenantToken": scene.shop, "password": "wrong", "deviceId": "phone"}
+    for number in range(THROTTLE.address.free + 1):
+        assert await told(scene.worker.call_as("shop", AUTH_LOGIN, **members, login=f"user-{number}")) == "wrong"
+
+
+async def test_a_tenant_is_believed_about_its_users_by_either_way(scene: Scene) -> None:
+    """The address that its service gives is a place, the same as through an edge."""
+    members = {"tenantToken": scene.shop, "login": "ann", "deviceId": "phone"}
+    await scene.worker.call_as("shop", AUTH_LOGIN, **members, password=PASSWORD, clientAddress=HOME)
+    await scene.use_up(clientAddress=ELSEWHERE)
+    assert await told(scene.login(clientAddress=OFFICE)) == "wait 1"
+    assert await told(scene.login(clientAddress=HOME)) == "right"
+
+
+KEY_OPERATIONS: dict[str, dict[str, str]] = {
+    "tenant.register": {"email": "new@example.com", "password": PASSWORD},
+    "tenant.disable": {"email": "shop@example.com"},
+    "tenant.enable": {"email": "shop@example.com"},
+    "tenant.delete": {"email": "shop@example.com"},
+}
+
+
+@pytest.mark.parametrize("name", KEY_OPERATIONS)
+async def test_guesses_at_the_registration_key(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """They get slow, by where they come from and together for all operations; the operator goes on elsewhere."""
+    scene = await Scene().begin()
+
+    async def show(key: str, name: str = name, **where: str) -> str:
+        members = {**KEY_OPERATIONS[name], **where, "registrationKey": key}
+        return await told(scene.worker.call(OPERATIONS[name], **members))
+
+    # Registration is open in this scene, so there a wrong key alone refuses nothing.
+    wrong = "right" if name == "tenant.register" else "wrong"
+    for number in range(LIMIT.free):
+        members = {"email": f"{number}@example.com"} if name == "tenant.register" else {}
+        assert await show("a wrong key", **members, clientAddress=HOME) == wrong
+    assert await show("a wrong key", clientAddress=HOME) == "wait 1"
+    assert await show(REGISTRATION_KEY, clientAddress=HOME) == "wait 1"
+    assert await show(REGISTRATION_KEY, "tenant.enable", clientAddress=HOME) == "wait 1"
+    assert await show(REGISTRATION_KEY, "tenant.enable", clientAddress=OFFICE) == "right"
+    assert await show(REGISTRATION_KEY, "tenant.enable") == "right"
+    scene.wait(1)
+    assert await show(REGISTRATION_KEY, clientAddress=HOME) == "right"
+    shown = [vars(line)["client_address"] for line in caplog.records if "registration key" in line.message]
+    assert shown == [HOME] * LIMIT.free
+    assert "a wrong key" not in caplog.text.replace("a wrong key was", "").replace("a wrong registration key", "")
+
+
+async def test_a_service_that_guesses_at_the_registration_key(scene: Scene) -> None:
+    """It is itself, whatever addresses it says."""
+    members = {"email": "shop@example.com", "registrationKey": "a wrong key"}
+    for number in range(LIMIT.free):
+        guess = scene.worker.call_as("mallory", TENANT_DISABLE, **members, clientAddress=f"192.0.2.{number}")
+        assert await told(guess) == "wrong"
+    assert await told(scene.worker.call_as("mallory", TENANT_DISABLE, **members, clientAddress=HOME)) == "wait 1"
+    assert await told(scene.worker.call(TENANT_DISABLE, **members, clientAddress=HOME)) == "wrong"
 
 
 class Away(FakeUsers):
