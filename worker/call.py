@@ -1,9 +1,7 @@
 """What is known of a request besides its body, and what comes to be known while it is dealt with."""
 
 from dataclasses import dataclass, field
-from typing import TypeVar
-
-AddressT = TypeVar("AddressT")
+from ipaddress import IPv4Address, IPv6Address
 
 
 @dataclass(slots=True)
@@ -35,6 +33,6 @@ class Call:
     """The service that sent it, by the exchange that it was published to, which no caller can choose. None: an edge."""
     noted: Noted = field(default_factory=Noted, compare=False)
 
-    def client(self, said: AddressT | None) -> AddressT | None:
+    def client(self, said: IPv4Address | IPv6Address | None) -> IPv4Address | IPv6Address | None:
         """Return the address that the request gives its client, if an edge sent it: a service could say anything."""
         return said if self.service is None else None

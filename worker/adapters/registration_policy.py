@@ -15,7 +15,7 @@ class RegistrationPolicy:
         *,
         on_wrong_key: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_wrong_key` is called for each key that was shown in the place of the registration key, if there is one."""
+        """`on_wrong_key` is called for each wrong key that was shown, if there is a right one."""
         self._networks = networks
         self._key = key
         self._on_wrong_key = on_wrong_key

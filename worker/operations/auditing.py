@@ -103,7 +103,8 @@ async def _note_refusal(kind: AuditType, outcome: str, request: Any, call: Call,
     record = _record(kind, request, call, ports, outcome=outcome, tenant=tenant, login=login)
     # One record stands for all of a minute: wrong passwords for an account by where they come from, since these are
     # few; all others by nothing that a stranger can vary.
-    apart = [record.client_address, record.service] if login is not None and outcome == InvalidCredentials.code else None
+    is_wrong = login is not None and outcome == InvalidCredentials.code
+    apart = [record.client_address, record.service] if is_wrong else None
     minute = int(record.at.timestamp()) // 60
     ports.audit.attempted(replace(record, id=_digest(minute, tenant, kind, outcome, login, apart)))
 

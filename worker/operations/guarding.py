@@ -94,7 +94,10 @@ async def _outcome(limits: Sequence[str], ports: Ports) -> AsyncIterator[None]:
 
 
 async def _admitted(
-    keys: Sequence[str], limits_of: Callable[[Mapping[str, Count], datetime], dict[str, Limit]], call: Call, ports: Ports
+    keys: Sequence[str],
+    limits_of: Callable[[Mapping[str, Count], datetime], dict[str, Limit]],
+    call: Call,
+    ports: Ports,
 ) -> Sequence[str]:
     """Counts the attempt; the keys that it is counted under, of those that are looked up. Raises `Throttled`.
 
