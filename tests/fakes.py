@@ -49,10 +49,12 @@ REGISTRATION_KEY = "the registration key"
 #: Nobody's choice in the tests, but in those that try them.
 COMMON_PASSWORDS = frozenset({"password", "iloveyou"})
 LIFETIMES = Lifetimes(tenant=timedelta(days=2), user=timedelta(days=1))
-#: That of an account, as it is configured by default.
+#: That of an account, as it is configured by default, but for the end to it.
 LIMIT = Limit(free=5, longest_wait=timedelta(seconds=60), window=timedelta(hours=1))
+#: That of strangers to it.
+STRANGERS = replace(LIMIT, most_in_a_row=100)
 THROTTLE = Throttle(
-    account=LIMIT, address=replace(LIMIT, free=20), known_for=timedelta(days=30), registration_key=LIMIT
+    account=STRANGERS, address=replace(LIMIT, free=20), known_for=timedelta(days=30), registration_key=LIMIT
 )
 
 
@@ -425,14 +427,19 @@ class FakeAttempts:
         stored = self._counts.get(key)
         over = stored is not None and limit.is_over(stored, now)
         if seen is None or (seen.tried < limit.free and not limit.is_over(seen, now)):
-            stored = stored or Count(0, 0, now, now, now + limit.window)
-            if over or stored.tried >= limit.free:
+            stored = stored or Count(0, 0, now, now, limit.kept_until(1, now))
+            if over or stored.tried >= limit.free or limit.is_locked(stored, now):
                 return False
         elif stored is None or (stored.tried, stored.since, stored.last_at) != (seen.tried, seen.since, seen.last_at):
             return False
+        row = stored.in_a_row + 1 if now < stored.kept_until else 1
+        kept_until = max(stored.kept_until, limit.kept_until(row, now))
         if over:
-            stored = Count(0, 0, now, now, max(stored.kept_until, now + limit.window))
-        self._counts[key] = replace(stored, tried=stored.tried + 1, under_way=stored.under_way + 1, last_at=now)
+            stored = Count(0, 0, now, now, kept_until)
+        elif limit.most_in_a_row is not None:
+            stored = replace(stored, kept_until=kept_until)
+        counted = replace(stored, tried=stored.tried + 1, under_way=stored.under_way + 1, last_at=now, in_a_row=row)
+        self._counts[key] = counted
         return True
 
     async def failed(self, key: str) -> None:
@@ -450,7 +457,12 @@ class FakeAttempts:
     def _change(self, key: str, *, tried: int) -> None:
         stored = self._counts.get(key)
         if stored and stored.under_way and stored.tried + tried >= 0:
-            self._counts[key] = replace(stored, under_way=stored.under_way - 1, tried=stored.tried + tried)
+            self._counts[key] = replace(
+                stored,
+                under_way=stored.under_way - 1,
+                tried=stored.tried + tried,
+                in_a_row=max(stored.in_a_row + tried, 0),
+            )
 
 
 class FakeAudit:

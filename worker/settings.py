@@ -18,6 +18,7 @@ from pydantic import (
     PositiveInt,
     SecretBytes,
     SecretStr,
+    ValidationInfo,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pymongo.errors import PyMongoError
@@ -72,6 +73,12 @@ def _pepper_ids(peppers: dict[str, SecretBytes] | None) -> dict[str, SecretBytes
         if not PEPPER_ID.fullmatch(pepper_id):
             raise ValueError(f"key {number} must have an id of 1 to 64 letters, digits, `.`, `-` or `_`")
     return peppers
+
+
+def _no_fewer_than_are_free(failures: int, info: ValidationInfo) -> int:
+    if failures and failures < info.data.get("throttle_account_failures", 0):
+        raise ValueError("must be 0, or at least as many as AUTH_THROTTLE_ACCOUNT_FAILURES")
+    return failures
 
 
 def _mongo_url(secret: SecretStr) -> SecretStr:
@@ -172,6 +179,10 @@ class Settings(BaseSettings):
     throttle_account_failures: NonNegativeInt = 5
     """Wrong passwords for one account, in a window, before each further one has to wait: 1 second, 2, 4 and so on. A
     person who mistypes needs no more. 0: no limit."""
+    throttle_consecutive_failures: Annotated[NonNegativeInt, AfterValidator(_no_fewer_than_are_free)] = 100
+    """Wrong passwords for one account in a row, whenever they come, after which none more is tried but from where the
+    account has logged in: until it has a new password or is unlocked, or for 30 days after the last. NIST SP 800-63B-4,
+    3.2.2, allows 100. 0: no end to it, as without a limit of wrong passwords in a window."""
     throttle_address_failures: NonNegativeInt = 100
     """And from one address, for all accounts of a tenant: an office may be behind it. 0: no limit."""
     throttle_longest_wait_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
@@ -204,12 +215,13 @@ class Settings(BaseSettings):
 
     @property
     def throttle(self) -> Throttle:
-        def limit(free: int) -> Limit:
+        def limit(free: int, most_in_a_row: int | None = None) -> Limit:
             wait, window = self.throttle_longest_wait_seconds, self.throttle_window_seconds
-            return Limit(free, timedelta(seconds=wait), timedelta(seconds=window))
+            return Limit(free, timedelta(seconds=wait), timedelta(seconds=window), most_in_a_row)
 
+        account = limit(self.throttle_account_failures, self.throttle_consecutive_failures or None)
         return Throttle(
-            account=limit(self.throttle_account_failures) if self.throttle_account_failures else None,
+            account=account if self.throttle_account_failures else None,
             address=limit(self.throttle_address_failures) if self.throttle_address_failures else None,
             known_for=timedelta(seconds=self.throttle_known_seconds),
             registration_key=limit(FREE_REGISTRATION_KEYS),

@@ -50,7 +50,8 @@ class AuditRecord(WireModel):
     type: str
     """The operation, as `auth.login`. There may be new ones."""
     outcome: str
-    """`ok`, `invalid_credentials` or `throttled`."""
+    """`ok`, `invalid_credentials`, `throttled`, or `locked`: throttled until the account has a new password or is
+    unlocked, since too many wrong ones in a row came from where it has not logged in. There may be new ones."""
     login: str | None
     """The user's, or `tenant:` and the tenant's email. Null where no account has it: people type passwords there."""
     session_id: str | None
@@ -63,7 +64,7 @@ class AuditRecord(WireModel):
     reason: str | None
     """Why sessions ended, if any did, as in their `session.revoked` events."""
     changed: tuple[str, ...]
-    """Which members of a user were changed; not to what."""
+    """Which members of a user were changed, not to what; and `unlock`."""
     by_operator: bool
     """Done with the registration key, not with the tenant's token."""
     request_id: str | None

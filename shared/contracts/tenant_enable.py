@@ -1,4 +1,7 @@
-"""tenant.enable: a disabled tenant may log in again; what was ended stays ended. For the operator alone."""
+"""tenant.enable: a tenant may log in again that was disabled, or locked after too many wrong passwords.
+
+What was ended stays ended. For the operator alone.
+"""
 
 from .address import ClientAddress
 from .errors import InvalidCredentials, TenantNotFound, Throttled

@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Any, Call, Ports], Awaitable[WireModel]]
 
 OK = "ok"
+#: Of an attempt that was throttled since too many before it were wrong in a row: its caller is not told this.
+LOCKED = "locked"
 #: Members of a user that `user.update` may change: their names are told, their values are not.
-CHANGEABLE = ("email", "password", "scope", "sub")
+CHANGEABLE = ("email", "password", "scope", "sub", "unlock")
 #: 128 bits: records of two requests must not be taken for one.
 ID_BYTES = 16
 
@@ -57,7 +59,7 @@ def audited(operation: Operation[Any, Any], handler: Handler) -> Handler:
         try:
             reply = await handler(request, call, ports)
         except (InvalidCredentials, Throttled) as error:
-            await _note_refusal(kind, error.code, request, call, ports)
+            await _note_refusal(kind, LOCKED if call.noted.locked else error.code, request, call, ports)
             raise
         await _append(kind, request, call, ports)
         return reply

@@ -6,7 +6,7 @@ from shared.contracts.events import RevocationReason
 from worker.call import Call
 from worker.operations.access import tenant_session_of
 from worker.operations.ending import end_displaced, end_session
-from worker.operations.guarding import guarded
+from worker.operations.guarding import guarded, users_of
 from worker.operations.marking import mark_of
 from worker.operations.opening import open_user_session
 from worker.ports import Ports
@@ -17,7 +17,7 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     opener = await tenant_session_of(request.tenant_token, ports)
     call.noted.tenant = opener.tenant
     password = request.password.get_secret_value()
-    async with guarded(["users", opener.tenant], request.login, request.client_address, call, ports):
+    async with guarded(users_of(opener.tenant), request.login, request.client_address, call, ports):
         user = await ports.users.find(opener.tenant, request.login)
         right = await ports.hasher.verify(user.password_hash if user else None, password)
         if user is None or not right:

@@ -4,6 +4,9 @@ A guess is counted against the account, together with those of all other strange
 comes from. Who logs in from where the account has logged in before is counted apart from the strangers, by place: so
 nobody keeps an account's owner out from somewhere else. Unknown accounts are counted as known ones.
 
+After too many wrong ones in a row strangers try no more passwords of the account, until it has a new one or its tenant
+says so (NIST SP 800-63B-4, 3.2.2). From where it has logged in before it goes on.
+
 A place is an address, or the service of the broker that sent the request without one. Tenants are believed about where
 their users are. About a tenant, and about who shows the registration key, only edges are believed.
 """
@@ -25,7 +28,7 @@ from worker.throttle import Count, Limit
 
 #: 128 bits: keys of two accounts must not meet. Nothing but digests is stored: people type passwords into wrong fields.
 KEY_BYTES = 16
-#: Whose accounts a login is one of: the tenants themselves; users have their tenant's id beside `users`.
+#: Whose accounts a login is one of: tenants themselves, or users of a tenant, as `users_of` names them.
 TENANTS = ("tenants",)
 #: About as long as a password is hashed.
 LOOK_SECONDS = 0.025
@@ -45,6 +48,11 @@ class _Guess:
     """This account from anywhere."""
     address: str | None
     """Any account from this client, or any tenant from this service."""
+
+
+def users_of(tenant: str) -> tuple[str, ...]:
+    """The users of a tenant, as those among whom a login is one."""
+    return ("users", tenant)
 
 
 @contextlib.asynccontextmanager
@@ -109,8 +117,8 @@ async def _admitted(
         now = ports.clock.now()
         counts = await ports.attempts.find(keys)
         limits = limits_of(counts, now)
-        if call.redelivered:  # counted when it came first
-            return [*limits]
+        if call.redelivered and all(key in counts and counts[key].under_way for key in limits):
+            return [*limits]  # counted by the worker that was lost with it, if that had begun with it
         waits = {key: limit.wait(counts.get(key), now) for key, limit in limits.items()}
         wait = max(waits.values(), default=timedelta())
         if not wait:
@@ -120,17 +128,23 @@ async def _admitted(
             await asyncio.sleep(LOOK_SECONDS)
         else:
             break
+    call.noted.locked = any(limit.is_locked(counts.get(key), now) for key, limit in limits.items())
     raise Throttled(retry_after_seconds=max(math.ceil(wait.total_seconds()), 1))
+
+
+async def forget_failures(among: Sequence[str], login: str, ports: Ports) -> None:
+    """Forgets what strangers have tried at this account: it has a new password, or its tenant lets them try again."""
+    await ports.attempts.forget(_account_key(among, login))
 
 
 def _limits(guess: _Guess, counts: Mapping[str, Count], now: datetime, ports: Ports) -> dict[str, Limit]:
     """Which keys the attempt is counted under, and how many are free there."""
     throttle = ports.throttle
     limits = {}
-    if throttle.account is not None:
+    if throttle.account is not None and throttle.place is not None:
         place = counts.get(guess.place)
         if place is not None and now < place.kept_until:
-            return {guess.place: throttle.account}
+            return {guess.place: throttle.place}
         limits[guess.account] = throttle.account
     if throttle.address is not None and guess.address is not None:
         limits[guess.address] = throttle.address
@@ -172,9 +186,13 @@ def _guess(among: Sequence[str], login: str, client: ClientAddress | None, call:
     is_client = whence[0] is not None or (of_tenants and call.service is not None)
     return _Guess(
         place=_key("place", *among, login, *whence),
-        account=_key("account", *among, login),
+        account=_account_key(among, login),
         address=_key("address", *among, *whence) if is_client else None,
     )
+
+
+def _account_key(among: Sequence[str], login: str) -> str:
+    return _key("account", *among, login)
 
 
 def _whence(client: ClientAddress | None, call: Call) -> tuple[str | None, ...]:

@@ -7,6 +7,7 @@ from shared.contracts.tenant_register import TenantRegisterReply, TenantRegister
 from worker.call import Call
 from worker.operations.authority import check_registration_key
 from worker.operations.choosing import chosen
+from worker.operations.guarding import TENANTS, forget_failures
 from worker.operations.identity import new_id
 from worker.operations.opening import open_tenant_session
 from worker.ports import Ports
@@ -28,6 +29,7 @@ async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Por
         await ports.tenants.add(tenant)
     except EmailTaken:
         tenant = await _made_by_this_call(tenant, password, ports)
+    await forget_failures(TENANTS, tenant.email, ports)
     token = await open_tenant_session(tenant, call, ports)
     return TenantRegisterReply(id=tenant.id, email=tenant.email, login=tenant.login, token=token)
 

@@ -6,6 +6,7 @@ from shared.contracts.user_create import USER_CREATE, UserCreateRequest
 from worker.call import Call
 from worker.operations.access import tenant_of
 from worker.operations.choosing import chosen
+from worker.operations.guarding import forget_failures, users_of
 from worker.operations.identity import new_id
 from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
@@ -41,4 +42,5 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
     same = stored.password_hash == created.password_hash
     if not (superseded or same or await ports.hasher.verify(stored.password_hash, password)):
         raise LoginTaken
+    await forget_failures(users_of(tenant), request.login, ports)
     return public_user(stored)

@@ -11,12 +11,14 @@ import pytest
 
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply
-from shared.contracts.errors import InvalidCredentials, Throttled, Unavailable
+from shared.contracts.errors import InvalidCredentials, Throttled, Unavailable, UserNotFound
 from shared.contracts.operation import Operation
 from shared.contracts.tenant_delete import TENANT_DELETE
 from shared.contracts.tenant_disable import TENANT_DISABLE
+from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_update import TENANT_UPDATE
+from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import LIMIT, REGISTRATION_KEY, THROTTLE, FakeHasher, FakeUsers
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.records import User
@@ -24,6 +26,9 @@ from worker.records import User
 HOME, OFFICE, ELSEWHERE = "192.0.2.1", "198.51.100.1", "203.0.113.1"
 #: What each failure after the free ones costs.
 WAITS = [1, 2, 4, 8, 16, 32, 60, 60]
+#: Of strangers, in a row.
+STRANGERS_LIMIT = 100
+NEW_PASSWORD = "another fine password"
 #: For what happens at once, or not at all.
 PATIENCE_SECONDS = 30
 
@@ -84,6 +89,9 @@ class Scene:
             await self.hasher.begun.wait()
         lost.cancel()
         await asyncio.gather(lost, return_exceptions=True)
+
+    async def update_user(self, login: str = "ann", **changes: Any) -> None:
+        await self.worker.call(USER_UPDATE, tenantToken=self.shop, login=login, **changes)
 
     def wait(self, seconds: float) -> None:
         self.worker.clock.advance(timedelta(seconds=seconds))
@@ -261,6 +269,116 @@ async def test_a_place_is_known_for_some_time(scene: Scene) -> None:
         assert await told(login) == answer
 
 
+async def lock(scene: Scene, guess: Guess) -> None:
+    """As many wrong passwords in a row as may be, over some hours."""
+    made = 0
+    while made < STRANGERS_LIMIT:
+        if await guess(scene) == "wrong":
+            made += 1
+        else:
+            scene.wait(LIMIT.longest_wait.total_seconds())
+
+
+@pytest.mark.parametrize("who", GUESSES)
+async def test_so_many_in_a_row_and_no_more(scene: Scene, who: str) -> None:
+    """NIST SP 800-63B-4, 3.2.2: whether there is such an account or not, and nothing is hashed any more."""
+    await lock(scene, GUESSES[who])
+    hashed = scene.hasher.work
+    for _ in range(5):
+        scene.wait(8 * 3600)
+        assert await GUESSES[who](scene) == "wait 60"
+    assert scene.hasher.work == hashed
+
+
+async def test_a_locked_account_is_locked_for_strangers_alone(scene: Scene) -> None:
+    """Where it has logged in it goes on, which does not let the strangers go on."""
+    await scene.login(clientAddress=HOME)
+    await lock(scene, GUESSES["a user"])
+    for _ in range(3):
+        assert await told(scene.login(clientAddress=HOME)) == "right"
+        scene.wait(LIMIT.window.total_seconds())
+        assert await told(scene.login(clientAddress=OFFICE)) == "wait 60"
+
+
+async def test_a_right_password_of_a_stranger_begins_a_new_row(scene: Scene) -> None:
+    """It proves that the one who types is no stranger after all."""
+    for _ in range(STRANGERS_LIMIT - 1):
+        while await scene.guess() != "wrong":
+            scene.wait(LIMIT.longest_wait.total_seconds())
+    scene.wait(LIMIT.longest_wait.total_seconds())
+    assert await told(scene.login(clientAddress=OFFICE)) == "right"
+    await scene.use_up(clientAddress=ELSEWHERE)
+
+
+UNLOCKS: dict[str, Callable[[Scene], Awaitable[object]]] = {
+    "unlock": lambda scene: scene.update_user(unlock=True),
+    "unlock and more": lambda scene: scene.update_user(unlock=True, scope="all"),
+    "new password": lambda scene: scene.update_user(password=NEW_PASSWORD),
+}
+
+
+@pytest.mark.parametrize("how", UNLOCKS)
+async def test_a_user_is_unlocked(scene: Scene, how: str) -> None:
+    """By its tenant, or with a new password; as much is free again as at first. The trail tells of both."""
+    await lock(scene, GUESSES["a user"])
+    assert await scene.guess() == "wait 60"
+    outcomes = {record.outcome for record in scene.worker.audit.records.values() if record.login == "ann"}
+    assert outcomes == {"ok", "invalid_credentials", "throttled", "locked"}
+    await UNLOCKS[how](scene)
+    changes = {record.changed for record in scene.worker.audit.records.values() if record.type == "user.update"}
+    assert changes == {
+        {"unlock": ("unlock",), "unlock and more": ("scope", "unlock"), "new password": ("password",)}[how]
+    }
+    await scene.use_up()
+    assert await scene.guess() == "wait 1"
+
+
+async def test_another_change_unlocks_nobody(scene: Scene) -> None:
+    """Nor does the unlocking of somebody else."""
+    await lock(scene, GUESSES["a user"])
+    await scene.worker.create(scene.shop, "bob")
+    await scene.update_user(scope="all")
+    await scene.update_user("bob", unlock=True)
+    assert await scene.guess() == "wait 60"
+
+
+async def test_who_is_not_there_is_not_unlocked(scene: Scene) -> None:
+    """The answer is that nobody has this login."""
+    await lock(scene, GUESSES["nobody"])
+    with pytest.raises(UserNotFound):
+        await scene.update_user("nobody", unlock=True)
+    assert await scene.guess("nobody") == "wait 60"
+
+
+async def test_a_new_user_is_not_locked(scene: Scene) -> None:
+    """Whatever strangers tried at its login before there was such a user."""
+    await lock(scene, GUESSES["nobody"])
+    await scene.worker.create(scene.shop, "nobody")
+    assert await told(scene.login("nobody")) == "right"
+
+
+async def test_a_tenant_is_unlocked(scene: Scene) -> None:
+    """By the operator, and by its new password."""
+    await lock(scene, GUESSES["a tenant"])
+    members = {"email": "shop@example.com", "password": PASSWORD}
+    assert await told(scene.worker.call(TENANT_LOGIN, **members)) == "wait 60"
+    await scene.worker.call(TENANT_ENABLE, email="shop@example.com", registrationKey=REGISTRATION_KEY)
+    assert await told(scene.worker.call(TENANT_LOGIN, **members)) == "right"
+    await lock(scene, lambda scene: scene.guess_tenant("shop@example.com", clientAddress=ELSEWHERE))
+    change = {"tenantToken": scene.shop, "currentPassword": PASSWORD, "password": NEW_PASSWORD}
+    await scene.worker.call(TENANT_UPDATE, **change)
+    new = {"email": "shop@example.com", "password": NEW_PASSWORD, "clientAddress": OFFICE}
+    assert await told(scene.worker.call(TENANT_LOGIN, **new)) == "right"
+
+
+async def test_a_new_tenant_is_not_locked(scene: Scene) -> None:
+    """As a new user is not."""
+    await lock(scene, GUESSES["no tenant"])
+    await scene.worker.register("nobody@example.com")
+    members = {"email": "nobody@example.com", "password": PASSWORD}
+    assert await told(scene.worker.call(TENANT_LOGIN, **members)) == "right"
+
+
 async def test_guesses_at_many_accounts(scene: Scene) -> None:
     """From one address they are limited together; at other addresses, and where the user is known, nothing changes."""
     await scene.login(clientAddress=HOME)
@@ -322,8 +440,18 @@ async def test_a_redelivered_login_is_counted_once(scene: Scene) -> None:
     await scene.lose_a_guess()
     assert await told(scene.login_again("wrong")) == "wrong"
     assert await scene.guess() == "wait 1"
+    scene.wait(1)
+    await scene.lose_a_guess()
     assert await told(scene.login_again(PASSWORD)) == "right"
     await scene.use_up()
+
+
+async def test_a_redelivered_login_that_was_never_counted_is_counted(scene: Scene) -> None:
+    """A lost worker held more than it had begun with: none of that is a free guess."""
+    for _ in range(LIMIT.free):
+        assert await told(scene.login_again("wrong")) == "wrong"
+    assert await told(scene.login_again("wrong")) == "wait 1"
+    assert await scene.guess() == "wait 1"
 
 
 async def test_an_attempt_that_is_lost_holds_up_nobody(scene: Scene) -> None:
