@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.contracts.errors import EmailTaken, LoginTaken, TenantNotFound, UserNotFound
 from shared.contracts.events import RevocationReason
+from shared.contracts.wire import MIN_PASSWORD_CHARS
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.ports import (
     Activity,
@@ -597,6 +598,7 @@ def ports(
     common_passwords: AbstractSet[str] = COMMON_PASSWORDS,
     lifetimes: Lifetimes = LIFETIMES,
     throttle: Throttle = THROTTLE,
+    min_password_chars: int = MIN_PASSWORD_CHARS,
     max_sessions_per_user: int = 0,
 ) -> Ports:
     """Everything an operation may use: what is given, and fakes for the rest. The tokens are real JWTs."""
@@ -616,6 +618,7 @@ def ports(
         common_passwords=common_passwords,
         lifetimes=lifetimes,
         throttle=throttle,
+        min_password_chars=min_password_chars,
         max_sessions_per_user=max_sessions_per_user,
     )
 

@@ -148,6 +148,7 @@ async def serve(
             common_passwords=common_passwords() if Lane.PASSWORD in settings.lanes else frozenset(),
             lifetimes=settings.lifetimes,
             throttle=settings.throttle,
+            min_password_chars=settings.password_min_chars,
             max_sessions_per_user=settings.max_sessions_per_user,
         )
 

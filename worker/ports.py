@@ -11,6 +11,7 @@ from typing import Protocol
 
 from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason
+from shared.contracts.wire import MIN_PASSWORD_CHARS
 from worker.records import (
     AuditQuery,
     AuditRecord,
@@ -311,5 +312,7 @@ class Ports:
     """What nobody may choose, in lower case. Only who serves the password lane has it."""
     lifetimes: Lifetimes
     throttle: Throttle
+    min_password_chars: int = MIN_PASSWORD_CHARS
+    """Of a password that is chosen, in its normalised form."""
     max_sessions_per_user: int = 0
     """0: any number."""

@@ -26,6 +26,7 @@ from pymongo.uri_parser import parse_uri
 
 from shared.amqp.topology import QueueType
 from shared.contracts.operation import Lane
+from shared.contracts.wire import MIN_PASSWORD_CHARS
 from shared.environment import AmqpUrl, CommaSeparated
 from shared.logging import LogFormat
 from worker.ports import Lifetimes
@@ -37,6 +38,8 @@ MIN_KEY_BYTES = 32
 MIN_REGISTRATION_KEY_CHARS = 16
 #: Wrong ones from one client before each further one has to wait: an operator may paste the wrong secret some times.
 FREE_REGISTRATION_KEYS = 5
+#: What a verifier accepts at least (NIST SP 800-63B-4, 3.1.1.2): beyond, passphrases would be refused.
+MAX_MIN_PASSWORD_CHARS = 64
 
 #: Ten years: longer than any session is meant to last, and still a date.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
@@ -171,6 +174,9 @@ class Settings(BaseSettings):
     """argon2id's memory. OWASP Password Storage Cheat Sheet: no less than 19 MiB with two passes."""
     hash_passes: Annotated[int, Field(ge=2)] = 2
     """argon2id's passes, no fewer."""
+    password_min_chars: Annotated[int, Field(ge=MIN_PASSWORD_CHARS, le=MAX_MIN_PASSWORD_CHARS)] = MIN_PASSWORD_CHARS
+    """How many characters a password must have that is chosen from now on, 8 to 64. NIST SP 800-63B-4, 3.1.1.2: 15
+    where a password is the only factor. Nobody is asked for a longer one at a login."""
     password_peppers: Annotated[
         dict[str, SecretBytes] | None, NoDecode, BeforeValidator(_keys), AfterValidator(_pepper_ids)
     ] = None

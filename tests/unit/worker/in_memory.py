@@ -11,7 +11,7 @@ from shared.contracts.operation import Operation
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.user import User
 from shared.contracts.user_create import USER_CREATE
-from shared.contracts.wire import WireModel
+from shared.contracts.wire import MIN_PASSWORD_CHARS, WireModel
 from tests.fakes import (
     ISSUER,
     MASTER_KEYS,
@@ -56,6 +56,7 @@ class InMemoryWorker:
         database: FakeDatabase | None = None,
         audit: FakeAudit | None = None,
         throttle: Throttle = THROTTLE,
+        min_password_chars: int = MIN_PASSWORD_CHARS,
         max_sessions_per_user: int = 0,
     ) -> None:
         self.clock = FakeClock()
@@ -80,6 +81,7 @@ class InMemoryWorker:
             clock=self.clock,
             registration=registration or FakeRegistration(),
             throttle=throttle,
+            min_password_chars=min_password_chars,
             max_sessions_per_user=max_sessions_per_user,
         )
 

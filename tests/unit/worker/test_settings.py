@@ -186,6 +186,8 @@ def test_ids_of_peppers_are_plain(
         ("AUTH_HASH_PASSES", "1"),
         ("AUTH_PASSWORD_QUEUE_LENGTH", "-1"),
         ("AUTH_PASSWORD_NICE", "20"),
+        ("AUTH_PASSWORD_MIN_CHARS", "7"),
+        ("AUTH_PASSWORD_MIN_CHARS", "65"),
         ("AUTH_THROTTLE_ACCOUNT_FAILURES", "-1"),
         ("AUTH_THROTTLE_ADDRESS_FAILURES", "sesame"),
         ("AUTH_THROTTLE_CONSECUTIVE_FAILURES", "-1"),
