@@ -10,6 +10,7 @@ from shared.contracts.errors import EmailTaken, LoginTaken, TenantNotFound, User
 from shared.contracts.events import RevocationReason
 from shared.contracts.wire import MIN_PASSWORD_CHARS
 from worker.adapters.jwt_tokens import JwtTokens
+from worker.call import Call
 from worker.ports import (
     Activity,
     Attempts,
@@ -24,6 +25,7 @@ from worker.ports import (
     Sessions,
     Tenants,
     Tokens,
+    Turns,
     Users,
 )
 from worker.records import (
@@ -419,6 +421,11 @@ class FakeAttempts:
         """What anything is counted under."""
         return set(self._counts)
 
+    @property
+    def tried(self) -> int:
+        """How many attempts are counted, under whatever key."""
+        return sum(count.tried for count in self._counts.values())
+
     async def find(self, keys: Sequence[str]) -> dict[str, Count]:
         await asyncio.sleep(0)
         return {key: self._counts[key] for key in keys if key in self._counts}
@@ -527,6 +534,20 @@ class FakeHasher:
         return f"{parameters}${salt}${hashlib.sha256(f'{salt}{password}'.encode()).hexdigest()}"
 
 
+class FakeTurns:
+    """Implements `worker.ports.Turns`: it is always everybody's turn. `entered` holds whose requests have come."""
+
+    def __init__(self) -> None:
+        self.entered: list[str] = []
+        self.left = 0
+
+    async def enter(self, whose: str, call: Call) -> None:  # noqa: ARG002 - as the port has it
+        self.entered.append(whose)
+
+    def leave(self) -> None:
+        self.left += 1
+
+
 class FakeEvents:
     """Implements `worker.ports.Events`. What is announced stays in the outbox, as it does while the broker is away."""
 
@@ -589,6 +610,7 @@ def ports(
     attempts: Attempts | None = None,
     audit: Audit | None = None,
     hasher: Hasher | None = None,
+    turns: Turns | None = None,
     tokens: Tokens | None = None,
     events: Events | None = None,
     activity: Activity | None = None,
@@ -609,6 +631,7 @@ def ports(
         attempts=attempts or FakeAttempts(),
         audit=audit or FakeAudit(),
         hasher=hasher or FakeHasher(),
+        turns=turns or FakeTurns(),
         tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
         events=events or FakeEvents(),
         activity=activity or FakeActivity(),

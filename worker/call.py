@@ -31,6 +31,8 @@ class Call:
     """Finds it in the logs."""
     service: str | None = None
     """The service that sent it, by the exchange that it was published to, which no caller can choose. None: an edge."""
+    expires_at: float | None = None
+    """When nobody waits for its answer any more, in the time of the event loop. None: it does not say."""
     noted: Noted = field(default_factory=Noted, compare=False)
 
     def client(self, said: IPv4Address | IPv6Address | None) -> IPv4Address | IPv6Address | None:

@@ -12,6 +12,7 @@ from typing import Protocol
 from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason
 from shared.contracts.wire import MIN_PASSWORD_CHARS
+from worker.call import Call
 from worker.records import (
     AuditQuery,
     AuditRecord,
@@ -238,6 +239,20 @@ class Hasher(Protocol):
         """Whether it was made with other parameters than those of today, or under another pepper."""
 
 
+class Turns(Protocol):
+    """Whose turn it is to have passwords hashed: no tenant's requests stand before those of all others."""
+
+    async def enter(self, whose: str, call: Call) -> None:
+        """Waits for the turn of a request of this tenant, before anything is written for it or hashed.
+
+        Raises `Overloaded` at once when too many of the same tenant wait, and `DeadlineExceeded` when nobody waits for
+        its answer any more; so does the first hash of a request. A request enters once.
+        """
+
+    def leave(self) -> None:
+        """The request that has entered in this task is done; without one nothing happens."""
+
+
 class Tokens(Protocol):
     """JWTs. The key of each is derived from a master key and its session's secret."""
 
@@ -302,6 +317,7 @@ class Ports:
     attempts: Attempts
     audit: Audit
     hasher: Hasher
+    turns: Turns
     tokens: Tokens
     events: Events
     activity: Activity

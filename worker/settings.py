@@ -40,6 +40,10 @@ MIN_REGISTRATION_KEY_CHARS = 16
 FREE_REGISTRATION_KEYS = 5
 #: What a verifier accepts at least (NIST SP 800-63B-4, 3.1.1.2): beyond, passphrases would be refused.
 MAX_MIN_PASSWORD_CHARS = 64
+#: Each may hold a body of 128 KiB: 64 MiB at most, which fits into a container of 384 MiB beside what is hashed.
+MAX_PASSWORD_PLACES = 512
+#: A worker has room for what it deals with at a time, whatever the queue's length is.
+BEYOND_THREADS = 2
 
 #: Ten years: longer than any session is meant to last, and still a date.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
@@ -144,8 +148,9 @@ class Settings(BaseSettings):
     """Of the lanes' queues, the same for all workers of a broker: `classic`, or `quorum` where the loss of one of three
     nodes should not be noticed for longer than a second or two; at a price (ADR 0014)."""
     password_queue_length: PositiveInt = 128
-    """How many password requests may wait; more are refused at once with 503. About deadline times rate: what could
-    not be answered in time is refused."""
+    """How many password requests of one tenant may wait in a worker, and of all tenants in the broker's queue before
+    the workers; more are refused at once with 503. About deadline times rate: what could not be answered in time is
+    refused."""
     password_nice: Annotated[int, Field(ge=0, le=19)] = 19
     """Niceness of a worker that serves the password lane alone, so that hashing yields to verification. Containers are
     not nice to each other: there, give it fewer CPU shares."""
@@ -218,6 +223,11 @@ class Settings(BaseSettings):
     """`json`, or `console` for people."""
     log_verify_sample: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
     """Of the verifications that succeed, the share that is logged; each of their lines says it. All others are."""
+
+    @property
+    def password_places(self) -> int:
+        """How many password requests this worker holds at a time: one tenant gets half of them."""
+        return min(2 * max(self.password_queue_length, self.hash_threads + BEYOND_THREADS), MAX_PASSWORD_PLACES)
 
     @property
     def throttle(self) -> Throttle:

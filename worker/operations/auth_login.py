@@ -16,6 +16,7 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     """Opens a session. An unknown login costs the same work and gets the same answer as a wrong password."""
     opener = await tenant_session_of(request.tenant_token, ports)
     call.noted.tenant = opener.tenant
+    await ports.turns.enter(opener.tenant, call)
     password = request.password.get_secret_value()
     async with guarded(users_of(opener.tenant), request.login, request.client_address, call, ports):
         user = await ports.users.find(opener.tenant, request.login)

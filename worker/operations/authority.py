@@ -74,6 +74,7 @@ async def decided_by_tenant(proof: Proof, mark: Mark, call: Call, ports: Ports, 
         raise InvalidTenantToken
     checked_tenant(tenant_token, {tenant_token: replace(session, revocation=None)}, ports)
     call.noted.tenant, call.noted.login = session.tenant, session.login
+    await ports.turns.enter(session.tenant, call)
     tenant = await ports.tenants.find(session.tenant)
     may_act = tenant is not None and session.revocation is None
     if tenant and may_act and await _knows_password(tenant, proof, call, ports):

@@ -55,6 +55,14 @@ def users_of(tenant: str) -> tuple[str, ...]:
     return ("users", tenant)
 
 
+def strangers(call: Call) -> str:
+    """Whose turn it is for requests that prove no tenant: of the edges' clients together, or of one service.
+
+    Clients may have any number of addresses. Spaces keep the name apart from the ids of tenants.
+    """
+    return "clients of edges" if call.service is None else f"service {call.service}"
+
+
 @contextlib.asynccontextmanager
 async def guarded(
     among: Sequence[str], login: str, client: ClientAddress | None, call: Call, ports: Ports

@@ -7,7 +7,7 @@ from shared.contracts.tenant_register import TenantRegisterReply, TenantRegister
 from worker.call import Call
 from worker.operations.authority import check_registration_key
 from worker.operations.choosing import chosen
-from worker.operations.guarding import TENANTS, forget_failures
+from worker.operations.guarding import TENANTS, forget_failures, strangers
 from worker.operations.identity import new_id
 from worker.operations.opening import open_tenant_session
 from worker.ports import Ports
@@ -17,6 +17,7 @@ from worker.records import Tenant
 async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Ports) -> TenantRegisterReply:
     """Stores a new tenant and opens its first session. The same call again answers as it did first."""
     await _check_may_register(request, call, ports)
+    await ports.turns.enter(strangers(call), call)
     password = chosen(request.password, request.email, request.email, ports)
     tenant = Tenant(
         id=new_id(),

@@ -17,6 +17,7 @@ from worker.records import User
 async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> user.User:
     """Stores a new user, never over an old one. The same call again answers that user, as it is."""
     tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
+    await ports.turns.enter(tenant, call)
     mark = mark_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
     password = chosen(request.password, request.login, request.email, ports)
     user_id = new_id()

@@ -37,6 +37,7 @@ async def _updated(request: UserUpdateRequest, tenant: str, call: Call, ports: P
     if request.password is None:
         return await ports.users.change(tenant, request.login, UserChanges(fields), mark)
 
+    await ports.turns.enter(tenant, call)
     before = await user_of(tenant, request.login, ports)  # nothing is hashed for nobody
     password = chosen(request.password, request.login, request.email or before.email, ports)
     changes = UserChanges(fields, await ports.hasher.hash(password))

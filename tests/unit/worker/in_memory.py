@@ -26,6 +26,7 @@ from tests.fakes import (
     FakeRegistration,
     FakeSessions,
     FakeTenants,
+    FakeTurns,
     FakeUsers,
     ports,
 )
@@ -51,6 +52,7 @@ class InMemoryWorker:
         users: FakeUsers | None = None,
         sessions: FakeSessions | None = None,
         hasher: Hasher | None = None,
+        turns: FakeTurns | None = None,
         tokens: Tokens | None = None,
         registration: FakeRegistration | None = None,
         database: FakeDatabase | None = None,
@@ -65,6 +67,7 @@ class InMemoryWorker:
         self.sessions = sessions or FakeSessions()
         self.attempts = FakeAttempts()
         self.audit = audit or FakeAudit()
+        self.turns = turns or FakeTurns()
         self.events = FakeEvents()
         self.activity = FakeActivity()
         self.ports = ports(
@@ -74,6 +77,7 @@ class InMemoryWorker:
             attempts=self.attempts,
             audit=self.audit,
             hasher=hasher or FakeHasher(),
+            turns=self.turns,
             tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
             events=self.events,
             activity=self.activity,
