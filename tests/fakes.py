@@ -541,7 +541,10 @@ class FakeTurns:
         self.entered: list[str] = []
         self.left = 0
 
-    async def enter(self, whose: str, call: Call) -> None:  # noqa: ARG002 - as the port has it
+    def refuse_early(self, session: str | None) -> None:
+        """There is a place for everybody."""
+
+    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:  # noqa: ARG002 - as the port has it
         self.entered.append(whose)
 
     def leave(self) -> None:

@@ -242,8 +242,16 @@ class Hasher(Protocol):
 class Turns(Protocol):
     """Whose turn it is to have passwords hashed: no tenant's requests stand before those of all others."""
 
-    async def enter(self, whose: str, call: Call) -> None:
+    def refuse_early(self, session: str | None) -> None:
+        """Raises `Overloaded` when this session has entered before, and too many of the same tenant wait.
+
+        `session` is what a request claims, and nothing is proven: so a storm is refused before that costs anything.
+        """
+
+    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
         """Waits for the turn of a request of this tenant, before anything is written for it or hashed.
+
+        `session` is the tenant's own, proven, by which its next request is known early.
 
         Raises `Overloaded` at once when too many of the same tenant wait, and `DeadlineExceeded` when nobody waits for
         its answer any more; so does the first hash of a request. A request enters once.

@@ -93,8 +93,8 @@ async def test_another_tenant_keeps_its_share(stack: Stack, metrics_port: int) -
             hashed = (await told(metrics_port, HASHED) - before) / (time.monotonic() - since)
         asked = answers.total() / (time.monotonic() - began)
     note(
-        f"{LOGGING_IN} callers of one tenant: {idle:.1f} logins a second, in another's storm {beside:.1f} of {hashed:.1f} "
-        f"that were hashed; the storm asked {asked:.0f} times a second: {dict(answers)}"
+        f"{LOGGING_IN} callers of one tenant: {idle:.1f} logins a second, in another's storm {beside:.1f} of "
+        f"{hashed:.1f} that were hashed; the storm asked {asked:.0f} times a second: {dict(answers)}"
     )
     assert asked > STORM * hashed
     assert beside >= LEAST_OF_IDLE * idle

@@ -19,6 +19,8 @@ from worker.call import Call
 #: Of one tenant are dealt with at a time: as many as are hashed, and these beyond. One is looked up and one is stored
 #: meanwhile, or a hashing thread would wait for the database and the broker at each login.
 BEYOND_THREADS = 2
+#: Of tenants, remembered to refuse the next requests of a storm early: a few hundred kilobytes.
+MAX_SESSIONS = 1_024
 #: That of the request that has entered in this task.
 _mine: ContextVar["_Turn | None"] = ContextVar("mine", default=None)
 #: For requests that do not say how long anybody waits for their answers.
@@ -70,6 +72,8 @@ class FairTurns:
         self._to_hash: list[_Line] = []
         """Lines with a password that waits for a thread."""
         self._turns = 0
+        self._whose: dict[str, str] = {}
+        """Whose the sessions are that entered last; those of one tenant are that tenant's for ever."""
         self._on_waited = on_waited
 
     @property
@@ -77,14 +81,16 @@ class FairTurns:
         """How many requests wait for their turn, of all tenants."""
         return sum(len(line.waiting) for line in self._lines.values())
 
-    async def enter(self, whose: str, call: Call) -> None:
+    def refuse_early(self, session: str | None) -> None:
+        line = self._lines.get(self._whose.get(session or "", ""))
+        if line is not None:
+            self._refuse_beyond_share(line, USUAL_SECONDS)
+
+    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
+        if session is not None:
+            self._remember(session, whose)
         line = self._lines.setdefault(whose, _Line(whose))
-        # A share that needs no setting: one tenant gets half of the places; n tenants that each want all of them get
-        # 1 / (n + 1) each, and as many are left for whoever comes next.
-        if line.held >= self._free_places:
-            seconds = USUAL_SECONDS if call.expires_at is None else call.expires_at - self._now()
-            self._forget_if_empty(line)
-            raise Overloaded(retry_after_seconds=line.pace.retry_after_seconds(max(seconds, 0.0)))
+        self._refuse_beyond_share(line, USUAL_SECONDS if call.expires_at is None else call.expires_at - self._now())
         self._free_places -= 1
         with contextlib.ExitStack() as undo:
             undo.callback(self._leave_places, line)
@@ -127,6 +133,19 @@ class FairTurns:
         finally:
             line.hashing -= 1
             self._pass_thread_on()
+
+    def _refuse_beyond_share(self, line: _Line, seconds: float) -> None:
+        # A share that needs no setting: one tenant gets half of the places; n tenants that each want all of them get
+        # 1 / (n + 1) each, and as many are left for whoever comes next.
+        if line.held >= self._free_places:
+            self._forget_if_empty(line)
+            raise Overloaded(retry_after_seconds=line.pace.retry_after_seconds(max(seconds, 0.0)))
+
+    def _remember(self, session: str, whose: str) -> None:
+        self._whose.pop(session, None)
+        self._whose[session] = whose
+        if len(self._whose) > MAX_SESSIONS:
+            del self._whose[next(iter(self._whose))]
 
     async def _wait(self, line: _Line, call: Call) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

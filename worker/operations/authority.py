@@ -69,12 +69,13 @@ async def decided_by_tenant(proof: Proof, mark: Mark, call: Call, ports: Ports, 
     who has stolen a token may guess no faster than who has none.
     """
     tenant_token = proof.tenant_token
+    ports.turns.refuse_early(ports.tokens.session_id(tenant_token))
     session = (await sessions_of([tenant_token], ports)).get(tenant_token)
     if session is None:
         raise InvalidTenantToken
     checked_tenant(tenant_token, {tenant_token: replace(session, revocation=None)}, ports)
     call.noted.tenant, call.noted.login = session.tenant, session.login
-    await ports.turns.enter(session.tenant, call)
+    await ports.turns.enter(session.tenant, call, session.id)
     tenant = await ports.tenants.find(session.tenant)
     may_act = tenant is not None and session.revocation is None
     if tenant and may_act and await _knows_password(tenant, proof, call, ports):

@@ -4,7 +4,7 @@ from shared.contracts import user
 from shared.contracts.errors import InvalidTenantToken, LoginTaken
 from shared.contracts.user_create import USER_CREATE, UserCreateRequest
 from worker.call import Call
-from worker.operations.access import tenant_of
+from worker.operations.access import session_in_turn
 from worker.operations.choosing import chosen
 from worker.operations.guarding import forget_failures, users_of
 from worker.operations.identity import new_id
@@ -16,8 +16,7 @@ from worker.records import User
 
 async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> user.User:
     """Stores a new user, never over an old one. The same call again answers that user, as it is."""
-    tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
-    await ports.turns.enter(tenant, call)
+    tenant = call.noted.tenant = (await session_in_turn(request.tenant_token, call, ports)).tenant
     mark = mark_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
     password = chosen(request.password, request.login, request.email, ports)
     user_id = new_id()

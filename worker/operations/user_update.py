@@ -5,7 +5,7 @@ from shared.contracts.errors import BadRequest, UserNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.user_update import USER_UPDATE, UserUpdateRequest
 from worker.call import Call
-from worker.operations.access import tenant_of, user_of
+from worker.operations.access import session_in_turn, tenant_of, user_of
 from worker.operations.choosing import chosen
 from worker.operations.ending import end_all_sessions
 from worker.operations.guarding import forget_failures, users_of
@@ -21,7 +21,11 @@ async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> u
     A new password, or `unlock`, lets strangers try passwords again, as few as at first. The same call again writes
     nothing, and answers the user as it is: what others wrote since stays.
     """
-    tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
+    if request.password is None:
+        tenant = await tenant_of(request.tenant_token, ports)
+    else:
+        tenant = (await session_in_turn(request.tenant_token, call, ports)).tenant
+    call.noted.tenant = tenant
     updated = await _updated(request, tenant, call, ports)
     if request.unlock or request.password is not None:
         await forget_failures(users_of(tenant), request.login, ports)
@@ -37,7 +41,6 @@ async def _updated(request: UserUpdateRequest, tenant: str, call: Call, ports: P
     if request.password is None:
         return await ports.users.change(tenant, request.login, UserChanges(fields), mark)
 
-    await ports.turns.enter(tenant, call)
     before = await user_of(tenant, request.login, ports)  # nothing is hashed for nobody
     password = chosen(request.password, request.login, request.email or before.email, ports)
     changes = UserChanges(fields, await ports.hasher.hash(password))

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from shared.contracts.errors import DeadlineExceeded, Overloaded
-from worker.adapters.fair_turns import BEYOND_THREADS, FairTurns
+from worker.adapters.fair_turns import BEYOND_THREADS, MAX_SESSIONS, FairTurns
 from worker.call import Call
 
 THREADS = 2
@@ -97,6 +97,34 @@ async def test_a_tenant_has_half_of_the_places() -> None:
     await lane.send("storm", PLACES // 2)
     await lane.finish_all()
     assert lane.outcomes["storm ok"] == PLACES
+
+
+async def test_a_storm_is_refused_by_the_session_that_it_claims() -> None:
+    """Before anything is proven, and only while the tenant of that session has no place."""
+    lane = Lane()
+    await lane.turns.enter("storm", Call("message"), "session")
+    lane.turns.leave()
+    lane.turns.refuse_early("session")
+    await lane.send("storm", PLACES)
+    with pytest.raises(Overloaded):
+        lane.turns.refuse_early("session")
+    for other in ("another", "", None):
+        lane.turns.refuse_early(other)
+    await lane.finish_all()
+    lane.turns.refuse_early("session")
+
+
+async def test_sessions_are_remembered_in_numbers() -> None:
+    """The last ones that entered."""
+    lane = Lane()
+    for number in range(MAX_SESSIONS + 1):
+        await lane.turns.enter("storm", Call("message"), f"session {number}")
+        lane.turns.leave()
+    await lane.send("storm", PLACES)
+    lane.turns.refuse_early("session 0")
+    with pytest.raises(Overloaded):
+        lane.turns.refuse_early("session 1")
+    await lane.finish_all()
 
 
 async def test_several_storms_leave_places() -> None:
