@@ -71,7 +71,10 @@ class TenantCalls:
         await self._decide(TENANT_DISABLE, password, email, registration_key)
 
     async def enable(self, email: str, *, registration_key: str) -> None:
-        """Lets a disabled tenant log in again. Raises `InvalidCredentials`, `TenantNotFound`."""
+        """Lets a tenant log in again that was disabled, or locked after too many wrong passwords.
+
+        Raises `InvalidCredentials`, `TenantNotFound`.
+        """
         request = validated(TENANT_ENABLE.request, email=email, registration_key=registration_key)
         await self._calls.call(TENANT_ENABLE, request)
 
@@ -111,7 +114,8 @@ class UserCalls:
         return await self._session.call(USER_LIST, q=q, cursor=cursor, limit=limit)
 
     async def update(self, login: str, **changes: Any) -> User:
-        """Changes any of `email`, `password`, `sub`, `scope`. A new password ends all sessions of the user.
+        """Changes any of `email`, `password`, `sub`, `scope`. A new password ends all sessions of the user. With
+        `unlock=True` strangers may try passwords of the user again, who had to stop after too many wrong ones.
 
         Raises `UserNotFound`.
         """

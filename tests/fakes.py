@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from shared.contracts import names
 from shared.contracts.errors import EmailTaken, LoginTaken, TenantNotFound, UserNotFound
 from shared.contracts.events import RevocationReason
+from shared.contracts.wire import MIN_PASSWORD_CHARS
 from worker.adapters.jwt_tokens import JwtTokens
+from worker.call import Call
 from worker.ports import (
     Activity,
     Attempts,
@@ -24,6 +26,7 @@ from worker.ports import (
     Sessions,
     Tenants,
     Tokens,
+    Turns,
     Users,
 )
 from worker.records import (
@@ -50,9 +53,13 @@ REGISTRATION_KEY = "the registration key"
 #: Nobody's choice in the tests, but in those that try them.
 COMMON_PASSWORDS = frozenset({"password", "iloveyou"})
 LIFETIMES = Lifetimes(tenant=timedelta(days=2), user=timedelta(days=1))
-#: That of an account, as it is configured by default.
+#: That of an account, as it is configured by default, but for the end to it.
 LIMIT = Limit(free=5, longest_wait=timedelta(seconds=60), window=timedelta(hours=1))
-THROTTLE = Throttle(account=LIMIT, address=replace(LIMIT, free=20), known_for=timedelta(days=30))
+#: That of strangers to it.
+STRANGERS = replace(LIMIT, most_in_a_row=100)
+THROTTLE = Throttle(
+    account=STRANGERS, address=replace(LIMIT, free=20), known_for=timedelta(days=30), registration_key=LIMIT
+)
 
 
 class FakeClock:
@@ -465,6 +472,11 @@ class FakeAttempts:
         """What anything is counted under."""
         return set(self._counts)
 
+    @property
+    def tried(self) -> int:
+        """How many attempts are counted, under whatever key."""
+        return sum(count.tried for count in self._counts.values())
+
     async def find(self, keys: Sequence[str]) -> dict[str, Count]:
         await asyncio.sleep(0)
         return {key: self._counts[key] for key in keys if key in self._counts}
@@ -474,14 +486,19 @@ class FakeAttempts:
         stored = self._counts.get(key)
         over = stored is not None and limit.is_over(stored, now)
         if seen is None or (seen.tried < limit.free and not limit.is_over(seen, now)):
-            stored = stored or Count(0, 0, now, now, now + limit.window)
-            if over or stored.tried >= limit.free:
+            stored = stored or Count(0, 0, now, now, limit.kept_until(1, now))
+            if over or stored.tried >= limit.free or limit.is_locked(stored, now):
                 return False
         elif stored is None or (stored.tried, stored.since, stored.last_at) != (seen.tried, seen.since, seen.last_at):
             return False
+        row = stored.in_a_row + 1 if now < stored.kept_until else 1
+        kept_until = max(stored.kept_until, limit.kept_until(row, now))
         if over:
-            stored = Count(0, 0, now, now, max(stored.kept_until, now + limit.window))
-        self._counts[key] = replace(stored, tried=stored.tried + 1, under_way=stored.under_way + 1, last_at=now)
+            stored = Count(0, 0, now, now, kept_until)
+        elif limit.most_in_a_row is not None:
+            stored = replace(stored, kept_until=kept_until)
+        counted = replace(stored, tried=stored.tried + 1, under_way=stored.under_way + 1, last_at=now, in_a_row=row)
+        self._counts[key] = counted
         return True
 
     async def failed(self, key: str) -> None:
@@ -499,7 +516,12 @@ class FakeAttempts:
     def _change(self, key: str, *, tried: int) -> None:
         stored = self._counts.get(key)
         if stored and stored.under_way and stored.tried + tried >= 0:
-            self._counts[key] = replace(stored, under_way=stored.under_way - 1, tried=stored.tried + tried)
+            self._counts[key] = replace(
+                stored,
+                under_way=stored.under_way - 1,
+                tried=stored.tried + tried,
+                in_a_row=max(stored.in_a_row + tried, 0),
+            )
 
 
 class FakeAudit:
@@ -563,6 +585,23 @@ class FakeHasher:
         return f"{parameters}${salt}${hashlib.sha256(f'{salt}{password}'.encode()).hexdigest()}"
 
 
+class FakeTurns:
+    """Implements `worker.ports.Turns`: it is always everybody's turn. `entered` holds whose requests have come."""
+
+    def __init__(self) -> None:
+        self.entered: list[str] = []
+        self.left = 0
+
+    def refuse_early(self, session: str | None) -> None:
+        """There is a place for everybody."""
+
+    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:  # noqa: ARG002 - as the port has it
+        self.entered.append(whose)
+
+    def leave(self) -> None:
+        self.left += 1
+
+
 class FakeEvents:
     """Implements `worker.ports.Events`. What is announced stays in the outbox, as it does while the broker is away."""
 
@@ -599,18 +638,22 @@ class FakeDatabase:
 
 
 class FakeRegistration:
-    """Implements `worker.ports.Registration`. `asked` holds the keys and addresses that were shown to it."""
+    """Implements `worker.ports.Registration`. `asked` holds the keys and addresses that were shown to it.
+
+    With `allowed` anybody may register from anywhere; without, only the holder of the key.
+    """
 
     def __init__(self, *, allowed: bool = True) -> None:
-        self.asked: list[tuple[str | None, str | None]] = []
+        self.asked: list[str | None] = []
         self.allowed = allowed
 
-    def allows(self, key: str | None, address: str | None) -> bool:
-        self.asked.append((key, address))
+    def admits(self, address: str | None) -> bool:
+        self.asked.append(address)
         return self.allowed
 
     def is_key(self, key: str) -> bool:
-        return self.allowed and key == REGISTRATION_KEY
+        self.asked.append(key)
+        return key == REGISTRATION_KEY
 
 
 def ports(
@@ -621,6 +664,7 @@ def ports(
     attempts: Attempts | None = None,
     audit: Audit | None = None,
     hasher: Hasher | None = None,
+    turns: Turns | None = None,
     tokens: Tokens | None = None,
     events: Events | None = None,
     activity: Activity | None = None,
@@ -630,6 +674,7 @@ def ports(
     common_passwords: AbstractSet[str] = COMMON_PASSWORDS,
     lifetimes: Lifetimes = LIFETIMES,
     throttle: Throttle = THROTTLE,
+    min_password_chars: int = MIN_PASSWORD_CHARS,
     max_sessions_per_user: int = 0,
 ) -> Ports:
     """Everything an operation may use: what is given, and fakes for the rest. The tokens are real JWTs."""
@@ -640,6 +685,7 @@ def ports(
         attempts=attempts or FakeAttempts(),
         audit=audit or FakeAudit(),
         hasher=hasher or FakeHasher(),
+        turns=turns or FakeTurns(),
         tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
         events=events or FakeEvents(),
         activity=activity or FakeActivity(),
@@ -649,6 +695,7 @@ def ports(
         common_passwords=common_passwords,
         lifetimes=lifetimes,
         throttle=throttle,
+        min_password_chars=min_password_chars,
         max_sessions_per_user=max_sessions_per_user,
     )
 

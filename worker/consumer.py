@@ -31,7 +31,7 @@ from shared.amqp.topology import (
 )
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AuthVerifyReply
-from shared.contracts.errors import AuthError, BadRequest, InternalError, InvalidRequest, Unavailable
+from shared.contracts.errors import AuthError, BadRequest, DeadlineExceeded, InternalError, InvalidRequest, Unavailable
 from shared.contracts.operation import Lane, Operation
 from shared.contracts.wire import REQUEST_ID, WireModel
 from shared.logging import request_id, sampled
@@ -213,8 +213,11 @@ class Consumer:
                 bool(message.redelivered),
                 request_id.get(),
                 service_of(message.exchange or ""),
+                self._expires_at(message),
             )
             return await handler(request, call, self._ports)
+        except DeadlineExceeded:  # while it waited for its turn
+            return None
         except AuthError as error:
             return error
         except Exception:  # the consumer's last line: whatever it is, the caller gets an answer
@@ -247,6 +250,13 @@ class Consumer:
                 f"header {DEADLINE_HEADER} must be milliseconds since the epoch, at most {MAX_DEADLINE_MS} from now"
             )
         return now_ms > deadline_ms
+
+    def _expires_at(self, message: AbstractIncomingMessage) -> float | None:
+        """Its deadline in the time of the event loop, if it has one."""
+        deadline_ms = message.headers.get(DEADLINE_HEADER)
+        if not isinstance(deadline_ms, int):
+            return None
+        return asyncio.get_running_loop().time() + deadline_ms / 1000 - self._clock()
 
     def _waited_seconds(self, message: AbstractIncomingMessage) -> float | None:
         """Since it was sent: its deadline less the time that it was given. None when it does not tell both.

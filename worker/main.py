@@ -24,6 +24,7 @@ from worker.adapters import mongo_database
 from worker.adapters.amqp_events import AmqpEvents
 from worker.adapters.argon2_hasher import Argon2Hasher
 from worker.adapters.common_passwords import common_passwords
+from worker.adapters.fair_turns import FairTurns
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_attempts import MongoAttempts
@@ -52,9 +53,6 @@ log = logging.getLogger(__name__)
 #: Requests held at a time. Below 8 the broker works half as much again; beyond 32 nothing is gained (measured).
 PREFETCH = 16
 HEALTH_PREFETCH = 2
-#: Password requests held beyond those that are hashed: one is looked up and one is stored meanwhile, or a hashing
-#: thread would wait for the database and the broker at each login.
-PASSWORD_PREFETCH_BEYOND = 2
 
 
 def main(clock: Clock | None = None) -> None:
@@ -102,12 +100,14 @@ async def serve(
         if not await _prepared(database, stop):
             return
 
+        turns = FairTurns(settings.hash_threads, settings.password_places, on_waited=metrics.turn_came)
         hasher = Argon2Hasher(
             settings.hash_threads,
             settings.hash_memory_kib,
             settings.hash_passes,
             {pepper_id: pepper.get_secret_value() for pepper_id, pepper in (settings.password_peppers or {}).items()},
             on_hashed=metrics.hashed,
+            thread=turns.thread,
         )
         stack.callback(hasher.close)
         sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_ended)
@@ -134,6 +134,7 @@ async def serve(
             attempts=MongoAttempts(database),
             audit=audit,
             hasher=hasher,
+            turns=turns,
             tokens=JwtTokens(
                 {key_id: key.get_secret_value() for key_id, key in settings.master_keys.items()}, settings.issuer
             ),
@@ -144,10 +145,12 @@ async def serve(
             registration=RegistrationPolicy(
                 settings.registration_networks,
                 settings.registration_key.get_secret_value() if settings.registration_key else None,
+                on_wrong_key=metrics.registration_key_refused,
             ),
             common_passwords=common_passwords() if Lane.PASSWORD in settings.lanes else frozenset(),
             lifetimes=settings.lifetimes,
             throttle=settings.throttle,
+            min_password_chars=settings.password_min_chars,
             max_sessions_per_user=settings.max_sessions_per_user,
         )
 
@@ -179,6 +182,7 @@ async def serve(
         metrics.watch(
             hash_threads=settings.hash_threads,
             hashing=lambda: hasher.under_way,
+            waiting=lambda: turns.waiting,
             publishing=lambda: events.under_way,
             under_way=lambda: consumer.under_way,
             connected=connection.connected.is_set,
@@ -220,9 +224,9 @@ def _consumptions(settings: Settings) -> Sequence[Consumption]:
     consumptions = []
     for lane in sorted(settings.lanes):
         if lane is Lane.PASSWORD:
-            # Hardly more than are hashed at a time: what waits, waits in the queue, where any worker can take it.
+            # Many more than are hashed at a time: they wait here by tenant, and not in the queue behind each other.
             queue = lane_queue(lane, settings.password_queue_length, settings.queue_type)
-            consumptions.append(Consumption(queue, settings.hash_threads + PASSWORD_PREFETCH_BEYOND))
+            consumptions.append(Consumption(queue, settings.password_places))
         else:
             consumptions.append(Consumption(lane_queue(lane, queue_type=settings.queue_type), PREFETCH))
         consumptions.append(Consumption(health_queue(lane, settings.queue_type), HEALTH_PREFETCH))

@@ -76,6 +76,17 @@ class WorkerMetrics:
             registry=registry,
             buckets=HASH_SECONDS,
         )
+        self._turn_waits = Histogram(
+            "jincor_auth_worker_turn_wait_seconds",
+            "From taking a request that has a password hashed to its turn among those of its tenant.",
+            registry=registry,
+            buckets=SECONDS,
+        )
+        self._wrong_keys = Counter(
+            "jincor_auth_worker_registration_keys_refused",
+            "Keys that were shown as the registration key, looked at, and wrong.",
+            registry=registry,
+        )
         self._opened = Counter(
             "jincor_auth_worker_sessions_created",
             "Sessions created, of users and of tenants.",
@@ -134,7 +145,9 @@ class WorkerMetrics:
             "jincor_auth_worker_hash_slots_in_use", "Passwords that are being hashed.", registry=registry
         )
         self._hash_queue = Gauge(
-            "jincor_auth_worker_hash_waiting", "Passwords that wait for a thread to hash them.", registry=registry
+            "jincor_auth_worker_hash_waiting",
+            "Passwords that wait for a thread to hash them, or for their turn.",
+            registry=registry,
         )
         self._publishing = Gauge(
             "jincor_auth_worker_events_publishing", "Events on their way to the broker.", registry=registry
@@ -182,6 +195,14 @@ class WorkerMetrics:
             for code in refused:
                 self._checks.labels(code).inc()
 
+    def turn_came(self, waited_seconds: float) -> None:
+        """A request that has a password hashed has waited so long for its turn."""
+        self._turn_waits.observe(waited_seconds)
+
+    def registration_key_refused(self) -> None:
+        """A wrong registration key was shown."""
+        self._wrong_keys.inc()
+
     def session_opened(self, session: Session) -> None:
         self._opened.labels("user" if session.user else "tenant").inc()
 
@@ -220,6 +241,7 @@ class WorkerMetrics:
         *,
         hash_threads: int,
         hashing: Callable[[], int],
+        waiting: Callable[[], int],
         publishing: Callable[[], int],
         under_way: Callable[[], int],
         connected: Callable[[], bool],
@@ -227,7 +249,7 @@ class WorkerMetrics:
         """What is looked at when Prometheus asks, and costs nothing in between. It asks from a thread of its own."""
         self._hash_slots.set(hash_threads)
         self._hashing.set_function(lambda: min(hashing(), hash_threads))
-        self._hash_queue.set_function(lambda: max(hashing() - hash_threads, 0))
+        self._hash_queue.set_function(lambda: max(hashing() - hash_threads, 0) + waiting())
         self._publishing.set_function(publishing)
         self._under_way.set_function(under_way)
         self._connected.set_function(connected)

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason
+from shared.contracts.wire import MIN_PASSWORD_CHARS
+from worker.call import Call
 from worker.records import (
     AuditQuery,
     AuditRecord,
@@ -272,6 +274,28 @@ class Hasher(Protocol):
         """Whether it was made with other parameters than those of today, or under another pepper."""
 
 
+class Turns(Protocol):
+    """Whose turn it is to have passwords hashed: no tenant's requests stand before those of all others."""
+
+    def refuse_early(self, session: str | None) -> None:
+        """Raises `Overloaded` when this session has entered before, and too many of the same tenant wait.
+
+        `session` is what a request claims, and nothing is proven: so a storm is refused before that costs anything.
+        """
+
+    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
+        """Waits for the turn of a request of this tenant, before anything is written for it or hashed.
+
+        `session` is the tenant's own, proven, by which its next request is known early.
+
+        Raises `Overloaded` at once when too many of the same tenant wait, and `DeadlineExceeded` when nobody waits for
+        its answer any more; so does the first hash of a request. A request enters once.
+        """
+
+    def leave(self) -> None:
+        """The request that has entered in this task is done; without one nothing happens."""
+
+
 class Tokens(Protocol):
     """JWTs. The key of each is derived from a master key and its session's secret."""
 
@@ -311,8 +335,8 @@ class Clock(Protocol):
 
 
 class Registration(Protocol):
-    def allows(self, key: str | None, address: str | None) -> bool:
-        """Whether a tenant may register with this key, or from this address."""
+    def admits(self, address: str | None) -> bool:
+        """Whether a tenant may register from this address, without the key."""
 
     def is_key(self, key: str) -> bool:
         """Whether it is the registration key. Never, if there is none."""
@@ -336,6 +360,7 @@ class Ports:
     attempts: Attempts
     audit: Audit
     hasher: Hasher
+    turns: Turns
     tokens: Tokens
     events: Events
     activity: Activity
@@ -346,5 +371,7 @@ class Ports:
     """What nobody may choose, in lower case. Only who serves the password lane has it."""
     lifetimes: Lifetimes
     throttle: Throttle
+    min_password_chars: int = MIN_PASSWORD_CHARS
+    """Of a password that is chosen, in its normalised form."""
     max_sessions_per_user: int = 0
     """0: any number."""

@@ -194,6 +194,8 @@ class AuditRecord:
     session: str | None = None
     device_id: str | None = None
     client_address: str | None = None
+    service: str | None = None
+    """Of the broker, that sent the request; None: an edge."""
     reason: str | None = None
     changed: tuple[str, ...] = ()
     by_operator: bool = False

@@ -18,6 +18,7 @@ from pydantic import (
     PositiveInt,
     SecretBytes,
     SecretStr,
+    ValidationInfo,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pymongo.errors import PyMongoError
@@ -25,6 +26,7 @@ from pymongo.uri_parser import parse_uri
 
 from shared.amqp.topology import QueueType
 from shared.contracts.operation import Lane
+from shared.contracts.wire import MIN_PASSWORD_CHARS
 from shared.environment import AmqpUrl, CommaSeparated
 from shared.logging import LogFormat
 from worker.ports import Lifetimes
@@ -34,6 +36,14 @@ from worker.throttle import Limit, Throttle
 MIN_KEY_BYTES = 32
 #: OWASP Session Management asks for 64 bits in what must not be guessed; 16 hexadecimal digits have as many.
 MIN_REGISTRATION_KEY_CHARS = 16
+#: Wrong ones from one client before each further one has to wait: an operator may paste the wrong secret some times.
+FREE_REGISTRATION_KEYS = 5
+#: What a verifier accepts at least (NIST SP 800-63B-4, 3.1.1.2): beyond, passphrases would be refused.
+MAX_MIN_PASSWORD_CHARS = 64
+#: Each may hold a body of 128 KiB: 64 MiB at most, which fits into a container of 384 MiB beside what is hashed.
+MAX_PASSWORD_PLACES = 512
+#: A worker has room for what it deals with at a time, whatever the queue's length is.
+BEYOND_THREADS = 2
 
 #: Ten years: longer than any session is meant to last, and still a date.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
@@ -70,6 +80,12 @@ def _pepper_ids(peppers: dict[str, SecretBytes] | None) -> dict[str, SecretBytes
         if not PEPPER_ID.fullmatch(pepper_id):
             raise ValueError(f"key {number} must have an id of 1 to 64 letters, digits, `.`, `-` or `_`")
     return peppers
+
+
+def _no_fewer_than_are_free(failures: int, info: ValidationInfo) -> int:
+    if failures and failures < info.data.get("throttle_account_failures", 0):
+        raise ValueError("must be 0, or at least as many as AUTH_THROTTLE_ACCOUNT_FAILURES")
+    return failures
 
 
 def _mongo_url(secret: SecretStr) -> SecretStr:
@@ -133,8 +149,9 @@ class Settings(BaseSettings):
     """Of the lanes' queues, the same for all workers of a broker: `classic`, or `quorum` where the loss of one of three
     nodes should not be noticed for longer than a second or two; at a price (ADR 0014)."""
     password_queue_length: PositiveInt = 128
-    """How many password requests may wait; more are refused at once with 503. About deadline times rate: what could
-    not be answered in time is refused."""
+    """How many password requests of one tenant may wait in a worker, and of all tenants in the broker's queue before
+    the workers; more are refused at once with 503. About deadline times rate: what could not be answered in time is
+    refused."""
     password_nice: Annotated[int, Field(ge=0, le=19)] = 19
     """Niceness of a worker that serves the password lane alone, so that hashing yields to verification. Containers are
     not nice to each other: there, give it fewer CPU shares."""
@@ -155,7 +172,7 @@ class Settings(BaseSettings):
     """Networks from which tenants may register."""
     registration_key: Annotated[SecretStr, AfterValidator(_registration_key)] | None = None
     """Whoever presents it (`X-Registration-Key`) may register tenants from anywhere, disable, enable and delete any. At
-    least 16 characters, random ones: nothing slows down who guesses at it."""
+    least 16 characters, random ones. After five wrong ones from one address each further one has to wait."""
 
     hash_threads: PositiveInt = os.cpu_count() or 1
     """How many passwords are hashed at a time; each keeps one core and the memory below busy."""
@@ -163,6 +180,9 @@ class Settings(BaseSettings):
     """argon2id's memory. OWASP Password Storage Cheat Sheet: no less than 19 MiB with two passes."""
     hash_passes: Annotated[int, Field(ge=2)] = 2
     """argon2id's passes, no fewer."""
+    password_min_chars: Annotated[int, Field(ge=MIN_PASSWORD_CHARS, le=MAX_MIN_PASSWORD_CHARS)] = MIN_PASSWORD_CHARS
+    """How many characters a password must have that is chosen from now on, 8 to 64. NIST SP 800-63B-4, 3.1.1.2: 15
+    where a password is the only factor. Nobody is asked for a longer one at a login."""
     password_peppers: Annotated[
         dict[str, SecretBytes] | None, NoDecode, BeforeValidator(_keys), AfterValidator(_pepper_ids)
     ] = None
@@ -171,6 +191,10 @@ class Settings(BaseSettings):
     throttle_account_failures: NonNegativeInt = 5
     """Wrong passwords for one account, in a window, before each further one has to wait: 1 second, 2, 4 and so on. A
     person who mistypes needs no more. 0: no limit."""
+    throttle_consecutive_failures: Annotated[NonNegativeInt, AfterValidator(_no_fewer_than_are_free)] = 100
+    """Wrong passwords for one account in a row, whenever they come, after which none more is tried but from where the
+    account has logged in: until it has a new password or is unlocked, or for 30 days after the last. NIST SP 800-63B-4,
+    3.2.2, allows 100. 0: no end to it, as without a limit of wrong passwords in a window."""
     throttle_address_failures: NonNegativeInt = 100
     """And from one address, for all accounts of a tenant: an office may be behind it. 0: no limit."""
     throttle_longest_wait_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
@@ -202,15 +226,22 @@ class Settings(BaseSettings):
     """Of the verifications that succeed, the share that is logged; each of their lines says it. All others are."""
 
     @property
-    def throttle(self) -> Throttle:
-        def limit(free: int) -> Limit | None:
-            wait, window = self.throttle_longest_wait_seconds, self.throttle_window_seconds
-            return Limit(free, timedelta(seconds=wait), timedelta(seconds=window)) if free else None
+    def password_places(self) -> int:
+        """How many password requests this worker holds at a time: one tenant gets half of them."""
+        return min(2 * max(self.password_queue_length, self.hash_threads + BEYOND_THREADS), MAX_PASSWORD_PLACES)
 
+    @property
+    def throttle(self) -> Throttle:
+        def limit(free: int, most_in_a_row: int | None = None) -> Limit:
+            wait, window = self.throttle_longest_wait_seconds, self.throttle_window_seconds
+            return Limit(free, timedelta(seconds=wait), timedelta(seconds=window), most_in_a_row)
+
+        account = limit(self.throttle_account_failures, self.throttle_consecutive_failures or None)
         return Throttle(
-            account=limit(self.throttle_account_failures),
-            address=limit(self.throttle_address_failures),
+            account=account if self.throttle_account_failures else None,
+            address=limit(self.throttle_address_failures) if self.throttle_address_failures else None,
             known_for=timedelta(seconds=self.throttle_known_seconds),
+            registration_key=limit(FREE_REGISTRATION_KEYS),
         )
 
     @property

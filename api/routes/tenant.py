@@ -102,7 +102,8 @@ async def disable_tenant(body: AuthorityBody, authority: Authority, workers: Wor
 async def enable_tenant(
     body: TenantEnableBody, workers: Workers, registration_key: RequiredRegistrationKey, client_address: ClientAddress
 ) -> Response:
-    """Lets a disabled tenant log in again. Takes the registration key."""
+    """Lets a tenant log in again that was disabled, or locked after too many wrong passwords in a row. Takes the
+    registration key."""
     request = to_request(TenantEnableRequest, body, registration_key=registration_key, client_address=client_address)
     reply = await workers.call(TENANT_ENABLE, request)
     return to_response(reply)

@@ -6,7 +6,7 @@ from typing import Any
 from dev.asyncapi.properties import CARRIED
 from dev.asyncapi.schemas import SCHEMAS, Json, names_in, schemas_of
 from shared.amqp.feed import PROBE_TYPE
-from shared.amqp.topology import ERROR_TYPE, JSON_TYPE, REPLY_TYPE
+from shared.amqp.topology import ERROR_TYPE, JSON_TYPE, REPLY_TYPE, lane_queue
 from shared.amqp.waiting import PRESENT_TYPE
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import (
@@ -17,17 +17,19 @@ from shared.contracts.errors import (
     ErrorReply,
     InternalError,
     InvalidRequest,
+    Overloaded,
     Unavailable,
 )
 from shared.contracts.events import SESSION_REVOKED, SessionRevokedEvent
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Lane, Operation
 from worker.adapters.amqp_events import CLOUDEVENTS_TYPE
 
 #: The newest AMQP bindings that the official schema of AsyncAPI 3.0.0 checks.
 BINDING_VERSION = "0.3.0"
-#: What any request may be answered with. `overloaded` and `deadline_exceeded` are no messages: the caller finds
-#: out by itself, from the broker's nack and from its own clock.
+#: What any request may be answered with. `deadline_exceeded` is no message: the caller finds out by its own clock.
 COMMON_ERRORS: tuple[type[AuthError], ...] = (BadRequest, InvalidRequest, Unavailable, InternalError)
+#: Where passwords are hashed, and too many of one tenant wait. Of a full queue callers hear by the broker's nack.
+PASSWORD_ERRORS: tuple[type[AuthError], ...] = (Overloaded,)
 
 
 def messages() -> dict[str, Json]:
@@ -120,7 +122,8 @@ def amqp(**binding: object) -> Json:
 
 def _codes_as_a_whole(operation: Operation[Any, Any]) -> list[str]:
     own = () if codes_of_parts(operation) else operation.errors
-    return _codes((*own, *COMMON_ERRORS))
+    takes_turns = operation.name in lane_queue(Lane.PASSWORD).operations
+    return _codes((*own, *(PASSWORD_ERRORS if takes_turns else ()), *COMMON_ERRORS))
 
 
 def _codes(errors: Sequence[type[AuthError]]) -> list[str]:

@@ -50,18 +50,21 @@ class AuditRecord(WireModel):
     type: str
     """The operation, as `auth.login`. There may be new ones."""
     outcome: str
-    """`ok`, `invalid_credentials` or `throttled`."""
+    """`ok`, `invalid_credentials`, `throttled`, or `locked`: throttled until the account has a new password or is
+    unlocked, since too many wrong ones in a row came from where it has not logged in. There may be new ones."""
     login: str | None
     """The user's, or `tenant:` and the tenant's email. Null where no account has it: people type passwords there."""
     session_id: str | None
     """Of the session that began or ended; null where that were many, or none."""
     device_id: str | None
     client_address: str | None
-    """From where, if the request said so."""
+    """From where: as the edge saw it, or, at `auth.login`, as the tenant's product said. Null where nobody said."""
+    service: str | None = None
+    """The broker's user that sent the request past the edges; null for a request of an edge."""
     reason: str | None
     """Why sessions ended, if any did, as in their `session.revoked` events."""
     changed: tuple[str, ...]
-    """Which members of a user were changed; not to what."""
+    """Which members of a user were changed, not to what; and `unlock`."""
     by_operator: bool
     """Done with the registration key, not with the tenant's token."""
     request_id: str | None

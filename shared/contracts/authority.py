@@ -24,7 +24,7 @@ class AuthorityRequest(AuthorityBody):
     tenant_token: Annotated[str | None, Field(min_length=1, repr=False), OrAbsent()] = None
     registration_key: Annotated[Secret | None, OrAbsent()] = None
     client_address: ClientAddress | None = None
-    """Who asks, as the edge saw it."""
+    """The caller's address as the edge saw it. Workers ignore it in a request that a service sent."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

@@ -265,7 +265,8 @@ class Unavailable(Temporary):
 
 
 class Overloaded(Temporary):
-    """Refused before anything was done. After `retry_after_seconds` what fills the queue now is worked off."""
+    """Refused before anything was done: the lane's queue is full, or the tenant's share of a worker. After
+    `retry_after_seconds` what fills it now is worked off."""
 
     code = ErrorCode.OVERLOADED
     text = "service is overloaded, try again later"

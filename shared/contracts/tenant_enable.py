@@ -1,7 +1,10 @@
-"""tenant.enable: a disabled tenant may log in again; what was ended stays ended. For the operator alone."""
+"""tenant.enable: a tenant may log in again that was disabled, or locked after too many wrong passwords.
+
+What was ended stays ended. For the operator alone.
+"""
 
 from .address import ClientAddress
-from .errors import InvalidCredentials, TenantNotFound
+from .errors import InvalidCredentials, TenantNotFound, Throttled
 from .operation import Done, Lane, Operation
 from .wire import Secret, TenantEmail, WireModel
 
@@ -13,7 +16,7 @@ class TenantEnableBody(WireModel):
 class TenantEnableRequest(TenantEnableBody):
     registration_key: Secret
     client_address: ClientAddress | None = None
-    """Who asks, as the edge saw it."""
+    """The caller's address as the edge saw it. Workers ignore it in a request that a service sent."""
 
 
 TENANT_ENABLE = Operation(
@@ -21,6 +24,6 @@ TENANT_ENABLE = Operation(
     Lane.MANAGE,
     TenantEnableRequest,
     Done,
-    (InvalidCredentials, TenantNotFound),
+    (InvalidCredentials, TenantNotFound, Throttled),
     repeatable=True,
 )

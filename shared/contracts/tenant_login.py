@@ -13,7 +13,7 @@ class TenantLoginBody(WireModel):
 
 class TenantLoginRequest(TenantLoginBody):
     client_address: ClientAddress | None = None
-    """Who asks, as the edge saw it."""
+    """The caller's address as the edge saw it. Workers ignore it in a request that a service sent."""
 
 
 class TenantLoginReply(WireModel):

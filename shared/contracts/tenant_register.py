@@ -1,7 +1,7 @@
 """tenant.register: a service or product becomes a tenant and gets its first token."""
 
 from .address import ClientAddress
-from .errors import EmailTaken, RegistrationForbidden
+from .errors import EmailTaken, RegistrationForbidden, Throttled
 from .operation import Lane, Operation
 from .wire import NewPassword, NewTenantEmail, Secret, Token, WireModel
 
@@ -15,7 +15,7 @@ class TenantRegisterRequest(TenantRegisterBody):
     registration_key: Secret | None = None
     """Lets its holder register from anywhere."""
     client_address: ClientAddress | None = None
-    """Who asks, as the edge saw it."""
+    """The caller's address as the edge saw it. Workers ignore it in a request that a service sent."""
 
 
 class TenantRegisterReply(WireModel):
@@ -31,6 +31,6 @@ TENANT_REGISTER = Operation(
     Lane.PASSWORD,
     TenantRegisterRequest,
     TenantRegisterReply,
-    (RegistrationForbidden, EmailTaken),
+    (RegistrationForbidden, EmailTaken, Throttled),
     repeatable=True,
 )

@@ -21,7 +21,7 @@ class TenantUpdateBody(WireModel):
 
 class TenantUpdateRequest(TenantUpdateBody, TenantRequest):
     client_address: ClientAddress | None = None
-    """Who asks, as the edge saw it."""
+    """The caller's address as the edge saw it. Workers ignore it in a request that a service sent."""
 
 
 class TenantUpdateReply(WireModel):

@@ -1,6 +1,6 @@
 """user.update: change an account. A new password ends every session of the user."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import field_validator, model_validator
 
@@ -18,8 +18,11 @@ class UserUpdateBody(WireModel):
     sub: Annotated[Name | None, OrAbsent()] = None
     scope: Scope = None
     """Tokens keep the one of their login until their session ends: end the sessions to take a scope away at once."""
+    unlock: Annotated[Literal[True] | None, OrAbsent()] = None
+    """Lets strangers try passwords of the user again, who had to stop after too many wrong ones in a row; a new
+    password does so, too."""
 
-    @field_validator("email", "password", "sub", mode="before")
+    @field_validator("email", "password", "sub", "unlock", mode="before")
     @classmethod
     def _not_null(cls, value: object) -> object:
         if value is None:
@@ -28,8 +31,8 @@ class UserUpdateBody(WireModel):
 
     @model_validator(mode="after")
     def _something_changes(self) -> Self:
-        if not self.model_fields_set & {"email", "password", "sub", "scope"}:
-            raise ValueError("at least one of email, password, sub, scope is expected")
+        if not self.model_fields_set & {"email", "password", "sub", "scope", "unlock"}:
+            raise ValueError("at least one of email, password, sub, scope, unlock is expected")
         return self
 
 

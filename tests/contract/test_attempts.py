@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from tests.fakes import LIMIT, NOW, FakeAttempts
+from tests.fakes import LIMIT, NOW, STRANGERS, FakeAttempts
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_database import MongoDatabase
 from worker.ports import Attempts
-from worker.throttle import Count
+from worker.throttle import ROW_KEPT_FOR_EACH, Count, Limit
 
 SECOND = timedelta(seconds=1)
 KEPT = NOW + timedelta(days=30)
@@ -23,9 +23,9 @@ def attempts(request: pytest.FixtureRequest) -> Attempts:
     return MongoAttempts(request.getfixturevalue("mongo_database"))
 
 
-async def counted(attempts: Attempts, times: int, key: str = "ann") -> Count:
+async def counted(attempts: Attempts, times: int, key: str = "ann", limit: Limit = LIMIT) -> Count:
     """The count after so many free attempts at the same time, all of them under way."""
-    assert all(await asyncio.gather(*(attempts.count(key, None, LIMIT, NOW) for _ in range(times))))
+    assert all(await asyncio.gather(*(attempts.count(key, None, limit, NOW) for _ in range(times))))
     return (await attempts.find([key]))[key]
 
 
@@ -41,9 +41,9 @@ async def test_an_attempt_is_counted_and_under_way(attempts: Attempts) -> None:
     """From the first on, with the times of the first and the last; kept for a window."""
     await attempts.count("ann", None, LIMIT, NOW)
     seen = (await attempts.find(["ann"]))["ann"]
-    assert seen == Count(1, 1, NOW, NOW, NOW + LIMIT.window)
+    assert seen == Count(1, 1, NOW, NOW, NOW + LIMIT.window, 1)
     assert await attempts.count("ann", seen, LIMIT, NOW + SECOND)
-    assert (await attempts.find(["ann"]))["ann"] == Count(2, 2, NOW, NOW + SECOND, NOW + LIMIT.window)
+    assert (await attempts.find(["ann"]))["ann"] == Count(2, 2, NOW, NOW + SECOND, NOW + LIMIT.window, 2)
 
 
 async def test_no_more_than_are_free_at_once(attempts: Attempts) -> None:
@@ -71,7 +71,7 @@ async def test_a_window_begins_anew(attempts: Attempts) -> None:
     assert not await attempts.count("ann", None, LIMIT, now)
     outcomes = await asyncio.gather(*(attempts.count("ann", seen, LIMIT, now) for _ in range(50)))
     assert outcomes.count(True) == 1
-    assert (await attempts.find(["ann"]))["ann"] == Count(1, 1, now, now, now + LIMIT.window)
+    assert (await attempts.find(["ann"]))["ann"] == Count(1, 1, now, now, now + LIMIT.window, 1)
 
 
 async def test_a_wrong_one_stays_counted(attempts: Attempts) -> None:
@@ -85,7 +85,7 @@ async def test_one_that_is_taken_back_is_not_counted(attempts: Attempts) -> None
     """The others stay."""
     seen = await counted(attempts, 2)
     await attempts.take_back("ann")
-    assert (await attempts.find(["ann"]))["ann"] == replace(seen, tried=1, under_way=1)
+    assert (await attempts.find(["ann"]))["ann"] == replace(seen, tried=1, under_way=1, in_a_row=1)
 
 
 async def test_a_key_is_kept_with_nothing_counted(attempts: Attempts) -> None:
@@ -97,7 +97,7 @@ async def test_a_key_is_kept_with_nothing_counted(attempts: Attempts) -> None:
         assert seen == Count(0, 0, NOW, NOW, KEPT)
         now = NOW + LIMIT.window
         assert await attempts.count(key, seen, LIMIT, now)
-        assert (await attempts.find([key]))[key] == Count(1, 1, now, now, KEPT)
+        assert (await attempts.find([key]))[key] == Count(1, 1, now, now, KEPT, 1)
 
 
 async def test_a_key_is_forgotten(attempts: Attempts) -> None:
@@ -119,6 +119,54 @@ async def test_an_outcome_that_comes_late_does_no_harm(attempts: Attempts) -> No
     for outcome in (attempts.failed, attempts.take_back):
         await outcome("ann")
     assert (await attempts.find(["ann"]))["ann"] == Count(0, 0, NOW, NOW, KEPT)
+
+
+async def test_a_row_goes_on_through_windows(attempts: Attempts) -> None:
+    """What a window forgets is still in the row, which is kept for longer the longer it is."""
+    seen = await counted(attempts, STRANGERS.free, limit=STRANGERS)
+    assert seen.in_a_row == STRANGERS.free
+    now = NOW
+    for number in range(1, 4):
+        now += STRANGERS.window
+        assert await attempts.count("ann", seen, STRANGERS, now)
+        seen = (await attempts.find(["ann"]))["ann"]
+        assert (seen.tried, seen.in_a_row) == (1, STRANGERS.free + number)
+        assert seen.kept_until == now + (STRANGERS.free + number) * ROW_KEPT_FOR_EACH
+    for _ in range(2):
+        assert await attempts.count("ann", seen, STRANGERS, now)
+    await attempts.take_back("ann")
+    seen = (await attempts.find(["ann"]))["ann"]
+    assert (seen.tried, seen.in_a_row) == (2, STRANGERS.free + 4)
+    now = seen.kept_until
+    assert await attempts.count("ann", seen, STRANGERS, now)
+    assert (await attempts.find(["ann"]))["ann"].in_a_row == 1
+
+
+async def test_no_more_in_a_row_than_may_be(attempts: Attempts) -> None:
+    """Of 50 at the same moment, who all see that two are left, two are counted; in whatever window."""
+    limit = replace(STRANGERS, free=10, most_in_a_row=12)
+    seen, now = await counted(attempts, limit.free - 1, limit=limit), NOW + limit.window
+    assert await attempts.count("ann", seen, limit, now)
+    seen = (await attempts.find(["ann"]))["ann"]
+    assert (seen.tried, seen.in_a_row) == (1, 10)
+    outcomes = await asyncio.gather(*(attempts.count("ann", seen, limit, now) for _ in range(50)))
+    assert outcomes.count(True) == 2
+    seen = (await attempts.find(["ann"]))["ann"]
+    assert seen.in_a_row == limit.most_in_a_row
+    assert limit.is_locked(seen, now)
+    assert limit.wait(seen, now) == limit.longest_wait
+    assert not limit.is_locked(seen, seen.kept_until)
+
+
+async def test_a_count_of_an_older_worker_goes_on(mongo_database: MongoDatabase) -> None:
+    """It has no row in it: what it has counted is the row, and the next attempts are counted."""
+    attempts = MongoAttempts(mongo_database)
+    await counted(attempts, 3, limit=STRANGERS)
+    await mongo_database.collection("attempts").update_one({}, {"$unset": {"in_a_row": ""}})
+    seen = (await attempts.find(["ann"]))["ann"]
+    assert seen.in_a_row == 3
+    assert await attempts.count("ann", seen, STRANGERS, NOW)
+    assert (await attempts.find(["ann"]))["ann"].tried == 4
 
 
 async def test_the_database_removes_what_is_old(mongo_database: MongoDatabase) -> None:

@@ -39,6 +39,7 @@ async def test_a_record_comes_back_as_it_was_stored(audit: AnyAudit) -> None:
         session="a-session",
         device_id="phone",
         client_address="2001:db8::1",
+        service="shop",
         reason="password_changed",
         changed=("email", "password"),
         by_operator=True,
@@ -46,6 +47,14 @@ async def test_a_record_comes_back_as_it_was_stored(audit: AnyAudit) -> None:
     )
     await audit.append(full)
     assert list(await audit.page(EVERYTHING, 10)) == [full]
+
+
+async def test_a_record_of_an_older_worker_can_be_read(mongo_database: MongoDatabase) -> None:
+    """It has no service in it, and that is what is read."""
+    audit = MongoAudit(mongo_database, KEPT_FOR)
+    await audit.append(record())
+    await mongo_database.collection("audit").update_one({}, {"$unset": {"service": ""}})
+    assert list(await audit.page(EVERYTHING, 10)) == [record()]
 
 
 async def test_the_same_again_is_one_record(audit: AnyAudit) -> None:

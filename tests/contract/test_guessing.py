@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from worker.call import Call
 from worker.operations import HANDLERS
 from worker.operations.opening import open_tenant_session
 from worker.ports import Ports
+from worker.throttle import Throttle
 
 PASSWORD = "correct horse battery staple"
 WORKERS = 4
@@ -31,15 +33,17 @@ HOME = "192.0.2.1"
 class World:
     """A tenant and its users, ann and two with accents, and workers that share a database and nothing else."""
 
-    def __init__(self, database: MongoDatabase) -> None:
+    def __init__(self, database: MongoDatabase, throttle: Throttle = fakes.THROTTLE) -> None:
         self.hasher = fakes.FakeHasher()
+        self.clock = fakes.FakeClock()
+        self._throttle = throttle
         self._database = database
         self._workers = [self._on(database) for _ in range(WORKERS)]
         self._token = ""
 
     @classmethod
-    async def begin(cls, database: MongoDatabase) -> "World":
-        world = cls(database)
+    async def begin(cls, database: MongoDatabase, throttle: Throttle = fakes.THROTTLE) -> "World":
+        world = cls(database, throttle)
         worker = world._workers[0]
         password_hash = await world.hasher.hash(PASSWORD)
         tenant = a_tenant(email="shop@example.com", password_hash=password_hash)
@@ -100,6 +104,8 @@ class World:
             attempts=MongoAttempts(database),
             audit=MongoAudit(database, timedelta(days=1)),
             hasher=self.hasher,
+            clock=self.clock,
+            throttle=self._throttle,
         )
 
 
@@ -138,6 +144,23 @@ async def test_a_right_login_at_a_namesake_forgives_no_guess(mongo_database: Mon
         assert await world.log_in("auth.login", "Am\u00e9lie", "wrong") == InvalidCredentials.code
     assert await world.log_in("auth.login", "Ame\u0301lie", "another password") == "ok"
     assert await world.log_in("auth.login", "Am\u00e9lie", "wrong") == Throttled.code
+
+
+@pytest.mark.parametrize(("name", "known", "unknown"), LOGINS)
+async def test_guesses_in_a_row_at_several_workers(
+    mongo_database: MongoDatabase, name: str, known: str, unknown: str
+) -> None:
+    """However many come at once, hour after hour, no more are hashed in a row than may be; at an account and none."""
+    most = 2 * fakes.LIMIT.free + 2
+    strangers = replace(fakes.STRANGERS, most_in_a_row=most)
+    world = await World.begin(mongo_database, replace(fakes.THROTTLE, account=strangers))
+    for who in (known, unknown):
+        hashed = world.hasher.work
+        for _ in range(4):
+            await world.log_in_at_once(name, who, "wrong", 20)
+            world.clock.advance(strangers.window)
+        assert world.hasher.work - hashed == most
+        assert await world.log_in(name, who, PASSWORD) == Throttled.code
 
 
 @pytest.mark.parametrize(("name", "known", "unknown"), LOGINS)

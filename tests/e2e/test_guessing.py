@@ -1,6 +1,7 @@
 """Guessing at passwords over HTTP, at two edges and two workers that share what was tried."""
 
 import asyncio
+import functools
 import itertools
 import time
 from collections import Counter
@@ -17,6 +18,8 @@ from tests.service import RunningService
 FREE = 5
 #: After so many one has to wait for longer than any machine takes for a guess.
 GUESSES = 20
+#: Seconds that no machine takes for the step after it.
+LONG_WAIT = 8
 
 Guess = Callable[[int], Awaitable[httpx.Response]]
 
@@ -67,6 +70,34 @@ async def test_guesses_at_tenants(http: httpx.AsyncClient, tenant: Tenant) -> No
     await guess_at_once(lambda _: http.post("/tenant/login", json=credentials), 20)
     await asyncio.sleep(await guess_until_throttled(lambda _: http.post("/tenant/login", json=credentials)))
     assert (await http.post("/tenant/login", json={**credentials, "password": PASSWORD})).status_code == 200
+
+
+async def test_a_tenant_unlocks_a_user(service: RunningService, tenant: Tenant) -> None:
+    """Over HTTP and over AMQP: whoever had to wait is let in at once."""
+    await tenant.create("ann")
+
+    async def over_http() -> None:
+        assert (await tenant.call("PATCH", "/user/ann", json={"unlock": True})).status_code == 200
+
+    async def over_amqp() -> None:
+        async with AuthClient.connect(service.amqp_url, tenant_token=tenant.token) as auth:
+            await auth.users.update("ann", unlock=True)
+
+    def log_in(password: str, address: str, _: int = 0) -> Awaitable[httpx.Response]:
+        where = {"login": "ann", "deviceId": "x", "clientAddress": address}
+        return tenant.call("POST", "/auth", json={**where, "password": password})
+
+    for number, unlock in enumerate((over_http, over_amqp)):
+        address = f"203.0.113.{number}"
+        guess = functools.partial(log_in, "wrong", address)
+        while (wait := await guess_until_throttled(guess)) < LONG_WAIT:  # noqa: ASYNC110 - it is told how long
+            await asyncio.sleep(wait)
+        assert (await log_in(PASSWORD, address)).status_code == 429
+        await unlock()
+        assert (await log_in(PASSWORD, address)).status_code == 200
+    for value in (False, None, "yes"):
+        refused = await tenant.call("PATCH", "/user/ann", json={"unlock": value})
+        assert (refused.status_code, [each["field"] for each in refused.json()["errors"]]) == (422, ["unlock"])
 
 
 async def test_right_passwords_at_once(tenant: Tenant) -> None:

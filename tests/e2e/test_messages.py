@@ -161,9 +161,9 @@ async def _use_everything(neighbour: Neighbour) -> None:
     for name, operation in ((name, each) for name, each in OPERATIONS.items() if name not in own_proof):
         if InvalidTenantToken in operation.errors and name != "auth.verify":
             await neighbour.refused(ErrorCode.INVALID_TENANT_TOKEN, name)
+        own = tenant if "tenant_token" in operation.request.model_fields else {}
         for error in (UserNotFound, InvalidCredentials, InvalidToken):
             if error in operation.errors and name != "auth.verify":
-                own = tenant if "tenant_token" in operation.request.model_fields else {}
                 await neighbour.refused(error.code, name, **own)
         if Throttled in operation.errors:
             await neighbour.throttled(name, **_members(name) | own)

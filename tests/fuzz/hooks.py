@@ -21,7 +21,7 @@ UNSAID = (
     "must not be longer than",  # a scope as JSON
     "must not be nested deeper than",
     "expected is a tenant token and password, or registration key and email",
-    "at least one of email, password, sub, scope is expected",  # and members that it does not know do not count
+    "at least one of email, password, sub, scope, unlock is expected",  # and members that it does not know do not count
 )
 
 

@@ -44,9 +44,10 @@ from shared.amqp.topology import (
     service_exchange,
 )
 from shared.client import AuthClient
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import InvalidCredentials, RegistrationForbidden, Throttled, Unavailable
 from shared.contracts.health import HEALTH, HealthRequest
 from shared.contracts.operation import Lane
+from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.fastapi import FastApiAuth
 from tests.backends import Backend
@@ -64,6 +65,12 @@ EMAIL, OTHER_EMAIL = "shop@tenant.test", "shopping@tenant.test"
 SHOP, SHOPPING = "shop", "shopping"
 LIMITED = ("auth.login", "auth.verify")
 REGISTRATION_KEY = "registration key"
+#: Tenants may register from there.
+NETWORK, IN_NETWORK = "10.77.0.0/16", "10.77.1.2"
+#: The tenant logs in from there, through the edge.
+HOME = "192.0.2.1"
+#: More wrong passwords than are free in a row, by default.
+GUESSES = 8
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -93,6 +100,7 @@ async def broker(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> 
         "AUTH_LANES": ",".join(Lane),
         "AUTH_MASTER_KEYS": f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}",
         "AUTH_REGISTRATION_KEY": REGISTRATION_KEY,
+        "AUTH_REGISTRATION_NETWORKS": NETWORK,
     }
     settings = Settings(**environment)
     stop = asyncio.Event()
@@ -282,6 +290,69 @@ async def test_a_service_that_is_allowed_little_has_a_client_that_works(broker: 
             assert (await anext(revocations)).data.session_id == claims.jti
         with pytest.raises(Unavailable):
             await client.users.create("hal", PASSWORD, email="hal@users.test")
+
+
+def calling_as(broker: Broker, role: str) -> RpcClient:
+    """The client of an edge, or of a service through its exchange."""
+    exchange = RPC_EXCHANGE if role == "edge" else service_exchange(role)
+    return RpcClient([broker.urls[role]], f"test {role}", exchange=exchange, declare=False)
+
+
+async def log_in(rpc: RpcClient, password: str = PASSWORD, address: str | None = None) -> None:
+    """Logs the tenant of the shop in."""
+    members = {"email": EMAIL, "password": password, "client_address": address}
+    await rpc.call(TENANT_LOGIN, TENANT_LOGIN.request.model_validate(members))
+
+
+@pytest.mark.parametrize("address", [None, HOME])
+async def test_a_service_locks_no_other_tenant_out(broker: Broker, address: str | None) -> None:
+    """Neither as one that says nothing about where it is, nor as the tenant's own address: both log in meanwhile."""
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        calling_as(broker, "edge") as edge,
+        calling_as(broker, SHOP) as victim,
+        calling_as(broker, SHOPPING) as attacker,
+    ):
+        for rpc in (edge, victim, attacker):
+            await rpc.wait_connected()
+        await log_in(victim)
+        await log_in(edge)
+        await log_in(edge, address=HOME)
+        refusals = set()
+        for _ in range(GUESSES):
+            try:
+                await log_in(attacker, "wrong", address)
+            except (InvalidCredentials, Throttled) as refusal:
+                refusals.add(refusal.code)
+        assert Throttled.code in refusals
+        await log_in(victim)
+        await log_in(edge)
+        await log_in(edge, address=HOME)
+
+
+async def test_a_service_registers_no_tenant_by_an_address(broker: Broker) -> None:
+    """Not even where an administrator lets it call that operation: only edges say where a client is."""
+    members = {"password": PASSWORD, "client_address": IN_NETWORK}
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        channel_of(broker, "admin") as channel,
+        calling_as(broker, "edge") as edge,
+        calling_as(broker, SHOPPING) as service,
+    ):
+        rpc, calls = [
+            await channel.get_exchange(name, ensure=False) for name in (RPC_EXCHANGE, service_exchange(SHOPPING))
+        ]
+        await rpc.bind(calls, TENANT_REGISTER.name)
+        try:
+            for client in (edge, service):
+                await client.wait_connected()
+            allowed = TENANT_REGISTER.request.model_validate({"email": "edge@tenant.test", **members})
+            await edge.call(TENANT_REGISTER, allowed)
+            refused = TENANT_REGISTER.request.model_validate({"email": "service@tenant.test", **members})
+            with pytest.raises(RegistrationForbidden):
+                await service.call(TENANT_REGISTER, refused)
+        finally:
+            await rpc.unbind(calls, TENANT_REGISTER.name)
 
 
 async def test_what_goes_through_probes_is_nobodys_event(broker: Broker) -> None:

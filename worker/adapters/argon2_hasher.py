@@ -4,6 +4,7 @@ bcrypt hashes, which were made elsewhere, are checked too.
 """
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import secrets
@@ -48,15 +49,17 @@ class Argon2Hasher:
         peppers: Mapping[str, bytes] | None = None,
         *,
         on_hashed: Callable[[float], None] = lambda _: None,
+        thread: Callable[[], contextlib.AbstractAsyncContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         """The first pepper is that of new hashes; all of them verify, and so do hashes without any.
 
         Hashes once, so that there is something to check unknown accounts against. `on_hashed` hears how long each hash
-        or check took, on the thread that made it.
+        or check took, on the thread that made it. `thread` is around each, and says when there is a thread for it.
         """
         self.under_way = 0
         """How many are being hashed, or wait for a thread."""
         self._on_hashed = on_hashed
+        self._thread = thread
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._argon2 = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=PARALLELISM, type=Type.ID)
         self._peppers = dict(peppers or {})
@@ -83,7 +86,8 @@ class Argon2Hasher:
     async def _run(self, function: Callable[..., ResultT], *args: str | None) -> ResultT:
         self.under_way += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._timed, function, *args)
+            async with self._thread():
+                return await asyncio.get_running_loop().run_in_executor(self._executor, self._timed, function, *args)
         finally:
             self.under_way -= 1
 

@@ -27,10 +27,19 @@ class MongoAttempts:
         return dict(found)
 
     async def count(self, key: str, seen: Count | None, limit: Limit, now: datetime) -> bool:
-        one_more: Document = {"$inc": {"tried": 1, "under_way": 1}, "$set": {"last_at": now}}
-        begun = {"since": now, "kept_until": now + limit.window}
+        is_kept = seen is not None and now < seen.kept_until
+        row = seen.in_a_row if seen is not None and is_kept else 0
+        kept_until = limit.kept_until(row + 1, now)
+        one_more: Document = {"$inc": {"tried": 1, "under_way": 1, "in_a_row": 1}, "$set": {"last_at": now}}
+        begun: Document = {"since": now}
+        if limit.most_in_a_row is None:
+            begun["kept_until"] = kept_until
+        else:
+            one_more["$max"] = {"kept_until": kept_until}
         if seen is None or (seen.tried < limit.free and not limit.is_over(seen, now)):
-            free = {"_id": key, "tried": {"$lt": limit.free}, "since": {"$gt": now - limit.window}}
+            free: Document = {"_id": key, "tried": {"$lt": limit.free}, "since": {"$gt": now - limit.window}}
+            if limit.most_in_a_row is not None:  # or it is absent: workers before this one did not count it
+                free["in_a_row"] = {"$not": {"$gte": limit.most_in_a_row}}
             with unavailable_when_away():
                 try:
                     await self._counts.update_one(free, {**one_more, "$setOnInsert": begun}, upsert=True)
@@ -40,8 +49,12 @@ class MongoAttempts:
         if limit.is_over(seen, now):
             one_more = {
                 "$set": {"tried": 1, "under_way": 1, "last_at": now, "since": now},
-                "$max": {"kept_until": begun["kept_until"]},
+                "$max": {"kept_until": kept_until},
             }
+            if is_kept:
+                one_more["$inc"] = {"in_a_row": 1}
+            else:
+                one_more["$set"]["in_a_row"] = 1
         unchanged = {"_id": key, "tried": seen.tried, "since": seen.since, "last_at": seen.last_at}
         with unavailable_when_away():
             result = await self._counts.update_one(unchanged, one_more)
@@ -54,11 +67,12 @@ class MongoAttempts:
     async def take_back(self, key: str) -> None:
         with unavailable_when_away():
             await self._counts.update_one(
-                {"_id": key, "tried": {"$gt": 0}, "under_way": {"$gt": 0}}, {"$inc": {"tried": -1, "under_way": -1}}
+                {"_id": key, "tried": {"$gt": 0}, "under_way": {"$gt": 0}},
+                {"$inc": {"tried": -1, "under_way": -1, "in_a_row": -1}},
             )
 
     async def keep(self, key: str, now: datetime, until: datetime) -> None:
-        nothing = {"tried": 0, "under_way": 0, "since": now, "last_at": now, "kept_until": until}
+        nothing = {"tried": 0, "under_way": 0, "in_a_row": 0, "since": now, "last_at": now, "kept_until": until}
         with unavailable_when_away():
             try:
                 await self._counts.update_one({"_id": key}, {"$set": nothing}, upsert=True)
@@ -71,10 +85,13 @@ class MongoAttempts:
 
 
 def _from_document(document: Document) -> Count:
+    # Absent where an older worker counted.
+    in_a_row: int = document["in_a_row"] if "in_a_row" in document else document["tried"]
     return Count(
         tried=document["tried"],
         under_way=document["under_way"],
         since=document["since"],
         last_at=document["last_at"],
         kept_until=document["kept_until"],
+        in_a_row=max(in_a_row, 0),
     )

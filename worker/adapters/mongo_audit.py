@@ -19,6 +19,8 @@ INTERVAL_SECONDS = 1.0
 #: Records kept in memory until they are written, of half a kilobyte or so. Beyond, only their number is logged.
 MAX_WAITING = 4_096
 _NAMES = {field.name for field in fields(AuditRecord)} - {"id", "attempts"}
+#: Absent in records that workers wrote before there was such a member.
+_ADDED = {"service"}
 
 
 class MongoAudit:
@@ -106,7 +108,7 @@ class MongoAudit:
 
 
 def _from_document(document: Document) -> AuditRecord:
-    known = {name: document[name] for name in _NAMES}
+    known = {name: document[name] for name in _NAMES if name not in _ADDED or name in document}
     return AuditRecord(
         id=document["_id"], attempts=document["attempts"], **{**known, "changed": tuple(document["changed"])}
     )

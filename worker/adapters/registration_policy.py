@@ -1,21 +1,32 @@
 """Who may register a tenant."""
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 
 class RegistrationPolicy:
     """Implements `worker.ports.Registration`: holders of the key, and addresses in the networks. Nobody else."""
 
-    def __init__(self, networks: Sequence[IPv4Network | IPv6Network], key: str | None) -> None:
+    def __init__(
+        self,
+        networks: Sequence[IPv4Network | IPv6Network],
+        key: str | None,
+        *,
+        on_wrong_key: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_wrong_key` is called for each wrong key that was shown, if there is a right one."""
         self._networks = networks
         self._key = key
+        self._on_wrong_key = on_wrong_key
 
-    def allows(self, key: str | None, address: str | None) -> bool:
-        if key is not None and self.is_key(key):
-            return True
+    def admits(self, address: str | None) -> bool:
         return address is not None and any(ip_address(address) in network for network in self._networks)
 
     def is_key(self, key: str) -> bool:
-        return self._key is not None and hmac.compare_digest(key.encode(), self._key.encode())
+        if self._key is None:
+            return False
+        is_key = hmac.compare_digest(key.encode(), self._key.encode())
+        if not is_key:
+            self._on_wrong_key()
+        return is_key

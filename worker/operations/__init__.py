@@ -1,5 +1,6 @@
 """The operations: one function a file, and the table that says which request goes to which."""
 
+import functools
 from typing import Any
 
 from shared.contracts.audit_list import AUDIT_LIST
@@ -8,7 +9,7 @@ from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.health import HEALTH
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Lane, Operation
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
@@ -26,6 +27,8 @@ from shared.contracts.user_create import USER_CREATE
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
+from shared.contracts.wire import WireModel
+from worker.call import Call
 from worker.operations.audit_list import audit_list
 from worker.operations.auditing import Handler, audited
 from worker.operations.auth_login import auth_login
@@ -50,6 +53,7 @@ from worker.operations.user_create import user_create
 from worker.operations.user_delete import user_delete
 from worker.operations.user_list import user_list
 from worker.operations.user_update import user_update
+from worker.ports import Ports
 
 __all__ = ["HANDLERS", "Handler"]
 
@@ -79,5 +83,23 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     *((operation, health) for operation in HEALTH.values()),
 )
 
+
+def _leaving(operation: Operation[Any, Any], handler: Handler) -> Handler:
+    """The handler, after which whoever is next has the turn, if the operation takes turns."""
+    if operation.lane is not Lane.PASSWORD:
+        return handler
+
+    @functools.wraps(handler)
+    async def handle(request: Any, call: Call, ports: Ports) -> WireModel:
+        try:
+            return await handler(request, call, ports)
+        finally:
+            ports.turns.leave()
+
+    return handle
+
+
 #: What a worker does with a request, by the operation's name.
-HANDLERS: dict[str, Handler] = {operation.name: audited(operation, handler) for operation, handler in _TABLE}
+HANDLERS: dict[str, Handler] = {
+    operation.name: audited(operation, _leaving(operation, handler)) for operation, handler in _TABLE
+}

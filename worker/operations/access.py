@@ -5,6 +5,7 @@ from contextvars import ContextVar
 
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidTenantToken, InvalidToken, UserNotFound
+from worker.call import Call
 from worker.ports import Ports
 from worker.records import Session, User
 
@@ -27,6 +28,17 @@ async def tenant_session_of(tenant_token: str, ports: Ports) -> Session:
     """The live session of a tenant that this token is. Raises `InvalidTenantToken`."""
     sessions = await sessions_of([tenant_token], ports)
     return checked_tenant(tenant_token, sessions, ports)
+
+
+async def session_in_turn(tenant_token: str, call: Call, ports: Ports) -> Session:
+    """The live session of a tenant that this token is, once it is that tenant's turn.
+
+    Raises `InvalidTenantToken`, and what `Turns.enter` raises.
+    """
+    ports.turns.refuse_early(ports.tokens.session_id(tenant_token))
+    session = await tenant_session_of(tenant_token, ports)
+    await ports.turns.enter(session.tenant, call, session.id)
+    return session
 
 
 async def sessions_of(tokens: Collection[str], ports: Ports) -> dict[str, Session]:

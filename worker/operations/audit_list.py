@@ -45,6 +45,7 @@ def _public(record: AuditRecord) -> contract.AuditRecord:
         session_id=record.session,
         device_id=record.device_id,
         client_address=record.client_address,
+        service=record.service,
         reason=record.reason,
         changed=record.changed,
         by_operator=record.by_operator,

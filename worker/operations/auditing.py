@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Any, Call, Ports], Awaitable[WireModel]]
 
 OK = "ok"
-#: Members of requests that stand in their records, beside login and session. Nothing that proves anything.
-TOLD = ("device_id", "client_address")
+#: Of an attempt that was throttled since too many before it were wrong in a row: its caller is not told this.
+LOCKED = "locked"
 #: Members of a user that `user.update` may change: their names are told, their values are not.
-CHANGEABLE = ("email", "password", "scope", "sub")
+CHANGEABLE = ("email", "password", "scope", "sub", "unlock")
 #: 128 bits: records of two requests must not be taken for one.
 ID_BYTES = 16
 
@@ -59,7 +59,7 @@ def audited(operation: Operation[Any, Any], handler: Handler) -> Handler:
         try:
             reply = await handler(request, call, ports)
         except (InvalidCredentials, Throttled) as error:
-            await _note_refusal(kind, error.code, request, call, ports)
+            await _note_refusal(kind, LOCKED if call.noted.locked else error.code, request, call, ports)
             raise
         await _append(kind, request, call, ports)
         return reply
@@ -105,7 +105,8 @@ async def _note_refusal(kind: AuditType, outcome: str, request: Any, call: Call,
     record = _record(kind, request, call, ports, outcome=outcome, tenant=tenant, login=login)
     # One record stands for all of a minute: wrong passwords for an account by where they come from, since these are
     # few; all others by nothing that a stranger can vary.
-    apart = record.client_address if login is not None and outcome == InvalidCredentials.code else None
+    is_wrong = login is not None and outcome == InvalidCredentials.code
+    apart = [record.client_address, record.service] if is_wrong else None
     minute = int(record.at.timestamp()) // 60
     ports.audit.attempted(replace(record, id=_digest(minute, tenant, kind, outcome, login, apart)))
 
@@ -123,16 +124,17 @@ async def _account(kind: AuditType, request: Any, call: Call, ports: Ports) -> t
 
 def _record(kind: AuditType, request: Any, call: Call, ports: Ports, **known: Any) -> AuditRecord:
     """Without an id yet: what it stands for depends on its outcome."""
-    texts: dict[str, Any] = {}
-    for name in TOLD:
-        value = getattr(request, name, None)
-        texts[name] = None if value is None else str(value)
+    address = getattr(request, "client_address", None)
+    if kind is not AuditType.AUTH_LOGIN:  # a tenant says where its users are, in its own trail
+        address = call.client(address)
     return AuditRecord(
         id="",
         at=ports.clock.now(),
         type=kind,
         request_id=call.request_id,
-        **texts,
+        device_id=getattr(request, "device_id", None),
+        client_address=None if address is None else str(address),
+        service=call.service,
         **known,
     )
 

@@ -4,9 +4,9 @@ from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginReq
 from shared.contracts.errors import InvalidCredentials, Unavailable
 from shared.contracts.events import RevocationReason
 from worker.call import Call
-from worker.operations.access import tenant_session_of
+from worker.operations.access import session_in_turn
 from worker.operations.ending import end_displaced, end_session
-from worker.operations.guarding import guarded
+from worker.operations.guarding import guarded, users_of
 from worker.operations.marking import mark_of
 from worker.operations.opening import open_user_session
 from worker.ports import Ports
@@ -14,12 +14,12 @@ from worker.ports import Ports
 
 async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> AuthLoginReply:
     """Opens a session. An unknown login costs the same work and gets the same answer as a wrong password."""
-    opener = await tenant_session_of(request.tenant_token, ports)
+    opener = await session_in_turn(request.tenant_token, call, ports)
     call.noted.tenant = opener.tenant
     password = request.password.get_secret_value()
     # Counted as the account spells it, or each spelling of a login would be some attempts more.
     login = call.noted.login = await ports.users.spelling(opener.tenant, request.login)
-    async with guarded(["users", opener.tenant], login, request.client_address, call, ports):
+    async with guarded(users_of(opener.tenant), login, request.client_address, call, ports):
         user = await ports.users.find(opener.tenant, login)
         right = await ports.hasher.verify(user.password_hash if user else None, password)
         if user is None or not right:

@@ -1,6 +1,7 @@
 """Who decides about a tenant, and what: the tenant by its token and password, the operator by the registration key."""
 
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
@@ -12,9 +13,11 @@ from shared.contracts.operation import Done
 from worker.call import Call
 from worker.operations.access import checked_tenant, sessions_of
 from worker.operations.ending import carry_out_of_tenant
-from worker.operations.guarding import guarded
+from worker.operations.guarding import TENANTS, guarded, guarded_registration_key
 from worker.ports import Ports
 from worker.records import Mark, Tenant, TenantEnding
+
+log = logging.getLogger(__name__)
 
 Decide = Callable[[Tenant], Awaitable[TenantEnding]]
 
@@ -41,7 +44,8 @@ async def end_tenant(request: AuthorityRequest, reason: RevocationReason, mark: 
         proof = Proof(request.tenant_token, request.password.get_secret_value(), request.client_address)
         ending = await decided_by_tenant(proof, mark, call, ports, decide)
     elif request.registration_key is not None and request.email is not None:
-        tenant = await tenant_of_operator(request.registration_key.get_secret_value(), request.email, call, ports)
+        key = request.registration_key.get_secret_value()
+        tenant = await tenant_of_operator(key, request.email, request.client_address, call, ports)
         call.noted.login = f"tenant:{request.email}"
         # In this order: a deletion is remembered before another tenant can have the email.
         before = await ports.tenants.decided_about(request.email, mark)
@@ -65,11 +69,13 @@ async def decided_by_tenant(proof: Proof, mark: Mark, call: Call, ports: Ports, 
     who has stolen a token may guess no faster than who has none.
     """
     tenant_token = proof.tenant_token
+    ports.turns.refuse_early(ports.tokens.session_id(tenant_token))
     session = (await sessions_of([tenant_token], ports)).get(tenant_token)
     if session is None:
         raise InvalidTenantToken
     checked_tenant(tenant_token, {tenant_token: replace(session, revocation=None)}, ports)
     call.noted.tenant, call.noted.login = session.tenant, session.login
+    await ports.turns.enter(session.tenant, call, session.id)
     tenant = await ports.tenants.find(session.tenant)
     may_act = tenant is not None and session.revocation is None
     if tenant and may_act and await _knows_password(tenant, proof, call, ports):
@@ -86,17 +92,28 @@ async def decided_by_tenant(proof: Proof, mark: Mark, call: Call, ports: Ports, 
 
 async def check_password(tenant: Tenant, password: str, client: ClientAddress | None, call: Call, ports: Ports) -> None:
     """Raises `InvalidCredentials` if it is not the tenant's, and `Throttled` after too many such, logins included."""
-    async with guarded(["tenants"], tenant.email, client, call, ports):
+    async with guarded(TENANTS, tenant.email, client, call, ports):
         if not await ports.hasher.verify(tenant.password_hash, password):
             raise InvalidCredentials
 
 
-async def tenant_of_operator(registration_key: str, email: str, call: Call, ports: Ports) -> Tenant | None:
-    """The tenant of this email, for who has the registration key. Raises `InvalidCredentials`."""
-    if not ports.registration.is_key(registration_key):
-        raise InvalidCredentials
-    call.noted.by_operator = True
+async def tenant_of_operator(
+    registration_key: str, email: str, client: ClientAddress | None, call: Call, ports: Ports
+) -> Tenant | None:
+    """The tenant of this email, for who has the registration key. Raises `InvalidCredentials` and `Throttled`."""
+    await check_registration_key(registration_key, client, call, ports)
     return await ports.tenants.find_by_email(email)
+
+
+async def check_registration_key(key: str, client: ClientAddress | None, call: Call, ports: Ports) -> None:
+    """Raises `InvalidCredentials` if it is not the registration key, and `Throttled` after too many wrong ones."""
+    async with guarded_registration_key(client, call, ports):
+        if not ports.registration.is_key(key):
+            address = call.client(client)
+            told = {"client_address": None if address is None else str(address), "service": call.service}
+            log.warning("a wrong registration key was shown", extra=told)
+            raise InvalidCredentials
+    call.noted.by_operator = True
 
 
 async def _knows_password(tenant: Tenant, proof: Proof, call: Call, ports: Ports) -> bool:

@@ -1,10 +1,11 @@
-"""Which passwords may be chosen. How long they are is the contract's business, and what is in them is nobody's."""
+"""Which passwords may be chosen: how long they are at least, and which ones are refused. Anything may be in them."""
 
 import unicodedata
 
 from pydantic import SecretStr
 
 from shared.contracts.errors import FieldProblem, InvalidRequest
+from shared.contracts.wire import MAX_PASSWORD_CHARS
 from worker.ports import Ports
 
 
@@ -16,6 +17,8 @@ def chosen(password: SecretStr, login: str, email: str, ports: Ports) -> str:
     would be locked out.
     """
     choice = password.get_secret_value()
+    if len(choice) < ports.min_password_chars:  # the contract knows the least that may be configured
+        raise _refusal(f"must have {ports.min_password_chars} to {MAX_PASSWORD_CHARS} characters")
     comparable = _comparable(choice)
     if comparable in {_comparable(name) for name in (login, email, email.partition("@")[0])}:
         raise _refusal("must not be the login, the email or the part of it before the @")

@@ -3,7 +3,7 @@
 from shared.contracts.errors import InvalidCredentials
 from shared.contracts.tenant_login import TenantLoginReply, TenantLoginRequest
 from worker.call import Call
-from worker.operations.guarding import guarded
+from worker.operations.guarding import TENANTS, guarded, strangers
 from worker.operations.opening import open_tenant_session
 from worker.ports import Ports
 
@@ -12,7 +12,8 @@ async def tenant_login(request: TenantLoginRequest, call: Call, ports: Ports) ->
     """Opens a session. An unknown email costs the same work and gets the same answer as a wrong password;
     and so does a disabled tenant."""
     password = request.password.get_secret_value()
-    async with guarded(["tenants"], request.email, request.client_address, call, ports):
+    await ports.turns.enter(strangers(call), call)
+    async with guarded(TENANTS, request.email, request.client_address, call, ports):
         tenant = await ports.tenants.find_by_email(request.email)
         if tenant is not None and tenant.disabled:  # as if it were not there: a right password costs less than none
             tenant = None

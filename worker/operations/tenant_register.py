@@ -1,9 +1,13 @@
 """tenant.register"""
 
-from shared.contracts.errors import EmailTaken, RegistrationForbidden
+import contextlib
+
+from shared.contracts.errors import EmailTaken, InvalidCredentials, RegistrationForbidden
 from shared.contracts.tenant_register import TenantRegisterReply, TenantRegisterRequest
 from worker.call import Call
+from worker.operations.authority import check_registration_key
 from worker.operations.choosing import chosen
+from worker.operations.guarding import TENANTS, forget_failures, strangers
 from worker.operations.identity import new_id
 from worker.operations.opening import open_tenant_session
 from worker.ports import Ports
@@ -12,11 +16,8 @@ from worker.records import Tenant
 
 async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Ports) -> TenantRegisterReply:
     """Stores a new tenant and opens its first session. The same call again answers as it did first."""
-    key = request.registration_key.get_secret_value() if request.registration_key else None
-    address = str(request.client_address) if request.client_address else None
-    if not ports.registration.allows(key, address):
-        raise RegistrationForbidden
-    call.noted.by_operator = key is not None and ports.registration.is_key(key)
+    await _check_may_register(request, call, ports)
+    await ports.turns.enter(strangers(call), call)
     password = chosen(request.password, request.email, request.email, ports)
     tenant = Tenant(
         id=new_id(),
@@ -29,8 +30,24 @@ async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Por
         await ports.tenants.add(tenant)
     except EmailTaken:
         tenant = await _made_by_this_call(tenant, password, ports)
+    await forget_failures(TENANTS, tenant.email, ports)
     token = await open_tenant_session(tenant, call, ports)
     return TenantRegisterReply(id=tenant.id, email=tenant.email, login=tenant.login, token=token)
+
+
+async def _check_may_register(request: TenantRegisterRequest, call: Call, ports: Ports) -> None:
+    """Raises `RegistrationForbidden`, and `Throttled` after too many wrong keys.
+
+    A wrong key is counted also where none is needed: the new tenant's audit trail tells whether it was the right one.
+    """
+    if request.registration_key is not None:
+        with contextlib.suppress(InvalidCredentials):
+            key = request.registration_key.get_secret_value()
+            await check_registration_key(key, request.client_address, call, ports)
+            return
+    address = call.client(request.client_address)
+    if not ports.registration.admits(None if address is None else str(address)):
+        raise RegistrationForbidden
 
 
 async def _made_by_this_call(tenant: Tenant, password: str, ports: Ports) -> Tenant:

@@ -7,6 +7,7 @@ from worker.call import Call
 from worker.operations.authority import Proof, check_password, decided_by_tenant
 from worker.operations.choosing import chosen
 from worker.operations.ending import carry_out_of_tenant
+from worker.operations.guarding import TENANTS, forget_failures
 from worker.operations.marking import mark_of
 from worker.operations.opening import open_tenant_session
 from worker.ports import Ports
@@ -36,5 +37,7 @@ async def tenant_update(request: TenantUpdateRequest, call: Call, ports: Ports) 
     # That it has come before proves nothing: a token is for who knows the password as it is now.
     password = request.password.get_secret_value() if request.password else current
     await check_password(tenant, password, request.client_address, call, ports)
+    if request.password is not None:
+        await forget_failures(TENANTS, tenant.email, ports)
     token = await open_tenant_session(tenant, call, ports)
     return TenantUpdateReply(token=token, access_token=token)

@@ -4,8 +4,9 @@ from shared.contracts import names, user
 from shared.contracts.errors import InvalidTenantToken, LoginTaken
 from shared.contracts.user_create import USER_CREATE, UserCreateRequest
 from worker.call import Call
-from worker.operations.access import tenant_of
+from worker.operations.access import session_in_turn
 from worker.operations.choosing import chosen
+from worker.operations.guarding import forget_failures, users_of
 from worker.operations.identity import new_id
 from worker.operations.marking import mark_of
 from worker.operations.presenting import public_user
@@ -15,7 +16,7 @@ from worker.records import User
 
 async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> user.User:
     """Stores a new user, never over an old one. The same call again answers that user, as it is."""
-    tenant = call.noted.tenant = await tenant_of(request.tenant_token, ports)
+    tenant = call.noted.tenant = (await session_in_turn(request.tenant_token, call, ports)).tenant
     mark = mark_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
     password = chosen(request.password, request.login, request.email, ports)
     # The login is in NFC. Accounts from before that was so may have it as other systems spell it.
@@ -45,4 +46,5 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
     same = stored.password_hash == created.password_hash
     if not (superseded or same or await ports.hasher.verify(stored.password_hash, password)):
         raise LoginTaken
+    await forget_failures(users_of(tenant), request.login, ports)
     return public_user(stored)

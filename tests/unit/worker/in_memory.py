@@ -11,7 +11,7 @@ from shared.contracts.operation import Operation
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.user import User
 from shared.contracts.user_create import USER_CREATE
-from shared.contracts.wire import WireModel
+from shared.contracts.wire import MIN_PASSWORD_CHARS, WireModel
 from tests.fakes import (
     ISSUER,
     MASTER_KEYS,
@@ -26,6 +26,7 @@ from tests.fakes import (
     FakeRegistration,
     FakeSessions,
     FakeTenants,
+    FakeTurns,
     FakeUsers,
     ports,
 )
@@ -51,11 +52,13 @@ class InMemoryWorker:
         users: FakeUsers | None = None,
         sessions: FakeSessions | None = None,
         hasher: Hasher | None = None,
+        turns: FakeTurns | None = None,
         tokens: Tokens | None = None,
         registration: FakeRegistration | None = None,
         database: FakeDatabase | None = None,
         audit: FakeAudit | None = None,
         throttle: Throttle = THROTTLE,
+        min_password_chars: int = MIN_PASSWORD_CHARS,
         max_sessions_per_user: int = 0,
     ) -> None:
         self.clock = FakeClock()
@@ -64,6 +67,7 @@ class InMemoryWorker:
         self.sessions = sessions or FakeSessions()
         self.attempts = FakeAttempts()
         self.audit = audit or FakeAudit()
+        self.turns = turns or FakeTurns()
         self.events = FakeEvents()
         self.activity = FakeActivity()
         self.ports = ports(
@@ -73,6 +77,7 @@ class InMemoryWorker:
             attempts=self.attempts,
             audit=self.audit,
             hasher=hasher or FakeHasher(),
+            turns=self.turns,
             tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
             events=self.events,
             activity=self.activity,
@@ -80,6 +85,7 @@ class InMemoryWorker:
             clock=self.clock,
             registration=registration or FakeRegistration(),
             throttle=throttle,
+            min_password_chars=min_password_chars,
             max_sessions_per_user=max_sessions_per_user,
         )
 
@@ -88,6 +94,10 @@ class InMemoryWorker:
     ) -> ReplyT:
         """The reply to a request of these fields. Raises what the caller would be answered."""
         return await self._handle(operation, Call(message_id or uuid.uuid4().hex), fields)
+
+    async def call_as(self, service: str, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
+        """The reply to a request that a service of the broker sent, and no edge."""
+        return await self._handle(operation, Call(uuid.uuid4().hex, service=service), fields)
 
     async def redeliver(self, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
         """The reply to a request that another worker was lost with."""

@@ -19,7 +19,7 @@ from shared.amqp.connection import ConnectionLost
 from shared.amqp.topology import DEADLINE_HEADER, REQUEST_ID_HEADER, health_queue, lane_queue
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AuthVerifyReply, VerifyAnswer
-from shared.contracts.errors import ErrorCode, ErrorReply, FieldProblem, InvalidToken, LoginTaken
+from shared.contracts.errors import DeadlineExceeded, ErrorCode, ErrorReply, FieldProblem, InvalidToken, LoginTaken
 from shared.contracts.health import HEALTH, HealthReply
 from shared.contracts.operation import MAX_BODY_BYTES, Lane
 from shared.logging import request_id
@@ -370,6 +370,35 @@ async def test_a_request_in_time_is_done(broker: Broker, *, redelivered: bool) -
     """Up to its deadline a request is done, also one that a lost connection brought back."""
     reply = await broker.answer(headers={DEADLINE_HEADER: NOW_MS}, redelivered=redelivered)
     assert reply.type == "reply"
+
+
+async def test_a_request_tells_for_how_long_it_is_waited_for() -> None:
+    """In the time of the event loop, which does not jump."""
+    seen: list[Call] = []
+
+    async def look(call: Call) -> HealthReply:
+        seen.append(call)
+        return HealthReply(database=True)
+
+    await Broker(handler(look)).answer()
+    await Broker(handler(look)).answer(headers={DEADLINE_HEADER: NOW_MS + 1500})
+    assert seen[0].expires_at is None
+    assert seen[1].expires_at is not None
+    assert abs(seen[1].expires_at - asyncio.get_running_loop().time() - 1.5) < 1
+
+
+async def test_a_request_that_waits_past_its_deadline_is_not_answered() -> None:
+    """Nobody waits for it: it is acknowledged, and counted as late."""
+
+    async def wait(_: Call) -> HealthReply:
+        raise DeadlineExceeded
+
+    broker = Broker(handler(wait))
+    await broker.deliver()
+    assert await broker.consumer.drain(10)
+    assert broker.channel.settled == ["ack"]
+    late = {"operation": HEALTH_VERIFY, "code": "late"}
+    assert broker.metrics.registry.get_sample_value("jincor_auth_worker_requests_total", late) == 1
 
 
 async def test_a_request_keeps_its_message_id() -> None:

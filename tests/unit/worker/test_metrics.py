@@ -92,13 +92,18 @@ def test_refusals_are_counted_by_what_follows(metrics: WorkerMetrics) -> None:
 
 @pytest.mark.parametrize(("under_way", "in_use", "waiting"), [(0, 0, 0), (3, 3, 0), (6, 4, 2)])
 def test_hashing_beyond_the_threads_waits(metrics: WorkerMetrics, under_way: int, in_use: int, waiting: int) -> None:
-    """As many as there are threads are in use; the rest waits for one."""
+    """As many as there are threads are in use; the rest waits for one, beside those whose turn has not come."""
     metrics.watch(
-        hash_threads=4, hashing=lambda: under_way, publishing=lambda: 0, under_way=lambda: 9, connected=lambda: True
+        hash_threads=4,
+        hashing=lambda: under_way,
+        waiting=lambda: 5,
+        publishing=lambda: 0,
+        under_way=lambda: 9,
+        connected=lambda: True,
     )
     assert value(metrics, "hash_slots") == 4
     assert value(metrics, "hash_slots_in_use") == in_use
-    assert value(metrics, "hash_waiting") == waiting
+    assert value(metrics, "hash_waiting") == waiting + 5
     assert value(metrics, "requests_in_progress") == 9
     assert value(metrics, "broker_connected") == 1
 

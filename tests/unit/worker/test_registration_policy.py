@@ -29,17 +29,28 @@ NETWORKS = [ip_network("10.1.0.0/16"), ip_network("2001:db8::/32")]
     ],
 )
 def test_key_or_network_opens(key: str | None, address: str | None, *, allowed: bool) -> None:
-    """Either is enough, and a wrong key takes nothing away."""
-    assert RegistrationPolicy(NETWORKS, "right").allows(key, address) is allowed
+    """Either is enough."""
+    policy = RegistrationPolicy(NETWORKS, "right")
+    assert (policy.admits(address) or (key is not None and policy.is_key(key))) is allowed
 
 
 @pytest.mark.parametrize("key", [None, "", "any"])
 def test_nobody_may_unless_configured(key: str | None) -> None:
     """Without a key and without networks there is no way in."""
     policy = RegistrationPolicy([], None)
-    assert not policy.allows(key, None)
-    assert not policy.allows(key, "127.0.0.1")
+    assert not policy.admits(None)
+    assert not policy.admits("127.0.0.1")
     assert not policy.is_key(key or "")
+
+
+@pytest.mark.parametrize(("key", "wrong"), [("right", ["right", "wrong"]), (None, [])])
+def test_wrong_keys_are_counted(key: str | None, wrong: list[str]) -> None:
+    """Each that is shown; where there is no key, nobody can guess at it."""
+    counted: list[str] = []
+    policy = RegistrationPolicy(NETWORKS, key, on_wrong_key=lambda: counted.append("wrong"))
+    for shown in ("right", "wrong", ""):
+        policy.is_key(shown)
+    assert len(counted) == len(wrong)
 
 
 @pytest.mark.parametrize(("key", "right"), [("right", True), ("wrong", False), ("", False), ("right ", False)])

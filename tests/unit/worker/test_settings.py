@@ -2,6 +2,7 @@
 
 import base64
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,12 @@ def test_each_throttle_can_be_switched_off(environment: pytest.MonkeyPatch) -> N
     assert throttle.account
     assert throttle.address
     assert (throttle.account.free, throttle.address.free) == (5, 100)
+    assert throttle.account.most_in_a_row == 100
+    assert throttle.place == replace(throttle.account, most_in_a_row=None)
+    environment.setenv("AUTH_THROTTLE_CONSECUTIVE_FAILURES", "0")
+    assert load().throttle.account == throttle.place
     environment.setenv("AUTH_THROTTLE_ACCOUNT_FAILURES", "0")
-    assert load().throttle.account is None
+    assert load().throttle.account is load().throttle.place is None
     assert load().throttle.address == throttle.address
     environment.setenv("AUTH_THROTTLE_ADDRESS_FAILURES", "0")
     assert load().throttle.address is None
@@ -181,8 +186,12 @@ def test_ids_of_peppers_are_plain(
         ("AUTH_HASH_PASSES", "1"),
         ("AUTH_PASSWORD_QUEUE_LENGTH", "-1"),
         ("AUTH_PASSWORD_NICE", "20"),
+        ("AUTH_PASSWORD_MIN_CHARS", "7"),
+        ("AUTH_PASSWORD_MIN_CHARS", "65"),
         ("AUTH_THROTTLE_ACCOUNT_FAILURES", "-1"),
         ("AUTH_THROTTLE_ADDRESS_FAILURES", "sesame"),
+        ("AUTH_THROTTLE_CONSECUTIVE_FAILURES", "-1"),
+        ("AUTH_THROTTLE_CONSECUTIVE_FAILURES", "4"),
         ("AUTH_THROTTLE_LONGEST_WAIT_SECONDS", "0"),
         ("AUTH_THROTTLE_WINDOW_SECONDS", "59"),
         ("AUTH_THROTTLE_KNOWN_SECONDS", "59"),

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 
 import bcrypt
 import pytest
@@ -14,7 +15,6 @@ from tests.fakes import THROTTLE, FakeUsers
 from tests.records import a_user
 from tests.unit.worker.in_memory import InMemoryWorker
 from worker.adapters.argon2_hasher import Argon2Hasher
-from worker.throttle import Throttle
 
 #: Of each kind.
 SAMPLES = 60
@@ -58,7 +58,7 @@ async def test_times_do_not_tell_who_is_there(hasher: Argon2Hasher, operation: s
     It does not find microseconds, nor what real database and network add: `tests/contract/test_guessing.py` counts the
     questions to the database. Random turns make a busy machine slow for both kinds alike.
     """
-    worker = InMemoryWorker(hasher=hasher, throttle=Throttle(None, None, THROTTLE.known_for))
+    worker = InMemoryWorker(hasher=hasher, throttle=replace(THROTTLE, account=None, address=None))
     shop = await worker.register()
     await worker.create(shop)
 
@@ -76,7 +76,7 @@ async def test_times_do_not_tell_who_is_there(hasher: Argon2Hasher, operation: s
 async def test_times_do_not_tell_who_was_imported(hasher: Argon2Hasher) -> None:
     """Once the worker has met a bcrypt hash, an account with one, one with a hash of ours and none take as long."""
     users = FakeUsers()
-    worker = InMemoryWorker(users=users, hasher=hasher, throttle=Throttle(None, None, THROTTLE.known_for))
+    worker = InMemoryWorker(users=users, hasher=hasher, throttle=replace(THROTTLE, account=None, address=None))
     shop = await worker.register()
     ann = await worker.create(shop)
     imported = bcrypt.hashpw(b"another password", bcrypt.gensalt(8)).decode()

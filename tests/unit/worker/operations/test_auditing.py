@@ -9,7 +9,7 @@ import pytest
 from shared.contracts import OPERATIONS
 from shared.contracts.audit_list import AUDIT_LIST, AuditType
 from shared.contracts.auth_login import AUTH_LOGIN
-from shared.contracts.errors import AuthError, Unavailable
+from shared.contracts.errors import AuthError, InvalidCredentials, Unavailable
 from shared.contracts.operation import Lane
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
 from shared.contracts.tenant_delete import TENANT_DELETE
@@ -100,6 +100,24 @@ async def test_a_login_tells_its_session_device_and_address(worker: InMemoryWork
     record = record_of(worker)
     assert (record.session, record.device_id) == ((await worker.session_of(token)).id, "phone")
     assert record.client_address == "192.0.2.1"
+
+
+async def test_a_service_cannot_say_where_a_tenant_logs_in(worker: InMemoryWorker, shop: str) -> None:
+    """The record has the service's name and no address. Of its users a tenant says itself where they are."""
+    where = {"clientAddress": "192.0.2.1"}
+    await worker.create(shop)
+    worker.audit.records.clear()
+    await worker.call_as("mallory", TENANT_LOGIN, email=EMAIL, password=PASSWORD, **where)
+    for password in ("wrong", "wronger"):
+        with pytest.raises(InvalidCredentials):
+            await worker.call_as("mallory", TENANT_LOGIN, email=EMAIL, password=password, **where)
+    for record in worker.audit.records.values():
+        assert (record.client_address, record.service) == (None, "mallory")
+    assert sorted(record.attempts for record in worker.audit.records.values()) == [1, 2]
+    worker.audit.records.clear()
+    members = {"tenantToken": shop, "login": "ann", "password": PASSWORD, "deviceId": "phone"}
+    await worker.call_as("shop", AUTH_LOGIN, **members, **where)
+    assert (record_of(worker).client_address, record_of(worker).service) == ("192.0.2.1", "shop")
 
 
 async def test_one_record_cannot_hide_another(worker: InMemoryWorker, shop: str) -> None:

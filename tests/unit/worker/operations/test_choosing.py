@@ -78,6 +78,28 @@ async def test_what_only_resembles_it_is_accepted(set_password: SetPassword, pas
     assert await set_password(InMemoryWorker(), password)
 
 
+@pytest.mark.parametrize("set_password", SETTING)
+async def test_a_password_that_is_too_short_here_is_refused(set_password: SetPassword) -> None:
+    """Where more characters are demanded than the contract does; they are those of the normalised form."""
+    hasher = FakeHasher()
+    for password in ("fifteen chars!", "fifteen\u0301 chars"):
+        with pytest.raises(InvalidRequest) as refused:
+            await set_password(InMemoryWorker(hasher=hasher, min_password_chars=20), password)
+        assert refused.value.problems == (FieldProblem(field="password", message="must have 20 to 256 characters"),)
+    assert await set_password(InMemoryWorker(hasher=hasher, min_password_chars=15), "fifteen chars !")
+
+
+async def test_a_login_is_not_asked_for_a_longer_password() -> None:
+    """Who has a short one logs in with it."""
+    worker = InMemoryWorker(min_password_chars=15)
+    shop = await worker.register()
+    ann = await worker.create(shop)
+    stored = await worker.users.find(ann.tenant, "ann")
+    assert stored is not None
+    await worker.users.replace_hash(stored, await worker.ports.hasher.hash("8 chars!"))
+    assert await worker.login(shop, password="8 chars!")
+
+
 async def test_a_refused_password_costs_no_work_and_changes_nothing() -> None:
     """It is refused before anything is hashed."""
     hasher = FakeHasher()

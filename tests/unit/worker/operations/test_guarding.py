@@ -9,20 +9,26 @@ from typing import Any
 
 import pytest
 
+from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply
-from shared.contracts.errors import InvalidCredentials, Throttled, Unavailable
+from shared.contracts.errors import InvalidCredentials, Throttled, Unavailable, UserNotFound
 from shared.contracts.operation import Operation
 from shared.contracts.tenant_delete import TENANT_DELETE
 from shared.contracts.tenant_disable import TENANT_DISABLE
+from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_update import TENANT_UPDATE
-from tests.fakes import LIMIT, THROTTLE, FakeHasher, FakeUsers
+from shared.contracts.user_update import USER_UPDATE
+from tests.fakes import LIMIT, REGISTRATION_KEY, THROTTLE, FakeHasher, FakeUsers
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.records import User
 
 HOME, OFFICE, ELSEWHERE = "192.0.2.1", "198.51.100.1", "203.0.113.1"
 #: What each failure after the free ones costs.
 WAITS = [1, 2, 4, 8, 16, 32, 60, 60]
+#: Of strangers, in a row.
+STRANGERS_LIMIT = 100
+NEW_PASSWORD = "another fine password"
 #: For what happens at once, or not at all.
 PATIENCE_SECONDS = 30
 
@@ -83,6 +89,9 @@ class Scene:
             await self.hasher.begun.wait()
         lost.cancel()
         await asyncio.gather(lost, return_exceptions=True)
+
+    async def update_user(self, login: str = "ann", **changes: Any) -> None:
+        await self.worker.call(USER_UPDATE, tenantToken=self.shop, login=login, **changes)
 
     def wait(self, seconds: float) -> None:
         self.worker.clock.advance(timedelta(seconds=seconds))
@@ -260,6 +269,116 @@ async def test_a_place_is_known_for_some_time(scene: Scene) -> None:
         assert await told(login) == answer
 
 
+async def lock(scene: Scene, guess: Guess) -> None:
+    """As many wrong passwords in a row as may be, over some hours."""
+    made = 0
+    while made < STRANGERS_LIMIT:
+        if await guess(scene) == "wrong":
+            made += 1
+        else:
+            scene.wait(LIMIT.longest_wait.total_seconds())
+
+
+@pytest.mark.parametrize("who", GUESSES)
+async def test_so_many_in_a_row_and_no_more(scene: Scene, who: str) -> None:
+    """NIST SP 800-63B-4, 3.2.2: whether there is such an account or not, and nothing is hashed any more."""
+    await lock(scene, GUESSES[who])
+    hashed = scene.hasher.work
+    for _ in range(5):
+        scene.wait(8 * 3600)
+        assert await GUESSES[who](scene) == "wait 60"
+    assert scene.hasher.work == hashed
+
+
+async def test_a_locked_account_is_locked_for_strangers_alone(scene: Scene) -> None:
+    """Where it has logged in it goes on, which does not let the strangers go on."""
+    await scene.login(clientAddress=HOME)
+    await lock(scene, GUESSES["a user"])
+    for _ in range(3):
+        assert await told(scene.login(clientAddress=HOME)) == "right"
+        scene.wait(LIMIT.window.total_seconds())
+        assert await told(scene.login(clientAddress=OFFICE)) == "wait 60"
+
+
+async def test_a_right_password_of_a_stranger_begins_a_new_row(scene: Scene) -> None:
+    """It proves that the one who types is no stranger after all."""
+    for _ in range(STRANGERS_LIMIT - 1):
+        while await scene.guess() != "wrong":
+            scene.wait(LIMIT.longest_wait.total_seconds())
+    scene.wait(LIMIT.longest_wait.total_seconds())
+    assert await told(scene.login(clientAddress=OFFICE)) == "right"
+    await scene.use_up(clientAddress=ELSEWHERE)
+
+
+UNLOCKS: dict[str, Callable[[Scene], Awaitable[object]]] = {
+    "unlock": lambda scene: scene.update_user(unlock=True),
+    "unlock and more": lambda scene: scene.update_user(unlock=True, scope="all"),
+    "new password": lambda scene: scene.update_user(password=NEW_PASSWORD),
+}
+
+
+@pytest.mark.parametrize("how", UNLOCKS)
+async def test_a_user_is_unlocked(scene: Scene, how: str) -> None:
+    """By its tenant, or with a new password; as much is free again as at first. The trail tells of both."""
+    await lock(scene, GUESSES["a user"])
+    assert await scene.guess() == "wait 60"
+    outcomes = {record.outcome for record in scene.worker.audit.records.values() if record.login == "ann"}
+    assert outcomes == {"ok", "invalid_credentials", "throttled", "locked"}
+    await UNLOCKS[how](scene)
+    changes = {record.changed for record in scene.worker.audit.records.values() if record.type == "user.update"}
+    assert changes == {
+        {"unlock": ("unlock",), "unlock and more": ("scope", "unlock"), "new password": ("password",)}[how]
+    }
+    await scene.use_up()
+    assert await scene.guess() == "wait 1"
+
+
+async def test_another_change_unlocks_nobody(scene: Scene) -> None:
+    """Nor does the unlocking of somebody else."""
+    await lock(scene, GUESSES["a user"])
+    await scene.worker.create(scene.shop, "bob")
+    await scene.update_user(scope="all")
+    await scene.update_user("bob", unlock=True)
+    assert await scene.guess() == "wait 60"
+
+
+async def test_who_is_not_there_is_not_unlocked(scene: Scene) -> None:
+    """The answer is that nobody has this login."""
+    await lock(scene, GUESSES["nobody"])
+    with pytest.raises(UserNotFound):
+        await scene.update_user("nobody", unlock=True)
+    assert await scene.guess("nobody") == "wait 60"
+
+
+async def test_a_new_user_is_not_locked(scene: Scene) -> None:
+    """Whatever strangers tried at its login before there was such a user."""
+    await lock(scene, GUESSES["nobody"])
+    await scene.worker.create(scene.shop, "nobody")
+    assert await told(scene.login("nobody")) == "right"
+
+
+async def test_a_tenant_is_unlocked(scene: Scene) -> None:
+    """By the operator, and by its new password."""
+    await lock(scene, GUESSES["a tenant"])
+    members = {"email": "shop@example.com", "password": PASSWORD}
+    assert await told(scene.worker.call(TENANT_LOGIN, **members)) == "wait 60"
+    await scene.worker.call(TENANT_ENABLE, email="shop@example.com", registrationKey=REGISTRATION_KEY)
+    assert await told(scene.worker.call(TENANT_LOGIN, **members)) == "right"
+    await lock(scene, lambda scene: scene.guess_tenant("shop@example.com", clientAddress=ELSEWHERE))
+    change = {"tenantToken": scene.shop, "currentPassword": PASSWORD, "password": NEW_PASSWORD}
+    await scene.worker.call(TENANT_UPDATE, **change)
+    new = {"email": "shop@example.com", "password": NEW_PASSWORD, "clientAddress": OFFICE}
+    assert await told(scene.worker.call(TENANT_LOGIN, **new)) == "right"
+
+
+async def test_a_new_tenant_is_not_locked(scene: Scene) -> None:
+    """As a new user is not."""
+    await lock(scene, GUESSES["no tenant"])
+    await scene.worker.register("nobody@example.com")
+    members = {"email": "nobody@example.com", "password": PASSWORD}
+    assert await told(scene.worker.call(TENANT_LOGIN, **members)) == "right"
+
+
 async def test_guesses_at_many_accounts(scene: Scene) -> None:
     """From one address they are limited together; at other addresses, and where the user is known, nothing changes."""
     await scene.login(clientAddress=HOME)
@@ -321,8 +440,18 @@ async def test_a_redelivered_login_is_counted_once(scene: Scene) -> None:
     await scene.lose_a_guess()
     assert await told(scene.login_again("wrong")) == "wrong"
     assert await scene.guess() == "wait 1"
+    scene.wait(1)
+    await scene.lose_a_guess()
     assert await told(scene.login_again(PASSWORD)) == "right"
     await scene.use_up()
+
+
+async def test_a_redelivered_login_that_was_never_counted_is_counted(scene: Scene) -> None:
+    """A lost worker held more than it had begun with: none of that is a free guess."""
+    for _ in range(LIMIT.free):
+        assert await told(scene.login_again("wrong")) == "wrong"
+    assert await told(scene.login_again("wrong")) == "wait 1"
+    assert await scene.guess() == "wait 1"
 
 
 async def test_an_attempt_that_is_lost_holds_up_nobody(scene: Scene) -> None:
@@ -360,6 +489,95 @@ async def test_a_repeated_update_helps_nobody_guess(scene: Scene) -> None:
         for number in range(LIMIT.free + 1)
     ]
     assert tries == ["wrong"] * LIMIT.free + ["wait 1"]
+
+
+@pytest.mark.parametrize("said", [None, HOME])
+async def test_a_service_is_a_place_of_its_own(scene: Scene, said: str | None) -> None:
+    """To the login of tenants it is itself, whatever it says: it uses up no guesses of another place that is known."""
+    login = {"email": "shop@example.com", "password": PASSWORD}
+    where = {} if said is None else {"clientAddress": said}
+    for known in ({}, {"clientAddress": HOME}):
+        await scene.worker.call(TENANT_LOGIN, **login, **known)
+    await scene.worker.call_as("shop", TENANT_LOGIN, **login)
+    guess = {"email": "shop@example.com", "password": "wrong", **where}
+    for _ in range(LIMIT.free):
+        assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess)) == "wrong"
+    assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess)) == "wait 1"
+    for known in ({}, {"clientAddress": HOME}):
+        assert await told(scene.worker.call(TENANT_LOGIN, **login, **known)) == "right"
+    assert await told(scene.worker.call_as("shop", TENANT_LOGIN, **login)) == "right"
+
+
+async def test_a_service_that_guesses_at_many_tenants(scene: Scene) -> None:
+    """It is one client, whatever addresses it says."""
+    assert THROTTLE.address
+    guess = {"password": "wrong"}
+    for number in range(THROTTLE.address.free):
+        where = {"email": f"{number}@example.com", "clientAddress": f"192.0.2.{number}"}
+        assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess, **where)) == "wrong"
+    assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess, email="x@example.com")) == "wait 1"
+    assert await told(scene.worker.call_as("shop", TENANT_LOGIN, **guess, email="x@example.com")) == "wrong"
+
+
+async def test_users_behind_a_service_are_no_client(scene: Scene) -> None:
+    """Wrong passwords of many users, of whom the service does not say where they are, count for each of them alone."""
+    assert THROTTLE.address
+    members = {"tenantToken": scene.shop, "password": "wrong", "deviceId": "phone"}
+    for number in range(THROTTLE.address.free + 1):
+        assert await told(scene.worker.call_as("shop", AUTH_LOGIN, **members, login=f"user-{number}")) == "wrong"
+
+
+async def test_a_tenant_is_believed_about_its_users_by_either_way(scene: Scene) -> None:
+    """The address that its service gives is a place, the same as through an edge."""
+    members = {"tenantToken": scene.shop, "login": "ann", "deviceId": "phone"}
+    await scene.worker.call_as("shop", AUTH_LOGIN, **members, password=PASSWORD, clientAddress=HOME)
+    await scene.use_up(clientAddress=ELSEWHERE)
+    assert await told(scene.login(clientAddress=OFFICE)) == "wait 1"
+    assert await told(scene.login(clientAddress=HOME)) == "right"
+
+
+KEY_OPERATIONS: dict[str, dict[str, str]] = {
+    "tenant.register": {"email": "new@example.com", "password": PASSWORD},
+    "tenant.disable": {"email": "shop@example.com"},
+    "tenant.enable": {"email": "shop@example.com"},
+    "tenant.delete": {"email": "shop@example.com"},
+}
+
+
+@pytest.mark.parametrize("name", KEY_OPERATIONS)
+async def test_guesses_at_the_registration_key(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """They get slow, by where they come from and together for all operations; the operator goes on elsewhere."""
+    scene = await Scene().begin()
+
+    async def show(key: str, name: str = name, **where: str) -> str:
+        members = {**KEY_OPERATIONS[name], **where, "registrationKey": key}
+        return await told(scene.worker.call(OPERATIONS[name], **members))
+
+    # Registration is open in this scene, so there a wrong key alone refuses nothing.
+    wrong = "right" if name == "tenant.register" else "wrong"
+    for number in range(LIMIT.free):
+        members = {"email": f"{number}@example.com"} if name == "tenant.register" else {}
+        assert await show("a wrong key", **members, clientAddress=HOME) == wrong
+    assert await show("a wrong key", clientAddress=HOME) == "wait 1"
+    assert await show(REGISTRATION_KEY, clientAddress=HOME) == "wait 1"
+    assert await show(REGISTRATION_KEY, "tenant.enable", clientAddress=HOME) == "wait 1"
+    assert await show(REGISTRATION_KEY, "tenant.enable", clientAddress=OFFICE) == "right"
+    assert await show(REGISTRATION_KEY, "tenant.enable") == "right"
+    scene.wait(1)
+    assert await show(REGISTRATION_KEY, clientAddress=HOME) == "right"
+    shown = [vars(line)["client_address"] for line in caplog.records if "registration key" in line.message]
+    assert shown == [HOME] * LIMIT.free
+    assert "a wrong key" not in caplog.text.replace("a wrong key was", "").replace("a wrong registration key", "")
+
+
+async def test_a_service_that_guesses_at_the_registration_key(scene: Scene) -> None:
+    """It is itself, whatever addresses it says."""
+    members = {"email": "shop@example.com", "registrationKey": "a wrong key"}
+    for number in range(LIMIT.free):
+        guess = scene.worker.call_as("mallory", TENANT_DISABLE, **members, clientAddress=f"192.0.2.{number}")
+        assert await told(guess) == "wrong"
+    assert await told(scene.worker.call_as("mallory", TENANT_DISABLE, **members, clientAddress=HOME)) == "wait 1"
+    assert await told(scene.worker.call(TENANT_DISABLE, **members, clientAddress=HOME)) == "wrong"
 
 
 class Away(FakeUsers):

@@ -6,7 +6,7 @@ from shared.contracts.errors import EmailTaken, RegistrationForbidden
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.tenant_verify import TENANT_VERIFY
-from tests.fakes import FakeHasher, FakeRegistration
+from tests.fakes import REGISTRATION_KEY, FakeHasher, FakeRegistration
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 
 
@@ -50,13 +50,23 @@ async def test_a_message_id_is_no_password(worker: InMemoryWorker) -> None:
 
 
 async def test_registration_is_decided_by_key_and_address() -> None:
-    """The policy is shown the key and the address of the request, and what it allows happens."""
+    """The policy is shown the key of the request, and its address where that is no right one."""
     registration = FakeRegistration()
     worker = InMemoryWorker(registration=registration)
-    fields = {"password": PASSWORD, "registrationKey": "key", "clientAddress": "2001:db8::1"}
-    await worker.call(TENANT_REGISTER, email="shop@example.com", **fields)
-    await worker.call(TENANT_REGISTER, email="bank@example.com", password=PASSWORD)
-    assert registration.asked == [("key", "2001:db8::1"), (None, None)]
+    fields = {"password": PASSWORD, "clientAddress": "2001:db8::1"}
+    await worker.call(TENANT_REGISTER, email="shop@example.com", registrationKey="key", **fields)
+    await worker.call(TENANT_REGISTER, email="bank@example.com", registrationKey=REGISTRATION_KEY, **fields)
+    await worker.call(TENANT_REGISTER, email="farm@example.com", password=PASSWORD)
+    assert registration.asked == ["key", "2001:db8::1", REGISTRATION_KEY, None]
+
+
+async def test_a_service_has_no_address() -> None:
+    """Whatever it says: only edges know where a client is."""
+    registration = FakeRegistration()
+    worker = InMemoryWorker(registration=registration)
+    fields = {"email": "shop@example.com", "password": PASSWORD, "clientAddress": "2001:db8::1"}
+    await worker.call_as("mallory", TENANT_REGISTER, **fields)
+    assert registration.asked == [None]
 
 
 async def test_who_may_not_register_learns_nothing() -> None:

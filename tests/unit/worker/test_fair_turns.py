@@ -1,0 +1,252 @@
+"""Whose turn it is on the password lane, and who is refused for want of a place."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from shared.contracts.errors import DeadlineExceeded, Overloaded
+from worker.adapters.fair_turns import BEYOND_THREADS, MAX_SESSIONS, FairTurns
+from worker.call import Call
+
+THREADS = 2
+AT_A_TIME = THREADS + BEYOND_THREADS
+PLACES = 32
+#: For what happens at once, or not at all.
+PATIENCE_SECONDS = 10
+
+
+async def settle() -> None:
+    """Lets everybody go as far as they can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class Lane:
+    """Requests of several tenants, each of which hashes until it is told that it is done."""
+
+    def __init__(self, threads: int = THREADS, places: int = PLACES) -> None:
+        self.waits: list[float] = []
+        self.turns = FairTurns(threads, places, on_waited=self.waits.append)
+        self.hashing: list[tuple[str, asyncio.Event]] = []
+        self.hashed: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def send(self, whose: str, times: int = 1, *, expires_in: float | None = None) -> list[asyncio.Task[None]]:
+        sent = [asyncio.create_task(self._request(whose, expires_in)) for _ in range(times)]
+        self._tasks += sent
+        await settle()
+        return sent
+
+    async def finish_one(self, *, whose: str | None = None) -> None:
+        """The hash that has taken longest is done, or that of this tenant."""
+        one = next(each for each in self.hashing if whose in (None, each[0]))
+        self.hashing.remove(one)
+        one[1].set()
+        await settle()
+
+    async def finish_all(self) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self.hashing:
+                await self.finish_one()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def on_threads(self) -> list[str]:
+        return sorted(whose for whose, _ in self.hashing)
+
+    async def _request(self, whose: str, expires_in: float | None) -> None:
+        expires_at = None if expires_in is None else asyncio.get_running_loop().time() + expires_in
+        try:
+            await self.turns.enter(whose, Call("message", expires_at=expires_at))
+            async with self.turns.thread():
+                done = asyncio.Event()
+                self.hashing.append((whose, done))
+                await done.wait()
+                self.hashed[whose] += 1
+        except (Overloaded, DeadlineExceeded) as refusal:
+            self.outcomes[f"{whose} {refusal.code}"] += 1
+        else:
+            self.outcomes[f"{whose} ok"] += 1
+        finally:
+            self.turns.leave()
+
+
+async def test_one_tenant_alone_uses_all_threads() -> None:
+    """In the order in which its requests came, and nobody is refused while half of the places are free."""
+    lane = Lane()
+    await lane.send("shop", PLACES // 2)
+    assert lane.on_threads == ["shop"] * THREADS
+    assert lane.turns.waiting == PLACES // 2 - AT_A_TIME
+    await lane.finish_all()
+    assert lane.outcomes == {"shop ok": PLACES // 2}
+    assert len(lane.waits) == PLACES // 2
+    assert lane.turns.waiting == 0
+
+
+async def test_a_tenant_has_half_of_the_places() -> None:
+    """The rest of its storm is refused at once, and all others have places."""
+    lane = Lane()
+    await lane.send("storm", 3 * PLACES)
+    assert lane.outcomes == {"storm overloaded": 3 * PLACES - PLACES // 2}
+    await lane.send("shop", 5)
+    await lane.send("bank", 5)
+    await lane.finish_all()
+    assert (lane.outcomes["shop ok"], lane.outcomes["bank ok"]) == (5, 5)
+    await lane.send("storm", PLACES // 2)
+    await lane.finish_all()
+    assert lane.outcomes["storm ok"] == PLACES
+
+
+async def test_a_storm_is_refused_by_the_session_that_it_claims() -> None:
+    """Before anything is proven, and only while the tenant of that session has no place."""
+    lane = Lane()
+    await lane.turns.enter("storm", Call("message"), "session")
+    lane.turns.leave()
+    lane.turns.refuse_early("session")
+    await lane.send("storm", PLACES)
+    with pytest.raises(Overloaded):
+        lane.turns.refuse_early("session")
+    for other in ("another", "", None):
+        lane.turns.refuse_early(other)
+    await lane.finish_all()
+    lane.turns.refuse_early("session")
+
+
+async def test_sessions_are_remembered_in_numbers() -> None:
+    """The last ones that entered."""
+    lane = Lane()
+    for number in range(MAX_SESSIONS + 1):
+        await lane.turns.enter("storm", Call("message"), f"session {number}")
+        lane.turns.leave()
+    await lane.send("storm", PLACES)
+    lane.turns.refuse_early("session 0")
+    with pytest.raises(Overloaded):
+        lane.turns.refuse_early("session 1")
+    await lane.finish_all()
+
+
+async def test_several_storms_leave_places() -> None:
+    """Each gets as many as are left."""
+    lane = Lane()
+    for number in range(3):
+        await lane.send(f"storm {number}", 3 * PLACES)
+    taken = 3 * 3 * PLACES - lane.outcomes.total()
+    assert PLACES // 2 < taken < PLACES
+    await lane.send("shop")
+    assert "shop overloaded" not in lane.outcomes
+    await lane.finish_all()
+    assert lane.outcomes["shop ok"] == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+async def test_another_tenant_gets_half_of_the_threads(threads: int) -> None:
+    """Of as many as are hashed while both want all of them."""
+    lane = Lane(threads)
+    await lane.send("storm", PLACES)
+    await lane.send("shop", 3 * threads)
+    for _ in range(4 * threads):
+        await lane.finish_one()
+    assert abs(lane.hashed["shop"] - lane.hashed["storm"]) <= threads
+    await lane.finish_all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+async def test_a_request_waits_for_one_hash_of_a_storm(threads: int) -> None:
+    """Whoever asks for little does not stand behind those who ask for much, time after time."""
+    lane = Lane(threads)
+    await lane.send("storm", PLACES)
+    for number in range(1, 5):
+        await lane.send("shop")
+        waited = 0
+        while "shop" not in lane.on_threads:
+            await lane.finish_one(whose="storm")
+            waited += 1
+        assert waited == 1
+        await lane.finish_one(whose="shop")
+        assert lane.hashed["shop"] == number
+    await lane.finish_all()
+
+
+async def test_a_refusal_says_when_to_come_back() -> None:
+    """After as long as those have waited whose turn came last, and never after nobody waits any more."""
+    lane = Lane(threads=1, places=16)
+    await lane.send("storm", 8)
+    await asyncio.sleep(1.1)
+    await lane.finish_one()
+    await lane.send("storm", 1)
+    with pytest.raises(Overloaded) as told:
+        await lane.turns.enter("storm", Call("message"))
+    assert told.value.retry_after_seconds >= 2
+    soon = asyncio.get_running_loop().time() + 1
+    with pytest.raises(Overloaded) as told:
+        await lane.turns.enter("storm", Call("message", expires_at=soon))
+    assert told.value.retry_after_seconds == 1
+    await lane.finish_all()
+
+
+async def test_nobody_is_hashed_for_who_has_given_up() -> None:
+    """A request whose time is up while it waits is not begun, and makes room."""
+    lane = Lane()
+    await lane.send("shop", AT_A_TIME)
+    late = await lane.send("shop", 3, expires_in=0.05)
+    in_time = await lane.send("shop", 1, expires_in=PATIENCE_SECONDS)
+    await asyncio.wait(late, timeout=PATIENCE_SECONDS)
+    assert lane.outcomes == {"shop deadline_exceeded": 3}
+    await lane.finish_all()
+    await asyncio.gather(*in_time)
+    assert lane.outcomes["shop ok"] == AT_A_TIME + 1
+
+
+async def test_nobody_is_hashed_who_gives_up_while_waiting_for_a_thread() -> None:
+    """What has begun is finished: a second hash of the same request does not come too late."""
+    turns = FairTurns(1, PLACES)
+    soon = asyncio.get_running_loop().time() + 0.05
+    await turns.enter("shop", Call("message", expires_at=soon))
+    async with turns.thread():
+        await asyncio.sleep(0.1)
+    async with turns.thread():
+        pass
+    turns.leave()
+
+    lane = Lane(threads=1)
+    await lane.send("shop")
+    await lane.send("shop", expires_in=0.05)
+    await asyncio.sleep(0.1)
+    await lane.finish_all()
+    assert lane.outcomes == {"shop ok": 1, "shop deadline_exceeded": 1}
+    assert lane.hashed == {"shop": 1}
+
+
+@pytest.mark.parametrize("turns_come", [False, True])
+async def test_a_cancelled_request_leaves_its_turn_to_others(*, turns_come: bool) -> None:
+    """Whatever it was waiting for: the others are all served, and as much is free as at first."""
+    lane = Lane()
+    sent = await lane.send("shop", PLACES // 2)
+    other = await lane.send("bank", 3)
+    for task in (sent[3], sent[5], sent[-1], other[1], sent[0]):
+        if turns_come and lane.hashing:  # of whoever is next, which may be this one
+            lane.hashing.pop(0)[1].set()
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+    await settle()
+    await lane.finish_all()
+    assert lane.outcomes.total() >= PLACES // 2 + 3 - 5
+    lane.outcomes.clear()
+    await lane.send("shop", PLACES)
+    assert lane.on_threads == ["shop"] * THREADS
+    assert lane.outcomes == {"shop overloaded": PLACES // 2}
+    await lane.finish_all()
+    assert lane.outcomes["shop ok"] == PLACES // 2
+
+
+async def test_what_has_not_entered_is_hashed_all_the_same() -> None:
+    """As a line of its own."""
+    lane = Lane()
+    async with lane.turns.thread():
+        lane.turns.leave()
+    await lane.send("shop", AT_A_TIME)
+    await lane.finish_all()
+    assert lane.outcomes == {"shop ok": AT_A_TIME}
