@@ -12,8 +12,8 @@ from collections.abc import Callable
 #: leaves the cores to those who are served; and with more waiting than can be served, no place stays empty.
 REMEMBERED_SECONDS = 0.05
 #: More than it takes to have another leader, which is less than a second. A queue may also be full: a client that tries
-#: twenty times a second (see above) then finds room before this, even if others take nine of ten free places.
-STUCK_SECONDS = 5.0
+#: twenty times a second (see above) then finds room before this, even if others take four of five free places.
+STUCK_SECONDS = 2.0
 
 
 class Refusals:
