@@ -49,11 +49,13 @@ class CoalescingVerifier:
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         max_batches_in_flight: int = DEFAULT_MAX_BATCHES_IN_FLIGHT,
+        stalled_seconds: float = STALLED_SECONDS,
         tracing: Tracing | None = None,
     ) -> None:
         self._rpc = rpc
         self._timeout_seconds = timeout_seconds
         self._max_batches_in_flight = max_batches_in_flight
+        self._stalled_seconds = stalled_seconds
         self._tracing = tracing
         self._waiting: Batch = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,7 +95,7 @@ class CoalescingVerifier:
             batch = {answer: self._waiting.pop(answer) for answer in list(itertools.islice(self._waiting, size))}
             task = asyncio.create_task(self._send(batch))
             self._tasks.add(task)
-            self._in_flight[task] = asyncio.get_running_loop().call_later(STALLED_SECONDS, self._make_room, task)
+            self._in_flight[task] = asyncio.get_running_loop().call_later(self._stalled_seconds, self._make_room, task)
             task.add_done_callback(self._sent)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
