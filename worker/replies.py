@@ -49,7 +49,7 @@ class Replies:
         *,
         connect: "Callable[[Sequence[str], str, str | None], ReplyConnection] | None" = None,
     ) -> None:
-        """Tests give another way to `connect`."""
+        """`connect` makes the connection to a source; tests give another one."""
         self._urls = urls
         self._name = name
         self._connect = connect or ReplyConnection

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
@@ -123,8 +123,11 @@ class FakeReplyConnection(ReplyConnection):
     """Open, on a fake channel."""
 
     def __init__(self, channel: FakeChannel) -> None:
-        super().__init__(["amqp://nowhere"], "fake", None)
+        super().__init__([], "fake", None)
         self._channel = cast(Any, channel)
+
+    async def __aenter__(self) -> Self:
+        return self
 
 
 class FakeReplies(Replies):
