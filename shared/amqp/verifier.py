@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 #: One at the worker while the other is on its way, or made or answered here; more only make the batches smaller, and a
 #: batch costs as much by itself as a dozen checks (docs/performance.md).
 DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
+#: A batch that takes longer does not hold up the next one: its reply may be lost, and then it waits until its deadline.
+#: Far longer than a batch usually takes; where all take longer, some more are in flight, but none is sent sooner.
+STALLED_SECONDS = 0.5
 #: Beyond some batches, the last caller would not be answered in time.
 MAX_WAITING = 4_096
 #: The same number of checks with tokens of 4 KB each. Longer ones would take the caller's process too much memory.
@@ -57,7 +60,7 @@ class CoalescingVerifier:
     """Answers each check with what the worker said of that very check.
 
     With fewer than `max_batches_in_flight` batches under way a call leaves in the same turn of the event loop, so a
-    lone call waits for nothing; otherwise it leaves with the next batch, as soon as one is answered.
+    lone call waits for nothing; otherwise it leaves with the next batch, as soon as one is answered or has stalled.
     """
 
     def __init__(
@@ -66,15 +69,19 @@ class CoalescingVerifier:
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         max_batches_in_flight: int = DEFAULT_MAX_BATCHES_IN_FLIGHT,
+        stalled_seconds: float = STALLED_SECONDS,
         tracing: Tracing | None = None,
     ) -> None:
         self._rpc = rpc
         self._timeout_seconds = timeout_seconds
         self._max_batches_in_flight = max_batches_in_flight
+        self._stalled_seconds = stalled_seconds
         self._tracing = tracing
         self._waiting: dict[asyncio.Future[VerifyAnswer], _Waiting] = {}
         self._waiting_bytes = 0
-        self._in_flight: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
+        """Batches that have not stalled, with what notices when they do."""
 
     async def verify(self, check: VerifyCheck) -> Claims:
         """The claims of a live user token of this tenant, checked now.
@@ -108,7 +115,8 @@ class CoalescingVerifier:
             # In equal parts. All in one would come back as one, and so on for ever: worker and caller would take turns.
             batch = self._next_batch(min(math.ceil(len(self._waiting) / free), MAX_BATCH))
             task = asyncio.create_task(self._send(batch))
-            self._in_flight.add(task)
+            self._tasks.add(task)
+            self._in_flight[task] = asyncio.get_running_loop().call_later(self._stalled_seconds, self._make_room, task)
             task.add_done_callback(self._sent)
 
     def _next_batch(self, most: int) -> Batch:
@@ -129,8 +137,14 @@ class CoalescingVerifier:
             self._waiting_bytes -= waiting.size
 
     def _sent(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
-        self._send_next()
+        self._tasks.discard(task)
+        self._make_room(task)
+
+    def _make_room(self, task: asyncio.Task[None]) -> None:
+        stalls = self._in_flight.pop(task, None)
+        if stalls is not None:
+            stalls.cancel()
+            self._send_next()
 
     async def _send(self, batch: Batch) -> None:
         try:

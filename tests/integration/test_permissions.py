@@ -40,7 +40,6 @@ from shared.amqp.topology import (
     RPC_EXCHANGE,
     health_queue,
     lane_queue,
-    presence_key,
     service_exchange,
 )
 from shared.client import AuthClient
@@ -487,7 +486,6 @@ def of_any_subscriber(role: str) -> dict[str, Attempt]:
         "takes another's queue": consumes("sub.other.queue"),
         "sends another's probe": publishes(PROBES_EXCHANGE, "sub.other.probe"),
         "hears another's probes": binds(EVENTS_EXCHANGE, "sub.other.probe", role),
-        "pretends to be a worker": binds(PROBES_EXCHANGE, presence_key(Lane.VERIFY), role),
     }
 
 

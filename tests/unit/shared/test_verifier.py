@@ -25,6 +25,9 @@ from shared.contracts.errors import (
 from shared.contracts.operation import Operation
 from shared.contracts.wire import MAX_TOKEN_CHARS
 
+#: Where a test holds a batch for as long as the machine takes.
+NEVER = 3600.0
+
 
 @dataclass
 class Batch:
@@ -114,7 +117,7 @@ def rpc() -> HeldRpc:
 
 @pytest.fixture
 def verifier(rpc: HeldRpc) -> CoalescingVerifier:
-    return CoalescingVerifier(rpc, timeout_seconds=60, max_batches_in_flight=2)
+    return CoalescingVerifier(rpc, timeout_seconds=60, max_batches_in_flight=2, stalled_seconds=NEVER)
 
 
 async def test_a_lone_call_leaves_at_once(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
@@ -138,6 +141,23 @@ async def test_calls_wait_for_each_other_only_under_load(rpc: HeldRpc, verifier:
     for batch in rpc.open:
         batch.answer()
     assert [await outcome(each) for each in asked] == [f"token-{number}" for number in range(7)]
+
+
+async def test_batches_whose_replies_do_not_come_hold_up_nobody_else(rpc: HeldRpc) -> None:
+    """They are waited for, and others leave meanwhile."""
+    verifier = CoalescingVerifier(rpc, timeout_seconds=5, stalled_seconds=0.1)
+    lost = await ask_in_turn(verifier, ["a", "b"])
+    behind = ask(verifier, "c")
+    await settled()
+    assert [batch.tokens for batch in rpc.batches] == [["a"], ["b"]]
+    async with asyncio.timeout(30):
+        while len(rpc.batches) < 3:  # noqa: ASYNC110 - it stalls by the clock
+            await asyncio.sleep(0.01)
+    rpc.batches[2].answer()
+    rpc.batches[0].answer()
+    assert [await outcome(call) for call in (behind, lost[0])] == [expected("c"), expected("a")]
+    with pytest.raises(DeadlineExceeded):
+        await lost[1]
 
 
 async def test_calls_of_one_turn_leave_in_equal_parts(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
@@ -248,7 +268,9 @@ steps = st.lists(
 async def test_answers_never_cross(steps: list[tuple[str, Any]], max_batches_in_flight: int) -> None:
     """In whatever order batches are answered, fail and lose callers, each caller gets the answer to its own check."""
     rpc = HeldRpc()
-    verifier = CoalescingVerifier(rpc, timeout_seconds=60, max_batches_in_flight=max_batches_in_flight)
+    verifier = CoalescingVerifier(
+        rpc, timeout_seconds=60, max_batches_in_flight=max_batches_in_flight, stalled_seconds=NEVER
+    )
     asked: dict[str, asyncio.Task[Claims]] = {}
     failed: set[str] = set()
     for step, which in steps:
@@ -353,7 +375,7 @@ async def test_who_gives_up_takes_nobody_along(rpc: HeldRpc, verifier: Coalescin
 
 async def test_nobody_waits_for_ever(rpc: HeldRpc) -> None:
     """A check without an answer ends at its deadline, sent or still waiting, and its late answer harms nobody."""
-    verifier = CoalescingVerifier(rpc, timeout_seconds=0.01, max_batches_in_flight=1)
+    verifier = CoalescingVerifier(rpc, timeout_seconds=0.01, max_batches_in_flight=1, stalled_seconds=NEVER)
     asked = await ask_in_turn(verifier, ["sent", "waiting"])
     assert [await outcome(each) for each in asked] == [f"DeadlineExceeded: {DeadlineExceeded.text}"] * 2
     rpc.batches[0].answer()
@@ -374,7 +396,7 @@ async def test_what_cannot_be_a_token_is_not_sent(rpc: HeldRpc, verifier: Coales
 async def test_beyond_what_may_wait_a_check_is_refused_at_once() -> None:
     """And whoever gives up makes room: a check that nobody waits for takes no place, in the queue or in a batch."""
     rpc = HeldRpc()
-    verifier = CoalescingVerifier(rpc, max_batches_in_flight=2)
+    verifier = CoalescingVerifier(rpc, max_batches_in_flight=2, stalled_seconds=NEVER)
     calls = await ask_in_turn(verifier, ["token 0", "token 1"])
     calls += [ask(verifier, f"token {number}") for number in range(2, 2 + MAX_WAITING)]
     await asyncio.sleep(0)
