@@ -14,9 +14,8 @@ from starlette.middleware import Middleware
 from api.browsers import SafeHeaders, cross_origin
 from api.dependencies import State, WorkerCalls
 from api.errors import answer_error
-from api.limits import BodyTimeLimit
 from api.metrics import EdgeMetrics
-from api.middleware import BodyLimit, EncodedPath, RequestContext, UnexpectedErrors
+from api.middleware import EncodedPath, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
 from api.request_limit import request_limit
@@ -151,8 +150,6 @@ def create_app(
             *cross_origin(settings.cors_origins),
             Middleware(UnexpectedErrors),
             *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
-            Middleware(BodyTimeLimit, seconds=settings.body_seconds),
-            Middleware(BodyLimit, max_body_bytes=settings.max_body_bytes),
             Middleware(EncodedPath),
         ],
     )
