@@ -46,13 +46,13 @@ ONE_HOST = ErrorCode.BAD_REQUEST, "one Host header is expected"
 CHUNKED_ALONE = ErrorCode.BAD_REQUEST, "Transfer-Encoding must be chunked, given once, in a request of HTTP/1.1"
 #: The parser accepts HTTP/0.9 and HTTP/2.0 in a request line, too.
 VERSION = ErrorCode.BAD_REQUEST, "the request's version must be HTTP/1.1 or HTTP/1.0"
-#: RFC 9110, 9.3.6. What follows a CONNECT belongs to a tunnel, and not to a request.
+#: RFC 9110, 9.3.6. The bytes behind a CONNECT belong to a tunnel, and not to a request.
 NO_TUNNEL = ErrorCode.BAD_REQUEST, "CONNECT is not available here"
 NOT_HTTP = ErrorCode.BAD_REQUEST, "request is not well-formed HTTP"
 
 
 class _Part(Enum):
-    """What the next bytes of a connection belong to."""
+    """The part of a request that the next bytes of a connection belong to."""
 
     HEAD = auto()
     """Path and headers of the next request."""
@@ -92,7 +92,7 @@ class LimitedHttp(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_keep_alive=True, lenient_data_after_close=False)
         self._timer: asyncio.TimerHandle | None = None
         self._timed: _Part | None = None
-        #: What was read of later requests.
+        #: Bytes of later requests.
         self._waiting = b""
         self._expect_request()
 
@@ -198,7 +198,7 @@ class LimitedHttp(HttpToolsProtocol):
             self._refuse_body(HTTPException(413))
         return self._refusal is None and not self.transport.is_closing()
 
-    # What the parser tells
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         if self._part is not _Part.HEAD:
@@ -269,7 +269,7 @@ class LimitedHttp(HttpToolsProtocol):
             return ONE_HOST
         return NO_TUNNEL if self.parser.get_method() == b"CONNECT" else None
 
-    # What the application receives
+    # The application
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         cycle = self.cycle
@@ -336,7 +336,7 @@ class LimitedHttp(HttpToolsProtocol):
 
 
 class _OnlyBody:
-    """What a parser tells that parses a body alone."""
+    """The callbacks of a parser that parses a body alone."""
 
     def __init__(self, http: LimitedHttp) -> None:
         self.on_body = http.on_body

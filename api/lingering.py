@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-#: What is read and thrown away of a request that was answered early. A client that writes all of its request before it
+#: The edge discards so much of a request that was answered early. A client that writes all of its request before it
 #: reads sees the answer if no more than this is left.
 LINGER_BYTES = 8 * 1024 * 1024
 #: How long the client may take for that, counted from the answer.

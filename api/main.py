@@ -43,7 +43,7 @@ authenticates its own **users**. Every login is a **session**; ending the sessio
 
 Errors are problem documents (RFC 9457): `code` is what programs should look at. Every answer carries the
 `X-Request-ID` that came with the request, or a new one. So it is with what is refused before it is read, 400 for broken
-HTTP and 431 for path and headers beyond 64 KiB; then the connection is closed.
+HTTP and 431 for path and headers beyond 64 KiB; then the connection is closed. `Upgrade` and trailers are ignored.
 """
 TAGS = [
     {"name": "Tenants", "description": "Registration of a tenant, and its token."},

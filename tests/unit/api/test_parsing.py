@@ -16,7 +16,7 @@ HEAD = b"POST /first HTTP/1.1\r\nHost: edge\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n"
 #: A second request on the connection, after which the edge closes it.
 LAST = b"GET /last HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n"
-#: What an attacker hides in a body.
+#: A request that an attacker hides in a body.
 SMUGGLED = b"DELETE /smuggled HTTP/1.1\r\nHost: edge\r\n\r\n"
 CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
 
@@ -29,7 +29,7 @@ class Arrived(NamedTuple):
 
 
 async def said(*writes: bytes) -> Arrived:
-    """What comes of these bytes; each write is sent when the one before has arrived."""
+    """Send these bytes, and return what comes of them; each write is sent when the one before has arrived."""
     app = Listener()
     async with connected(app) as (reader, writer):
         for write in writes:
@@ -100,7 +100,7 @@ async def test_the_body_of_an_upgrade_is_a_body(upgrade: bytes, framed: bytes, *
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
 async def test_an_upgrade_without_a_body_is_a_request(upgrade: bytes) -> None:
-    """So is what follows it."""
+    """The requests behind it are read as usual."""
     again = HEAD + upgrade + b"\r\n"
     arrived = await said(again + again + LAST)
     assert arrived == ([200, 200, 200], [("/first", b""), ("/first", b""), ("/last", b"")])

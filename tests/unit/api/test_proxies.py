@@ -102,7 +102,7 @@ async def haproxy(edge: int, directory: Path) -> AsyncIterator[int]:
 
 
 async def over_tls(port: int, said: bytes) -> bytes:
-    """What is answered on a connection of one's own."""
+    """Return the answer on a connection of its own."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     async with asyncio.timeout(SECONDS):
@@ -117,7 +117,7 @@ async def over_tls(port: int, said: bytes) -> bytes:
 
 
 def asked(rpc: FakeRpc) -> list[Call]:
-    """What the worker was asked but for the proxy's own look at the edge."""
+    """Return the worker's requests, without those of the proxy's health checks."""
     return [call for call in rpc.calls if not call.operation.startswith("health.")]
 
 
