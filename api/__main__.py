@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.check import problems
-from api.limits import LimitedHttp
+from api.limits import limited_http
 from api.main import create_app, new_streams
 from api.metrics import EdgeMetrics
 from api.settings import SECRETS, Settings
@@ -132,7 +132,7 @@ def _server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        http=LimitedHttp,
+        http=limited_http(settings.max_body_bytes, settings.body_seconds),
         lifespan="on",
         ws="none",
         log_config=None,

@@ -83,11 +83,11 @@ HTTP_ANSWERS: dict[str, HttpAnswer] = {
     ErrorCode.INTERNAL: HttpAnswer(500),
     EdgeCode.ROUTE_NOT_FOUND: HttpAnswer(404),
     EdgeCode.METHOD_NOT_ALLOWED: HttpAnswer(405),
-    EdgeCode.BODY_TOO_SLOW: HttpAnswer(408, {"Connection": "close"}),
+    EdgeCode.BODY_TOO_SLOW: HttpAnswer(408),
     EdgeCode.BODY_TOO_LARGE: HttpAnswer(413),
     EdgeCode.UNSUPPORTED_MEDIA_TYPE: HttpAnswer(415),
     EdgeCode.TOO_MANY_REQUESTS: HttpAnswer(429, RETRY),
-    EdgeCode.HEADERS_TOO_LARGE: HttpAnswer(431, {"Connection": "close"}),
+    EdgeCode.HEADERS_TOO_LARGE: HttpAnswer(431),
 }
 
 #: How codes look that only a newer worker knows. RFC 9110, 15.5.4: the request was understood, and is refused.
@@ -105,6 +105,8 @@ HTTP_EXCEPTIONS: dict[int, tuple[ErrorCode | EdgeCode, str]] = {
     415: (EdgeCode.UNSUPPORTED_MEDIA_TYPE, "the body is expected to have another Content-Type"),
     429: (EdgeCode.TOO_MANY_REQUESTS, "too many requests from this address"),
 }
+#: The detail of an HTTPException with status 400 whose body is not even HTTP.
+BROKEN_BODY = "body is not well-formed HTTP"
 
 
 class MissingTenantToken(InvalidTenantToken):
@@ -204,6 +206,8 @@ def answer_of(request: Request, error: Exception) -> tuple[Problem, Mapping[str,
         case HTTPException(status_code=415, detail=expected):
             text = f"a body is expected with Content-Type: {expected}"
             document = problem(EdgeCode.UNSUPPORTED_MEDIA_TYPE, text)
+        case HTTPException(status_code=400, detail=text) if text == BROKEN_BODY:
+            document = problem(ErrorCode.BAD_REQUEST, text)
         case HTTPException(status_code=405):
             document, headers = problem(*HTTP_EXCEPTIONS[405]), {"Allow": _allowed_methods(request)}
         case HTTPException(status_code=status) if status in HTTP_EXCEPTIONS:

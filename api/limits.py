@@ -1,18 +1,29 @@
-"""How long a client may take to make its request, how much of it may stand before the body, and what is no request.
+"""The edge's HTTP: which bytes belong to a request, how many there may be, and how long they may take.
 
-Uvicorn waits for ever for a request that has begun, reads headers of any size, and does without a `Host`.
+| part of a request | at most | in | otherwise |
+|---|---|---|---|
+| path and headers | MAX_HEADER_BYTES | HEADER_SECONDS | 431; closed without an answer |
+| body | `max_body_bytes` | `body_seconds` from the headers | 413; 408 |
+| framing of a chunked body: sizes, extensions, trailers | MAX_FRAMING_BYTES | with the body | 413; 408 |
+| the rest of a request that has its answer | LINGER_BYTES | LINGER_SECONDS | closed |
+
+Uvicorn bounds none of these, and leaves the end of a request to httptools, which takes trailers for headers and an
+`Upgrade` for the end of its request.
 """
 
 import asyncio
 import logging
 import uuid
+from enum import Enum, auto
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from api.errors import EdgeCode, problem, problem_response
+from api.errors import BROKEN_BODY, EdgeCode, problem, problem_response
+from api.lingering import LINGER_SECONDS, LingeringTransport
 from api.metrics import EdgeMetrics
 from shared.contracts.errors import ErrorCode
 from shared.logging import request_id
@@ -23,126 +34,292 @@ log = logging.getLogger(__name__)
 MAX_HEADER_BYTES = 65_536
 #: From the connection, or from the first byte of a further request on it, to the end of the headers.
 HEADER_SECONDS = 10.0
+#: Clients of a JSON service send no trailers. This is the framing of 13,000 chunks of one byte.
+MAX_FRAMING_BYTES = 65_536
+#: Ends the headers, and every chunked body: the parser accepts no line that ends in LF alone.
+EMPTY_LINE = b"\r\n\r\n"
 
 TOO_LARGE = EdgeCode.HEADERS_TOO_LARGE, f"path and headers are longer than {MAX_HEADER_BYTES} bytes"
-#: RFC 9112, 3.2. With none or two, a proxy in front and who reads this might take the request for different sites'.
+#: RFC 9112, 3.2. With none or two, a proxy in front and this edge might take the request for different sites'.
 ONE_HOST = ErrorCode.BAD_REQUEST, "one Host header is expected"
+#: RFC 9112, 6.1. A proxy in front might see another end of the body: it may ignore a coding, or decode it.
+CHUNKED_ALONE = ErrorCode.BAD_REQUEST, "Transfer-Encoding must be chunked, given once, in a request of HTTP/1.1"
+#: The parser accepts HTTP/0.9 and HTTP/2.0 in a request line, too.
+VERSION = ErrorCode.BAD_REQUEST, "the request's version must be HTTP/1.1 or HTTP/1.0"
+#: RFC 9110, 9.3.6. The bytes behind a CONNECT belong to a tunnel, and not to a request.
+NO_TUNNEL = ErrorCode.BAD_REQUEST, "CONNECT is not available here"
 NOT_HTTP = ErrorCode.BAD_REQUEST, "request is not well-formed HTTP"
 
 
-class BodyTimeLimit:
-    """Answers 408 when a body is not there in time, counted from the headers: a byte now and then does not help."""
+class _Part(Enum):
+    """The part of a request that the next bytes of a connection belong to."""
 
-    def __init__(self, app: ASGIApp, seconds: float) -> None:
-        self.app = app
-        self.seconds = seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        deadline = asyncio.get_running_loop().time() + self.seconds
-        complete = False
-
-        async def receive_in_time() -> Message:
-            nonlocal complete
-            if complete:  # whoever asks now waits for the client to go away
-                return await receive()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(408) from None
-            complete = not message.get("more_body", False)
-            return message
-
-        await self.app(scope, receive_in_time, send)
+    HEAD = auto()
+    """Path and headers of the next request."""
+    BODY = auto()
+    """The body of the current request, with its framing."""
+    NEXT = auto()
+    """A later request: the current one is complete, and has no answer yet."""
 
 
 class LimitedHttp(HttpToolsProtocol):
-    """Uvicorn's HTTP, which closes a connection whose headers take too long, and refuses those that are too long.
+    """Uvicorn's HTTP, which knows where each request ends.
 
-    The application never hears of a request that is refused here. So its problem document, its line in the log and its
-    count are made here, too.
+    - Requests are read one at a time. The parser gets bytes in pieces that end where headers end and where a request
+      ends, so that it never sees a request before the one in front of it was answered.
+    - Trailers are parsed and dropped.
+    - An `Upgrade` is ignored, which a server may do (RFC 9110, 7.8). A second parser reads the body of such a request.
+    - An answer that begins before its request was read to the end announces `Connection: close`.
+
+    A request that is refused before its body never reaches the application, so its problem document, its line in the
+    log and its count are made here. A fault of a body is raised by `receive`, and the application answers it.
     """
 
     header_seconds = HEADER_SECONDS
+    linger_seconds = LINGER_SECONDS
+    #: The defaults of the settings; see `limited_http`.
+    body_seconds = 10.0
+    max_body_bytes = 131_072
+
+    transport: LingeringTransport
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._in_headers = True
-        self._header_bytes = 0
-        self._header_timer: asyncio.TimerHandle | None = None
+        self._application: Any = self.app
+        self.app = self._serve
+        # Where a connection ends is decided here. The parser would swallow what follows a `Connection: close`, even if
+        # that is a trailer.
+        self.parser.set_dangerous_leniencies(lenient_keep_alive=True, lenient_data_after_close=False)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timed: _Part | None = None
+        #: Bytes of later requests.
+        self._waiting = b""
+        self._expect_request()
+
+    def _expect_request(self) -> None:
+        self._part = _Part.HEAD
+        self._head_bytes = 0
+        #: The last bytes that were parsed: an empty line may have begun with them.
+        self._seam = b""
+        #: The announced length of the body; None if it is chunked.
+        self._length: int | None = 0
+        #: Bytes after the headers, and how many of them are the body itself.
+        self._framed_bytes = 0
+        self._body_bytes = 0
+        self._body_parser: HttpRequestParser | None = None
+        #: Whether the connection goes on after this request, if the request is read to its end before it is answered.
+        self._keep_alive = False
+        self._refusal: HTTPException | None = None
+
+    # The connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn wants what it is given
-        self._expect_headers()
+        lingering = LingeringTransport(transport, self._is_unread, self.linger_seconds)  # type: ignore[arg-type]  # TCP
+        super().connection_made(lingering)
+        self._start_timer(_Part.HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._start_timer(None)
+        self.transport.lost()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_headers:
-            self._header_bytes += len(data)
-        super().data_received(data)
-        if self._in_headers and self._header_bytes > MAX_HEADER_BYTES:
-            self._refuse(*TOO_LARGE)
+        if self.transport.is_closing():
+            self.transport.discard(len(data))
+        elif self._refusal is None:  # otherwise nobody wants it: the answer is on its way
+            self._unset_keepalive_if_required()
+            self._read(self._waiting + data)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        # It would close unless the request had been read to its end.
+        self._expect_request()
+        if self._waiting:
+            self.data_received(b"")
+
+    def shutdown(self) -> None:
+        self._keep_alive = False
+        super().shutdown()
+
+    def _is_unread(self) -> bool:
+        """Return whether the client may still be sending, and not only keep the connection."""
+        return self._head_bytes > 0 or self._part is _Part.BODY or bool(self._waiting)
+
+    # Pieces for the parser
+
+    def _read(self, data: bytes) -> None:
+        start, size = 0, len(data)
+        while start < size and self._part is not _Part.NEXT:
+            end = self._end_of_piece(data, start)
+            if not self._parse(data[start:end]):
+                return
+            start = end
+        self._waiting = data[start:]
+        if self._waiting:
+            self.flow.pause_reading()
+        # Most requests come in one read, and need no timer.
+        is_idle = self._part is _Part.NEXT or (self._part is _Part.HEAD and not self._head_bytes)
+        self._start_timer(None if is_idle else self._part)
+
+    def _end_of_piece(self, data: bytes, start: int) -> int:
+        """Return where the bytes from `start` reach an end of headers or of a request, or else their own end."""
+        if self._part is _Part.BODY and self._length is not None:
+            return min(len(data), start + self._length - self._body_bytes)
+        if self._seam:
+            before = len(self._seam)
+            found = (self._seam + data[start : start + len(EMPTY_LINE) - 1]).find(EMPTY_LINE)
+            if found >= 0:
+                return start + found + len(EMPTY_LINE) - before
+        found = data.find(EMPTY_LINE, start)
+        return len(data) if found < 0 else found + len(EMPTY_LINE)
+
+    def _parse(self, piece: bytes) -> bool:
+        """Parse this piece, and return whether the connection is to be read further."""
+        self._seam = (self._seam + piece[1 - len(EMPTY_LINE) :])[1 - len(EMPTY_LINE) :]
+        if self._part is _Part.HEAD:
+            self._head_bytes += len(piece)
+            if self._head_bytes > MAX_HEADER_BYTES:
+                self._refuse(*TOO_LARGE)
+                return False
+        else:
+            self._framed_bytes += len(piece)
+        try:
+            (self._body_parser or self.parser).feed_data(piece)
+        except HttpParserUpgrade:
+            pass  # `on_message_complete` has seen to it
+        except HttpParserError:
+            if self._part is _Part.HEAD:
+                self._refuse(*NOT_HTTP)
+            else:
+                self._refuse_body(HTTPException(400, BROKEN_BODY))
+        if self._framed_bytes - self._body_bytes > MAX_FRAMING_BYTES:
+            self._refuse_body(HTTPException(413))
+        return self._refusal is None and not self.transport.is_closing()
+
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
+        if self._part is not _Part.HEAD:
+            raise ValueError("a request began inside a piece")  # with a parser more lenient than this one
         super().on_message_begin()
-        if not self._in_headers:  # a further request on this connection
-            self._expect_headers()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._part is _Part.HEAD:  # a trailer, otherwise
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_headers = False
-        self._stop_timer()
         if fault := self._fault():
             self._refuse(*fault)
-            raise ValueError  # which stops the parser: there is nobody to give a body to
+            raise ValueError(fault)  # which stops the parser: there is nobody to give a body to
         super().on_headers_complete()
+        self._part = _Part.BODY
+        self._head_bytes = 0
+        self._seam = b""
+        self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+        if self._length is not None and self._length > self.max_body_bytes:
+            self._refuse_body(HTTPException(413))
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self.max_body_bytes:
+            self._refuse_body(HTTPException(413))
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade() and self._body_parser is None:
+            self._read_body_after_all()
+        elif self._refusal is None:
+            self._part = _Part.NEXT
+            if not self.cycle.response_started:
+                self.cycle.keep_alive = self._keep_alive
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature of uvicorn's, which is plain text
         self._refuse(*NOT_HTTP)
 
+    def _should_upgrade_to_ws(self) -> bool:
+        return False
+
+    def _read_body_after_all(self) -> None:
+        """Have another parser read the body of a request that ends with its headers, as httptools has it."""
+        self._body_parser = parser = HttpRequestParser(_OnlyBody(self))
+        framing = b"Transfer-Encoding: chunked" if self._length is None else b"Content-Length: %d" % self._length
+        parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + EMPTY_LINE)
+
     def _fault(self) -> tuple[ErrorCode | EdgeCode, str] | None:
-        """What is wrong with headers that are complete."""
-        # What came in one read with their end was not counted by then: it may be a body.
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES:
-            return TOO_LARGE
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+        """Return what is wrong with the headers, now that they are complete, and note the length of the body."""
+        version = self.parser.get_http_version()
+        hosts, codings = 0, []
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                self._length = int(value)  # the parser has refused anything else
+            elif name == b"transfer-encoding":
+                codings.append(value.strip().lower())
+                self._length = None
+        if version not in {"1.1", "1.0"}:
+            return VERSION
+        if codings and (codings != [b"chunked"] or version != "1.1"):
+            return CHUNKED_ALONE
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
             return ONE_HOST
-        return None
+        return NO_TUNNEL if self.parser.get_method() == b"CONNECT" else None
 
-    def _expect_headers(self) -> None:
-        self._in_headers = True
-        self._header_bytes = 0
-        self._stop_timer()
-        self._header_timer = self.loop.call_later(self.header_seconds, self._give_up)
+    # The application
 
-    def _give_up(self) -> None:
-        self.transport.close()
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cycle = self.cycle
 
-    def _stop_timer(self) -> None:
-        if self._header_timer:
-            self._header_timer.cancel()
-            self._header_timer = None
+        def refuse_body() -> None:
+            if self._refusal and not cycle.response_started:
+                raise self._refusal
+
+        async def receive_within_limits() -> Message:
+            refuse_body()  # before the client is told to continue
+            message = await receive()
+            refuse_body()
+            return message
+
+        await self._application(scope, receive_within_limits, send)
+
+    # Refusals
+
+    def _start_timer(self, part: _Part | None) -> None:
+        """Limit the time of this part, unless it runs already; None: of nothing."""
+        if part is self._timed:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timed = part
+        if part:
+            seconds = self.header_seconds if part is _Part.HEAD else self.body_seconds
+            self._timer = self.loop.call_later(seconds, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        if self.transport.is_closing():
+            return  # it has a time limit of its own
+        if self._part is _Part.BODY:
+            self._refuse_body(HTTPException(408))
+        else:
+            self.transport.abort()
+
+    def _refuse_body(self, refusal: HTTPException) -> None:
+        """Have the application answer this, whenever it asks for more; what comes is not read any more."""
+        self._refusal = self._refusal or refusal
+        self.flow.pause_reading()
+        if self.cycle.response_started:
+            self.transport.abort()  # too late to say anything
+        else:
+            self.cycle.message_event.set()
 
     def _refuse(self, code: ErrorCode | EdgeCode, text: str) -> None:
-        """Answers, unless that has been done, and closes the connection."""
+        """Answer in place of the application, unless that has been done, and close the connection."""
         if self.transport.is_closing():
             return
-        # Otherwise an earlier request has no answer yet, or a part of it: this would be taken for that.
-        if self.cycle is None or self.cycle.response_complete or self._in_body():
-            self._answer(code, text)
-        self.transport.close()
-
-    def _in_body(self) -> bool:
-        """Whether what comes belongs to the request that is worked on, and nothing of its answer was sent."""
-        return self.cycle.more_body and not self.cycle.response_started and not self.pipeline
-
-    def _answer(self, code: ErrorCode | EdgeCode, text: str) -> None:
         identifier = uuid.uuid4().hex
         token = request_id.set(identifier)
         response = problem_response(
@@ -151,7 +328,27 @@ class LimitedHttp(HttpToolsProtocol):
         request_id.reset(token)
         headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
         self.transport.write(STATUS_LINE[response.status_code] + headers + b"\r\n" + bytes(response.body))
+        self.transport.close()
         metrics: EdgeMetrics | None = self.app_state.get("metrics")
         if metrics:
             metrics.refused(response.status_code)
         log.info("request", extra={"status": response.status_code, "code": code, "request_id": identifier})
+
+
+class _OnlyBody:
+    """The callbacks of a parser that parses a body alone."""
+
+    def __init__(self, http: LimitedHttp) -> None:
+        self.on_body = http.on_body
+        self.on_message_complete = http.on_message_complete
+
+
+def limited_http(max_body_bytes: int, body_seconds: float) -> type[LimitedHttp]:
+    """Return the protocol of an edge with these settings."""
+
+    class ConfiguredHttp(LimitedHttp):
+        pass
+
+    ConfiguredHttp.max_body_bytes = max_body_bytes
+    ConfiguredHttp.body_seconds = body_seconds
+    return ConfiguredHttp

@@ -14,9 +14,8 @@ from starlette.middleware import Middleware
 from api.browsers import SafeHeaders, cross_origin
 from api.dependencies import State, WorkerCalls
 from api.errors import answer_error
-from api.limits import BodyTimeLimit
 from api.metrics import EdgeMetrics
-from api.middleware import BodyLimit, EncodedPath, RequestContext, UnexpectedErrors
+from api.middleware import EncodedPath, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
 from api.request_limit import request_limit
@@ -44,7 +43,7 @@ authenticates its own **users**. Every login is a **session**; ending the sessio
 
 Errors are problem documents (RFC 9457): `code` is what programs should look at. Every answer carries the
 `X-Request-ID` that came with the request, or a new one. So it is with what is refused before it is read, 400 for broken
-HTTP and 431 for path and headers beyond 64 KiB; then the connection is closed.
+HTTP and 431 for path and headers beyond 64 KiB; then the connection is closed. `Upgrade` and trailers are ignored.
 """
 TAGS = [
     {"name": "Tenants", "description": "Registration of a tenant, and its token."},
@@ -151,8 +150,6 @@ def create_app(
             *cross_origin(settings.cors_origins),
             Middleware(UnexpectedErrors),
             *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
-            Middleware(BodyTimeLimit, seconds=settings.body_seconds),
-            Middleware(BodyLimit, max_body_bytes=settings.max_body_bytes),
             Middleware(EncodedPath),
         ],
     )

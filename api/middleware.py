@@ -8,7 +8,6 @@ from urllib.parse import quote, unquote_to_bytes
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer_error, answered_code
@@ -94,37 +93,6 @@ class UnexpectedErrors:
         except Exception as error:  # noqa: BLE001 - the last resort: logged with its traceback, answered as a 500
             response = await answer_error(Request(scope), error)
             await response(scope, receive, send)
-
-
-class BodyLimit:
-    """Refuses a body beyond the limit with 413, by its announced length or as soon as it has come too far.
-
-    Starlette's own middleware answers some of these as plain text; every error here is a problem document.
-    """
-
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
-        self.app = app
-        self.max_body_bytes = max_body_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        # The server has refused what is not a number before it came here.
-        announced = int(Headers(scope=scope).get("content-length", "0"))
-        received = 0
-
-        async def receive_within_limit() -> Message:
-            nonlocal received
-            if announced > self.max_body_bytes:
-                raise HTTPException(413)
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_body_bytes:
-                raise HTTPException(413)
-            return message
-
-        await self.app(scope, receive_within_limit, send)
 
 
 class EncodedPath:

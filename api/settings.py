@@ -52,9 +52,11 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
     """Addresses and networks whose `X-Forwarded-For` is believed. None by default: the client is whoever connects."""
     max_body_bytes: PositiveInt = 131_072
-    """A larger body is refused with 413. Several times the largest valid one, which holds a token."""
+    """A larger body is refused with 413. Several times the largest valid one, which holds a token. Chunk sizes and
+    trailers are limited to 64 KiB besides."""
     body_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
-    """From the headers of a request to the end of its body; later it is refused with 408."""
+    """From the headers of a request to the end of its body and trailers; later it is refused with 408. After an
+    earlier answer the edge reads on for 5 seconds at most, and closes the connection."""
     keep_alive_seconds: PositiveInt = 75
     """How long a connection may be idle between two requests. Longer than clients and balancers keep one, most of which
     do for 5 to 60 seconds: whoever closes first must not be the one who is about to be sent a request."""

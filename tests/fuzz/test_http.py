@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import itertools
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 import httpx
@@ -19,6 +21,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 #: Longer than an answer takes on any machine that can run this at all.
 ANSWER_SECONDS = 30
+#: For an answer that must not come, behind one that has.
+QUIET_SECONDS = 0.02
 ENDING = b"Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 REFUSED = {400, 401, 403, 404, 405, 422}
 
@@ -140,6 +144,81 @@ async def test_any_bytes_are_answered_or_cut_off(tenant: Tenant, said: bytes) ->
     status = await _raw(tenant, said, ends=True)
     assert status is None or status < 500
     assert (await tenant.http.get("/health/live")).status_code == 200
+
+
+#: What nobody may do by hiding it: each of these would succeed as a request of its own, and be seen.
+fields = st.sampled_from(
+    [b"X-Forwarded-For: 10.77.1.2", b"Host: other", b"Content-Length: 5", b"Transfer-Encoding: chunked"]
+)
+token_names = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map(str.encode)
+any_field = st.tuples(token_names | st.binary(max_size=8), header_bytes | st.binary(max_size=30)).map(b": ".join)
+upgrades = st.sampled_from(
+    [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b"Upgrade: h2c\r\nConnection: keep-alive, Upgrade\r\n"]
+)
+
+
+class Hidden(NamedTuple):
+    """A chunked request: how it is cut, its extensions, its trailers, and what stands in its body."""
+
+    upgrade: bytes
+    sizes: list[int]
+    extension: bytes
+    trailers: list[bytes]
+    cuts: list[int]
+
+
+hidden = st.builds(
+    Hidden,
+    upgrades,
+    st.lists(st.integers(1, 90), max_size=6),
+    st.just(b"") | token_names.map(lambda name: b";" + name) | st.binary(max_size=12).map(lambda value: b";" + value),
+    st.lists(fields | any_field, max_size=5),
+    st.lists(st.integers(0, 900), max_size=4),
+)
+
+
+@pytest.mark.usefixtures("unharmed")
+@bounded(150)
+@given(request=hidden)
+async def test_nothing_hidden_in_a_request_is_a_request_or_a_header(tenant: Tenant, request: Hidden) -> None:
+    """Bodies of upgrades and chunks delete no user, and trailers are no credentials, however the bytes arrive."""
+    tried["HTTP trailers and upgrades"] += 1
+    smuggled = b"DELETE /user/ann HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer %s\r\n\r\n" % tenant.token.encode()
+    head = b"DELETE /user/ann/sessions HTTP/1.1\r\nHost: edge\r\n%sTransfer-Encoding: chunked\r\n\r\n" % request.upgrade
+    trailers = [b"Authorization: Bearer " + tenant.token.encode(), *request.trailers]
+    said = head + _chunks(smuggled, request) + b"0\r\n" + b"\r\n".join(trailers) + b"\r\n\r\n"
+    statuses = await _statuses(tenant, said, sorted({min(cut, len(said)) for cut in request.cuts}))
+    assert statuses in ([401], [400])
+    assert (await tenant.call("GET", "/user?q=ann")).json()["users"], "ann was deleted"
+
+
+def _chunks(body: bytes, request: Hidden) -> bytes:
+    pieces, rest = [], body
+    for size in [*request.sizes, len(body)]:
+        pieces.append(rest[:size])
+        rest = rest[size:]
+    return b"".join(b"%x%s\r\n%s\r\n" % (len(piece), request.extension, piece) for piece in pieces if piece)
+
+
+async def _statuses(tenant: Tenant, said: bytes, cuts: list[int]) -> list[int]:
+    """The statuses of all answers to these bytes, written in pieces, on a connection of their own."""
+    url = URL(str(tenant.http.base_url))
+    async with asyncio.timeout(ANSWER_SECONDS):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        for start, end in itertools.pairwise([0, *cuts, len(said)]):
+            writer.write(said[start:end])
+            await asyncio.sleep(0)
+        answers = b""
+        try:
+            # Two answers would come together; the connection stays open for another request after a good one.
+            answers = await reader.readuntil(b"}")
+            async with asyncio.timeout(QUIET_SECONDS):
+                answers += await reader.read()
+        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+    return [int(line.split()[1]) for line in answers.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
 
 
 async def _raw(tenant: Tenant, said: bytes, *, ends: bool = False) -> int | None:

@@ -1,5 +1,6 @@
 """The edge in this process, its workers faked."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -8,13 +9,16 @@ from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.limits import limited_http
 from api.main import create_app
 from api.settings import Settings
 from api.streams import Streams
 from tests.unit.api.fake_feed import FakeFeed
 from tests.unit.api.fake_rpc import FakeRpc
+from tests.unit.api.served import served
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,13 @@ class App:
 #: Opens an edge with these settings, to be spoken to as ASGI, or as HTTP.
 OpenApp = Callable[..., AbstractAsyncContextManager[App]]
 OpenEdge = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+#: Opens one on a real socket, and gives its port: what limits bodies lies below ASGI.
+ServeEdge = Callable[..., AbstractAsyncContextManager[int]]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop of the edge as a process: how its transports pause and close is tested here."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +83,18 @@ def open_edge(open_app: OpenApp) -> OpenEdge:
             transport = httpx.ASGITransport(app.asgi, client=(client_host, 50000))
             async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
                 yield client
+
+    return opened
+
+
+@pytest.fixture
+def serve_edge(open_app: OpenApp) -> ServeEdge:
+    @asynccontextmanager
+    async def opened(**settings: Any) -> AsyncIterator[int]:
+        values = Settings(amqp_url="amqp://broker.invalid", **settings)
+        http = limited_http(values.max_body_bytes, values.body_seconds)
+        async with open_app(**settings) as app, served(app.asgi, http) as port:
+            yield port
 
     return opened
 

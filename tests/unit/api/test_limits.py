@@ -1,30 +1,33 @@
-"""Clients that take their time, do not stop, or speak no HTTP: spoken to in bytes, on a server that is uvicorn's."""
+"""Clients that take their time, do not stop, or speak no HTTP: raw bytes on a real socket."""
 
 import asyncio
 import contextlib
+import http.client
 import json
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from api.limits import MAX_HEADER_BYTES, LimitedHttp
+from api.limits import MAX_FRAMING_BYTES, MAX_HEADER_BYTES, LimitedHttp
+from api.lingering import LINGER_BYTES
 from api.metrics import EdgeMetrics
-from tests.unit.api.conftest import OpenEdge
+from tests.unit.api.conftest import ServeEdge
 from tests.unit.api.fake_rpc import FakeRpc
+from tests.unit.api.served import SECONDS, Listener, answers, connected, dialed, refusing
 
-#: Of things that happen at once on any machine, or not at all.
-SECONDS = 30
+#: What the buffers of two sockets hold besides, on any machine.
+BUFFERED_BYTES = 16 * 1024 * 1024
 
 
 class Hurried(LimitedHttp):
-    """Waits for headers as long as a test can wait for their end."""
+    """Waits as long as a test can wait for the end."""
 
     header_seconds = 0.2
+    body_seconds = 0.2
+    linger_seconds = 0.2
 
 
 async def _app(_: Scope, receive: Receive, send: Send) -> None:
@@ -33,39 +36,17 @@ async def _app(_: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
-@contextlib.asynccontextmanager
-async def connected(
-    http: type[LimitedHttp] = LimitedHttp, app: ASGIApp = _app, metrics: EdgeMetrics | None = None
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to a server that speaks this HTTP, and counts here."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=http, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    config.load()
-    server.lifespan = config.lifespan_class(config)
-    server.lifespan.state = {"metrics": metrics}
-    await server.startup()
-    port = server.servers[0].sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        async with asyncio.timeout(SECONDS):
-            yield reader, writer
-    finally:
-        writer.close()
-        server.force_exit = True
-        await server.shutdown()
-
-
 @pytest.mark.parametrize("begun", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: edge\r\n", b"GET / HTTP/1.1\r\nX: "])
 async def test_headers_that_do_not_come(begun: bytes) -> None:
     """A connection whose headers do not end in time is closed, however far they came."""
-    async with connected(Hurried) as (reader, writer):
+    async with connected(_app, Hurried) as (reader, writer):
         writer.write(begun)
         assert await reader.read() == b""
 
 
 async def test_headers_that_come_slowly() -> None:
     """A byte now and then buys no time: the limit is on the whole."""
-    async with connected(Hurried) as (reader, writer):
+    async with connected(_app, Hurried) as (reader, writer):
 
         async def trickle() -> None:
             writer.write(b"GET / HTTP/1.1\r\nX: ")
@@ -82,7 +63,7 @@ async def test_headers_that_come_slowly() -> None:
 
 async def test_a_second_request_gets_its_own_time() -> None:
     """After an answer the connection waits as long as it waits anyway; a request that begins has to end."""
-    async with connected(Hurried) as (reader, writer):
+    async with connected(_app, Hurried) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         await reader.readuntil(b"\r\n\r\n")
@@ -93,7 +74,7 @@ async def test_a_second_request_gets_its_own_time() -> None:
 @pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100])
 async def test_headers_without_an_end(start: bytes) -> None:
     """Path or headers that go on and on are refused with 431."""
-    async with connected(LimitedHttp) as (reader, writer):
+    async with connected(_app) as (reader, writer):
         writer.write(start + b"x" * MAX_HEADER_BYTES)
         assert (await reader.readline()).startswith((b"HTTP/1.1 431", b"HTTP/1.1 400"))
 
@@ -102,7 +83,7 @@ async def test_headers_without_an_end(start: bytes) -> None:
 @pytest.mark.parametrize("part", [b"/%s HTTP/1.1\r\nHost: edge\r\n\r\n", b"/ HTTP/1.1\r\nHost: edge\r\nX: %s\r\n\r\n"])
 async def test_headers_that_are_too_long_and_end(before: bytes, part: bytes) -> None:
     """They are refused when they end, also if all of them came at once, on a new connection and on a used one."""
-    async with connected() as (reader, writer):
+    async with connected(_app) as (reader, writer):
         if before:
             writer.write(before)
             await reader.readuntil(b"\r\n\r\n")
@@ -136,7 +117,7 @@ async def test_what_is_refused_before_the_application(
     """Its answer is a problem document with an id, its line in the log has the same id, and it is counted."""
     caplog.set_level(logging.INFO)
     metrics = EdgeMetrics()
-    async with connected(metrics=metrics) as (reader, writer):
+    async with connected(_app, state={"metrics": metrics}) as (reader, writer):
         writer.write(said)
         answered, headers, document = await _refusal(reader)
 
@@ -154,85 +135,268 @@ async def test_what_is_refused_before_the_application(
 
 async def test_a_request_of_http_1_0_needs_no_host() -> None:
     """As balancers ask after health (RFC 9112, 3.2 wants a `Host` of HTTP/1.1)."""
-    async with connected() as (reader, writer):
+    async with connected(_app) as (reader, writer):
         writer.write(b"GET / HTTP/1.0\r\n\r\n")
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
-async def test_an_answer_under_way_is_not_spoilt() -> None:
-    """Nonsense after a request whose answer has begun ends the connection, and adds nothing to the answer."""
-
-    async def slow(_: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"1", "more_body": True})
-        await asyncio.sleep(SECONDS)
-
-    async with connected(app=slow) as (reader, writer):
-        writer.write(b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
-        head = await reader.readuntil(b"\r\n\r\n1")
-        writer.write(b"nonsense\r\n\r\n")
-        assert await reader.read() == b"", head
-
-
 GOOD = b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n"
 NONSENSE = b"nonsense\r\n\r\n"
+BEHIND = {
+    "nonsense": (NONSENSE, [200, 400]),
+    "a request and nonsense": (GOOD + NONSENSE, [200, 200, 400]),
+    "a request without a Host": (b"GET / HTTP/1.1\r\n\r\n" + GOOD, [200, 400]),
+}
 
 
-@pytest.mark.parametrize("after", [NONSENSE, GOOD + NONSENSE, b"GET / HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize(("after", "statuses"), BEHIND.values(), ids=BEHIND)
 @pytest.mark.parametrize("begun", [True, False])
-async def test_what_follows_a_request_does_not_answer_it(after: bytes, *, begun: bool) -> None:
-    """A refusal of what is piped behind it would be taken for its answer, or for a part of that."""
-    go_on = asyncio.Event()
+async def test_what_follows_a_request_does_not_answer_it(after: bytes, statuses: list[int], *, begun: bool) -> None:
+    """A refusal of what is sent behind an unanswered request comes after the answer of that request."""
+    worked_on, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+    async def slow(_: Scope, __: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]}
         if begun:
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+            await send(start)
             await send({"type": "http.response.body", "body": b"be", "more_body": True})
+        worked_on.set()
         await go_on.wait()
-        await _app(scope, receive, send)
+        if not begun:
+            await send(start)
+        await send({"type": "http.response.body", "body": b"en" if begun else b"been"})
 
-    async with connected(app=slow) as (reader, writer):
+    async with connected(slow) as (reader, writer):
         writer.write(GOOD)
-        if begun:
-            await reader.readuntil(b"\r\n\r\nbe")
-        else:
-            await asyncio.sleep(0.05)  # it is worked on; were it not yet, there would be nothing to answer for it
+        await worked_on.wait()
         writer.write(after)
-        rest = await reader.read()
-    assert b"HTTP/1.1" not in rest
+        await asyncio.sleep(0.05)  # the edge has read it by then, or reads it later: the answers are the same
+        go_on.set()
+        assert await answers(reader) == statuses
 
 
 async def test_headers_at_the_limit() -> None:
     """A header as long as any token is no trouble, and a body does not count."""
-    async with connected(LimitedHttp) as (reader, writer):
-        writer.write(b"POST / HTTP/1.1\r\nHost: edge\r\nX: %s\r\nContent-Length: 200000\r\n\r\n" % (b"x" * 60_000))
-        writer.write(b"x" * 200_000)
+    async with connected(_app) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: edge\r\nX: %s\r\nContent-Length: 100000\r\n\r\n" % (b"x" * 60_000))
+        writer.write(b"x" * 100_000)
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
-async def test_a_body_that_comes_slowly(open_edge: OpenEdge, rpc: FakeRpc) -> None:
-    """A body that is not complete in time is refused, even if something of it comes all the time."""
+CHUNKED = (
+    b"POST /tenant/logout HTTP/1.1\r\nHost: edge\r\n"
+    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+TOO_MUCH = LINGER_BYTES + BUFFERED_BYTES
+PIECES = {
+    "trailers": (b"0\r\n", b"a:\r\n"),
+    "one trailer": (b"0\r\na: ", b"b"),
+    "a trailer's name": (b"0\r\n", b"a"),
+    "extensions": (b"", b"1;a=b;c=d;e=f\r\nx\r\n"),
+    "one extension": (b"1;", b"a"),
+    "chunks of one byte": (b"", b"1\r\nx\r\n"),
+    "chunks": (b"", b"1000\r\n" + b"x" * 4096 + b"\r\n"),
+    "a chunk": (b"fffffff\r\n", b"x"),
+}
 
-    async def trickle() -> AsyncIterator[bytes]:
-        while True:
-            yield b" "
-            await asyncio.sleep(0.01)
 
-    async with open_edge(body_seconds=0.2) as edge, asyncio.timeout(SECONDS):
-        response = await edge.post("/tenant/logout", content=trickle(), headers={"Content-Type": "application/json"})
+async def _flood(writer: asyncio.StreamWriter, piece: bytes) -> int:
+    """Write this over and over, and return how many bytes the server took until it closed the connection."""
+    block = piece * (65_536 // len(piece))
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < TOO_MUCH and not writer.is_closing():
+            writer.write(block)
+            await writer.drain()
+            sent += len(block)
+    return sent
 
-    assert (response.status_code, response.json()["code"]) == (408, "body_too_slow")
-    assert response.headers["Connection"] == "close"
+
+@pytest.mark.parametrize(("start", "piece"), PIECES.values(), ids=PIECES)
+async def test_a_body_without_an_end_is_cut_off_after_an_early_answer(start: bytes, piece: bytes) -> None:
+    """Whatever it consists of, the edge reads a bounded part of it, and keeps none."""
+    async with connected(refusing) as (reader, writer):
+        writer.write(CHUNKED + start)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 404")
+        assert b"connection: close" in head
+        assert await _flood(writer, piece) < TOO_MUCH
+
+
+@pytest.mark.parametrize(("start", "piece"), PIECES.values(), ids=PIECES)
+async def test_a_body_without_an_end_is_refused(
+    serve_edge: ServeEdge, rpc: FakeRpc, start: bytes, piece: bytes
+) -> None:
+    """Its framing counts, so that neither small chunks nor trailers take more than a body may."""
+    async with serve_edge() as port, dialed(port) as (reader, writer):
+        writer.write(CHUNKED + start)
+        flood = asyncio.create_task(_flood(writer, piece))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"connection: close" in head
+        assert await flood < TOO_MUCH
     assert rpc.calls == []
 
 
-async def test_a_body_in_time(edge: httpx.AsyncClient) -> None:
-    """A body in pieces is a body."""
+async def test_the_framing_of_small_chunks_is_accepted() -> None:
+    """A client may send a body of a few kilobytes in single bytes, and some trailers."""
+    app = Listener()
+    chunks = b"1\r\nx\r\n" * (MAX_FRAMING_BYTES // 6)
+    async with connected(app) as (reader, writer):
+        writer.write(CHUNKED + chunks + b"0\r\nA: b\r\n\r\n" + GOOD.replace(b"GET", b"HEAD"))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        await reader.readuntil(b"\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    assert app.heard[0].body == b"x" * (MAX_FRAMING_BYTES // 6)
 
-    async def pieces() -> AsyncIterator[bytes]:
-        for piece in (b'{"tok', b'en": ', b'"t"}'):
-            yield piece
 
-    response = await edge.post("/tenant/logout", content=pieces(), headers={"Content-Type": "application/json"})
-    assert response.status_code == 200
+async def _drip(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while not writer.is_closing():
+            writer.write(b"1\r\n \r\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+
+async def test_a_body_that_comes_slowly_is_refused(serve_edge: ServeEdge, rpc: FakeRpc) -> None:
+    """With 408, though something of it comes all the time."""
+    async with serve_edge(body_seconds=0.2) as port, dialed(port) as (reader, writer):
+        writer.write(CHUNKED)
+        dripping = asyncio.create_task(_drip(writer))
+        head = await reader.readuntil(b"\r\n\r\n")
+        dripping.cancel()
+    assert head.startswith(b"HTTP/1.1 408")
+    assert b"connection: close" in head
+    assert rpc.calls == []
+
+
+async def test_a_body_that_comes_slowly_is_cut_off_after_an_early_answer() -> None:
+    """The answer does not buy the client more time."""
+    async with connected(refusing, Hurried) as (reader, writer):
+        writer.write(CHUNKED)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 404")
+        await _drip(writer)
+
+
+async def test_a_body_that_comes_slowly_is_cut_off_during_the_answer() -> None:
+    """Too late for a status: an event stream, say, that began before its request has ended."""
+    disconnected = asyncio.Event()
+
+    async def streaming(_: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"1", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        disconnected.set()
+
+    async with connected(streaming, Hurried) as (_, writer):
+        writer.write(CHUNKED)
+        await _drip(writer)
+        await disconnected.wait()
+
+
+async def test_a_body_in_time(serve_edge: ServeEdge) -> None:
+    """A body in pieces is a body, and the connection goes on."""
+    async with serve_edge() as port, dialed(port) as (reader, writer):
+        for piece in (CHUNKED, b'5\r\n{"tok\r', b'\n8\r\nen": "t"\r\n1\r\n}\r\n', b"0\r\n\r", b"\n" + GOOD):
+            writer.write(piece)
+            await asyncio.sleep(0.01)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        await reader.readuntil(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize("length", [87, 88])
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_that_is_too_large(serve_edge: ServeEdge, rpc: FakeRpc, length: int, *, chunked: bool) -> None:
+    """The limit is on the body, however it is framed: 413 is a problem document."""
+    body = b'{"token": "%s"}' % (b"t" * length)
+    headers = {"Content-Type": "application/json"}
+    async with serve_edge(max_body_bytes=100) as port, httpx.AsyncClient() as client:
+
+        async def pieces() -> Any:
+            for position in range(0, len(body), 40):
+                yield body[position : position + 40]
+
+        content = pieces() if chunked else body
+        response = await client.post(f"http://127.0.0.1:{port}/tenant/logout", content=content, headers=headers)
+    if length == 87:
+        assert response.status_code == 200
+        assert len(rpc.calls) == 1
+    else:
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+        assert rpc.calls == []
+
+
+async def test_a_body_that_is_not_even_http(serve_edge: ServeEdge, rpc: FakeRpc) -> None:
+    """It is told as what it is, once: there is one line in the log, and one count."""
+    async with serve_edge() as port, dialed(port) as (reader, writer):
+        writer.write(CHUNKED + b"x\r\n\r\n")
+        status, headers, document = await _refusal(reader)
+    assert (status, document["code"], document["detail"]) == (400, "bad_request", "body is not well-formed HTTP")
+    assert headers["Connection"] == "close"
+    assert rpc.calls == []
+
+
+async def test_a_client_that_expects_a_go_ahead_for_too_much_is_refused(serve_edge: ServeEdge) -> None:
+    """Before it sends the body; and the connection ends, since the client may or may not send it now."""
+    async with serve_edge(max_body_bytes=100) as port, dialed(port) as (reader, writer):
+        writer.write(CHUNKED.replace(b"Transfer-Encoding: chunked", b"Expect: 100-continue\r\nContent-Length: 101"))
+        status, headers, _ = await _refusal(reader)
+    assert (status, headers["Connection"]) == (413, "close")
+
+
+async def test_an_early_refusal_reaches_a_client_that_writes_first(serve_edge: ServeEdge) -> None:
+    """Python's client, and most others, read the answer when all of a body was sent."""
+
+    def statuses(port: int) -> set[int]:
+        heard = set()
+        for _ in range(30):
+            client = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+            client.request("POST", "/tenant/logout", b"x" * 2_000_000, {"Content-Type": "application/json"})
+            heard.add(client.getresponse().status)
+            client.close()
+        return heard
+
+    async with serve_edge() as port:
+        assert await asyncio.to_thread(statuses, port) == {413}
+
+
+async def test_a_client_that_says_nothing_after_an_early_answer_is_not_waited_for() -> None:
+    """The edge closes its half at once, and the rest soon."""
+    gone = asyncio.Event()
+
+    class Watched(Hurried):
+        def connection_lost(self, exc: Exception | None) -> None:
+            gone.set()
+            super().connection_lost(exc)
+
+    async with connected(refusing, Watched) as (reader, writer):
+        writer.write(CHUNKED)
+        assert await answers(reader) == [404]
+        await gone.wait()
+
+
+async def test_a_stray_line_does_not_keep_a_connection() -> None:
+    """An empty line after a request, which some clients send, begins a request as anything else does."""
+    async with connected(_app, Hurried) as (reader, writer):
+        writer.write(GOOD + b"\r\n")
+        assert await answers(reader) == [200]
+
+
+async def test_requests_behind_an_open_stream_take_no_more_than_their_bytes() -> None:
+    """A client that asks on and on behind an unanswered request is not read any more."""
+    begun = 0
+
+    async def waiting(_: Scope, receive: Receive, __: Send) -> None:
+        nonlocal begun
+        begun += 1
+        await receive()
+        await receive()
+
+    async with connected(waiting) as (_, writer):
+        writer.write(GOOD)
+        flood = asyncio.create_task(_flood(writer, GOOD))
+        done, _ = await asyncio.wait([flood], timeout=1)
+        assert not done, "the edge reads on"
+        assert begun == 1
+        flood.cancel()

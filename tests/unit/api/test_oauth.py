@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from shared.contracts.errors import InvalidTenantToken, Overloaded
-from tests.unit.api.conftest import OpenEdge
+from tests.unit.api.conftest import OpenEdge, ServeEdge
 from tests.unit.api.fake_rpc import FakeRpc
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -53,10 +53,11 @@ async def test_what_is_no_form(edge: httpx.AsyncClient, rpc: FakeRpc, path: str)
     assert rpc.calls == []
 
 
-async def test_a_form_that_is_too_large(open_edge: OpenEdge) -> None:
+async def test_a_form_that_is_too_large(serve_edge: ServeEdge) -> None:
     """It keeps its status, too."""
-    async with open_edge(max_body_bytes=100) as edge:
-        response = await edge.post("/introspect", data={"token": "t" * 100}, headers=BEARER)
+    async with serve_edge(max_body_bytes=100) as port, httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{port}/introspect"
+        response = await client.post(url, data={"token": "t" * 100}, headers=BEARER)
     assert is_refusal(response, 413, "invalid_request", "body_too_large")
 
 
