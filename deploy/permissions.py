@@ -1,12 +1,14 @@
 """Who may do what on the broker: RabbitMQ's permissions for each role, made from the topology.
 
-RabbitMQ checks a topic permission where a message is published, and never again: whoever may declare an exchange or a
-queue can bind or dead-letter it into any exchange that it may write to, under any routing key. So a role that declares
-gets write permission only for exchanges that pass on what is harmless, or what it may send anyway.
+RabbitMQ checks a topic permission once, where a message is published, and against its first routing key only. A user
+that may declare an exchange or a queue can bind or dead-letter it into any exchange that it may write to, under any
+routing key, and can add routing keys in the headers `CC` and `BCC`. So receivers go by the exchange and the key that
+a delivery names, and a role gets write permission only for exchanges that pass on what is harmless
+(docs/decisions/0027).
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from shared.amqp.topology import (
@@ -66,6 +68,19 @@ class TopicPermission:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of the broker's connections a user may take, on all nodes together."""
+
+    max_connections: int
+    max_channels: int
+
+
+#: A process of a service takes a connection for its calls, and one for each cache and each subscription: mostly three,
+#: each with one channel. So this is enough for sixteen processes, or for eight while they are replaced one by one.
+SERVICE_LIMITS = Limits(max_connections=50, max_channels=100)
+
+
+@dataclass(frozen=True, slots=True)
 class Permissions:
     """Regular expressions for names of exchanges and queues."""
 
@@ -98,7 +113,7 @@ def service_name(name: str) -> str:
 
 def edge() -> Permissions:
     """Calls every operation, and takes everybody's revocations."""
-    return _subscriber(EDGE, writes=RPC_EXCHANGE, tenant="*")
+    return _subscriber(EDGE, writes=RPC_EXCHANGE, tenant="*", topics=())
 
 
 def worker() -> Permissions:
@@ -116,9 +131,12 @@ def worker() -> Permissions:
     )
 
 
-def service(name: str, tenant: str) -> Permissions:
-    """Calls the operations that are bound to its exchange, and takes the revocations of its tenant."""
-    return _subscriber(name, writes=service_exchange(name), tenant=tenant)
+def service(name: str, tenant: str, operations: Collection[str] = SERVICE_OPERATIONS) -> Permissions:
+    """Calls these operations, which are bound to its exchange, and takes the revocations of its tenant."""
+    exchange = service_exchange(name)
+    # Its bindings alone would let a request pass under a second key, while the worker goes by the first.
+    calls = TopicPermission(exchange, write=_whole(*map(_name, sorted(operations)), _own(name)))
+    return _subscriber(name, writes=exchange, tenant=tenant, topics=(calls,))
 
 
 def queue_length() -> Permissions:
@@ -126,17 +144,23 @@ def queue_length() -> Permissions:
     return Permissions(configure=NOTHING, write=NOTHING, read=NOTHING, tags=("management",))
 
 
-def _subscriber(name: str, *, writes: str, tenant: str) -> Permissions:
-    own = _name(subscriber_queue(name)) + r"\..*"
+def _subscriber(name: str, *, writes: str, tenant: str, topics: Sequence[TopicPermission]) -> Permissions:
+    own = _own(name)
     return Permissions(
         configure=_whole(own),
         write=_whole(_name(writes), _name(PROBES_EXCHANGE), own),
         read=_whole(_name(EVENTS_EXCHANGE), own),
         topics=(
             TopicPermission(EVENTS_EXCHANGE, read=_whole(_name(revocations_key(tenant)), own)),
-            TopicPermission(PROBES_EXCHANGE, write=_whole(own, *PRESENCE_KEYS)),
+            TopicPermission(PROBES_EXCHANGE, write=_whole(*PRESENCE_KEYS)),
+            *topics,
         ),
     )
+
+
+def _own(name: str) -> str:
+    """Return a pattern of a subscriber's own names: of its queues, its exchanges and the keys of its probes."""
+    return _name(subscriber_queue(name)) + r"\..*"
 
 
 def _name(text: str) -> str:
