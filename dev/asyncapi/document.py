@@ -90,7 +90,7 @@ def document() -> Json:
                 # Each caller has an expiration of its own.
                 "rpc": amqp(deliveryMode=1, mandatory=True, ack=True),
                 "events": amqp(deliveryMode=2, timestamp=True),
-                "probes": amqp(deliveryMode=1, expiration=int(MISSING_SECONDS * 1000)),
+                "probes": amqp(deliveryMode=1, mandatory=True, ack=True, expiration=int(MISSING_SECONDS * 1000)),
                 "present": amqp(deliveryMode=1, mandatory=True, ack=True),
             },
             "securitySchemes": {
@@ -133,7 +133,9 @@ def _channels() -> Json:
         },
         "session.revoked": {
             "address": revocations_key("{tenant}"),
-            "description": "Bind a queue of your own: exclusive for a cache, durable and named for an audit.",
+            "description": "Bind a queue of your own: exclusive for a cache, durable and named for an audit. Ignore what"
+            f" was not published to the exchange `{EVENTS_EXCHANGE}` under the routing key that its content names: no"
+            " worker announced it.",
             "parameters": {"tenant": {"description": "The tenant's id.", "location": "$message.payload#/data/tenant"}},
             "messages": {"event": reference("components", "messages", "session.revoked")},
             "bindings": reference("components", "channelBindings", "events"),
@@ -141,13 +143,13 @@ def _channels() -> Json:
         "probe": {
             "address": subscriber_queue("{subscriber}", "{queue}"),
             "description": f"A queue's own name, by which it is bound to `{EVENTS_EXCHANGE}` beside the revocations; "
-            f"`{PROBES_EXCHANGE}` passes on to `{EVENTS_EXCHANGE}` what is for such names.",
+            f"`{RPC_EXCHANGE}`, or the exchange of a service, passes on to `{EVENTS_EXCHANGE}` what is for such names.",
             "parameters": {
                 "subscriber": {"description": "Who it is for: by this, a user of the broker gets permission."},
                 "queue": {"description": "Which of the subscriber's queues it is."},
             },
             "messages": {"probe": reference("components", "messages", "probe")},
-            "bindings": reference("components", "channelBindings", "probes"),
+            "bindings": reference("components", "channelBindings", "rpc"),
         },
         "present": {
             "address": "present.{lane}",
