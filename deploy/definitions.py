@@ -14,7 +14,9 @@ from typing import Any
 from deploy.permissions import EDGE, Limits, Permissions
 from shared.amqp.topology import (
     EVENTS_EXCHANGE,
-    PROBES_EXCHANGE,
+    LANE_MAX_BYTES,
+    LANE_MAX_LENGTH,
+    MESSAGE_TTL_MS,
     RPC_EXCHANGE,
     service_exchange,
     subscriber_queue,
@@ -39,10 +41,6 @@ SUBSCRIBER_MAX_LENGTH = 100_000
 #: A subscriber's queue that nobody consumes for two weeks is removed, with what is in it: longer than any holiday of a
 #: mailer, shorter than the time in which forgotten queues fill a disk. Streams know no expiry.
 SUBSCRIBER_EXPIRES_MS = 14 * 24 * 3600 * 1000
-#: What a lane's queue may hold, and how long. Queues that older workers declared keep the arguments they were declared
-#: with; a policy holds for those, too. The stricter of the two counts.
-LANE_MAX_LENGTH = 1000
-LANE_TTL_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,6 @@ def definitions(vhost: str, accounts: Sequence[Account], services: Sequence[Serv
                 for name in (
                     RPC_EXCHANGE,
                     EVENTS_EXCHANGE,
-                    PROBES_EXCHANGE,
                     *(service_exchange(service.name) for service in services),
                 )
             ),
@@ -112,6 +109,7 @@ def definitions(vhost: str, accounts: Sequence[Account], services: Sequence[Serv
             ),
         ],
         "queues": [],
+        # Queues that older workers declared keep their arguments. A policy holds for those, too; the stricter counts.
         "policies": [
             {
                 "vhost": vhost,
@@ -121,7 +119,8 @@ def definitions(vhost: str, accounts: Sequence[Account], services: Sequence[Serv
                 "priority": 0,
                 "definition": {
                     "max-length": LANE_MAX_LENGTH,
-                    "message-ttl": LANE_TTL_MS,
+                    "max-length-bytes": LANE_MAX_BYTES,
+                    "message-ttl": MESSAGE_TTL_MS,
                     "overflow": "reject-publish",
                 },
             }

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from shared.amqp.topology import (
     EVENTS_EXCHANGE,
     NAME_PART,
-    PROBES_EXCHANGE,
     RPC_EXCHANGE,
-    presence_key,
     service_exchange,
     subscriber_queue,
 )
@@ -24,7 +22,6 @@ from shared.contracts import OPERATIONS
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
-from shared.contracts.operation import Lane
 from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
@@ -54,8 +51,6 @@ SHARED_BROKER_PREFIX = "jincor-auth-"
 TAKEN_NAMES = frozenset(
     {"guest", *(prefix + role for role in (EDGE, WORKER, QUEUE_LENGTH) for prefix in ("", SHARED_BROKER_PREFIX))}
 )
-#: By which callers ask whether a lane has workers: whoever may call may ask.
-PRESENCE_KEYS = tuple(re.escape(presence_key(lane)) for lane in Lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +112,13 @@ def edge() -> Permissions:
 
 
 def worker() -> Permissions:
-    """Consumes its lanes, whose queues it declares, and says it is there; replies to anyone; announces revocations."""
+    """Consumes its lanes, whose queues it declares; replies to anyone; announces revocations."""
     lanes = _name(RPC_EXCHANGE) + r"\..*"
     return Permissions(
         configure=_whole(lanes),
         write=_whole(_name(DEFAULT_EXCHANGE), _name(EVENTS_EXCHANGE), lanes),
-        read=_whole(_name(RPC_EXCHANGE), _name(PROBES_EXCHANGE), lanes),
+        read=_whole(_name(RPC_EXCHANGE), lanes),
         topics=(
-            TopicPermission(PROBES_EXCHANGE, read=_whole(*PRESENCE_KEYS)),
             TopicPermission(EVENTS_EXCHANGE, write=_whole(_name(revocations_key("")) + r"[^.]+")),
             TopicPermission(RPC_EXCHANGE, read=_whole(*map(_name, sorted(OPERATIONS)))),
         ),
@@ -148,11 +142,10 @@ def _subscriber(name: str, *, writes: str, tenant: str, topics: Sequence[TopicPe
     own = _own(name)
     return Permissions(
         configure=_whole(own),
-        write=_whole(_name(writes), _name(PROBES_EXCHANGE), own),
+        write=_whole(_name(writes), own),
         read=_whole(_name(EVENTS_EXCHANGE), own),
         topics=(
             TopicPermission(EVENTS_EXCHANGE, read=_whole(_name(revocations_key(tenant)), own)),
-            TopicPermission(PROBES_EXCHANGE, write=_whole(*PRESENCE_KEYS)),
             *topics,
         ),
     )

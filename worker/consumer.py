@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aiormq.exceptions import ChannelPreconditionFailed
 from pydantic import ValidationError
 
 from shared.amqp.connection import ConnectionLost, lost_connections
@@ -26,7 +27,6 @@ from shared.amqp.topology import (
     RPC_EXCHANGE,
     LaneQueue,
     declare_exchanges,
-    declare_presence,
     lane_queue,
     service_of,
 )
@@ -103,15 +103,21 @@ class Consumer:
         if self._draining:  # the connection was lost and came back meanwhile
             return channels
         for consumption in self._consumptions:
-            channel = await connection.channel(publisher_confirms=False)
-            await channel.set_qos(prefetch_count=consumption.prefetch)
+            channel = await _open(connection, consumption)
             if self._declare:
                 await declare_exchanges(channel)
-            queue = await consumption.queue.declare(channel)
+            try:
+                queue = await consumption.queue.declare(channel)
+            except ChannelPreconditionFailed as error:  # and the channel is closed
+                log.warning(
+                    "queue is used as older workers declared it; the limits of this version apply to it once all"
+                    " workers of its lane have been stopped at the same time",
+                    extra={"queue": consumption.queue.name, "error": str(error)},
+                )
+                channel = await _open(connection, consumption)
+                queue = await consumption.queue.adopt(channel)
             self._consuming.append((queue, await queue.consume(self._accept)))
             channels.append(channel)
-        # Last, when requests are taken; and it goes with the connection, so not before those at hand are answered.
-        await declare_presence(channels[0], [name for each in self._consumptions for name in each.queue.operations])
         log.info("taking requests", extra={"queues": [each.queue.name for each in self._consumptions]})
         return channels
 
@@ -178,8 +184,6 @@ class Consumer:
         if outcome is not None and _may_reply_to(message):
             try:
                 await self._replies.send(message, outcome)
-            except ConnectionLost as error:
-                log.warning("reply is lost, the caller waits in vain", extra={**told, "error": str(error)})
             except Exception:  # whatever it is, the request is dealt with, and its place is needed
                 log.exception("reply is lost, the caller waits in vain", extra=told)
         try:
@@ -259,6 +263,12 @@ class Consumer:
         waited = self._clock() - deadline_ms / 1000 + given_seconds
         # Clocks differ, and callers may write what they like.
         return max(waited, 0.0) if waited <= MAX_DEADLINE_MS / 1000 else None
+
+
+async def _open(connection: AbstractConnection, consumption: Consumption) -> AbstractChannel:
+    channel = await connection.channel(publisher_confirms=False)
+    await channel.set_qos(prefetch_count=consumption.prefetch)
+    return channel
 
 
 def _name(message: AbstractIncomingMessage) -> str:

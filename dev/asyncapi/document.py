@@ -15,7 +15,9 @@ from shared.amqp.topology import (
     ERROR_TYPE,
     EVENTS_EXCHANGE,
     JSON_TYPE,
-    PROBES_EXCHANGE,
+    LANE_MAX_BYTES,
+    LANE_MAX_LENGTH,
+    MESSAGE_TTL_MS,
     REPLY_TYPE,
     RPC_EXCHANGE,
     health_queue,
@@ -29,7 +31,7 @@ from shared.contracts.health import HEALTH
 from shared.contracts.operation import Lane, Operation
 
 #: Of the messages, not of the software. What older peers may ignore does not change the first number.
-VERSION = "2.0.0"
+VERSION = "3.0.0"
 
 DESCRIPTION = f"""\
 Requests go to the topic exchange `{RPC_EXCHANGE}` under the name of their operation; the reply comes back to the
@@ -40,10 +42,11 @@ states the form of a value; some rules go beyond it, such as that a name is prin
 answered `{ErrorCode.INVALID_REQUEST}` with the field's name.
 
 No answer is a message of its own. Published as `mandatory` on a channel with confirms, a request that is returned found
-no worker (`{ErrorCode.UNAVAILABLE}`); one of the lane `{Lane.PASSWORD}` that is nacked found its queue full
-(`{ErrorCode.OVERLOADED}`), and of any other lane it may have been done (`{ErrorCode.UNAVAILABLE}`), since those have no
-limit, but may lose their node; one that stays unanswered may or may not have been done
-(`{ErrorCode.DEADLINE_EXCEEDED}`)."""
+no worker (`{ErrorCode.UNAVAILABLE}`); one that is nacked found its lane's queue full (`{ErrorCode.OVERLOADED}`): more
+than {LANE_MAX_LENGTH:,} requests (of the lane `{Lane.PASSWORD}` as many as its operator set), or
+{LANE_MAX_BYTES // 2**20} MiB of them, wait in it. One that stays unanswered may or may not have been done
+(`{ErrorCode.DEADLINE_EXCEEDED}`). A request without an `expiration` waits for {MESSAGE_TTL_MS // 1000} seconds at
+most."""
 
 
 def document() -> Json:
@@ -83,7 +86,6 @@ def document() -> Json:
             "channelBindings": {
                 "rpc": _exchange(RPC_EXCHANGE, "topic"),
                 "events": _exchange(EVENTS_EXCHANGE, "topic"),
-                "probes": _exchange(PROBES_EXCHANGE, "topic"),
                 "replies": _exchange("", "default"),
             },
             "operationBindings": {
@@ -91,7 +93,6 @@ def document() -> Json:
                 "rpc": amqp(deliveryMode=1, mandatory=True, ack=True),
                 "events": amqp(deliveryMode=2, timestamp=True),
                 "probes": amqp(deliveryMode=1, mandatory=True, ack=True, expiration=int(MISSING_SECONDS * 1000)),
-                "present": amqp(deliveryMode=1, mandatory=True, ack=True),
             },
             "securitySchemes": {
                 "broker": {
@@ -133,9 +134,9 @@ def _channels() -> Json:
         },
         "session.revoked": {
             "address": revocations_key("{tenant}"),
-            "description": "Bind a queue of your own: exclusive for a cache, durable and named for an audit. Ignore what"
-            f" was not published to the exchange `{EVENTS_EXCHANGE}` under the routing key that its content names: no"
-            " worker announced it.",
+            "description": "Bind a queue of your own: exclusive for a cache, durable and named for an audit. Ignore"
+            f" what was not published to the exchange `{EVENTS_EXCHANGE}` under the routing key that its content names:"
+            " no worker announced it.",
             "parameters": {"tenant": {"description": "The tenant's id.", "location": "$message.payload#/data/tenant"}},
             "messages": {"event": reference("components", "messages", "session.revoked")},
             "bindings": reference("components", "channelBindings", "events"),
@@ -150,14 +151,6 @@ def _channels() -> Json:
             },
             "messages": {"probe": reference("components", "messages", "probe")},
             "bindings": reference("components", "channelBindings", "rpc"),
-        },
-        "present": {
-            "address": "present.{lane}",
-            "description": "While a worker of the lane is connected, a queue of its own is bound to this. Nobody"
-            " consumes it: what matters is whether the message is returned.",
-            "parameters": {"lane": {"description": "The lane that is waited for.", "enum": [*Lane]}},
-            "messages": {"present": reference("components", "messages", "present")},
-            "bindings": reference("components", "channelBindings", "probes"),
         },
     }
 
@@ -217,13 +210,5 @@ _SENT = {
         "tags": [{"name": "event"}],
         "messages": [reference("channels", "probe", "messages", "probe")],
         "bindings": reference("components", "operationBindings", "probes"),
-    },
-    "present": {
-        "action": "send",
-        "channel": reference("channels", "present"),
-        "summary": "A caller's question whether its lane still has a worker, while it waits. Returned: it has none.",
-        "tags": [{"name": "health"}],
-        "messages": [reference("channels", "present", "messages", "present")],
-        "bindings": reference("components", "operationBindings", "present"),
     },
 }

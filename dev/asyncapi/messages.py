@@ -7,7 +7,6 @@ from dev.asyncapi.properties import CARRIED
 from dev.asyncapi.schemas import SCHEMAS, Json, names_in, schemas_of
 from shared.amqp.feed import PROBE_TYPE
 from shared.amqp.topology import ERROR_TYPE, JSON_TYPE, REPLY_TYPE
-from shared.amqp.waiting import PRESENT_TYPE
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import (
     ERRORS,
@@ -67,12 +66,6 @@ def messages() -> dict[str, Json]:
         "payload": {"type": "string", "maxLength": 0, "description": "It has no body."},
         "bindings": amqp(messageType=PROBE_TYPE),
         "x-amqp-properties": _schema("ProbeProperties"),
-    }
-    found["present"] = {
-        "contentType": "application/octet-stream",
-        "payload": {"type": "string", "maxLength": 0, "description": "It has no body."},
-        "bindings": amqp(messageType=PRESENT_TYPE),
-        "x-amqp-properties": _schema("PresentProperties"),
     }
     return found
 

@@ -13,7 +13,6 @@ from shared.amqp.topology import (
     REPLY_TYPE,
     REQUEST_ID_HEADER,
 )
-from shared.amqp.waiting import PRESENT_TYPE
 from shared.contracts.events import SESSION_REVOKED
 from shared.contracts.wire import REQUEST_ID
 from shared.telemetry import TRACE_HEADERS
@@ -122,15 +121,5 @@ CARRIED: dict[str, Json] = {
             "priority": _PRIORITY,
         },
         required=["type", "message_id", "expiration", "delivery_mode"],
-    ),
-    "PresentProperties": _object(
-        "AMQP properties of the question whether a worker is there.",
-        {
-            "type": {"type": "string", "const": PRESENT_TYPE},
-            "message_id": {**_SHORT, "description": "Not used; libraries send one."},
-            "delivery_mode": {"type": "integer", "const": 1},
-            "priority": _PRIORITY,
-        },
-        required=["type", "delivery_mode"],
     ),
 }

@@ -7,17 +7,6 @@ import amqp from 'amqplib';
 
 const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to';
 const SESSION_REVOKED = 'com.jincor.auth.session.revoked';
-/** The lane `password`: the one whose queue has a limit. Of the others a nack does not say that nothing was done. */
-const BOUNDED = new Set([
-  'tenant.register',
-  'tenant.login',
-  'tenant.update',
-  'tenant.disable',
-  'tenant.delete',
-  'user.create',
-  'user.update',
-  'auth.login',
-]);
 /** What no message says, and a caller finds out by itself. */
 const FOUND_OUT = {
   unavailable: 'no broker or no worker',
@@ -75,7 +64,7 @@ export class Auth {
       this.#calls.set(id, { resolve, reject, timer });
       try {
         this.#channel.publish('rpc', operation, Buffer.from(JSON.stringify(request)), properties, (error) => {
-          if (error) this.#fail(id, error.message === 'message nacked' && BOUNDED.has(operation) ? 'overloaded' : 'unavailable');
+          if (error) this.#fail(id, error.message === 'message nacked' ? 'overloaded' : 'unavailable');
         });
       } catch {
         this.#fail(id, 'unavailable'); // the channel is closed

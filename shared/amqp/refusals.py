@@ -11,10 +11,9 @@ from collections.abc import Callable
 #: A queue that was full a moment ago still is, or has room for one or two. Who is refused without asking the broker
 #: leaves the cores to those who are served; and with more waiting than can be served, no place stays empty.
 REMEMBERED_SECONDS = 0.05
-#: More than it takes to have another leader.
+#: More than it takes to have another leader, which is less than a second. A queue may also be full: a client that tries
+#: twenty times a second (see above) then finds room before this, even if others take four of five free places.
 STUCK_SECONDS = 2.0
-#: Of a queue that may be full, too, and in which others may have taken every place that was free meanwhile.
-STUCK_OR_FULL_SECONDS = 10.0
 
 
 class Refusals:
@@ -36,10 +35,10 @@ class Refusals:
         if self._since:
             self._since.pop(operation, None)
 
-    def stuck(self, operation: str, *, may_be_full: bool) -> bool:
+    def stuck(self, operation: str) -> bool:
         """Whether it has only been refused for so long that another channel should be tried."""
         now = self._clock()
-        return now - self._since.get(operation, now) > (STUCK_OR_FULL_SECONDS if may_be_full else STUCK_SECONDS)
+        return now - self._since.get(operation, now) > STUCK_SECONDS
 
     def forget(self) -> None:
         """That channel is gone."""

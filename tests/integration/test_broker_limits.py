@@ -20,14 +20,12 @@ from pamqp.common import FieldTable
 from yarl import URL
 
 from deploy.definitions import (
-    LANE_MAX_LENGTH,
-    LANE_TTL_MS,
     SUBSCRIBER_EXPIRES_MS,
     SUBSCRIBER_MAX_BYTES,
     SUBSCRIBER_MAX_LENGTH,
 )
 from dev.processes import REPOSITORY
-from shared.amqp.topology import declare_exchanges, lane_queue
+from shared.amqp.topology import LANE_MAX_LENGTH, MESSAGE_TTL_MS, declare_exchanges, lane_queue
 from shared.contracts import OPERATIONS
 from shared.contracts.operation import Lane
 from tests.backends import Backend
@@ -235,7 +233,7 @@ async def test_a_lanes_queue_of_an_older_worker_is_limited(limited: Limited) -> 
                 refused += 1
         # RabbitMQ refuses only once it has noticed that the queue is full.
         assert 0 < refused <= 5
-        assert str(LANE_TTL_MS) in await limited.effective_policy("rpc.manage")
+        assert str(MESSAGE_TTL_MS) in await limited.effective_policy("rpc.manage")
         short = lane_queue(Lane.PASSWORD, 3)
         for _ in range(2):
             await short.declare(channel)  # a policy changes no arguments, so declaring again is fine

@@ -27,11 +27,9 @@ from deploy.permissions import (
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.topology import (
     EVENTS_EXCHANGE,
-    PROBES_EXCHANGE,
     RPC_EXCHANGE,
     health_queue,
     lane_queue,
-    presence_key,
     service_exchange,
 )
 from shared.client import AuthClient
@@ -283,7 +281,7 @@ def of_any_subscriber(role: str) -> dict[str, Attempt]:
         "declares a lane": declares("rpc.extra"),
         "removes the way of requests": deletes_exchange(RPC_EXCHANGE),
         "removes the way of events": deletes_exchange(EVENTS_EXCHANGE),
-        "removes the way of probes": deletes_exchange(PROBES_EXCHANGE),
+        "removes the way of probes": deletes_exchange("screen"),
         "listens in on requests": binds(RPC_EXCHANGE, "#", role),
         "listens in on everything": binds("amq.rabbitmq.trace", "#", role),
         "forges an event": publishes(EVENTS_EXCHANGE, "session.revoked.other"),
@@ -296,7 +294,6 @@ def of_any_subscriber(role: str) -> dict[str, Attempt]:
         "publishes past its exchange": publishes("screen", f"sub.{role}.probe"),
         "binds past its exchange": relays("screen", role),
         "hears another's probes": binds(EVENTS_EXCHANGE, "sub.other.probe", role),
-        "pretends to be a worker": binds(PROBES_EXCHANGE, presence_key(Lane.VERIFY), role),
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractQueue
 
-from shared.amqp.refusals import STUCK_OR_FULL_SECONDS, Refusals
+from shared.amqp.refusals import STUCK_SECONDS, Refusals
 from shared.amqp.topology import EVENTS_EXCHANGE, declare_exchanges
 from shared.contracts.events import RevocationReason
 from tests.fakes import FakeSessions
@@ -71,7 +71,7 @@ async def test_a_refused_event_stays_in_the_outbox_until_it_is_taken(
         [amqp_url], "test events", "test", sessions, SystemClock(), refusals=Refusals(clock)
     ) as events:
         await _until(lambda: caplog.messages.count(CONNECTED) == 1)
-        for moment in (0, STUCK_OR_FULL_SECONDS):  # so long may a queue be full
+        for moment in (0, STUCK_SECONDS):  # so long may a queue be full
             clock.now = moment
             events.announce(ended)
             await _until(lambda: events.under_way == 0)

@@ -110,7 +110,7 @@ class AmqpEvents:
                 await exchange.publish(_message(event), key, mandatory=False)
         except DeliveryError:
             self._refusals.remember(key)
-            if self._refusals.stuck(key, may_be_full=True):  # an operator may have set a limit
+            if self._refusals.stuck(key):  # an operator may have set a limit
                 self._connection.give_up("events are refused for too long")
             raise
         self._refusals.taken(key)

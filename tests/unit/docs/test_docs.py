@@ -7,7 +7,6 @@ import pytest
 
 from dev import configuration
 from dev.processes import REPOSITORY
-from shared.amqp.topology import BOUNDED_LANES, lane_queue
 from shared.contracts import OPERATIONS
 from shared.contracts.events import RevocationReason
 
@@ -51,12 +50,3 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     """Every relative link names a file that exists."""
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), target
-
-
-def test_the_node_example_knows_whose_queue_has_a_limit() -> None:
-    """Of those a nack says that nothing was done, and of no others."""
-    example = (REPOSITORY / "examples/node/auth.js").read_text()
-    listed = re.search(r"const BOUNDED = new Set\(\[(.*?)\]\)", example, re.DOTALL)
-    assert listed
-    bounded = {name for lane in BOUNDED_LANES for name in lane_queue(lane).operations}
-    assert set(re.findall(r"'([a-z._]+)'", listed[1])) == bounded

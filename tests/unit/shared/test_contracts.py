@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared import contracts
-from shared.amqp.topology import health_queue, lane_queue
+from shared.amqp.topology import LANE_MAX_LENGTH, health_queue, lane_queue
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import ERRORS, DeadlineExceeded, InvalidTenantToken, Overloaded, Unavailable
 from shared.contracts.health import HEALTH
@@ -69,9 +69,9 @@ def test_lanes_bind_each_operation_once() -> None:
 
 @pytest.mark.parametrize("lane", Lane)
 def test_health_passes_by_the_work(lane: Lane) -> None:
-    """A lane's health is asked over a queue of its own, and the limit is on the work alone."""
+    """A lane's health is asked over a queue of its own, whose limit is none of the work's."""
     assert health_queue(lane).operations == (f"health.{lane}",)
-    assert health_queue(lane).max_length is None
+    assert health_queue(lane).max_length == LANE_MAX_LENGTH
     assert f"health.{lane}" not in lane_queue(lane).operations
     assert lane_queue(lane, 7).max_length == 7
 

@@ -7,12 +7,13 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from shared.amqp.topology import (
+    LANE_MAX_BYTES,
+    LANE_MAX_LENGTH,
+    MESSAGE_TTL_MS,
     QUORUM_EXPIRES_MS,
     QueueType,
-    declare_presence,
     health_queue,
     lane_queue,
-    presence_key,
 )
 from shared.contracts import OPERATIONS
 from shared.contracts.operation import Lane
@@ -56,24 +57,33 @@ def test_no_name_is_used_for_two_types() -> None:
 )
 async def test_a_queue_goes_when_it_has_no_workers(queue_type: QueueType, arguments: dict[str, Any]) -> None:
     """At once, or after a while where there is no such thing."""
-    channel = FakeChannel()
-    await lane_queue(Lane.VERIFY, queue_type=queue_type).declare(cast(AbstractChannel, channel))
-    assert channel.declared == [(lane_queue(Lane.VERIFY, queue_type=queue_type).name, {"durable": True, **arguments})]
+    channel, queue = FakeChannel(), lane_queue(Lane.VERIFY, queue_type=queue_type)
+    await queue.declare(cast(AbstractChannel, channel))
+    ((name, declared),) = channel.declared
+    assert (name, declared["durable"], declared["auto_delete"]) == (queue.name, True, arguments["auto_delete"])
+    assert declared["arguments"].items() >= arguments["arguments"].items()
 
 
 @pytest.mark.parametrize("queue_type", QueueType)
-async def test_a_queue_of_bounded_length_refuses(queue_type: QueueType) -> None:
-    """What is beyond its length, whatever its type."""
-    channel = FakeChannel()
-    await lane_queue(Lane.PASSWORD, 7, queue_type).declare(cast(AbstractChannel, channel))
-    ((_, declared),) = channel.declared
-    assert declared["arguments"].items() >= {"x-max-length": 7, "x-overflow": "reject-publish"}.items()
+@pytest.mark.parametrize("lane", Lane)
+async def test_every_queue_is_bounded(lane: Lane, queue_type: QueueType) -> None:
+    """The broker refuses requests beyond its length and its bytes, and drops those that nobody waits for any more."""
+    limits = {
+        "x-max-length-bytes": LANE_MAX_BYTES,
+        "x-overflow": "reject-publish",
+        "x-message-ttl": MESSAGE_TTL_MS,
+    }
+    for queue, length in (
+        (lane_queue(lane, queue_type=queue_type), LANE_MAX_LENGTH),
+        (lane_queue(lane, 7, queue_type), 7),
+        (health_queue(lane, queue_type), LANE_MAX_LENGTH),
+    ):
+        channel = FakeChannel()
+        await queue.declare(cast(AbstractChannel, channel))
+        ((_, declared),) = channel.declared
+        assert declared["arguments"].items() >= {**limits, "x-max-length": length}.items()
 
 
-async def test_a_worker_is_present_in_each_of_its_lanes() -> None:
-    """Each time on a queue that goes with its connection and keeps nothing."""
-    channel = FakeChannel()
-    await declare_presence(cast(AbstractChannel, channel), OPERATIONS)
-    assert channel.bound == [("probes", presence_key(lane)) for lane in sorted(Lane)]
-    assert all(declared == {"exclusive": True, "arguments": {"x-message-ttl": 0}} for _, declared in channel.declared)
-    assert len({name for name, _ in channel.declared}) == len(Lane)
+def test_the_largest_request_fits_into_a_lane() -> None:
+    """Or it would be refused for ever, as if the queue were full."""
+    assert max(operation.max_body_bytes for operation in OPERATIONS.values()) <= LANE_MAX_BYTES

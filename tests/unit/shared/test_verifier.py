@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from shared.amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, ReplyT, RequestT, RpcClient
-from shared.amqp.verifier import MAX_WAITING, CoalescingVerifier
+from shared.amqp.verifier import MAX_WAITING, STALLED_SECONDS, CoalescingVerifier
 from shared.contracts.auth_verify import MAX_BATCH, VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import (
@@ -136,6 +136,23 @@ async def test_calls_wait_for_each_other_only_under_load(rpc: HeldRpc, verifier:
     for batch in rpc.open:
         batch.answer()
     assert [await outcome(each) for each in asked] == [f"token-{number}" for number in range(7)]
+
+
+async def test_batches_whose_replies_do_not_come_hold_up_nobody_else(rpc: HeldRpc) -> None:
+    """They are waited for, and others leave meanwhile."""
+    verifier = CoalescingVerifier(rpc, timeout_seconds=4 * STALLED_SECONDS)
+    lost = await ask_in_turn(verifier, ["a", "b"])
+    behind = ask(verifier, "c")
+    await settled()
+    assert [batch.tokens for batch in rpc.batches] == [["a"], ["b"]]
+    async with asyncio.timeout(2 * STALLED_SECONDS):
+        while len(rpc.batches) < 3:  # noqa: ASYNC110 - it stalls by the clock
+            await asyncio.sleep(0.01)
+        rpc.batches[-1].answer()
+        assert await outcome(behind) == expected("c")
+    rpc.batches[0].answer()
+    assert await outcome(lost[0]) == expected("a")
+    assert isinstance((await asyncio.gather(lost[1], return_exceptions=True))[0], DeadlineExceeded)
 
 
 async def test_calls_of_one_turn_leave_in_equal_parts(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:

@@ -31,7 +31,7 @@ from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS, Handler
 from worker.operations.access import note_acting
 from worker.ports import Ports
-from worker.replies import Outcome, Replies, node_of
+from worker.replies import Outcome, Replies, ReplyConnection
 
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
@@ -89,7 +89,7 @@ class FakeQueue:
         self.deliver: Callable[[AbstractIncomingMessage], Awaitable[None]]
 
     async def bind(self, exchange: str, routing_key: str) -> None:
-        assert exchange == ("probes" if routing_key.startswith("present.") else "rpc")
+        assert exchange == "rpc"
         self.bound.append(routing_key)
 
     async def consume(self, callback: Callable[[AbstractIncomingMessage], Awaitable[None]]) -> str:
@@ -119,22 +119,25 @@ class FakeConnection:
         return self.queues.setdefault(name, FakeQueue())
 
 
+class FakeReplyConnection(ReplyConnection):
+    """Open, on a fake channel."""
+
+    def __init__(self, channel: FakeChannel) -> None:
+        super().__init__(["amqp://nowhere"], "fake", None)
+        self._channel = cast(Any, channel)
+
+
 class FakeReplies(Replies):
     """Replies that go out on a fake channel, but for the error that they `fail` with."""
 
     def __init__(self, channel: FakeChannel) -> None:
-        super().__init__([], "fake")
-        self._present[node_of(REPLY_TO)] = 0.0  # or it would go out on trial
-        self._fake = channel
+        super().__init__([], "fake", connect=lambda *_: FakeReplyConnection(channel))
         self.fail: Exception | None = None
 
     async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
         if self.fail:
             raise self.fail
         await super().send(request, outcome)
-
-    async def _usable_channel(self) -> Any:
-        return self._fake
 
 
 class Broker:
@@ -260,14 +263,6 @@ async def test_each_queue_has_its_prefetch(broker: Broker) -> None:
     await broker.answer()
     assert broker.connection.prefetches == [16, 2]
     assert list(broker.connection.queues)[:2] == ["rpc.verify", "rpc.verify.health"]
-
-
-async def test_a_worker_says_that_it_is_there(broker: Broker) -> None:
-    """For its lane, once, on a queue that nobody consumes."""
-    await broker.answer()
-    *_, (name, present) = broker.connection.queues.items()
-    assert name.startswith("rpc.verify.present.")
-    assert (present.bound, hasattr(present, "deliver")) == (["present.verify"], False)
 
 
 async def test_an_expected_error_is_a_reply() -> None:

@@ -1,56 +1,32 @@
-"""Which node a reply goes to, as far as its address tells, and what becomes of replies while that is on trial."""
+"""Replies share a connection with their own source alone, and one that cannot be sent is dropped at once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aio_pika.exceptions import DeliveryError
+from aiormq.exceptions import ChannelInvalidStateError
 from pamqp.commands import Basic
 
-from shared.amqp.connection import ConnectionLost
 from shared.contracts.auth_login import AuthLoginReply
 from shared.contracts.errors import ErrorReply
 from shared.contracts.health import HealthReply
-from worker.replies import MAX_BODY_BYTES, MAX_TRIALS, Replies, node_of
+from worker.replies import FIRST_OPENING_SECONDS, MAX_BODY_BYTES, MAX_SERVICES, Replies, ReplyConnection
 
-#: As RabbitMQ 3.10 has made it.
 ADDRESS = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUAzNzEyNjYxMgAABC8AAAAAawNrgQ==.UEjM6ylt/7vpPmNhq19Pvw=="
-
-
-def test_addresses_at_one_node_are_told_together() -> None:
-    """Whatever process and key they name: that is what a first reply proves for the next ones."""
-    other = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUAzNzEyNjYxMgAAAGMAAAAAAAAAAw==.abc"
-    assert node_of(ADDRESS) == node_of(other) == b"reply@37126612"
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "amq.rabbitmq.reply-to.g1h2AA5yZXBseUAzNzEyNjYxMgAABC8AAAAAawNr.a",  # a byte short
-        "amq.rabbitmq.reply-to.g1h2AA5yZXBseUAzNzEyNjYxMgAABC8AAAAAawNrgXh4.a",  # two bytes long
-        "amq.rabbitmq.reply-to.g1h2AA1yZXBseUAzNzEyNjYxMgAABC8AAAAAawNrgQ==.a",  # another length of the name
-        "amq.rabbitmq.reply-to.g2dkABByYWJiaXRAbG9jYWxob3N0AAAAAAAAAAAAAAAA.abc",  # another kind of process id
-        "amq.rabbitmq.reply-to.aGVsbG8gd29ybGQ=.a",
-        "amq.rabbitmq.reply-to.abc.abc",
-        "amq.rabbitmq.reply-to.__.a",
-        "victim",
-        "",
-    ],
-)
-def test_what_is_made_otherwise_stands_for_itself(address: str) -> None:
-    """RabbitMQ ends the connection for these; so none is taken for a node that has proved to be there."""
-    assert node_of(address) == address.encode()
+HEALTHY = HealthReply(database=True)
+#: At which nothing listens: a connection that never opens.
+NOWHERE = "amqp://guest:guest@127.0.0.1:9/"
 
 
 class FakeChannel:
-    """Takes what is published on it, unless it is told what to do instead."""
+    """Takes what is published on it, and is its own underlay; `lost` makes it fail as a dead one does."""
 
     def __init__(self) -> None:
         self.taken: list[str] = []
         self.bodies: list[bytes] = []
-        self.instead: Callable[[], None] | None = None
+        self.lost = False
 
     async def channel(self, **_: object) -> "FakeChannel":
         return self
@@ -60,89 +36,117 @@ class FakeChannel:
 
     async def basic_publish(self, body: bytes, *, properties: Basic.Properties, **_: object) -> None:
         await asyncio.sleep(0)
-        if self.instead:
-            self.instead()
+        if self.lost:
+            raise ChannelInvalidStateError
         self.taken.append(properties.correlation_id or "")
         self.bodies.append(body)
 
 
-class FakeReplies(Replies):
-    """Connected to nothing, on two channels of the test's."""
+class FakeConnection(ReplyConnection):
+    """Never opens by itself: the test opens and loses it."""
 
-    def __init__(self) -> None:
-        super().__init__([], "fake")
-        self.main, self.trial = FakeChannel(), FakeChannel()
+    def __init__(self, service: str | None) -> None:
+        super().__init__([NOWHERE], "test", service)
+        self.channel = FakeChannel()
 
-    async def connect(self) -> None:
-        await self._setup(self.main)  # type: ignore[arg-type]
-        await self._setup_trial(self.trial)  # type: ignore[arg-type]
+    async def open(self) -> None:
+        self.channel.lost = False
+        await self._setup(self.channel)  # type: ignore[arg-type]
         self._connection.connected.set()
 
-    async def lose(self) -> None:
-        """Its connection is lost, and back; what is sent again is sent by the time this returns."""
-        self._doubt()
-        await asyncio.gather(*self._repeating)
+    def lose(self) -> None:
+        self._lose_channel()
+
+
+class FakeReplies(Replies):
+    """Replies on connections of the test's, which are in `opened` by their service."""
+
+    def __init__(self) -> None:
+        self.opened: dict[str | None, FakeConnection] = {}
+        super().__init__([NOWHERE], "test", connect=self._connect_fake)
+
+    def _connect_fake(self, _urls: Sequence[str], _name: str, service: str | None) -> ReplyConnection:
+        return self.opened.setdefault(service, FakeConnection(service))
+
+    async def open(self, service: str | None) -> FakeChannel:
+        """Opens the connection of a service before its first request."""
+        connection = self.opened.setdefault(service, FakeConnection(service))
+        await connection.open()
+        return connection.channel
 
 
 @pytest.fixture
-async def replies() -> FakeReplies:
-    replies = FakeReplies()
-    await replies.connect()
-    return replies
+async def replies() -> AsyncIterator[FakeReplies]:
+    async with FakeReplies() as replies:
+        yield replies
 
 
-def request(number: int) -> Any:
-    return SimpleNamespace(reply_to=ADDRESS, correlation_id=f"{number}")
+def request(number: int, exchange: str = "rpc") -> Any:
+    return SimpleNamespace(reply_to=ADDRESS, correlation_id=f"{number}", exchange=exchange)
 
 
-HEALTHY = HealthReply(database=True)
+async def test_each_source_has_a_connection_of_its_own(replies: FakeReplies) -> None:
+    """Edges share one; each service has another, whichever request comes first."""
+    edges, shop, mail = [await replies.open(source) for source in (None, "shop", "mail")]
+    for number, exchange in enumerate(("rpc", "calls.shop", "calls.mail", "rpc", "calls.shop")):
+        await replies.send(request(number, exchange), HEALTHY)
+    assert (edges.taken, shop.taken, mail.taken) == (["0", "3"], ["1", "4"], ["2"])
 
 
-async def test_what_another_reply_has_released_is_sent_again_too(replies: FakeReplies) -> None:
-    """After a loss all go out on trial at once, and one of them proves for all that their node is there."""
-    await asyncio.gather(*(replies.send(request(number), HEALTHY) for number in range(4)))
-    assert (replies.trial.taken, replies.main.taken) == (["0"], ["1", "2", "3"])
-    await replies.lose()
-    assert (replies.trial.taken, replies.main.taken[3:]) == (["0", "1"], ["2", "3"])
-    await replies.lose()
-    assert (replies.trial.taken, replies.main.taken[5:]) == (["0", "1", "2"], ["3"])
+async def test_the_first_reply_to_a_service_waits_until_its_connection_is_open(replies: FakeReplies) -> None:
+    """And opens it."""
+    sending = asyncio.create_task(replies.send(request(1, "calls.shop"), HEALTHY))
+    await asyncio.sleep(0.01)
+    assert not sending.done()
+    channel = await replies.open("shop")
+    await sending
+    assert channel.taken == ["1"]
 
 
-async def test_a_reply_that_no_connection_outlives_is_given_up(replies: FakeReplies) -> None:
-    """Others wait for their turn meanwhile."""
-    trials = 0
+async def test_a_reply_is_dropped_at_once_while_its_connection_is_lost(
+    replies: FakeReplies, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many there are, the log tells of them once; those of other sources are sent."""
+    edges, shop = await replies.open(None), await replies.open("shop")
+    shop.lost = True
+    await replies.send(request(1, "calls.shop"), HEALTHY)
+    replies.opened["shop"].lose()
+    async with asyncio.timeout(FIRST_OPENING_SECONDS / 2):
+        for number in range(2, 100):
+            await replies.send(request(number, "calls.shop"), HEALTHY)
+            await replies.send(request(number), HEALTHY)
+    assert (len(shop.taken), len(edges.taken)) == (0, 98)
+    assert not [record for record in caplog.records if "dropped" in record.message]
+    for _ in range(2):
+        await replies.open("shop")
+    await replies.send(request(100, "calls.shop"), HEALTHY)
+    assert shop.taken == ["100"]
+    told = [vars(record) for record in caplog.records if "dropped" in record.message]
+    assert [(each["service"], each["replies"]) for each in told] == [("shop", 99)]
 
-    def die() -> None:
-        nonlocal trials
-        trials += 1
-        asyncio.get_running_loop().call_soon(asyncio.ensure_future, replies.connect())
-        raise RuntimeError("closed")
 
-    replies.trial.instead = die
-    with pytest.raises(ConnectionLost):
-        await asyncio.wait_for(replies.send(request(1), HEALTHY), 30)
-    assert trials == MAX_TRIALS
-    replies.trial.instead = None
-    await replies.send(request(2), HEALTHY)
-    assert replies.trial.taken == ["2"]
-
-
-async def test_a_refusal_of_the_broker_is_no_other_error(replies: FakeReplies) -> None:
-    """The consumer knows what to do about a lost reply."""
-
-    def refuse() -> None:
-        raise DeliveryError(None, None)  # type: ignore[arg-type]
-
-    replies.trial.instead = refuse
-    with pytest.raises(ConnectionLost):
-        await replies.send(request(1), HEALTHY)
+async def test_nothing_waits_for_long_for_connections_that_do_not_open(replies: FakeReplies) -> None:
+    """The first replies to a service wait for a bounded time together, later ones not at all; and however many
+    services there are, connections are bounded in number: those beyond share one."""
+    sources = [f"calls.service-{number}" for number in range(MAX_SERVICES + 10)]
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(replies.send(request(1, source), HEALTHY) for source in sources * 2))
+    assert len(replies.opened) == MAX_SERVICES + 2  # one for edges, one that is shared
+    async with asyncio.timeout(FIRST_OPENING_SECONDS):
+        for source in sources * 2:
+            await replies.send(request(2, source), HEALTHY)
+    shared = await replies.open("")
+    for source in sources[-3:]:
+        await replies.send(request(3, source), HEALTHY)
+    assert shared.taken == ["3"] * 3
 
 
 async def test_what_the_broker_would_not_take_is_an_internal_error(
     replies: FakeReplies, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It would end the connection that everybody's replies are on."""
+    """It would end the connection that others' replies are on."""
+    edges = await replies.open(None)
     await replies.send(request(1), AuthLoginReply(access_token="x" * MAX_BODY_BYTES))
-    reply = ErrorReply.model_validate_json(replies.trial.bodies[0])
-    assert (reply.code, caplog.messages) == ("internal", ["reply is too large"])
-    assert vars(caplog.records[0])["incident"] == reply.incident
+    reply = ErrorReply.model_validate_json(edges.bodies[0])
+    told = next(record for record in caplog.records if record.message == "reply is too large")
+    assert (reply.code, vars(told)["incident"]) == ("internal", reply.incident)

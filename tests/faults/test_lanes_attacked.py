@@ -1,0 +1,309 @@
+"""A service with a broker user of its own attacks the lanes: it harms itself, and no other service and no edge.
+
+The users are those that `python -m deploy` makes, so the attacker may do what any service may.
+"""
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import aio_pika
+import pytest
+import pytest_asyncio
+from aiormq.abc import AbstractChannel
+from pamqp.commands import Basic
+from yarl import URL
+
+from deploy import permissions
+from deploy.definitions import Account, Service, definitions
+from deploy.permissions import SERVICE_OPERATIONS
+from shared.amqp.rpc_client import RpcClient
+from shared.amqp.topology import DIRECT_REPLY_TO, JSON_TYPE, REPLY_ADDRESS, service_exchange
+from shared.client import AuthClient
+from shared.contracts.auth_verify import AUTH_VERIFY, AuthVerifyRequest, VerifyCheck
+from shared.contracts.errors import AuthError, SessionNotFound
+from tests.faults.load import PASSWORD
+from tests.faults.profile import note
+from tests.faults.stack import Crashable
+from tests.faults.transports import PATIENCE_SECONDS, Edges, OverAmqp, OverHttp
+from tests.service import running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SHOP, MALLORY = "shop", "mallory"
+ROLES = {"edge": permissions.edge(), "worker": permissions.worker()}
+#: One operation of each lane that services may call.
+OPERATION_OF_LANE = {"verify": "auth.verify", "manage": "auth.logout", "password": "auth.login"}
+FORGED_PER_SECOND = 100
+#: The phases take turns, so that what else the machine does meets both.
+PHASE_SECONDS, TURNS = 2.0, 4
+#: The issue's figure.
+SLOWER_AT_MOST = 2.0
+#: Below it a difference is the noise of a machine that does other things beside. A reply on trial took two seconds.
+NOISE_SECONDS = 0.1
+FLOOD = 20_000
+#: The default deadline of callers, which are to hear `overloaded` rather than reach it.
+DEADLINE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A service behind an edge and beside an attacker, each with its own user of the broker."""
+
+    urls: dict[str, str]
+    edges: Edges
+    tenant: OverHttp
+    shop: OverAmqp
+    token: str
+    logs: Callable[[], str]
+
+    @contextlib.asynccontextmanager
+    async def channel(self, role: str) -> AsyncIterator[AbstractChannel]:
+        """aiormq's own channel, which publishes without asking the broker whether it took anything."""
+        async with await aio_pika.connect(self.urls[role]) as connection:
+            channel = await connection.channel(publisher_confirms=False)
+            yield await channel.get_underlay_channel()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def attacked(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Attacked]:
+    """Two services, an edge, and one worker of each kind, so that no other worker hides what one suffers."""
+    directory, node = tmp_path_factory.mktemp("hostile"), crashable.node
+    vhost = directory.name
+    await node.ctl("add_vhost", vhost)
+
+    async def users(roles: dict[str, permissions.Permissions], services: Sequence[Service]) -> dict[str, str]:
+        accounts = {role: Account(f"{role}-{vhost}", secrets.token_urlsafe(16), roles[role]) for role in roles}
+        path = directory / f"{len(services)}.json"
+        path.write_text(json.dumps(definitions(vhost, list(accounts.values()), services)))
+        await node.ctl("import_definitions", str(path))
+        base = URL(node.amqp_url).with_path(f"/{vhost}")
+        return {role: str(base.with_user(each.user).with_password(each.password)) for role, each in accounts.items()}
+
+    urls = await users(ROLES, [])
+    async with contextlib.AsyncExitStack() as undo:
+        service = await undo.enter_async_context(
+            running_service(
+                directory,
+                urls["worker"],
+                crashable.server.url.replace("/jincor_auth", f"/{vhost}"),
+                env={"AUTH_DECLARE_TOPOLOGY": "false"},
+                env_of={"api-0": {"AMQP_URL": urls["edge"]}},
+            )
+        )
+        edges = await undo.enter_async_context(Edges(service.urls))
+        tenant, _ = await OverHttp.register(edges, PASSWORD)
+        await tenant.create("ann", PASSWORD)
+        token = await tenant.login("ann", PASSWORD)
+        # The tenant of each would not matter: what they may do at the broker does.
+        ids = {name: f"tenant-of-{name}" for name in (SHOP, MALLORY)}
+        urls |= await users(
+            {name: permissions.service(name, tenant_id) for name, tenant_id in ids.items()},
+            [Service(name, SERVICE_OPERATIONS) for name in ids],
+        )
+        shop = await undo.enter_async_context(client_of(urls, tenant.token))
+        yield Attacked(urls, edges, tenant, OverAmqp(shop), token, service.logs)
+
+
+def client_of(urls: dict[str, str], tenant_token: str) -> contextlib.AbstractAsyncContextManager[AuthClient]:
+    return AuthClient.connect(
+        urls[SHOP],
+        tenant_token=tenant_token,
+        name=SHOP,
+        exchange=service_exchange(SHOP),
+        timeout_seconds=DEADLINE_SECONDS,
+    )
+
+
+@dataclass
+class Told:
+    """How long calls took, by what they were, and what they came to."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    codes: Counter[str] = field(default_factory=Counter)
+
+    async def of(self, name: str, call: Awaitable[object]) -> None:
+        started = time.monotonic()
+        try:
+            await call
+            self.codes["ok"] += 1
+        except AuthError as error:
+            self.codes[str(error.code)] += 1
+        self.seconds.setdefault(name, []).append(time.monotonic() - started)
+
+    def p99(self, name: str) -> float:
+        ordered = sorted(self.seconds[name])
+        return ordered[int(0.99 * (len(ordered) - 1))]
+
+    @property
+    def slowest(self) -> float:
+        return max(itertools.chain.from_iterable(self.seconds.values()))
+
+
+async def ask(attacked: Attacked, told: Told, until: float) -> None:
+    """Verifies and logs in, over HTTP and as the other service, one after another each."""
+
+    async def repeat(name: str, call: Callable[[], Awaitable[object]], pause_seconds: float) -> None:
+        while time.monotonic() < until:
+            await told.of(name, call())
+            await asyncio.sleep(pause_seconds)
+
+    async with asyncio.TaskGroup() as tasks:
+        for transport in (attacked.tenant, attacked.shop):
+            tasks.create_task(repeat("verify", lambda each=transport: each.verify(attacked.token), 0.01))  # type: ignore[misc]
+            tasks.create_task(repeat("login", lambda each=transport: each.login("ann", PASSWORD), 0.1))  # type: ignore[misc]
+
+
+async def call_as_newcomers(attacked: Attacked, told: Told, until: float) -> None:
+    """Connects anew each time, as a service and as an edge."""
+    check = VerifyCheck(tenant_token=attacked.tenant.token, token=attacked.token)
+    while time.monotonic() < until:
+        async with client_of(attacked.urls, attacked.tenant.token) as client:
+            await told.of("newcomer", client.verify(attacked.token))
+        async with RpcClient([attacked.urls["edge"]], "new edge", declare=False) as rpc:
+            await rpc.wait_connected()
+            await told.of("newcomer", rpc.call(AUTH_VERIFY, AuthVerifyRequest(checks=(check,))))
+        await asyncio.sleep(0.1)
+
+
+async def forged_addresses(channel: AbstractChannel) -> list[str]:
+    """Addresses that a worker takes for those of direct reply-to, of each kind."""
+    real = await _real_address(channel)
+    prefix, process, key = real.rsplit(".", 2)
+    term = base64.b64decode(process)
+    made_up = base64.b64encode(term[:-8] + bytes(byte ^ 0x55 for byte in term[-8:-4]) + term[-4:]).decode()
+    forged = [
+        f"{prefix}.g1h2AAtyZXBseUAxMjM0NQAAAAEAAAAAAAAAAA==.abc",  # a node that does not exist
+        f"{prefix}.g2dkABByYWJiaXRAbG9jYWxob3N0AAAAAAAAAAAAAAAA.abc",  # the same, as other versions write it
+        f"{prefix}.abc.abc",  # no term in it
+        f"{prefix}.{process[: len(process) // 2]}.{key}",  # cut short
+        f"{prefix}.{made_up}.{key}",  # a process that does not exist, at a node that does
+    ]
+    assert all(REPLY_ADDRESS.fullmatch(address) for address in forged)
+    return forged
+
+
+async def _real_address(channel: AbstractChannel) -> str:
+    """What RabbitMQ makes of our own address, as a message to ourselves shows it."""
+    arrived: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    own = f"sub.{MALLORY}.own"
+
+    async def see(message: object) -> None:
+        arrived.set_result(message.header.properties.reply_to)  # type: ignore[attr-defined]
+
+    async def ignore(_: object) -> None: ...
+
+    await channel.basic_consume(DIRECT_REPLY_TO, ignore, no_ack=True)
+    await channel.queue_declare(own, exclusive=True)
+    await channel.exchange_declare(exchange=f"{own}.exchange", exchange_type="fanout", auto_delete=True)
+    await channel.queue_bind(own, f"{own}.exchange")
+    await channel.basic_consume(own, see, no_ack=True)
+    await channel.basic_publish(b"", exchange=f"{own}.exchange", properties=Basic.Properties(reply_to=DIRECT_REPLY_TO))
+    return await asyncio.wait_for(arrived, PATIENCE_SECONDS)
+
+
+async def forge(attacked: Attacked, until: float) -> int:
+    """Sends requests with forged reply addresses of each kind to each lane, through the service's own exchange."""
+    sent = 0
+    async with attacked.channel(MALLORY) as channel:
+        forged = await forged_addresses(channel)
+        kinds = itertools.cycle(itertools.product(forged, OPERATION_OF_LANE.values()))
+        started = time.monotonic()
+        while (due := started + sent / FORGED_PER_SECOND) < until:
+            await asyncio.sleep(due - time.monotonic())
+            address, operation = next(kinds)
+            await channel.basic_publish(
+                b"{}",
+                exchange=service_exchange(MALLORY),
+                routing_key=operation,
+                properties=Basic.Properties(content_type=JSON_TYPE, reply_to=address, delivery_mode=1),
+            )
+            sent += 1
+    return sent
+
+
+async def test_forged_reply_addresses_cost_nobody_else_anything(attacked: Attacked) -> None:
+    """Other callers are answered as fast as without them, those that connect meanwhile too, and none is refused."""
+    quiet, beside, newcomers, sent = Told(), Told(), Told(), 0
+
+    async def call(told: Told, until: float) -> None:
+        await asyncio.gather(ask(attacked, told, until), call_as_newcomers(attacked, newcomers, until))
+
+    await call(Told(), time.monotonic() + 1.0)  # connections and caches are warm
+    for _ in range(TURNS):
+        await call(quiet, time.monotonic() + PHASE_SECONDS)
+        until = time.monotonic() + PHASE_SECONDS
+        async with asyncio.TaskGroup() as tasks:
+            forging = tasks.create_task(forge(attacked, until))
+            tasks.create_task(call(beside, until))
+        sent += forging.result()
+    figures = {name: (quiet.p99(name), beside.p99(name)) for name in ("verify", "login")}
+    note(
+        f"{sent / TURNS / PHASE_SECONDS:.0f} forged reply addresses a second: p99 without and with "
+        + ", ".join(f"{name} {1000 * a:.0f} and {1000 * b:.0f} ms" for name, (a, b) in figures.items())
+        + f"; slowest {1000 * beside.slowest:.0f} ms; {dict(beside.codes)}; who connected anew {dict(newcomers.codes)}"
+    )
+    assert sent > 0.9 * TURNS * PHASE_SECONDS * FORGED_PER_SECOND
+    assert set(quiet.codes) == set(beside.codes) == set(newcomers.codes) == {"ok"}
+    for before, during in figures.values():
+        assert during < SLOWER_AT_MOST * max(before, NOISE_SECONDS)
+    lines = [line for line in attacked.logs().splitlines() if "dropped" in line or "is lost" in line]
+    assert 0 < len(lines) < sent / 5
+
+
+@pytest.mark.parametrize("lane", ["verify", "manage"])
+async def test_a_flood_without_expiration_makes_nobody_wait(attacked: Attacked, lane: str) -> None:
+    """Other callers are answered or hear `overloaded`, and none waits until its deadline."""
+    told, flooding = Told(), asyncio.Event()
+
+    async def flood() -> None:
+        properties = Basic.Properties(content_type=JSON_TYPE, delivery_mode=1, reply_to=DIRECT_REPLY_TO)
+        async with attacked.channel(MALLORY) as channel:
+            await channel.basic_consume(DIRECT_REPLY_TO, _ignore, no_ack=True)
+            for _ in range(FLOOD):
+                await channel.basic_publish(
+                    b"{}",
+                    exchange=service_exchange(MALLORY),
+                    routing_key=OPERATION_OF_LANE[lane],
+                    properties=properties,
+                )
+            flooding.set()
+            await asyncio.sleep(DEADLINE_SECONDS)  # who published and has gone would be treated otherwise
+
+    async def ask_meanwhile() -> None:
+        while not flooding.is_set():
+            await asyncio.gather(*(told.of(lane, _call_of(lane, each, attacked)) for each in transports))
+        for _ in range(10):
+            await asyncio.gather(*(told.of(lane, _call_of(lane, each, attacked)) for each in transports))
+            await asyncio.sleep(0.1)
+
+    transports = (attacked.tenant, attacked.shop)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(flood())
+        tasks.create_task(ask_meanwhile())
+    note(f"{FLOOD:,} messages without expiration into {lane}: slowest call {told.slowest:.1f} s, {dict(told.codes)}")
+    assert set(told.codes) <= {"ok", "overloaded"}
+    assert told.slowest < DEADLINE_SECONDS
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with contextlib.suppress(AuthError):
+                await asyncio.gather(*(_call_of(lane, each, attacked) for each in transports))
+                break
+
+
+async def _call_of(lane: str, transport: OverHttp | OverAmqp, attacked: Attacked) -> None:
+    if lane == "verify":
+        await transport.verify(attacked.token)
+    else:
+        with contextlib.suppress(SessionNotFound):
+            await transport.revoke("ann", "no-such-session")
+
+
+async def _ignore(_: object) -> None: ...
