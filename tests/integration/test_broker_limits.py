@@ -149,6 +149,7 @@ async def test_a_message_is_limited_and_the_largest_of_ours_passes(
     """The broker refuses a larger one when it is published."""
     largest = max(MAX_BODY_BYTES, *(operation.max_body_bytes for operation in OPERATIONS.values()))
     assert largest <= CONFIGURED
+    assert f"max_message_size = {CONFIGURED}\n" in (REPOSITORY / "deploy/kubernetes/base/rabbitmq.yaml").read_text()
     channel = await connection.channel()
     exchange = await channel.declare_exchange(f"sub.{limited.name}.sink", "fanout", auto_delete=True)
     await exchange.publish(aio_pika.Message(bytes(largest)), "", mandatory=False)
