@@ -3,15 +3,16 @@
 from api.main import SUBSCRIBER
 from api.settings import Settings
 from shared.amqp.check import Needs, broker_problems
-from shared.amqp.topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, RPC_EXCHANGE, subscriber_queue
+from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE, subscriber_queue
 
 
 async def problems(settings: Settings) -> list[str]:
     """What is wrong, a line each; nothing when all is well. Workers are not asked for: edges start without them."""
     needs = Needs(
         declares=settings.declare_topology,
-        publishes=(RPC_EXCHANGE, PROBES_EXCHANGE),
+        publishes=(RPC_EXCHANGE,),
         queues=subscriber_queue(SUBSCRIBER, ""),
         binds=EVENTS_EXCHANGE,
+        probes=RPC_EXCHANGE,
     )
     return [line for url in settings.amqp_url for line in await broker_problems(url.get_secret_value(), needs)]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from deploy import permissions
 from deploy.certificates import good_until
-from deploy.definitions import Account, Service, definitions
-from deploy.permissions import CLIENT_OPERATIONS, SERVICE_OPERATIONS
+from deploy.definitions import Account, Service, definitions, limits_of
+from deploy.permissions import CLIENT_OPERATIONS, SERVICE_LIMITS, SERVICE_OPERATIONS, Limits
 from deploy.secret_files import COMPOSE, KUBERNETES, VHOST, Place, make_compose_secrets, make_kubernetes_secrets
 from deploy.upgrade import of_both
 
@@ -38,6 +38,18 @@ def main() -> None:
         type=_operations,
         default=SERVICE_OPERATIONS,
         help=f"separated by commas, beside what the client itself needs: {', '.join(CLIENT_OPERATIONS)}",
+    )
+    adding.add_argument(
+        "--max-connections",
+        type=_positive,
+        default=SERVICE_LIMITS.max_connections,
+        help="of the user, from all processes of the service (default: %(default)s)",
+    )
+    adding.add_argument(
+        "--max-channels",
+        type=_positive,
+        default=SERVICE_LIMITS.max_channels,
+        help="on all these connections (default: %(default)s)",
     )
     adding.add_argument("--keep-user", action="store_true", help="the broker has the user, whose password stays")
     joining = commands.add_parser("both-versions", help="print definitions for an upgrade: what either version may do")
@@ -84,9 +96,16 @@ def _print_service(arguments: argparse.Namespace) -> None:
     password = None if arguments.keep_user else sys.stdin.readline().strip()
     if password == "":
         raise ValueError("its password is expected on standard input")
-    account = Account(arguments.name, password, permissions.service(arguments.name, arguments.tenant))
+    permitted = permissions.service(arguments.name, arguments.tenant, arguments.operations)
+    limits = Limits(arguments.max_connections, arguments.max_channels)
+    account = Account(arguments.name, password, permitted, limits)
     added = definitions(arguments.vhost, [account], [Service(arguments.name, arguments.operations)])
     json.dump(added, sys.stdout, indent=1)
+    if arguments.keep_user:
+        sys.stderr.write(
+            "definitions hold no limits of a user without its password; set them with\n"
+            f"rabbitmqctl set_user_limits {arguments.name} '{json.dumps(limits_of(limits))}'\n"
+        )
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -96,6 +115,12 @@ def _hosts(text: str) -> tuple[str, ...]:
 def _name(text: str) -> str:
     with _as_refusal():
         return permissions.service_name(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"a number of at least 1 is expected, not {text!r}")
+    return int(text)
 
 
 def _tenant(text: str) -> str:

@@ -1,20 +1,20 @@
 """Who may do what on the broker: RabbitMQ's permissions for each role, made from the topology.
 
-RabbitMQ checks a topic permission where a message is published, and never again: whoever may declare an exchange or a
-queue can bind or dead-letter it into any exchange that it may write to, under any routing key. So a role that declares
-gets write permission only for exchanges that pass on what is harmless, or what it may send anyway.
+RabbitMQ checks a topic permission once, where a message is published, and against its first routing key only. A user
+that may declare an exchange or a queue can bind or dead-letter it into any exchange that it may write to, under any
+routing key, and can add routing keys in the headers `CC` and `BCC`. So receivers go by the exchange and the key that
+a delivery names, and a role gets write permission only for exchanges that pass on what is harmless
+(docs/decisions/0027).
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from shared.amqp.topology import (
     EVENTS_EXCHANGE,
     NAME_PART,
-    PROBES_EXCHANGE,
     RPC_EXCHANGE,
-    presence_key,
     service_exchange,
     subscriber_queue,
 )
@@ -22,7 +22,6 @@ from shared.contracts import OPERATIONS
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
-from shared.contracts.operation import Lane
 from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
@@ -52,8 +51,6 @@ SHARED_BROKER_PREFIX = "jincor-auth-"
 TAKEN_NAMES = frozenset(
     {"guest", *(prefix + role for role in (EDGE, WORKER, QUEUE_LENGTH) for prefix in ("", SHARED_BROKER_PREFIX))}
 )
-#: By which callers ask whether a lane has workers: whoever may call may ask.
-PRESENCE_KEYS = tuple(re.escape(presence_key(lane)) for lane in Lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,19 @@ class TopicPermission:
     exchange: str
     write: str = NOTHING
     read: str = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of the broker's connections a user may take, on all nodes together."""
+
+    max_connections: int
+    max_channels: int
+
+
+#: A process of a service takes a connection for its calls, and one for each cache and each subscription: mostly three,
+#: each with one channel. So this is enough for sixteen processes, or for eight while they are replaced one by one.
+SERVICE_LIMITS = Limits(max_connections=50, max_channels=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +108,29 @@ def service_name(name: str) -> str:
 
 def edge() -> Permissions:
     """Calls every operation, and takes everybody's revocations."""
-    return _subscriber(EDGE, writes=RPC_EXCHANGE, tenant="*")
+    return _subscriber(EDGE, writes=RPC_EXCHANGE, tenant="*", topics=())
 
 
 def worker() -> Permissions:
-    """Consumes its lanes, whose queues it declares, and says it is there; replies to anyone; announces revocations."""
+    """Consumes its lanes, whose queues it declares; replies to anyone; announces revocations."""
     lanes = _name(RPC_EXCHANGE) + r"\..*"
     return Permissions(
         configure=_whole(lanes),
         write=_whole(_name(DEFAULT_EXCHANGE), _name(EVENTS_EXCHANGE), lanes),
-        read=_whole(_name(RPC_EXCHANGE), _name(PROBES_EXCHANGE), lanes),
+        read=_whole(_name(RPC_EXCHANGE), lanes),
         topics=(
-            TopicPermission(PROBES_EXCHANGE, read=_whole(*PRESENCE_KEYS)),
             TopicPermission(EVENTS_EXCHANGE, write=_whole(_name(revocations_key("")) + r"[^.]+")),
             TopicPermission(RPC_EXCHANGE, read=_whole(*map(_name, sorted(OPERATIONS)))),
         ),
     )
 
 
-def service(name: str, tenant: str) -> Permissions:
-    """Calls the operations that are bound to its exchange, and takes the revocations of its tenant."""
-    return _subscriber(name, writes=service_exchange(name), tenant=tenant)
+def service(name: str, tenant: str, operations: Collection[str] = SERVICE_OPERATIONS) -> Permissions:
+    """Calls these operations, which are bound to its exchange, and takes the revocations of its tenant."""
+    exchange = service_exchange(name)
+    # Its bindings alone would let a request pass under a second key, while the worker goes by the first.
+    calls = TopicPermission(exchange, write=_whole(*map(_name, sorted(operations)), _own(name)))
+    return _subscriber(name, writes=exchange, tenant=tenant, topics=(calls,))
 
 
 def queue_length() -> Permissions:
@@ -126,17 +138,22 @@ def queue_length() -> Permissions:
     return Permissions(configure=NOTHING, write=NOTHING, read=NOTHING, tags=("management",))
 
 
-def _subscriber(name: str, *, writes: str, tenant: str) -> Permissions:
-    own = _name(subscriber_queue(name)) + r"\..*"
+def _subscriber(name: str, *, writes: str, tenant: str, topics: Sequence[TopicPermission]) -> Permissions:
+    own = _own(name)
     return Permissions(
         configure=_whole(own),
-        write=_whole(_name(writes), _name(PROBES_EXCHANGE), own),
+        write=_whole(_name(writes), own),
         read=_whole(_name(EVENTS_EXCHANGE), own),
         topics=(
             TopicPermission(EVENTS_EXCHANGE, read=_whole(_name(revocations_key(tenant)), own)),
-            TopicPermission(PROBES_EXCHANGE, write=_whole(own, *PRESENCE_KEYS)),
+            *topics,
         ),
     )
+
+
+def _own(name: str) -> str:
+    """Return a pattern of a subscriber's own names: of its queues, its exchanges and the keys of its probes."""
+    return _name(subscriber_queue(name)) + r"\..*"
 
 
 def _name(text: str) -> str:

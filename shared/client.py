@@ -56,12 +56,14 @@ class AuthClient:
         urls: Sequence[str],
         name: str,
         *,
+        exchange: str = RPC_EXCHANGE,
         tracing: Tracing | None = None,
     ) -> None:
         self._session = session
         self._calls = calls
         self._urls = urls
         self._name = name
+        self._exchange = exchange
         self._verifier = CoalescingVerifier(rpc, timeout_seconds=calls.timeout_seconds, tracing=tracing)
         self.tenant = TenantCalls(calls, session)
         self.users = UserCalls(session)
@@ -85,10 +87,9 @@ class AuthClient:
 
         With email and password it logs in by itself, also when its session expires; a tenant token alone is used as
         long as it lives. `name` is your service's: the broker's operator sees it, and its queues begin with
-        `sub.<name>.`. `exchange` takes its requests where an administrator gave your service one of its own.
-        `timeout_seconds` bounds every message and its answer; a call may take a few, to renew the
-        tenant's session, say. `trace_headers` answers the `traceparent` of who calls, so that your traces go on at the
-        workers.
+        `sub.<name>.`. `exchange` takes its requests and probes where an administrator gave your service one of its
+        own. `timeout_seconds` bounds every message and its answer; a call may take a few, to renew the tenant's
+        session, say. `trace_headers` answers the `traceparent` of who calls, so that your traces go on at the workers.
         """
         urls = [url] if isinstance(url, str) else url
         _queue_name_part("name", name)
@@ -98,7 +99,8 @@ class AuthClient:
             await rpc.wait_connected()
             calls = Calls(rpc, timeout_seconds)
             secret = SecretStr(password) if password is not None else None
-            yield cls(rpc, TenantSession(calls, email, secret, tenant_token), calls, urls, name, tracing=tracing)
+            session = TenantSession(calls, email, secret, tenant_token)
+            yield cls(rpc, session, calls, urls, name, exchange=exchange, tracing=tracing)
 
     async def login(
         self, login: str, password: str, *, device_id: str, client_address: str | ClientAddress | None = None
@@ -188,6 +190,7 @@ class AuthClient:
                 on_revoked=on_revoked,
                 on_interrupted=on_interrupted,
                 subscriber=self._name,
+                exchange=self._exchange,
                 tenant=self._session.tenant,
             )
 

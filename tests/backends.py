@@ -26,7 +26,7 @@ from testcontainers.core.container import DockerContainer
 from yarl import URL
 
 from dev.mongo import MongoServer
-from dev.processes import StackError
+from dev.processes import REPOSITORY, StackError
 from dev.rabbitmq import RabbitNode
 from tests.images import MONGO_IMAGE, RABBITMQ_MANAGEMENT_IMAGE
 
@@ -73,8 +73,14 @@ async def running_backend(directory: Path) -> AsyncIterator[Backend]:
         yield backend or await _local(directory, stack)
 
 
+def _bounds() -> str:
+    """Return what deploy/rabbitmq/rabbitmq.conf bounds, for a node that needs nothing else of it."""
+    lines = (REPOSITORY / "deploy/rabbitmq/rabbitmq.conf").read_text().splitlines()
+    return "\n".join(line for line in lines if line.startswith("max_message_size")) + "\n"
+
+
 async def _local(directory: Path, stack: contextlib.AsyncExitStack) -> Backend:
-    node, server = RabbitNode(directory / "rabbitmq"), MongoServer(directory / "mongo")
+    node, server = RabbitNode(directory / "rabbitmq", config=_bounds()), MongoServer(directory / "mongo")
     stack.push_async_callback(node.stop)
     stack.push_async_callback(server.stop)
     try:

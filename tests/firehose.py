@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,8 +55,8 @@ class Firehose:
 
 def all_answered(published: Sequence[Published]) -> bool:
     """Whether every request so far has got its answer."""
-    exchanges = Counter(message.exchange for message in published)
-    return exchanges[RPC_EXCHANGE] == exchanges[""] > 0
+    requests = sum(message.exchange == RPC_EXCHANGE and "reply_to" in message.properties for message in published)
+    return requests == sum(not message.exchange for message in published) > 0
 
 
 @contextlib.asynccontextmanager

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from shared.amqp.connection import ConnectionLost, lost_connections
 from shared.amqp.topology import (
     DEADLINE_HEADER,
+    DEATH_HEADER,
     JSON_TYPE,
     REPLY_ADDRESS,
     REQUEST_ID_HEADER,
@@ -232,7 +233,7 @@ class Consumer:
     def _operation(self, message: AbstractIncomingMessage) -> tuple[Operation[Any, Any], Handler]:
         name = message.routing_key or ""
         if not _is_from_caller(message):
-            raise BadRequest("exchange must be `rpc` or that of a service")
+            raise BadRequest("request must be published to `rpc` or to the exchange of a service")
         if not _may_reply_to(message):
             raise BadRequest("reply_to must be an address of direct reply-to")
         if name not in self._handlers:
@@ -299,7 +300,10 @@ def _is_verified(message: AbstractIncomingMessage, outcome: Outcome | None) -> b
 
 
 def _is_from_caller(message: AbstractIncomingMessage) -> bool:
-    # A service can bind any number of exchanges of its own, under any name, into the one that it may publish to.
+    # A service can bind any number of exchanges of its own, under any name, into the one that it may publish to. What
+    # it dead-letters from a queue of its own names that one all the same, but the broker has not checked its key.
+    if DEATH_HEADER in message.headers:
+        return False
     return message.exchange == RPC_EXCHANGE or service_of(message.exchange or "") is not None
 
 

@@ -18,7 +18,6 @@ from shared.amqp.topology import (
     LANE_MAX_BYTES,
     LANE_MAX_LENGTH,
     MESSAGE_TTL_MS,
-    PROBES_EXCHANGE,
     REPLY_TYPE,
     RPC_EXCHANGE,
     health_queue,
@@ -91,14 +90,13 @@ def document() -> Json:
             "channelBindings": {
                 "rpc": _exchange(RPC_EXCHANGE, "topic"),
                 "events": _exchange(EVENTS_EXCHANGE, "topic"),
-                "probes": _exchange(PROBES_EXCHANGE, "topic"),
                 "replies": _exchange("", "default"),
             },
             "operationBindings": {
                 # Each caller has an expiration of its own.
                 "rpc": amqp(deliveryMode=1, mandatory=True, ack=True),
                 "events": amqp(deliveryMode=2, timestamp=True),
-                "probes": amqp(deliveryMode=1, expiration=int(MISSING_SECONDS * 1000)),
+                "probes": amqp(deliveryMode=1, mandatory=True, ack=True, expiration=int(MISSING_SECONDS * 1000)),
             },
             "securitySchemes": {
                 "broker": {
@@ -140,7 +138,9 @@ def _channels() -> Json:
         },
         "session.revoked": {
             "address": revocations_key("{tenant}"),
-            "description": "Bind a queue of your own: exclusive for a cache, durable and named for an audit.",
+            "description": "Bind a queue of your own: exclusive for a cache, durable and named for an audit. Ignore"
+            f" what was not published to the exchange `{EVENTS_EXCHANGE}` under the routing key that its content names:"
+            " no worker announced it.",
             "parameters": {"tenant": {"description": "The tenant's id.", "location": "$message.payload#/data/tenant"}},
             "messages": {"event": reference("components", "messages", "session.revoked")},
             "bindings": reference("components", "channelBindings", "events"),
@@ -148,13 +148,13 @@ def _channels() -> Json:
         "probe": {
             "address": subscriber_queue("{subscriber}", "{queue}"),
             "description": f"A queue's own name, by which it is bound to `{EVENTS_EXCHANGE}` beside the revocations; "
-            f"`{PROBES_EXCHANGE}` passes on to `{EVENTS_EXCHANGE}` what is for such names.",
+            f"`{RPC_EXCHANGE}`, or the exchange of a service, passes on to `{EVENTS_EXCHANGE}` what is for such names.",
             "parameters": {
                 "subscriber": {"description": "Who it is for: by this, a user of the broker gets permission."},
                 "queue": {"description": "Which of the subscriber's queues it is."},
             },
             "messages": {"probe": reference("components", "messages", "probe")},
-            "bindings": reference("components", "channelBindings", "probes"),
+            "bindings": reference("components", "channelBindings", "rpc"),
         },
     }
 

@@ -88,6 +88,8 @@ export class Auth {
     await channel.bindQueue(queue, 'events', `session.revoked.${tenant}`);
     const accept = (message) => {
       if (message === null) return this.#close(new Error('the queue of events was deleted'));
+      const { exchange, routingKey } = message.fields;
+      if (exchange !== 'events' || routingKey !== `session.revoked.${tenant}`) return; // no worker announced it
       if (message.properties.type !== SESSION_REVOKED) return;
       revocations.emit('revoked', JSON.parse(message.content).data);
     };

@@ -32,6 +32,8 @@ class Needs:
     """Declares queues whose names begin so, and consumes them."""
     binds: str | None = None
     """And binds them to this exchange, under their own names."""
+    probes: str | None = None
+    """And reaches them by way of that exchange from this one."""
 
 
 async def broker_problems(url: str, needs: Needs) -> list[str]:
@@ -51,35 +53,47 @@ async def broker_problems(url: str, needs: Needs) -> list[str]:
     except ConnectionLost as error:
         # RabbitMQ closes the connection in place of opening the virtual host, which the library did not expect.
         closed = isinstance(error.__cause__, InvalidFrameError)
-        vhost = "no such virtual host, or this user may not use it"
+        vhost = "no such virtual host, or this user may not use it or has no more connections"
         problems.append(vhost if closed else f"cannot be used: {error}")
     return [f"{node}: {_without(address.password, problem)}" for problem in problems]
 
 
-Attempt = Callable[[AbstractChannel], Awaitable[object]]
+Attempt = Callable[[AbstractChannel], Awaitable[str | None]]
+"""Tries one thing; answers what is wrong where the broker refuses nothing."""
 
 
 def _attempts(needs: Needs) -> list[Attempt]:
     name = f"{needs.queues}check.{uuid.uuid4().hex}"
 
-    async def consume(channel: AbstractChannel) -> None:
+    async def consume(channel: AbstractChannel) -> str | None:
         queue = await channel.declare_queue(name, exclusive=True)
         if needs.binds:
             await queue.bind(await channel.get_exchange(needs.binds, ensure=False), routing_key=name)
+        returned = needs.probes and not await _is_routed(channel, needs.probes, name)
         await queue.get(fail=False)
         await queue.delete(if_unused=False, if_empty=False)
+        return f"`{needs.probes}` passes no probes on to `{needs.binds}`: import the definitions" if returned else None
+
+    async def declare(channel: AbstractChannel) -> None:
+        await declare_exchanges(channel)
 
     def publish(exchange_name: str) -> Attempt:
         async def publish(channel: AbstractChannel) -> None:
-            exchange = await channel.get_exchange(exchange_name, ensure=False)
-            try:
-                await exchange.publish(aio_pika.Message(b""), name, mandatory=True)
-            except (DeliveryError, PublishError):
-                return  # to no queue, as it was meant to be
+            await _is_routed(channel, exchange_name, name)  # to no queue, as it is meant to be
 
         return publish
 
-    return [*([declare_exchanges] if needs.declares else []), *map(publish, needs.publishes), consume]
+    return [*([declare] if needs.declares else []), *map(publish, needs.publishes), consume]
+
+
+async def _is_routed(channel: AbstractChannel, exchange_name: str, key: str) -> bool:
+    """Publish an empty message; return whether a queue has taken it."""
+    exchange = await channel.get_exchange(exchange_name, ensure=False)
+    try:
+        await exchange.publish(aio_pika.Message(b""), key, mandatory=True)
+    except (DeliveryError, PublishError):
+        return False
+    return True
 
 
 async def _tried(connection: AbstractConnection, attempt: Attempt) -> str | None:
@@ -90,7 +104,7 @@ async def _tried(connection: AbstractConnection, attempt: Attempt) -> str | None
     try:
         with lost_connections():
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                await attempt(channel)
+                problem = await attempt(channel)
     except ConnectionLost as error:
         if isinstance(error.__cause__, TimeoutError):
             return "does not answer; it may be in an alarm"
@@ -98,7 +112,7 @@ async def _tried(connection: AbstractConnection, attempt: Attempt) -> str | None
         said = await asyncio.wait_for(reason, CONNECT_TIMEOUT_SECONDS)
         return str(said or error)
     await channel.close()
-    return None
+    return problem
 
 
 def _without(password: str | None, text: str) -> str:

@@ -6,6 +6,7 @@ and `.dead`, for somebody to look at.
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
@@ -15,6 +16,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from pydantic import ValidationError
 
 from ..contracts.events import SessionRevokedEvent, revocations_key
+from .announcement import IgnoredMessages, NotAnnounced, read_event
 from .connection import REPLICATED_SETUP_TIMEOUT_SECONDS, Connection, ConnectionLost, lost_connections
 from .topology import EVENTS_EXCHANGE
 
@@ -61,6 +63,7 @@ class DurableSubscription:
         """`queue` finds out the queue's name and the tenant whose events it takes."""
         self._queue = queue
         self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._ignored = IgnoredMessages()
         self._connection = Connection(
             urls,
             name,
@@ -111,12 +114,16 @@ class DurableSubscription:
             },
         )
         await queue.bind(EVENTS_EXCHANGE, routing_key=revocations_key(tenant))
-        await queue.consume(self._accept)
+        await queue.consume(functools.partial(self._accept, tenant))
         return [channel]
 
-    async def _accept(self, message: AbstractIncomingMessage) -> None:
+    async def _accept(self, tenant: str, message: AbstractIncomingMessage) -> None:
         try:
-            event = SessionRevokedEvent.model_validate_json(message.body)
+            event = read_event(message, tenant)
+        except NotAnnounced:
+            self._ignored.add(message)
+            await message.ack()
+            return
         except ValidationError as error:
             log.error("event cannot be read and is set aside", extra={"problems": error.error_count()})  # noqa: TRY400 - the traceback says nothing more
             await message.reject(requeue=False)

@@ -1,15 +1,16 @@
 """Revocations as they happen, on a queue of this process alone, with proof that they would arrive.
 
-The proof is a probe: a message of this feed's own, by way of the exchange `probes` to the events exchange, that comes
-back through the same exchange, queue and link as a revocation. What reached the exchange before the probe was sent has
-then been delivered. So a cache on this feed may be used for as long as the last probe that came back says, and no
-longer.
+The proof is a probe: a message of this feed's own, from the exchange that its user may publish to by way of `events`,
+that comes back through the same exchange, queue and link as a revocation. What reached `events` before the probe was
+sent has then been delivered. So a cache on this feed may be used for as long as the last probe that came back says, and
+no longer.
 
 The probe has a binding of its own, since one shared with revocations would bring each feed the probes of all others.
 RabbitMQ lets nobody else unbind an exclusive queue, so its bindings only go together: with the queue, or the exchange.
 """
 
 import asyncio
+import functools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,8 +24,9 @@ from pydantic import ValidationError
 
 from ..clock import elapsed_seconds
 from ..contracts.events import SessionRevokedEvent, revocations_key
+from .announcement import ALL_TENANTS, IgnoredMessages, NotAnnounced, read_event
 from .connection import Connection, ConnectionLost, lost_connections
-from .topology import EVENTS_EXCHANGE, PROBES_EXCHANGE, declare_exchanges, subscriber_queue
+from .topology import EVENTS_EXCHANGE, RPC_EXCHANGE, declare_exchanges, subscriber_queue
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +62,21 @@ class RevocationFeed:
         on_revoked: Callable[[SessionRevokedEvent], None],
         on_interrupted: Callable[[], None],
         subscriber: str,
+        exchange: str = RPC_EXCHANGE,
         tenant: Callable[[], Awaitable[str]] | None = None,
         declare: bool = False,
         clock: Callable[[], float] = elapsed_seconds,
     ) -> None:
         """`tenant` finds out whose events to take, each time the feed subscribes; without it, it takes everyone's.
 
-        `subscriber` is the part of the queue's name that the broker's permissions may go by; `declare=True` creates
-        the exchange if it is missing.
+        `subscriber` is the part of the queue's name that the broker's permissions may go by. Probes are published to
+        `exchange`, the one that also takes this user's requests. `declare=True` creates the exchanges if they are
+        missing.
         """
         self._on_revoked = on_revoked
         self._on_interrupted = on_interrupted
         self._subscriber = subscriber
+        self._exchange = exchange
         self._tenant = tenant
         self._declare = declare
         self._clock = clock
@@ -81,6 +86,7 @@ class RevocationFeed:
         self._proven = asyncio.Event()
         self._probe: _Probe | None = None
         self._probing: asyncio.Task[None] | None = None
+        self._ignored = IgnoredMessages()
         self._connection = Connection(urls, name, self._subscribe, self._interrupt)
 
     async def __aenter__(self) -> Self:
@@ -107,7 +113,7 @@ class RevocationFeed:
         return True
 
     async def _subscribe(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
-        tenant = "*" if self._tenant is None else await self._tenant()
+        tenant = ALL_TENANTS if self._tenant is None else await self._tenant()
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         if self._declare:
             await declare_exchanges(channel)
@@ -116,9 +122,9 @@ class RevocationFeed:
         exchange = await channel.get_exchange(EVENTS_EXCHANGE, ensure=False)
         for key in (revocations_key(tenant), name):
             await queue.bind(exchange, routing_key=key)
-        await queue.consume(self._accept, no_ack=True)
-        probes = await channel.get_exchange(PROBES_EXCHANGE, ensure=False)
-        self._probing = asyncio.create_task(self._probe_until_missing(channel, probes, name))
+        await queue.consume(functools.partial(self._accept, tenant), no_ack=True)
+        entrance = await channel.get_exchange(self._exchange, ensure=False)
+        self._probing = asyncio.create_task(self._probe_until_missing(channel, entrance, name))
         return [channel]
 
     async def _probe_until_missing(self, channel: AbstractChannel, exchange: AbstractExchange, key: str) -> None:
@@ -158,12 +164,15 @@ class RevocationFeed:
         except TimeoutError:
             raise ConnectionLost("probe did not come back") from None
 
-    async def _accept(self, message: AbstractIncomingMessage) -> None:
+    async def _accept(self, tenant: str, message: AbstractIncomingMessage) -> None:
         if message.type == PROBE_TYPE:
             self._accept_probe(message.message_id)
             return
         try:
-            event = SessionRevokedEvent.model_validate_json(message.body)
+            event = read_event(message, tenant)
+        except NotAnnounced:
+            self._ignored.add(message)
+            return
         except ValidationError as error:
             # Perhaps a newer kind of event. Whose session it ends cannot be known, so it may be anyone's.
             log.warning(

@@ -27,9 +27,8 @@ _SERVICE_EXCHANGE_PREFIX = "calls."
 #: A service's name, and any other part of a queue's or exchange's name that permissions of the broker go by: no dot,
 #: since dots separate the parts.
 NAME_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
-#: Where feeds publish their probes. It passes on to `events` what is for subscribers' own keys, and nothing else: so
-#: subscribers need no permission to write to `events`, with which they could announce what never happened.
-PROBES_EXCHANGE = "probes"
+#: Keys that lead to subscribers' own queues. The exchanges of requests pass them on to `events`: so a feed can probe
+#: its queue without permission to write to `events`, with which it could announce what never happened.
 SUBSCRIBERS_KEYS = "sub.#"
 
 #: Requests that may wait in a lane's queue; the broker refuses more. One worker process was measured to answer 650
@@ -53,6 +52,8 @@ REPLY_ADDRESS = re.compile(r"amq\.rabbitmq\.reply-to(\.[A-Za-z0-9+/=_-]+)+")
 #: Absolute deadline of a request, in milliseconds since the epoch. `expiration` is not enough: it starts when the
 #: message reaches the queue, and a broker in a memory alarm holds messages back before that.
 DEADLINE_HEADER = "x-deadline-ms"
+#: RabbitMQ's record of the queues that have dead-lettered a message. Nobody can take it off again.
+DEATH_HEADER = "x-death"
 #: The id under which this request stands in every log.
 REQUEST_ID_HEADER = "x-request-id"
 
@@ -142,21 +143,17 @@ def service_of(exchange: str) -> str | None:
     return name if name != exchange and NAME_PART.fullmatch(name) else None
 
 
-def presence_key(lane: Lane) -> str:
-    """Where a caller asks, on the exchange of the probes, whether a worker of the lane is there: if none is, the
-    question is returned."""
-    return f"present.{lane}"
-
-
 def subscriber_queue(subscriber: str, *parts: str) -> str:
     """The name of a queue of events. A broker's user gets permission for all that begins with `sub.` and its name."""
     return ".".join(("sub", subscriber, *parts))
 
 
 async def declare_exchanges(channel: AbstractChannel) -> tuple[AbstractExchange, AbstractExchange]:
-    """Declares `rpc` and `events`, and the way of probes into `events`; safe to repeat."""
+    """Declare `rpc` and `events`, and the way of probes from one to the other; safe to repeat.
+
+    An administrator's definitions (`deploy.definitions`) are stricter: users of this broker trust each other.
+    """
     rpc = await channel.declare_exchange(RPC_EXCHANGE, ExchangeType.TOPIC, durable=True)
     events = await channel.declare_exchange(EVENTS_EXCHANGE, ExchangeType.TOPIC, durable=True)
-    probes = await channel.declare_exchange(PROBES_EXCHANGE, ExchangeType.TOPIC, durable=True)
-    await events.bind(probes, SUBSCRIBERS_KEYS)
+    await events.bind(rpc, SUBSCRIBERS_KEYS)
     return rpc, events

@@ -21,7 +21,7 @@ from yarl import URL
 from dev.asyncapi.document import document
 from shared.amqp.feed import PROBE_TYPE
 from shared.amqp.rpc_client import RpcClient
-from shared.amqp.topology import declare_exchanges
+from shared.amqp.topology import EVENTS_EXCHANGE, SUBSCRIBERS_KEYS, declare_exchanges
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import (
     AuthError,
@@ -251,7 +251,8 @@ async def test_the_broker_has_what_the_document_says(backend: Backend, service: 
     bindings = await table("list_bindings", "source_name", "routing_key", "destination_name")
     calls = {name: call for name, call in described["operations"].items() if call["action"] == "receive"}
     assert {each for each in bindings if each[0] == "rpc"} == {
-        ("rpc", described["channels"][name]["address"], call["x-queue"]) for name, call in calls.items()
+        *(("rpc", described["channels"][name]["address"], call["x-queue"]) for name, call in calls.items()),
+        ("rpc", SUBSCRIBERS_KEYS, EVENTS_EXCHANGE),
     }
 
 

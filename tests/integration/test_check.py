@@ -7,9 +7,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aio_pika
 import pytest
+from aio_pika import ExchangeType
 from yarl import URL
 
+from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE
 from shared.environment import EX_CONFIG, EX_UNAVAILABLE
 from worker.adapters.mongo_database import MongoDatabase, clock_problems, connect
 
@@ -60,7 +63,7 @@ async def test_a_wrong_setting_is_named() -> None:
     ("change", "expected"),
     [
         ({"password": SECRET}, "ACCESS_REFUSED - Login was refused"),
-        ({"path": "/nowhere"}, "no such virtual host, or this user may not use it"),
+        ({"path": "/nowhere"}, "no such virtual host, or this user may not use it or has no more connections"),
         ({"port": 1}, "Connect call failed"),
         ({"scheme": "amqps"}, "SSL"),
     ],
@@ -84,9 +87,18 @@ async def test_exchanges_that_an_administrator_forgot(amqp_url: str) -> None:
         assert code == EX_UNAVAILABLE
         assert [line.partition(" - ")[2].partition(" in ")[0] for line in said] == [
             "no exchange 'rpc'",
-            "no exchange 'probes'",
             "no exchange 'events'",
         ]
+
+
+async def test_definitions_of_an_older_version(amqp_url: str) -> None:
+    """Without the way of probes no feed would be alive, so the check says what to do."""
+    async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
+        for name in (RPC_EXCHANGE, EVENTS_EXCHANGE):
+            await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True)
+    code, (line,) = await check("api", AMQP_URL=amqp_url, AUTH_DECLARE_TOPOLOGY="false")
+    assert code == EX_UNAVAILABLE
+    assert line.endswith("`rpc` passes no probes on to `events`: import the definitions")
 
 
 async def test_a_database_that_is_away(amqp_url: str) -> None:

@@ -166,6 +166,25 @@ async def test_a_message_that_is_no_event_is_set_aside(
         await until_depth(backend, amqp_url, DEAD, 1)
 
 
+async def test_what_no_worker_announced_is_dropped(
+    backend: Backend, amqp_url: str, channel: AbstractChannel, events: AbstractExchange
+) -> None:
+    """It is neither read nor set aside."""
+    forged = a_revocation(some_claims(jti="forged", tenant="shop"))
+    relay = await channel.declare_exchange("relay", "topic", auto_delete=True)
+    await events.bind(relay, "#")
+    async with contextlib.aclosing(read_durable(subscription(amqp_url), nothing_missed, None)) as reader:
+        reading = asyncio.ensure_future(take(reader, 1))
+        async with subscription(amqp_url) as other:
+            await asyncio.wait_for(other.subscribed(), PATIENCE_SECONDS)
+        for body in (forged.to_json(), b"?"):
+            await channel.default_exchange.publish(aio_pika.Message(body), QUEUE)
+            await relay.publish(aio_pika.Message(body), "session.revoked.shop")
+        await publish(events, "good")
+        assert await reading == ["good"]
+    await until_depth(backend, amqp_url, DEAD, 0)
+
+
 async def test_readers_of_one_name_share_the_work(amqp_url: str, events: AbstractExchange) -> None:
     """Each event goes to one of them."""
     async with subscription(amqp_url) as one, subscription(amqp_url) as other:

@@ -174,6 +174,37 @@ async def test_a_message_that_is_no_event_counts_as_an_interruption(amqp_url: st
         assert told.interruptions == 1
 
 
+async def test_what_no_worker_announced_is_ignored(
+    backend: Backend,
+    amqp_url: str,
+    channel: AbstractChannel,
+    events: AbstractExchange,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The feed is not interrupted, and the log has one line; it goes by the exchange and the key of the delivery."""
+    mine, everyones = Told(), Told()
+    genuine = a_revocation(some_claims(jti="forged", tenant="shop"))
+    key = genuine.data.routing_key
+    relay = await channel.declare_exchange("relay", "topic", auto_delete=True)
+    await events.bind(relay, "#")
+    async with feeding(amqp_url, mine), feeding(amqp_url, everyones, tenant=None):
+        for body in (genuine.to_json(), b"?"):
+            for name in await queues(backend, amqp_url, "sub.test."):
+                await channel.default_exchange.publish(aio_pika.Message(body), name)
+                await events.publish(aio_pika.Message(body), name)
+            await relay.publish(aio_pika.Message(body), key)
+            await relay.publish(aio_pika.Message(body, headers={"CC": [key]}), "session.revoked.other.more")
+            await events.publish(aio_pika.Message(body, headers={"BCC": [key]}), "unbound")
+        # To a key of one tenant, with the content of another.
+        await events.publish(aio_pika.Message(genuine.to_json()), "session.revoked.other")
+        await publish(events, "next")
+        for told in (mine, everyones):
+            assert await told.next() == "next"
+            assert told.interruptions == 0
+    lines = [record for record in caplog.records if "no worker announced them" in record.message]
+    assert len(lines) == 2
+
+
 async def test_without_a_broker_a_feed_is_not_alive_and_blocks_nobody() -> None:
     told = Told()
     async with RevocationFeed(

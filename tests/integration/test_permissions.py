@@ -4,18 +4,13 @@ import asyncio
 import base64
 import contextlib
 import json
-import secrets
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
 
 import aio_pika
 import httpx
 import pytest
-import pytest_asyncio
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
 from aio_pika.exceptions import PublishError
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
@@ -25,7 +20,6 @@ from yarl import URL
 import api.check
 import api.settings
 from deploy import permissions
-from deploy.definitions import Account, Service, definitions
 from deploy.permissions import (
     CLIENT_OPERATIONS,
     QUEUE_LENGTH,
@@ -36,7 +30,6 @@ from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import (
     EVENTS_EXCHANGE,
-    PROBES_EXCHANGE,
     RPC_EXCHANGE,
     health_queue,
     lane_queue,
@@ -44,135 +37,34 @@ from shared.amqp.topology import (
 )
 from shared.client import AuthClient
 from shared.contracts.errors import InvalidCredentials, RegistrationForbidden, Throttled, Unavailable
-from shared.contracts.health import HEALTH, HealthRequest
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.fastapi import FastApiAuth
-from tests.backends import Backend
+from tests.integration.broker_users import (
+    EMAIL,
+    IN_NETWORK,
+    LIMITED,
+    OTHER_EMAIL,
+    PASSWORD,
+    PATIENCE_SECONDS,
+    SHOP,
+    SHOPPING,
+    Broker,
+    channel_of,
+    shop,
+)
 from worker.check import problems as worker_problems
-from worker.main import serve
 from worker.settings import Settings
 
 #: One loop for all of them: the worker runs on it.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PATIENCE_SECONDS = 30
-PASSWORD = "correct horse battery"
-EMAIL, OTHER_EMAIL = "shop@tenant.test", "shopping@tenant.test"
-#: A service, and another one whose name begins alike.
-SHOP, SHOPPING = "shop", "shopping"
-LIMITED = ("auth.login", "auth.verify")
-REGISTRATION_KEY = "registration key"
-#: Tenants may register from there.
-NETWORK, IN_NETWORK = "10.77.0.0/16", "10.77.1.2"
 #: The tenant logs in from there, through the edge.
 HOME = "192.0.2.1"
 #: More wrong passwords than are free in a row, by default.
 GUESSES = 8
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@dataclass(frozen=True)
-class Broker:
-    """A virtual host with the users of deploy/, a worker on it, and the tenant of the service."""
-
-    backend: Backend
-    admin: str
-    urls: dict[str, str]
-    tenant: str
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def broker(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Broker]:
-    """Made as an operator would: edge and worker first, and a service once its tenant is registered."""
-    if backend.kind != "local":
-        pytest.skip("imports a file, which a container does not see")
-    directory = tmp_path_factory.mktemp("permissions")
-    admin = await backend.vhost()
-    roles = {"edge": permissions.edge(), "worker": permissions.worker(), QUEUE_LENGTH: permissions.queue_length()}
-    urls = await _import(backend, directory, admin, roles, [])
-    environment: dict[str, Any] = {
-        "AMQP_URL": urls["worker"],
-        "AUTH_DECLARE_TOPOLOGY": False,
-        "MONGO_URL": backend.database_url(),
-        "AUTH_LANES": ",".join(Lane),
-        "AUTH_MASTER_KEYS": f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}",
-        "AUTH_REGISTRATION_KEY": REGISTRATION_KEY,
-        "AUTH_REGISTRATION_NETWORKS": NETWORK,
-    }
-    settings = Settings(**environment)
-    stop = asyncio.Event()
-    working = asyncio.create_task(serve(settings, stop))
-    try:
-        async with RpcClient([urls["edge"]], "test edge", declare=False) as rpc:
-            await until_served(rpc)
-            tenants = [
-                await rpc.call(
-                    TENANT_REGISTER,
-                    TENANT_REGISTER.request(email=email, password=PASSWORD, registration_key=REGISTRATION_KEY),
-                )
-                for email in (EMAIL, OTHER_EMAIL)
-            ]
-        services = {SHOP: tenants[0].id, SHOPPING: tenants[1].id}
-        urls |= await _import(
-            backend,
-            directory,
-            admin,
-            {name: permissions.service(name, tenant) for name, tenant in services.items()},
-            [Service(SHOP, SERVICE_OPERATIONS), Service(SHOPPING, service_operations(LIMITED))],
-        )
-        yield Broker(backend, admin, urls, tenants[0].id)
-    finally:
-        stop.set()
-        await working
-
-
-async def _import(
-    backend: Backend,
-    directory: Path,
-    admin: str,
-    roles: dict[str, permissions.Permissions],
-    services: list[Service],
-) -> dict[str, str]:
-    """The URL of each role. Users belong to the whole broker, so their names are those of this test alone."""
-    vhost = URL(admin).path.removeprefix("/")
-    accounts = {role: Account(f"{role}-{vhost}", secrets.token_urlsafe(16), roles[role]) for role in roles}
-    path = directory / f"{uuid.uuid4().hex}.json"
-    path.write_text(json.dumps(definitions(vhost, list(accounts.values()), services)))
-    await backend.ctl(["import_definitions", str(path)])
-    return {
-        role: str(URL(admin).with_user(account.user).with_password(account.password))
-        for role, account in accounts.items()
-    }
-
-
-async def until_served(rpc: RpcClient) -> None:
-    """Returns when a worker of each lane answers."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        for lane in Lane:
-            while True:
-                with contextlib.suppress(Unavailable):
-                    await rpc.call(HEALTH[lane], HealthRequest())
-                    break
-                await asyncio.sleep(0.05)
-
-
-@contextlib.asynccontextmanager
-async def channel_of(broker: Broker, role: str) -> AsyncIterator[AbstractChannel]:
-    async with (
-        await aio_pika.connect(broker.urls.get(role, broker.admin)) as connection,
-        connection.channel(on_return_raises=True) as channel,
-    ):
-        yield channel
-
-
-@contextlib.asynccontextmanager
-async def shop(broker: Broker) -> AsyncIterator[AuthClient]:
-    async with AuthClient.connect(
-        broker.urls[SHOP], email=EMAIL, password=PASSWORD, name=SHOP, exchange=service_exchange(SHOP)
-    ) as client:
-        yield client
 
 
 async def test_a_service_does_all_that_the_client_offers(broker: Broker) -> None:
@@ -251,21 +143,22 @@ async def test_an_edge_calls_and_hears_of_every_tenant(broker: Broker) -> None:
 
 
 async def test_a_service_calls_what_is_bound_for_it_and_nothing_else(broker: Broker) -> None:
-    """To it, the other operations have no worker; through an exchange of its own neither."""
+    """The broker refuses the other operations; through an exchange of its own they have no worker."""
     bindings = await broker.backend.ctl(
         ["list_bindings", "-p", URL(broker.admin).path[1:], "source_name", "routing_key", "--formatter", "json"]
     )
     bound = {each["routing_key"] for each in json.loads(bindings) if each["source_name"] == service_exchange(SHOPPING)}
-    assert bound == {*LIMITED, *CLIENT_OPERATIONS}
+    assert bound == {*LIMITED, *CLIENT_OPERATIONS, f"sub.{SHOPPING}.#"}
     assert TENANT_REGISTER.name not in SERVICE_OPERATIONS
-    async with channel_of(broker, SHOPPING) as channel:
-        calls = await channel.get_exchange(service_exchange(SHOPPING), ensure=False)
-        own = await channel.declare_exchange(f"sub.{SHOPPING}.relay", "topic", auto_delete=True)
-        await calls.bind(own, "#")
-        for exchange in (calls, own):
-            for operation in (TENANT_REGISTER.name, "user.create", "health.verify"):
-                with pytest.raises(PublishError):
-                    await exchange.publish(aio_pika.Message(b"{}"), operation)
+    for operation in (TENANT_REGISTER.name, "user.create", "health.verify"):
+        async with channel_of(broker, SHOPPING) as channel:
+            calls = await channel.get_exchange(service_exchange(SHOPPING), ensure=False)
+            own = await channel.declare_exchange(f"sub.{SHOPPING}.relay", "topic", auto_delete=True)
+            await calls.bind(own, "#")
+            with pytest.raises(PublishError):
+                await own.publish(aio_pika.Message(b"{}"), operation)
+            with pytest.raises(ChannelAccessRefused):
+                await calls.publish(aio_pika.Message(b"{}"), operation)
 
 
 async def test_a_service_that_is_allowed_little_has_a_client_that_works(broker: Broker) -> None:
@@ -332,6 +225,15 @@ async def test_a_service_locks_no_other_tenant_out(broker: Broker, address: str 
 async def test_a_service_registers_no_tenant_by_an_address(broker: Broker) -> None:
     """Not even where an administrator lets it call that operation: only edges say where a client is."""
     members = {"password": PASSWORD, "client_address": IN_NETWORK}
+    user, exchange = URL(broker.urls[SHOPPING]).user, service_exchange(SHOPPING)
+    permitted = permissions.service(SHOPPING, broker.tenant, service_operations(LIMITED))
+    (usual,) = [topic.write for topic in permitted.topics if topic.exchange == exchange]
+
+    async def may_write(pattern: str) -> None:
+        vhost = URL(broker.admin).path.removeprefix("/")
+        await broker.backend.ctl(["set_topic_permissions", "-p", vhost, str(user), exchange, pattern, "^$"])
+
+    await may_write(".*")
     async with (
         asyncio.timeout(PATIENCE_SECONDS),
         channel_of(broker, "admin") as channel,
@@ -352,19 +254,7 @@ async def test_a_service_registers_no_tenant_by_an_address(broker: Broker) -> No
                 await service.call(TENANT_REGISTER, refused)
         finally:
             await rpc.unbind(calls, TENANT_REGISTER.name)
-
-
-async def test_what_goes_through_probes_is_nobodys_event(broker: Broker) -> None:
-    """Not even from an exchange of one's own, where RabbitMQ checks no key."""
-    async with channel_of(broker, "admin") as watching, channel_of(broker, SHOPPING) as channel:
-        victim = await watching.declare_queue(exclusive=True)
-        await victim.bind(EVENTS_EXCHANGE, "session.revoked.#")
-        probes = await channel.get_exchange(PROBES_EXCHANGE, ensure=False)
-        own = await channel.declare_exchange(f"sub.{SHOPPING}.relay", "topic", auto_delete=True)
-        await probes.bind(own, "#")
-        with pytest.raises(PublishError):
-            await own.publish(aio_pika.Message(b"forged"), f"session.revoked.{broker.tenant}")
-        assert await victim.get(fail=False) is None
+            await may_write(usual)
 
 
 async def test_nobody_publishes_under_another_users_name(broker: Broker) -> None:
@@ -473,18 +363,18 @@ def of_any_subscriber(role: str) -> dict[str, Attempt]:
         "declares a lane": declares("rpc.extra"),
         "removes the way of requests": deletes_exchange(RPC_EXCHANGE),
         "removes the way of events": deletes_exchange(EVENTS_EXCHANGE),
-        "removes the way of probes": deletes_exchange(PROBES_EXCHANGE),
+        "removes the way of probes": deletes_exchange("screen"),
         "listens in on requests": binds(RPC_EXCHANGE, "#", role),
         "listens in on everything": binds("amq.rabbitmq.trace", "#", role),
         "forges an event": publishes(EVENTS_EXCHANGE, "session.revoked.other"),
-        "forges an event as a probe": publishes(PROBES_EXCHANGE, "session.revoked.other"),
         "forges an event by binding": relays(EVENTS_EXCHANGE, role),
         "forges an event by dead-lettering": declares(f"sub.{role}.dead", **dead_letters),
         "forges an event by falling back": falls_back(EVENTS_EXCHANGE, role),
         "hears every key": binds(EVENTS_EXCHANGE, "#", role),
         "declares another's queue": declares("sub.other.queue"),
         "takes another's queue": consumes("sub.other.queue"),
-        "sends another's probe": publishes(PROBES_EXCHANGE, "sub.other.probe"),
+        "publishes past its exchange": publishes("screen", f"sub.{role}.probe"),
+        "binds past its exchange": relays("screen", role),
         "hears another's probes": binds(EVENTS_EXCHANGE, "sub.other.probe", role),
     }
 
@@ -497,6 +387,7 @@ REFUSED: dict[str, dict[str, Attempt]] = {
         "calls past its exchange by binding": relays(RPC_EXCHANGE, SHOP),
         "calls past its exchange by falling back": falls_back(RPC_EXCHANGE, SHOP),
         "calls as another service": publishes(service_exchange(SHOPPING), "auth.verify"),
+        "sends another's probe": publishes(service_exchange(SHOP), "sub.other.probe"),
         "removes its exchange": deletes_exchange(service_exchange(SHOP)),
         "hears another tenant": binds(EVENTS_EXCHANGE, "session.revoked.other", SHOP),
         "hears all tenants": binds(EVENTS_EXCHANGE, "session.revoked.*", SHOP),
@@ -511,10 +402,11 @@ REFUSED: dict[str, dict[str, Attempt]] = {
     "worker": {
         "calls": publishes(RPC_EXCHANGE, "auth.verify"),
         "announces what is no revocation": publishes(EVENTS_EXCHANGE, "sub.shop.probe"),
+        "sends a subscriber's probe": publishes(RPC_EXCHANGE, "sub.shop.probe"),
         "removes the way of requests": deletes_exchange(RPC_EXCHANGE),
         "removes the way of events": deletes_exchange(EVENTS_EXCHANGE),
         "takes what is no operation": binds_lane("#"),
-        "takes subscribers' probes": binds_lane("sub.#", PROBES_EXCHANGE),
+        "takes subscribers' probes": binds_lane("sub.#", RPC_EXCHANGE),
         "declares a subscriber's queue": declares("sub.shop.queue"),
         "takes a subscriber's queue": consumes("sub.shop.queue"),
         "hears events": binds(EVENTS_EXCHANGE, "session.revoked.other", "shop"),
@@ -548,5 +440,5 @@ async def test_the_check_finds_nothing_wrong_with_the_roles(broker: Broker) -> N
     assert await api.check.problems(edge) == []
     assert await worker_problems(worker) == []
     refused = await api.check.problems(as_worker)
-    assert len(refused) == 3
+    assert len(refused) == 2
     assert all("ACCESS_REFUSED" in line for line in refused)

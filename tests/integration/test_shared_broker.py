@@ -23,7 +23,7 @@ from shared.client import AuthClient
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_register import TENANT_REGISTER
 from tests.backends import Backend
-from tests.integration.test_permissions import until_served
+from tests.integration.broker_users import until_served
 from worker.main import serve
 from worker.settings import Settings
 

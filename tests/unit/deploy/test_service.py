@@ -29,7 +29,11 @@ def made(*arguments: str) -> Any:
 
 
 def operations(definitions: Any) -> set[str]:
-    return {each["routing_key"] for each in definitions["bindings"] if each["source"] == "calls.shop"}
+    return {
+        each["routing_key"]
+        for each in definitions["bindings"]
+        if (each["source"], each["destination"]) == ("calls.shop", "rpc")
+    }
 
 
 def test_a_service_may_call_what_its_client_needs_whatever_it_is_for() -> None:
@@ -57,6 +61,25 @@ def test_what_would_reach_further_than_its_tenant_is_refused(arguments: tuple[st
     """`*` is a routing key by which everybody's revocations are heard; and registering is nothing for services."""
     refused = service("shop", *arguments)
     assert (refused.returncode, refused.stdout) == (2, "")
+
+
+def test_a_service_has_limits_on_the_broker() -> None:
+    """On its connections and channels; where the definitions cannot hold them, the command says how to set them."""
+    (user,) = made("shop", "--tenant", "1")["users"]
+    assert user["limits"] == {"max-connections": 50, "max-channels": 100}
+    (user,) = made("shop", "--tenant", "1", "--max-connections", "7", "--max-channels", "9")["users"]
+    assert user["limits"] == {"max-connections": 7, "max-channels": 9}
+    kept = service("shop", "--tenant", "1", "--keep-user", "--max-channels", "9")
+    assert json.loads(kept.stdout)["users"] == []
+    assert """rabbitmqctl set_user_limits shop '{"max-connections": 50, "max-channels": 9}'""" in kept.stderr
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many", ""])
+def test_a_limit_that_is_none_is_refused(number: str) -> None:
+    """RabbitMQ takes -1 for unlimited, and 0 for none at all."""
+    refused = service("shop", "--tenant", "1", f"--max-connections={number}")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "argument --max-connections: a number of at least 1 is expected" in refused.stderr
 
 
 def test_a_password_is_asked_for() -> None:

@@ -72,7 +72,7 @@ EVENT = Published(
     ).encode(),
 )
 PROBE = Published(
-    "probes",
+    "rpc",
     "sub.edge.1",
     {"type": "probe", "message_id": "p1", "expiration": "5000", "delivery_mode": 1},
 )

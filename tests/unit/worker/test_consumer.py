@@ -254,6 +254,13 @@ async def test_a_request_by_an_exchange_that_somebody_made_is_dropped(idle: Brok
     assert idle.channel.settled == ["ack"]
 
 
+async def test_a_request_that_was_dead_lettered_is_dropped(idle: Broker) -> None:
+    """It names the exchange of a service, but the broker has not checked its routing key."""
+    await idle.deliver(exchange="calls.shop", headers={"x-death": [{"queue": "sub.shop.mine", "count": 1}]})
+    assert await idle.consumer.drain(10)
+    assert idle.channel.settled == ["ack"]
+
+
 async def test_each_queue_has_its_prefetch(broker: Broker) -> None:
     """As many requests of each queue are held as it was told."""
     await broker.answer()

@@ -1,0 +1,250 @@
+"""What a service can take of the broker: the definitions of deploy/ bound it, shown on a real node."""
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import pytest
+import pytest_asyncio
+from aio_pika import DeliveryMode
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.exceptions import AMQPError, DeliveryError
+from aiormq.exceptions import ChannelPreconditionFailed, ConnectionNotAllowed
+from pamqp.common import FieldTable
+from yarl import URL
+
+from deploy.definitions import (
+    SUBSCRIBER_EXPIRES_MS,
+    SUBSCRIBER_MAX_BYTES,
+    SUBSCRIBER_MAX_LENGTH,
+)
+from dev.processes import REPOSITORY
+from shared.amqp.topology import LANE_MAX_LENGTH, MESSAGE_TTL_MS, declare_exchanges, lane_queue
+from shared.contracts import OPERATIONS
+from shared.contracts.operation import Lane
+from tests.backends import Backend
+from worker.replies import MAX_BODY_BYTES
+
+PATIENCE_SECONDS = 30
+MAX_CONNECTIONS, MAX_CHANNELS = 3, 4
+MIB = 1024 * 1024
+CONFIGURED = int(
+    next(
+        line.partition(" = ")[2]
+        for line in (REPOSITORY / "deploy/rabbitmq/rabbitmq.conf").read_text().splitlines()
+        if line.startswith("max_message_size")
+    )
+)
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A virtual host with a service's user, as `python -m deploy service` makes it."""
+
+    backend: Backend
+    admin: str
+    url: str
+    name: str
+    definitions: dict[str, Any]
+    directory: Path
+
+    @property
+    def vhost(self) -> str:
+        return URL(self.admin).path[1:]
+
+    async def import_definitions(self, definitions: dict[str, Any]) -> None:
+        path = self.directory / f"{uuid.uuid4().hex}.json"
+        path.write_text(json.dumps(definitions))
+        await self.backend.ctl(["import_definitions", str(path)])
+
+    async def effective_policy(self, queue: str) -> str:
+        """What the node applies to a queue, as Erlang prints it."""
+        name = f'rabbit_misc:r(<<"{self.vhost}">>, queue, <<"{queue}">>)'
+        lookup = f"{{ok, Q}} = rabbit_amqqueue:lookup({name})"
+        return await self.backend.ctl(["eval", f"{lookup}, rabbit_policy:effective_definition(Q)."])
+
+    async def bytes_in(self, queue: str) -> int:
+        listed = json.loads(
+            await self.backend.ctl(
+                ["list_queues", "-p", self.vhost, "name", "message_bytes_persistent", "--formatter", "json"]
+            )
+        )
+        return int(next(each["message_bytes_persistent"] for each in listed if each["name"] == queue))
+
+
+@pytest_asyncio.fixture
+async def limited(backend: Backend, tmp_path: Path) -> Limited:
+    if backend.kind != "local":
+        pytest.skip("imports a file, which a container does not see")
+    admin = await backend.vhost()
+    name = f"shop-{uuid.uuid4().hex[:8]}"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "deploy", "service", name, "--tenant", "1", "--vhost", URL(admin).path[1:]),
+        *("--max-connections", str(MAX_CONNECTIONS), "--max-channels", str(MAX_CHANNELS)),
+        cwd=REPOSITORY,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await process.communicate(b"secret\n")
+    assert process.returncode == 0
+    url = str(URL(admin).with_user(name).with_password("secret"))
+    made = Limited(backend, admin, url, name, json.loads(printed), tmp_path)
+    await made.import_definitions(made.definitions)
+    return made
+
+
+@pytest_asyncio.fixture
+async def connection(limited: Limited) -> AsyncIterator[AbstractConnection]:
+    async with await aio_pika.connect(limited.url) as connection:
+        yield connection
+
+
+async def own_queue(
+    channel: AbstractChannel, name: str, kind: str, arguments: FieldTable | None = None
+) -> AbstractExchange:
+    """A queue of the service's own, and the exchange of its own by which it fills it."""
+    await channel.declare_queue(name, durable=True, arguments={"x-queue-type": kind, **(arguments or {})})
+    exchange = await channel.declare_exchange(name, "fanout", durable=True)
+    await (await channel.get_queue(name, ensure=False)).bind(exchange)
+    return exchange
+
+
+async def test_connections_of_a_user_are_limited(limited: Limited) -> None:
+    """And one that is closed makes room."""
+    open_ones = [await aio_pika.connect(limited.url) for _ in range(MAX_CONNECTIONS)]
+    try:
+        with pytest.raises(AMQPError):
+            await aio_pika.connect(limited.url)
+        await open_ones.pop().close()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(open_ones) < MAX_CONNECTIONS:
+                try:
+                    open_ones.append(await aio_pika.connect(limited.url))
+                except AMQPError:  # the node has not counted the one that was closed yet
+                    await asyncio.sleep(0.05)
+    finally:
+        for each in open_ones:
+            await each.close()
+
+
+async def test_channels_of_a_user_are_limited(limited: Limited) -> None:
+    """On all its connections together."""
+    connections = [await aio_pika.connect(limited.url) for _ in range(2)]
+    for number in range(MAX_CHANNELS):
+        await connections[number % 2].channel()
+    with pytest.raises(ConnectionNotAllowed, match=f"maximum allowed user limit of \\({MAX_CHANNELS}\\)"):
+        await connections[0].channel()
+    await connections[1].close()
+
+
+async def test_a_message_is_limited_and_the_largest_of_ours_passes(
+    limited: Limited, connection: AbstractConnection
+) -> None:
+    """The broker refuses a larger one when it is published."""
+    largest = max(MAX_BODY_BYTES, *(operation.max_body_bytes for operation in OPERATIONS.values()))
+    assert largest <= CONFIGURED
+    assert f"max_message_size = {CONFIGURED}\n" in (REPOSITORY / "deploy/kubernetes/base/rabbitmq.yaml").read_text()
+    channel = await connection.channel()
+    exchange = await channel.declare_exchange(f"sub.{limited.name}.sink", "fanout", auto_delete=True)
+    await exchange.publish(aio_pika.Message(bytes(largest)), "", mandatory=False)
+    with pytest.raises(ChannelPreconditionFailed, match="larger than configured max size"):
+        await exchange.publish(aio_pika.Message(bytes(CONFIGURED + 1)), "", mandatory=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [("classic", {}), ("classic", {"x-max-length-bytes": 10 * SUBSCRIBER_MAX_BYTES}), ("quorum", {})],
+    ids=["classic", "classic that asks for more", "quorum"],
+)
+async def test_a_queue_of_a_services_own_is_limited(
+    limited: Limited, connection: AbstractConnection, kind: str, arguments: FieldTable
+) -> None:
+    """Whatever it asks for: refused, as the client's durable queues ask, or the oldest are dropped."""
+    name = f"sub.{limited.name}.full"
+    channel = await connection.channel()
+    refuses = {"x-overflow": "reject-publish"} if kind == "quorum" else {}
+    exchange = await own_queue(channel, name, kind, {**arguments, **refuses})
+    message = aio_pika.Message(bytes(MIB), delivery_mode=DeliveryMode.PERSISTENT)
+    refused = 0
+    for _ in range(SUBSCRIBER_MAX_BYTES // MIB + 8):
+        try:
+            await exchange.publish(message, "")
+        except DeliveryError:
+            refused += 1
+    if kind == "classic":
+        assert 0 < await limited.bytes_in(name) <= SUBSCRIBER_MAX_BYTES
+    else:
+        assert refused > 0
+    await channel.queue_delete(name)
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+async def test_a_queue_that_nobody_consumes_is_removed(
+    limited: Limited, connection: AbstractConnection, kind: str
+) -> None:
+    """After the time that the definitions say, here shortened; and also one that asks for a longer one."""
+    name = f"sub.{limited.name}.forgotten"
+    channel = await connection.channel()
+    await own_queue(channel, name, kind, {"x-expires": 2 * SUBSCRIBER_EXPIRES_MS})
+    applied = await limited.effective_policy(name)
+    for key, value in (
+        ("expires", SUBSCRIBER_EXPIRES_MS),
+        ("max-length", SUBSCRIBER_MAX_LENGTH),
+        ("max-length-bytes", SUBSCRIBER_MAX_BYTES),
+    ):
+        assert f'<<"{key}">> => {value}' in applied or f'{{<<"{key}">>,{value}}}' in applied
+    shortened = json.loads(json.dumps(limited.definitions))
+    for parameter in shortened["parameters"]:
+        if "expires" in parameter["value"]["definition"]:
+            parameter["value"]["definition"]["expires"] = 500
+    await limited.import_definitions(shortened)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while name in await limited.backend.ctl(["list_queues", "-p", limited.vhost, "name"]):  # noqa: ASYNC110 - the broker has no event for it
+            await asyncio.sleep(0.1)
+
+
+async def test_a_stream_of_a_services_own_is_limited(limited: Limited, connection: AbstractConnection) -> None:
+    """By bytes alone, since streams know neither expiry nor a number of messages."""
+    name = f"sub.{limited.name}.stream"
+    await own_queue(await connection.channel(), name, "stream")
+    applied = await limited.effective_policy(name)
+    assert str(SUBSCRIBER_MAX_BYTES) in applied
+    assert "expires" not in applied
+
+
+async def test_a_lanes_queue_of_an_older_worker_is_limited(limited: Limited) -> None:
+    """Its arguments are those it was declared with, and the policy holds all the same; the stricter length counts."""
+    async with await aio_pika.connect(limited.admin) as connection:
+        channel = await connection.channel()
+        await declare_exchanges(channel)
+        unlimited = await channel.declare_queue("rpc.manage", durable=True)
+        exchange = await channel.declare_exchange("fill", "fanout")
+        await unlimited.bind(exchange)
+        refused = 0
+        for _ in range(LANE_MAX_LENGTH + 5):
+            try:
+                await exchange.publish(aio_pika.Message(b"{}"), "")
+            except DeliveryError:
+                refused += 1
+        # RabbitMQ refuses only once it has noticed that the queue is full.
+        assert 0 < refused <= 5
+        assert str(MESSAGE_TTL_MS) in await limited.effective_policy("rpc.manage")
+        short = lane_queue(Lane.PASSWORD, 3)
+        for _ in range(2):
+            await short.declare(channel)  # a policy changes no arguments, so declaring again is fine
+        await (await channel.get_queue(short.name)).bind(exchange)
+        await unlimited.delete(if_unused=False, if_empty=False)
+        taken = 0
+        for _ in range(10):
+            try:
+                await exchange.publish(aio_pika.Message(b"{}"), "")
+            except DeliveryError:
+                continue
+            taken += 1
+        assert 3 <= taken < 10
