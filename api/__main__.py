@@ -20,10 +20,10 @@ from api.main import create_app, new_streams
 from api.metrics import EdgeMetrics
 from api.settings import SECRETS, Settings
 from api.streams import Streams
-from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
-from shared.garbage import collect_rarely
-from shared.logging import configure
-from shared.metrics import served
+from shared.process.environment import checked, load_settings, opentelemetry_needed, traces_wanted
+from shared.process.garbage import collect_rarely
+from shared.process.logging import configure
+from shared.process.metrics import served
 
 if TYPE_CHECKING:
     from api.tracing import EdgeTracing

@@ -2,8 +2,8 @@
 
 from api.main import SUBSCRIBER
 from api.settings import Settings
-from shared.amqp.check import Needs, broker_problems
 from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE, subscriber_queue
+from shared.process.broker_check import Needs, broker_problems
 
 
 async def problems(settings: Settings) -> list[str]:

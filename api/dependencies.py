@@ -22,11 +22,11 @@ from api.streams import Streams
 from api.verifying import Verifies
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
+from shared.client.tenant_session import TenantSession
 from shared.contracts.errors import InvalidTenantToken
 from shared.contracts.operation import Operation
 from shared.contracts.wire import Name
-from shared.logging import request_id
-from shared.tenant_session import TenantSession
+from shared.process.logging import request_id
 
 if TYPE_CHECKING:  # it is there only where traces are wanted
     from api.tracing import EdgeTracing

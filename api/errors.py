@@ -29,7 +29,7 @@ from shared.contracts.errors import (
     field_problems,
 )
 from shared.contracts.wire import WireModel
-from shared.logging import request_id
+from shared.process.logging import request_id
 
 log = logging.getLogger(__name__)
 

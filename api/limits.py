@@ -26,7 +26,7 @@ from api.errors import BROKEN_BODY, EdgeCode, problem, problem_response
 from api.lingering import LINGER_SECONDS, LingeringTransport
 from api.metrics import EdgeMetrics
 from shared.contracts.errors import ErrorCode
-from shared.logging import request_id
+from shared.process.logging import request_id
 
 log = logging.getLogger(__name__)
 

@@ -26,10 +26,10 @@ from api.verifying import RememberingVerifier, Verifies
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.verifier import CoalescingVerifier
-from shared.background import beside
+from shared.client.tenant_session import Calls, TenantSession
 from shared.contracts.errors import AuthError
-from shared.loop_lag import watch_loop
-from shared.tenant_session import Calls, TenantSession
+from shared.process.background import beside
+from shared.process.loop_lag import watch_loop
 
 if TYPE_CHECKING:  # it is there only where traces are wanted
     from api.tracing import EdgeTracing

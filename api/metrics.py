@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from shared.cached_verifier import Counts
-from shared.metrics import OTHER, SECONDS, process_registry
+from shared.client.cached_verifier import Counts
+from shared.process.metrics import OTHER, SECONDS, process_registry
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 

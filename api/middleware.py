@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import answer_error, answered_code
 from api.metrics import EdgeMetrics
 from shared.contracts.wire import REQUEST_ID
-from shared.logging import request_id, sampled
+from shared.process.logging import request_id, sampled
 
 log = logging.getLogger(__name__)
 

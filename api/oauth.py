@@ -12,7 +12,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from api.bodies import JSON, FormBodyRoute
-from api.errors import CHALLENGE, PROBLEM_TYPE, Problem, answer_of, problem, problem_response
+from api.errors import (
+    CHALLENGE,
+    PROBLEM_TYPE,
+    Problem,
+    answer_of,
+    problem,
+    problem_response,
+)
 from shared.contracts.errors import AuthError, ErrorCode
 
 #: Status and `error`, by the status of the problem. The others are no fault of the request: the standard has no words

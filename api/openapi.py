@@ -8,7 +8,14 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.bodies import JSON
-from api.errors import HTTP_ANSWERS, HTTP_EXCEPTIONS, PROBLEM_TYPE, Problem, problem, problem_of
+from api.errors import (
+    HTTP_ANSWERS,
+    HTTP_EXCEPTIONS,
+    PROBLEM_TYPE,
+    Problem,
+    problem,
+    problem_of,
+)
 from api.examples import EXAMPLES
 from api.oauth import media_type_of, oauth_problem
 from shared.contracts.errors import (

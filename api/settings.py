@@ -15,8 +15,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.environment import AmqpUrl, CommaSeparated
-from shared.logging import LogFormat
+from shared.process.environment import AmqpUrl, CommaSeparated
+from shared.process.logging import LogFormat
 
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")]
 """As browsers spell it (RFC 6454, 6.2): in lower case, without a path."""

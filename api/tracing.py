@@ -26,11 +26,11 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import METHODS
+from shared.amqp.telemetry import TRACE_HEADERS
 from shared.amqp.topology import RPC_EXCHANGE
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.errors import AuthError, DeadlineExceeded, InternalError, Overloaded, Unavailable
-from shared.telemetry import TRACE_HEADERS
-from shared.tracing import ProcessTracing
+from shared.process.tracing import ProcessTracing
 
 #: What a server is to blame for: 5xx, and it alone, is an error of a server's span.
 FIRST_SERVER_ERROR = 500
@@ -39,7 +39,7 @@ FAULTS = (DeadlineExceeded, InternalError, Overloaded, Unavailable)
 
 
 class EdgeTracing(ProcessTracing):
-    """Implements `shared.telemetry.Tracing`."""
+    """Implements `shared.amqp.telemetry.Tracing`."""
 
     service = "jincor-auth-edge"
 

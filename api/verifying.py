@@ -8,11 +8,11 @@ import base64
 import json
 from typing import Any, Protocol, Self
 
-from shared.cached_verifier import Basis, CachedVerifier, Counts
+from shared.client.cached_verifier import Basis, CachedVerifier, Counts
+from shared.client.subscription import MakeFeed
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
-from shared.logging import request_id
-from shared.subscription import MakeFeed
+from shared.process.logging import request_id
 
 #: The tenant's token, and the user's.
 Tokens = tuple[str, str]

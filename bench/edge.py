@@ -13,7 +13,7 @@ from api.messages import to_response
 from api.routes import auth
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
-from shared.logging import request_id
+from shared.process.logging import request_id
 
 FLOOR_PATH: Final = "/auth/without-worker"
 #: As long as those that a worker answers with.

@@ -11,7 +11,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from shared.contracts.claims import Claims
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.adapters.mongo_database import INDEXES
-from worker.records import Session, User
+from worker.domain.records import Session, User
 
 #: Every user is logged in on all of them.
 DEVICES: Final = ("phone", "laptop")

@@ -12,7 +12,7 @@ from bench.report import Figure, Report, Target
 from bench.stage import Stage
 from bench.timing import Timed, timed
 from bench.usage import CpuUse
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 
 
 async def verify_throughput(stage: Stage, requests: Requests, report: Report) -> None:

@@ -3,8 +3,9 @@
 Other services install it as `jincor_auth_client` and import these names from there; see `client/`.
 """
 
-from .cached_verifier import CachedVerifier
-from .client import AuthClient
+from .client.auth_client import AuthClient
+from .client.cached_verifier import CachedVerifier
+from .client.scopes import granted
 from .contracts.claims import Claims
 from .contracts.errors import (
     AuthError,
@@ -34,7 +35,6 @@ from .contracts.tenant_register import TenantRegisterReply
 from .contracts.token_introspect import TokenIntrospectReply
 from .contracts.user import User
 from .contracts.user_list import UserListReply
-from .scopes import granted
 
 __all__ = [
     "AuthClient",

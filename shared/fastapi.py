@@ -24,9 +24,9 @@ from .asgi.bearer import Refusal, authenticate, authorize, token_of, unavailable
 from .asgi.middleware import DENIAL_RESPONSE
 from .asgi.service_auth import ServiceAuth
 from .asgi.session_socket import POLICY_VIOLATION, SessionSocket
+from .client.scopes import scope_names
 from .contracts.claims import Claims
 from .contracts.errors import InvalidToken, Temporary, Throttled
-from .scopes import scope_names
 
 #: For the OpenAPI document and its button to authorize; the token itself is found by `authenticate`.
 _bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A user's token.", auto_error=False)

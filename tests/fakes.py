@@ -11,8 +11,9 @@ from shared.contracts.errors import EmailTaken, LoginTaken, TenantNotFound, User
 from shared.contracts.events import RevocationReason
 from shared.contracts.wire import MIN_PASSWORD_CHARS
 from worker.adapters.jwt_tokens import JwtTokens
-from worker.call import Call
-from worker.ports import (
+from worker.domain.attempts import Count, Limit, Throttle
+from worker.domain.call import Call
+from worker.domain.ports import (
     Activity,
     Attempts,
     Audit,
@@ -29,7 +30,7 @@ from worker.ports import (
     Turns,
     Users,
 )
-from worker.records import (
+from worker.domain.records import (
     CLOSING,
     MARKS_KEPT,
     AuditQuery,
@@ -43,7 +44,6 @@ from worker.records import (
     User,
     UserChanges,
 )
-from worker.throttle import Count, Limit, Throttle
 
 #: When a `FakeClock` begins.
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -63,7 +63,7 @@ THROTTLE = Throttle(
 
 
 class FakeClock:
-    """Implements `worker.ports.Clock`: stands still until it is moved."""
+    """Implements the port `Clock`: stands still until it is moved."""
 
     def __init__(self, now: datetime = NOW) -> None:
         self._now = now
@@ -104,7 +104,7 @@ class _StoredTenant:
 
 
 class FakeTenants:
-    """Implements `worker.ports.Tenants`."""
+    """Implements the port `Tenants`."""
 
     def __init__(self) -> None:
         self._stored: dict[str, _StoredTenant] = {}
@@ -219,7 +219,7 @@ class _StoredUser:
 
 
 class FakeUsers:
-    """Implements `worker.ports.Users`."""
+    """Implements the port `Users`."""
 
     def __init__(self) -> None:
         self._stored: dict[str, _StoredUser] = {}
@@ -340,7 +340,7 @@ class FakeUsers:
 
 
 class FakeSessions:
-    """Implements `worker.ports.Sessions`. `finds` holds what was asked for, one entry a query."""
+    """Implements the port `Sessions`. `finds` holds what was asked for, one entry a query."""
 
     def __init__(self) -> None:
         self.finds: list[Sequence[str]] = []
@@ -462,7 +462,7 @@ class FakeSessions:
 
 
 class FakeAttempts:
-    """Implements `worker.ports.Attempts`. Others run between its steps, as they do beside the real one."""
+    """Implements the port `Attempts`. Others run between its steps, as they do beside the real one."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Count] = {}
@@ -525,7 +525,7 @@ class FakeAttempts:
 
 
 class FakeAudit:
-    """Implements `worker.ports.Audit`. What was refused is on record at once."""
+    """Implements the port `Audit`. What was refused is on record at once."""
 
     def __init__(self) -> None:
         self.records: dict[str, AuditRecord] = {}
@@ -554,7 +554,7 @@ class FakeAudit:
 
 
 class FakeHasher:
-    """Implements `worker.ports.Hasher`. `work` counts slow computations; `parameters` are those of today."""
+    """Implements the port `Hasher`. `work` counts slow computations; `parameters` are those of today."""
 
     def __init__(self, parameters: str = "today") -> None:
         self.parameters = parameters
@@ -586,7 +586,7 @@ class FakeHasher:
 
 
 class FakeTurns:
-    """Implements `worker.ports.Turns`: it is always everybody's turn. `entered` holds whose requests have come."""
+    """Implements the port `Turns`: it is always everybody's turn. `entered` holds whose requests have come."""
 
     def __init__(self) -> None:
         self.entered: list[str] = []
@@ -603,7 +603,7 @@ class FakeTurns:
 
 
 class FakeEvents:
-    """Implements `worker.ports.Events`. What is announced stays in the outbox, as it does while the broker is away."""
+    """Implements the port `Events`. What is announced stays in the outbox, as it does while the broker is away."""
 
     def __init__(self) -> None:
         self.announced: list[Session] = []
@@ -618,7 +618,7 @@ class FakeEvents:
 
 
 class FakeActivity:
-    """Implements `worker.ports.Activity`."""
+    """Implements the port `Activity`."""
 
     def __init__(self) -> None:
         self.last_seen: dict[str, datetime] = {}
@@ -628,7 +628,7 @@ class FakeActivity:
 
 
 class FakeDatabase:
-    """Implements `worker.ports.Database`."""
+    """Implements the port `Database`."""
 
     def __init__(self, *, answers: bool = True) -> None:
         self._answers = answers
@@ -638,7 +638,7 @@ class FakeDatabase:
 
 
 class FakeRegistration:
-    """Implements `worker.ports.Registration`. `asked` holds the keys and addresses that were shown to it.
+    """Implements the port `Registration`. `asked` holds the keys and addresses that were shown to it.
 
     With `allowed` anybody may register from anywhere; without, only the holder of the key.
     """

@@ -8,7 +8,7 @@ from typing import Any
 from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
 from tests.fakes import NOW
-from worker.records import Mark, Session, Tenant, User
+from worker.domain.records import Mark, Session, Tenant, User
 
 _NUMBERS = itertools.count(1)
 

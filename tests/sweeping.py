@@ -1,6 +1,6 @@
 """What a worker's sweeps do every second or two, once, when a test wants it."""
 
-from worker.ports import Ports
+from worker.domain.ports import Ports
 from worker.sweeper import Sweeper, Unannounced
 
 

@@ -1,7 +1,7 @@
 """`python -m worker`"""
 
+from worker.amqp.unreadable import tolerate_unreadable_properties
 from worker.main import main
-from worker.unreadable import tolerate_unreadable_properties
 
 tolerate_unreadable_properties()
 main()

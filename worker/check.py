@@ -1,7 +1,7 @@
 """`python -m worker --check`: whether this configuration leads to a broker and a database that a worker can use."""
 
-from shared.amqp.check import Needs, broker_problems
 from shared.amqp.topology import RPC_EXCHANGE
+from shared.process.broker_check import Needs, broker_problems
 from worker.adapters import mongo_database
 from worker.settings import Settings
 

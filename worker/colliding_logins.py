@@ -17,12 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 from shared.contracts import names
 from shared.contracts.errors import Unavailable
 from shared.contracts.wire import NewLogin
-from shared.environment import EX_UNAVAILABLE, load_settings
-from shared.logging import configure
+from shared.process.environment import EX_UNAVAILABLE, load_settings
+from shared.process.logging import configure
 from worker.adapters import mongo_database
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.ports import Tenants, Users
+from worker.domain.ports import Tenants, Users
 from worker.settings import ImportSettings
 
 #: Read at a time: the database answers long before a worker's patience with it is over.

@@ -17,14 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.contracts.errors import TenantNotFound, Unavailable
 from shared.contracts.wire import TenantEmail
-from shared.environment import EX_UNAVAILABLE, load_settings
-from shared.logging import configure
+from shared.process.environment import EX_UNAVAILABLE, load_settings
+from shared.process.logging import configure
 from worker.adapters import mongo_database
 from worker.adapters.argon2_hasher import MAX_WAYS, how_made
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.system_clock import SystemClock
-from worker.importing import Accepted, Imported, Refused, ThereAlready, read, store
+from worker.importing.importer import Accepted, Imported, Refused, ThereAlready, read, store
 from worker.settings import ImportSettings
 
 STDIN = "-"

@@ -13,15 +13,14 @@ import uvloop
 
 from shared.amqp.connection import REPLICATED_SETUP_TIMEOUT_SECONDS, SETUP_TIMEOUT_SECONDS, Connection
 from shared.amqp.topology import QueueType, health_queue, lane_queue
-from shared.background import beside
 from shared.contracts.operation import Lane
-from shared.environment import checked, load_settings, opentelemetry_needed, traces_wanted
-from shared.garbage import collect_rarely
-from shared.logging import configure
-from shared.loop_lag import watch_loop
-from shared.metrics import served
+from shared.process.background import beside
+from shared.process.environment import checked, load_settings, opentelemetry_needed, traces_wanted
+from shared.process.garbage import collect_rarely
+from shared.process.logging import configure
+from shared.process.loop_lag import watch_loop
+from shared.process.metrics import served
 from worker.adapters import mongo_database
-from worker.adapters.amqp_events import AmqpEvents
 from worker.adapters.argon2_hasher import Argon2Hasher
 from worker.adapters.common_passwords import common_passwords
 from worker.adapters.fair_turns import FairTurns
@@ -34,14 +33,15 @@ from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.registration_policy import RegistrationPolicy
 from worker.adapters.system_clock import SystemClock
+from worker.amqp.consumer import Consumer, Consumption
+from worker.amqp.events import AmqpEvents
+from worker.amqp.replies import Replies
 from worker.check import problems
-from worker.consumer import Consumer, Consumption
+from worker.domain.ports import Clock, Ports
 from worker.heartbeat import beat_forever
 from worker.metrics import WorkerMetrics
 from worker.niceness import yield_cores
 from worker.operations import HANDLERS
-from worker.ports import Clock, Ports
-from worker.replies import Replies
 from worker.settings import SECRETS, Settings
 from worker.sweeper import sweep_forever
 

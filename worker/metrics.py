@@ -11,9 +11,9 @@ from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AuthVerifyReply
 from shared.contracts.errors import AuthError, ErrorCode
 from shared.contracts.events import RevocationReason
-from shared.metrics import SECONDS, process_registry
-from worker.records import Session
-from worker.replies import Outcome
+from shared.process.metrics import SECONDS, process_registry
+from worker.amqp.replies import Outcome
+from worker.domain.records import Session
 from worker.sweeper import Unannounced
 
 #: OWASP's least work takes some tens of milliseconds; operators set it up to a second.

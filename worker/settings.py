@@ -27,10 +27,10 @@ from pymongo.uri_parser import parse_uri
 from shared.amqp.topology import QueueType
 from shared.contracts.operation import Lane
 from shared.contracts.wire import MIN_PASSWORD_CHARS
-from shared.environment import AmqpUrl, CommaSeparated
-from shared.logging import LogFormat
-from worker.ports import Lifetimes
-from worker.throttle import Limit, Throttle
+from shared.process.environment import AmqpUrl, CommaSeparated
+from shared.process.logging import LogFormat
+from worker.domain.attempts import Limit, Throttle
+from worker.domain.ports import Lifetimes
 
 #: RFC 7518, 3.2: a key of HMAC-SHA-256 has at least as many bits as its output.
 MIN_KEY_BYTES = 32

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from shared.contracts.errors import AuthError
-from worker.operations.ending import carry_out, carry_out_of_tenant, end_displaced
-from worker.ports import Ports
-from worker.records import Revocation, TenantEnding
+from worker.domain.ports import Ports
+from worker.domain.records import Revocation, TenantEnding
+from worker.domain.session_revocation import carry_out, carry_out_of_tenant, end_displaced
 
 log = logging.getLogger(__name__)
 

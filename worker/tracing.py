@@ -14,10 +14,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
+from shared.amqp.telemetry import TRACE_HEADERS
 from shared.amqp.topology import RPC_EXCHANGE
 from shared.contracts.errors import ErrorCode
-from shared.telemetry import TRACE_HEADERS
-from shared.tracing import ProcessTracing
+from shared.process.tracing import ProcessTracing
 
 CODES = frozenset(ErrorCode)
 #: What the service is to blame for; the rest are answers.

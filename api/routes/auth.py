@@ -11,7 +11,7 @@ from shared.contracts.auth_logout import AUTH_LOGOUT, AuthLogoutBody, AuthLogout
 from shared.contracts.auth_verify import AUTH_VERIFY, VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.wire import Token, WireModel
-from shared.logging import request_id
+from shared.process.logging import request_id
 
 router = APIRouter(prefix="/auth", tags=["Tokens"], route_class=JsonBodyRoute)
 

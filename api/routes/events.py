@@ -20,7 +20,7 @@ from api.dependencies import Feed, OpenStreams, TenantToken, Workers
 from api.examples import REVOCATION
 from api.openapi import documented
 from api.streams import Ending, Stream
-from shared.clock import elapsed_seconds
+from shared.amqp.clock import elapsed_seconds
 from shared.contracts.errors import AuthError, InvalidTenantToken, InvalidToken, Unavailable
 from shared.contracts.event_list import EVENT_LIST, MAX_PAGE, MAX_SINCE, EventListReply, EventListRequest
 from shared.contracts.events import SessionRevokedEvent

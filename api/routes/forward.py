@@ -15,7 +15,7 @@ from api.openapi import problem_content
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import AuthError, InternalError, InvalidToken, Temporary, Unavailable
-from shared.logging import request_id
+from shared.process.logging import request_id
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from shared.contracts.errors import FieldProblem, InvalidRequest, InvalidToken
 from shared.contracts.token_introspect import INACTIVE, TOKEN_INTROSPECT, TokenIntrospectReply
 from shared.contracts.token_revoke import TOKEN_REVOKE, TokenRevokeRequest
 from shared.contracts.wire import Token, WireModel
-from shared.logging import request_id
+from shared.process.logging import request_id
 
 router = APIRouter(tags=["Tokens"], route_class=OAuthRoute)
 

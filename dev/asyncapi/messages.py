@@ -21,7 +21,7 @@ from shared.contracts.errors import (
 )
 from shared.contracts.events import SESSION_REVOKED, SessionRevokedEvent
 from shared.contracts.operation import Lane, Operation
-from worker.adapters.amqp_events import CLOUDEVENTS_TYPE
+from worker.amqp.events import CLOUDEVENTS_TYPE
 
 #: The newest AMQP bindings that the official schema of AsyncAPI 3.0.0 checks.
 BINDING_VERSION = "0.3.0"

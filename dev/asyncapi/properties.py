@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from dev.asyncapi.schemas import Json
 from shared.amqp.feed import PROBE_TYPE
+from shared.amqp.telemetry import TRACE_HEADERS
 from shared.amqp.topology import (
     DEADLINE_HEADER,
     DIRECT_REPLY_TO,
@@ -15,9 +16,8 @@ from shared.amqp.topology import (
 )
 from shared.contracts.events import SESSION_REVOKED
 from shared.contracts.wire import REQUEST_ID
-from shared.telemetry import TRACE_HEADERS
-from worker.adapters.amqp_events import CLOUDEVENTS_TYPE
-from worker.consumer import MAX_DEADLINE_MS
+from worker.amqp.consumer import MAX_DEADLINE_MS
+from worker.amqp.events import CLOUDEVENTS_TYPE
 
 #: An AMQP shortstr.
 MAX_PROPERTY_CHARS = 255

@@ -22,9 +22,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 from aio_pika.exceptions import DeliveryError, PublishError
 from pydantic import ValidationError
 
-from ..clock import elapsed_seconds
 from ..contracts.events import SessionRevokedEvent, revocations_key
 from .announcement import ALL_TENANTS, IgnoredMessages, NotAnnounced, read_event
+from .clock import elapsed_seconds
 from .connection import Connection, ConnectionLost, lost_connections
 from .topology import EVENTS_EXCHANGE, RPC_EXCHANGE, declare_exchanges, subscriber_queue
 

@@ -25,10 +25,10 @@ from ..contracts.errors import (
 )
 from ..contracts.operation import Lane, Operation
 from ..contracts.wire import WireModel
-from ..telemetry import Tracing
 from .connection import Connection, ConnectionLost, lost_connections
 from .pace import Pace
 from .refusals import Refusals
+from .telemetry import Tracing
 from .topology import (
     DEADLINE_HEADER,
     DIRECT_REPLY_TO,

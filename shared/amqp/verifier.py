@@ -24,8 +24,8 @@ from ..contracts.errors import (
     Overloaded,
 )
 from ..contracts.wire import MAX_TOKEN_CHARS
-from ..telemetry import Tracing
 from .rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
+from .telemetry import Tracing
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
+from ..client.scopes import granted
 from ..contracts.claims import Claims
 from ..contracts.errors import (
     RETRY_AFTER_SECONDS,
@@ -13,7 +14,6 @@ from ..contracts.errors import (
     Temporary,
     Unavailable,
 )
-from ..scopes import granted
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Collection
 
-from ..scopes import scope_names
+from ..client.scopes import scope_names
 from .bearer import AsgiScope, Refusal, Verifier, authenticate, authorize
 from .session_socket import POLICY_VIOLATION, Receive, Send, SessionSocket, SocketClosed
 

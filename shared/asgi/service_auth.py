@@ -6,7 +6,7 @@ from typing import Self
 
 from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS
 from ..amqp.topology import RPC_EXCHANGE
-from ..client import AuthClient
+from ..client.auth_client import AuthClient
 from ..contracts.claims import Claims
 from .bearer import Verifier
 

@@ -9,8 +9,8 @@ import pytest
 from tests.fakes import LIMIT, NOW, STRANGERS, FakeAttempts
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_database import MongoDatabase
-from worker.ports import Attempts
-from worker.throttle import ROW_KEPT_FOR_EACH, Count, Limit
+from worker.domain.attempts import ROW_KEPT_FOR_EACH, Count, Limit
+from worker.domain.ports import Attempts
 
 SECOND = timedelta(seconds=1)
 KEPT = NOW + timedelta(days=30)

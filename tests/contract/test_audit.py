@@ -8,7 +8,7 @@ import pytest
 from tests.fakes import NOW, FakeAudit
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase
-from worker.records import AuditQuery, AuditRecord
+from worker.domain.records import AuditQuery, AuditRecord
 
 KEPT_FOR = timedelta(days=90)
 SECOND = timedelta(seconds=1)

@@ -12,8 +12,8 @@ from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeUsers
 from tests.records import a_mark, a_user
 from worker.adapters.mongo_users import MongoUsers
-from worker.ports import Users
-from worker.records import Ending, Mark, User, UserChanges
+from worker.domain.ports import Users
+from worker.domain.records import Ending, Mark, User, UserChanges
 
 LATER = NOW + timedelta(milliseconds=1)
 

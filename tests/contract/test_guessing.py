@@ -19,11 +19,11 @@ from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.call import Call
+from worker.domain.attempts import Throttle
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.session_opening import open_tenant_session
 from worker.operations import HANDLERS
-from worker.operations.opening import open_tenant_session
-from worker.ports import Ports
-from worker.throttle import Throttle
 
 PASSWORD = "correct horse battery staple"
 WORKERS = 4

@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 
 from tests.fakes import FakeHasher
 from worker.adapters.argon2_hasher import Argon2Hasher
-from worker.ports import Hasher
+from worker.domain.ports import Hasher
 
 PASSWORD = "correct horse battery staple"
 

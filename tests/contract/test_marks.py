@@ -14,8 +14,8 @@ from tests.fakes import NOW, FakeUsers
 from tests.records import a_mark, a_user
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_users import MongoUsers
-from worker.ports import Users
-from worker.records import MARKS_KEPT, REMEMBERED, Ending, Mark, User, UserChanges
+from worker.domain.ports import Users
+from worker.domain.records import MARKS_KEPT, REMEMBERED, Ending, Mark, User, UserChanges
 
 LATER = NOW + timedelta(days=1)
 ENDINGS = [RevocationReason.ALL_REVOKED, RevocationReason.PASSWORD_CHANGED, RevocationReason.USER_DELETED]

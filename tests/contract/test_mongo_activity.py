@@ -11,8 +11,8 @@ from tests.records import a_mark, a_user
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_users import MongoUsers
-from worker.ports import Activity
-from worker.records import User
+from worker.domain.ports import Activity
+from worker.domain.records import User
 
 LATER = NOW + timedelta(minutes=5)
 

@@ -12,10 +12,10 @@ from tests import fakes
 from tests.records import a_tenant, a_user
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_users import MongoUsers
-from worker.call import Call
+from worker.domain.call import Call
+from worker.domain.ports import Ports, Sessions, Users
+from worker.domain.session_opening import open_tenant_session
 from worker.operations import HANDLERS
-from worker.operations.opening import open_tenant_session
-from worker.ports import Ports, Sessions, Users
 
 LOGINS = 50
 WORKERS = 5

@@ -12,8 +12,8 @@ from tests.fakes import NOW, FakeSessions
 from tests.records import a_session, a_user
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
-from worker.ports import Sessions
-from worker.records import Ending, Revocation, Session, TenantEnding
+from worker.domain.ports import Sessions
+from worker.domain.records import Ending, Revocation, Session, TenantEnding
 
 LOGOUT = Revocation(NOW, RevocationReason.LOGOUT, by="request")
 LATER = NOW + timedelta(milliseconds=1)

@@ -18,9 +18,9 @@ from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.call import Call
+from worker.domain.call import Call
+from worker.domain.ports import Ports
 from worker.operations import HANDLERS
-from worker.ports import Ports
 
 PASSWORDS = {"tenant": "a password of the tenant", "user": "a password of the user", "new": "a password set later"}
 MASTER_KEY = b"the master key, of 256 bits all!"

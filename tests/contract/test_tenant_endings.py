@@ -12,8 +12,8 @@ from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeTenants
 from tests.records import a_mark, a_tenant
 from worker.adapters.mongo_tenants import MongoTenants
-from worker.ports import Tenants
-from worker.records import CLOSING, REMEMBERED, Mark, Tenant, TenantEnding
+from worker.domain.ports import Tenants
+from worker.domain.records import CLOSING, REMEMBERED, Mark, Tenant, TenantEnding
 
 LATER = NOW + timedelta(milliseconds=1)
 ROTATION = RevocationReason.ALL_REVOKED

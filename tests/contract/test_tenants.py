@@ -9,7 +9,7 @@ from shared.contracts.events import RevocationReason
 from tests.fakes import FakeTenants
 from tests.records import a_mark, a_tenant
 from worker.adapters.mongo_tenants import MongoTenants
-from worker.ports import Tenants
+from worker.domain.ports import Tenants
 
 
 @pytest.fixture(params=["fake", "mongo"])

@@ -12,7 +12,7 @@ from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.records import AuditQuery, AuditRecord, Revocation
+from worker.domain.records import AuditQuery, AuditRecord, Revocation
 
 LATER = NOW + timedelta(seconds=1)
 

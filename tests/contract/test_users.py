@@ -14,8 +14,8 @@ from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeUsers
 from tests.records import a_mark, a_user
 from worker.adapters.mongo_users import MongoUsers
-from worker.ports import Users
-from worker.records import Mark, User, UserChanges
+from worker.domain.ports import Users
+from worker.domain.records import Mark, User, UserChanges
 
 
 @pytest.fixture(params=["fake", "mongo"])

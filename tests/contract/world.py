@@ -17,11 +17,11 @@ from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.call import Call
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.records import Session
+from worker.domain.session_opening import open_tenant_session, open_user_session
 from worker.operations import HANDLERS
-from worker.operations.opening import open_tenant_session, open_user_session
-from worker.ports import Ports
-from worker.records import Session
 from worker.sweeper import GRACE
 
 PASSWORD = "correct horse battery staple"

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from tests.e2e.tenant import PASSWORD, Tenant
 from tests.service import RunningService
 

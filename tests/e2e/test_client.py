@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.errors import (
     InvalidCredentials,
     InvalidRequest,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.errors import InvalidToken
 from shared.contracts.events import RevocationReason, SessionRevokedEvent
 from tests.e2e.tenant import PASSWORD, Tenant

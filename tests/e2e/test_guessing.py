@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.errors import Throttled
 from tests.e2e.tenant import PASSWORD, Tenant
 from tests.service import RunningService

@@ -6,8 +6,13 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from shared.client import AuthClient
-from shared.contracts.errors import InvalidCredentials, InvalidRequest, InvalidTenantToken, TenantNotFound
+from shared.client.auth_client import AuthClient
+from shared.contracts.errors import (
+    InvalidCredentials,
+    InvalidRequest,
+    InvalidTenantToken,
+    TenantNotFound,
+)
 from tests.e2e.tenant import PASSWORD, Tenant
 from tests.service import RunningService
 

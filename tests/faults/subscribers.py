@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Set
 
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from tests.faults.transports import PATIENCE_SECONDS
 
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from dev.rabbitmq import RabbitNode
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.errors import AuthError, ErrorCode, Unavailable
 from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
 from tests.faults.accounts import claims, session_id

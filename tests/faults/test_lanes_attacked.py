@@ -26,7 +26,7 @@ from deploy.definitions import Account, Service, definitions
 from deploy.permissions import SERVICE_OPERATIONS
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import DIRECT_REPLY_TO, JSON_TYPE, REPLY_ADDRESS, service_exchange
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.auth_verify import AUTH_VERIFY, AuthVerifyRequest, VerifyCheck
 from shared.contracts.errors import AuthError, SessionNotFound
 from tests.faults.load import PASSWORD

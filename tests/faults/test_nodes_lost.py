@@ -14,7 +14,7 @@ from yarl import URL
 from dev.mongo import MongoServer
 from dev.rabbitmq import RabbitNode
 from shared.amqp.topology import QueueType, lane_queue
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.errors import AuthError, Unavailable
 from shared.contracts.operation import Lane
 from tests.faults.audit import Inspection, nothing_left_behind

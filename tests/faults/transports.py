@@ -17,7 +17,7 @@ import httpx
 from pydantic import ValidationError
 
 from api.errors import PROBLEM_TYPE, Problem
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.errors import ERRORS, AuthError, ErrorCode
 
 #: Longer than the service ever takes to say no: who waits for so long was forgotten.

@@ -22,7 +22,7 @@ from deploy.definitions import Account, Service, definitions
 from deploy.permissions import QUEUE_LENGTH, SERVICE_LIMITS, SERVICE_OPERATIONS, service_operations
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import service_exchange
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.errors import Unavailable
 from shared.contracts.health import HEALTH, HealthRequest
 from shared.contracts.operation import Lane

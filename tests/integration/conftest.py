@@ -10,9 +10,9 @@ from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import LANE_MAX_LENGTH, LaneQueue, QueueType
 from tests.fakes import ports
 from tests.integration.broker_users import broker
-from worker.consumer import Consumer, Consumption
+from worker.amqp.consumer import Consumer, Consumption
+from worker.amqp.replies import Replies
 from worker.operations import Handler
-from worker.replies import Replies
 
 #: `broker` is a fixture for whatever imports nothing: pytest finds it here.
 __all__ = ["broker"]

@@ -29,7 +29,7 @@ from shared.amqp.topology import LANE_MAX_LENGTH, MESSAGE_TTL_MS, declare_exchan
 from shared.contracts import OPERATIONS
 from shared.contracts.operation import Lane
 from tests.backends import Backend
-from worker.replies import MAX_BODY_BYTES
+from worker.amqp.replies import MAX_BODY_BYTES
 
 PATIENCE_SECONDS = 30
 MAX_CONNECTIONS, MAX_CHANNELS = 3, 4

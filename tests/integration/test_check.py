@@ -13,7 +13,7 @@ from aio_pika import ExchangeType
 from yarl import URL
 
 from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE
-from shared.environment import EX_CONFIG, EX_UNAVAILABLE
+from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
 from worker.adapters.mongo_database import MongoDatabase, clock_problems, connect
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

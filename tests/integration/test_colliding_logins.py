@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.environment import EX_CONFIG, EX_UNAVAILABLE
+from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
 from tests.fakes import FakeTenants, FakeUsers
 from tests.import_command import Ended, ended, start_command
 from tests.records import a_tenant, a_user

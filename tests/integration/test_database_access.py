@@ -19,7 +19,7 @@ from pymongo.errors import OperationFailure
 from deploy.certificates import CA, make_authority, make_certificate
 from dev.ports import accepts_connections, free_port
 from dev.processes import REPOSITORY, ChildProcess, Service
-from shared.environment import EX_UNAVAILABLE
+from shared.process.environment import EX_UNAVAILABLE
 from tests.integration.test_check import check_worker
 from tests.service import running_service
 

@@ -11,12 +11,12 @@ import pytest_asyncio
 from aio_pika.abc import AbstractChannel, AbstractExchange
 from yarl import URL
 
-from shared import revocations
-from shared.amqp.durable_subscription import DurableSubscription
 from shared.amqp.topology import EVENTS_EXCHANGE, declare_exchanges
+from shared.client import revocations
+from shared.client.durable_subscription import DurableSubscription
+from shared.client.revocations import handle_durable, read_durable
 from shared.contracts.event_list import EventListReply
 from shared.contracts.events import SessionRevokedEvent
-from shared.revocations import handle_durable, read_durable
 from tests.backends import Backend
 from tests.integration.proxy import Proxy
 from tests.records import a_revocation, some_claims

@@ -23,6 +23,7 @@ from aiormq.exceptions import PublishError
 from pamqp.common import FieldArray, FieldTable
 from yarl import URL
 
+from shared.amqp.clock import elapsed_seconds
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.topology import (
     DEADLINE_HEADER,
@@ -33,8 +34,7 @@ from shared.amqp.topology import (
     service_exchange,
     subscriber_queue,
 )
-from shared.client import AuthClient
-from shared.clock import elapsed_seconds
+from shared.client.auth_client import AuthClient
 from shared.contracts.errors import InvalidCredentials
 from shared.contracts.events import SessionRevokedEvent, revocations_key
 from shared.contracts.tenant_register import TENANT_REGISTER

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from shared.environment import EX_CONFIG, EX_UNAVAILABLE
+from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
 from tests.import_command import PATIENCE_SECONDS, Ended, run_import, start_import
 from tests.records import a_tenant
 from worker.adapters.mongo_database import MongoDatabase, connect
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.import_users import AGAIN, INTERRUPTED
-from worker.importing import BATCH
+from worker.importing.importer import BATCH
 
 HASH = "$2b$12$TRbcsR329YC.YSSbpFuv9ubjNm5lA6bjnA48h5s5i/sY8T1P2diF6"
 USERS = [

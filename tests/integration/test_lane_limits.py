@@ -27,10 +27,10 @@ from shared.contracts.user_delete import USER_DELETE, UserDeleteRequest
 from shared.contracts.wire import WireModel
 from tests.backends import Backend
 from tests.fakes import ports
-from worker.call import Call
-from worker.consumer import Consumer, Consumption
-from worker.ports import Ports
-from worker.replies import Replies
+from worker.amqp.consumer import Consumer, Consumption
+from worker.amqp.replies import Replies
+from worker.domain.call import Call
+from worker.domain.ports import Ports
 
 PATIENCE_SECONDS = 30
 REQUEST = UserDeleteRequest(tenant_token="t", login="somebody")

@@ -35,7 +35,7 @@ from shared.amqp.topology import (
     lane_queue,
     service_exchange,
 )
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.errors import InvalidCredentials, RegistrationForbidden, Throttled, Unavailable
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_login import TENANT_LOGIN

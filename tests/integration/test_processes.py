@@ -20,7 +20,7 @@ from yarl import URL
 
 from dev.processes import POLL_SECONDS, REPOSITORY, ChildProcess
 from shared.contracts.events import SessionRevokedEvent
-from shared.environment import EX_CONFIG
+from shared.process.environment import EX_CONFIG
 from tests.backends import Backend
 from tests.e2e.tenant import Tenant
 from tests.service import RunningService, running_service

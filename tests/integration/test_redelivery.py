@@ -17,11 +17,11 @@ from tests.fakes import REGISTRATION_KEY
 from tests.integration.proxy import Proxy
 from tests.requests import Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.call import Call
-from worker.consumer import Consumer, Consumption
+from worker.amqp.consumer import Consumer, Consumption
+from worker.amqp.replies import Replies
+from worker.domain.call import Call
+from worker.domain.ports import Ports
 from worker.operations import HANDLERS, Handler
-from worker.ports import Ports
-from worker.replies import Replies
 
 
 class Deliveries:

@@ -16,9 +16,9 @@ from shared.contracts.events import RevocationReason, revocations_key
 from tests.backends import Backend
 from tests.fakes import NOW, FakeClock, FakeSessions
 from tests.records import a_session
-from worker.adapters.amqp_events import RENEW_SECONDS, AmqpEvents
-from worker.records import Revocation, Session
-from worker.retries import FIRST_DELAY, MAX_REFUSALS
+from worker.amqp.events import RENEW_SECONDS, AmqpEvents
+from worker.domain.records import Revocation, Session
+from worker.domain.retries import FIRST_DELAY, MAX_REFUSALS
 
 TENANT, ANOTHER = "a-tenant", "another-tenant"
 WAIT_SECONDS = 10

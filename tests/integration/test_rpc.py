@@ -17,7 +17,13 @@ from shared.amqp.topology import LaneQueue, QueueType, service_exchange
 from shared.amqp.verifier import CoalescingVerifier
 from shared.amqp.waiting import LOOK_SECONDS
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginRequest
-from shared.contracts.auth_verify import AUTH_VERIFY, AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
+from shared.contracts.auth_verify import (
+    AUTH_VERIFY,
+    AuthVerifyReply,
+    AuthVerifyRequest,
+    VerifyAnswer,
+    VerifyCheck,
+)
 from shared.contracts.claims import Claims
 from shared.contracts.errors import (
     BadRequest,
@@ -34,10 +40,10 @@ from shared.contracts.wire import MAX_TOKEN_CHARS, WireModel
 from tests.fakes import ports
 from tests.integration.conftest import Serve
 from tests.integration.proxy import Proxy
-from worker.call import Call
-from worker.consumer import Consumer, Consumption
-from worker.ports import Ports
-from worker.replies import Replies
+from worker.amqp.consumer import Consumer, Consumption
+from worker.amqp.replies import Replies
+from worker.domain.call import Call
+from worker.domain.ports import Ports
 
 #: Addresses that look like those of direct reply-to: at a node that does not exist, as other versions of RabbitMQ write
 #: them, and what is none at all.

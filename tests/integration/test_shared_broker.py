@@ -19,7 +19,7 @@ import api.settings
 from dev.processes import REPOSITORY
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import service_exchange
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_register import TENANT_REGISTER
 from tests.backends import Backend

@@ -35,7 +35,7 @@ from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL, SessionRevok
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.user_create import USER_CREATE
 from tests.backends import Backend
-from worker.adapters.amqp_events import RENEW_SECONDS
+from worker.amqp.events import RENEW_SECONDS
 from worker.main import serve
 from worker.settings import Settings
 

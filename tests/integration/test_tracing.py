@@ -18,7 +18,7 @@ import api.settings
 import worker.settings
 from api.main import create_app
 from api.tracing import EdgeTracing
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts.operation import Lane
 from worker.main import serve
 from worker.tracing import WorkerTracing

@@ -18,7 +18,7 @@ from dev.ports import free_port
 from dev.processes import ChildProcess
 from dev.services import api_service
 from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE, declare_exchanges
-from shared.client import AuthClient
+from shared.client.auth_client import AuthClient
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import AuthError, InvalidToken, Temporary
 from shared.contracts.events import SESSION_REVOKED, revocations_key

@@ -32,7 +32,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Argon2Hasher:
-    """Implements `worker.ports.Hasher`. argon2 and bcrypt release the GIL, so threads are enough to use the cores.
+    """Implements the port `Hasher`. argon2 and bcrypt release the GIL, so threads are enough to use the cores.
 
     Each thread takes `memory_kib` while it hashes, and no more hash at a time than there are threads.
 

@@ -4,7 +4,7 @@ import secrets
 
 import bcrypt
 
-from worker.imported_hashes import BCRYPT
+from worker.importing.hashes import BCRYPT
 
 #: bcrypt looks at no more of a password, and whoever made the hash let the rest not count: so it does not count here
 #: either, for the one login at which the hash is used. The `bcrypt` package refuses to be given more.

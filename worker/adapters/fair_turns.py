@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from shared.amqp.pace import Pace
 from shared.contracts.errors import DeadlineExceeded, Overloaded
-from worker.call import Call
+from worker.domain.call import Call
 
 #: Of one tenant are dealt with at a time: as many as are hashed, and these beyond. One is looked up and one is stored
 #: meanwhile, or a hashing thread would wait for the database and the broker at each login.
@@ -59,7 +59,7 @@ class _Turn:
 
 
 class FairTurns:
-    """Implements `worker.ports.Turns`, and gives the hashing threads to who is next."""
+    """Implements the port `Turns`, and gives the hashing threads to who is next."""
 
     def __init__(self, threads: int, places: int, *, on_waited: Callable[[float], None] = lambda _: None) -> None:
         """`places` is how many requests are here at most: the prefetch of the lane. `on_waited` hears for how many

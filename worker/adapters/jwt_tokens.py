@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidToken
 from shared.contracts.wire import MAX_TOKEN_CHARS
-from worker.records import Session
+from worker.domain.records import Session
 
 ALGORITHM = "HS256"
 #: HS256 is HMAC with this (RFC 7518, 3.2). Checked here and not by PyJWT's `decode`, which finds out anew at each token
@@ -41,7 +41,7 @@ _HEADER_MEMBERS = {"alg", "typ", "kid"}
 
 
 class JwtTokens:
-    """Implements `worker.ports.Tokens`. A token's `kid` is the id of its session, which holds half of its key."""
+    """Implements the port `Tokens`. A token's `kid` is the id of its session, which holds half of its key."""
 
     def __init__(self, master_keys: Mapping[str, bytes], issuer: str) -> None:
         """The first master key signs; all of them verify."""

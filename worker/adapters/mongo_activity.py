@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class MongoActivity:
-    """Implements `worker.ports.Activity`. What a crash takes along is some seconds of it."""
+    """Implements the port `Activity`. What a crash takes along is some seconds of it."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._users = database.collection("users")

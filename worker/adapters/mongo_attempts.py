@@ -7,7 +7,7 @@ from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
-from worker.throttle import Count, Limit
+from worker.domain.attempts import Count, Limit
 
 #: In the memory of the primary: to wait for disks and other nodes would cost each login more than it gains. What a
 #: crash loses is the count of some attempts, and with it some seconds of waiting.
@@ -15,7 +15,7 @@ QUICK = WriteConcern(w=1)
 
 
 class MongoAttempts:
-    """Implements `worker.ports.Attempts`. Each step is one update of one document, with its condition in the filter."""
+    """Implements the port `Attempts`. Each step is one update of one document, with its condition in the filter."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._counts = database.collection("attempts").with_options(write_concern=QUICK)

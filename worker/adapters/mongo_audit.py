@@ -10,7 +10,7 @@ from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from worker.adapters.mongo_database import Document, MongoDatabase, first_readable, unavailable_when_away
-from worker.records import AuditQuery, AuditRecord
+from worker.domain.records import AuditQuery, AuditRecord
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _ADDED = {"service"}
 
 
 class MongoAudit:
-    """Implements `worker.ports.Audit`. Without `kept_for` nothing is written; what there is can be read."""
+    """Implements the port `Audit`. Without `kept_for` nothing is written; what there is can be read."""
 
     def __init__(self, database: MongoDatabase, kept_for: timedelta | None, max_waiting: int = MAX_WAITING) -> None:
         self._records = database.collection("audit")

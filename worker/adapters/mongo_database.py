@@ -22,7 +22,7 @@ from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
-from worker.records import REMEMBERED
+from worker.domain.records import REMEMBERED
 
 log = logging.getLogger(__name__)
 

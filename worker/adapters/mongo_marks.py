@@ -5,7 +5,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from worker.adapters.mongo_database import Document, MongoDatabase
-from worker.records import MARKS_KEPT, Mark
+from worker.domain.records import MARKS_KEPT, Mark
 
 
 def marked(mark: Mark) -> Document:

@@ -21,7 +21,7 @@ from worker.adapters.mongo_database import (
     tenants_with,
     unavailable_when_away,
 )
-from worker.records import Ending, Revocation, Session, TenantEnding, User
+from worker.domain.records import Ending, Revocation, Session, TenantEnding, User
 
 #: Ended at a time, so that each step takes the database no longer than a worker waits for it.
 BATCH = 200
@@ -31,7 +31,7 @@ _BY_ANNOUNCEMENT = [("revocation.announced_at", ASCENDING), ("_id", ASCENDING)]
 
 
 class MongoSessions:
-    """Implements `worker.ports.Sessions`."""
+    """Implements the port `Sessions`."""
 
     def __init__(
         self,

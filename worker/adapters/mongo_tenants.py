@@ -9,9 +9,15 @@ from pymongo.errors import DuplicateKeyError
 from shared.contracts.errors import EmailTaken, TenantNotFound, Unavailable
 from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_marks
-from worker.adapters.mongo_database import Document, MongoDatabase, first_readable, readable, unavailable_when_away
+from worker.adapters.mongo_database import (
+    Document,
+    MongoDatabase,
+    first_readable,
+    readable,
+    unavailable_when_away,
+)
 from worker.adapters.mongo_marks import Deletions
-from worker.records import CLOSING, Mark, Tenant, TenantEnding
+from worker.domain.records import CLOSING, Mark, Tenant, TenantEnding
 
 #: Decisions about one tenant at the same moment take turns; so many in a row mean something else is wrong.
 MAX_ATTEMPTS = 20
@@ -20,7 +26,7 @@ _ACTIVE = {**_NOT_DELETED, "disabled_at": {"$exists": False}}
 
 
 class MongoTenants:
-    """Implements `worker.ports.Tenants`."""
+    """Implements the port `Tenants`."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._tenants = database.collection("tenants")

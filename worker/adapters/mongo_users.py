@@ -23,7 +23,7 @@ from worker.adapters.mongo_database import (
     unavailable_when_away,
 )
 from worker.adapters.mongo_marks import Deletions
-from worker.records import Ending, Mark, User, UserChanges
+from worker.domain.records import Ending, Mark, User, UserChanges
 
 #: Decisions about one user at the same moment take turns; so many in a row mean something else is wrong.
 MAX_ATTEMPTS = 20
@@ -33,7 +33,7 @@ _NOT_DELETED = {"deleted_at": {"$exists": False}}
 
 
 class MongoUsers:
-    """Implements `worker.ports.Users`."""
+    """Implements the port `Users`."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._users = database.collection("users")

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 
 class RegistrationPolicy:
-    """Implements `worker.ports.Registration`: holders of the key, and addresses in the networks. Nobody else."""
+    """Implements the port `Registration`: holders of the key, and addresses in the networks. Nobody else."""
 
     def __init__(
         self,

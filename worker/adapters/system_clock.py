@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
-    """Implements `worker.ports.Clock`, in milliseconds: what the database keeps of a time."""
+    """Implements the port `Clock`, in milliseconds: what the database keeps of a time."""
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)

@@ -28,9 +28,10 @@ from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
 from shared.contracts.wire import WireModel
-from worker.call import Call
+from worker.domain.audit import Handler, audited
+from worker.domain.call import Call
+from worker.domain.ports import Ports
 from worker.operations.audit_list import audit_list
-from worker.operations.auditing import Handler, audited
 from worker.operations.auth_login import auth_login
 from worker.operations.auth_logout import auth_logout
 from worker.operations.auth_verify import auth_verify
@@ -53,7 +54,6 @@ from worker.operations.user_create import user_create
 from worker.operations.user_delete import user_delete
 from worker.operations.user_list import user_list
 from worker.operations.user_update import user_update
-from worker.ports import Ports
 
 __all__ = ["HANDLERS", "Handler"]
 

@@ -6,11 +6,11 @@ from shared.contracts import audit_list as contract, names
 from shared.contracts.audit_list import AuditListReply, AuditListRequest
 from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.user_list import NO_CURSOR
-from worker.call import Call
-from worker.operations.access import tenant_of
-from worker.operations.presenting import milliseconds
-from worker.ports import Ports
-from worker.records import AuditQuery, AuditRecord
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.records import AuditQuery, AuditRecord
+from worker.domain.tokens import tenant_of
+from worker.domain.views import milliseconds
 
 _CURSOR = re.compile(r"[0-9]{15}\.[0-9a-f]{32}")
 

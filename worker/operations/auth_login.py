@@ -3,13 +3,13 @@
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginRequest
 from shared.contracts.errors import InvalidCredentials, Unavailable
 from shared.contracts.events import RevocationReason
-from worker.call import Call
-from worker.operations.access import session_in_turn
-from worker.operations.ending import end_displaced, end_session
-from worker.operations.guarding import guarded, users_of
-from worker.operations.marking import mark_of
-from worker.operations.opening import open_user_session
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.idempotency import mark_of
+from worker.domain.ports import Ports
+from worker.domain.session_opening import open_user_session
+from worker.domain.session_revocation import end_displaced, end_session
+from worker.domain.throttling import guarded, users_of
+from worker.domain.tokens import session_in_turn
 
 
 async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> AuthLoginReply:

@@ -2,10 +2,10 @@
 
 from shared.contracts.auth_verify import AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
 from shared.contracts.errors import InvalidTenantToken, InvalidToken
-from worker.call import Call
-from worker.operations.access import checked_tenant, checked_user, sessions_of
-from worker.ports import Ports
-from worker.records import Session
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.records import Session
+from worker.domain.tokens import checked_tenant, checked_user, sessions_of
 
 
 async def auth_verify(request: AuthVerifyRequest, _: Call, ports: Ports) -> AuthVerifyReply:

@@ -8,9 +8,9 @@ from typing import Self
 from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.event_list import MAX_SINCE, OVERLAP_SECONDS, EventListReply, EventListRequest
 from shared.contracts.user_list import NO_CURSOR
-from worker.call import Call
-from worker.operations.access import tenant_of
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.tokens import tenant_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Several times what all workers publish at a time; what is beyond is not sent yet, and will come by the feed.

@@ -1,8 +1,8 @@
 """health.<lane>"""
 
 from shared.contracts.health import HealthReply, HealthRequest
-from worker.call import Call
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.ports import Ports
 
 
 async def health(_request: HealthRequest, _: Call, ports: Ports) -> HealthReply:

@@ -1,10 +1,10 @@
 """session.list"""
 
 from shared.contracts.session_list import MAX_SESSIONS, SessionListReply, SessionListRequest
-from worker.call import Call
-from worker.operations.access import tenant_of, user_of
-from worker.operations.presenting import public_session
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.tokens import tenant_of, user_of
+from worker.domain.views import public_session
 
 
 async def session_list(request: SessionListRequest, _: Call, ports: Ports) -> SessionListReply:

@@ -4,11 +4,11 @@ from shared.contracts.errors import SessionNotFound, UserNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.session_revoke import SESSION_REVOKE, SessionRevokeRequest
-from worker.call import Call
-from worker.operations.access import tenant_of
-from worker.operations.ending import end_session, is_ended_by
-from worker.operations.marking import mark_of
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.idempotency import mark_of
+from worker.domain.ports import Ports
+from worker.domain.session_revocation import end_session, is_ended_by
+from worker.domain.tokens import tenant_of
 
 
 async def session_revoke(request: SessionRevokeRequest, call: Call, ports: Ports) -> Done:

@@ -3,11 +3,11 @@
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL, SessionRevokeAllRequest
-from worker.call import Call
-from worker.operations.access import tenant_of
-from worker.operations.ending import end_all_sessions
-from worker.operations.marking import mark_of
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.idempotency import mark_of
+from worker.domain.ports import Ports
+from worker.domain.session_revocation import end_all_sessions
+from worker.domain.tokens import tenant_of
 
 
 async def session_revoke_all(request: SessionRevokeAllRequest, call: Call, ports: Ports) -> Done:

@@ -3,10 +3,10 @@
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.tenant_delete import TENANT_DELETE, TenantDeleteRequest
-from worker.call import Call
-from worker.operations.authority import end_tenant
-from worker.operations.marking import mark_of
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.idempotency import mark_of
+from worker.domain.ports import Ports
+from worker.domain.tenant_authority import end_tenant
 
 
 async def tenant_delete(request: TenantDeleteRequest, call: Call, ports: Ports) -> Done:

@@ -3,11 +3,11 @@
 from shared.contracts.errors import TenantNotFound
 from shared.contracts.operation import Done
 from shared.contracts.tenant_enable import TENANT_ENABLE, TenantEnableRequest
-from worker.call import Call
-from worker.operations.authority import tenant_of_operator
-from worker.operations.guarding import TENANTS, forget_failures
-from worker.operations.marking import mark_of
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.idempotency import mark_of
+from worker.domain.ports import Ports
+from worker.domain.tenant_authority import tenant_of_operator
+from worker.domain.throttling import TENANTS, forget_failures
 
 
 async def tenant_enable(request: TenantEnableRequest, call: Call, ports: Ports) -> Done:

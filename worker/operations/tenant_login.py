@@ -2,10 +2,10 @@
 
 from shared.contracts.errors import InvalidCredentials
 from shared.contracts.tenant_login import TenantLoginReply, TenantLoginRequest
-from worker.call import Call
-from worker.operations.guarding import TENANTS, guarded, strangers
-from worker.operations.opening import open_tenant_session
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.session_opening import open_tenant_session
+from worker.domain.throttling import TENANTS, guarded, strangers
 
 
 async def tenant_login(request: TenantLoginRequest, call: Call, ports: Ports) -> TenantLoginReply:

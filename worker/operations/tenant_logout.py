@@ -4,11 +4,11 @@ from shared.contracts.errors import InvalidToken
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.tenant_logout import TENANT_LOGOUT, TenantLogoutRequest
-from worker.call import Call
-from worker.operations.access import checked_tenant_subject, sessions_of
-from worker.operations.ending import before, end_session
-from worker.operations.marking import mark_of
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.idempotency import mark_of
+from worker.domain.ports import Ports
+from worker.domain.session_revocation import before, end_session
+from worker.domain.tokens import checked_tenant_subject, sessions_of
 
 
 async def tenant_logout(request: TenantLogoutRequest, call: Call, ports: Ports) -> Done:

@@ -4,14 +4,14 @@ import contextlib
 
 from shared.contracts.errors import EmailTaken, InvalidCredentials, RegistrationForbidden
 from shared.contracts.tenant_register import TenantRegisterReply, TenantRegisterRequest
-from worker.call import Call
-from worker.operations.authority import check_registration_key
-from worker.operations.choosing import chosen
-from worker.operations.guarding import TENANTS, forget_failures, strangers
-from worker.operations.identity import new_id
-from worker.operations.opening import open_tenant_session
-from worker.ports import Ports
-from worker.records import Tenant
+from worker.domain.call import Call
+from worker.domain.identifiers import new_id
+from worker.domain.password_policy import chosen
+from worker.domain.ports import Ports
+from worker.domain.records import Tenant
+from worker.domain.session_opening import open_tenant_session
+from worker.domain.tenant_authority import check_registration_key
+from worker.domain.throttling import TENANTS, forget_failures, strangers
 
 
 async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Ports) -> TenantRegisterReply:

@@ -3,15 +3,15 @@
 from shared.contracts.errors import InvalidTenantToken
 from shared.contracts.events import RevocationReason
 from shared.contracts.tenant_update import TENANT_UPDATE, TenantUpdateReply, TenantUpdateRequest
-from worker.call import Call
-from worker.operations.authority import Proof, check_password, decided_by_tenant
-from worker.operations.choosing import chosen
-from worker.operations.ending import carry_out_of_tenant
-from worker.operations.guarding import TENANTS, forget_failures
-from worker.operations.marking import mark_of
-from worker.operations.opening import open_tenant_session
-from worker.ports import Ports
-from worker.records import Tenant, TenantEnding
+from worker.domain.call import Call
+from worker.domain.idempotency import mark_of
+from worker.domain.password_policy import chosen
+from worker.domain.ports import Ports
+from worker.domain.records import Tenant, TenantEnding
+from worker.domain.session_opening import open_tenant_session
+from worker.domain.session_revocation import carry_out_of_tenant
+from worker.domain.tenant_authority import Proof, check_password, decided_by_tenant
+from worker.domain.throttling import TENANTS, forget_failures
 
 
 async def tenant_update(request: TenantUpdateRequest, call: Call, ports: Ports) -> TenantUpdateReply:

@@ -1,9 +1,9 @@
 """tenant.verify"""
 
 from shared.contracts.tenant_verify import TenantVerifyReply, TenantVerifyRequest
-from worker.call import Call
-from worker.operations.access import checked_tenant_subject, sessions_of
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.tokens import checked_tenant_subject, sessions_of
 
 
 async def tenant_verify(request: TenantVerifyRequest, _: Call, ports: Ports) -> TenantVerifyReply:

@@ -2,9 +2,9 @@
 
 from shared.contracts.errors import InvalidToken
 from shared.contracts.token_introspect import INACTIVE, TokenIntrospectReply, TokenIntrospectRequest
-from worker.call import Call
-from worker.operations.access import checked_tenant, checked_user, sessions_of
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.tokens import checked_tenant, checked_user, sessions_of
 
 
 async def token_introspect(request: TokenIntrospectRequest, _: Call, ports: Ports) -> TokenIntrospectReply:

@@ -3,15 +3,15 @@
 from shared.contracts import names, user
 from shared.contracts.errors import InvalidTenantToken, LoginTaken
 from shared.contracts.user_create import USER_CREATE, UserCreateRequest
-from worker.call import Call
-from worker.operations.access import session_in_turn
-from worker.operations.choosing import chosen
-from worker.operations.guarding import forget_failures, users_of
-from worker.operations.identity import new_id
-from worker.operations.marking import mark_of
-from worker.operations.presenting import public_user
-from worker.ports import Ports
-from worker.records import User
+from worker.domain.call import Call
+from worker.domain.idempotency import mark_of
+from worker.domain.identifiers import new_id
+from worker.domain.password_policy import chosen
+from worker.domain.ports import Ports
+from worker.domain.records import User
+from worker.domain.throttling import forget_failures, users_of
+from worker.domain.tokens import session_in_turn
+from worker.domain.views import public_user
 
 
 async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> user.User:

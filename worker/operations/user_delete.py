@@ -3,11 +3,11 @@
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.user_delete import USER_DELETE, UserDeleteRequest
-from worker.call import Call
-from worker.operations.access import tenant_of
-from worker.operations.ending import end_all_sessions
-from worker.operations.marking import mark_of
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.idempotency import mark_of
+from worker.domain.ports import Ports
+from worker.domain.session_revocation import end_all_sessions
+from worker.domain.tokens import tenant_of
 
 
 async def user_delete(request: UserDeleteRequest, call: Call, ports: Ports) -> Done:

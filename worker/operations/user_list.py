@@ -4,10 +4,10 @@ import base64
 
 from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.user_list import NO_CURSOR, UserListReply, UserListRequest
-from worker.call import Call
-from worker.operations.access import tenant_of
-from worker.operations.presenting import public_user
-from worker.ports import Ports
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.tokens import tenant_of
+from worker.domain.views import public_user
 
 
 async def user_list(request: UserListRequest, _: Call, ports: Ports) -> UserListReply:

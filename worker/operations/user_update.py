@@ -4,15 +4,15 @@ from shared.contracts import user
 from shared.contracts.errors import BadRequest, UserNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.user_update import USER_UPDATE, UserUpdateRequest
-from worker.call import Call
-from worker.operations.access import session_in_turn, tenant_of, user_of
-from worker.operations.choosing import chosen
-from worker.operations.ending import end_all_sessions
-from worker.operations.guarding import forget_failures, users_of
-from worker.operations.marking import mark_of
-from worker.operations.presenting import public_user
-from worker.ports import Ports
-from worker.records import User, UserChanges
+from worker.domain.call import Call
+from worker.domain.idempotency import mark_of
+from worker.domain.password_policy import chosen
+from worker.domain.ports import Ports
+from worker.domain.records import User, UserChanges
+from worker.domain.session_revocation import end_all_sessions
+from worker.domain.throttling import forget_failures, users_of
+from worker.domain.tokens import session_in_turn, tenant_of, user_of
+from worker.domain.views import public_user
 
 
 async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> user.User:

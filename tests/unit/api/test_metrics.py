@@ -8,7 +8,7 @@ import pytest
 from api.main import create_app
 from api.metrics import EdgeMetrics
 from api.settings import Settings
-from shared.cached_verifier import Counts
+from shared.client.cached_verifier import Counts
 from tests.unit.api.fake_feed import FakeFeed
 from tests.unit.api.fake_rpc import FakeRpc
 

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from shared.environment import EX_CONFIG
+from shared.process.environment import EX_CONFIG
 
 TIMEOUT_SECONDS = 120
 #: httpx, and uvicorn if it is not told otherwise.

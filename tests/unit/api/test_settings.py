@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import SECRETS, Settings
-from shared.environment import load_settings
+from shared.process.environment import load_settings
 
 
 def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
-from shared.scopes import SCOPE_NAME, granted, scope_names
+from shared.client.scopes import SCOPE_NAME, granted, scope_names
 
 names = st.from_regex(SCOPE_NAME, fullmatch=True)
 words = names.filter(lambda name: ":" not in name)

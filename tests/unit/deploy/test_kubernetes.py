@@ -27,7 +27,7 @@ from deploy.secret_files import make_kubernetes_secrets
 from dev.processes import REPOSITORY
 from shared.amqp.topology import QueueType, lane_queue
 from shared.contracts.operation import Lane
-from shared.environment import secret_files
+from shared.process.environment import secret_files
 
 Object = dict[str, Any]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from shared import cached_verifier
-from shared.cached_verifier import CachedVerifier, Counts
+from shared.client import cached_verifier
+from shared.client.cached_verifier import CachedVerifier, Counts
 from shared.contracts.claims import Claims
 from shared.contracts.errors import AuthError, ErrorReply, InvalidToken, Unavailable, from_reply
 from shared.contracts.events import SessionRevokedEvent

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shared.cached_verifier import CachedVerifier
+from shared.client.cached_verifier import CachedVerifier
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidToken, Unavailable
 from shared.contracts.events import SessionRevokedEvent

@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 
-from shared.environment import EX_CONFIG, AmqpUrl, load_settings, secret_files
+from shared.process.environment import EX_CONFIG, AmqpUrl, load_settings, secret_files
 
 
 class Settings(BaseModel):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.garbage import GROWTH, collect_rarely
+from shared.process.garbage import GROWTH, collect_rarely
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.logging import ConsoleFormatter, JsonFormatter, configure, request_id, sampled
+from shared.process.logging import ConsoleFormatter, JsonFormatter, configure, request_id, sampled
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from shared.loop_lag import watch_loop
+from shared.process.loop_lag import watch_loop
 
 
 async def test_a_loop_that_is_held_up_is_late() -> None:

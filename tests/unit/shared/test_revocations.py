@@ -6,11 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
-from shared import revocations
-from shared.contracts.errors import AuthError, ErrorReply, InvalidCredentials, Overloaded, Unavailable, from_reply
+from shared.client import revocations
+from shared.client.revocations import LiveRevocations
+from shared.contracts.errors import (
+    AuthError,
+    ErrorReply,
+    InvalidCredentials,
+    Overloaded,
+    Unavailable,
+    from_reply,
+)
 from shared.contracts.event_list import EventListReply
 from shared.contracts.events import SessionRevokedEvent
-from shared.revocations import LiveRevocations
 from tests.records import a_revocation, some_claims
 
 #: The service's clock is far from ours, on purpose.

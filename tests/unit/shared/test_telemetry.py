@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from dev.processes import REPOSITORY
-from shared.environment import ENDPOINTS, EX_CONFIG, traces_wanted
-from shared.telemetry import ForwardedHeaders
+from shared.amqp.telemetry import ForwardedHeaders
+from shared.process.environment import ENDPOINTS, EX_CONFIG, traces_wanted
 
 TIMEOUT_SECONDS = 120
 #: A process without what the extra installs. FastAPI itself needs OpenTelemetry's API, and so it is there.

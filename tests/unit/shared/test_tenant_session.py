@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from shared import tenant_session
-from shared.accounts import TenantCalls, UserCalls
 from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
+from shared.client import tenant_session
+from shared.client.accounts import TenantCalls, UserCalls
+from shared.client.tenant_session import Calls, TenantSession
 from shared.contracts.errors import (
     AuthError,
     DeadlineExceeded,
@@ -26,7 +27,6 @@ from shared.contracts.tenant_update import TenantUpdateRequest
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
 from shared.contracts.user_list import UserListRequest
 from shared.contracts.wire import WireModel
-from shared.tenant_session import Calls, TenantSession
 from tests.records import some_claims
 
 PASSWORD = SecretStr("correct horse battery")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from shared import verify_cache
+from shared.client import verify_cache
+from shared.client.verify_cache import VerifyCache
 from shared.contracts.claims import Claims
-from shared.verify_cache import VerifyCache
 from tests.records import some_claims
 
 

@@ -31,11 +31,11 @@ from tests.fakes import (
     ports,
 )
 from worker.adapters.jwt_tokens import JwtTokens
-from worker.call import Call
+from worker.domain.attempts import Throttle
+from worker.domain.call import Call
+from worker.domain.ports import Hasher, Tokens
+from worker.domain.records import Session
 from worker.operations import HANDLERS
-from worker.ports import Hasher, Tokens
-from worker.records import Session
-from worker.throttle import Throttle
 
 PASSWORD = "correct horse battery staple"
 

@@ -19,19 +19,26 @@ from shared.amqp.connection import ConnectionLost
 from shared.amqp.topology import DEADLINE_HEADER, REQUEST_ID_HEADER, health_queue, lane_queue
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AuthVerifyReply, VerifyAnswer
-from shared.contracts.errors import DeadlineExceeded, ErrorCode, ErrorReply, FieldProblem, InvalidToken, LoginTaken
+from shared.contracts.errors import (
+    DeadlineExceeded,
+    ErrorCode,
+    ErrorReply,
+    FieldProblem,
+    InvalidToken,
+    LoginTaken,
+)
 from shared.contracts.health import HEALTH, HealthReply
 from shared.contracts.operation import MAX_BODY_BYTES, Lane
-from shared.logging import request_id
+from shared.process.logging import request_id
 from tests.fakes import NOW, ports
 from tests.records import some_claims
-from worker.call import Call
-from worker.consumer import MAX_DEADLINE_MS, Consumer, Consumption
+from worker.amqp.consumer import MAX_DEADLINE_MS, Consumer, Consumption
+from worker.amqp.replies import Outcome, Replies, ReplyConnection
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.tokens import note_acting
 from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS, Handler
-from worker.operations.access import note_acting
-from worker.ports import Ports
-from worker.replies import Outcome, Replies, ReplyConnection
 
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"

@@ -1,7 +1,7 @@
 """How tenants share places that are few, and the hands that take from them."""
 
-from worker.adapters.amqp_events import MAX_PUBLISHING
-from worker.fair_queue import FairQueue
+from worker.amqp.events import MAX_PUBLISHING
+from worker.amqp.fair_queue import FairQueue
 
 
 def fill(queue: FairQueue[str], tenant: str, number: int) -> None:

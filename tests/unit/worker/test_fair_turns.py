@@ -7,7 +7,7 @@ import pytest
 
 from shared.contracts.errors import DeadlineExceeded, Overloaded
 from worker.adapters.fair_turns import BEYOND_THREADS, MAX_SESSIONS, FairTurns
-from worker.call import Call
+from worker.domain.call import Call
 
 THREADS = 2
 AT_A_TIME = THREADS + BEYOND_THREADS

@@ -10,7 +10,8 @@ import pytest
 from shared.contracts.errors import TenantNotFound, Unavailable
 from tests.fakes import NOW, FakeClock, FakeTenants, FakeUsers
 from tests.records import a_tenant, a_user
-from worker.importing import (
+from worker.domain.records import User
+from worker.importing.importer import (
     BATCH,
     MAX_LINE_BYTES,
     Accepted,
@@ -20,7 +21,6 @@ from worker.importing import (
     read,
     store,
 )
-from worker.records import User
 
 BCRYPT = "$2b$12$TRbcsR329YC.YSSbpFuv9ubjNm5lA6bjnA48h5s5i/sY8T1P2diF6"
 ARGON2 = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$JGfDpnGdOPdFm5sXeeKGKdLTmnVRuJRlQVrCFd6Cfog"

@@ -8,7 +8,13 @@ import pytest
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
-from shared.contracts.errors import AuthError, InvalidCredentials, InvalidTenantToken, InvalidToken, UserNotFound
+from shared.contracts.errors import (
+    AuthError,
+    InvalidCredentials,
+    InvalidTenantToken,
+    InvalidToken,
+    UserNotFound,
+)
 from shared.contracts.operation import Operation, TenantRequest
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.user import User

@@ -19,7 +19,7 @@ from shared.contracts.wire import MAX_EMAIL_CHARS, MAX_NAME_CHARS, MAX_SCOPE_CHA
 from tests.fakes import ISSUER, MASTER_KEYS, NOW
 from tests.records import a_session
 from worker.adapters.jwt_tokens import KEY_PURPOSE, TENANT_TYPE, USER_TYPE, JwtTokens
-from worker.records import Session
+from worker.domain.records import Session
 
 TOKENS = JwtTokens(MASTER_KEYS, ISSUER)
 SESSION = a_session()

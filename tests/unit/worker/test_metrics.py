@@ -11,8 +11,8 @@ from shared.contracts.errors import InvalidTenantToken, InvalidToken, LoginTaken
 from shared.contracts.events import RevocationReason
 from shared.contracts.health import HealthReply
 from shared.contracts.wire import WireModel
-from shared.environment import EX_CONFIG
-from shared.metrics import OTHER, served
+from shared.process.environment import EX_CONFIG
+from shared.process.metrics import OTHER, served
 from tests.records import a_session, some_claims
 from worker.metrics import WorkerMetrics
 from worker.sweeper import Unannounced

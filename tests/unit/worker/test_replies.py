@@ -12,7 +12,13 @@ from pamqp.commands import Basic
 from shared.contracts.auth_login import AuthLoginReply
 from shared.contracts.errors import ErrorReply
 from shared.contracts.health import HealthReply
-from worker.replies import FIRST_OPENING_SECONDS, MAX_BODY_BYTES, MAX_SERVICES, Replies, ReplyConnection
+from worker.amqp.replies import (
+    FIRST_OPENING_SECONDS,
+    MAX_BODY_BYTES,
+    MAX_SERVICES,
+    Replies,
+    ReplyConnection,
+)
 
 ADDRESS = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUAzNzEyNjYxMgAABC8AAAAAawNrgQ==.UEjM6ylt/7vpPmNhq19Pvw=="
 HEALTHY = HealthReply(database=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.contracts.operation import Lane
-from shared.environment import EX_CONFIG, load_settings
+from shared.process.environment import EX_CONFIG, load_settings
 from worker.settings import SECRETS, Settings
 
 KEY = base64.b64encode(b"k" * 32).decode()

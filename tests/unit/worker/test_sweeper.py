@@ -14,7 +14,7 @@ from tests.fakes import NOW, FakeSessions, FakeUsers
 from tests.records import a_mark, a_session, a_user
 from tests.sweeping import sweep
 from tests.unit.worker.in_memory import InMemoryWorker
-from worker.records import Ending, Mark, Revocation, Session
+from worker.domain.records import Ending, Mark, Revocation, Session
 from worker.sweeper import BATCH, GRACE, Sweeper, Turns, Unannounced, sweep_forever
 
 

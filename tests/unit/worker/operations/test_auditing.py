@@ -21,7 +21,7 @@ from shared.contracts.user_delete import USER_DELETE
 from tests.fakes import LIMIT, REGISTRATION_KEY, FakeAudit
 from tests.requests import NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.records import AuditRecord
+from worker.domain.records import AuditRecord
 
 EMAIL = "shop@example.com"
 #: What each operation's usual request leaves, beyond its name: login, why sessions ended, and what was changed.

@@ -15,7 +15,7 @@ from shared.contracts.user import User
 from tests.fakes import ISSUER, MASTER_KEYS, NOW
 from tests.unit.worker.in_memory import InMemoryWorker
 from worker.adapters.jwt_tokens import JwtTokens
-from worker.records import Session
+from worker.domain.records import Session
 
 
 class CountingTokens(JwtTokens):

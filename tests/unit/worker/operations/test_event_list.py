@@ -8,7 +8,14 @@ import pytest
 
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.errors import InvalidRequest
-from shared.contracts.event_list import DEFAULT_PAGE, EVENT_LIST, MAX_PAGE, MAX_SINCE, OVERLAP_SECONDS, EventListReply
+from shared.contracts.event_list import (
+    DEFAULT_PAGE,
+    EVENT_LIST,
+    MAX_PAGE,
+    MAX_SINCE,
+    OVERLAP_SECONDS,
+    EventListReply,
+)
 from shared.contracts.events import RevocationReason
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
 from shared.contracts.tenant_login import TENANT_LOGIN
@@ -17,8 +24,8 @@ from shared.contracts.wire import MAX_NAME_CHARS
 from tests.fakes import ISSUER, NOW, FakeSessions
 from tests.records import a_session
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
+from worker.domain.records import Revocation, Session
 from worker.operations.event_list import MAX_ON_THEIR_WAY
-from worker.records import Revocation, Session
 
 BEGIN = int(NOW.timestamp())
 #: Four bytes each, and nothing is longer.

@@ -21,7 +21,7 @@ from shared.contracts.tenant_update import TENANT_UPDATE
 from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import LIMIT, REGISTRATION_KEY, THROTTLE, FakeHasher, FakeUsers
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.records import User
+from worker.domain.records import User
 
 HOME, OFFICE, ELSEWHERE = "192.0.2.1", "198.51.100.1", "203.0.113.1"
 #: What each failure after the free ones costs.

@@ -18,8 +18,8 @@ from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import FakeHasher
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.consumer import MAX_DEADLINE_MS
-from worker.records import MARKS_KEPT, REMEMBERED
+from worker.amqp.consumer import MAX_DEADLINE_MS
+from worker.domain.records import MARKS_KEPT, REMEMBERED
 
 NEW_PASSWORD = "another fine password"
 

@@ -19,7 +19,7 @@ from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import REGISTRATION_KEY
 from tests.requests import NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker import records
+from worker.domain import records
 
 
 @dataclass(frozen=True)

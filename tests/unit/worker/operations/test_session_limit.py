@@ -12,7 +12,7 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.session_list import SESSION_LIST
 from tests.sweeping import sweep
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.operations.ending import MAX_DISPLACED
+from worker.domain.session_revocation import MAX_DISPLACED
 from worker.sweeper import GRACE
 
 LIMIT = 3

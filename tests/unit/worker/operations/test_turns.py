@@ -8,7 +8,7 @@ from shared.contracts.operation import Lane
 from tests.fakes import REGISTRATION_KEY, FakeHasher, FakeTurns
 from tests.requests import Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.call import Call
+from worker.domain.call import Call
 
 EMAIL = "shop@example.com"
 NAMES = [name for name, each in OPERATIONS.items() if each.lane is Lane.PASSWORD and not name.startswith("health.")]

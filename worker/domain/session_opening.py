@@ -8,11 +8,11 @@ from typing import Any
 from shared.contracts.claims import Claims
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
-from worker.call import Call
-from worker.operations.access import note_acting
-from worker.operations.marking import request_name
-from worker.ports import Ports
-from worker.records import Revocation, Session, Tenant, User
+from worker.domain.call import Call
+from worker.domain.idempotency import request_name
+from worker.domain.ports import Ports
+from worker.domain.records import Revocation, Session, Tenant, User
+from worker.domain.tokens import note_acting
 
 #: 192 random bits, base64url: OWASP Session Management asks for at least 64, the design for 128.
 SESSION_ID_BYTES = 24

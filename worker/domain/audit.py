@@ -18,9 +18,9 @@ from shared.contracts.errors import AuthError, InvalidCredentials, Throttled
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Operation
 from shared.contracts.wire import WireModel
-from worker.call import Call
-from worker.ports import Ports
-from worker.records import AuditRecord
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.records import AuditRecord
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.wire import MAX_PASSWORD_CHARS
-from worker.ports import Ports
+from worker.domain.ports import Ports
 
 
 def chosen(password: SecretStr, login: str, email: str, ports: Ports) -> str:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .clock import elapsed_seconds
-from .contracts.claims import Claims
+from ..amqp.clock import elapsed_seconds
+from ..contracts.claims import Claims
 
 #: Some two or three kilobytes each, of tokens and claims with a scope of a line; ten times that with the largest.
 DEFAULT_MAX_ENTRIES = 10_000

@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 from shared.contracts.operation import Operation
-from worker.call import Call
-from worker.ports import Ports
-from worker.records import Mark
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.records import Mark
 
 #: 128 bits: two requests of one tenant about one user must not be taken for each other.
 NAME_BYTES = 16

@@ -14,8 +14,8 @@ from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq.exceptions import InvalidFrameError
 from yarl import URL
 
-from .connection import CONNECT_TIMEOUT_SECONDS, ConnectionLost, lost_connections
-from .topology import declare_exchanges
+from ..amqp.connection import CONNECT_TIMEOUT_SECONDS, ConnectionLost, lost_connections
+from ..amqp.topology import declare_exchanges
 
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 

@@ -5,9 +5,9 @@ from contextvars import ContextVar
 
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidTenantToken, InvalidToken, UserNotFound
-from worker.call import Call
-from worker.ports import Ports
-from worker.records import Session, User
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.records import Session, User
 
 #: The tenants that were proven to act in the request at hand, for its line in the log.
 acting_tenants: ContextVar[set[str] | None] = ContextVar("acting_tenants", default=None)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from .contracts.wire import Scope
+from ..contracts.wire import Scope
 
 #: RFC 6749, 3.3: what the name of a scope is made of.
 SCOPE_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")

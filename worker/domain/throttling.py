@@ -22,9 +22,9 @@ from datetime import datetime, timedelta
 
 from shared.contracts.address import ClientAddress, client_of
 from shared.contracts.errors import InvalidCredentials, Throttled
-from worker.call import Call
-from worker.ports import Ports
-from worker.throttle import Count, Limit
+from worker.domain.attempts import Count, Limit
+from worker.domain.call import Call
+from worker.domain.ports import Ports
 
 #: 128 bits: keys of two accounts must not meet. Nothing but digests is stored: people type passwords into wrong fields.
 KEY_BYTES = 16

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from .contracts.events import SessionRevokedEvent
+from ..contracts.events import SessionRevokedEvent
 
 
 class Feed(Protocol):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr, ValidationError
 
-from .amqp.connection import broker_url
+from ..amqp.connection import broker_url
 
 
 def _comma_separated(value: Any) -> Any:

@@ -11,12 +11,12 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from .amqp.durable_subscription import DurableSubscription
-from .clock import elapsed_seconds
-from .contracts.errors import InternalError, Temporary
-from .contracts.event_list import EventListReply
-from .contracts.events import SessionRevokedEvent
-from .contracts.user_list import NO_CURSOR
+from ..amqp.clock import elapsed_seconds
+from ..contracts.errors import InternalError, Temporary
+from ..contracts.event_list import EventListReply
+from ..contracts.events import SessionRevokedEvent
+from ..contracts.user_list import NO_CURSOR
+from .durable_subscription import DurableSubscription
 from .subscription import MakeFeed
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from .amqp.rpc_client import RpcClient
-from .contracts.claims import Claims
-from .contracts.errors import (
+from ..amqp.rpc_client import RpcClient
+from ..contracts.claims import Claims
+from ..contracts.errors import (
     AuthError,
     InvalidCredentials,
     InvalidRequest,
@@ -22,12 +22,12 @@ from .contracts.errors import (
     Throttled,
     Unavailable,
 )
-from .contracts.operation import Operation
-from .contracts.tenant_login import TENANT_LOGIN
-from .contracts.tenant_update import TenantUpdateReply
-from .contracts.tenant_verify import TENANT_VERIFY
-from .contracts.validation import validated
-from .contracts.wire import WireModel
+from ..contracts.operation import Operation
+from ..contracts.tenant_login import TENANT_LOGIN
+from ..contracts.tenant_update import TenantUpdateReply
+from ..contracts.tenant_verify import TENANT_VERIFY
+from ..contracts.validation import validated
+from ..contracts.wire import WireModel
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,15 @@ from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from pydantic import ValidationError
 
+from ..amqp.announcement import IgnoredMessages, NotAnnounced, read_event
+from ..amqp.connection import (
+    REPLICATED_SETUP_TIMEOUT_SECONDS,
+    Connection,
+    ConnectionLost,
+    lost_connections,
+)
+from ..amqp.topology import EVENTS_EXCHANGE
 from ..contracts.events import SessionRevokedEvent, revocations_key
-from .announcement import IgnoredMessages, NotAnnounced, read_event
-from .connection import REPLICATED_SETUP_TIMEOUT_SECONDS, Connection, ConnectionLost, lost_connections
-from .topology import EVENTS_EXCHANGE
 
 log = logging.getLogger(__name__)
 

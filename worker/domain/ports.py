@@ -12,8 +12,9 @@ from typing import Protocol
 from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason
 from shared.contracts.wire import MIN_PASSWORD_CHARS
-from worker.call import Call
-from worker.records import (
+from worker.domain.attempts import Count, Limit, Throttle
+from worker.domain.call import Call
+from worker.domain.records import (
     AuditQuery,
     AuditRecord,
     Ending,
@@ -25,7 +26,6 @@ from worker.records import (
     User,
     UserChanges,
 )
-from worker.throttle import Count, Limit, Throttle
 
 
 class Tenants(Protocol):

@@ -10,10 +10,10 @@ from pydantic import AfterValidator, ConfigDict, ValidationError
 from shared.contracts import names
 from shared.contracts.errors import TenantNotFound
 from shared.contracts.wire import Email, Milliseconds, Name, NewLogin, Scope, WireModel
-from worker.imported_hashes import ImportedHash
-from worker.operations.identity import new_id
-from worker.ports import Clock, Tenants, Users
-from worker.records import User
+from worker.domain.identifiers import new_id
+from worker.domain.ports import Clock, Tenants, Users
+from worker.domain.records import User
+from worker.importing.hashes import ImportedHash
 
 #: Stored at a time: the database answers long before a worker's patience with it is over.
 BATCH = 200

@@ -70,5 +70,5 @@ def _decoded_bytes(unpadded: str) -> int | None:
     return len(decoded) if base64.b64encode(decoded).decode().rstrip("=") == unpadded else None
 
 
-#: A hash that `worker.ports.Hasher` can verify.
+#: A hash that `worker.domain.ports.Hasher` can verify.
 ImportedHash = Annotated[SecretStr, AfterValidator(_imported_hash)]

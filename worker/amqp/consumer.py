@@ -32,17 +32,24 @@ from shared.amqp.topology import (
 )
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AuthVerifyReply
-from shared.contracts.errors import AuthError, BadRequest, DeadlineExceeded, InternalError, InvalidRequest, Unavailable
+from shared.contracts.errors import (
+    AuthError,
+    BadRequest,
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    Unavailable,
+)
 from shared.contracts.operation import Lane, Operation
 from shared.contracts.wire import REQUEST_ID, WireModel
-from shared.logging import request_id, sampled
-from shared.metrics import OTHER
-from worker.call import Call
+from shared.process.logging import request_id, sampled
+from shared.process.metrics import OTHER
+from worker.amqp.replies import Outcome, Replies
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.tokens import acting_tenants
 from worker.metrics import WorkerMetrics, code_of
 from worker.operations import Handler
-from worker.operations.access import acting_tenants
-from worker.ports import Ports
-from worker.replies import Outcome, Replies
 
 if TYPE_CHECKING:  # it is there only where traces are wanted
     from worker.tracing import WorkerTracing

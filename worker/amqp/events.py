@@ -1,8 +1,8 @@
 """Revocation events, published to RabbitMQ in the background and crossed off in the database when confirmed.
 
 A queue of a subscriber may refuse an event. RabbitMQ then refuses it to us, whatever other queues took it. Each event
-has a backoff of its own in its outbox (`worker.retries`), and is retried on a newer channel: RabbitMQ 3.10 may go on
-refusing messages for a queue that lost its leader, for as long as the channel lives (docs/decisions/0020).
+has a backoff of its own in its outbox (`worker.domain.retries`), and is retried on a newer channel: RabbitMQ 3.10 may
+go on refusing messages for a queue that lost its leader, for as long as the channel lives (docs/decisions/0020).
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from shared.amqp.connection import Connection, ConnectionLost, lost_connections
 from shared.amqp.topology import EVENTS_EXCHANGE, declare_exchanges
 from shared.contracts.errors import AuthError
 from shared.contracts.events import SessionRevokedEvent
-from worker.fair_queue import FairQueue
-from worker.ports import Clock, Sessions
-from worker.records import Revocation, Session
-from worker.retries import retry_delay
+from worker.amqp.fair_queue import FairQueue
+from worker.domain.ports import Clock, Sessions
+from worker.domain.records import Revocation, Session
+from worker.domain.retries import retry_delay
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class _Channel:
 
 
 class AmqpEvents:
-    """Implements `worker.ports.Events`; an async context manager.
+    """Implements the port `Events`; an async context manager.
 
     An event that cannot be published now stays in the outbox of its session, and the sweep announces it again.
     """

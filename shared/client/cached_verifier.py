@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
-from .clock import elapsed_seconds
-from .contracts.claims import Claims
-from .contracts.errors import InternalError, InvalidTenantToken, InvalidToken, Temporary
-from .contracts.events import SessionRevokedEvent
+from ..amqp.clock import elapsed_seconds
+from ..contracts.claims import Claims
+from ..contracts.errors import InternalError, InvalidTenantToken, InvalidToken, Temporary
+from ..contracts.events import SessionRevokedEvent
 from .subscription import MakeFeed
 from .verify_cache import DEFAULT_MAX_ENTRIES, VerifyCache
 

@@ -15,27 +15,35 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from ..amqp.feed import RevocationFeed
+from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
+from ..amqp.telemetry import ForwardedHeaders, Tracing
+from ..amqp.topology import NAME_PART, RPC_EXCHANGE, subscriber_queue
+from ..amqp.verifier import CoalescingVerifier
+from ..contracts.address import ClientAddress
+from ..contracts.audit_list import AUDIT_LIST, AuditListReply
+from ..contracts.auth_login import AUTH_LOGIN
+from ..contracts.auth_logout import AUTH_LOGOUT
+from ..contracts.auth_verify import VerifyCheck
+from ..contracts.claims import Claims
+from ..contracts.event_list import EVENT_LIST, EventListReply
+from ..contracts.events import SessionRevokedEvent
+from ..contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
+from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR
+from ..contracts.validation import validated
 from .accounts import SessionCalls, TenantCalls, UserCalls
-from .amqp.durable_subscription import DurableSubscription
-from .amqp.feed import RevocationFeed
-from .amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
-from .amqp.topology import NAME_PART, RPC_EXCHANGE, subscriber_queue
-from .amqp.verifier import CoalescingVerifier
 from .cached_verifier import CachedVerifier
-from .contracts.address import ClientAddress
-from .contracts.audit_list import AUDIT_LIST, AuditListReply
-from .contracts.auth_login import AUTH_LOGIN
-from .contracts.auth_logout import AUTH_LOGOUT
-from .contracts.auth_verify import VerifyCheck
-from .contracts.claims import Claims
-from .contracts.event_list import EVENT_LIST, EventListReply
-from .contracts.events import SessionRevokedEvent
-from .contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
-from .contracts.user_list import DEFAULT_PAGE, NO_CURSOR
-from .contracts.validation import validated
-from .revocations import Events, Handler, LiveRevocations, handle_durable, identified, known, read_durable
+from .durable_subscription import DurableSubscription
+from .revocations import (
+    Events,
+    Handler,
+    LiveRevocations,
+    handle_durable,
+    identified,
+    known,
+    read_durable,
+)
 from .subscription import MakeFeed
-from .telemetry import ForwardedHeaders, Tracing
 from .tenant_session import Calls, TenantSession, retried
 from .verify_cache import DEFAULT_MAX_ENTRIES
 

@@ -10,12 +10,12 @@ from shared.contracts.authority import AuthorityRequest
 from shared.contracts.errors import InvalidCredentials, InvalidTenantToken, TenantNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
-from worker.call import Call
-from worker.operations.access import checked_tenant, sessions_of
-from worker.operations.ending import carry_out_of_tenant
-from worker.operations.guarding import TENANTS, guarded, guarded_registration_key
-from worker.ports import Ports
-from worker.records import Mark, Tenant, TenantEnding
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.records import Mark, Tenant, TenantEnding
+from worker.domain.session_revocation import carry_out_of_tenant
+from worker.domain.throttling import TENANTS, guarded, guarded_registration_key
+from worker.domain.tokens import checked_tenant, sessions_of
 
 log = logging.getLogger(__name__)
 

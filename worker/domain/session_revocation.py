@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.contracts.events import RevocationReason
-from worker.ports import Ports
-from worker.records import Ending, Mark, Revocation, Session, TenantEnding, UserChanges
+from worker.domain.ports import Ports
+from worker.domain.records import Ending, Mark, Revocation, Session, TenantEnding, UserChanges
 
 #: Announced at once when all sessions of a user end; what is beyond waits for the sweep, not in memory.
 MAX_ANNOUNCED = 500

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from shared.contracts import session_list, user
-from worker.records import Session, User
+from worker.domain.records import Session, User
 
 
 def public_user(stored: User) -> user.User:

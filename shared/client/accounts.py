@@ -5,24 +5,24 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from .contracts.claims import Claims
-from .contracts.operation import Done, Operation
-from .contracts.session_list import SESSION_LIST, Session
-from .contracts.session_revoke import SESSION_REVOKE
-from .contracts.session_revoke_all import SESSION_REVOKE_ALL
-from .contracts.tenant_delete import TENANT_DELETE
-from .contracts.tenant_disable import TENANT_DISABLE
-from .contracts.tenant_enable import TENANT_ENABLE
-from .contracts.tenant_logout import TENANT_LOGOUT
-from .contracts.tenant_register import TENANT_REGISTER, TenantRegisterReply
-from .contracts.tenant_update import TENANT_UPDATE, TenantUpdateReply
-from .contracts.tenant_verify import TENANT_VERIFY
-from .contracts.user import User
-from .contracts.user_create import USER_CREATE
-from .contracts.user_delete import USER_DELETE
-from .contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListReply
-from .contracts.user_update import USER_UPDATE
-from .contracts.validation import validated
+from ..contracts.claims import Claims
+from ..contracts.operation import Done, Operation
+from ..contracts.session_list import SESSION_LIST, Session
+from ..contracts.session_revoke import SESSION_REVOKE
+from ..contracts.session_revoke_all import SESSION_REVOKE_ALL
+from ..contracts.tenant_delete import TENANT_DELETE
+from ..contracts.tenant_disable import TENANT_DISABLE
+from ..contracts.tenant_enable import TENANT_ENABLE
+from ..contracts.tenant_logout import TENANT_LOGOUT
+from ..contracts.tenant_register import TENANT_REGISTER, TenantRegisterReply
+from ..contracts.tenant_update import TENANT_UPDATE, TenantUpdateReply
+from ..contracts.tenant_verify import TENANT_VERIFY
+from ..contracts.user import User
+from ..contracts.user_create import USER_CREATE
+from ..contracts.user_delete import USER_DELETE
+from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListReply
+from ..contracts.user_update import USER_UPDATE
+from ..contracts.validation import validated
 from .tenant_session import Calls, TenantSession
 
 

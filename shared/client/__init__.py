@@ -1,0 +1,1 @@
+"""What services use: the client and the parts it is made of."""

@@ -1,0 +1,1 @@
+"""What the service's own processes have in common; the published client leaves this folder out."""

@@ -1,0 +1,1 @@
+"""How requests reach a worker, and how replies and events leave it."""

@@ -1,0 +1,1 @@
+"""What operations share: ports, records, and the rules about sessions, passwords and tokens."""

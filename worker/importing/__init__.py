@@ -1,0 +1,1 @@
+"""Users who come from another system, with the hashes of their passwords."""
