@@ -5,10 +5,8 @@ much as everything else that the edge does about a verification.
 """
 
 import asyncio
-import contextlib
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Header, Path, Request
@@ -20,37 +18,11 @@ from api.metrics import EdgeMetrics
 from api.readiness import SharedReadiness
 from api.streams import Streams
 from api.verifying import Verifies
+from api.workers import WorkerCalls
 from shared.amqp.feed import RevocationFeed
-from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
 from shared.client.tenant_session import TenantSession
 from shared.contracts.errors import InvalidTenantToken
-from shared.contracts.operation import Operation
 from shared.contracts.wire import Name
-from shared.process.logging import request_id
-
-if TYPE_CHECKING:  # it is there only where traces are wanted
-    from api.tracing import EdgeTracing
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerCalls:
-    """Calls to workers on behalf of the HTTP request at hand: its id goes with them."""
-
-    rpc: RpcClient
-    timeout_seconds: float
-    tracing: "EdgeTracing | None" = None
-
-    async def call(
-        self, operation: Operation[RequestT, ReplyT], request: RequestT, *, timeout_seconds: float | None = None
-    ) -> ReplyT:
-        """The reply of a worker. Raises what `RpcClient.call` raises."""
-        with self.tracing.sending(operation.name) if self.tracing else contextlib.nullcontext():
-            return await self.rpc.call(
-                operation,
-                request,
-                request_id=request_id.get(),
-                timeout_seconds=timeout_seconds or self.timeout_seconds,
-            )
 
 
 class State(TypedDict):
@@ -68,39 +40,16 @@ class State(TypedDict):
     """Set when this process is about to stop."""
 
 
-async def _workers(request: Request) -> WorkerCalls:
-    workers: WorkerCalls = request.state.workers
-    return workers
+def from_state(name: str) -> Any:
+    """Return a dependency that answers this member of the application's `State`.
 
+    It is `async` so that FastAPI calls it on the event loop and not on a thread.
+    """
 
-async def _verifier(request: Request) -> Verifies:
-    verifier: Verifies = request.state.verifier
-    return verifier
+    async def member(request: Request) -> Any:
+        return getattr(request.state, name)
 
-
-async def _forward_tenant(request: Request) -> TenantSession:
-    tenant: TenantSession = request.state.forward_tenant
-    return tenant
-
-
-async def _feed(request: Request) -> RevocationFeed:
-    feed: RevocationFeed = request.state.feed
-    return feed
-
-
-async def _streams(request: Request) -> Streams:
-    streams: Streams = request.state.streams
-    return streams
-
-
-async def _readiness(request: Request) -> SharedReadiness:
-    readiness: SharedReadiness = request.state.readiness
-    return readiness
-
-
-async def _leaving(request: Request) -> bool:
-    leaving: asyncio.Event = request.state.leaving
-    return leaving.is_set()
+    return Depends(member)
 
 
 _bearer = HTTPBearer(
@@ -160,13 +109,13 @@ def _decoded(segment: str) -> str:
         raise ValueError("must be percent-encoded UTF-8") from None
 
 
-Workers = Annotated[WorkerCalls, Depends(_workers)]
-Verifier = Annotated[Verifies, Depends(_verifier)]
-ForwardTenant = Annotated[TenantSession, Depends(_forward_tenant)]
-Feed = Annotated[RevocationFeed, Depends(_feed)]
-OpenStreams = Annotated[Streams, Depends(_streams)]
-Readiness = Annotated[SharedReadiness, Depends(_readiness)]
-Leaving = Annotated[bool, Depends(_leaving)]
+Workers = Annotated[WorkerCalls, from_state("workers")]
+Verifier = Annotated[Verifies, from_state("verifier")]
+ForwardTenant = Annotated[TenantSession, from_state("forward_tenant")]
+Feed = Annotated[RevocationFeed, from_state("feed")]
+OpenStreams = Annotated[Streams, from_state("streams")]
+Readiness = Annotated[SharedReadiness, from_state("readiness")]
+Leaving = Annotated[asyncio.Event, from_state("leaving")]
 TenantToken = Annotated[str, Depends(_tenant_token)]
 OptionalTenantToken = Annotated[str | None, Depends(_optional_tenant_token)]
 GatewayToken = Annotated[str, Depends(_gateway_token)]

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from api.browsers import SafeHeaders, cross_origin
-from api.dependencies import State, WorkerCalls
+from api.dependencies import State
 from api.errors import answer_error
 from api.metrics import EdgeMetrics
 from api.middleware import EncodedPath, RequestContext, UnexpectedErrors
@@ -23,6 +23,7 @@ from api.routes import audit, auth, events, forward, health, session, tenant, to
 from api.settings import Settings
 from api.streams import Streams
 from api.verifying import RememberingVerifier, Verifies
+from api.workers import WorkerCalls
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.verifier import CoalescingVerifier

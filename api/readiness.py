@@ -3,14 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from api.workers import WorkerCalls
 from shared.contracts.errors import AuthError
 from shared.contracts.health import HEALTH, HealthReply, HealthRequest
 from shared.contracts.operation import Lane
-
-if TYPE_CHECKING:  # which imports this module
-    from api.dependencies import WorkerCalls
 
 #: Below what probes commonly wait, so that the answer names what is missing before the prober gives up.
 PROBE_TIMEOUT_SECONDS = 2.0
@@ -27,7 +24,7 @@ class SharedReadiness:
     known here, and is never an old answer.
     """
 
-    def __init__(self, workers: "WorkerCalls", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, workers: WorkerCalls, clock: Callable[[], float] = time.monotonic) -> None:
         self._workers = workers
         self._clock = clock
         self._asking: asyncio.Task[tuple[str, ...]] | None = None

@@ -3,9 +3,9 @@
 Other services install it as `jincor_auth_client` and import these names from there; see `client/`.
 """
 
-from .client.auth_client import AuthClient
-from .client.cached_verifier import CachedVerifier
-from .client.scopes import granted
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .contracts.claims import Claims
 from .contracts.errors import (
     AuthError,
@@ -35,6 +35,11 @@ from .contracts.tenant_register import TenantRegisterReply
 from .contracts.token_introspect import TokenIntrospectReply
 from .contracts.user import User
 from .contracts.user_list import UserListReply
+
+if TYPE_CHECKING:
+    from .client.auth_client import AuthClient
+    from .client.cached_verifier import CachedVerifier
+    from .client.scopes import granted
 
 __all__ = [
     "AuthClient",
@@ -73,3 +78,18 @@ __all__ = [
 
 #: Of the whole repository, and of the distribution that `client/` makes.
 __version__ = "2.0.0.dev0"
+
+#: Names that are imported when somebody asks for them: the client needs aio-pika, and the contracts do not.
+_IMPORTED_ON_USE = {
+    "AuthClient": ".client.auth_client",
+    "CachedVerifier": ".client.cached_verifier",
+    "granted": ".client.scopes",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import one of the client's names (PEP 562). Raises `AttributeError` for any other name."""
+    if name not in _IMPORTED_ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_IMPORTED_ON_USE[name], __name__), name)
+    return value

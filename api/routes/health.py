@@ -51,7 +51,7 @@ async def ready(readiness: Readiness, leaving: Leaving) -> Response:
     Who asks within half a second of another, or while that one waits, gets the same answer. A process that is about
     to stop is not ready either, and says so at once: it serves what comes, but should get nothing new.
     """
-    if leaving:
+    if leaving.is_set():
         return problem_response(problem(ErrorCode.UNAVAILABLE, "not ready: this edge is stopping"))
     if missing := await readiness.missing():
         return problem_response(_not_ready(missing))

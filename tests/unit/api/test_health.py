@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.dependencies import WorkerCalls
 from api.readiness import SHARED_SECONDS, SharedReadiness
+from api.workers import WorkerCalls
 from shared.contracts.errors import DeadlineExceeded, Unavailable
 from tests.unit.api.fake_rpc import FakeRpc
 

@@ -2,6 +2,8 @@
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -88,3 +90,11 @@ def test_every_operation_has_its_tests() -> None:
     """The operation's word is also the name of its tests."""
     directory = Path(__file__).parents[1] / "worker" / "operations"
     assert {f"test_{module}.py" for module in [*BY_MODULE, "health"]} <= {path.name for path in directory.iterdir()}
+
+
+def test_importing_a_contract_needs_pydantic_and_the_standard_library_alone() -> None:
+    """A console or a command line that speaks HTTP uses the contracts without aio-pika."""
+    program = "import sys, shared.contracts.auth_login; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.check_output([sys.executable, "-c", program], text=True).split()  # noqa: S603 - its own program
+    assert {"shared", "pydantic"} <= set(loaded)
+    assert not {"aio_pika", "aiormq", "pamqp", "yarl", "fastapi", "starlette"} & set(loaded)

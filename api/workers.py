@@ -1,0 +1,33 @@
+"""Calls to workers for the HTTP request in progress."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
+from shared.contracts.operation import Operation
+from shared.process.logging import request_id
+
+if TYPE_CHECKING:  # it is there only where traces are wanted
+    from api.tracing import EdgeTracing
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCalls:
+    """Calls to workers on behalf of the HTTP request at hand: its id goes with them."""
+
+    rpc: RpcClient
+    timeout_seconds: float
+    tracing: "EdgeTracing | None" = None
+
+    async def call(
+        self, operation: Operation[RequestT, ReplyT], request: RequestT, *, timeout_seconds: float | None = None
+    ) -> ReplyT:
+        """The reply of a worker. Raises what `RpcClient.call` raises."""
+        with self.tracing.sending(operation.name) if self.tracing else contextlib.nullcontext():
+            return await self.rpc.call(
+                operation,
+                request,
+                request_id=request_id.get(),
+                timeout_seconds=timeout_seconds or self.timeout_seconds,
+            )

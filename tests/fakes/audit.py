@@ -1,0 +1,38 @@
+"""A fake of the port for audit: in memory, held to the contract suite of the real one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from worker.domain.records import (
+    AuditQuery,
+    AuditRecord,
+)
+
+
+class FakeAudit:
+    """Implements the port `Audit`. What was refused is on record at once."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, AuditRecord] = {}
+
+    async def append(self, record: AuditRecord) -> None:
+        self.records.setdefault(record.id, record)
+
+    def attempted(self, record: AuditRecord) -> None:
+        attempts = self.records[record.id].attempts if record.id in self.records else 0
+        first = self.records.get(record.id, record)
+        self.records[record.id] = replace(first, attempts=attempts + record.attempts)
+
+    async def write(self) -> None:
+        """Nothing waits here."""
+
+    async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
+        found = [
+            record
+            for record in self.records.values()
+            if record.tenant == query.tenant
+            and query.type in (None, record.type)
+            and (not query.logins or record.login in query.logins)
+            and query.from_position <= record.position < query.to_position
+        ]
+        return sorted(found, key=lambda record: record.position, reverse=True)[:limit]

@@ -1,0 +1,11 @@
+"""A fake of the port for database: in memory, held to the contract suite of the real one."""
+
+
+class FakeDatabase:
+    """Implements the port `Database`."""
+
+    def __init__(self, *, answers: bool = True) -> None:
+        self._answers = answers
+
+    async def ping(self) -> bool:
+        return self._answers

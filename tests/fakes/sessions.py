@@ -1,0 +1,135 @@
+"""A fake of the port for sessions: in memory, held to the contract suite of the real one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from worker.domain.records import (
+    Ending,
+    Revocation,
+    Session,
+    TenantEnding,
+    User,
+)
+
+
+class FakeSessions:
+    """Implements the port `Sessions`. `finds` holds what was asked for, one entry a query."""
+
+    def __init__(self) -> None:
+        self.finds: list[Sequence[str]] = []
+        self._stored: dict[str, Session] = {}
+        self._outbox: dict[str, datetime] = {}
+
+    async def add(self, session: Session) -> Session:
+        def key(of: Session) -> tuple[str, str | None, str]:
+            return of.tenant, of.user, of.opened_by
+
+        first = next((other for other in self._stored.values() if key(other) == key(session)), None)
+        return first or self._stored.setdefault(session.id, session)
+
+    async def find(self, ids: Sequence[str]) -> dict[str, Session]:
+        self.finds.append(ids)
+        return {session_id: self._stored[session_id] for session_id in ids if session_id in self._stored}
+
+    async def live_of_user(self, user: User, now: datetime, limit: int) -> Sequence[Session]:
+        live = [session for session in self._live(user.tenant, user.id, now) if session.generation == user.generation]
+        return sorted(live, key=lambda session: session.issued_at, reverse=True)[:limit]
+
+    async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
+        stored = self._stored.get(session.id)
+        if stored is None or stored.revocation is not None:
+            return None
+        self._stored[session.id] = replace(stored, revocation=revocation)
+        self._outbox[session.id] = revocation.at
+        return self._stored[session.id]
+
+    async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
+        stored = self._stored.get(session.id)
+        seen = session.revocation.refusals if session.revocation else 0
+        if stored is None or stored.revocation is None or session.id not in self._outbox:
+            return False
+        if stored.revocation.refusals != seen:
+            return False
+        changed = replace(stored.revocation, refusals=seen + 1)
+        self._stored[session.id] = replace(stored, revocation=changed if seen else replace(changed, announced_at=at))
+        if retry_at is None:
+            del self._outbox[session.id]
+        else:
+            self._outbox[session.id] = retry_at
+        return True
+
+    async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
+        for session in self._live(ending.tenant, ending.user, now):
+            if session.generation < ending.generation:
+                await self.revoke(session, Revocation(now, ending.reason))
+        waiting = [self._stored[session_id] for session_id, since in self._outbox.items() if since <= now]
+        of_user = [session for session in waiting if (session.tenant, session.user) == (ending.tenant, ending.user)]
+        return of_user[:limit]
+
+    async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
+        for session in list(self._stored.values()):
+            live = session.revocation is None and session.expires_at > now
+            before = ending.users_before if session.user else ending.generation
+            if session.tenant == ending.tenant and live and session.tenant_generation < before:
+                await self.revoke(session, Revocation(now, ending.users_reason if session.user else ending.reason))
+        waiting = (self._stored[session_id] for session_id, since in self._outbox.items() if since <= now)
+        of_tenant = (session for session in waiting if session.tenant == ending.tenant)
+        return [session for session in of_tenant if session.user is None or ending.users_before][:limit]
+
+    async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+        live = self._live(session.tenant, session.user or "", now)
+        of_generation = [each for each in live if each.generation == session.generation]
+        newest_first = sorted(of_generation, key=lambda each: (each.issued_at, each.id), reverse=True)
+        return newest_first[kept : kept + limit]
+
+    async def settled(self, session: Session) -> None:
+        if session.id in self._stored:
+            self._stored[session.id] = replace(self._stored[session.id], displaces=False)
+
+    async def tenants_unsettled(self, older_than: datetime) -> Sequence[str]:
+        return sorted({each.tenant for each in self._displacing(older_than)})
+
+    async def unsettled(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+        return [each for each in self._displacing(older_than) if each.tenant == tenant][:limit]
+
+    async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
+        return sorted({self._stored[session_id].tenant for session_id, since in self._waiting() if since < older_than})
+
+    async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+        due = (self._stored[session_id] for session_id, since in self._waiting() if since < older_than)
+        return [session for session in due if session.tenant == tenant][:limit]
+
+    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
+        sessions = [self._stored[session_id] for session_id, _ in self._waiting()]
+        return [session for session in sessions if session.tenant == tenant][:limit]
+
+    async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
+        announced = [
+            (session.revocation.announced_at, session.id)
+            for session in self._stored.values()
+            if session.tenant == tenant and session.revocation and session.revocation.announced_at
+        ]
+        return [self._stored[id_] for when, id_ in sorted(announced) if (when, id_) > (at, session_id)][:limit]
+
+    async def announced(self, session: Session, at: datetime) -> None:
+        self._outbox.pop(session.id, None)
+        stored = self._stored.get(session.id)
+        if stored and stored.revocation:
+            self._stored[session.id] = replace(stored, revocation=replace(stored.revocation, announced_at=at))
+
+    def _waiting(self) -> list[tuple[str, datetime]]:
+        return sorted(self._outbox.items(), key=lambda each: each[1])
+
+    def _displacing(self, older_than: datetime) -> list[Session]:
+        displacing = [each for each in self._stored.values() if each.displaces and each.issued_at < older_than]
+        return sorted(displacing, key=lambda each: each.issued_at)
+
+    def _live(self, tenant: str, user: str, now: datetime) -> list[Session]:
+        return [
+            session
+            for session in self._stored.values()
+            if (session.tenant, session.user) == (tenant, user)
+            and session.revocation is None
+            and session.expires_at > now
+        ]

@@ -1,0 +1,133 @@
+"""A fake of the port for tenants: in memory, held to the contract suite of the real one."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared.contracts.errors import EmailTaken, TenantNotFound
+from shared.contracts.events import RevocationReason
+from tests.fakes.marks import _Left, _left_by
+from tests.fakes.values import NOW
+from worker.domain.records import (
+    CLOSING,
+    MARKS_KEPT,
+    Mark,
+    Tenant,
+    TenantEnding,
+)
+
+
+@dataclass(frozen=True)
+class _StoredTenant:
+    tenant: Tenant
+    marks: tuple[_Left, ...] = ()
+    ending: TenantEnding | None = None
+    decided_at: datetime = NOW
+    deleted: bool = False
+    closed_generation: int = 0
+
+    def left_by(self, mark: Mark) -> _Left | None:
+        return _left_by(self.marks, mark)
+
+
+class FakeTenants:
+    """Implements the port `Tenants`."""
+
+    def __init__(self) -> None:
+        self._stored: dict[str, _StoredTenant] = {}
+        self._removed: list[_StoredTenant] = []
+
+    async def add(self, tenant: Tenant) -> None:
+        creation = Mark(tenant.created_by, tenant.registered_at)
+        of_email = (each for each in self._removed if each.tenant.email == tenant.email)
+        taken = any(each.tenant.email == tenant.email for each in self._stored.values())
+        if taken or any(each.left_by(creation) for each in of_email):
+            raise EmailTaken
+        self._stored[tenant.id] = _StoredTenant(tenant, (_Left(creation),))
+
+    async def find(self, tenant: str) -> Tenant | None:
+        return next((each for each in self._visible() if each.id == tenant), None)
+
+    async def find_by_email(self, email: str) -> Tenant | None:
+        return next((each for each in self._visible() if each.email == email), None)
+
+    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+        found = [each for each in self._visible() if each.email > after]
+        return sorted(found, key=lambda each: each.email)[:limit]
+
+    async def is_current(self, tenant: Tenant) -> bool:
+        found = await self.find(tenant.id)
+        return found is not None and found.generation == tenant.generation and not found.disabled
+
+    async def admits(self, tenant: str, generation: int) -> bool:
+        found = await self.find(tenant)
+        return found is not None and not found.disabled and self._stored[tenant].closed_generation <= generation
+
+    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
+        stored = self._stored.get(tenant.id)
+        if stored and stored.tenant.password_hash == tenant.password_hash:
+            changed = replace(stored.tenant, password_hash=password_hash)
+            self._stored[tenant.id] = replace(stored, tenant=changed)
+
+    async def decide_ending(
+        self, tenant: str, reason: RevocationReason, mark: Mark, password_hash: str | None = None
+    ) -> TenantEnding:
+        if before := await self.decided(tenant, mark):
+            return before
+        stored = self._stored.get(tenant)
+        if stored is None or stored.deleted:
+            raise TenantNotFound
+        ending = TenantEnding.after(tenant, stored.tenant.generation, reason, stored.ending)
+        changed = replace(
+            stored.tenant,
+            generation=ending.generation,
+            password_hash=password_hash or stored.tenant.password_hash,
+            disabled=stored.tenant.disabled or reason is RevocationReason.TENANT_DISABLED,
+        )
+        self._stored[tenant] = _StoredTenant(
+            changed,
+            (*stored.marks, _Left(mark, ending.generation, reason, ending.users_before))[-MARKS_KEPT:],
+            ending,
+            mark.at,
+            reason is RevocationReason.TENANT_DELETED,
+            ending.generation if reason in CLOSING else stored.closed_generation,
+        )
+        return ending
+
+    async def decided(self, tenant: str, mark: Mark) -> TenantEnding | None:
+        return self._decided(mark, (each for each in self._all() if each.tenant.id == tenant))
+
+    async def decided_about(self, email: str, mark: Mark) -> TenantEnding | None:
+        return self._decided(mark, (each for each in self._all() if each.tenant.email == email))
+
+    async def finish_ending(self, ending: TenantEnding) -> None:
+        stored = self._stored.get(ending.tenant)
+        if stored is None or stored.ending is None or stored.ending.generation != ending.generation:
+            return
+        if stored.deleted:
+            self._removed.append(self._stored.pop(ending.tenant))
+        else:
+            self._stored[ending.tenant] = replace(stored, ending=None)
+
+    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[TenantEnding]:
+        stored = self._stored.values()
+        return [each.ending for each in stored if each.ending and each.decided_at < older_than][:limit]
+
+    async def enable(self, tenant: str, mark: Mark) -> None:
+        stored = self._stored.get(tenant)
+        if stored and not stored.deleted and not stored.left_by(mark):
+            marks = (*stored.marks, _Left(mark))[-MARKS_KEPT:]
+            self._stored[tenant] = replace(stored, tenant=replace(stored.tenant, disabled=False), marks=marks)
+
+    def _visible(self) -> list[Tenant]:
+        return [stored.tenant for stored in self._stored.values() if not stored.deleted]
+
+    def _all(self) -> list[_StoredTenant]:
+        return [*self._stored.values(), *self._removed]
+
+    @staticmethod
+    def _decided(mark: Mark, stored: Iterable[_StoredTenant]) -> TenantEnding | None:
+        for each in stored:
+            if (before := each.left_by(mark)) and before.generation is not None and before.reason is not None:
+                return TenantEnding(each.tenant.id, before.generation, before.reason, before.users_before)
+        return None

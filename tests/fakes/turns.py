@@ -1,0 +1,20 @@
+"""A fake of the port for turns: in memory, held to the contract suite of the real one."""
+
+from worker.domain.call import Call
+
+
+class FakeTurns:
+    """Implements the port `Turns`: it is always everybody's turn. `entered` holds whose requests have come."""
+
+    def __init__(self) -> None:
+        self.entered: list[str] = []
+        self.left = 0
+
+    def refuse_early(self, session: str | None) -> None:
+        """There is a place for everybody."""
+
+    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:  # noqa: ARG002 - as the port has it
+        self.entered.append(whose)
+
+    def leave(self) -> None:
+        self.left += 1
