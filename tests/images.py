@@ -2,10 +2,10 @@
 
 import os
 
-MONGO_IMAGE = os.environ.get("MONGO_IMAGE", "mongo:8.0.37")
+MONGO_IMAGE = os.environ.get("MONGO_IMAGE", "mongo:8")
 #: With the management interface, as on a laptop.
-RABBITMQ_MANAGEMENT_IMAGE = os.environ.get("RABBITMQ_IMAGE", "rabbitmq:4.3.6-management")
+RABBITMQ_MANAGEMENT_IMAGE = os.environ.get("RABBITMQ_IMAGE", "rabbitmq:4-management")
 #: Without it, as in production.
-RABBITMQ_IMAGE = os.environ.get("RABBITMQ_IMAGE", "rabbitmq:4.3.6")
-HAPROXY_IMAGE = os.environ.get("HAPROXY_IMAGE", "haproxy:3.2.26")
+RABBITMQ_IMAGE = os.environ.get("RABBITMQ_IMAGE", "rabbitmq:4")
+HAPROXY_IMAGE = os.environ.get("HAPROXY_IMAGE", "haproxy:3.2")
 PYTHON_IMAGE = "python:3.13-slim"

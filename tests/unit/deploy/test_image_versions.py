@@ -1,7 +1,8 @@
 """Every image that this repository names is at least of the version without the holes that we know of.
 
-A tag that leaves out a part of the version may stand for any version that begins so, also for one that was pulled long
-ago. So it counts as the lowest of them: a floor with a patch needs a tag with one.
+A tag that names a series alone follows it, and whoever pulls gets its newest version. Compose files and tests name such
+tags, and variables that pin them; docs/deployment.md says to pull and to pin. Any other tag that leaves out a part of the
+version counts as the lowest version that begins so: a floor with a patch needs a tag with one.
 """
 
 import re
@@ -51,6 +52,9 @@ FLOORS: dict[str, dict[Version, Floor]] = {
 }
 #: Built from this tree.
 OURS = re.compile(r"jincor-auth-(api|worker)")
+#: Tags that follow a series, in files from which somebody pulls.
+FOLLOWING = {"mongo": {(8,)}, "rabbitmq": {(4,)}, "haproxy": {(3, 2)}}
+FOLLOWED_IN = {"docker-compose.yml", "docker-compose.prod.yml", "tests/images.py"}
 #: Named without a version, as something of the operator's own.
 UNVERSIONED = {"prom/prometheus": "an example of a collector; the operator has one already, or chooses its version"}
 #: What the operator's images of MongoDB are called is the operator's affair; the resource has the version.
@@ -80,17 +84,18 @@ def test_images_are_found_where_they_are_named() -> None:
 
 
 def test_every_image_is_at_least_of_its_floor() -> None:
-    assert not [f"{place}: {problem}" for place, reference in NAMED if (problem := _problem(reference))]
+    pinned = [(place, reference) for place, reference in NAMED if not _follows(place, reference)]
+    assert not [f"{place}: {problem}" for place, reference in pinned if (problem := _problem(reference))]
 
 
 def test_there_is_one_version_of_each_image() -> None:
-    """What tests run is what the files start, in compose as on Kubernetes; documents may name others."""
-    versions: dict[str, set[Version]] = {}
+    """What one file pins the others pin, or follow the series; documents may name others."""
+    pinned: dict[str, set[Version]] = {}
     for place, reference in NAMED:
-        if not place.startswith("docs/") and (name := _name(reference)) in FLOORS:
-            versions.setdefault(name, set()).add(_version(reference))
-    assert versions.keys() == FLOORS.keys()
-    assert all(len(each) == 1 for each in versions.values()), versions
+        if not place.startswith("docs/") and (name := _name(reference)) in FLOORS and not _follows(place, reference):
+            pinned.setdefault(name, set()).add(_version(reference))
+    assert {"mongo", "rabbitmq", "python"} <= pinned.keys()
+    assert all(len(each) == 1 for each in pinned.values()), pinned
 
 
 @pytest.mark.parametrize("reference", [
@@ -110,6 +115,10 @@ def test_what_is_below_or_unknown_is_refused(reference: str) -> None:
 ])  # fmt: skip
 def test_what_is_not_below_is_accepted(reference: str) -> None:
     assert _problem(reference) is None
+
+
+def _follows(place: str, reference: str) -> bool:
+    return place in FOLLOWED_IN and _version(reference) in FOLLOWING.get(_name(reference), ())
 
 
 def _problem(reference: str) -> str | None:
