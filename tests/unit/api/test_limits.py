@@ -345,14 +345,16 @@ async def test_a_client_that_expects_a_go_ahead_for_too_much_is_refused(serve_ed
     assert (status, headers["Connection"]) == (413, "close")
 
 
-async def test_an_early_refusal_reaches_a_client_that_writes_first(serve_edge: ServeEdge) -> None:
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+async def test_an_early_refusal_reaches_a_client_that_writes_first(serve_edge: ServeEdge, connection: str) -> None:
     """Python's client, and most others, read the answer when all of a body was sent."""
+    headers = {"Content-Type": "application/json", "Connection": connection}
 
     def statuses(port: int) -> set[int]:
         heard = set()
         for _ in range(30):
             client = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
-            client.request("POST", "/tenant/logout", b"x" * 2_000_000, {"Content-Type": "application/json"})
+            client.request("POST", "/tenant/logout", b"x" * 2_000_000, headers)
             heard.add(client.getresponse().status)
             client.close()
         return heard
