@@ -359,10 +359,12 @@ async def test_a_large_batch_of_large_tokens_travels(rpc: RpcClient, serve: Serv
     def _claims(check: VerifyCheck) -> Claims:
         return Claims(iss="i", aud="a", sub=str(len(check.token)), iat=0, exp=1, jti="j", id="i", login="l", tenant="t")
 
-    checks = tuple(VerifyCheck(tenant_token="t" * MAX_TOKEN_CHARS, token="u" * MAX_TOKEN_CHARS) for _ in range(256))
+    largest = VerifyCheck(tenant_token="t" * MAX_TOKEN_CHARS, token="u" * MAX_TOKEN_CHARS)
+    frame = len(AuthVerifyRequest(checks=(largest,)).to_json()) - len(largest.to_json())
+    checks = (largest,) * ((AUTH_VERIFY.max_body_bytes - frame) // (len(largest.to_json()) + len(",")))
     async with serve({"auth.verify": count}):
         reply = await rpc.call(AUTH_VERIFY, AuthVerifyRequest(checks=checks), timeout_seconds=30)
-        assert {answer.unwrap().sub for answer in reply.answers} == {str(MAX_TOKEN_CHARS)}
+        assert [answer.unwrap().sub for answer in reply.answers] == [str(MAX_TOKEN_CHARS)] * len(checks)
         verifier = CoalescingVerifier(rpc)
         answers = await asyncio.gather(
             *(verifier.verify(VerifyCheck(tenant_token="t", token="x" * n)) for n in range(1, 300))
