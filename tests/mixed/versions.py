@@ -15,10 +15,10 @@ import pytest
 from dev.processes import REPOSITORY
 
 DEFINITIONS, CALLERS, WORKERS, PERMISSIONS = (
-    "What the new definitions add",
+    "Definitions of both versions",
     "Edges and clients",
     "Workers",
-    "What the new definitions take away",
+    "Definitions of the new version",
 )
 #: The order of an upgrade; the way back is the opposite. docs/deployment.md says the same.
 ORDER = (DEFINITIONS, CALLERS, WORKERS, PERMISSIONS)
