@@ -323,9 +323,9 @@ async def _is_idle(under_way: Counter[str], url: str | None) -> bool:
     return url is None or not under_way[url]
 
 
-def _reaches(waiting: Waiting, queue: str, expected: int | None) -> Callable[[], Awaitable[bool]]:
+def _reaches(waiting: Waiting, queue: str, expected: int) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
-        return await waiting(queue) >= expected
+        return (await waiting(queue) or 0) >= expected
 
     return holds
 
