@@ -74,6 +74,8 @@ class FairTurns:
         self._turns = 0
         self._whose: dict[str, str] = {}
         """Whose the sessions are that entered last; those of one tenant are that tenant's for ever."""
+        self._proven_by: dict[str, str] = {}
+        """The tenant that each service has proven last. Only operators add services, so there are few."""
         self._on_waited = on_waited
 
     @property
@@ -89,6 +91,10 @@ class FairTurns:
     async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
         if session is not None:
             self._remember(session, whose)
+        if call.service is not None:  # its logins of tenants are no second share of the tenant that it belongs to
+            if session is not None:
+                self._proven_by[call.service] = whose
+            whose = self._proven_by.get(call.service, whose)
         line = self._lines.setdefault(whose, _Line(whose))
         self._refuse_beyond_share(line, USUAL_SECONDS if call.expires_at is None else call.expires_at - self._now())
         self._free_places -= 1

@@ -286,7 +286,8 @@ class Turns(Protocol):
     async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
         """Waits for the turn of a request of this tenant, before anything is written for it or hashed.
 
-        `session` is the tenant's own, proven, by which its next request is known early.
+        `session` is the tenant's own, proven, by which its next request is known early. A service's requests that
+        prove no tenant wait with those of the tenant that it has proven last.
 
         Raises `Overloaded` at once when too many of the same tenant wait, and `DeadlineExceeded` when nobody waits for
         its answer any more; so does the first hash of a request. A request enters once.

@@ -33,8 +33,10 @@ class Lane:
         self.outcomes: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def send(self, whose: str, times: int = 1, *, expires_in: float | None = None) -> list[asyncio.Task[None]]:
-        sent = [asyncio.create_task(self._request(whose, expires_in)) for _ in range(times)]
+    async def send(
+        self, whose: str, times: int = 1, *, expires_in: float | None = None, service: str | None = None
+    ) -> list[asyncio.Task[None]]:
+        sent = [asyncio.create_task(self._request(whose, expires_in, service)) for _ in range(times)]
         self._tasks += sent
         await settle()
         return sent
@@ -56,10 +58,15 @@ class Lane:
     def on_threads(self) -> list[str]:
         return sorted(whose for whose, _ in self.hashing)
 
-    async def _request(self, whose: str, expires_in: float | None) -> None:
+    async def prove(self, tenant: str, service: str) -> None:
+        """A request of the service with that tenant's token, which is done at once."""
+        await self.turns.enter(tenant, Call("message", service=service), f"session of {tenant}")
+        self.turns.leave()
+
+    async def _request(self, whose: str, expires_in: float | None, service: str | None) -> None:
         expires_at = None if expires_in is None else asyncio.get_running_loop().time() + expires_in
         try:
-            await self.turns.enter(whose, Call("message", expires_at=expires_at))
+            await self.turns.enter(whose, Call("message", expires_at=expires_at, service=service))
             async with self.turns.thread():
                 done = asyncio.Event()
                 self.hashing.append((whose, done))
@@ -150,6 +157,36 @@ async def test_another_tenant_gets_half_of_the_threads(threads: int) -> None:
         await lane.finish_one()
     assert abs(lane.hashed["shop"] - lane.hashed["storm"]) <= threads
     await lane.finish_all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+async def test_another_tenant_gets_a_third_of_the_threads_beside_a_storm_in_two_lines(threads: int) -> None:
+    """A tenant storms with its token, with its service's logins of tenants, and as anybody may without a token."""
+    lane = Lane(threads, places=4 * PLACES)
+    await lane.prove("storm", service="its")
+    await lane.send("storm", PLACES)
+    await lane.send("service its", PLACES, service="its")
+    await lane.send("clients of edges", PLACES)
+    await lane.send("shop", 5 * threads)
+    for _ in range(9 * threads):
+        await lane.finish_one()
+    others = lane.hashed.total() - lane.hashed["shop"]
+    assert abs(2 * lane.hashed["shop"] - others) <= 2 * threads
+    await lane.finish_all()
+
+
+async def test_a_service_waits_in_the_line_of_the_tenant_it_last_proved() -> None:
+    """Together they get no more places than one tenant; and a service that has proven none waits for itself."""
+    lane = Lane()
+    await lane.prove("shop", service="its")
+    await lane.prove("storm", service="its")
+    await lane.send("storm", PLACES)
+    await lane.send("service its", 1, service="its")
+    assert lane.outcomes == {"storm overloaded": PLACES // 2, "service its overloaded": 1}
+    for whose, service in (("shop", None), ("service another", "another"), ("clients of edges", None)):
+        await lane.send(whose, service=service)
+    await lane.finish_all()
+    assert lane.outcomes["shop ok"] == lane.outcomes["service another ok"] == lane.outcomes["clients of edges ok"] == 1
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
