@@ -158,6 +158,19 @@ async def test_no_more_in_a_row_than_may_be(attempts: Attempts) -> None:
     assert not limit.is_locked(seen, seen.kept_until)
 
 
+async def test_a_limit_without_an_end_counts_on_and_unlocks_nothing(attempts: Attempts) -> None:
+    """A proven tenant's attempts go on where strangers' are at an end; the row stays for as long as it was kept."""
+    limit = replace(STRANGERS, most_in_a_row=STRANGERS.free)
+    locked, now = await counted(attempts, STRANGERS.free, limit=limit), NOW + limit.window
+    for number in range(1, 3):
+        seen = (await attempts.find(["ann"]))["ann"]
+        assert not LIMIT.wait(seen, now)
+        assert await attempts.count("ann", seen, LIMIT, now)
+        seen = (await attempts.find(["ann"]))["ann"]
+        assert (seen.tried, seen.in_a_row, seen.kept_until) == (number, limit.free + number, locked.kept_until)
+        assert limit.is_locked(seen, now)
+
+
 async def test_a_count_of_an_older_worker_goes_on(mongo_database: MongoDatabase) -> None:
     """It has no row in it: what it has counted is the row, and the next attempts are counted."""
     attempts = MongoAttempts(mongo_database)

@@ -117,6 +117,8 @@ async def check_registration_key(key: str, client: ClientAddress | None, call: C
 
 
 async def _knows_password(tenant: Tenant, proof: Proof, call: Call, ports: Ports) -> bool:
+    # The token is proven and alive: wrong passwords have to wait, but no number of them in a row locks this tenant out.
+    ports = replace(ports, throttle=replace(ports.throttle, account=ports.throttle.place))
     with contextlib.suppress(InvalidCredentials):
         await check_password(tenant, proof.password, proof.client, call, ports)
         return True

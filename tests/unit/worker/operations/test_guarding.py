@@ -11,7 +11,7 @@ import pytest
 
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply
-from shared.contracts.errors import InvalidCredentials, Throttled, Unavailable, UserNotFound
+from shared.contracts.errors import InvalidCredentials, InvalidTenantToken, Throttled, Unavailable, UserNotFound
 from shared.contracts.operation import Operation
 from shared.contracts.tenant_delete import TENANT_DELETE
 from shared.contracts.tenant_disable import TENANT_DISABLE
@@ -369,6 +369,30 @@ async def test_a_tenant_is_unlocked(scene: Scene) -> None:
     await scene.worker.call(TENANT_UPDATE, **change)
     new = {"email": "shop@example.com", "password": NEW_PASSWORD, "clientAddress": OFFICE}
     assert await told(scene.worker.call(TENANT_LOGIN, **new)) == "right"
+
+
+async def test_a_locked_tenant_unlocks_itself_with_a_live_token(scene: Scene) -> None:
+    """From anywhere, by a new password; the waits between wrong ones stay. Without the token it is locked as ever."""
+    await lock(scene, GUESSES["a tenant"])
+    scene.wait(LIMIT.longest_wait.total_seconds())
+    change = {"tenantToken": scene.shop, "password": NEW_PASSWORD, "clientAddress": OFFICE}
+    assert await told(scene.worker.call(TENANT_UPDATE, **change, currentPassword="wrong")) == "wrong"
+    assert await told(scene.worker.call(TENANT_UPDATE, **change, currentPassword=PASSWORD)) == "wait 60"
+    scene.wait(LIMIT.longest_wait.total_seconds())
+    assert await scene.guess_tenant("shop@example.com", clientAddress=OFFICE) == "wait 60"
+    assert await told(scene.worker.call(TENANT_UPDATE, **change, currentPassword=PASSWORD)) == "right"
+    new = {"email": "shop@example.com", "password": NEW_PASSWORD, "clientAddress": ELSEWHERE}
+    assert await told(scene.worker.call(TENANT_LOGIN, **new)) == "right"
+
+
+async def test_a_locked_tenant_is_not_unlocked_by_a_revoked_token(scene: Scene) -> None:
+    """Whoever has one tries no more passwords than without."""
+    await scene.worker.call(TENANT_UPDATE, tenantToken=scene.shop, currentPassword=PASSWORD)
+    await lock(scene, lambda scene: scene.guess_tenant("shop@example.com", clientAddress=ELSEWHERE))
+    scene.wait(LIMIT.longest_wait.total_seconds())
+    change = {"tenantToken": scene.shop, "currentPassword": PASSWORD, "clientAddress": OFFICE}
+    with pytest.raises(InvalidTenantToken):
+        await scene.worker.call(TENANT_UPDATE, **change)
 
 
 async def test_a_new_tenant_is_not_locked(scene: Scene) -> None:
