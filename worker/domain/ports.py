@@ -200,7 +200,8 @@ class Sessions(Protocol):
         """
 
     async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
-        """The tenant's sessions, of its users and its own, that are still to be announced; longest due first."""
+        """The tenant's sessions, of its users and its own, that are still to be announced and not listed yet; longest
+        due first. What a queue has refused is listed."""
 
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         """The tenant's sessions, of its users and its own, that were announced later, or then with a greater id.
