@@ -5,7 +5,7 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,8 +18,10 @@ from pydantic import (
     PositiveInt,
     SecretBytes,
     SecretStr,
-    ValidationInfo,
+    ValidationError,
+    model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
@@ -80,12 +82,6 @@ def _pepper_ids(peppers: dict[str, SecretBytes] | None) -> dict[str, SecretBytes
         if not PEPPER_ID.fullmatch(pepper_id):
             raise ValueError(f"key {number} must have an id of 1 to 64 letters, digits, `.`, `-` or `_`")
     return peppers
-
-
-def _no_fewer_than_are_free(failures: int, info: ValidationInfo) -> int:
-    if failures and failures < info.data.get("throttle_account_failures", 0):
-        raise ValueError("must be 0, or at least as many as AUTH_THROTTLE_ACCOUNT_FAILURES")
-    return failures
 
 
 def _mongo_url(secret: SecretStr) -> SecretStr:
@@ -191,7 +187,7 @@ class Settings(BaseSettings):
     throttle_account_failures: NonNegativeInt = 5
     """Wrong passwords for one account, in a window, before each further one has to wait: 1 second, 2, 4 and so on. A
     person who mistypes needs no more. 0: no limit."""
-    throttle_consecutive_failures: Annotated[NonNegativeInt, AfterValidator(_no_fewer_than_are_free)] = 100
+    throttle_consecutive_failures: NonNegativeInt = 100
     """Wrong passwords for one account in a row, whenever they come, after which none more is tried but from where the
     account has logged in: until it has a new password or is unlocked, or for 30 days after the last. NIST SP 800-63B-4,
     3.2.2, allows 100. 0: no end to it, as without a limit of wrong passwords in a window."""
@@ -224,6 +220,20 @@ class Settings(BaseSettings):
     """`json`, or `console` for people."""
     log_verify_sample: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
     """Of the verifications that succeed, the share that is logged; each of their lines says it. All others are."""
+
+    @model_validator(mode="after")
+    def _row_is_no_shorter_than_what_is_free(self) -> Self:
+        row, free = self.throttle_consecutive_failures, self.throttle_account_failures
+        if not 0 < row < free:
+            return self
+        problem = PydanticCustomError(
+            "too_few",
+            "AUTH_THROTTLE_CONSECUTIVE_FAILURES (100 unless set) must be 0, or at least AUTH_THROTTLE_ACCOUNT_FAILURES",
+        )
+        # An error of one field, so that the line begins with a variable that was set and not with a default.
+        which = "CONSECUTIVE" if "throttle_consecutive_failures" in self.model_fields_set else "ACCOUNT"
+        details = InitErrorDetails(type=problem, loc=(f"AUTH_THROTTLE_{which}_FAILURES",), input=None)
+        raise ValidationError.from_exception_data("Settings", [details])
 
     @property
     def password_places(self) -> int:
