@@ -337,6 +337,10 @@ class Clock(Protocol):
 
 
 class Registration(Protocol):
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a registration key."""
+
     def admits(self, address: str | None) -> bool:
         """Whether a tenant may register from this address, without the key."""
 

@@ -107,6 +107,8 @@ async def tenant_of_operator(
 
 async def check_registration_key(key: str, client: ClientAddress | None, call: Call, ports: Ports) -> None:
     """Raises `InvalidCredentials` if it is not the registration key, and `Throttled` after too many wrong ones."""
+    if not ports.registration.has_key:  # nothing can be guessed, so nothing is counted
+        raise InvalidCredentials
     async with guarded_registration_key(client, call, ports):
         if not ports.registration.is_key(key):
             address = call.client(client)

@@ -87,13 +87,13 @@ async def guarded_registration_key(client: ClientAddress | None, call: Call, por
     """Around the look at a registration key, which raises `InvalidCredentials` if it is wrong. Raises `Throttled`.
 
     Wrong keys are counted by where they come from and nowhere else, so that nobody keeps the operator out from
-    somewhere else. Right keys are not counted, and forgive no wrong ones.
+    somewhere else. A right key forgives the wrong ones: whoever has it has nothing to guess.
     """
     key = _key("registration key", *_whence(call.client(client), call))
     limits = await _admitted([key], lambda _counts, _now: {key: ports.throttle.registration_key}, call, ports)
     async with _outcome(limits, ports):
         yield
-    await ports.attempts.take_back(key)
+    await ports.attempts.forget(key)
 
 
 @contextlib.asynccontextmanager
