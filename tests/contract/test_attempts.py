@@ -108,6 +108,15 @@ async def test_a_key_is_forgotten(attempts: Attempts) -> None:
     assert (await counted(attempts, 1)).tried == 1
 
 
+async def test_many_keys_are_forgotten_at_once(attempts: Attempts) -> None:
+    """Those and no others, whether or not they were ever counted."""
+    for key in ("ann", "bob", "eve"):
+        await counted(attempts, 2, key)
+    await attempts.forget("ann", "bob", "nobody")
+    await attempts.forget()
+    assert set(await attempts.find(["ann", "bob", "eve", "nobody"])) == {"eve"}
+
+
 async def test_an_outcome_that_comes_late_does_no_harm(attempts: Attempts) -> None:
     """When all was forgotten meanwhile, nothing is left to change, and nothing falls below zero."""
     await counted(attempts, 2)

@@ -242,8 +242,8 @@ class Attempts(Protocol):
     async def keep(self, key: str, now: datetime, until: datetime) -> None:
         """From now on nothing is counted; the key is kept until then, so that it is found."""
 
-    async def forget(self, key: str) -> None:
-        """As if it had never been counted."""
+    async def forget(self, *keys: str) -> None:
+        """As if they had never been counted, in one write."""
 
 
 class Audit(Protocol):
