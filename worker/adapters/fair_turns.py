@@ -81,7 +81,8 @@ class FairTurns:
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn, of all tenants."""
-        return sum(len(line.waiting) for line in self._lines.values())
+        # Of a copy, which is made at once: Prometheus asks from a thread of its own.
+        return sum(len(line.waiting) for line in list(self._lines.values()))
 
     def refuse_early(self, session: str | None) -> None:
         line = self._lines.get(self._whose.get(session or "", ""))

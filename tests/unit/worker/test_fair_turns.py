@@ -1,6 +1,8 @@
 """Whose turn it is on the password lane, and who is refused for want of a place."""
 
 import asyncio
+import sys
+import threading
 from collections import Counter
 
 import pytest
@@ -14,6 +16,8 @@ AT_A_TIME = THREADS + BEYOND_THREADS
 PLACES = 32
 #: For what happens at once, or not at all.
 PATIENCE_SECONDS = 10
+#: Tenants that come and go together, so often: reading meanwhile failed within a tenth of it.
+LINES_AT_ONCE, ROUNDS = 200, 30
 
 
 async def settle() -> None:
@@ -277,6 +281,31 @@ async def test_a_cancelled_request_leaves_its_turn_to_others(*, turns_come: bool
     assert lane.outcomes == {"shop overloaded": PLACES // 2}
     await lane.finish_all()
     assert lane.outcomes["shop ok"] == PLACES // 2
+
+
+def test_prometheus_reads_how_many_wait_while_lines_come_and_go() -> None:
+    """It asks from a thread of its own, and one error would fail the whole scrape."""
+    turns = FairTurns(1, 512)
+
+    async def request(whose: str) -> None:
+        await turns.enter(whose, Call("message"))
+        await asyncio.sleep(0)
+        turns.leave()
+
+    async def come_and_go() -> None:
+        for _ in range(ROUNDS):
+            await asyncio.gather(*(request(f"tenant {number}") for number in range(LINES_AT_ONCE)))
+
+    loop = threading.Thread(target=lambda: asyncio.run(come_and_go()))
+    switch_interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        loop.start()
+        while loop.is_alive():
+            assert turns.waiting == 0
+    finally:
+        loop.join()
+        sys.setswitchinterval(switch_interval)
 
 
 async def test_what_has_not_entered_is_hashed_all_the_same() -> None:
