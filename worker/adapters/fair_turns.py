@@ -183,8 +183,8 @@ class FairTurns:
         self._forget_if_empty(line)
 
     def _forget_if_empty(self, line: _Line) -> None:
-        if not line.held:
-            self._lines.pop(line.whose, None)
+        if not line.held and self._lines.get(line.whose) is line:  # its tenant may have begun another
+            del self._lines[line.whose]
 
     async def _wait_for_thread(self, line: _Line) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -308,6 +308,28 @@ def test_prometheus_reads_how_many_wait_while_lines_come_and_go() -> None:
         sys.setswitchinterval(switch_interval)
 
 
+async def test_a_request_that_is_cancelled_late_removes_no_newer_line() -> None:
+    """It was the last of a line that all others had left, and its tenant has begun another: there it stays, alone."""
+    turns, leave, leave_late = FairTurns(THREADS, PLACES), asyncio.Event(), asyncio.Event()
+
+    async def hold(until: asyncio.Event) -> None:
+        await turns.enter("shop", Call("message"))
+        await until.wait()
+        turns.leave()
+
+    tasks = [asyncio.create_task(hold(leave)) for _ in range(AT_A_TIME + 1)]
+    await settle()
+    leave.set()  # in this order: those leave, another enters, and then the one that waited cleans up
+    tasks.append(asyncio.create_task(hold(leave_late)))
+    tasks[AT_A_TIME].cancel()
+    await settle()
+    tasks += [asyncio.create_task(hold(leave_late)) for _ in range(AT_A_TIME)]
+    await settle()
+    assert turns.waiting == 1
+    leave_late.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def test_what_has_not_entered_is_hashed_all_the_same() -> None:
     """As a line of its own."""
     lane = Lane()
