@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from shared.amqp.pace import Pace
 from shared.contracts.errors import DeadlineExceeded, Overloaded
 from worker.domain.call import Call
+from worker.domain.ports import BEYOND_THREADS
 
-#: Of one tenant are dealt with at a time: as many as are hashed, and these beyond. One is looked up and one is stored
-#: meanwhile, or a hashing thread would wait for the database and the broker at each login.
-BEYOND_THREADS = 2
 #: Of tenants, remembered to refuse the next requests of a storm early: a few hundred kilobytes.
 MAX_SESSIONS = 1_024
 #: That of the request that has entered in this task.

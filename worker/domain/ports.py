@@ -27,6 +27,10 @@ from worker.domain.records import (
     UserChanges,
 )
 
+#: Of one tenant are dealt with at a time: as many as are hashed, and these beyond. One is looked up and one is stored
+#: meanwhile, or a hashing thread would wait for the database and the broker at each login.
+BEYOND_THREADS = 2
+
 
 class Tenants(Protocol):
     async def add(self, tenant: Tenant) -> None:

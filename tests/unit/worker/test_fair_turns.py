@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from shared.contracts.errors import DeadlineExceeded, Overloaded
-from worker.adapters.fair_turns import BEYOND_THREADS, MAX_SESSIONS, FairTurns
+from worker.adapters.fair_turns import MAX_SESSIONS, FairTurns
 from worker.domain.call import Call
+from worker.domain.ports import BEYOND_THREADS
 
 THREADS = 2
 AT_A_TIME = THREADS + BEYOND_THREADS

@@ -211,6 +211,7 @@ def test_ids_of_peppers_are_plain(
         ("AUTH_HASH_MEMORY_KIB", "19455"),
         ("AUTH_HASH_PASSES", "1"),
         ("AUTH_PASSWORD_QUEUE_LENGTH", "-1"),
+        ("AUTH_PASSWORD_QUEUE_LENGTH", "1001"),
         ("AUTH_PASSWORD_NICE", "20"),
         ("AUTH_PASSWORD_MIN_CHARS", "7"),
         ("AUTH_PASSWORD_MIN_CHARS", "65"),
