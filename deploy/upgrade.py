@@ -50,7 +50,8 @@ def _joined(old: Sequence[Entry], new: Sequence[Entry]) -> list[Entry]:
 
 def _join(old: Entry, new: Entry) -> Entry:
     different = (name for name in PERMISSION_MEMBERS if old.get(name) != new.get(name))
-    return {**new, **{name: f"{old[name]}|{new[name]}" for name in different}}
+    # "" alone allows nothing, and as a part of a pattern everything.
+    return {**new, **{name: "|".join(filter(None, (old[name], new[name]))) for name in different}}
 
 
 def _unrestricted(definitions: Definitions, topic: Entry) -> bool:
@@ -58,7 +59,8 @@ def _unrestricted(definitions: Definitions, topic: Entry) -> bool:
     if _identity(topic) in map(_identity, definitions["topic_permissions"]):
         return False
     allowed = [each for each in definitions["permissions"] if each["user"] == topic["user"]]
-    return any(re.search(each[name], topic["exchange"]) for each in allowed for name in ("write", "read"))
+    patterns = filter(None, (each[name] for each in allowed for name in ("write", "read")))  # "" allows nothing
+    return any(re.search(pattern, topic["exchange"]) for pattern in patterns)
 
 
 def _identity(entry: Entry) -> str:

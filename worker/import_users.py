@@ -21,6 +21,7 @@ from shared.process.environment import EX_UNAVAILABLE, load_settings
 from shared.process.logging import configure
 from worker.adapters import mongo_database
 from worker.adapters.argon2_hasher import MAX_WAYS, how_made
+from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.system_clock import SystemClock
@@ -119,7 +120,8 @@ async def import_users(file: BinaryIO, tenant_email: str, settings: ImportSettin
             if tenant is None:
                 complain("--tenant: no tenant has this email")
                 return 1
-            async for line in store(read(file), tenant.id, tenants, MongoUsers(database), SystemClock()):
+            users, attempts = MongoUsers(database), MongoAttempts(database)
+            async for line in store(read(file), tenant.id, tenants, users, attempts=attempts, clock=SystemClock()):
                 report.tell(line)
         except Unavailable:
             complain(f"database: is away; {AGAIN}")

@@ -5,7 +5,7 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,19 +18,21 @@ from pydantic import (
     PositiveInt,
     SecretBytes,
     SecretStr,
-    ValidationInfo,
+    ValidationError,
+    model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from shared.amqp.topology import QueueType
+from shared.amqp.topology import LANE_MAX_LENGTH, QueueType
 from shared.contracts.operation import Lane
 from shared.contracts.wire import MIN_PASSWORD_CHARS
 from shared.process.environment import AmqpUrl, CommaSeparated
 from shared.process.logging import LogFormat
 from worker.domain.attempts import Limit, Throttle
-from worker.domain.ports import Lifetimes
+from worker.domain.ports import BEYOND_THREADS, Lifetimes
 
 #: RFC 7518, 3.2: a key of HMAC-SHA-256 has at least as many bits as its output.
 MIN_KEY_BYTES = 32
@@ -42,9 +44,6 @@ FREE_REGISTRATION_KEYS = 5
 MAX_MIN_PASSWORD_CHARS = 64
 #: Each may hold a body of 128 KiB: 64 MiB at most, which fits into a container of 384 MiB beside what is hashed.
 MAX_PASSWORD_PLACES = 512
-#: A worker has room for what it deals with at a time, whatever the queue's length is.
-BEYOND_THREADS = 2
-
 #: Ten years: longer than any session is meant to last, and still a date.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -80,12 +79,6 @@ def _pepper_ids(peppers: dict[str, SecretBytes] | None) -> dict[str, SecretBytes
         if not PEPPER_ID.fullmatch(pepper_id):
             raise ValueError(f"key {number} must have an id of 1 to 64 letters, digits, `.`, `-` or `_`")
     return peppers
-
-
-def _no_fewer_than_are_free(failures: int, info: ValidationInfo) -> int:
-    if failures and failures < info.data.get("throttle_account_failures", 0):
-        raise ValueError("must be 0, or at least as many as AUTH_THROTTLE_ACCOUNT_FAILURES")
-    return failures
 
 
 def _mongo_url(secret: SecretStr) -> SecretStr:
@@ -148,10 +141,10 @@ class Settings(BaseSettings):
     queue_type: QueueType = QueueType.CLASSIC
     """Of the lanes' queues, the same for all workers of a broker: `classic`, or `quorum` where the loss of one of three
     nodes should not be noticed for longer than a second or two; at a price (ADR 0014)."""
-    password_queue_length: PositiveInt = 128
-    """How many password requests of one tenant may wait in a worker, and of all tenants in the broker's queue before
-    the workers; more are refused at once with 503. About deadline times rate: what could not be answered in time is
-    refused."""
+    password_queue_length: Annotated[int, Field(ge=1, le=LANE_MAX_LENGTH)] = 128
+    """How many password requests may wait in the broker's queue, 1000 at most; more are refused at once with 503. A
+    worker holds twice as many beside them, 512 at most, of which one tenant gets half. About deadline times rate: what
+    could not be answered in time is refused."""
     password_nice: Annotated[int, Field(ge=0, le=19)] = 19
     """Niceness of a worker that serves the password lane alone, so that hashing yields to verification. Containers are
     not nice to each other: there, give it fewer CPU shares."""
@@ -191,10 +184,11 @@ class Settings(BaseSettings):
     throttle_account_failures: NonNegativeInt = 5
     """Wrong passwords for one account, in a window, before each further one has to wait: 1 second, 2, 4 and so on. A
     person who mistypes needs no more. 0: no limit."""
-    throttle_consecutive_failures: Annotated[NonNegativeInt, AfterValidator(_no_fewer_than_are_free)] = 100
+    throttle_consecutive_failures: NonNegativeInt = 100
     """Wrong passwords for one account in a row, whenever they come, after which none more is tried but from where the
-    account has logged in: until it has a new password or is unlocked, or for 30 days after the last. NIST SP 800-63B-4,
-    3.2.2, allows 100. 0: no end to it, as without a limit of wrong passwords in a window."""
+    account has logged in: until it has a new password or is unlocked, or, after the last of them, 8 hours for each of
+    the row have gone by, 30 days at most. NIST SP 800-63B-4, 3.2.2, allows 100. 0: no end to it, as without a limit of
+    wrong passwords in a window."""
     throttle_address_failures: NonNegativeInt = 100
     """And from one address, for all accounts of a tenant: an office may be behind it. 0: no limit."""
     throttle_longest_wait_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
@@ -224,6 +218,20 @@ class Settings(BaseSettings):
     """`json`, or `console` for people."""
     log_verify_sample: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
     """Of the verifications that succeed, the share that is logged; each of their lines says it. All others are."""
+
+    @model_validator(mode="after")
+    def _row_is_no_shorter_than_what_is_free(self) -> Self:
+        row, free = self.throttle_consecutive_failures, self.throttle_account_failures
+        if not 0 < row < free:
+            return self
+        problem = PydanticCustomError(
+            "too_few",
+            "AUTH_THROTTLE_CONSECUTIVE_FAILURES (100 unless set) must be 0, or at least AUTH_THROTTLE_ACCOUNT_FAILURES",
+        )
+        # An error of one field, so that the line begins with a variable that was set and not with a default.
+        which = "CONSECUTIVE" if "throttle_consecutive_failures" in self.model_fields_set else "ACCOUNT"
+        details = InitErrorDetails(type=problem, loc=(f"AUTH_THROTTLE_{which}_FAILURES",), input=None)
+        raise ValidationError.from_exception_data("Settings", [details])
 
     @property
     def password_places(self) -> int:

@@ -108,6 +108,15 @@ async def test_a_key_is_forgotten(attempts: Attempts) -> None:
     assert (await counted(attempts, 1)).tried == 1
 
 
+async def test_many_keys_are_forgotten_at_once(attempts: Attempts) -> None:
+    """Those and no others, whether or not they were ever counted."""
+    for key in ("ann", "bob", "eve"):
+        await counted(attempts, 2, key)
+    await attempts.forget("ann", "bob", "nobody")
+    await attempts.forget()
+    assert set(await attempts.find(["ann", "bob", "eve", "nobody"])) == {"eve"}
+
+
 async def test_an_outcome_that_comes_late_does_no_harm(attempts: Attempts) -> None:
     """When all was forgotten meanwhile, nothing is left to change, and nothing falls below zero."""
     await counted(attempts, 2)
@@ -156,6 +165,19 @@ async def test_no_more_in_a_row_than_may_be(attempts: Attempts) -> None:
     assert limit.is_locked(seen, now)
     assert limit.wait(seen, now) == limit.longest_wait
     assert not limit.is_locked(seen, seen.kept_until)
+
+
+async def test_a_limit_without_an_end_counts_on_and_unlocks_nothing(attempts: Attempts) -> None:
+    """A proven tenant's attempts go on where strangers' are at an end; the row stays for as long as it was kept."""
+    limit = replace(STRANGERS, most_in_a_row=STRANGERS.free)
+    locked, now = await counted(attempts, STRANGERS.free, limit=limit), NOW + limit.window
+    for number in range(1, 3):
+        seen = (await attempts.find(["ann"]))["ann"]
+        assert not LIMIT.wait(seen, now)
+        assert await attempts.count("ann", seen, LIMIT, now)
+        seen = (await attempts.find(["ann"]))["ann"]
+        assert (seen.tried, seen.in_a_row, seen.kept_until) == (number, limit.free + number, locked.kept_until)
+        assert limit.is_locked(seen, now)
 
 
 async def test_a_count_of_an_older_worker_goes_on(mongo_database: MongoDatabase) -> None:

@@ -310,6 +310,17 @@ async def test_what_is_to_be_announced_of_a_tenant(sessions: Sessions) -> None:
     assert await sessions.unannounced_of("shop", 2) == waiting[:0:-1]
 
 
+async def test_refused_events_do_not_crowd_out_what_is_on_its_way(sessions: Sessions) -> None:
+    """They are listed from their first refusal on, however many of them are due before the others."""
+    for _ in range(3):
+        refused = await sessions.revoke(await added(sessions), LOGOUT)
+        assert refused is not None
+        assert await sessions.refused(refused, NOW, NOW)
+    later = Revocation(LATER, RevocationReason.LOGOUT)
+    fresh = await sessions.revoke(await added(sessions), later)
+    assert await sessions.unannounced_of("shop", 2) == [fresh]
+
+
 async def test_announcements_come_in_order_of_time_and_id(sessions: Sessions) -> None:
     """Those after a time and an id: to the millisecond, and among those of one millisecond by their ids."""
     later = await _announced(sessions, 1)

@@ -57,8 +57,9 @@ class FakeAttempts:
     async def keep(self, key: str, now: datetime, until: datetime) -> None:
         self._counts[key] = Count(0, 0, now, now, until)
 
-    async def forget(self, key: str) -> None:
-        self._counts.pop(key, None)
+    async def forget(self, *keys: str) -> None:
+        for key in keys:
+            self._counts.pop(key, None)
 
     def _change(self, key: str, *, tried: int) -> None:
         stored = self._counts.get(key)

@@ -9,8 +9,9 @@ class FakeRegistration:
     With `allowed` anybody may register from anywhere; without, only the holder of the key.
     """
 
-    def __init__(self, *, allowed: bool = True) -> None:
+    def __init__(self, *, allowed: bool = True, has_key: bool = True) -> None:
         self.asked: list[str | None] = []
+        self.has_key = has_key
         self.allowed = allowed
 
     def admits(self, address: str | None) -> bool:
@@ -19,4 +20,4 @@ class FakeRegistration:
 
     def is_key(self, key: str) -> bool:
         self.asked.append(key)
-        return key == REGISTRATION_KEY
+        return self.has_key and key == REGISTRATION_KEY

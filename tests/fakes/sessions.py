@@ -102,7 +102,8 @@ class FakeSessions:
 
     async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
         sessions = [self._stored[session_id] for session_id, _ in self._waiting()]
-        return [session for session in sessions if session.tenant == tenant][:limit]
+        mine = (session for session in sessions if session.tenant == tenant)
+        return [session for session in mine if session.revocation and not session.revocation.announced_at][:limit]
 
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         announced = [

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
+from tests.fakes import LIMIT, NOW
 from tests.import_command import PATIENCE_SECONDS, Ended, run_import, start_import
 from tests.records import a_tenant
+from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_database import MongoDatabase, connect
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
+from worker.domain.throttling import account_key, users_of
 from worker.import_users import AGAIN, INTERRUPTED
 from worker.importing.importer import BATCH
 
@@ -84,6 +87,17 @@ async def test_nothing_refused_is_success(mongo_url: str, database: MongoDatabas
     user = await MongoUsers(database).find("shop", "user 000")
     assert user is not None
     assert (user.email, user.password_hash, user.sub, user.generation) == ("0@example.com", HASH, user.id, 0)
+
+
+async def test_what_strangers_tried_before_is_forgotten(mongo_url: str, database: MongoDatabase) -> None:
+    """Where the product was switched over first, its users try their logins before they are brought in."""
+    attempts = MongoAttempts(database)
+    await attempts.count("of somebody else", None, LIMIT, NOW)
+    key = account_key(users_of("shop"), "user 000")
+    await attempts.count(key, None, LIMIT, NOW)
+    ended = await run_import("--tenant", "shop@example.com", "-", text=lines(USERS[:2]), mongo_url=mongo_url)
+    assert ended.code == 0
+    assert set(await attempts.find([key, "of somebody else"])) == {"of somebody else"}
 
 
 async def test_a_run_that_was_killed_is_finished_by_the_next(mongo_url: str, database: MongoDatabase) -> None:

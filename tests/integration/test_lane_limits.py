@@ -39,7 +39,7 @@ OLD_ARGUMENTS: dict[QueueType, FieldTable] = {
     QueueType.CLASSIC: {},
     QueueType.QUORUM: {"x-queue-type": "quorum", "x-expires": QUORUM_EXPIRES_MS},
 }
-WARNING = "queue is used as older workers declared it"
+WARNING = "queue has other limits than this worker's, and is used as it is"
 
 
 @contextlib.asynccontextmanager

@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from shared.amqp.pace import Pace
 from shared.contracts.errors import DeadlineExceeded, Overloaded
 from worker.domain.call import Call
+from worker.domain.ports import BEYOND_THREADS
 
-#: Of one tenant are dealt with at a time: as many as are hashed, and these beyond. One is looked up and one is stored
-#: meanwhile, or a hashing thread would wait for the database and the broker at each login.
-BEYOND_THREADS = 2
 #: Of tenants, remembered to refuse the next requests of a storm early: a few hundred kilobytes.
 MAX_SESSIONS = 1_024
 #: That of the request that has entered in this task.
@@ -74,12 +72,15 @@ class FairTurns:
         self._turns = 0
         self._whose: dict[str, str] = {}
         """Whose the sessions are that entered last; those of one tenant are that tenant's for ever."""
+        self._proven_by: dict[str, str] = {}
+        """The tenant that each service has proven last. Only operators add services, so there are few."""
         self._on_waited = on_waited
 
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn, of all tenants."""
-        return sum(len(line.waiting) for line in self._lines.values())
+        # Of a copy, which is made at once: Prometheus asks from a thread of its own.
+        return sum(len(line.waiting) for line in list(self._lines.values()))
 
     def refuse_early(self, session: str | None) -> None:
         line = self._lines.get(self._whose.get(session or "", ""))
@@ -89,6 +90,10 @@ class FairTurns:
     async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
         if session is not None:
             self._remember(session, whose)
+        if call.service is not None:  # its logins of tenants are no second share of the tenant that it belongs to
+            if session is not None:
+                self._proven_by[call.service] = whose
+            whose = self._proven_by.get(call.service, whose)
         line = self._lines.setdefault(whose, _Line(whose))
         self._refuse_beyond_share(line, USUAL_SECONDS if call.expires_at is None else call.expires_at - self._now())
         self._free_places -= 1
@@ -176,8 +181,8 @@ class FairTurns:
         self._forget_if_empty(line)
 
     def _forget_if_empty(self, line: _Line) -> None:
-        if not line.held:
-            self._lines.pop(line.whose, None)
+        if not line.held and self._lines.get(line.whose) is line:  # its tenant may have begun another
+            del self._lines[line.whose]
 
     async def _wait_for_thread(self, line: _Line) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

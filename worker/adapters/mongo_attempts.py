@@ -79,9 +79,9 @@ class MongoAttempts:
             except DuplicateKeyError:  # somebody else has just put it there
                 await self._counts.update_one({"_id": key}, {"$set": nothing})
 
-    async def forget(self, key: str) -> None:
+    async def forget(self, *keys: str) -> None:
         with unavailable_when_away():
-            await self._counts.delete_one({"_id": key})
+            await self._counts.delete_many({"_id": {"$in": keys}})
 
 
 def _from_document(document: Document) -> Count:

@@ -140,7 +140,8 @@ class MongoSessions:
         return await self._oldest({"tenant": tenant, "outbox": {"$lt": older_than}}, "outbox", limit)
 
     async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
-        return await self._oldest({"tenant": tenant, "outbox": {"$exists": True}}, "outbox", limit)
+        unlisted = {"revocation.announced_at": {"$exists": False}}
+        return await self._oldest({"tenant": tenant, "outbox": {"$exists": True}, **unlisted}, "outbox", limit)
 
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}

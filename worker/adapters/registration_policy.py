@@ -20,6 +20,10 @@ class RegistrationPolicy:
         self._key = key
         self._on_wrong_key = on_wrong_key
 
+    @property
+    def has_key(self) -> bool:
+        return self._key is not None
+
     def admits(self, address: str | None) -> bool:
         return address is not None and any(ip_address(address) in network for network in self._networks)
 

@@ -117,8 +117,8 @@ class Consumer:
                 queue = await consumption.queue.declare(channel)
             except ChannelPreconditionFailed as error:  # and the channel is closed
                 log.warning(
-                    "queue is used as older workers declared it; the limits of this version apply to it once all"
-                    " workers of its lane have been stopped at the same time",
+                    "queue has other limits than this worker's, and is used as it is; the new limits apply to it once"
+                    " all workers of its lane have been stopped at the same time",
                     extra={"queue": consumption.queue.name, "error": str(error)},
                 )
                 channel = await _open(connection, consumption)

@@ -24,7 +24,8 @@ class Count:
     last_at: datetime
     kept_until: datetime
     in_a_row: int = 0
-    """Attempts since the last right one, over any number of windows."""
+    """Attempts since the last right one that was counted here, over any number of windows. One from where the account
+    has logged in before is counted there, and does not end the row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,10 @@ from worker.domain.records import (
     UserChanges,
 )
 
+#: Of one tenant are dealt with at a time: as many as are hashed, and these beyond. One is looked up and one is stored
+#: meanwhile, or a hashing thread would wait for the database and the broker at each login.
+BEYOND_THREADS = 2
+
 
 class Tenants(Protocol):
     async def add(self, tenant: Tenant) -> None:
@@ -200,7 +204,8 @@ class Sessions(Protocol):
         """
 
     async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
-        """The tenant's sessions, of its users and its own, that are still to be announced; longest due first."""
+        """The tenant's sessions, of its users and its own, that are still to be announced and not listed yet; longest
+        due first. What a queue has refused is listed."""
 
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         """The tenant's sessions, of its users and its own, that were announced later, or then with a greater id.
@@ -241,8 +246,8 @@ class Attempts(Protocol):
     async def keep(self, key: str, now: datetime, until: datetime) -> None:
         """From now on nothing is counted; the key is kept until then, so that it is found."""
 
-    async def forget(self, key: str) -> None:
-        """As if it had never been counted."""
+    async def forget(self, *keys: str) -> None:
+        """As if they had never been counted, in one write."""
 
 
 class Audit(Protocol):
@@ -286,7 +291,8 @@ class Turns(Protocol):
     async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
         """Waits for the turn of a request of this tenant, before anything is written for it or hashed.
 
-        `session` is the tenant's own, proven, by which its next request is known early.
+        `session` is the tenant's own, proven, by which its next request is known early. A service's requests that
+        prove no tenant wait with those of the tenant that it has proven last.
 
         Raises `Overloaded` at once when too many of the same tenant wait, and `DeadlineExceeded` when nobody waits for
         its answer any more; so does the first hash of a request. A request enters once.
@@ -335,6 +341,10 @@ class Clock(Protocol):
 
 
 class Registration(Protocol):
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a registration key."""
+
     def admits(self, address: str | None) -> bool:
         """Whether a tenant may register from this address, without the key."""
 

@@ -107,6 +107,8 @@ async def tenant_of_operator(
 
 async def check_registration_key(key: str, client: ClientAddress | None, call: Call, ports: Ports) -> None:
     """Raises `InvalidCredentials` if it is not the registration key, and `Throttled` after too many wrong ones."""
+    if not ports.registration.has_key:  # nothing can be guessed, so nothing is counted
+        raise InvalidCredentials
     async with guarded_registration_key(client, call, ports):
         if not ports.registration.is_key(key):
             address = call.client(client)
@@ -117,6 +119,8 @@ async def check_registration_key(key: str, client: ClientAddress | None, call: C
 
 
 async def _knows_password(tenant: Tenant, proof: Proof, call: Call, ports: Ports) -> bool:
+    # The token is proven and alive: wrong passwords have to wait, but no number of them in a row locks this tenant out.
+    ports = replace(ports, throttle=replace(ports.throttle, account=ports.throttle.place))
     with contextlib.suppress(InvalidCredentials):
         await check_password(tenant, proof.password, proof.client, call, ports)
         return True

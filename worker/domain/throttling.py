@@ -55,6 +55,11 @@ def users_of(tenant: str) -> tuple[str, ...]:
     return ("users", tenant)
 
 
+def account_key(among: Sequence[str], login: str) -> str:
+    """Under which key attempts at this account are counted that come from strangers."""
+    return _key("account", *among, login)
+
+
 def strangers(call: Call) -> str:
     """Whose turn it is for requests that prove no tenant: of the edges' clients together, or of one service.
 
@@ -87,13 +92,13 @@ async def guarded_registration_key(client: ClientAddress | None, call: Call, por
     """Around the look at a registration key, which raises `InvalidCredentials` if it is wrong. Raises `Throttled`.
 
     Wrong keys are counted by where they come from and nowhere else, so that nobody keeps the operator out from
-    somewhere else. Right keys are not counted, and forgive no wrong ones.
+    somewhere else. A right key forgives the wrong ones: whoever has it has nothing to guess.
     """
     key = _key("registration key", *_whence(call.client(client), call))
     limits = await _admitted([key], lambda _counts, _now: {key: ports.throttle.registration_key}, call, ports)
     async with _outcome(limits, ports):
         yield
-    await ports.attempts.take_back(key)
+    await ports.attempts.forget(key)
 
 
 @contextlib.asynccontextmanager
@@ -142,7 +147,7 @@ async def _admitted(
 
 async def forget_failures(among: Sequence[str], login: str, ports: Ports) -> None:
     """Forgets what strangers have tried at this account: it has a new password, or its tenant lets them try again."""
-    await ports.attempts.forget(_account_key(among, login))
+    await ports.attempts.forget(account_key(among, login))
 
 
 def _limits(guess: _Guess, counts: Mapping[str, Count], now: datetime, ports: Ports) -> dict[str, Limit]:
@@ -194,13 +199,9 @@ def _guess(among: Sequence[str], login: str, client: ClientAddress | None, call:
     is_client = whence[0] is not None or (of_tenants and call.service is not None)
     return _Guess(
         place=_key("place", *among, login, *whence),
-        account=_account_key(among, login),
+        account=account_key(among, login),
         address=_key("address", *among, *whence) if is_client else None,
     )
-
-
-def _account_key(among: Sequence[str], login: str) -> str:
-    return _key("account", *among, login)
 
 
 def _whence(client: ClientAddress | None, call: Call) -> tuple[str | None, ...]:

@@ -11,8 +11,9 @@ from shared.contracts import names
 from shared.contracts.errors import TenantNotFound
 from shared.contracts.wire import Email, Milliseconds, Name, NewLogin, Scope, WireModel
 from worker.domain.identifiers import new_id
-from worker.domain.ports import Clock, Tenants, Users
+from worker.domain.ports import Attempts, Clock, Tenants, Users
 from worker.domain.records import User
+from worker.domain.throttling import account_key, users_of
 from worker.importing.hashes import ImportedHash
 
 #: Stored at a time: the database answers long before a worker's patience with it is over.
@@ -114,7 +115,13 @@ def read(file: BinaryIO) -> Iterator[Accepted | Refused]:
 
 
 async def store(
-    lines: Iterable[Accepted | Refused], tenant: str, tenants: Tenants, users: Users, clock: Clock
+    lines: Iterable[Accepted | Refused],
+    tenant: str,
+    tenants: Tenants,
+    users: Users,
+    *,
+    attempts: Attempts,
+    clock: Clock,
 ) -> AsyncIterator[Imported | ThereAlready | Refused]:
     """Makes users of the tenant, durably and some at a time; each line's outcome is told when it is certain.
 
@@ -128,16 +135,16 @@ async def store(
             continue
         waiting.append(line)
         if len(waiting) == BATCH:
-            for outcome in await _stored(waiting, tenant, tenants, users, clock):
+            for outcome in await _stored(waiting, tenant, tenants, users, attempts=attempts, clock=clock):
                 yield outcome
             waiting.clear()
     if waiting:
-        for outcome in await _stored(waiting, tenant, tenants, users, clock):
+        for outcome in await _stored(waiting, tenant, tenants, users, attempts=attempts, clock=clock):
             yield outcome
 
 
 async def _stored(
-    lines: Sequence[Accepted], tenant: str, tenants: Tenants, users: Users, clock: Clock
+    lines: Sequence[Accepted], tenant: str, tenants: Tenants, users: Users, *, attempts: Attempts, clock: Clock
 ) -> list[Imported | ThereAlready]:
     now = clock.now()
     # As in `user.create`: accounts from before logins were in NFC may have them as other systems spell them.
@@ -150,6 +157,10 @@ async def _stored(
     if await tenants.find(tenant) is None:
         await users.remove_all(tenant)
         raise TenantNotFound
+    # As `user.create` does: nobody is locked because of what strangers tried before there was such an account.
+    if stored:
+        logins = [user.login for user in new if user.id in stored]
+        await attempts.forget(*(account_key(users_of(tenant), login) for login in logins))
     return [
         Imported(line.number, line.user) if user.id in stored else ThereAlready(line.number, line.user)
         for line, user in zip(lines, made, strict=True)

@@ -59,6 +59,26 @@ def test_a_restriction_on_what_the_other_version_cannot_reach_stays(*, reverse: 
     assert (entry["exchange"], entry["write"]) == ("probes", "^(sub)$")
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_empty_permission_allows_nothing(*, reverse: bool) -> None:
+    """As RabbitMQ takes it, and an export of a running broker may have it; beside a pattern it would match all."""
+    versions = of(write=""), of()
+    both = of_both(*(reversed(versions) if reverse else versions))
+    assert [name for name in ("rpc", "events", "calls.bank") if allowed(both, "write", name)] == ["rpc"]
+    assert of_both(of(write=""), of(write=""))["permissions"][0]["write"] == ""
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_restriction_stays_beside_an_empty_permission(*, reverse: bool) -> None:
+    """Whoever may write nothing there counts on no routing key."""
+    restricted = of(TopicPermission("rpc", write="^(auth\\.login)$"))
+    nothing = of(write="")
+    nothing["permissions"][0]["read"] = ""
+    versions = nothing, restricted
+    (entry,) = of_both(*(reversed(versions) if reverse else versions))["topic_permissions"]
+    assert entry["write"] == "^(auth\\.login)$"
+
+
 def test_two_equal_versions_are_that_version(tmp_path: Path) -> None:
     """As the command prints it."""
     made = definitions("/", [Account("edge", "secret", edge()), Account("worker", "secret", worker())])

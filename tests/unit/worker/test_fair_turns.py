@@ -1,19 +1,24 @@
 """Whose turn it is on the password lane, and who is refused for want of a place."""
 
 import asyncio
+import sys
+import threading
 from collections import Counter
 
 import pytest
 
 from shared.contracts.errors import DeadlineExceeded, Overloaded
-from worker.adapters.fair_turns import BEYOND_THREADS, MAX_SESSIONS, FairTurns
+from worker.adapters.fair_turns import MAX_SESSIONS, FairTurns
 from worker.domain.call import Call
+from worker.domain.ports import BEYOND_THREADS
 
 THREADS = 2
 AT_A_TIME = THREADS + BEYOND_THREADS
 PLACES = 32
 #: For what happens at once, or not at all.
 PATIENCE_SECONDS = 10
+#: Tenants that come and go together, so often: reading meanwhile failed within a tenth of it.
+LINES_AT_ONCE, ROUNDS = 200, 30
 
 
 async def settle() -> None:
@@ -33,8 +38,10 @@ class Lane:
         self.outcomes: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def send(self, whose: str, times: int = 1, *, expires_in: float | None = None) -> list[asyncio.Task[None]]:
-        sent = [asyncio.create_task(self._request(whose, expires_in)) for _ in range(times)]
+    async def send(
+        self, whose: str, times: int = 1, *, expires_in: float | None = None, service: str | None = None
+    ) -> list[asyncio.Task[None]]:
+        sent = [asyncio.create_task(self._request(whose, expires_in, service)) for _ in range(times)]
         self._tasks += sent
         await settle()
         return sent
@@ -56,10 +63,15 @@ class Lane:
     def on_threads(self) -> list[str]:
         return sorted(whose for whose, _ in self.hashing)
 
-    async def _request(self, whose: str, expires_in: float | None) -> None:
+    async def prove(self, tenant: str, service: str) -> None:
+        """A request of the service with that tenant's token, which is done at once."""
+        await self.turns.enter(tenant, Call("message", service=service), f"session of {tenant}")
+        self.turns.leave()
+
+    async def _request(self, whose: str, expires_in: float | None, service: str | None) -> None:
         expires_at = None if expires_in is None else asyncio.get_running_loop().time() + expires_in
         try:
-            await self.turns.enter(whose, Call("message", expires_at=expires_at))
+            await self.turns.enter(whose, Call("message", expires_at=expires_at, service=service))
             async with self.turns.thread():
                 done = asyncio.Event()
                 self.hashing.append((whose, done))
@@ -153,6 +165,36 @@ async def test_another_tenant_gets_half_of_the_threads(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
+async def test_another_tenant_gets_a_third_of_the_threads_beside_a_storm_in_two_lines(threads: int) -> None:
+    """A tenant storms with its token, with its service's logins of tenants, and as anybody may without a token."""
+    lane = Lane(threads, places=4 * PLACES)
+    await lane.prove("storm", service="its")
+    await lane.send("storm", PLACES)
+    await lane.send("service its", PLACES, service="its")
+    await lane.send("clients of edges", PLACES)
+    await lane.send("shop", 5 * threads)
+    for _ in range(9 * threads):
+        await lane.finish_one()
+    others = lane.hashed.total() - lane.hashed["shop"]
+    assert abs(2 * lane.hashed["shop"] - others) <= 2 * threads
+    await lane.finish_all()
+
+
+async def test_a_service_waits_in_the_line_of_the_tenant_it_last_proved() -> None:
+    """Together they get no more places than one tenant; and a service that has proven none waits for itself."""
+    lane = Lane()
+    await lane.prove("shop", service="its")
+    await lane.prove("storm", service="its")
+    await lane.send("storm", PLACES)
+    await lane.send("service its", 1, service="its")
+    assert lane.outcomes == {"storm overloaded": PLACES // 2, "service its overloaded": 1}
+    for whose, service in (("shop", None), ("service another", "another"), ("clients of edges", None)):
+        await lane.send(whose, service=service)
+    await lane.finish_all()
+    assert lane.outcomes["shop ok"] == lane.outcomes["service another ok"] == lane.outcomes["clients of edges ok"] == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
 async def test_a_request_waits_for_one_hash_of_a_storm(threads: int) -> None:
     """Whoever asks for little does not stand behind those who ask for much, time after time."""
     lane = Lane(threads)
@@ -240,6 +282,53 @@ async def test_a_cancelled_request_leaves_its_turn_to_others(*, turns_come: bool
     assert lane.outcomes == {"shop overloaded": PLACES // 2}
     await lane.finish_all()
     assert lane.outcomes["shop ok"] == PLACES // 2
+
+
+def test_prometheus_reads_how_many_wait_while_lines_come_and_go() -> None:
+    """It asks from a thread of its own, and one error would fail the whole scrape."""
+    turns = FairTurns(1, 512)
+
+    async def request(whose: str) -> None:
+        await turns.enter(whose, Call("message"))
+        await asyncio.sleep(0)
+        turns.leave()
+
+    async def come_and_go() -> None:
+        for _ in range(ROUNDS):
+            await asyncio.gather(*(request(f"tenant {number}") for number in range(LINES_AT_ONCE)))
+
+    loop = threading.Thread(target=lambda: asyncio.run(come_and_go()))
+    switch_interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        loop.start()
+        while loop.is_alive():
+            assert turns.waiting == 0
+    finally:
+        loop.join()
+        sys.setswitchinterval(switch_interval)
+
+
+async def test_a_request_that_is_cancelled_late_removes_no_newer_line() -> None:
+    """It was the last of a line that all others had left, and its tenant has begun another: there it stays, alone."""
+    turns, leave, leave_late = FairTurns(THREADS, PLACES), asyncio.Event(), asyncio.Event()
+
+    async def hold(until: asyncio.Event) -> None:
+        await turns.enter("shop", Call("message"))
+        await until.wait()
+        turns.leave()
+
+    tasks = [asyncio.create_task(hold(leave)) for _ in range(AT_A_TIME + 1)]
+    await settle()
+    leave.set()  # in this order: those leave, another enters, and then the one that waited cleans up
+    tasks.append(asyncio.create_task(hold(leave_late)))
+    tasks[AT_A_TIME].cancel()
+    await settle()
+    tasks += [asyncio.create_task(hold(leave_late)) for _ in range(AT_A_TIME)]
+    await settle()
+    assert turns.waiting == 1
+    leave_late.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_what_has_not_entered_is_hashed_all_the_same() -> None:

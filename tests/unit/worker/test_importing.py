@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from shared.contracts.errors import TenantNotFound, Unavailable
-from tests.fakes import NOW, FakeClock, FakeTenants, FakeUsers
+from tests.fakes import LIMIT, NOW, FakeAttempts, FakeClock, FakeTenants, FakeUsers
 from tests.records import a_tenant, a_user
 from worker.domain.records import User
+from worker.domain.throttling import account_key, users_of
 from worker.importing.importer import (
     BATCH,
     MAX_LINE_BYTES,
@@ -38,8 +39,12 @@ def refusal(**changes: Any) -> str:
     return line.problem
 
 
-async def stored(users: FakeUsers, tenants: FakeTenants, *given: Any) -> list[Any]:
-    return [line async for line in store(read(lines(*given)), "shop", tenants, users, FakeClock())]
+async def stored(
+    users: FakeUsers, tenants: FakeTenants, *given: Any, attempts: FakeAttempts | None = None
+) -> list[Any]:
+    attempts = attempts or FakeAttempts()
+    outcomes = store(read(lines(*given)), "shop", tenants, users, attempts=attempts, clock=FakeClock())
+    return [line async for line in outcomes]
 
 
 @pytest.fixture
@@ -266,6 +271,31 @@ async def test_a_tenant_that_is_deleted_meanwhile_keeps_no_users() -> None:
     assert await users.find("shop", "ann") is None
 
 
+class CountingAttempts(FakeAttempts):
+    """Counts the writes that forget something."""
+
+    writes = 0
+
+    async def forget(self, *keys: str) -> None:
+        self.writes += 1
+        await super().forget(*keys)
+
+
+async def test_what_strangers_tried_before_an_account_was_there_is_forgotten(tenants: FakeTenants) -> None:
+    """Or it could be locked before its owner ever logs in. Accounts that were there keep what was tried at theirs."""
+    users, attempts = FakeUsers(), CountingAttempts()
+    shop = users_of("shop")
+    await stored(users, tenants, {**ANN, "login": "old"})
+    of_old, of_elsewhere = account_key(shop, "old"), account_key(users_of("bank"), "user 1")
+    of_new = {account_key(shop, f"user {number}") for number in range(BATCH + 50)}
+    for key in (of_old, of_elsewhere, *of_new):
+        await attempts.count(key, None, LIMIT, NOW)
+    given = [{**ANN, "login": login} for login in ("old", *(f"user {number}" for number in range(BATCH + 50)))]
+    await stored(users, tenants, *given, attempts=attempts)
+    assert attempts.keys == {of_old, of_elsewhere}
+    assert attempts.writes == 2
+
+
 class LostUsers(FakeUsers):
     """A database that goes away after some batches."""
 
@@ -287,7 +317,8 @@ async def test_what_was_told_before_an_interruption_is_so(tenants: FakeTenants) 
     told: list[Any] = []
 
     async def begin() -> None:
-        async for line in store(read(lines(*given)), "shop", tenants, users, FakeClock()):
+        outcomes = store(read(lines(*given)), "shop", tenants, users, attempts=FakeAttempts(), clock=FakeClock())
+        async for line in outcomes:
             told.append(line)  # noqa: PERF401 - it does not come to its end
 
     with pytest.raises(Unavailable):

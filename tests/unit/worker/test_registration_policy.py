@@ -41,6 +41,8 @@ def test_nobody_may_unless_configured(key: str | None) -> None:
     assert not policy.admits(None)
     assert not policy.admits("127.0.0.1")
     assert not policy.is_key(key or "")
+    assert not policy.has_key
+    assert RegistrationPolicy([], "right").has_key
 
 
 @pytest.mark.parametrize(("key", "wrong"), [("right", ["right", "wrong"]), (None, [])])

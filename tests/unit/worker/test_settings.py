@@ -73,6 +73,32 @@ def test_each_throttle_can_be_switched_off(environment: pytest.MonkeyPatch) -> N
     assert load().throttle.address is None
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"ACCOUNT": "200"}, "ACCOUNT"),
+        ({"CONSECUTIVE": "4"}, "CONSECUTIVE"),
+        ({"ACCOUNT": "200", "CONSECUTIVE": "150"}, "CONSECUTIVE"),
+    ],
+)
+def test_a_row_shorter_than_what_is_free_is_refused_under_the_name_that_was_set(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: dict[str, str], named: str
+) -> None:
+    """Nobody has to look for a variable that they have not set; both are told, since either may be changed."""
+    for name, value in given.items():
+        environment.setenv(f"AUTH_THROTTLE_{name}_FAILURES", value)
+    assert refusal(capsys) == [
+        f"configuration error: AUTH_THROTTLE_{named}_FAILURES: AUTH_THROTTLE_CONSECUTIVE_FAILURES (100 unless set)"
+        " must be 0, or at least AUTH_THROTTLE_ACCOUNT_FAILURES"
+    ]
+
+
+def test_without_an_end_to_a_row_any_number_is_free(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AUTH_THROTTLE_ACCOUNT_FAILURES", "200")
+    environment.setenv("AUTH_THROTTLE_CONSECUTIVE_FAILURES", "0")
+    assert load().throttle.account == load().throttle.place
+
+
 @pytest.mark.parametrize("name", REQUIRED)
 @pytest.mark.parametrize("value", [None, ""])
 def test_what_is_missing_is_named(
@@ -185,6 +211,7 @@ def test_ids_of_peppers_are_plain(
         ("AUTH_HASH_MEMORY_KIB", "19455"),
         ("AUTH_HASH_PASSES", "1"),
         ("AUTH_PASSWORD_QUEUE_LENGTH", "-1"),
+        ("AUTH_PASSWORD_QUEUE_LENGTH", "1001"),
         ("AUTH_PASSWORD_NICE", "20"),
         ("AUTH_PASSWORD_MIN_CHARS", "7"),
         ("AUTH_PASSWORD_MIN_CHARS", "65"),

@@ -11,15 +11,16 @@ import pytest
 
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply
-from shared.contracts.errors import InvalidCredentials, Throttled, Unavailable, UserNotFound
+from shared.contracts.errors import InvalidCredentials, InvalidTenantToken, Throttled, Unavailable, UserNotFound
 from shared.contracts.operation import Operation
 from shared.contracts.tenant_delete import TENANT_DELETE
 from shared.contracts.tenant_disable import TENANT_DISABLE
 from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
+from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.tenant_update import TENANT_UPDATE
 from shared.contracts.user_update import USER_UPDATE
-from tests.fakes import LIMIT, REGISTRATION_KEY, THROTTLE, FakeHasher, FakeUsers
+from tests.fakes import LIMIT, REGISTRATION_KEY, THROTTLE, FakeHasher, FakeRegistration, FakeUsers
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.domain.records import User
 
@@ -371,6 +372,30 @@ async def test_a_tenant_is_unlocked(scene: Scene) -> None:
     assert await told(scene.worker.call(TENANT_LOGIN, **new)) == "right"
 
 
+async def test_a_locked_tenant_unlocks_itself_with_a_live_token(scene: Scene) -> None:
+    """From anywhere, by a new password; the waits between wrong ones stay. Without the token it is locked as ever."""
+    await lock(scene, GUESSES["a tenant"])
+    scene.wait(LIMIT.longest_wait.total_seconds())
+    change = {"tenantToken": scene.shop, "password": NEW_PASSWORD, "clientAddress": OFFICE}
+    assert await told(scene.worker.call(TENANT_UPDATE, **change, currentPassword="wrong")) == "wrong"
+    assert await told(scene.worker.call(TENANT_UPDATE, **change, currentPassword=PASSWORD)) == "wait 60"
+    scene.wait(LIMIT.longest_wait.total_seconds())
+    assert await scene.guess_tenant("shop@example.com", clientAddress=OFFICE) == "wait 60"
+    assert await told(scene.worker.call(TENANT_UPDATE, **change, currentPassword=PASSWORD)) == "right"
+    new = {"email": "shop@example.com", "password": NEW_PASSWORD, "clientAddress": ELSEWHERE}
+    assert await told(scene.worker.call(TENANT_LOGIN, **new)) == "right"
+
+
+async def test_a_locked_tenant_is_not_unlocked_by_a_revoked_token(scene: Scene) -> None:
+    """Whoever has one tries no more passwords than without."""
+    await scene.worker.call(TENANT_UPDATE, tenantToken=scene.shop, currentPassword=PASSWORD)
+    await lock(scene, lambda scene: scene.guess_tenant("shop@example.com", clientAddress=ELSEWHERE))
+    scene.wait(LIMIT.longest_wait.total_seconds())
+    change = {"tenantToken": scene.shop, "currentPassword": PASSWORD, "clientAddress": OFFICE}
+    with pytest.raises(InvalidTenantToken):
+        await scene.worker.call(TENANT_UPDATE, **change)
+
+
 async def test_a_new_tenant_is_not_locked(scene: Scene) -> None:
     """As a new user is not."""
     await lock(scene, GUESSES["no tenant"])
@@ -568,6 +593,29 @@ async def test_guesses_at_the_registration_key(name: str, caplog: pytest.LogCapt
     shown = [vars(line)["client_address"] for line in caplog.records if "registration key" in line.message]
     assert shown == [HOME] * LIMIT.free
     assert "a wrong key" not in caplog.text.replace("a wrong key was", "").replace("a wrong registration key", "")
+
+
+async def test_a_right_registration_key_forgives_wrong_ones(scene: Scene) -> None:
+    """Whoever has it has nothing to guess, and goes on at once from where a script had an old one."""
+    members = {"email": "shop@example.com", "clientAddress": HOME}
+    for _ in range(2 * LIMIT.free):
+        assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wrong"
+        scene.wait(LIMIT.longest_wait.total_seconds())
+    for _ in range(3):
+        assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey=REGISTRATION_KEY)) == "right"
+    for _ in range(LIMIT.free):
+        assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wrong"
+    assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wait 1"
+
+
+async def test_registration_keys_are_not_counted_where_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """There is nothing to guess: registration from an allowed network goes on, whatever key comes with it."""
+    worker = InMemoryWorker(registration=FakeRegistration(has_key=False))
+    for number in range(2 * LIMIT.free):
+        shown = {"email": f"{number}@example.com", "registrationKey": REGISTRATION_KEY, "clientAddress": HOME}
+        assert await told(worker.call(TENANT_REGISTER, **shown, password=PASSWORD)) == "right"
+        assert await told(worker.call(TENANT_DISABLE, **shown)) == "wrong"
+    assert "registration key" not in caplog.text
 
 
 async def test_a_service_that_guesses_at_the_registration_key(scene: Scene) -> None:
