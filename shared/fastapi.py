@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
-from .asgi.bearer import Refusal, authenticate, authorize, token_of, unavailable
+from .asgi.bearer import Refusal, authenticate, authorize, bearer_token, unavailable_refusal
 from .asgi.middleware import DENIAL_RESPONSE
 from .asgi.service_auth import ServiceAuth
 from .asgi.session_socket import POLICY_VIOLATION, SessionSocket
@@ -34,7 +34,7 @@ _bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A
 
 async def answer_unavailable(_request: Request, error: Temporary) -> JSONResponse:
     """503 for what an endpoint's own call to `client` raises, as the dependencies answer it."""
-    refusal = unavailable(error.retry_after_seconds)
+    refusal = unavailable_refusal(error.retry_after_seconds)
     return JSONResponse({"detail": refusal.detail}, refusal.status, refusal.headers)
 
 
@@ -65,7 +65,7 @@ class FastApiAuth(ServiceAuth):
     async def logout(self, request: HTTPConnection) -> None:
         """Ends the session of a request that was let in: once this returns, its token is not accepted here either."""
         with contextlib.suppress(InvalidToken):  # it has ended meanwhile
-            await self.client.logout(token_of(request.scope))
+            await self.client.logout(bearer_token(request.scope))
         self.forget(request.auth)  # without waiting for the event
 
     def require(self, *scopes: str) -> Callable[..., Awaitable[Claims]]:

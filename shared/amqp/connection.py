@@ -125,7 +125,7 @@ class Connection:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def give_up(self, reason: str) -> None:
+    def drop(self, reason: str) -> None:
         """Ends it as if it were lost: what stands on it does not work any more, and nobody else has noticed."""
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(reason)

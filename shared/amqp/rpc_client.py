@@ -26,8 +26,9 @@ from ..contracts.errors import (
 from ..contracts.operation import Lane, Operation
 from ..contracts.wire import WireModel
 from .connection import Connection, ConnectionLost, lost_connections
-from .pace import Pace
-from .refusals import Refusals
+from .drain_estimate import DrainEstimate
+from .pending_replies import PendingReplies
+from .recent_nacks import RecentNacks
 from .telemetry import Tracing
 from .topology import (
     DEADLINE_HEADER,
@@ -40,7 +41,6 @@ from .topology import (
     health_queue,
     lane_queue,
 )
-from .waiting import WaitingCalls
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +82,14 @@ class RpcClient:
         self._declare = declare
         self._tracing = tracing
         self._channel: UnderlayChannel | None = None
-        self._waiting = WaitingCalls()
-        self._refusals = Refusals()
+        self._pending = PendingReplies()
+        self._nacks = RecentNacks()
         #: By operation, one for each queue.
-        self._paces = {
-            name: pace
+        self._drain_estimates = {
+            name: drain_estimate
             for lane in Lane
             for queue in (lane_queue(lane), health_queue(lane))
-            for pace in [Pace()]
+            for drain_estimate in [DrainEstimate()]
             for name in queue.operations
         }
         self._connection = Connection(urls, name, self._setup, self._lose_channel)
@@ -102,7 +102,7 @@ class RpcClient:
     @property
     def blocked(self) -> bool:
         """Whether that broker is in an alarm and takes no requests."""
-        return self._waiting.blocked
+        return self._pending.blocked
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -133,11 +133,11 @@ class RpcClient:
         `message_id` names the request itself: sent again under the same one it is done once, and answers as it did the
         first time. Another request needs another.
         """
-        if self._channel is None or self._waiting.blocked:
+        if self._channel is None or self._pending.blocked:
             raise Unavailable
-        pace = self._paces[operation.name]
-        if self._refusals.recent(operation.name):
-            raise Overloaded(retry_after_seconds=pace.retry_after_seconds(timeout_seconds))
+        drain_estimate = self._drain_estimates[operation.name]
+        if self._nacks.is_recent(operation.name):
+            raise Overloaded(retry_after_seconds=drain_estimate.retry_after_seconds(timeout_seconds))
         call_id = uuid.uuid4().hex
         properties = Basic.Properties(
             content_type=JSON_TYPE,
@@ -155,24 +155,24 @@ class RpcClient:
         )
         try:
             async with asyncio.timeout(timeout_seconds) as deadline:
-                answer = self._waiting.add(call_id, deadline)
+                answer = self._pending.add(call_id, deadline)
                 await self._publish(self._channel, request.to_json(), properties, operation.name)
-                self._refusals.taken(operation.name)
-                with pace.way():
+                self._nacks.record_ack(operation.name)
+                with drain_estimate.measure():
                     reply = await answer
                     if reply is None:
                         raise Unavailable
         except DeliveryError:  # nacked
-            self._refusals.remember(operation.name)
-            if self._refusals.stuck(operation.name):
-                self._connection.give_up(f"{operation.name} is refused for too long")
-            raise Overloaded(retry_after_seconds=pace.retry_after_seconds(timeout_seconds)) from None
+            self._nacks.record_nack(operation.name)
+            if self._nacks.is_stuck(operation.name):
+                self._connection.drop(f"{operation.name} is refused for too long")
+            raise Overloaded(retry_after_seconds=drain_estimate.retry_after_seconds(timeout_seconds)) from None
         except TimeoutError:
-            if self._waiting.given_up(call_id):
+            if self._pending.is_abandoned(call_id):
                 raise Unavailable from None
             raise DeadlineExceeded(retry_after_seconds=math.ceil(timeout_seconds)) from None
         finally:
-            self._waiting.remove(call_id)
+            self._pending.remove(call_id)
         return _read_reply(operation, reply)
 
     async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
@@ -185,7 +185,7 @@ class RpcClient:
         await replies.consume(self._on_reply, no_ack=True)
         # aiormq's, below aio-pika's: the properties of an `aio_pika.Message` cost as much again as publishing it.
         self._channel = await channel.get_underlay_channel()
-        self._waiting.begin(self._channel)
+        self._pending.begin(self._channel)
         return [channel]
 
     async def _publish(
@@ -206,12 +206,12 @@ class RpcClient:
             raise Unavailable from None
 
     async def _on_reply(self, message: AbstractIncomingMessage) -> None:
-        self._waiting.answer(message.correlation_id or "", message)
+        self._pending.answer(message.correlation_id or "", message)
 
     def _lose_channel(self) -> None:
         self._channel = None
-        self._refusals.forget()
-        self._waiting.end()
+        self._nacks.clear()
+        self._pending.end()
 
 
 def _read_reply(operation: Operation[RequestT, ReplyT], message: AbstractIncomingMessage) -> ReplyT:

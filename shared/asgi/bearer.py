@@ -29,7 +29,7 @@ AsgiScope = MutableMapping[str, Any]
 """What ASGI calls the scope of a connection; not to be confused with that of a token."""
 
 
-class Verifier(Protocol):
+class TokenVerifier(Protocol):
     """Says whose a token is, and when that is over: a `CachedVerifier`, or a stand-in for it."""
 
     async def verify(self, token: str) -> Claims: ...
@@ -49,21 +49,21 @@ class Refusal(Exception):
         self.headers = dict(headers)
 
 
-async def authenticate(scope: AsgiScope, verifier: Verifier) -> Claims:
+async def authenticate(scope: AsgiScope, verifier: TokenVerifier) -> Claims:
     """The claims of whoever connects, also put into the connection's `auth`. Raises `Refusal`: 401 or 503."""
-    token = token_of(scope)
+    token = bearer_token(scope)
     try:
         claims = await verifier.verify(token)
     except InvalidToken as error:
         raise Refusal(401, str(error), {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}) from None
     except Temporary as error:
-        raise unavailable(error.retry_after_seconds) from None
+        raise unavailable_refusal(error.retry_after_seconds) from None
     except InternalError:
-        raise unavailable() from None
+        raise unavailable_refusal() from None
     except AuthError as error:
         # What is wrong is this service's own credentials, and nobody outside can do anything about it.
         log.error("tokens cannot be verified", extra={"code": error.code, "error": str(error)})  # noqa: TRY400 - the text says it all
-        raise unavailable() from None
+        raise unavailable_refusal() from None
     scope["auth"] = claims
     return claims
 
@@ -76,7 +76,7 @@ def authorize(claims: Claims, required: Sequence[str]) -> None:
         raise Refusal(403, f"scope is not sufficient: {names}", {"WWW-Authenticate": challenge})
 
 
-def token_of(scope: AsgiScope) -> str:
+def bearer_token(scope: AsgiScope) -> str:
     """The token of a connection: from its Authorization header, or from what a browser's WebSocket offers.
 
     Raises `Refusal`, 401, where there is none.
@@ -93,6 +93,6 @@ def token_of(scope: AsgiScope) -> str:
     raise Refusal(401, "not authenticated", {"WWW-Authenticate": CHALLENGE})
 
 
-def unavailable(retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Refusal:
+def unavailable_refusal(retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Refusal:
     """The answer while nobody can be asked: 503, and when to come again."""
     return Refusal(503, Unavailable.text, {"Retry-After": str(retry_after_seconds)})

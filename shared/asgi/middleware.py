@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Collection
 
 from ..client.scopes import scope_names
-from .bearer import AsgiScope, Refusal, Verifier, authenticate, authorize
+from .bearer import AsgiScope, Refusal, TokenVerifier, authenticate, authorize
 from .session_socket import POLICY_VIOLATION, Receive, Send, SessionSocket, SocketClosed
 
 AsgiApp = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
@@ -22,7 +22,9 @@ class AuthMiddleware:
     a CORS middleware belongs in front of this one.
     """
 
-    def __init__(self, app: AsgiApp, verifier: Verifier, *, require: str = "", exclude: Collection[str] = ()) -> None:
+    def __init__(
+        self, app: AsgiApp, verifier: TokenVerifier, *, require: str = "", exclude: Collection[str] = ()
+    ) -> None:
         """`require` is a list of scopes, separated by spaces. `exclude` are the paths that are open to everyone, as
         `"/health"`, or `"/static/*"` for all that begin so."""
         self._app = app

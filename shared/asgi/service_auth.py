@@ -8,7 +8,7 @@ from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS
 from ..amqp.topology import RPC_EXCHANGE
 from ..client.auth_client import AuthClient
 from ..contracts.claims import Claims
-from .bearer import Verifier
+from .bearer import TokenVerifier
 
 #: What a token is believed at most without asking; the feed of revocations makes it milliseconds as a rule.
 DEFAULT_MAX_AGE_SECONDS = 30.0
@@ -33,7 +33,7 @@ class ServiceAuth:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         trace_headers: Callable[[], Mapping[str, str]] | None = None,
         max_age_seconds: float = DEFAULT_MAX_AGE_SECONDS,
-        verifier: Verifier | None = None,
+        verifier: TokenVerifier | None = None,
     ) -> None:
         """As `AuthClient.connect` and `AuthClient.verifier`; a `max_age_seconds` of 0 asks each time.
 
@@ -98,7 +98,7 @@ class ServiceAuth:
         """As `CachedVerifier.forget`."""
         self._opened_verifier().forget(claims)
 
-    def _opened_verifier(self) -> Verifier:
+    def _opened_verifier(self) -> TokenVerifier:
         if self._verifier is None:
             raise RuntimeError("not connected to Jincor Auth: open it with the application's lifespan")
         return self._verifier

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, Self
 
-from .bearer import SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX, AsgiScope, Verifier, token_of
+from .bearer import SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX, AsgiScope, TokenVerifier, bearer_token
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,9 @@ class SessionSocket:
     with it, unless the application chooses another; the subprotocol with the token is never answered.
     """
 
-    def __init__(self, scope: AsgiScope, receive: Receive, send: Send, verifier: Verifier) -> None:
+    def __init__(self, scope: AsgiScope, receive: Receive, send: Send, verifier: TokenVerifier) -> None:
         """`scope` is one that `authenticate` has let in."""
-        self._token = token_of(scope)
+        self._token = bearer_token(scope)
         self._default_subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
         self._receive = receive
         self._send = send

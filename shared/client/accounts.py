@@ -23,14 +23,14 @@ from ..contracts.user_delete import USER_DELETE
 from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListReply
 from ..contracts.user_update import USER_UPDATE
 from ..contracts.validation import validated
-from .tenant_session import Calls, TenantSession
+from .tenant_session import RetryingRpcClient, TenantSession
 
 
-class TenantCalls:
+class TenantAccount:
     """What a tenant does about itself."""
 
-    def __init__(self, calls: Calls, session: TenantSession) -> None:
-        self._calls = calls
+    def __init__(self, rpc: RetryingRpcClient, session: TenantSession) -> None:
+        self._rpc = rpc
         self._session = session
 
     async def register(self, email: str, password: str, *, registration_key: str | None = None) -> TenantRegisterReply:
@@ -39,17 +39,17 @@ class TenantCalls:
         Raises `RegistrationForbidden`, `EmailTaken`.
         """
         request = validated(TENANT_REGISTER.request, email=email, password=password, registration_key=registration_key)
-        reply = await self._calls.call(TENANT_REGISTER, request)
+        reply = await self._rpc.call(TENANT_REGISTER, request)
         self._session.begin(email, SecretStr(password), reply.token)
         return reply
 
     async def verify(self, token: str) -> Claims:
         """The claims of a live tenant token. Raises `InvalidToken`."""
-        return (await self._calls.call(TENANT_VERIFY, validated(TENANT_VERIFY.request, token=token))).decoded
+        return (await self._rpc.call(TENANT_VERIFY, validated(TENANT_VERIFY.request, token=token))).decoded
 
     async def logout(self, token: str) -> None:
         """Ends the session of a tenant token. Raises `InvalidToken`."""
-        await self._calls.call(TENANT_LOGOUT, validated(TENANT_LOGOUT.request, token=token))
+        await self._rpc.call(TENANT_LOGOUT, validated(TENANT_LOGOUT.request, token=token))
 
     async def update(self, current_password: str, *, password: str | None = None) -> str:
         """Ends every token of this tenant and answers a new one, with which the client goes on; with `password`, that
@@ -58,7 +58,7 @@ class TenantCalls:
 
         async def update(token: str) -> TenantUpdateReply:
             request = validated(TENANT_UPDATE.request, tenant_token=token, **passwords)
-            return await self._calls.call(TENANT_UPDATE, request)
+            return await self._rpc.call(TENANT_UPDATE, request)
 
         reply = await self._session.replace(update, None if password is None else SecretStr(password))
         return reply.token
@@ -76,7 +76,7 @@ class TenantCalls:
         Raises `InvalidCredentials`, `TenantNotFound`.
         """
         request = validated(TENANT_ENABLE.request, email=email, registration_key=registration_key)
-        await self._calls.call(TENANT_ENABLE, request)
+        await self._rpc.call(TENANT_ENABLE, request)
 
     async def delete(
         self, password: str | None = None, *, email: str | None = None, registration_key: str | None = None
@@ -96,10 +96,10 @@ class TenantCalls:
         if registration_key is None:
             await self._session.call(operation, **given)
         else:
-            await self._calls.call(operation, validated(operation.request, **given))
+            await self._rpc.call(operation, validated(operation.request, **given))
 
 
-class UserCalls:
+class UserAccounts:
     """The tenant's users."""
 
     def __init__(self, session: TenantSession) -> None:
@@ -126,7 +126,7 @@ class UserCalls:
         await self._session.call(USER_DELETE, login=login)
 
 
-class SessionCalls:
+class UserSessions:
     """Where the tenant's users are logged in."""
 
     def __init__(self, session: TenantSession) -> None:

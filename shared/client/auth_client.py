@@ -19,7 +19,7 @@ from ..amqp.feed import RevocationFeed
 from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
 from ..amqp.telemetry import ForwardedHeaders, Tracing
 from ..amqp.topology import NAME_PART, RPC_EXCHANGE, subscriber_queue
-from ..amqp.verifier import CoalescingVerifier
+from ..amqp.verification_batcher import VerificationBatcher
 from ..contracts.address import ClientAddress
 from ..contracts.audit_list import AUDIT_LIST, AuditListReply
 from ..contracts.auth_login import AUTH_LOGIN
@@ -31,21 +31,21 @@ from ..contracts.events import SessionRevokedEvent
 from ..contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
 from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR
 from ..contracts.validation import validated
-from .accounts import SessionCalls, TenantCalls, UserCalls
+from .accounts import TenantAccount, UserAccounts, UserSessions
 from .cached_verifier import CachedVerifier
+from .claims_cache import DEFAULT_MAX_ENTRIES
 from .durable_subscription import DurableSubscription
+from .feed_port import FeedFactory
 from .revocations import (
     Events,
     Handler,
     LiveRevocations,
     handle_durable,
-    identified,
-    known,
+    once_tenant_is_known,
     read_durable,
+    wait_for_tenant,
 )
-from .subscription import MakeFeed
-from .tenant_session import Calls, TenantSession, retried
-from .verify_cache import DEFAULT_MAX_ENTRIES
+from .tenant_session import RetryingRpcClient, TenantSession, with_retries
 
 #: Times that a handler is called with one event before the event is set aside.
 DEFAULT_ATTEMPTS = 5
@@ -60,7 +60,7 @@ class AuthClient:
         self,
         rpc: RpcClient,
         session: TenantSession,
-        calls: Calls,
+        retrying_rpc: RetryingRpcClient,
         urls: Sequence[str],
         name: str,
         *,
@@ -68,14 +68,13 @@ class AuthClient:
         tracing: Tracing | None = None,
     ) -> None:
         self._session = session
-        self._calls = calls
         self._urls = urls
         self._name = name
         self._exchange = exchange
-        self._verifier = CoalescingVerifier(rpc, timeout_seconds=calls.timeout_seconds, tracing=tracing)
-        self.tenant = TenantCalls(calls, session)
-        self.users = UserCalls(session)
-        self.sessions = SessionCalls(session)
+        self._verifier = VerificationBatcher(rpc, timeout_seconds=retrying_rpc.timeout_seconds, tracing=tracing)
+        self.tenant = TenantAccount(retrying_rpc, session)
+        self.users = UserAccounts(session)
+        self.sessions = UserSessions(session)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -105,10 +104,10 @@ class AuthClient:
         tracing = ForwardedHeaders(trace_headers) if trace_headers else None
         async with RpcClient(urls, name, exchange=exchange, declare=False, tracing=tracing) as rpc:
             await rpc.wait_connected()
-            calls = Calls(rpc, timeout_seconds)
+            retrying_rpc = RetryingRpcClient(rpc, timeout_seconds)
             secret = SecretStr(password) if password is not None else None
-            session = TenantSession(calls, email, secret, tenant_token)
-            yield cls(rpc, session, calls, urls, name, exchange=exchange, tracing=tracing)
+            session = TenantSession(retrying_rpc, email, secret, tenant_token)
+            yield cls(rpc, session, retrying_rpc, urls, name, exchange=exchange, tracing=tracing)
 
     async def login(
         self, login: str, password: str, *, device_id: str, client_address: str | ClientAddress | None = None
@@ -126,7 +125,7 @@ class AuthClient:
 
         async def verify_as(tenant_token: str) -> Claims:
             check = validated(VerifyCheck, tenant_token=tenant_token, token=token)
-            return await retried(lambda: self._verifier.verify(check), repeatable=True)
+            return await with_retries(lambda: self._verifier.verify(check), repeatable=True)
 
         return await self._session.run(verify_as)
 
@@ -171,8 +170,10 @@ class AuthClient:
         """
         if durable is None:
             live = LiveRevocations(self._make_feed("revocations"), self._list_events, since=since)
-            return identified(self._session.tenant, live.read())
-        return identified(self._session.tenant, read_durable(self._subscription(durable), self._list_events, since))
+            return once_tenant_is_known(self._session.tenant, live.read())
+        return once_tenant_is_known(
+            self._session.tenant, read_durable(self._subscription(durable), self._list_events, since)
+        )
 
     async def on_revocation(self, handler: Handler, *, durable: str, attempts: int = DEFAULT_ATTEMPTS) -> None:
         """Calls the handler with each revocation from a durable queue, until cancelled.
@@ -184,10 +185,10 @@ class AuthClient:
         if not 1 <= attempts <= MAX_ATTEMPTS:
             raise ValueError(f"attempts must be 1 to {MAX_ATTEMPTS}")
         subscription = self._subscription(durable)
-        await known(self._session.tenant)
+        await wait_for_tenant(self._session.tenant)
         await handle_durable(subscription, handler, attempts)
 
-    def _make_feed(self, purpose: str) -> MakeFeed:
+    def _make_feed(self, purpose: str) -> FeedFactory:
         # No `functools.partial`: its representation would show the broker's address, and the password in it.
         def make_feed(
             *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]

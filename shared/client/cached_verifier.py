@@ -18,8 +18,8 @@ from ..amqp.clock import elapsed_seconds
 from ..contracts.claims import Claims
 from ..contracts.errors import InternalError, InvalidTenantToken, InvalidToken, Temporary
 from ..contracts.events import SessionRevokedEvent
-from .subscription import MakeFeed
-from .verify_cache import DEFAULT_MAX_ENTRIES, VerifyCache
+from .claims_cache import DEFAULT_MAX_ENTRIES, ClaimsCache
+from .feed_port import FeedFactory
 
 #: How often `until_ended` asks at the least, whatever the feed says.
 RECHECK_SECONDS = 30.0
@@ -31,7 +31,7 @@ QuestionT = TypeVar("QuestionT", bound=str | tuple[str, ...])
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class Validity:
     """What an answer stands on: it falls when any of these sessions ends, and at `expires_at` in seconds since the
     epoch."""
 
@@ -40,7 +40,7 @@ class Basis:
 
 
 @dataclass(slots=True)
-class Counts:
+class VerificationCounts:
     """How the verifications so far were answered."""
 
     hits: int = 0
@@ -51,9 +51,9 @@ class Counts:
     """Asked, since the feed was not alive."""
 
 
-def own_session(_: object, claims: Claims) -> Basis:
+def user_session_validity(_: object, claims: Claims) -> Validity:
     """Of an answer to a service about its own users: the user's session."""
-    return Basis((claims.jti,), claims.exp)
+    return Validity((claims.jti,), claims.exp)
 
 
 class CachedVerifier(Generic[QuestionT]):
@@ -64,12 +64,12 @@ class CachedVerifier(Generic[QuestionT]):
 
     def __init__(
         self,
-        ask: Callable[[QuestionT], Awaitable[Claims]],
-        make_feed: MakeFeed,
+        verify_now: Callable[[QuestionT], Awaitable[Claims]],
+        make_feed: FeedFactory,
         *,
         max_age_seconds: float,
         max_entries: int = DEFAULT_MAX_ENTRIES,
-        basis: Callable[[QuestionT, Claims], Basis] = own_session,
+        validity_of: Callable[[QuestionT, Claims], Validity] = user_session_validity,
         monotonic: Callable[[], float] = elapsed_seconds,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -81,13 +81,13 @@ class CachedVerifier(Generic[QuestionT]):
             raise ValueError("max_age_seconds must be 0 or more")
         if max_entries < 1:
             raise ValueError("max_entries must be at least 1")
-        self._ask = ask
-        self._basis = basis
+        self._verify_now = verify_now
+        self._validity_of = validity_of
         self._max_age_seconds = max_age_seconds
         self._monotonic = monotonic
         self._now = now
-        self._cache = VerifyCache(max_age_seconds, max_entries, monotonic=monotonic, now=now)
-        self.counts = Counts()
+        self._cache = ClaimsCache(max_age_seconds, max_entries, monotonic=monotonic, now=now)
+        self.counts = VerificationCounts()
         self._feed = make_feed(on_revoked=self._revoked, on_interrupted=self._cache.clear)
         self._until_ended: dict[str, set[asyncio.Event]] = {}
 
@@ -114,23 +114,23 @@ class CachedVerifier(Generic[QuestionT]):
             self.counts.misses += 1
         else:
             self.counts.distrusts += 1
-        position, asked_at = self._cache.position, self._monotonic()
+        position, requested_at = self._cache.position, self._monotonic()
         try:
-            claims = await self._ask(question)
+            claims = await self._verify_now(question)
         except (InvalidToken, InvalidTenantToken):
             self._cache.refuse(question)
             raise
-        if self._cache.ended_since(position, (claims.jti,)):  # the end of the session overtook the answer
+        if self._cache.revoked_since(position, (claims.jti,)):  # the end of the session overtook the answer
             raise InvalidToken
         if trusted:
-            basis = self._basis(question, claims)
-            self._cache.keep(
+            validity = self._validity_of(question, claims)
+            self._cache.store(
                 question,
                 claims,
-                basis.sessions,
-                asked_at=asked_at,
+                validity.sessions,
+                requested_at=requested_at,
                 position=position,
-                expires_at=basis.expires_at,
+                expires_at=validity.expires_at,
             )
         return claims
 

@@ -42,11 +42,11 @@ class Delivery:
         self.event = event
         self._message = message
 
-    async def done(self) -> None:
+    async def ack(self) -> None:
         """It has been dealt with, and does not come again; but if the connection is lost by now, it may."""
         await self._settle(self._message.ack(), "event is dealt with, but comes again")
 
-    async def give_up(self) -> None:
+    async def dead_letter(self) -> None:
         """Sets it aside, in the queue of dead letters."""
         await self._settle(self._message.reject(requeue=False), "event is given up, but comes again")
 

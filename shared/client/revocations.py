@@ -17,18 +17,18 @@ from ..contracts.event_list import EventListReply
 from ..contracts.events import SessionRevokedEvent
 from ..contracts.user_list import NO_CURSOR
 from .durable_subscription import DurableSubscription
-from .subscription import MakeFeed
+from .feed_port import FeedFactory
 
 log = logging.getLogger(__name__)
 
 #: Events waiting for a reader that is slower than they come. Beyond this they are let go, and asked for later.
 MAX_BUFFERED = 10_000
 #: Ids of events told before, which catching up meets again.
-MAX_REMEMBERED = 20_000
+MAX_SEEN_IDS = 20_000
 #: Between attempts to catch up while nobody answers.
 RETRY_SECONDS = 1.0
 #: How long a feed may take to come alive before it is said in the log.
-PATIENCE_SECONDS = 30.0
+FEED_WARNING_SECONDS = 30.0
 #: Before a handler that failed is called again; doubled each time, with jitter.
 FIRST_PAUSE_SECONDS = 0.2
 LAST_PAUSE_SECONDS = 30.0
@@ -48,7 +48,7 @@ class LiveRevocations:
 
     def __init__(
         self,
-        make_feed: MakeFeed,
+        make_feed: FeedFactory,
         list_events: ListEvents,
         *,
         since: int | None = None,
@@ -64,14 +64,14 @@ class LiveRevocations:
         self._interruptions = 0
         self._buffer: deque[SessionRevokedEvent] = deque()
         self._read_until = 0.0  # on our clock: what was announced before then has been read
-        self._told = asyncio.Event()
+        self._wake = asyncio.Event()
         self._seen: dict[str, None] = {}
 
     async def read(self) -> Events:
         """Events, for ever. Raises what an `event.list` raises when it is refused."""
         async with self._feed:
             while True:
-                self._told.clear()
+                self._wake.clear()
                 if self._behind:
                     async for event in self._catch_up():
                         if self._is_new(event):
@@ -81,37 +81,39 @@ class LiveRevocations:
                     if self._is_new(event):
                         yield event
                 if not self._behind:
-                    await self._told.wait()
+                    await self._wake.wait()
 
     async def _catch_up(self) -> Events:
         """What was missed; to be done again if there is an interruption meanwhile."""
-        while not await self._feed.wait_alive(PATIENCE_SECONDS):
+        while not await self._feed.wait_alive(FEED_WARNING_SECONDS):
             log.warning("revocations are waiting for their feed")
         interruptions = self._interruptions
-        first = await _answered(self._list_events, int(time.time()) if self._since is None else self._since, NO_CURSOR)
+        first = await _list_with_retries(
+            self._list_events, int(time.time()) if self._since is None else self._since, NO_CURSOR
+        )
         read_at = self._monotonic()
         if self._since is None:  # from now on: all there is to learn is the time
             self._since = first.as_of
         else:
-            async for event in _listed(self._list_events, self._since, first):
+            async for event in _remaining_events(self._list_events, self._since, first):
                 yield event
         if interruptions == self._interruptions:
             self._since, self._since_at, self._behind = first.as_of, read_at, False
 
     def _revoked(self, event: SessionRevokedEvent) -> None:
-        self._note_what_is_read()
+        self._advance_read_position()
         if len(self._buffer) < MAX_BUFFERED:
             self._buffer.append(event)
         else:
             self._fall_behind()
-        self._told.set()
+        self._wake.set()
 
     def _interrupted(self) -> None:
-        self._note_what_is_read()
+        self._advance_read_position()
         self._fall_behind()
-        self._told.set()
+        self._wake.set()
 
-    def _note_what_is_read(self) -> None:
+    def _advance_read_position(self) -> None:
         if not self._buffer:
             self._read_until = max(self._read_until, self._feed.proven_at)  # of a new feed nothing is proven yet
 
@@ -125,20 +127,20 @@ class LiveRevocations:
         if event.id in self._seen:
             return False
         self._seen[event.id] = None
-        if len(self._seen) > MAX_REMEMBERED:
+        if len(self._seen) > MAX_SEEN_IDS:
             del self._seen[next(iter(self._seen))]
         return True
 
 
-async def identified(tenant: Callable[[], Awaitable[str]], events: Events) -> Events:
+async def once_tenant_is_known(tenant: Callable[[], Awaitable[str]], events: Events) -> Events:
     """The events, once it is known whose they are. Subscribing would try wrong credentials for ever; this raises."""
-    await known(tenant)
+    await wait_for_tenant(tenant)
     async with contextlib.aclosing(events):
         async for event in events:
             yield event
 
 
-async def known(tenant: Callable[[], Awaitable[str]]) -> str:
+async def wait_for_tenant(tenant: Callable[[], Awaitable[str]]) -> str:
     """Whose events are to be read, as soon as somebody can tell. Raises what it is refused with."""
     while True:
         try:
@@ -156,12 +158,14 @@ async def read_durable(subscription: DurableSubscription, list_events: ListEvent
     async with subscription:
         if since is not None:
             await subscription.subscribed()
-            async for event in _listed(list_events, since, await _answered(list_events, since, NO_CURSOR)):
+            async for event in _remaining_events(
+                list_events, since, await _list_with_retries(list_events, since, NO_CURSOR)
+            ):
                 yield event
         while True:
             delivery = await subscription.next()
             yield delivery.event
-            await delivery.done()
+            await delivery.ack()
 
 
 async def handle_durable(subscription: DurableSubscription, handler: Handler, attempts: int) -> None:
@@ -172,13 +176,13 @@ async def handle_durable(subscription: DurableSubscription, handler: Handler, at
     async with subscription:
         while True:
             delivery = await subscription.next()
-            if await _handled(handler, delivery.event, attempts):
-                await delivery.done()
+            if await _handle_with_retries(handler, delivery.event, attempts):
+                await delivery.ack()
             else:
-                await delivery.give_up()
+                await delivery.dead_letter()
 
 
-async def _handled(handler: Handler, event: SessionRevokedEvent, attempts: int) -> bool:
+async def _handle_with_retries(handler: Handler, event: SessionRevokedEvent, attempts: int) -> bool:
     pause_seconds = FIRST_PAUSE_SECONDS
     for attempt in range(1, attempts + 1):
         try:
@@ -193,17 +197,17 @@ async def _handled(handler: Handler, event: SessionRevokedEvent, attempts: int) 
     return False
 
 
-async def _listed(list_events: ListEvents, since: int, page: EventListReply) -> Events:
+async def _remaining_events(list_events: ListEvents, since: int, page: EventListReply) -> Events:
     """The events of this page and of those after it."""
     while True:
         for event in page.events:
             yield event
         if page.next_cursor == NO_CURSOR:
             return
-        page = await _answered(list_events, since, page.next_cursor)
+        page = await _list_with_retries(list_events, since, page.next_cursor)
 
 
-async def _answered(list_events: ListEvents, since: int, cursor: str) -> EventListReply:
+async def _list_with_retries(list_events: ListEvents, since: int, cursor: str) -> EventListReply:
     while True:
         try:
             return await list_events(since, cursor)

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 #: Subscriptions are tried again each second; credentials that were refused are not, before this time has passed: each
 #: attempt would cost the workers a password hash.
-REFUSED_SECONDS = 60.0
+REJECTED_CREDENTIALS_SECONDS = 60.0
 #: Waits before a repeated call, with jitter: together less than a person notices.
 RETRY_WAITS_SECONDS = (0.05, 0.2, 0.5)
 #: Of the passwords that may be the tenant's. Each that is not costs a refused login when the session is renewed.
@@ -44,7 +44,7 @@ ReplyT = TypeVar("ReplyT", bound=WireModel)
 ResultT = TypeVar("ResultT")
 
 
-class Calls:
+class RetryingRpcClient:
     """Calls that wait out a moment without broker or worker, where it is safe to send them again."""
 
     def __init__(self, rpc: RpcClient, timeout_seconds: float) -> None:
@@ -60,14 +60,16 @@ class Calls:
             left = max(deadline - time.monotonic(), 0.001)
             return await self._rpc.call(operation, request, message_id=message_id, timeout_seconds=left)
 
-        return await retried(attempt, repeatable=operation.repeatable)
+        return await with_retries(attempt, repeatable=operation.repeatable)
 
 
 class TenantSession:
     """The tenant's own session: logs in when first needed, and again when its token is refused."""
 
-    def __init__(self, calls: Calls, email: str | None, password: SecretStr | None, token: str | None = None) -> None:
-        self._calls = calls
+    def __init__(
+        self, rpc: RetryingRpcClient, email: str | None, password: SecretStr | None, token: str | None = None
+    ) -> None:
+        self._rpc = rpc
         self._email = email
         self._passwords: tuple[SecretStr, ...] = () if password is None else (password,)
         """Those that may be the tenant's, the likeliest first: several, while nobody knows whether it has been
@@ -80,7 +82,7 @@ class TenantSession:
     async def call(self, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
         """The reply to a request made as this tenant. Raises what `run` raises, and `InvalidRequest` at once."""
         return await self.run(
-            lambda token: self._calls.call(operation, validated(operation.request, tenant_token=token, **fields))
+            lambda token: self._rpc.call(operation, validated(operation.request, tenant_token=token, **fields))
         )
 
     async def run(self, action: Callable[[str], Awaitable[ResultT]]) -> ResultT:
@@ -103,7 +105,7 @@ class TenantSession:
             try:
                 self._tenant = (await self.run(self._claims)).tenant
             except (InvalidCredentials, InvalidTenantToken) as error:
-                self._refused = time.monotonic() + REFUSED_SECONDS, error
+                self._refused = time.monotonic() + REJECTED_CREDENTIALS_SECONDS, error
                 raise
         return self._tenant
 
@@ -147,7 +149,7 @@ class TenantSession:
 
     async def _claims(self, token: str) -> Claims:
         try:
-            return (await self._calls.call(TENANT_VERIFY, validated(TENANT_VERIFY.request, token=token))).decoded
+            return (await self._rpc.call(TENANT_VERIFY, validated(TENANT_VERIFY.request, token=token))).decoded
         except InvalidToken:
             raise InvalidTenantToken from None
 
@@ -164,7 +166,7 @@ class TenantSession:
         for password in self._passwords:
             request = validated(TENANT_LOGIN.request, email=self._email, password=password)
             try:
-                reply = await self._calls.call(TENANT_LOGIN, request)
+                reply = await self._rpc.call(TENANT_LOGIN, request)
             except InvalidCredentials:
                 continue
             except Throttled as error:  # not of what is asked for here: that may be a user's login
@@ -179,7 +181,7 @@ def _first_of(likely: Sequence[SecretStr], other: Sequence[SecretStr]) -> tuple[
     return tuple(dict.fromkeys((*likely, *other)))[:MAX_PASSWORDS]
 
 
-async def retried(attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool) -> ResultT:
+async def with_retries(attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool) -> ResultT:
     """What the attempt answers, tried a few times over a moment where that is safe.
 
     An overloaded lane has refused the request, so it may always be sent again. After `Unavailable` nobody knows.

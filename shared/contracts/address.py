@@ -12,7 +12,7 @@ _OTHER_BITS = 128 - IPV6_PREFIX_BITS
 MAX_ADDRESS_CHARS = 64
 
 
-def plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+def normalised_address(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """The address alone: as IPv4 if it is one, and without a zone, which means something on one host (RFC 4007, 6)."""
     if isinstance(address, IPv4Address):
         return address
@@ -29,14 +29,14 @@ def _text(value: Any) -> Any:
 ClientAddress = Annotated[
     IPvAnyAddress,
     BeforeValidator(_text),
-    AfterValidator(plain),
+    AfterValidator(normalised_address),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]}),
 ]
 
 
-def client_of(address: IPv4Address | IPv6Address) -> str:
+def client_key(address: IPv4Address | IPv6Address) -> str:
     """What attempts and requests from this address are counted under: IPv4 by address, IPv6 by /64."""
-    address = plain(address)
+    address = normalised_address(address)
     if isinstance(address, IPv4Address):
         return str(address)
     return f"{IPv6Address(int(address) >> _OTHER_BITS << _OTHER_BITS)}/{IPV6_PREFIX_BITS}"

@@ -18,12 +18,12 @@ _IGNORABLE = re.compile(
 RESERVED_PREFIX = "tenant:"
 
 
-def normal(login: str) -> str:
+def nfc(login: str) -> str:
     """Return the login in NFC, the form of new accounts: `é` is one character, however it is typed."""
     return unicodedata.normalize("NFC", login)
 
 
-def decomposed(login: str) -> str:
+def nfd(login: str) -> str:
     """Return the login in NFD, as some systems type it: `é` as two characters."""
     return unicodedata.normalize("NFD", login)
 
@@ -38,6 +38,6 @@ def is_reserved(login: str) -> bool:
     return unicodedata.normalize("NFKC", login).casefold().startswith(RESERVED_PREFIX)
 
 
-def look(login: str) -> str:
+def displayed_form(login: str) -> str:
     """Return what is left of a login when it is displayed: in NFC, without outer spaces and ignorable code points."""
-    return normal(_IGNORABLE.sub("", login)).strip(" ")
+    return nfc(_IGNORABLE.sub("", login)).strip(" ")

@@ -86,7 +86,7 @@ def _printable(value: str) -> str:
 
 
 def _new_login(value: str) -> str:
-    login = names.normal(value)
+    login = names.nfc(value)
     if login in DOT_SEGMENTS:
         raise ValueError("must not be . or .. alone, which URLs cannot hold")
     if len(login) > MAX_NAME_CHARS:  # a few characters are two or three in NFC
@@ -119,7 +119,7 @@ def _tenant_email(value: str) -> str:
 
 def _new_tenant_email(email: str) -> str:
     # Not normalised: a tenant is found by its email exactly as it is stored, so it had better know how that is spelled.
-    if names.normal(email) != email:
+    if names.nfc(email) != email:
         raise ValueError("must be in Unicode form NFC")
     return _displayed(email)
 

@@ -21,7 +21,7 @@ DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class BrokerNeeds:
     """What a process does at the broker."""
 
     declares: bool
@@ -36,7 +36,7 @@ class Needs:
     """And reaches them by way of that exchange from this one."""
 
 
-async def broker_problems(url: str, needs: Needs) -> list[str]:
+async def broker_problems(url: str, needs: BrokerNeeds) -> list[str]:
     """What is wrong with this node, a line each; nothing when all is well. No line holds the password."""
     address = URL(url)
     port = address.explicit_port or DEFAULT_PORTS[address.scheme]
@@ -48,21 +48,21 @@ async def broker_problems(url: str, needs: Needs) -> list[str]:
                 address, timeout=CONNECT_TIMEOUT_SECONDS, client_properties={"connection_name": "check"}
             )
             async with connection:
-                tried = [await _tried(connection, attempt) for attempt in _attempts(needs)]
+                tried = [await _run_attempt(connection, attempt) for attempt in _attempts(needs)]
             problems += filter(None, tried)
     except ConnectionLost as error:
         # RabbitMQ closes the connection in place of opening the virtual host, which the library did not expect.
         closed = isinstance(error.__cause__, InvalidFrameError)
         vhost = "no such virtual host, or this user may not use it or has no more connections"
         problems.append(vhost if closed else f"cannot be used: {error}")
-    return [f"{node}: {_without(address.password, problem)}" for problem in problems]
+    return [f"{node}: {_masked(address.password, problem)}" for problem in problems]
 
 
 Attempt = Callable[[AbstractChannel], Awaitable[str | None]]
 """Tries one thing; answers what is wrong where the broker refuses nothing."""
 
 
-def _attempts(needs: Needs) -> list[Attempt]:
+def _attempts(needs: BrokerNeeds) -> list[Attempt]:
     name = f"{needs.queues}check.{uuid.uuid4().hex}"
 
     async def consume(channel: AbstractChannel) -> str | None:
@@ -96,7 +96,7 @@ async def _is_routed(channel: AbstractChannel, exchange_name: str, key: str) -> 
     return True
 
 
-async def _tried(connection: AbstractConnection, attempt: Attempt) -> str | None:
+async def _run_attempt(connection: AbstractConnection, attempt: Attempt) -> str | None:
     """Why it was refused, in the broker's words."""
     channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
     reason: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
@@ -115,5 +115,5 @@ async def _tried(connection: AbstractConnection, attempt: Attempt) -> str | None
     return problem
 
 
-def _without(password: str | None, text: str) -> str:
+def _masked(password: str | None, text: str) -> str:
     return text.replace(password, "***") if password else text

@@ -51,16 +51,16 @@ def load_settings(settings: type[SettingsT], secrets: Iterable[str], **overrides
         ]
     except (OSError, ValueError) as error:
         problems = [str(error)]
-    raise refusal(problems)
+    raise configuration_error(problems)
 
 
-def refusal(problems: Iterable[str]) -> SystemExit:
+def configuration_error(problems: Iterable[str]) -> SystemExit:
     """Says on stderr what is wrong with the configuration, a line each. The answer is how to end then."""
     print(*(f"configuration error: {problem}" for problem in problems), sep="\n", file=sys.stderr)  # noqa: T201 - logs are not set up yet
     return SystemExit(EX_CONFIG)
 
 
-def checked(problems: Iterable[str]) -> int:
+def report_check(problems: Iterable[str]) -> int:
     """Says on stderr what `--check` found, a line each. The answer is the exit code."""
     found = list(problems)
     print(*(found or ["ok"]), sep="\n", file=sys.stderr)  # noqa: T201 - it talks to a person at a terminal
@@ -83,14 +83,14 @@ def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str
     return found
 
 
-def traces_wanted(environ: Mapping[str, str] = os.environ) -> bool:
+def tracing_enabled(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether somebody said where to send traces, and nobody that there shall be none."""
     off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
     return not off and any(environ.get(name) for name in ENDPOINTS)
 
 
 @contextlib.contextmanager
-def opentelemetry_needed() -> Iterator[None]:
+def require_opentelemetry() -> Iterator[None]:
     """Around the first import of it: exits as for a wrong setting when it is not installed."""
     try:
         yield
@@ -99,4 +99,4 @@ def opentelemetry_needed() -> Iterator[None]:
             raise
         name = next(name for name in ENDPOINTS if os.environ.get(name))
         problem = f"{name}: traces need OpenTelemetry, which is not installed: pip install 'jincor-auth[telemetry]'"
-        raise refusal([problem]) from None
+        raise configuration_error([problem]) from None

@@ -16,7 +16,7 @@ from ..contracts.claims import Claims
 #: Some two or three kilobytes each, of tokens and claims with a scope of a line; ten times that with the largest.
 DEFAULT_MAX_ENTRIES = 10_000
 #: Revocations and refusals remembered for answers under way, which take milliseconds. Older answers are not kept.
-MAX_REMEMBERED = 10_000
+MAX_INVALIDATIONS = 10_000
 
 Key = str | tuple[str, ...]
 
@@ -31,7 +31,7 @@ class _Entry:
     """On the clock of the tokens: `exp`."""
 
 
-class VerifyCache:
+class ClaimsCache:
     """Bounded; the oldest entry goes first. Its keys are tokens, so it has no representation that shows any."""
 
     def __init__(
@@ -48,8 +48,8 @@ class VerifyCache:
         self._now = now
         self._entries: dict[Key, _Entry] = {}
         self._keys: dict[str, set[Key]] = {}
-        self._told: dict[str | int, int] = {}
-        self._forgotten = 0
+        self._invalidated_at: dict[str | int, int] = {}
+        self._oldest_valid_position = 0
         self.position = 0
         """How much this cache has been told. Note it before asking a worker."""
 
@@ -66,29 +66,29 @@ class VerifyCache:
             return None
         return _own_copy(entry.claims)
 
-    def ended_since(self, position: int, sessions: Sequence[str]) -> bool:
+    def revoked_since(self, position: int, sessions: Sequence[str]) -> bool:
         """Whether one of these sessions is known to have ended since then."""
-        return any(self._told.get(session, 0) > position for session in sessions)
+        return any(self._invalidated_at.get(session, 0) > position for session in sessions)
 
-    def keep(
+    def store(
         self,
         key: Key,
         claims: Claims,
         sessions: Sequence[str],
         *,
-        asked_at: float,
+        requested_at: float,
         position: int,
         expires_at: float,
     ) -> None:
-        """Keeps the answer to a question asked at `asked_at`, on the monotonic clock, and at `position`.
+        """Keeps the answer to a question asked at `requested_at`, on the monotonic clock, and at `position`.
 
         It goes with any of `sessions`, and at `expires_at` on the clock of the tokens. It is not kept if it may have
         been overtaken by what the cache was told meanwhile.
         """
         # The time that is left of it, too: a clock that is set back later gives nobody more.
-        until = min(asked_at + self._max_age_seconds, self._monotonic() + expires_at - self._now())
-        overtaken = self.ended_since(position, sessions) or self._told.get(_refused(key), 0) > position
-        if overtaken or position < self._forgotten or self._monotonic() >= until:
+        until = min(requested_at + self._max_age_seconds, self._monotonic() + expires_at - self._now())
+        overtaken = self.revoked_since(position, sessions) or self._invalidated_at.get(_refusal_id(key), 0) > position
+        if overtaken or position < self._oldest_valid_position or self._monotonic() >= until:
             return
         sessions = tuple(dict.fromkeys(sessions))
         self.drop(key)
@@ -102,19 +102,19 @@ class VerifyCache:
         """The session has ended: drops its entries, and remembers it for the answers under way."""
         for key in tuple(self._keys.get(session, ())):
             self.drop(key)
-        self._remember(session)
+        self._record_invalidation(session)
 
     def refuse(self, key: Key) -> None:
         """A worker refused what this entry says: drops it, and keeps no older answer that is still on its way."""
         self.drop(key)
-        self._remember(_refused(key))
+        self._record_invalidation(_refusal_id(key))
 
     def clear(self) -> None:
         """Something may have been missed: drops everything, and keeps no answer to a question already asked."""
         self._entries.clear()
         self._keys.clear()
         self.position += 1
-        self._forgotten = self.position
+        self._oldest_valid_position = self.position
 
     def drop(self, key: Key) -> None:
         """Forgets one entry, if it is there."""
@@ -127,15 +127,15 @@ class VerifyCache:
             if not keys:
                 del self._keys[session]
 
-    def _remember(self, what: str | int) -> None:
+    def _record_invalidation(self, what: str | int) -> None:
         self.position += 1
-        self._told.pop(what, None)
-        self._told[what] = self.position
-        if len(self._told) > MAX_REMEMBERED:
-            self._forgotten = self._told.pop(next(iter(self._told)))
+        self._invalidated_at.pop(what, None)
+        self._invalidated_at[what] = self.position
+        if len(self._invalidated_at) > MAX_INVALIDATIONS:
+            self._oldest_valid_position = self._invalidated_at.pop(next(iter(self._invalidated_at)))
 
 
-def _refused(key: Key) -> int:
+def _refusal_id(key: Key) -> int:
     """What is remembered of a refusal; no session has such an id.
 
     Not the key: strangers choose what is refused, and how long it is. Two that share a hash are both refused, so an

@@ -25,7 +25,7 @@ class Feed(Protocol):
     async def __aexit__(self, *exc_info: object) -> None: ...
 
 
-class MakeFeed(Protocol):
+class FeedFactory(Protocol):
     """Makes a feed, given what to call on a revocation and on an interruption."""
 
     def __call__(

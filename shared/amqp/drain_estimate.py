@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 #: What a way took longer ago than this says nothing about now: there may be other workers, or another load.
-OF_LATE_SECONDS = 30.0
+MAX_MEASUREMENT_AGE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _Measurement:
     answered: float
     seconds: float
     calls: int
     """That were on it when this one set out, with itself."""
 
 
-class Pace:
+class DrainEstimate:
     """Of one queue, as far as this client's calls tell; those of others wait in it, too, and are part of the way.
 
     No jitter is added to what it says. Who was refused at different moments is told different moments; and whole
@@ -32,17 +32,17 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._calls = 0
-        self._latest: _Way | None = None
+        self._latest: _Measurement | None = None
 
     @contextlib.contextmanager
-    def way(self) -> Iterator[None]:
+    def measure(self) -> Iterator[None]:
         """Around a call that the queue has taken. One that raises was not answered, and tells nothing."""
         self._calls += 1
         calls, since = self._calls, self._clock()
         try:
             yield
             now = self._clock()
-            self._latest = _Way(now, now - since, calls)
+            self._latest = _Measurement(now, now - since, calls)
         finally:
             self._calls -= 1
 
@@ -52,7 +52,7 @@ class Pace:
         Never longer than calls wait, for what nobody waits for any more is thrown away, and that takes no time.
         """
         way = self._latest
-        if way is None or self._clock() - way.answered > OF_LATE_SECONDS:
+        if way is None or self._clock() - way.answered > MAX_MEASUREMENT_AGE_SECONDS:
             return 1
         # Fewer than then are no sign of a shorter way: it is full, so others are on it.
         seconds = way.seconds * max(self._calls / way.calls, 1)

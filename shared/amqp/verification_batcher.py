@@ -36,16 +36,16 @@ DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
 #: Far longer than a batch usually takes; where all take longer, some more are in flight, but none is sent sooner.
 STALLED_SECONDS = 0.5
 #: Beyond some batches, the last caller would not be answered in time.
-MAX_WAITING = 4_096
+MAX_QUEUED_CHECKS = 4_096
 #: The same number of checks with tokens of 4 KB each. Longer ones would take the caller's process too much memory.
-MAX_WAITING_BYTES = 32 * MAX_BATCH_BYTES
+MAX_QUEUED_BYTES = 32 * MAX_BATCH_BYTES
 #: `{"checks":[` and `]}` around the checks of a batch. Each check takes a comma more.
 _FRAME_BYTES = 13
 _COMMA_BYTES = 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _QueuedCheck:
     """A check, and how many bytes it adds to a request."""
 
     check: VerifyCheck
@@ -56,7 +56,7 @@ class _Waiting:
 Batch = dict[asyncio.Future[VerifyAnswer], VerifyCheck]
 
 
-class CoalescingVerifier:
+class VerificationBatcher:
     """Answers each check with what the worker said of that very check.
 
     With fewer than `max_batches_in_flight` batches under way a call leaves in the same turn of the event loop, so a
@@ -77,8 +77,8 @@ class CoalescingVerifier:
         self._max_batches_in_flight = max_batches_in_flight
         self._stalled_seconds = stalled_seconds
         self._tracing = tracing
-        self._waiting: dict[asyncio.Future[VerifyAnswer], _Waiting] = {}
-        self._waiting_bytes = 0
+        self._queue: dict[asyncio.Future[VerifyAnswer], _QueuedCheck] = {}
+        self._queued_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
         """Batches that have not stalled, with what notices when they do."""
@@ -92,64 +92,66 @@ class CoalescingVerifier:
             raise InvalidTenantToken
         if not _may_be_token(check.token):
             raise InvalidToken
-        waiting = _Waiting(check, len(check.to_json()) + _COMMA_BYTES)
-        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + waiting.size > MAX_WAITING_BYTES:
+        waiting = _QueuedCheck(check, len(check.to_json()) + _COMMA_BYTES)
+        if len(self._queue) >= MAX_QUEUED_CHECKS or self._queued_bytes + waiting.size > MAX_QUEUED_BYTES:
             raise Overloaded
         answer: asyncio.Future[VerifyAnswer] = asyncio.get_running_loop().create_future()
-        self._waiting[answer] = waiting
-        self._waiting_bytes += waiting.size
+        self._queue[answer] = waiting
+        self._queued_bytes += waiting.size
         if self._tracing:
             self._tracing.joins_batch(answer)
-        if len(self._waiting) == 1:  # at the end of this turn: who calls in the same one comes along
-            asyncio.get_running_loop().call_soon(self._send_next)
+        if len(self._queue) == 1:  # at the end of this turn: who calls in the same one comes along
+            asyncio.get_running_loop().call_soon(self._send_ready)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return (await answer).unwrap()
         except TimeoutError:
             raise DeadlineExceeded from None
         finally:
-            self._take(answer)  # a caller that has given up takes no place in a batch
+            self._dequeue(answer)  # a caller that has given up takes no place in a batch
 
-    def _send_next(self) -> None:
-        while self._waiting and (free := self._max_batches_in_flight - len(self._in_flight)):
+    def _send_ready(self) -> None:
+        while self._queue and (free := self._max_batches_in_flight - len(self._in_flight)):
             # In equal parts. All in one would come back as one, and so on for ever: worker and caller would take turns.
-            batch = self._next_batch(min(math.ceil(len(self._waiting) / free), MAX_BATCH))
+            batch = self._next_batch(min(math.ceil(len(self._queue) / free), MAX_BATCH))
             task = asyncio.create_task(self._send(batch))
             self._tasks.add(task)
-            self._in_flight[task] = asyncio.get_running_loop().call_later(self._stalled_seconds, self._make_room, task)
-            task.add_done_callback(self._sent)
+            self._in_flight[task] = asyncio.get_running_loop().call_later(
+                self._stalled_seconds, self._release_slot, task
+            )
+            task.add_done_callback(self._on_batch_done)
 
     def _next_batch(self, most: int) -> Batch:
         """Take the first checks, as many as a worker accepts in one request. A single check always fits."""
         batch: Batch = {}
         room = AUTH_VERIFY.max_body_bytes - _FRAME_BYTES
-        for answer, waiting in self._waiting.items():
+        for answer, waiting in self._queue.items():
             room -= waiting.size
             if len(batch) == most or room < 0:
                 break
             batch[answer] = waiting.check
         for answer in batch:
-            self._take(answer)
+            self._dequeue(answer)
         return batch
 
-    def _take(self, answer: asyncio.Future[VerifyAnswer]) -> None:
-        if waiting := self._waiting.pop(answer, None):
-            self._waiting_bytes -= waiting.size
+    def _dequeue(self, answer: asyncio.Future[VerifyAnswer]) -> None:
+        if waiting := self._queue.pop(answer, None):
+            self._queued_bytes -= waiting.size
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
+    def _on_batch_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._make_room(task)
+        self._release_slot(task)
 
-    def _make_room(self, task: asyncio.Task[None]) -> None:
+    def _release_slot(self, task: asyncio.Task[None]) -> None:
         stalls = self._in_flight.pop(task, None)
         if stalls is not None:
             stalls.cancel()
-            self._send_next()
+            self._send_ready()
 
     async def _send(self, batch: Batch) -> None:
         try:
             with self._tracing.batch(batch) if self._tracing else contextlib.nullcontext():
-                answers = await self._ask(batch)
+                answers = await self._call_worker(batch)
         except AuthError as error:
             answers = tuple(VerifyAnswer.failed(error) for _ in batch)
         except Exception:  # whatever it was, nobody of the batch has to wait for a deadline
@@ -159,7 +161,7 @@ class CoalescingVerifier:
             if not waiting.done():
                 waiting.set_result(answer)
 
-    async def _ask(self, batch: Batch) -> tuple[VerifyAnswer, ...]:
+    async def _call_worker(self, batch: Batch) -> tuple[VerifyAnswer, ...]:
         request = AuthVerifyRequest(checks=tuple(batch.values()))
         reply = await self._rpc.call(AUTH_VERIFY, request, timeout_seconds=self._timeout_seconds)
         if len(reply.answers) != len(batch):

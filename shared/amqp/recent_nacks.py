@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 #: A queue that was full a moment ago still is, or has room for one or two. Who is refused without asking the broker
 #: leaves the cores to those who are served; and with more waiting than can be served, no place stays empty.
-REMEMBERED_SECONDS = 0.05
+REFUSE_LOCALLY_SECONDS = 0.05
 #: More than it takes to have another leader, which is less than a second. A queue may also be full: a client that tries
 #: twenty times a second (see above) then finds room before this, even if others take four of five free places.
 STUCK_SECONDS = 2.0
 
 
-class Refusals:
+class RecentNacks:
     """On one channel, by operation: those of another queue may have room."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,28 +24,28 @@ class Refusals:
         self._until: dict[str, float] = {}
         self._since: dict[str, float] = {}
 
-    def remember(self, operation: str) -> None:
+    def record_nack(self, operation: str) -> None:
         """It was refused now."""
         now = self._clock()
-        self._until[operation] = now + REMEMBERED_SECONDS
+        self._until[operation] = now + REFUSE_LOCALLY_SECONDS
         self._since.setdefault(operation, now)
 
-    def taken(self, operation: str) -> None:
+    def record_ack(self, operation: str) -> None:
         """It was not refused now."""
         if self._since:
             self._since.pop(operation, None)
 
-    def stuck(self, operation: str) -> bool:
+    def is_stuck(self, operation: str) -> bool:
         """Whether it has only been refused for so long that another channel should be tried."""
         now = self._clock()
         return now - self._since.get(operation, now) > STUCK_SECONDS
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """That channel is gone."""
         self._until.clear()
         self._since.clear()
 
-    def recent(self, operation: str) -> bool:
+    def is_recent(self, operation: str) -> bool:
         """Whether it was refused a moment ago."""
         until = self._until.get(operation)
         return until is not None and self._clock() < until
