@@ -1,7 +1,8 @@
-"""How long a full queue takes to be worked off: what a caller who finds no room in it is told about coming back.
+"""Estimates how long a full queue takes to drain: the retry time of an `overloaded` reply.
 
-Callers cannot look into a queue, but their own calls go through it. One that was answered a moment ago tells how long
-the way was; and if twice as many of this client's are on that way now as were then, it has become twice as long.
+A client cannot see the length of a queue, but it can time its own calls through it. The estimate is
+the duration of the last answered call. If this client has twice as many calls in flight now as when
+that call started, the estimate doubles.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-#: What a way took longer ago than this says nothing about now: there may be other workers, or another load.
+#: An older measurement is not used: the number of workers or the load may have changed.
 MAX_MEASUREMENT_AGE_SECONDS = 30.0
 
 
@@ -19,14 +20,16 @@ class _Measurement:
     answered: float
     seconds: float
     calls: int
-    """That were on it when this one set out, with itself."""
+    """Calls in flight when the measured call started, including itself."""
 
 
 class DrainEstimate:
-    """Of one queue, as far as this client's calls tell; those of others wait in it, too, and are part of the way.
+    """The estimate for one queue, from this client's calls. Waiting calls of other clients lengthen
+    them too.
 
-    No jitter is added to what it says. Who was refused at different moments is told different moments; and whole
-    seconds would make two crowds of one that comes back together, where a fraction of each caller's own disperses it.
+    The estimate has no jitter. Callers that are refused at different times retry at different
+    times. Jitter in whole seconds would only split a group of simultaneous callers in two; each
+    caller should add a fraction of a second of its own.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,7 +39,8 @@ class DrainEstimate:
 
     @contextlib.contextmanager
     def measure(self) -> Iterator[None]:
-        """Around a call that the queue has taken. One that raises was not answered, and tells nothing."""
+        """Measure the call in this block, which the queue has accepted. A call that raises is not
+        measured."""
         self._calls += 1
         calls, since = self._calls, self._clock()
         try:
@@ -47,13 +51,15 @@ class DrainEstimate:
             self._calls -= 1
 
     def retry_after_seconds(self, timeout_seconds: float) -> int:
-        """In how many whole seconds what fills the queue now is worked off; one where nothing was answered of late.
+        """Return the estimate in whole seconds, at least 1; 1 without a recent measurement.
 
-        Never longer than calls wait, for what nobody waits for any more is thrown away, and that takes no time.
+        The estimate is at most `timeout_seconds`, rounded up: workers discard requests past their
+        deadline, which takes no time.
         """
-        way = self._latest
-        if way is None or self._clock() - way.answered > MAX_MEASUREMENT_AGE_SECONDS:
+        latest = self._latest
+        if latest is None or self._clock() - latest.answered > MAX_MEASUREMENT_AGE_SECONDS:
             return 1
-        # Fewer than then are no sign of a shorter way: it is full, so others are on it.
-        seconds = way.seconds * max(self._calls / way.calls, 1)
+        # A drop in our own calls does not mean a shorter queue: it is full with calls of other
+        # clients.
+        seconds = latest.seconds * max(self._calls / latest.calls, 1)
         return max(math.ceil(min(seconds, timeout_seconds)), 1)

@@ -1,7 +1,8 @@
-"""Calls that wait for their replies, and what ends the wait when no reply can come.
+"""Calls in flight that wait for their replies, and the detection of broker alarms.
 
-The loss of the channel ends it, and so does an alarm: a broker that is short of memory or disk stops reading from
-connections that publish, so requests are neither taken nor refused.
+Calls stop waiting if the channel is lost or the broker raises an alarm. A broker that is short of
+memory or disk stops reading from connections that publish, so it neither accepts nor refuses
+requests.
 """
 
 import asyncio
@@ -13,11 +14,11 @@ from aiormq.abc import AbstractChannel
 
 log = logging.getLogger(__name__)
 
-#: Between two looks whether the broker is in an alarm. Most calls are answered before the first.
+#: Time between two checks for a broker alarm. Most calls get their reply before the first check.
 ALARM_CHECK_SECONDS = 0.04
 
 Answer = asyncio.Future[AbstractIncomingMessage | None]
-"""The reply; or None when the call is given up: nobody knows whether it was done."""
+"""The reply; or None if the call was abandoned: the operation may have been done."""
 
 
 class _PendingReply(NamedTuple):
@@ -26,21 +27,24 @@ class _PendingReply(NamedTuple):
 
 
 class PendingReplies:
-    """The calls in flight on one channel, and on the next one after that is lost."""
+    """The calls in flight on the current channel of a connection."""
 
     def __init__(self) -> None:
         self.blocked = False
-        """Whether the broker is in an alarm and takes nothing from this connection."""
+        """Whether the broker is in an alarm and accepts nothing from this connection."""
         self._channel: AbstractChannel | None = None
         self._pending: dict[str, _PendingReply] = {}
         self._next_alarm_check: asyncio.TimerHandle | None = None
 
     def begin(self, channel: AbstractChannel) -> None:
-        """From now on, requests leave by this channel."""
+        """Use this channel for requests from now on."""
         self._channel = channel
 
     def add(self, call_id: str, deadline: asyncio.Timeout) -> Answer:
-        """A reply to wait for, until `remove`. When it is given up, the deadline comes at once."""
+        """Add a call and return the future of its reply, until `remove`.
+
+        Abandoning the call expires `deadline` at once.
+        """
         loop = asyncio.get_running_loop()
         answer: Answer = loop.create_future()
         self._pending[call_id] = _PendingReply(answer, deadline)
@@ -49,22 +53,22 @@ class PendingReplies:
         return answer
 
     def remove(self, call_id: str) -> None:
-        """Its caller waits no longer."""
+        """Remove a call that no longer waits."""
         self._pending.pop(call_id, None)
 
     def answer(self, call_id: str, reply: AbstractIncomingMessage) -> None:
-        """Hands a reply to its caller; does nothing if that one waits no longer."""
+        """Pass a reply to its call; ignore it if the call no longer waits."""
         call = self._pending.get(call_id)
         if call is not None and not call.answer.done():
             call.answer.set_result(reply)
 
     def is_abandoned(self, call_id: str) -> bool:
-        """Whether there will be no reply, as far as one can tell."""
+        """Return whether the call was abandoned because no reply is expected."""
         answer = self._pending[call_id].answer
         return answer.done() and not answer.cancelled() and answer.result() is None
 
     def end(self) -> None:
-        """The channel is lost, and with it every reply that was to come."""
+        """Abandon all calls, because the channel and all its replies are lost."""
         self._channel = None
         self.blocked = False
         if self._next_alarm_check is not None:
@@ -88,12 +92,16 @@ class PendingReplies:
         for call in self._pending.values():
             if not call.answer.done():
                 call.answer.set_result(None)
-                # It may not have come as far as waiting for its answer: a blocked broker does not take the request.
+                # The call may still be publishing: a blocked broker does not accept the request.
                 call.deadline.reschedule(asyncio.get_running_loop().time())
 
 
 def _is_blocked(channel: AbstractChannel) -> bool:
-    """aiormq tells it only to who waits for the end of it: a wait that is over at once was not necessary."""
+    """Return whether the broker has blocked the connection.
+
+    aiormq only offers a coroutine that waits until the connection is not blocked. If its first step
+    finishes, the connection is not blocked.
+    """
     waiting = channel.connection.ready()
     try:
         waiting.send(None)

@@ -1,4 +1,4 @@
-"""Verification that coalesces: calls made at the same time travel as one message and cost one query."""
+"""Coalesces concurrent verifications: one message and one database query for a batch of checks."""
 
 import asyncio
 import contextlib
@@ -29,38 +29,42 @@ from .telemetry import Tracing
 
 log = logging.getLogger(__name__)
 
-#: One at the worker while the other is on its way, or made or answered here; more only make the batches smaller, and a
-#: batch costs as much by itself as a dozen checks (docs/performance.md).
+#: Maximum number of batches in flight: one is at a worker while the other is on the network or in
+#: this process. More would only make batches smaller, and the fixed cost of a batch is that of a
+#: dozen checks (docs/performance.md).
 DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
-#: A batch that takes longer does not hold up the next one: its reply may be lost, and then it waits until its deadline.
-#: Far longer than a batch usually takes; where all take longer, some more are in flight, but none is sent sooner.
+#: A batch that takes longer counts as stalled and no longer delays the next one: its reply may be
+#: lost. The time is far longer than a batch usually takes. If all batches take longer, only more
+#: are in flight.
 STALLED_SECONDS = 0.5
-#: Beyond some batches, the last caller would not be answered in time.
+#: Maximum number of queued checks. With more, the last caller would not get its answer in time.
 MAX_QUEUED_CHECKS = 4_096
-#: The same number of checks with tokens of 4 KB each. Longer ones would take the caller's process too much memory.
+#: Maximum size of queued checks, to limit the memory of this process: `MAX_QUEUED_CHECKS` checks
+#: with tokens of 4 KB each.
 MAX_QUEUED_BYTES = 32 * MAX_BATCH_BYTES
-#: `{"checks":[` and `]}` around the checks of a batch. Each check takes a comma more.
+#: The JSON around the checks of a batch, `{"checks":[` and `]}`, and the comma after each check.
 _FRAME_BYTES = 13
 _COMMA_BYTES = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _QueuedCheck:
-    """A check, and how many bytes it adds to a request."""
+    """A check, and the number of bytes that it adds to a request."""
 
     check: VerifyCheck
     size: int
 
 
-#: Checks in order of arrival, by the future that their caller awaits.
+#: Checks in order of arrival, by the future that the caller awaits.
 Batch = dict[asyncio.Future[VerifyAnswer], VerifyCheck]
 
 
 class VerificationBatcher:
-    """Answers each check with what the worker said of that very check.
+    """Verifies tokens in batches; each caller gets the worker's answer to its own check.
 
-    With fewer than `max_batches_in_flight` batches under way a call leaves in the same turn of the event loop, so a
-    lone call waits for nothing; otherwise it leaves with the next batch, as soon as one is answered or has stalled.
+    With fewer than `max_batches_in_flight` batches in flight, a check is sent in the same turn of
+    the event loop, so a single call does not wait. Otherwise it is sent with the next batch, when
+    another batch is answered or stalls.
     """
 
     def __init__(
@@ -81,12 +85,13 @@ class VerificationBatcher:
         self._queued_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
-        """Batches that have not stalled, with what notices when they do."""
+        """Batches that have not stalled, with the timer that marks them as stalled."""
 
     async def verify(self, check: VerifyCheck) -> Claims:
-        """The claims of a live user token of this tenant, checked now.
+        """Verify a user token of a tenant at a worker and return its claims.
 
-        Raises `InvalidToken`, `InvalidTenantToken`, `Unavailable`, `Overloaded` or `DeadlineExceeded`.
+        Raises `InvalidToken`, `InvalidTenantToken`, `Unavailable`, `Overloaded`, `DeadlineExceeded`
+        or `InternalError`.
         """
         if not _may_be_token(check.tenant_token):
             raise InvalidTenantToken
@@ -100,7 +105,7 @@ class VerificationBatcher:
         self._queued_bytes += waiting.size
         if self._tracing:
             self._tracing.joins_batch(answer)
-        if len(self._queue) == 1:  # at the end of this turn: who calls in the same one comes along
+        if len(self._queue) == 1:  # at the end of this turn, so that all its calls share the batch
             asyncio.get_running_loop().call_soon(self._send_ready)
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -108,11 +113,12 @@ class VerificationBatcher:
         except TimeoutError:
             raise DeadlineExceeded from None
         finally:
-            self._dequeue(answer)  # a caller that has given up takes no place in a batch
+            self._dequeue(answer)  # a cancelled or expired check takes no place in a batch
 
     def _send_ready(self) -> None:
         while self._queue and (free := self._max_batches_in_flight - len(self._in_flight)):
-            # In equal parts. All in one would come back as one, and so on for ever: worker and caller would take turns.
+            # Split the queue equally among the free batches. One large batch would return as one,
+            # and worker and client would then only work in turns.
             batch = self._next_batch(min(math.ceil(len(self._queue) / free), MAX_BATCH))
             task = asyncio.create_task(self._send(batch))
             self._tasks.add(task)
@@ -122,7 +128,8 @@ class VerificationBatcher:
             task.add_done_callback(self._on_batch_done)
 
     def _next_batch(self, most: int) -> Batch:
-        """Take the first checks, as many as a worker accepts in one request. A single check always fits."""
+        """Remove up to `most` checks from the queue that fit into one request. A single check
+        always fits."""
         batch: Batch = {}
         room = AUTH_VERIFY.max_body_bytes - _FRAME_BYTES
         for answer, waiting in self._queue.items():
@@ -154,7 +161,7 @@ class VerificationBatcher:
                 answers = await self._call_worker(batch)
         except AuthError as error:
             answers = tuple(VerifyAnswer.failed(error) for _ in batch)
-        except Exception:  # whatever it was, nobody of the batch has to wait for a deadline
+        except Exception:  # no caller of the batch has to wait for its deadline
             log.exception("batch of verifications failed", extra={"checks": len(batch)})
             answers = tuple(VerifyAnswer.failed(InternalError()) for _ in batch)
         for waiting, answer in zip(batch, answers, strict=True):
@@ -170,6 +177,9 @@ class VerificationBatcher:
 
 
 def _may_be_token(text: str) -> bool:
-    """Return whether a worker could accept it. Others are not worth a message, and JSON makes six bytes of a character
-    that is not printable: few of them would fill the batches of everybody."""
+    """Return whether a worker could accept this text as a token.
+
+    Other texts are refused here. JSON encodes an unprintable character as six bytes, so a few such
+    texts could fill the batches of all callers.
+    """
     return len(text) <= MAX_TOKEN_CHARS and text.isascii() and text.isprintable()
