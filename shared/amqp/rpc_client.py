@@ -60,11 +60,12 @@ class RpcClient:
 
     A call raises:
 
-    - `Unavailable`, at once, without a broker or a worker, and when the connection is lost or blocked by an
-      alarm of the broker, also while the call waits;
-    - `Overloaded`, at once, if the queue of the lane is full. The retry time is the estimated time to drain it;
-    - `DeadlineExceeded` after its timeout, also if the last worker disappears meanwhile. The retry time is
-      another timeout: by then all requests that wait in the queue now have expired.
+    - `Unavailable`, at once, without a broker or a worker, and when the connection is lost or
+      blocked by an alarm of the broker, also while the call waits;
+    - `Overloaded`, at once, if the queue of the lane is full. The retry time is the estimated time
+      to drain it;
+    - `DeadlineExceeded` after its timeout, also if the last worker disappears meanwhile. The retry
+      time is another timeout: by then all requests that wait in the queue now have expired.
 
     Workers do not start a request past its deadline.
     """

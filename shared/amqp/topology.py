@@ -1,10 +1,11 @@
 """The exchanges, queues and message headers of this service, as values.
 
-- Requests go to the topic exchange `rpc`, with the operation's name as routing key. Each lane of workers has
-  a queue that is bound to the names of its operations.
+- Requests go to the topic exchange `rpc`, with the operation's name as routing key. Each lane of
+  workers has a queue that is bound to the names of its operations.
 - Events go to the topic exchange `events`.
-- The queue of a lane exists while a worker consumes it (durable, auto-delete). Without a worker the broker
-  returns the request, so the caller fails at once instead of at its deadline (docs/decisions/0003).
+- The queue of a lane exists while a worker consumes it (durable, auto-delete). Without a worker the
+  broker returns the request, so the caller fails at once instead of at its deadline
+  (docs/decisions/0003).
 - A replicated queue (quorum) outlives its workers for some seconds (docs/decisions/0014).
 - Every queue of a lane is limited in length, bytes and message age (docs/decisions/0033).
 """

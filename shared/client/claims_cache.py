@@ -1,8 +1,9 @@
-"""Claims of verified tokens, kept for as long as nothing can have happened to them. No I/O: time and events come in.
+"""A cache of the claims of verified tokens. It does no I/O: clocks are arguments, and events are
+calls.
 
-An answer is kept only if nothing that would contradict it arrived while it was on its way. For this the cache counts
-what it is told: a question remembers the count from before it was asked (`position`), and a revocation the count at
-which it came.
+A revocation may arrive while a worker's answer is in flight. To detect this, the cache counts
+invalidations. A caller notes the count (`position`) before it sends a verification. The cache
+stores the answer only if nothing that contradicts it arrived after that position.
 """
 
 import copy
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from ..amqp.clock import elapsed_seconds
 from ..contracts.claims import Claims
 
-#: Some two or three kilobytes each, of tokens and claims with a scope of a line; ten times that with the largest.
+#: An entry takes two or three kilobytes with a short scope, and ten times that with the largest
+#: tokens.
 DEFAULT_MAX_ENTRIES = 10_000
-#: Revocations and refusals remembered for answers under way, which take milliseconds. Older answers are not kept.
+#: Invalidations remembered for answers in flight, which take milliseconds. The answer to an older
+#: request is not stored.
 MAX_INVALIDATIONS = 10_000
 
 Key = str | tuple[str, ...]
@@ -26,13 +29,16 @@ class _Entry:
     claims: Claims
     sessions: Sequence[str]
     until: float
-    """On the monotonic clock: the age that the caller allows."""
+    """End of the maximum age, on the monotonic clock."""
     expires_at: float
-    """On the clock of the tokens: `exp`."""
+    """`exp` of the token, on the wall clock."""
 
 
 class ClaimsCache:
-    """Bounded; the oldest entry goes first. Its keys are tokens, so it has no representation that shows any."""
+    """A bounded cache that evicts the oldest entry first.
+
+    Its keys are tokens, which are secret, so its `repr` shows none.
+    """
 
     def __init__(
         self,
@@ -51,13 +57,13 @@ class ClaimsCache:
         self._invalidated_at: dict[str | int, int] = {}
         self._oldest_valid_position = 0
         self.position = 0
-        """How much this cache has been told. Note it before asking a worker."""
+        """The number of invalidations so far. Note it before sending a verification."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, key: Key) -> Claims | None:
-        """The claims under this key, if they may still be believed."""
+        """Return the claims under this key if they are still valid, else None."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -67,7 +73,7 @@ class ClaimsCache:
         return _own_copy(entry.claims)
 
     def revoked_since(self, position: int, sessions: Sequence[str]) -> bool:
-        """Whether one of these sessions is known to have ended since then."""
+        """Return whether one of these sessions was revoked after this position."""
         return any(self._invalidated_at.get(session, 0) > position for session in sessions)
 
     def store(
@@ -80,12 +86,14 @@ class ClaimsCache:
         position: int,
         expires_at: float,
     ) -> None:
-        """Keeps the answer to a question asked at `requested_at`, on the monotonic clock, and at `position`.
+        """Store the answer to a verification sent at `requested_at` (monotonic clock) and
+        `position`.
 
-        It goes with any of `sessions`, and at `expires_at` on the clock of the tokens. It is not kept if it may have
-        been overtaken by what the cache was told meanwhile.
+        The entry is valid until one of `sessions` is revoked, and until `expires_at` on the wall
+        clock. It is not stored if an invalidation may have arrived after `position`.
         """
-        # The time that is left of it, too: a clock that is set back later gives nobody more.
+        # Also limit the entry by the monotonic clock, so that setting back the wall clock does not
+        # extend it.
         until = min(requested_at + self._max_age_seconds, self._monotonic() + expires_at - self._now())
         overtaken = self.revoked_since(position, sessions) or self._invalidated_at.get(_refusal_id(key), 0) > position
         if overtaken or position < self._oldest_valid_position or self._monotonic() >= until:
@@ -99,25 +107,27 @@ class ClaimsCache:
             self._keys.setdefault(session, set()).add(key)
 
     def revoke(self, session: str) -> None:
-        """The session has ended: drops its entries, and remembers it for the answers under way."""
+        """Drop the entries of a revoked session, and remember it for answers in flight."""
         for key in tuple(self._keys.get(session, ())):
             self.drop(key)
         self._record_invalidation(session)
 
     def refuse(self, key: Key) -> None:
-        """A worker refused what this entry says: drops it, and keeps no older answer that is still on its way."""
+        """Drop an entry that a worker has refused, and store no earlier answer that is still in
+        flight."""
         self.drop(key)
         self._record_invalidation(_refusal_id(key))
 
     def clear(self) -> None:
-        """Something may have been missed: drops everything, and keeps no answer to a question already asked."""
+        """Drop all entries, and store no answer in flight, because revocations may have been
+        missed."""
         self._entries.clear()
         self._keys.clear()
         self.position += 1
         self._oldest_valid_position = self.position
 
     def drop(self, key: Key) -> None:
-        """Forgets one entry, if it is there."""
+        """Drop one entry if it exists."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return
@@ -136,16 +146,19 @@ class ClaimsCache:
 
 
 def _refusal_id(key: Key) -> int:
-    """What is remembered of a refusal; no session has such an id.
+    """Return the id under which a refusal is remembered; no session has such an id.
 
-    Not the key: strangers choose what is refused, and how long it is. Two that share a hash are both refused, so an
-    answer may not be kept that could have been.
+    It is a hash, because callers choose the refused keys and their length. If two keys share a
+    hash, the refusal counts for both, and a valid answer may not be stored.
     """
     return hash(key)
 
 
 def _own_copy(claims: Claims) -> Claims:
-    """Claims cannot be changed, but a scope that is an object can; one caller's changes are not another's rights."""
+    """Copy a scope that is an object, so that a caller's changes do not reach other callers.
+
+    All other claims are immutable.
+    """
     if isinstance(claims.scope, dict):
         return claims.model_copy(update={"scope": copy.deepcopy(claims.scope)})
     return claims

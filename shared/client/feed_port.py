@@ -1,4 +1,4 @@
-"""What the cached verifier and the reader of revocations know of a feed: `amqp.feed.RevocationFeed`, or a fake."""
+"""The port to a feed of revocations, which `amqp.feed.RevocationFeed` implements."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,18 +7,19 @@ from ..contracts.events import SessionRevokedEvent
 
 
 class Feed(Protocol):
-    """Revocations from when it is entered; an async context manager."""
+    """New revocations while it is entered; an async context manager."""
 
     @property
     def alive(self) -> bool:
-        """Whether events of a few seconds ago are known to have arrived."""
+        """Whether all events older than a few seconds are known to have arrived."""
 
     @property
     def proven_at(self) -> float:
-        """Until when, on `clock.elapsed_seconds`, all that was announced has been passed on or an interruption told."""
+        """Time on `clock.elapsed_seconds`: all events before it were passed on, or an interruption
+        was reported."""
 
     async def wait_alive(self, timeout_seconds: float) -> bool:
-        """Whether it is alive, now or within this time."""
+        """Wait up to `timeout_seconds` for the feed to be alive; return whether it is."""
 
     async def __aenter__(self) -> object: ...
 
@@ -26,7 +27,8 @@ class Feed(Protocol):
 
 
 class FeedFactory(Protocol):
-    """Makes a feed, given what to call on a revocation and on an interruption."""
+    """Creates a feed that calls `on_revoked` per event and `on_interrupted` when events may be
+    missed."""
 
     def __call__(
         self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
