@@ -29,8 +29,8 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 #: Limit for the setup of a new connection: declare its queues and start its consumers.
 SETUP_TIMEOUT_SECONDS = 5.0
 #: The same limit for replicated queues. The broker creates each on all its nodes and waits for a
-#: node that is away: 8 s a queue with RabbitMQ 4.0 in containers, and a minute for the first queue
-#: if the node does not answer at all. A worker of all lanes has six queues.
+#: node that is away: 8 s a queue with RabbitMQ 4.0 in containers. If the node does not answer at
+#: all, the first queue takes a minute. A worker of all lanes has six queues.
 REPLICATED_SETUP_TIMEOUT_SECONDS = 90.0
 #: Backoff between connection attempts, with jitter. It is short so that processes use a returned
 #: broker within a second or two.

@@ -28,8 +28,8 @@ class DrainEstimate:
     them too.
 
     The estimate has no jitter. Callers that are refused at different times retry at different
-    times. Jitter in whole seconds would only split a group of simultaneous callers in two; each
-    caller should add a fraction of a second of its own.
+    times. Jitter in whole seconds would only split a group of simultaneous callers in two. Each
+    caller should add its own fraction of a second.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -43,7 +43,7 @@ class PendingReplies:
     def add(self, call_id: str, deadline: asyncio.Timeout) -> Answer:
         """Add a call and return the future of its reply, until `remove`.
 
-        Abandoning the call expires `deadline` at once.
+        When the call is abandoned, `deadline` expires at once.
         """
         loop = asyncio.get_running_loop()
         answer: Answer = loop.create_future()

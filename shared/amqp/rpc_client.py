@@ -60,8 +60,8 @@ class RpcClient:
 
     A call raises:
 
-    - `Unavailable`, at once, without a broker or a worker, and when the connection is lost or
-      blocked by an alarm of the broker, also while the call waits;
+    - `Unavailable`, at once, if there is no broker or no worker, or if the connection is lost or
+      blocked by a broker alarm, also while the call waits;
     - `Overloaded`, at once, if the queue of the lane is full. The retry time is the estimated time
       to drain it;
     - `DeadlineExceeded` after its timeout, also if the last worker disappears meanwhile. The retry

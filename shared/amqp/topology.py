@@ -37,7 +37,7 @@ NAME_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SUBSCRIBERS_KEYS = "sub.#"
 
 #: Maximum length of a lane's queue; the broker refuses more requests. One worker process was
-#: measured to answer 650 small requests a second on two busy cores, so it drains a full queue well
+#: measured to answer 650 small requests a second on two busy cores. So it drains a full queue well
 #: within a caller's deadline of 5 seconds. The slower lane of passwords has a setting,
 #: `AUTH_PASSWORD_QUEUE_LENGTH`.
 LANE_MAX_LENGTH = 1_000
@@ -95,7 +95,7 @@ class LaneQueue:
     type: QueueType = QueueType.CLASSIC
 
     async def declare(self, channel: AbstractChannel) -> AbstractQueue:
-        """Declare and bind the queue. Idempotent with the same arguments.
+        """Declare and bind the queue. It can be repeated with the same arguments.
 
         Raises aiormq's `ChannelPreconditionFailed`, and the broker closes the channel, if the queue
         exists with other arguments.
@@ -138,7 +138,7 @@ def health_queue(lane: Lane, queue_type: QueueType = QueueType.CLASSIC) -> LaneQ
 
 
 def _typed(name: str, queue_type: QueueType) -> str:
-    """Return a queue name that depends on the type.
+    """Return the queue name with a suffix for each type but classic.
 
     RabbitMQ refuses to declare a queue of another type under the name of an existing queue.
     """

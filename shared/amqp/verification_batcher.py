@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 #: dozen checks (docs/performance.md).
 DEFAULT_MAX_BATCHES_IN_FLIGHT = 2
 #: A batch that takes longer counts as stalled and no longer delays the next one: its reply may be
-#: lost. The time is far longer than a batch usually takes. If all batches take longer, only more
+#: lost. The time is far longer than a batch usually takes. If all batches take longer, more of them
 #: are in flight.
 STALLED_SECONDS = 0.5
 #: Maximum number of queued checks. With more, the last caller would not get its answer in time.
@@ -63,7 +63,7 @@ class VerificationBatcher:
     """Verifies tokens in batches; each caller gets the worker's answer to its own check.
 
     With fewer than `max_batches_in_flight` batches in flight, a check is sent in the same turn of
-    the event loop, so a single call does not wait. Otherwise it is sent with the next batch, when
+    the event loop. So a single call does not wait. Otherwise it is sent with the next batch, when
     another batch is answered or stalls.
     """
 
@@ -105,7 +105,7 @@ class VerificationBatcher:
         self._queued_bytes += waiting.size
         if self._tracing:
             self._tracing.joins_batch(answer)
-        if len(self._queue) == 1:  # at the end of this turn, so that all its calls share the batch
+        if len(self._queue) == 1:  # sent at the end of this event loop turn, so that its calls share a batch
             asyncio.get_running_loop().call_soon(self._send_ready)
         try:
             async with asyncio.timeout(self._timeout_seconds):

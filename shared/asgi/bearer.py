@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 CHALLENGE = 'Bearer realm="jincor-auth"'
 
 #: Browsers cannot set headers on a WebSocket. They offer two subprotocols instead: this one, which
-#: the server selects, and a second one that carries the token and is never sent back.
+#: the server selects, and one that carries the token, which the server never sends back.
 SUBPROTOCOL = "jincor-auth"
 #: Prefix of the subprotocol that carries the token.
 TOKEN_SUBPROTOCOL_PREFIX = "jincor-auth.bearer."  # noqa: S105 - a prefix
@@ -34,7 +34,7 @@ class TokenVerifier(Protocol):
     """Verifies tokens and watches their sessions. `CachedVerifier` implements it, and fakes in
     tests.
 
-    The methods are described there.
+    See `CachedVerifier` for what the methods do.
     """
 
     async def verify(self, token: str) -> Claims: ...

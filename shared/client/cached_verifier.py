@@ -31,7 +31,7 @@ RECHECK_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 
 
-QuestionT = TypeVar("QuestionT", bound=str | tuple[str, ...])
+KeyT = TypeVar("KeyT", bound=str | tuple[str, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def user_session_validity(_: object, claims: Claims) -> Validity:
     return Validity((claims.jti,), claims.exp)
 
 
-class CachedVerifier(Generic[QuestionT]):
+class CachedVerifier(Generic[KeyT]):
     """Verifies user tokens from a cache while its feed is alive, and at a worker otherwise.
 
     It is an async context manager. `AuthClient.verifier` creates one whose keys are tokens. Any
@@ -69,12 +69,12 @@ class CachedVerifier(Generic[QuestionT]):
 
     def __init__(
         self,
-        verify_now: Callable[[QuestionT], Awaitable[Claims]],
+        verify_now: Callable[[KeyT], Awaitable[Claims]],
         make_feed: FeedFactory,
         *,
         max_age_seconds: float,
         max_entries: int = DEFAULT_MAX_ENTRIES,
-        validity_of: Callable[[QuestionT, Claims], Validity] = user_session_validity,
+        validity_of: Callable[[KeyT, Claims], Validity] = user_session_validity,
         monotonic: Callable[[], float] = elapsed_seconds,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -113,13 +113,13 @@ class CachedVerifier(Generic[QuestionT]):
         """
         return await self._feed.wait_alive(timeout_seconds)
 
-    async def verify(self, question: QuestionT) -> Claims:
+    async def verify(self, key: KeyT) -> Claims:
         """Verify a user token from the cache or at a worker and return its claims.
 
         Raises the errors of `AuthClient.verify`.
         """
         trusted = self._feed.alive
-        if trusted and (claims := self._cache.get(question)) is not None:
+        if trusted and (claims := self._cache.get(key)) is not None:
             self.counts.hits += 1
             return claims
         if trusted:
@@ -128,16 +128,16 @@ class CachedVerifier(Generic[QuestionT]):
             self.counts.distrusts += 1
         position, requested_at = self._cache.position, self._monotonic()
         try:
-            claims = await self._verify_now(question)
+            claims = await self._verify_now(key)
         except (InvalidToken, InvalidTenantToken):
-            self._cache.refuse(question)
+            self._cache.refuse(key)
             raise
         if self._cache.revoked_since(position, (claims.jti,)):  # the revocation overtook the answer
             raise InvalidToken
         if trusted:
-            validity = self._validity_of(question, claims)
+            validity = self._validity_of(key, claims)
             self._cache.store(
-                question,
+                key,
                 claims,
                 validity.sessions,
                 requested_at=requested_at,
@@ -146,7 +146,7 @@ class CachedVerifier(Generic[QuestionT]):
             )
         return claims
 
-    async def until_ended(self, question: QuestionT) -> None:
+    async def until_ended(self, key: KeyT) -> None:
         """Return when the token is no longer accepted: it is invalid, revoked or expired.
 
         The feed reports a revocation within milliseconds. Without the feed, the token is verified
@@ -156,7 +156,7 @@ class CachedVerifier(Generic[QuestionT]):
         expires_at = math.inf
         while self._now() < expires_at:
             try:
-                claims = await self.verify(question)
+                claims = await self.verify(key)
             except InvalidToken:
                 return
             except (Temporary, InternalError):

@@ -76,8 +76,8 @@ class TenantSession:
         self._rpc = rpc
         self._email = email
         self._passwords: tuple[SecretStr, ...] = () if password is None else (password,)
-        """Candidates for the tenant's password, the most likely first. There are several while it
-        is not known whether a change was done."""
+        """Candidates for the tenant's password, the most likely first. There are several if a
+        password change got no reply."""
         self._token = token
         self._tenant: str | None = None
         self._refused: tuple[float, AuthError] | None = None
@@ -172,7 +172,7 @@ class TenantSession:
             return await self._log_in()
 
     async def _log_in(self) -> str:
-        """Log in and return a new token. The caller holds the lock."""
+        """Log in and return a new token. The caller must hold `_logging_in`."""
         if self._email is None or not self._passwords:
             raise InvalidTenantToken
         for password in self._passwords:

@@ -198,8 +198,8 @@ class OrAbsent:
     """Marks a member that may be absent but not null: `Annotated[Email | None, OrAbsent()] = None`.
 
     In Python, None means that the member is absent; the JSON schema does not allow null. A union
-    that hides None from the schema would do the same, but would put the union's parts into the
-    paths of bad fields.
+    that hides None from the schema has the same effect, but then the paths of bad fields include
+    the parts of the union.
     """
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -50,8 +50,8 @@ async def broker_problems(url: str, needs: BrokerNeeds) -> list[str]:
                 address, timeout=CONNECT_TIMEOUT_SECONDS, client_properties={"connection_name": "check"}
             )
             async with connection:
-                tried = [await _run_attempt(connection, attempt) for attempt in _attempts(needs)]
-            problems += filter(None, tried)
+                found = [await _run_attempt(connection, attempt) for attempt in _attempts(needs)]
+            problems += filter(None, found)
     except ConnectionLost as error:
         # RabbitMQ closes the connection instead of opening the virtual host, which the library does
         # not expect.
@@ -112,8 +112,8 @@ async def _run_attempt(connection: AbstractConnection, attempt: Attempt) -> str 
         if isinstance(error.__cause__, TimeoutError):
             return "does not answer; it may be in an alarm"
         # The channel's close reason may say more than the exception.
-        said = await asyncio.wait_for(reason, CONNECT_TIMEOUT_SECONDS)
-        return str(said or error)
+        close_reason = await asyncio.wait_for(reason, CONNECT_TIMEOUT_SECONDS)
+        return str(close_reason or error)
     await channel.close()
     return problem
 

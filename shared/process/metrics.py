@@ -12,7 +12,7 @@ from .environment import configuration_error
 
 #: Histogram buckets in seconds: from a cached verification to beyond the default timeout of a call.
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-#: The label value for everything outside the closed set of values.
+#: Label value for all names outside the closed set of label values.
 OTHER = "other"
 
 

@@ -82,7 +82,7 @@ def test_what_is_no_address_of_a_broker_is_refused_without_repeating_it(url: str
 
 
 async def test_without_any_address_it_does_not_begin() -> None:
-    with pytest.raises(ValueError, match="no address"):
+    with pytest.raises(ValueError, match="at least one broker address"):
         async with RpcClient([], "test"):
             pass
 
