@@ -72,7 +72,7 @@ class FastApiAuth(ServiceAuth):
 
         A session that has already ended is not an error.
         """
-        with contextlib.suppress(InvalidToken):  # it has already ended
+        with contextlib.suppress(InvalidToken):  # the session has already ended
             await self.client.logout(bearer_token(request.scope))
         self.forget(request.auth)  # without waiting for the event
 

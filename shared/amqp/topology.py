@@ -75,7 +75,7 @@ JSON_TYPE = "application/json"
 
 
 class QueueType(StrEnum):
-    """The type of a lane's queues. Only workers need it: callers publish to an exchange."""
+    """The type of a lane's queues. Only workers need the type: callers publish to an exchange."""
 
     CLASSIC = "classic"
     """On one node, in memory. The broker deletes it with its last consumer."""
