@@ -20,10 +20,10 @@ from api.main import create_app, new_streams
 from api.metrics import EdgeMetrics
 from api.settings import SECRETS, Settings
 from api.streams import Streams
-from shared.process.environment import checked, load_settings, opentelemetry_needed, traces_wanted
+from shared.process.environment import load_settings, report_check, require_opentelemetry, tracing_enabled
 from shared.process.garbage import collect_rarely
 from shared.process.logging import configure
-from shared.process.metrics import served
+from shared.process.metrics import metrics_endpoint
 
 if TYPE_CHECKING:
     from api.tracing import EdgeTracing
@@ -47,7 +47,7 @@ def main() -> None:
     settings = load_settings(Settings, SECRETS)
     configure("api", "critical" if arguments.check else settings.log_level, settings.log_format)
     if arguments.check:
-        raise SystemExit(checked(asyncio.run(problems(settings))))
+        raise SystemExit(report_check(asyncio.run(problems(settings))))
     _allow_descriptors(settings.event_streams + SPARE_DESCRIPTORS)
     streams = new_streams(settings)
     leaving = asyncio.Event()
@@ -65,16 +65,19 @@ def main() -> None:
         signal.signal(number, stop)
     collect_rarely()
     log.info("edge starts", extra={"host": settings.host, "port": settings.port})
-    with served(metrics.registry, settings.metrics_host, settings.metrics_port), tracing or contextlib.nullcontext():
+    with (
+        metrics_endpoint(metrics.registry, settings.metrics_host, settings.metrics_port),
+        tracing or contextlib.nullcontext(),
+    ):
         server.run()
     log.info("edge has stopped")
 
 
 def _tracing() -> "EdgeTracing | None":
     """What makes spans, if somebody wants them; without it OpenTelemetry is not even imported."""
-    if not traces_wanted():
+    if not tracing_enabled():
         return None
-    with opentelemetry_needed():
+    with require_opentelemetry():
         from api.tracing import EdgeTracing  # noqa: PLC0415 - see above
     return EdgeTracing.exporting()
 

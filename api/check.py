@@ -3,12 +3,12 @@
 from api.main import SUBSCRIBER
 from api.settings import Settings
 from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE, subscriber_queue
-from shared.process.broker_check import Needs, broker_problems
+from shared.process.broker_check import BrokerNeeds, broker_problems
 
 
 async def problems(settings: Settings) -> list[str]:
     """What is wrong, a line each; nothing when all is well. Workers are not asked for: edges start without them."""
-    needs = Needs(
+    needs = BrokerNeeds(
         declares=settings.declare_topology,
         publishes=(RPC_EXCHANGE,),
         queues=subscriber_queue(SUBSCRIBER, ""),

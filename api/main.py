@@ -26,10 +26,10 @@ from api.verifying import RememberingVerifier, Verifies
 from api.workers import WorkerCalls
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
-from shared.amqp.verifier import CoalescingVerifier
-from shared.client.tenant_session import Calls, TenantSession
+from shared.amqp.verification_batcher import VerificationBatcher
+from shared.client.tenant_session import RetryingRpcClient, TenantSession
 from shared.contracts.errors import AuthError
-from shared.process.background import beside
+from shared.process.background import background_task
 from shared.process.loop_lag import watch_loop
 
 if TYPE_CHECKING:  # it is there only where traces are wanted
@@ -95,7 +95,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(client)
             await stack.enter_async_context(revocations)
-            verifier: Verifies = CoalescingVerifier(
+            verifier: Verifies = VerificationBatcher(
                 client, timeout_seconds=settings.reply_timeout_seconds, tracing=tracing
             )
             remembering = None
@@ -116,14 +116,16 @@ def create_app(
                 feed_alive=lambda: revocations.alive,
                 cache=remembering.counts if remembering else None,
             )
-            await stack.enter_async_context(beside(watch_loop(counted.loop_was_late)))
+            await stack.enter_async_context(background_task(watch_loop(counted.loop_was_late)))
             await client.wait_connected()  # to answer the first request, too; not for ever
             workers = WorkerCalls(client, settings.reply_timeout_seconds, tracing)
             yield State(
                 workers=workers,
                 verifier=verifier,
                 forward_tenant=TenantSession(
-                    Calls(client, settings.reply_timeout_seconds), settings.forward_email, settings.forward_password
+                    RetryingRpcClient(client, settings.reply_timeout_seconds),
+                    settings.forward_email,
+                    settings.forward_password,
                 ),
                 feed=revocations,
                 streams=open_streams,

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from shared.client.cached_verifier import Counts
-from shared.process.metrics import OTHER, SECONDS, process_registry
+from shared.client.cached_verifier import VerificationCounts
+from shared.process.metrics import LATENCY_BUCKETS_SECONDS, OTHER, process_registry
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
@@ -34,13 +34,13 @@ class EdgeMetrics:
             "From the headers of a request to the first byte of its answer.",
             ("method", "route"),
             registry=registry,
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._loop_lag = Histogram(
             "jincor_auth_edge_event_loop_lag_seconds",
             "How late the event loop was.",
             registry=registry,
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._streams = Gauge("jincor_auth_edge_event_streams", "Event streams that are open.", registry=registry)
         self._connected = Gauge(
@@ -79,7 +79,7 @@ class EdgeMetrics:
         streams: Callable[[], int],
         connected: Callable[[], bool],
         feed_alive: Callable[[], bool],
-        cache: Counts | None,
+        cache: VerificationCounts | None,
     ) -> None:
         """What is looked at when Prometheus asks, and costs nothing in between. It asks from a thread of its own."""
         self._streams.set_function(streams)
@@ -102,7 +102,7 @@ class _CacheCounts(Collector):
     """The verify cache counts for itself; here it is only read."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.counts: Counts | None = None
+        self.counts: VerificationCounts | None = None
         registry.register(self)
 
     def collect(self) -> Iterable[CounterMetricFamily]:

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import HTTP_EXCEPTIONS, problem, problem_response
-from shared.contracts.address import client_of, plain
+from shared.contracts.address import client_key, normalised_address
 
 #: Probes are not to fail because somebody else is busy, nor to be counted among what others do.
 UNCOUNTED = {"/health/live", "/health/ready"}
@@ -63,10 +63,10 @@ class RequestLimit:
     def _counted_as(self, host: str) -> str | None:
         """Under what requests from this address are counted; None if they are not."""
         try:
-            address = plain(ip_address(host))
+            address = normalised_address(ip_address(host))
         except ValueError:  # a Unix socket, or a proxy that hides it
             return None
-        return None if any(address in network for network in self._exempt) else client_of(address)
+        return None if any(address in network for network in self._exempt) else client_key(address)
 
 
 def request_limit(requests: int, seconds: float, exempt: Sequence[Network]) -> list[Middleware]:

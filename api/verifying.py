@@ -8,8 +8,8 @@ import base64
 import json
 from typing import Any, Protocol, Self
 
-from shared.client.cached_verifier import Basis, CachedVerifier, Counts
-from shared.client.subscription import MakeFeed
+from shared.client.cached_verifier import CachedVerifier, Validity, VerificationCounts
+from shared.client.feed_port import FeedFactory
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.process.logging import request_id
@@ -22,18 +22,18 @@ class Verifies(Protocol):
     """What tells whose a token is: each time anew, or from memory."""
 
     async def verify(self, check: VerifyCheck) -> Claims:
-        """The claims of a live user token of this tenant. Raises what `CoalescingVerifier.verify` raises."""
+        """The claims of a live user token of this tenant. Raises what `VerificationBatcher.verify` raises."""
 
 
 class RememberingVerifier:
     """Verifies from memory while the feed is alive, and asks otherwise; an async context manager."""
 
-    def __init__(self, verifier: Verifies, make_feed: MakeFeed, *, max_age_seconds: float) -> None:
+    def __init__(self, verifier: Verifies, make_feed: FeedFactory, *, max_age_seconds: float) -> None:
         self._verifier = verifier
-        self._cached = CachedVerifier[Tokens](self._ask, make_feed, max_age_seconds=max_age_seconds, basis=_basis)
+        self._cached = CachedVerifier[Tokens](self._ask, make_feed, max_age_seconds=max_age_seconds, validity_of=_basis)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> VerificationCounts:
         """How the verifications so far were answered."""
         return self._cached.counts
 
@@ -54,10 +54,10 @@ class RememberingVerifier:
         return await self._verifier.verify(check)
 
 
-def _basis(tokens: Tokens, claims: Claims) -> Basis:
+def _basis(tokens: Tokens, claims: Claims) -> Validity:
     # A worker has just accepted the tenant's token, so what it says of itself is true.
     tenant = Claims.model_validate(_payload(tokens[0]))
-    return Basis((claims.jti, tenant.jti), min(claims.exp, tenant.exp))
+    return Validity((claims.jti, tenant.jti), min(claims.exp, tenant.exp))
 
 
 def _payload(token: str) -> Any:

@@ -1,4 +1,5 @@
-"""What the edge, the workers and every client agree on: contracts, and how they travel over AMQP.
+"""Code that the edge, the workers and clients share: contracts, AMQP transport and the client
+library.
 
 Other services install it as `jincor_auth_client` and import these names from there; see `client/`.
 """
@@ -76,10 +77,10 @@ __all__ = [
     "granted",
 ]
 
-#: Of the whole repository, and of the distribution that `client/` makes.
+#: Version of the repository and of the distribution `jincor-auth-client`.
 __version__ = "2.0.0.dev0"
 
-#: Names that are imported when somebody asks for them: the client needs aio-pika, and the contracts do not.
+#: Names that are imported at first use, because they need aio-pika and the contracts do not.
 _IMPORTED_ON_USE = {
     "AuthClient": ".client.auth_client",
     "CachedVerifier": ".client.cached_verifier",

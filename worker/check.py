@@ -1,7 +1,7 @@
 """`python -m worker --check`: whether this configuration leads to a broker and a database that a worker can use."""
 
 from shared.amqp.topology import RPC_EXCHANGE
-from shared.process.broker_check import Needs, broker_problems
+from shared.process.broker_check import BrokerNeeds, broker_problems
 from worker.adapters import mongo_database
 from worker.settings import Settings
 
@@ -11,7 +11,7 @@ DEFAULT_EXCHANGE = ""
 
 async def problems(settings: Settings) -> list[str]:
     """What is wrong, a line each; nothing when all is well."""
-    needs = Needs(
+    needs = BrokerNeeds(
         declares=settings.declare_topology,
         publishes=(DEFAULT_EXCHANGE,),
         queues=f"{RPC_EXCHANGE}.",

@@ -66,10 +66,10 @@ async def listed(tenants: Tenants, users: Users) -> AsyncIterator[Listed]:
     while page := await tenants.page(after, PAGE):
         for tenant in page:
             odd = await _odd(tenant.id, users)
-            alike = Counter(map(names.look, odd))
+            alike = Counter(map(names.displayed_form, odd))
             usual = await _usual(tenant.id, sorted(alike), users)
             for login, problem in odd.items():
-                look = names.look(login)
+                look = names.displayed_form(login)
                 others = alike[look] - 1 + (look in usual and look not in odd)
                 yield Listed(tenant.email, login, problem, look, others > 0)
         after = page[-1].email

@@ -14,12 +14,12 @@ import uvloop
 from shared.amqp.connection import REPLICATED_SETUP_TIMEOUT_SECONDS, SETUP_TIMEOUT_SECONDS, Connection
 from shared.amqp.topology import QueueType, health_queue, lane_queue
 from shared.contracts.operation import Lane
-from shared.process.background import beside
-from shared.process.environment import checked, load_settings, opentelemetry_needed, traces_wanted
+from shared.process.background import background_task
+from shared.process.environment import load_settings, report_check, require_opentelemetry, tracing_enabled
 from shared.process.garbage import collect_rarely
 from shared.process.logging import configure
 from shared.process.loop_lag import watch_loop
-from shared.process.metrics import served
+from shared.process.metrics import metrics_endpoint
 from worker.adapters import mongo_database
 from worker.adapters.argon2_hasher import Argon2Hasher
 from worker.adapters.common_passwords import common_passwords
@@ -66,7 +66,7 @@ def main(clock: Clock | None = None) -> None:
     settings = load_settings(Settings, SECRETS, **overrides)
     configure("worker", "critical" if arguments.check else settings.log_level, settings.log_format)
     if arguments.check:
-        raise SystemExit(checked(asyncio.run(problems(settings))))
+        raise SystemExit(report_check(asyncio.run(problems(settings))))
     tracing = _tracing()
     collect_rarely()
     with tracing or contextlib.nullcontext():
@@ -93,7 +93,7 @@ async def serve(
 
     async with contextlib.AsyncExitStack() as stack:
         metrics = WorkerMetrics()
-        stack.enter_context(served(metrics.registry, settings.metrics_host, settings.metrics_port))
+        stack.enter_context(metrics_endpoint(metrics.registry, settings.metrics_host, settings.metrics_port))
         listeners = [tracing.commands] if tracing else []
         url = settings.mongo_url.get_secret_value()
         database = await stack.enter_async_context(mongo_database.connect(url, listeners))
@@ -160,7 +160,7 @@ async def serve(
             audit.write_forever(),
             watch_loop(metrics.loop_was_late),
         ):
-            await stack.enter_async_context(beside(background))
+            await stack.enter_async_context(background_task(background))
 
         replies = await stack.enter_async_context(Replies(urls, f"{name} replies"))
         consumer = Consumer(
@@ -188,7 +188,9 @@ async def serve(
             connected=connection.connected.is_set,
         )
         if settings.heartbeat_file:
-            await stack.enter_async_context(beside(beat_forever(settings.heartbeat_file, connection.connected)))
+            await stack.enter_async_context(
+                background_task(beat_forever(settings.heartbeat_file, connection.connected))
+            )
         log.info("worker is started", extra={"lanes": sorted(settings.lanes)})
 
         await stop.wait()
@@ -201,9 +203,9 @@ async def serve(
 
 def _tracing() -> "WorkerTracing | None":
     """What makes spans, if somebody wants them; without it OpenTelemetry is not even imported."""
-    if not traces_wanted():
+    if not tracing_enabled():
         return None
-    with opentelemetry_needed():
+    with require_opentelemetry():
         from worker.tracing import WorkerTracing  # noqa: PLC0415 - see above
     return WorkerTracing.exporting()
 

@@ -11,7 +11,7 @@ from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AuthVerifyReply
 from shared.contracts.errors import AuthError, ErrorCode
 from shared.contracts.events import RevocationReason
-from shared.process.metrics import SECONDS, process_registry
+from shared.process.metrics import LATENCY_BUCKETS_SECONDS, process_registry
 from worker.amqp.replies import Outcome
 from worker.domain.records import Session
 from worker.sweeper import Unannounced
@@ -49,14 +49,14 @@ class WorkerMetrics:
             "From taking a request to acknowledging it.",
             ("operation",),
             registry=registry,
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._waits = Histogram(
             "jincor_auth_worker_queue_wait_seconds",
             "From sending a request, by its sender's clock, to taking it. Of requests that say when they were sent.",
             ("operation",),
             registry=registry,
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._batches = Histogram(
             "jincor_auth_worker_verify_batch_size",
@@ -80,7 +80,7 @@ class WorkerMetrics:
             "jincor_auth_worker_turn_wait_seconds",
             "From taking a request that has a password hashed to its turn among those of its tenant.",
             registry=registry,
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._wrong_keys = Counter(
             "jincor_auth_worker_registration_keys_refused",
@@ -136,7 +136,7 @@ class WorkerMetrics:
             "jincor_auth_worker_event_loop_lag_seconds",
             "How late the event loop was.",
             registry=registry,
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._hash_slots = Gauge(
             "jincor_auth_worker_hash_slots", "Passwords that can be hashed at a time.", registry=registry

@@ -1,1 +1,1 @@
-"""AMQP as this service uses it: topology, connections, RPC and events."""
+"""AMQP of this service: topology, connections, RPC and events."""

@@ -1,12 +1,14 @@
-"""The clock that ages and time limits of trust are measured on."""
+"""The clock for the age of cached answers and of the last feed probe."""
 
 import time
 
 
 def elapsed_seconds() -> float:
-    """Seconds since some moment. It cannot be set, and goes on while the machine sleeps: what is old then is old.
+    """Return seconds since an arbitrary start. The clock cannot be set, and runs while the machine
+    sleeps.
 
-    `time.monotonic` stands still during sleep on Linux, so that a token verified before it would still count as fresh.
+    On Linux, `time.monotonic` stops during sleep. A token verified before the sleep would count as
+    fresh.
     """
     return _read()
 

@@ -1,8 +1,8 @@
-"""A connection to the broker that comes back: what stands on it is built anew after each loss.
+"""A connection to the broker that reconnects, and repeats its whole setup after each loss.
 
-aio-pika's own robust connection restores channels, queues and consumers one by one, and each kind of loss restores
-something else (docs/decisions/0004). Here there is one path: any loss, of the connection or of a channel on it, ends
-all of it, and the same setup that ran first runs again.
+The robust connection of aio-pika restores channels, queues and consumers one by one, in a different
+way for each kind of loss (docs/decisions/0004). This module has one path: the loss of the
+connection, or of a channel on it, closes everything, and the same setup runs again.
 """
 
 import asyncio
@@ -21,34 +21,39 @@ from yarl import URL
 
 log = logging.getLogger(__name__)
 
-#: A dead peer is noticed after about three of these. The default of a minute means three minutes of silence.
+#: The client notices a dead peer after about three heartbeats. With the default of one minute, that
+#: takes three minutes.
 HEARTBEAT_SECONDS = 5
+#: Limit for one connection attempt to one node.
 CONNECT_TIMEOUT_SECONDS = 5.0
-#: On a fresh connection, to declare and consume what stands on it.
+#: Limit for the setup of a new connection: declare its queues and start its consumers.
 SETUP_TIMEOUT_SECONDS = 5.0
-#: For replicated queues. The broker makes a new one on all its nodes, and waits for one that is away: for each queue
-#: 8 s with RabbitMQ 4.0 in containers, and a minute for the first if it went silent. A worker of every lane has six.
+#: The same limit for replicated queues. The broker creates each on all its nodes and waits for a
+#: node that is away: 8 s a queue with RabbitMQ 4.0 in containers. If the node does not answer at
+#: all, the first queue takes a minute. A worker of all lanes has six queues.
 REPLICATED_SETUP_TIMEOUT_SECONDS = 90.0
-#: Waits between attempts, with jitter. Short: a broker that is back should be used within a second or two.
+#: Backoff between connection attempts, with jitter. It is short so that processes use a returned
+#: broker within a second or two.
 FIRST_BACKOFF_SECONDS = 0.1
 LAST_BACKOFF_SECONDS = 1.0
-#: What lasted longer than this was a connection; what did not is tried again more and more slowly.
+#: A connection that lasts longer than this resets the backoff; a shorter one increases it.
 STABLE_SECONDS = 10.0
 
 Setup = Callable[[AbstractConnection], Awaitable[Sequence[AbstractChannel]]]
-"""Builds what stands on a fresh connection; answers the channels whose loss counts as its loss."""
+"""Sets up a new connection and returns the channels whose loss counts as loss of the connection."""
 
 
 class ConnectionLost(Exception):
-    """What was used of the broker is gone, or going."""
+    """The connection or channel in use is lost or is closing."""
 
 
 @contextlib.contextmanager
 def lost_connections() -> Iterator[None]:
-    """Turns what the libraries raise on a connection that dies under them into `ConnectionLost`.
+    """Convert exceptions of the libraries on a lost connection into `ConnectionLost`.
 
-    That may be anything: their own errors, those of the socket, a bare `Exception`, and a `CancelledError` that nobody
-    asked for. What a confirming broker says of one message (`DeliveryError`) is not about the connection.
+    The libraries raise their own errors, socket errors, a bare `Exception`, or a `CancelledError`
+    that no task requested. A `DeliveryError` passes unchanged: it is about one message, not the
+    connection.
     """
     try:
         yield
@@ -57,7 +62,7 @@ def lost_connections() -> Iterator[None]:
             raise
         raise ConnectionLost("cancelled by the library") from None
     except Exception as error:
-        if _cancelled():  # in this very moment, and the library took it for its own failure: nobody else knows
+        if _cancelled():  # the library swallowed a cancellation that arrived at the same time
             raise asyncio.CancelledError from error
         if isinstance(error, DeliveryError):
             raise
@@ -65,13 +70,14 @@ def lost_connections() -> Iterator[None]:
 
 
 def _cancelled() -> bool:
-    """Whether somebody has asked the task at hand to end."""
+    """Return whether the current task has been cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def broker_url(text: str) -> URL:
-    """The address of a broker. Raises `ValueError`, and does not repeat it: it may hold a password."""
+    """Parse the address of a broker. Raises `ValueError` without the text, which may hold a
+    password."""
     try:
         url = URL(text)
         if url.scheme in {"amqp", "amqps"} and url.host:
@@ -82,10 +88,11 @@ def broker_url(text: str) -> URL:
 
 
 class Connection:
-    """One AMQP connection of this process, as an async context manager; it never blocks its user.
+    """One AMQP connection of this process, as an async context manager that never blocks.
 
-    Entering it starts connecting in the background and returns at once. `connected` is set while setup has succeeded
-    and nothing was lost since. `on_lost` is called once for each loss, before reconnecting.
+    Entering it starts a background task that connects, and returns at once. `connected` is set from
+    the end of a successful setup until the next loss. `on_lost` is called once per loss, before
+    reconnecting.
     """
 
     def __init__(
@@ -97,12 +104,13 @@ class Connection:
         *,
         setup_timeout_seconds: float = SETUP_TIMEOUT_SECONDS,
     ) -> None:
-        """`urls` are tried in turn, from one of them on; `name` is what the operator sees in the broker's connections.
+        """Connect to one of `urls`, trying them in turn from a random one; the broker lists the
+        connection under `name`.
 
-        Raises `ValueError` for what is no address of a broker, without repeating it: it may hold a password.
+        Raises `ValueError` for an invalid address, without the address, which may hold a password.
         """
         self._urls = [broker_url(url) for url in urls]
-        # All processes are given the same list, and would all be on its first node.
+        # All processes get the same list. Without the shuffle all would use its first node.
         random.shuffle(self._urls)
         self._name = name
         self._setup = setup
@@ -114,9 +122,9 @@ class Connection:
 
     async def __aenter__(self) -> Self:
         if not self._urls:
-            raise ValueError("no address of a broker")
+            raise ValueError("at least one broker address is required")
         if self._task and not self._task.done():
-            raise RuntimeError("entered already")
+            raise RuntimeError("connection is already entered")
         self._task = asyncio.create_task(self._stay_connected(), name=f"amqp {self._name}")
         return self
 
@@ -125,8 +133,9 @@ class Connection:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def give_up(self, reason: str) -> None:
-        """Ends it as if it were lost: what stands on it does not work any more, and nobody else has noticed."""
+    def drop(self, reason: str) -> None:
+        """Close the connection and reconnect. For a caller that finds it unusable although it is
+        still open."""
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(reason)
 
@@ -149,7 +158,8 @@ class Connection:
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
 
     async def _connect_once(self, url: URL) -> None:
-        """Returns when what was set up is lost; raises when it could not be set up."""
+        """Connect and set up, then wait for the loss. Raises if the connection or its setup
+        fails."""
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._lost = lost
 
@@ -168,7 +178,8 @@ class Connection:
                 channels = await self._setup(connection)
             for channel in channels:
                 channel.close_callbacks.add(lose)
-                # The broker ends a consumer without closing anything when its queue is deleted.
+                # If a queue is deleted, the broker cancels its consumer without closing the
+                # channel.
                 underlay = await channel.get_underlay_channel()
                 underlay.on_consumer_cancel_callbacks.add(lambda _: lose(None, "consumer cancelled by the broker"))
             if connection.is_closed or any(channel.is_closed for channel in channels):
@@ -184,17 +195,17 @@ class Connection:
             try:
                 if self._on_lost:
                     self._on_lost()
-            except Exception:  # whatever its user failed at, the connection has to go, and a cancellation to pass
-                log.exception("loss of a connection was not dealt with", extra={"connection": self._name})
+            except Exception:  # the connection is closed in any case, and a cancellation passes
+                log.exception("handler of a lost connection failed", extra={"connection": self._name})
             finally:
                 await _close(connection)
 
 
 async def _close(connection: AbstractConnection) -> None:
-    """Closes what may already be dead: at most a second is spent on good manners."""
+    """Close a connection that may already be dead, within one second."""
     try:
         with lost_connections():
             async with asyncio.timeout(1):
                 await connection.close()
     except ConnectionLost as error:
-        log.debug("closing a dead connection", extra={"error": str(error)})
+        log.debug("connection was already dead when closed", extra={"error": str(error)})

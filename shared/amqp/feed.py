@@ -1,12 +1,13 @@
-"""Revocations as they happen, on a queue of this process alone, with proof that they would arrive.
+"""A live feed of revocations on an exclusive queue, with probes that prove that revocations arrive.
 
-The proof is a probe: a message of this feed's own, from the exchange that its user may publish to by way of `events`,
-that comes back through the same exchange, queue and link as a revocation. What reached `events` before the probe was
-sent has then been delivered. So a cache on this feed may be used for as long as the last probe that came back says, and
-no longer.
+The feed publishes a probe to its own exchange, which passes it on to `events`. The probe returns
+through the same exchange, queue and connection as a revocation. When it returns, every event that
+reached `events` before the probe was sent has been delivered. A cache on this feed is valid for a
+limited time after that probe.
 
-The probe has a binding of its own, since one shared with revocations would bring each feed the probes of all others.
-RabbitMQ lets nobody else unbind an exclusive queue, so its bindings only go together: with the queue, or the exchange.
+The probe has its own binding. With a binding shared with revocations, each feed would get the
+probes of all others. RabbitMQ does not let other connections unbind an exclusive queue. So both
+bindings exist or vanish together, with the queue or the exchange.
 """
 
 import asyncio
@@ -30,13 +31,14 @@ from .topology import EVENTS_EXCHANGE, RPC_EXCHANGE, declare_exchanges, subscrib
 
 log = logging.getLogger(__name__)
 
-#: Between a probe that came back and the next.
+#: Time between the return of a probe and the next probe.
 PROBE_SECONDS = 1.0
-#: What a probe may take, there and back, before the feed is no longer trusted.
+#: Round-trip time of a probe after which the feed counts as not alive.
 GRACE_SECONDS = 2.0
-#: A probe that the broker has taken and not brought back by then met no queue of ours: subscribe anew.
+#: Time after which an accepted probe counts as lost. The feed then subscribes again.
 MISSING_SECONDS = 5.0
 
+#: The AMQP `type` of a probe.
 PROBE_TYPE = "probe"
 
 
@@ -48,10 +50,11 @@ class _Probe:
 
 
 class RevocationFeed:
-    """A tenant's revocations, or everyone's, from now on; an async context manager that never blocks its user.
+    """New revocations of one tenant or of all; an async context manager that never blocks.
 
-    `on_revoked` is called for each event, in order of arrival; `on_interrupted` whenever some may have been missed.
-    Neither may wait. Events come at least once while the feed is uninterrupted.
+    The feed calls `on_revoked` for each event, in order of arrival, and `on_interrupted` whenever
+    events may have been missed. Neither callback may block. Delivery is at least once while the
+    feed is uninterrupted.
     """
 
     def __init__(
@@ -67,11 +70,12 @@ class RevocationFeed:
         declare: bool = False,
         clock: Callable[[], float] = elapsed_seconds,
     ) -> None:
-        """`tenant` finds out whose events to take, each time the feed subscribes; without it, it takes everyone's.
+        """`tenant` returns the id of the tenant to subscribe to; it is called at each subscription.
+        Without it the feed subscribes to all tenants.
 
-        `subscriber` is the part of the queue's name that the broker's permissions may go by. Probes are published to
-        `exchange`, the one that also takes this user's requests. `declare=True` creates the exchanges if they are
-        missing.
+        `subscriber` is the part of the queue's name that broker permissions can match. The feed
+        publishes probes to `exchange`, which also takes the requests of this broker user.
+        `declare=True` creates missing exchanges.
         """
         self._on_revoked = on_revoked
         self._on_interrupted = on_interrupted
@@ -81,7 +85,8 @@ class RevocationFeed:
         self._declare = declare
         self._clock = clock
         self.proven_at = float("-inf")
-        """On the clock: what reached the exchange before then has been passed on, or an interruption was told since."""
+        """Time on `clock`: events that reached the exchange before it were passed on, or
+        `on_interrupted` was called since."""
         self._alive_until = float("-inf")
         self._proven = asyncio.Event()
         self._probe: _Probe | None = None
@@ -98,11 +103,12 @@ class RevocationFeed:
 
     @property
     def alive(self) -> bool:
-        """Whether what was announced `PROBE_SECONDS` and `GRACE_SECONDS` ago, and before, is known to have arrived."""
+        """Whether all events older than `PROBE_SECONDS` plus `GRACE_SECONDS` are known to have
+        arrived."""
         return self._clock() < self._alive_until
 
     async def wait_alive(self, timeout_seconds: float) -> bool:
-        """Whether the feed is alive, now or within this time."""
+        """Wait up to `timeout_seconds` for the feed to be alive; return whether it is."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while not self.alive:
@@ -128,7 +134,8 @@ class RevocationFeed:
         return [channel]
 
     async def _probe_until_missing(self, channel: AbstractChannel, exchange: AbstractExchange, key: str) -> None:
-        """Sends one probe after another; closes the channel, and so subscribes anew, when one does not come back."""
+        """Send probes until one is lost, then close the channel, so that the connection subscribes
+        again."""
         try:
             with lost_connections():
                 while True:
@@ -140,7 +147,7 @@ class RevocationFeed:
             with lost_connections():
                 await channel.close()
         except ConnectionLost:
-            pass  # it was closed already, or it is past closing: the connection notices either
+            pass  # already closed, or the connection is lost: `Connection` notices both
 
     async def _send_probe(self, exchange: AbstractExchange, key: str) -> None:
         probe = self._probe = _Probe(uuid.uuid4().hex, self._clock())
@@ -152,12 +159,12 @@ class RevocationFeed:
             expiration=MISSING_SECONDS,
         )
         try:
-            # A broker in a memory alarm takes its time; meanwhile the feed is not trusted, and that is all.
+            # A broker in a memory alarm accepts the probe late. Until then the feed is not alive.
             await exchange.publish(message, key, mandatory=True)
         except PublishError:
             raise ConnectionLost("queue is not bound any more") from None
         except DeliveryError:
-            return  # refused: no proof, and no harm
+            return  # the broker refused the probe: the feed gets no proof, and tries again
         try:
             async with asyncio.timeout(MISSING_SECONDS):
                 await probe.back.wait()
@@ -174,16 +181,14 @@ class RevocationFeed:
             self._ignored.add(message)
             return
         except ValidationError as error:
-            # Perhaps a newer kind of event. Whose session it ends cannot be known, so it may be anyone's.
-            log.warning(
-                "event cannot be read, trusting nothing from before it", extra={"problems": error.error_count()}
-            )
+            # Perhaps a newer type of event. It may revoke any session.
+            log.warning("event cannot be parsed, feed counts as interrupted", extra={"problems": error.error_count()})
             self._on_interrupted()
             return
         try:
             self._on_revoked(event)
-        except Exception:  # it was not taken, so it is as good as missed
-            log.exception("event was not dealt with, trusting nothing from before it", extra={"event_id": event.id})
+        except Exception:  # an event that was not handled counts as missed
+            log.exception("handling of an event failed, feed counts as interrupted", extra={"event_id": event.id})
             self._on_interrupted()
 
     def _accept_probe(self, probe_id: str | None) -> None:

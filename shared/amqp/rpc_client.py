@@ -1,4 +1,5 @@
-"""Calls to workers over RabbitMQ: a request out, its reply or its error back, and never a call that hangs."""
+"""RPC calls to workers over RabbitMQ. Every call ends with a reply or an error within its
+timeout."""
 
 import asyncio
 import logging
@@ -26,8 +27,9 @@ from ..contracts.errors import (
 from ..contracts.operation import Lane, Operation
 from ..contracts.wire import WireModel
 from .connection import Connection, ConnectionLost, lost_connections
-from .pace import Pace
-from .refusals import Refusals
+from .drain_estimate import DrainEstimate
+from .pending_replies import PendingReplies
+from .recent_nacks import RecentNacks
 from .telemetry import Tracing
 from .topology import (
     DEADLINE_HEADER,
@@ -40,13 +42,13 @@ from .topology import (
     health_queue,
     lane_queue,
 )
-from .waiting import WaitingCalls
 
 log = logging.getLogger(__name__)
 
-#: Longer than any operation takes on a service that is not overloaded; short enough for a person to wait.
+#: Default timeout of a call: longer than any operation takes without overload, short enough for a
+#: person to wait.
 DEFAULT_TIMEOUT_SECONDS = 5.0
-#: Who starts together with the broker finds it within this; without a broker one starts all the same.
+#: Time that a starting process waits for the broker. It starts without a broker, too.
 CONNECT_WAIT_SECONDS = 2.0
 
 RequestT = TypeVar("RequestT", bound=WireModel)
@@ -56,13 +58,16 @@ ReplyT = TypeVar("ReplyT", bound=WireModel)
 class RpcClient:
     """Sends requests and awaits their replies over direct reply-to; an async context manager.
 
-    A call fails at once with `Unavailable` when there is no broker or no worker, when the broker takes no requests, or
-    when the broker goes or stops taking requests while it waits; with `Overloaded` when the lane's queue is full; with
-    `DeadlineExceeded` when its time is up, which it waits for when the last worker goes meanwhile. The worker does not
-    begin what is past its deadline.
+    A call raises:
 
-    The last two say when what is in that queue will be gone: a full one by how long calls took of late, and one that
-    was too slow after another deadline, since all that waits in it now has been given up by then.
+    - `Unavailable`, at once, if there is no broker or no worker, or if the connection is lost or
+      blocked by a broker alarm, also while the call waits;
+    - `Overloaded`, at once, if the queue of the lane is full. The retry time is the estimated time
+      to drain it;
+    - `DeadlineExceeded` after its timeout, also if the last worker disappears meanwhile. The retry
+      time is another timeout: by then all requests that wait in the queue now have expired.
+
+    Workers do not start a request past its deadline.
     """
 
     def __init__(
@@ -74,35 +79,36 @@ class RpcClient:
         declare: bool = True,
         tracing: Tracing | None = None,
     ) -> None:
-        """`exchange` takes the requests: `rpc`, or one that an administrator bound to it for some operations only.
+        """`exchange` takes the requests: `rpc`, or an exchange that an administrator bound to `rpc`
+        for some operations.
 
-        `declare=False` when an administrator declares the exchanges and this user may not.
+        `declare=False` if an administrator declares the exchanges and this broker user may not.
         """
         self._exchange_name = exchange
         self._declare = declare
         self._tracing = tracing
         self._channel: UnderlayChannel | None = None
-        self._waiting = WaitingCalls()
-        self._refusals = Refusals()
-        #: By operation, one for each queue.
-        self._paces = {
-            name: pace
+        self._pending = PendingReplies()
+        self._nacks = RecentNacks()
+        #: By operation; operations of one queue share an estimate.
+        self._drain_estimates = {
+            name: drain_estimate
             for lane in Lane
             for queue in (lane_queue(lane), health_queue(lane))
-            for pace in [Pace()]
+            for drain_estimate in [DrainEstimate()]
             for name in queue.operations
         }
         self._connection = Connection(urls, name, self._setup, self._lose_channel)
 
     @property
     def connected(self) -> asyncio.Event:
-        """Set while there is a broker."""
+        """Event that is set while this client is connected to a broker."""
         return self._connection.connected
 
     @property
     def blocked(self) -> bool:
-        """Whether that broker is in an alarm and takes no requests."""
-        return self._waiting.blocked
+        """Whether the broker is in an alarm and accepts no requests."""
+        return self._pending.blocked
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -112,7 +118,7 @@ class RpcClient:
         await self._connection.__aexit__(*exc_info)
 
     async def wait_connected(self, timeout_seconds: float = CONNECT_WAIT_SECONDS) -> bool:
-        """Whether calls can be sent, now or within this time."""
+        """Wait up to `timeout_seconds` for a connection; return whether there is one."""
         try:
             await asyncio.wait_for(self.connected.wait(), timeout_seconds)
         except TimeoutError:
@@ -128,16 +134,18 @@ class RpcClient:
         message_id: str | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> ReplyT:
-        """The reply to a request. Raises the `AuthError` that the worker answered, or one of the three above.
+        """Send a request and return its reply.
 
-        `message_id` names the request itself: sent again under the same one it is done once, and answers as it did the
-        first time. Another request needs another.
+        Raises the `AuthError` of the worker's error reply, or one of the three errors above.
+        `message_id` is the idempotency key: a request that is sent again with the same id is done
+        once and returns its first result. Another request needs another id. Without it, every call
+        has a new id.
         """
-        if self._channel is None or self._waiting.blocked:
+        if self._channel is None or self._pending.blocked:
             raise Unavailable
-        pace = self._paces[operation.name]
-        if self._refusals.recent(operation.name):
-            raise Overloaded(retry_after_seconds=pace.retry_after_seconds(timeout_seconds))
+        drain_estimate = self._drain_estimates[operation.name]
+        if self._nacks.is_recent(operation.name):
+            raise Overloaded(retry_after_seconds=drain_estimate.retry_after_seconds(timeout_seconds))
         call_id = uuid.uuid4().hex
         properties = Basic.Properties(
             content_type=JSON_TYPE,
@@ -155,37 +163,38 @@ class RpcClient:
         )
         try:
             async with asyncio.timeout(timeout_seconds) as deadline:
-                answer = self._waiting.add(call_id, deadline)
+                answer = self._pending.add(call_id, deadline)
                 await self._publish(self._channel, request.to_json(), properties, operation.name)
-                self._refusals.taken(operation.name)
-                with pace.way():
+                self._nacks.record_ack(operation.name)
+                with drain_estimate.measure():
                     reply = await answer
                     if reply is None:
                         raise Unavailable
         except DeliveryError:  # nacked
-            self._refusals.remember(operation.name)
-            if self._refusals.stuck(operation.name):
-                self._connection.give_up(f"{operation.name} is refused for too long")
-            raise Overloaded(retry_after_seconds=pace.retry_after_seconds(timeout_seconds)) from None
+            self._nacks.record_nack(operation.name)
+            if self._nacks.is_stuck(operation.name):
+                self._connection.drop(f"{operation.name} is refused for too long")
+            raise Overloaded(retry_after_seconds=drain_estimate.retry_after_seconds(timeout_seconds)) from None
         except TimeoutError:
-            if self._waiting.given_up(call_id):
+            if self._pending.is_abandoned(call_id):
                 raise Unavailable from None
             raise DeadlineExceeded(retry_after_seconds=math.ceil(timeout_seconds)) from None
         finally:
-            self._waiting.remove(call_id)
+            self._pending.remove(call_id)
         return _read_reply(operation, reply)
 
     async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
-        # The reply consumer, without acknowledgements, and the requests must share one channel (RabbitMQ, "Direct
-        # Reply-to"). Confirms tell "no worker" and "queue full" apart from a slow answer.
+        # The reply consumer (no acknowledgements) and the requests must share one channel
+        # (RabbitMQ, "Direct Reply-to"). Publisher confirms distinguish "no worker" and "queue full"
+        # from a slow reply.
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         if self._declare:
             await declare_exchanges(channel)
         replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
         await replies.consume(self._on_reply, no_ack=True)
-        # aiormq's, below aio-pika's: the properties of an `aio_pika.Message` cost as much again as publishing it.
+        # aiormq directly: building an `aio_pika.Message` would double the cost of publishing.
         self._channel = await channel.get_underlay_channel()
-        self._waiting.begin(self._channel)
+        self._pending.begin(self._channel)
         return [channel]
 
     async def _publish(
@@ -200,18 +209,18 @@ class RpcClient:
                     properties=properties,
                     mandatory=True,
                 )
-        except PublishError:  # returned: no queue is bound, so no worker of the lane is there
+        except PublishError:  # returned: no queue is bound, so the lane has no worker
             raise Unavailable from None
         except ConnectionLost:
             raise Unavailable from None
 
     async def _on_reply(self, message: AbstractIncomingMessage) -> None:
-        self._waiting.answer(message.correlation_id or "", message)
+        self._pending.answer(message.correlation_id or "", message)
 
     def _lose_channel(self) -> None:
         self._channel = None
-        self._refusals.forget()
-        self._waiting.end()
+        self._nacks.clear()
+        self._pending.end()
 
 
 def _read_reply(operation: Operation[RequestT, ReplyT], message: AbstractIncomingMessage) -> ReplyT:
@@ -220,5 +229,5 @@ def _read_reply(operation: Operation[RequestT, ReplyT], message: AbstractIncomin
             raise from_reply(ErrorReply.model_validate_json(message.body))
         return operation.reply.model_validate_json(message.body)
     except ValidationError as error:
-        log.error("reply cannot be read", extra={"operation": operation.name, "problems": error.error_count()})  # noqa: TRY400 - the traceback says nothing more
+        log.error("reply cannot be parsed", extra={"operation": operation.name, "problems": error.error_count()})  # noqa: TRY400 - the traceback says nothing more
         raise InternalError from None

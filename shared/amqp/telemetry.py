@@ -1,7 +1,7 @@
-"""Traces, as far as this code knows them: which headers go with a request, and whose trace a batch belongs to.
+"""The port to tracing: the trace headers of a request, and the trace that a batch continues.
 
-What a trace is, and a span, is the business of whoever is asked here. Edge and workers ask OpenTelemetry, if they are
-told where to send traces; a service that uses the client gives a function that answers headers, if it wants to.
+The edge implements it with OpenTelemetry if an exporter is configured. A service that uses the
+client passes a function that returns trace headers.
 """
 
 import contextlib
@@ -11,27 +11,28 @@ from contextvars import ContextVar
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-#: W3C Trace Context, as headers of a request over AMQP.
+#: The headers of W3C Trace Context, as AMQP headers of a request.
 TRACE_HEADERS = ("traceparent", "tracestate")
 
 
 class Tracing(Protocol):
-    """Asked at each request that leaves this process."""
+    """Provides trace headers for each request that this process sends."""
 
     def headers(self) -> Mapping[str, str]:
-        """What goes with a request that is made here and now."""
+        """Return the headers of a request in the current context."""
 
     def joins_batch(self, caller: object) -> None:
-        """A caller begins to wait for a place in a batch; asked in its context."""
+        """Record the trace of a caller that joins a batch. Called in the caller's context."""
 
     def batch(self, callers: Iterable[object]) -> AbstractContextManager[object]:
-        """Around the request that these travel with, which is made in the context of none of them."""
+        """Return a context for sending the batch of these callers. The batch has no caller's
+        context."""
 
 
 class ForwardedHeaders:
-    """Implements `Tracing` with a function that answers the headers of the context that it is called in.
+    """Implements `Tracing` with a function that returns the headers of the current context.
 
-    A batch of one goes on in the trace of its caller. One of several is nobody's, so no trace goes on in it.
+    A batch with one caller continues its trace. A batch with several callers continues no trace.
     """
 
     def __init__(self, headers: Callable[[], Mapping[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""Authentication for web services, by ASGI alone: no framework is needed, and any is fine."""
+"""Authentication for ASGI applications, with any framework or none."""
 
 from .middleware import AuthMiddleware
 from .service_auth import ServiceAuth

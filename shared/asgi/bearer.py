@@ -1,4 +1,4 @@
-"""Bearer tokens of ASGI connections (RFC 6750): finding one, having it verified, and how the rest is refused."""
+"""Bearer tokens of ASGI connections (RFC 6750): reading, verification and error responses."""
 
 import logging
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -17,20 +17,25 @@ from ..contracts.errors import (
 
 log = logging.getLogger(__name__)
 
-#: RFC 6750, 3: a request without a token gets the challenge alone, any other also the reason.
+#: RFC 6750, 3: a request without a token gets only the challenge; other refusals add the reason.
 CHALLENGE = 'Bearer realm="jincor-auth"'
 
-#: Browsers cannot set headers on a WebSocket. They offer two subprotocols instead: this one, which the server answers
-#: with, and a second one that carries the token and is never repeated.
+#: Browsers cannot set headers on a WebSocket. They offer two subprotocols instead: this one, which
+#: the server selects, and one that carries the token, which the server never sends back.
 SUBPROTOCOL = "jincor-auth"
+#: Prefix of the subprotocol that carries the token.
 TOKEN_SUBPROTOCOL_PREFIX = "jincor-auth.bearer."  # noqa: S105 - a prefix
 
 AsgiScope = MutableMapping[str, Any]
-"""What ASGI calls the scope of a connection; not to be confused with that of a token."""
+"""The ASGI scope of a connection, which is unrelated to the scope of a token."""
 
 
-class Verifier(Protocol):
-    """Says whose a token is, and when that is over: a `CachedVerifier`, or a stand-in for it."""
+class TokenVerifier(Protocol):
+    """Verifies tokens and watches their sessions. `CachedVerifier` implements it, and fakes in
+    tests.
+
+    See `CachedVerifier` for what the methods do.
+    """
 
     async def verify(self, token: str) -> Claims: ...
 
@@ -40,7 +45,7 @@ class Verifier(Protocol):
 
 
 class Refusal(Exception):
-    """The answer to who may not come in. `str()` is its public text."""
+    """The HTTP response to a connection that is not authorized. `str()` is its public text."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str]) -> None:
         super().__init__(detail)
@@ -49,40 +54,43 @@ class Refusal(Exception):
         self.headers = dict(headers)
 
 
-async def authenticate(scope: AsgiScope, verifier: Verifier) -> Claims:
-    """The claims of whoever connects, also put into the connection's `auth`. Raises `Refusal`: 401 or 503."""
-    token = token_of(scope)
+async def authenticate(scope: AsgiScope, verifier: TokenVerifier) -> Claims:
+    """Verify the token of a connection, store its claims in `scope["auth"]` and return them.
+
+    Raises `Refusal` with 401 without a valid token, or 503 if the token cannot be verified.
+    """
+    token = bearer_token(scope)
     try:
         claims = await verifier.verify(token)
     except InvalidToken as error:
         raise Refusal(401, str(error), {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}) from None
     except Temporary as error:
-        raise unavailable(error.retry_after_seconds) from None
+        raise unavailable_refusal(error.retry_after_seconds) from None
     except InternalError:
-        raise unavailable() from None
+        raise unavailable_refusal() from None
     except AuthError as error:
-        # What is wrong is this service's own credentials, and nobody outside can do anything about it.
+        # The credentials of this service are wrong, which the client cannot fix: 503.
         log.error("tokens cannot be verified", extra={"code": error.code, "error": str(error)})  # noqa: TRY400 - the text says it all
-        raise unavailable() from None
+        raise unavailable_refusal() from None
     scope["auth"] = claims
     return claims
 
 
 def authorize(claims: Claims, required: Sequence[str]) -> None:
-    """Raises `Refusal`, 403, unless the claims' scope grants all of these names."""
+    """Raise `Refusal` with 403 unless the scope of the claims grants all required names."""
     if not granted(claims.scope).issuperset(required):
         names = " ".join(required)
         challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{names}"'
         raise Refusal(403, f"scope is not sufficient: {names}", {"WWW-Authenticate": challenge})
 
 
-def token_of(scope: AsgiScope) -> str:
-    """The token of a connection: from its Authorization header, or from what a browser's WebSocket offers.
+def bearer_token(scope: AsgiScope) -> str:
+    """Return the token of a connection: from its Authorization header or a WebSocket subprotocol.
 
-    Raises `Refusal`, 401, where there is none.
+    Raises `Refusal` with 401 without a token.
     """
     headers = [value for name, value in scope["headers"] if name == b"authorization"]
-    if len(headers) == 1:  # of several, who knows which one a proxy in front has looked at
+    if len(headers) == 1:  # a proxy may have checked any one of several, so none is used
         scheme, _, token = headers[0].decode("latin-1").partition(" ")
         if scheme.lower() == "bearer" and token.strip():
             return str(token.strip())
@@ -93,6 +101,6 @@ def token_of(scope: AsgiScope) -> str:
     raise Refusal(401, "not authenticated", {"WWW-Authenticate": CHALLENGE})
 
 
-def unavailable(retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Refusal:
-    """The answer while nobody can be asked: 503, and when to come again."""
+def unavailable_refusal(retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Refusal:
+    """Return the refusal for a token that cannot be verified now: 503 with `Retry-After`."""
     return Refusal(503, Unavailable.text, {"Retry-After": str(retry_after_seconds)})

@@ -1,30 +1,36 @@
-"""Authentication in front of any ASGI application, whatever framework it is made with."""
+"""Authentication middleware for any ASGI application."""
 
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Collection
 
 from ..client.scopes import scope_names
-from .bearer import AsgiScope, Refusal, Verifier, authenticate, authorize
+from .bearer import AsgiScope, Refusal, TokenVerifier, authenticate, authorize
 from .session_socket import POLICY_VIOLATION, Receive, Send, SessionSocket, SocketClosed
 
 AsgiApp = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
-#: The extension by which a server lets a WebSocket be refused with a status and a body.
+#: The ASGI extension for refusing a WebSocket with an HTTP status and body.
 DENIAL_RESPONSE = "websocket.http.response"
 
 
 class AuthMiddleware:
-    """Lets in who has a token of a live session: the application finds the claims in `scope["auth"]`.
+    """Passes on connections with a valid token, with the claims in `scope["auth"]`.
 
-    Others get 401, 403 or 503 with `{"detail": …}`, also on a WebSocket where the server can send that, else it is
-    closed with 1008. A WebSocket is closed when its session ends. Answers to CORS preflights come without a token:
-    a CORS middleware belongs in front of this one.
+    Other connections get 401, 403 or 503 with `{"detail": …}`. A WebSocket gets the same response
+    if the server supports it, and is closed with 1008 otherwise. A WebSocket is also closed with
+    1008 when its session ends. CORS preflights carry no token: put a CORS middleware in front of
+    this one.
     """
 
-    def __init__(self, app: AsgiApp, verifier: Verifier, *, require: str = "", exclude: Collection[str] = ()) -> None:
-        """`require` is a list of scopes, separated by spaces. `exclude` are the paths that are open to everyone, as
-        `"/health"`, or `"/static/*"` for all that begin so."""
+    def __init__(
+        self, app: AsgiApp, verifier: TokenVerifier, *, require: str = "", exclude: Collection[str] = ()
+    ) -> None:
+        """`require` is a space-separated list of required scope names.
+
+        `exclude` holds paths without authentication: `"/health"`, or `"/static/*"` for all paths
+        below it. Raises `ValueError` for an invalid scope name.
+        """
         self._app = app
         self._verifier = verifier
         self._required = scope_names(require)
@@ -43,21 +49,21 @@ class AuthMiddleware:
         if scope["type"] == "http":
             await self._app(scope, receive, send)
             return
-        # An application that does not catch what `send` raises has nothing more to do.
+        # If the application does not catch this exception from `send`, it has ended.
         with contextlib.suppress(SocketClosed):
             async with SessionSocket(scope, receive, send, self._verifier) as socket:
                 await self._app(scope, socket.receive, socket.send)
 
     def _is_open(self, scope: AsgiScope) -> bool:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if {".", ".."} & set(path.split("/")):  # leads out of where it seems to lead, if the application follows it
+        if {".", ".."} & set(path.split("/")):  # an application that resolves the path may serve another one
             return False
         return path in self._open_paths or path.startswith(self._open_below)
 
 
 async def _refuse(refusal: Refusal, scope: AsgiScope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
-        await receive()  # the `websocket.connect` that is answered here
+        await receive()  # consume `websocket.connect`
         if DENIAL_RESPONSE not in (scope.get("extensions") or {}):
             await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.detail})
             return

@@ -1,4 +1,5 @@
-"""A service's connection to Jincor Auth: named where the application is put together, opened when it starts."""
+"""A service's connection to Jincor Auth: configured when the application is built, opened when it
+starts."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -8,17 +9,19 @@ from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS
 from ..amqp.topology import RPC_EXCHANGE
 from ..client.auth_client import AuthClient
 from ..contracts.claims import Claims
-from .bearer import Verifier
+from .bearer import TokenVerifier
 
-#: What a token is believed at most without asking; the feed of revocations makes it milliseconds as a rule.
+#: Maximum age of a cached verification. The feed usually reports a revocation within milliseconds.
 DEFAULT_MAX_AGE_SECONDS = 30.0
 
 
 class ServiceAuth:
-    """An `AuthClient` and its cached verifier for as long as the application runs; an async context manager.
+    """An `AuthClient` and its cached verifier for the lifetime of an application; an async context
+    manager.
 
-    auth = ServiceAuth("amqp://…", email="shop@example.com", password="…", name="notes")
-    app = Starlette(routes=…, lifespan=auth.lifespan, middleware=[Middleware(AuthMiddleware, verifier=auth)])
+    auth = ServiceAuth("amqp://…", email="shop@example.com", password="…", name="notes") app =
+    Starlette(routes=…, lifespan=auth.lifespan, middleware=[Middleware(AuthMiddleware,
+    verifier=auth)])
     """
 
     def __init__(
@@ -33,14 +36,16 @@ class ServiceAuth:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         trace_headers: Callable[[], Mapping[str, str]] | None = None,
         max_age_seconds: float = DEFAULT_MAX_AGE_SECONDS,
-        verifier: Verifier | None = None,
+        verifier: TokenVerifier | None = None,
     ) -> None:
-        """As `AuthClient.connect` and `AuthClient.verifier`; a `max_age_seconds` of 0 asks each time.
+        """Take the arguments of `AuthClient.connect` and `AuthClient.verifier`.
 
-        `verifier` is used instead of connecting, and left open: a test's own, or one that others use too.
+        With `max_age_seconds=0` each token is verified at a worker. With `verifier`, the object
+        uses that one and does not connect; the caller closes it. Use this for a fake in tests or a
+        shared verifier.
         """
 
-        # No `functools.partial`: its representation would show the password.
+        # No `functools.partial`: its `repr` would show the password.
         def connect() -> contextlib.AbstractAsyncContextManager[AuthClient]:
             return AuthClient.connect(
                 url,
@@ -62,7 +67,7 @@ class ServiceAuth:
 
     async def __aenter__(self) -> Self:
         if self._client is not None:
-            raise RuntimeError("opened already")
+            raise RuntimeError("connection to Jincor Auth is already open")
         if self._given_verifier is None:
             client = self._client = await self._opened.enter_async_context(self._connect())
             verifier = client.verifier(max_age_seconds=self._max_age_seconds)
@@ -75,30 +80,32 @@ class ServiceAuth:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
-        """The lifespan of a Starlette or FastAPI application; within one of your own, `async with auth`."""
+        """The lifespan of a Starlette or FastAPI application. In your own lifespan, use `async with
+        auth`."""
         async with self:
             yield
 
     @property
     def client(self) -> AuthClient:
-        """For everything but verification: logins, users, sessions. There while the application runs."""
+        """The client for logins, users and sessions. Raises `RuntimeError` unless the connection is
+        open."""
         if self._client is None:
             raise RuntimeError("not connected to Jincor Auth: open it with the application's lifespan")
         return self._client
 
     async def verify(self, token: str) -> Claims:
-        """As `CachedVerifier.verify`."""
+        """Verify a token; see `CachedVerifier.verify`."""
         return await self._opened_verifier().verify(token)
 
     async def until_ended(self, token: str) -> None:
-        """As `CachedVerifier.until_ended`."""
+        """Wait for the end of a session; see `CachedVerifier.until_ended`."""
         await self._opened_verifier().until_ended(token)
 
     def forget(self, claims: Claims) -> None:
-        """As `CachedVerifier.forget`."""
+        """Treat a session as revoked; see `CachedVerifier.forget`."""
         self._opened_verifier().forget(claims)
 
-    def _opened_verifier(self) -> Verifier:
+    def _opened_verifier(self) -> TokenVerifier:
         if self._verifier is None:
             raise RuntimeError("not connected to Jincor Auth: open it with the application's lifespan")
         return self._verifier

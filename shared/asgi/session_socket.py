@@ -1,4 +1,4 @@
-"""A WebSocket that lives no longer than the session it was opened with."""
+"""A WebSocket that is closed when its session ends."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, Self
 
-from .bearer import SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX, AsgiScope, Verifier, token_of
+from .bearer import SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX, AsgiScope, TokenVerifier, bearer_token
 
 log = logging.getLogger(__name__)
 
@@ -14,26 +14,29 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-#: RFC 6455, 7.4.1: what is asked for breaks a rule of this endpoint.
+#: The close code for a violation of the endpoint's policy (RFC 6455, 7.4.1).
 POLICY_VIOLATION: Final = 1008
+#: The close reason of a WebSocket whose session ended.
 SESSION_ENDED: Final = "session ended"
 
 
 class SocketClosed(OSError):
-    """What ASGI wants a server to raise when something is sent that can no longer arrive."""
+    """The session ended, so the message cannot be sent. ASGI requires an `OSError` in this case."""
 
 
 class SessionSocket:
-    """Both directions of a WebSocket; an async context manager.
+    """Wraps `receive` and `send` of a WebSocket; an async context manager.
 
-    When the session ends, the client is closed with 1008, the application receives `websocket.disconnect`, and what
-    it still sends raises an `OSError`, all as if the client had gone. A browser that offered `SUBPROTOCOL` is answered
-    with it, unless the application chooses another; the subprotocol with the token is never answered.
+    When the session ends, the WebSocket is closed with 1008. The application receives
+    `websocket.disconnect`, and further sends raise an `OSError`, as if the client had disconnected.
+
+    If the client offered `SUBPROTOCOL`, it is selected unless the application selects another. The
+    subprotocol with the token is never sent back.
     """
 
-    def __init__(self, scope: AsgiScope, receive: Receive, send: Send, verifier: Verifier) -> None:
-        """`scope` is one that `authenticate` has let in."""
-        self._token = token_of(scope)
+    def __init__(self, scope: AsgiScope, receive: Receive, send: Send, verifier: TokenVerifier) -> None:
+        """`scope` has passed `authenticate`."""
+        self._token = bearer_token(scope)
         self._default_subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
         self._receive = receive
         self._send = send
@@ -50,26 +53,29 @@ class SessionSocket:
     async def __aexit__(self, *_: object) -> None:
         if self._incoming is not None:
             self._incoming.cancel()
-        if self._watching is not None and not self._ended.done():  # else it is closing, which may take a moment
+        if (
+            self._watching is not None and not self._ended.done()
+        ):  # otherwise it is closing the WebSocket: let it finish
             self._watching.cancel()
         tasks = [task for task in (self._incoming, self._watching) if task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def receive(self) -> Message:
-        """The next message from the client; after the session's end, that it is gone."""
-        # A caller that gives up leaves the message to the next one.
+        """Return the next message of the client, or `websocket.disconnect` after the session
+        ended."""
+        # If a caller is cancelled, the next caller gets the message.
         incoming = self._incoming = self._incoming or asyncio.ensure_future(self._receive())
         either: set[asyncio.Future[Any]] = {incoming, self._ended}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._ended.done():
             return {"type": "websocket.disconnect", "code": POLICY_VIOLATION, "reason": SESSION_ENDED}
         if self._incoming is not incoming:
-            raise RuntimeError("another task receives from this WebSocket too, and has the message")
+            raise RuntimeError("another task has received this message; receive in one task only")
         self._incoming = None
         return incoming.result()
 
     async def send(self, message: Message) -> None:
-        """Sends to the client. Raises `SocketClosed` after the session's end."""
+        """Send a message to the client. Raises `SocketClosed` after the session ended."""
         if self._ended.done():
             if message["type"] == "websocket.close":
                 return
@@ -86,9 +92,9 @@ class SessionSocket:
     async def _close_when_ended(self) -> None:
         try:
             await self._verifier.until_ended(self._token)
-        except Exception:  # whoever cannot be watched is not let stay
+        except Exception:  # fail closed: a session that cannot be watched may have ended
             log.exception("session cannot be watched, closing its WebSocket")
         await self._accepted.wait()
         self._ended.set_result(None)
-        with contextlib.suppress(Exception):  # the client may have gone at the same moment
+        with contextlib.suppress(Exception):  # the client may have disconnected at the same time
             await self._send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": SESSION_ENDED})

@@ -1,1 +1,1 @@
-"""What services use: the client and the parts it is made of."""
+"""The client library for services that call Jincor Auth over AMQP."""

@@ -1,4 +1,4 @@
-"""Typed calls of `AuthClient` about accounts: the tenant itself, its users, and where they are logged in."""
+"""Account calls of `AuthClient`: the tenant itself, its users, and their sessions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,42 +23,45 @@ from ..contracts.user_delete import USER_DELETE
 from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListReply
 from ..contracts.user_update import USER_UPDATE
 from ..contracts.validation import validated
-from .tenant_session import Calls, TenantSession
+from .tenant_session import RetryingRpcClient, TenantSession
 
 
-class TenantCalls:
-    """What a tenant does about itself."""
+class TenantAccount:
+    """Calls about the tenant itself: `AuthClient.tenant`."""
 
-    def __init__(self, calls: Calls, session: TenantSession) -> None:
-        self._calls = calls
+    def __init__(self, rpc: RetryingRpcClient, session: TenantSession) -> None:
+        self._rpc = rpc
         self._session = session
 
     async def register(self, email: str, password: str, *, registration_key: str | None = None) -> TenantRegisterReply:
-        """A new tenant. A client without credentials goes on as that tenant; any other stays who it is.
+        """Register a new tenant. A client without credentials then acts as that tenant.
 
-        Raises `RegistrationForbidden`, `EmailTaken`.
+        A client with credentials keeps its own tenant. Raises `RegistrationForbidden`, `EmailTaken`
+        or `Throttled`.
         """
         request = validated(TENANT_REGISTER.request, email=email, password=password, registration_key=registration_key)
-        reply = await self._calls.call(TENANT_REGISTER, request)
+        reply = await self._rpc.call(TENANT_REGISTER, request)
         self._session.begin(email, SecretStr(password), reply.token)
         return reply
 
     async def verify(self, token: str) -> Claims:
-        """The claims of a live tenant token. Raises `InvalidToken`."""
-        return (await self._calls.call(TENANT_VERIFY, validated(TENANT_VERIFY.request, token=token))).decoded
+        """Verify a tenant token and return its claims. Raises `InvalidToken`."""
+        return (await self._rpc.call(TENANT_VERIFY, validated(TENANT_VERIFY.request, token=token))).decoded
 
     async def logout(self, token: str) -> None:
-        """Ends the session of a tenant token. Raises `InvalidToken`."""
-        await self._calls.call(TENANT_LOGOUT, validated(TENANT_LOGOUT.request, token=token))
+        """Revoke the session of a tenant token. Raises `InvalidToken`."""
+        await self._rpc.call(TENANT_LOGOUT, validated(TENANT_LOGOUT.request, token=token))
 
     async def update(self, current_password: str, *, password: str | None = None) -> str:
-        """Ends every token of this tenant and answers a new one, with which the client goes on; with `password`, that
-        is the tenant's from then on. Raises `InvalidCredentials`."""
+        """Revoke all tokens of this tenant and return a new one, which the client then uses.
+
+        `password` sets a new password. Raises `InvalidCredentials` or `Throttled`.
+        """
         passwords = {"current_password": current_password, **({} if password is None else {"password": password})}
 
         async def update(token: str) -> TenantUpdateReply:
             request = validated(TENANT_UPDATE.request, tenant_token=token, **passwords)
-            return await self._calls.call(TENANT_UPDATE, request)
+            return await self._rpc.call(TENANT_UPDATE, request)
 
         reply = await self._session.replace(update, None if password is None else SecretStr(password))
         return reply.token
@@ -66,22 +69,28 @@ class TenantCalls:
     async def disable(
         self, password: str | None = None, *, email: str | None = None, registration_key: str | None = None
     ) -> None:
-        """Ends every session of a tenant and of its users, and refuses its logins: of this tenant, by its password, or
-        of any, by its email and the registration key. Raises `InvalidCredentials`, `TenantNotFound`."""
+        """Revoke all sessions of a tenant and its users, and refuse its login until it is enabled.
+
+        Give `password` for this client's tenant, or `email` and `registration_key` for any tenant.
+        Raises `InvalidCredentials`, `TenantNotFound` or `Throttled`.
+        """
         await self._decide(TENANT_DISABLE, password, email, registration_key)
 
     async def enable(self, email: str, *, registration_key: str) -> None:
-        """Lets a tenant log in again that was disabled, or locked after too many wrong passwords.
+        """Allow a disabled tenant, or one locked by too many wrong passwords, to log in again.
 
-        Raises `InvalidCredentials`, `TenantNotFound`.
+        Raises `InvalidCredentials`, `TenantNotFound` or `Throttled`.
         """
         request = validated(TENANT_ENABLE.request, email=email, registration_key=registration_key)
-        await self._calls.call(TENANT_ENABLE, request)
+        await self._rpc.call(TENANT_ENABLE, request)
 
     async def delete(
         self, password: str | None = None, *, email: str | None = None, registration_key: str | None = None
     ) -> None:
-        """Removes a tenant with its users and ends every session of them; whose it is, as `disable`."""
+        """Delete a tenant with its users and all their sessions.
+
+        The arguments and errors are those of `disable`.
+        """
         await self._decide(TENANT_DELETE, password, email, registration_key)
 
     async def _decide(
@@ -96,51 +105,54 @@ class TenantCalls:
         if registration_key is None:
             await self._session.call(operation, **given)
         else:
-            await self._calls.call(operation, validated(operation.request, **given))
+            await self._rpc.call(operation, validated(operation.request, **given))
 
 
-class UserCalls:
-    """The tenant's users."""
+class UserAccounts:
+    """Calls about the tenant's users: `AuthClient.users`."""
 
     def __init__(self, session: TenantSession) -> None:
         self._session = session
 
     async def create(self, login: str, password: str, *, email: str, **attributes: Any) -> User:
-        """A new user; attributes are `sub` and `scope`. Raises `LoginTaken`."""
+        """Create a user. `attributes` may be `sub` and `scope`. Raises `LoginTaken`."""
         return await self._session.call(USER_CREATE, login=login, password=password, email=email, **attributes)
 
     async def list(self, q: str = "", *, cursor: str = NO_CURSOR, limit: int = DEFAULT_PAGE) -> UserListReply:
-        """One page of users in order of login; the next page's cursor is in it, `"0"` on the last."""
+        """Return one page of users in order of login, filtered by `q`.
+
+        `next_cursor` of the reply is the cursor of the next page, or `"0"` on the last page.
+        """
         return await self._session.call(USER_LIST, q=q, cursor=cursor, limit=limit)
 
     async def update(self, login: str, **changes: Any) -> User:
-        """Changes any of `email`, `password`, `sub`, `scope`. A new password ends all sessions of the user. With
-        `unlock=True` strangers may try passwords of the user again, who had to stop after too many wrong ones.
+        """Change any of `email`, `password`, `sub`, `scope` of a user and return the user.
 
-        Raises `UserNotFound`.
+        A new password revokes all sessions of the user. `unlock=True` removes the lock that too
+        many wrong passwords from unknown places have set. Raises `UserNotFound`.
         """
         return await self._session.call(USER_UPDATE, login=login, **changes)
 
     async def delete(self, login: str) -> None:
-        """Removes a user and ends all its sessions. Raises `UserNotFound`."""
+        """Delete a user and revoke all its sessions. Raises `UserNotFound`."""
         await self._session.call(USER_DELETE, login=login)
 
 
-class SessionCalls:
-    """Where the tenant's users are logged in."""
+class UserSessions:
+    """Calls about the sessions of the tenant's users: `AuthClient.sessions`."""
 
     def __init__(self, session: TenantSession) -> None:
         self._session = session
 
     async def list(self, login: str) -> Sequence[Session]:
-        """The live sessions of a user, newest first. Raises `UserNotFound`."""
+        """Return the live sessions of a user, newest first, 200 at most. Raises `UserNotFound`."""
         reply = await self._session.call(SESSION_LIST, login=login)
         return reply.sessions
 
     async def revoke(self, login: str, session_id: str) -> None:
-        """Ends one session. Raises `UserNotFound`, `SessionNotFound`."""
+        """Revoke one session of a user. Raises `UserNotFound` or `SessionNotFound`."""
         await self._session.call(SESSION_REVOKE, login=login, session_id=session_id)
 
     async def revoke_all(self, login: str) -> None:
-        """Ends every session of a user. Raises `UserNotFound`."""
+        """Revoke all sessions of a user. Raises `UserNotFound`."""
         await self._session.call(SESSION_REVOKE_ALL, login=login)

@@ -1,12 +1,13 @@
-"""The client of a service: typed calls to Jincor Auth over the broker the service already sits on.
+"""The client for services: typed calls to Jincor Auth over RabbitMQ.
 
     async with AuthClient.connect("amqp://…", email="shop@example.com", password="…") as auth:
         token = await auth.login("ann", "correct horse battery", device_id="laptop")
         claims = await auth.verify(token)
         await auth.logout(token)
 
-One object for each service. Calls raise the exceptions of `contracts.errors`. Nothing blocks when the broker is away:
-what may be repeated is tried again for a moment, then the call fails with `Unavailable`.
+A service needs one client object. Calls raise the exceptions of `contracts.errors`. Without a
+broker, a repeatable call retries for less than a second and then raises `Unavailable`; it does not
+hang.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from ..amqp.feed import RevocationFeed
 from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
 from ..amqp.telemetry import ForwardedHeaders, Tracing
 from ..amqp.topology import NAME_PART, RPC_EXCHANGE, subscriber_queue
-from ..amqp.verifier import CoalescingVerifier
+from ..amqp.verification_batcher import VerificationBatcher
 from ..contracts.address import ClientAddress
 from ..contracts.audit_list import AUDIT_LIST, AuditListReply
 from ..contracts.auth_login import AUTH_LOGIN
@@ -31,36 +32,37 @@ from ..contracts.events import SessionRevokedEvent
 from ..contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
 from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR
 from ..contracts.validation import validated
-from .accounts import SessionCalls, TenantCalls, UserCalls
+from .accounts import TenantAccount, UserAccounts, UserSessions
 from .cached_verifier import CachedVerifier
+from .claims_cache import DEFAULT_MAX_ENTRIES
 from .durable_subscription import DurableSubscription
+from .feed_port import FeedFactory
 from .revocations import (
     Events,
     Handler,
     LiveRevocations,
     handle_durable,
-    identified,
-    known,
+    once_tenant_is_known,
     read_durable,
+    wait_for_tenant,
 )
-from .subscription import MakeFeed
-from .tenant_session import Calls, TenantSession, retried
-from .verify_cache import DEFAULT_MAX_ENTRIES
+from .tenant_session import RetryingRpcClient, TenantSession, with_retries
 
-#: Times that a handler is called with one event before the event is set aside.
+#: Times that a handler is called with one event before the event is dead-lettered.
 DEFAULT_ATTEMPTS = 5
-#: With the pauses between them these take some minutes. The broker takes an event back after half an hour.
+#: With the backoff these take some minutes. The broker redelivers an unacknowledged event after
+#: half an hour.
 MAX_ATTEMPTS = 20
 
 
 class AuthClient:
-    """Jincor Auth, as one tenant sees it. Made by `connect`."""
+    """A client of Jincor Auth that acts as one tenant. Create it with `connect`."""
 
     def __init__(
         self,
         rpc: RpcClient,
         session: TenantSession,
-        calls: Calls,
+        retrying_rpc: RetryingRpcClient,
         urls: Sequence[str],
         name: str,
         *,
@@ -68,14 +70,13 @@ class AuthClient:
         tracing: Tracing | None = None,
     ) -> None:
         self._session = session
-        self._calls = calls
         self._urls = urls
         self._name = name
         self._exchange = exchange
-        self._verifier = CoalescingVerifier(rpc, timeout_seconds=calls.timeout_seconds, tracing=tracing)
-        self.tenant = TenantCalls(calls, session)
-        self.users = UserCalls(session)
-        self.sessions = SessionCalls(session)
+        self._verifier = VerificationBatcher(rpc, timeout_seconds=retrying_rpc.timeout_seconds, tracing=tracing)
+        self.tenant = TenantAccount(retrying_rpc, session)
+        self.users = UserAccounts(session)
+        self.sessions = UserSessions(session)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -91,13 +92,20 @@ class AuthClient:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         trace_headers: Callable[[], Mapping[str, str]] | None = None,
     ) -> AsyncIterator["AuthClient"]:
-        """A client of the broker at `url`, or of several nodes of it, as the tenant of these credentials.
+        """Connect to the broker and yield a client for the tenant of these credentials.
 
-        With email and password it logs in by itself, also when its session expires; a tenant token alone is used as
-        long as it lives. `name` is your service's: the broker's operator sees it, and its queues begin with
-        `sub.<name>.`. `exchange` takes its requests and probes where an administrator gave your service one of its
-        own. `timeout_seconds` bounds every message and its answer; a call may take a few, to renew the tenant's
-        session, say. `trace_headers` answers the `traceparent` of who calls, so that your traces go on at the workers.
+        - `url`: the broker, or several nodes of it.
+        - `email`, `password`: the client logs in by itself, and again when its session ends.
+        - `tenant_token`: used until it expires or is revoked, if there are no credentials.
+        - `name`: the name of your service. It is the connection name at the broker, and the names
+          of your queues begin with `sub.<name>.`.
+        - `exchange`: takes requests and probes; give it if your service has its own exchange.
+        - `timeout_seconds`: limit for one request and its reply. A call may need a few, for example
+          to renew the tenant's session.
+        - `trace_headers`: returns the trace headers of the current context (`traceparent`), so that
+          your traces continue at the workers.
+
+        Raises `ValueError` for an invalid `url` or `name`. It does not raise if the broker is away.
         """
         urls = [url] if isinstance(url, str) else url
         _queue_name_part("name", name)
@@ -105,90 +113,110 @@ class AuthClient:
         tracing = ForwardedHeaders(trace_headers) if trace_headers else None
         async with RpcClient(urls, name, exchange=exchange, declare=False, tracing=tracing) as rpc:
             await rpc.wait_connected()
-            calls = Calls(rpc, timeout_seconds)
+            retrying_rpc = RetryingRpcClient(rpc, timeout_seconds)
             secret = SecretStr(password) if password is not None else None
-            session = TenantSession(calls, email, secret, tenant_token)
-            yield cls(rpc, session, calls, urls, name, exchange=exchange, tracing=tracing)
+            session = TenantSession(retrying_rpc, email, secret, tenant_token)
+            yield cls(rpc, session, retrying_rpc, urls, name, exchange=exchange, tracing=tracing)
 
     async def login(
         self, login: str, password: str, *, device_id: str, client_address: str | ClientAddress | None = None
     ) -> str:
-        """A user token of a new session. Raises `InvalidCredentials`, `Throttled`.
+        """Log a user in and return the user token of a new session.
 
-        `client_address` is the user's, as your service sees it; with it, strangers who guess do not keep the user out.
+        `client_address` is the user's IP address as your service sees it. With it, an attacker who
+        guesses passwords elsewhere does not lock the user out. Raises `InvalidCredentials` or
+        `Throttled`.
         """
         where = {} if client_address is None else {"client_address": client_address}
         reply = await self._session.call(AUTH_LOGIN, login=login, password=password, device_id=device_id, **where)
         return reply.access_token
 
     async def verify(self, token: str) -> Claims:
-        """The claims of a live user token, checked now; concurrent calls travel together. Raises `InvalidToken`."""
+        """Verify a user token at a worker and return its claims. Raises `InvalidToken`.
+
+        Concurrent calls are sent in batches.
+        """
 
         async def verify_as(tenant_token: str) -> Claims:
             check = validated(VerifyCheck, tenant_token=tenant_token, token=token)
-            return await retried(lambda: self._verifier.verify(check), repeatable=True)
+            return await with_retries(lambda: self._verifier.verify(check), repeatable=True)
 
         return await self._session.run(verify_as)
 
     async def introspect(self, token: str) -> TokenIntrospectReply:
-        """What RFC 7662 tells of a user token. One that is not alive, or none at all, is no error but inactive."""
+        """Introspect a user token as in RFC 7662. An invalid token is not an error: it is
+        inactive."""
         return await self._session.call(TOKEN_INTROSPECT, token=token)
 
     async def logout(self, token: str) -> None:
-        """Ends the session of a user token: once this returns, nobody accepts it. Raises `InvalidToken`."""
+        """Revoke the session of a user token. Raises `InvalidToken`.
+
+        Once this returns, workers reject the token. A cached verifier accepts it until the event
+        arrives.
+        """
         await self._session.call(AUTH_LOGOUT, token=token)
 
     async def audit(self, *, cursor: str = NO_CURSOR, limit: int = DEFAULT_PAGE, **wanted: Any) -> AuditListReply:
-        """One page of what was done with the tenant's accounts, and tried, the newest first; the next page's cursor is
-        in it, `"0"` on the last. `wanted` narrows it: `type`, `login`, `since` and `until` in milliseconds."""
+        """Return one page of the tenant's audit records, newest first.
+
+        `wanted` are filters: `type`, `login`, and `since` and `until` in milliseconds since the
+        epoch. `next_cursor` of the reply is the cursor of the next page, or `"0"` on the last page.
+        """
         return await self._session.call(AUDIT_LIST, cursor=cursor, limit=limit, **wanted)
 
     def verifier(self, *, max_age_seconds: float, max_entries: int = DEFAULT_MAX_ENTRIES) -> CachedVerifier[str]:
-        """Verification from memory, on a feed of revocations: an async context manager.
+        """Return a verifier with a cache that a feed of revocations keeps valid; an async context
+        manager.
 
-        A token whose session ended is accepted until the event is here, which takes milliseconds, and for
-        `max_age_seconds` at the very most. See `cached_verifier`.
+        It accepts a token of a revoked session until the event arrives, which takes milliseconds,
+        and for `max_age_seconds` at most. See `cached_verifier`.
         """
         return CachedVerifier(
             self.verify, self._make_feed("verifier"), max_age_seconds=max_age_seconds, max_entries=max_entries
         )
 
     def revocations(self, *, durable: str | None = None, since: int | None = None) -> Events:
-        """The tenant's revocations as they happen, for `async for`; at least once each.
+        """Return the tenant's revocations for `async for`. Delivery is at least once.
 
-        With `durable`, from a queue of that name that goes on collecting while nobody reads. Readers of one name share
-        its events. An event is acknowledged when the next is asked for; break off, and it comes again.
+        With `durable`, events come from a queue of that name, which collects them also while no
+        reader is connected. Readers with the same name share the events. An event is acknowledged
+        when the reader requests the next one; otherwise it is redelivered. Handle each event within
+        half an hour, or the broker redelivers it.
 
-        Without, from now on, and only while this is read. What a lost connection made it miss is asked for.
+        Without `durable`, events come from now on, while the iterator is read. After a connection
+        loss the client lists the events that it missed.
 
-        `since`, in seconds since the epoch, starts with what was revoked from then on: the `event_timestamp` of the
-        last event seen, say.
+        `since`, in seconds since the epoch, starts with earlier revocations: for example the
+        `event_timestamp` of the last event that your service handled.
 
-        Close it when you break off: `async with contextlib.aclosing(auth.revocations()) as events`. A cancelled or
-        timed-out `anext` ends it; to wait with a limit, read in a task of its own. Deal with a durable event within
-        half an hour, or the broker takes it back and the event comes again. Raises `InvalidCredentials` and
+        Close the iterator when you stop reading: `async with
+        contextlib.aclosing(auth.revocations()) as events`. Cancelling `anext`, also by a timeout,
+        ends it. To wait with a timeout, read in a task of its own. Raises `InvalidCredentials` or
         `InvalidTenantToken`.
         """
         if durable is None:
             live = LiveRevocations(self._make_feed("revocations"), self._list_events, since=since)
-            return identified(self._session.tenant, live.read())
-        return identified(self._session.tenant, read_durable(self._subscription(durable), self._list_events, since))
+            return once_tenant_is_known(self._session.tenant, live.read())
+        return once_tenant_is_known(
+            self._session.tenant, read_durable(self._subscription(durable), self._list_events, since)
+        )
 
     async def on_revocation(self, handler: Handler, *, durable: str, attempts: int = DEFAULT_ATTEMPTS) -> None:
-        """Calls the handler with each revocation from a durable queue, until cancelled.
+        """Call the handler with each revocation from a durable queue, until cancelled.
 
-        When it raises it is called again, `attempts` times in all with growing pauses; then the event is put into the
-        queue's dead letters: `sub.<name>.<tenant>.<durable>.dead`. All that has to be done within half an hour, or the
-        broker takes the event back, and it comes again. Raises `InvalidCredentials` and `InvalidTenantToken`.
+        If the handler raises, it is called again with backoff, up to `attempts` times in total.
+        Then the event goes to the dead-letter queue `sub.<name>.<tenant>.<durable>.dead`. All
+        attempts must end within half an hour, or the broker redelivers the event: the handler must
+        be idempotent. Raises `ValueError`, `InvalidCredentials` or `InvalidTenantToken`.
         """
         if not 1 <= attempts <= MAX_ATTEMPTS:
             raise ValueError(f"attempts must be 1 to {MAX_ATTEMPTS}")
         subscription = self._subscription(durable)
-        await known(self._session.tenant)
+        await wait_for_tenant(self._session.tenant)
         await handle_durable(subscription, handler, attempts)
 
-    def _make_feed(self, purpose: str) -> MakeFeed:
-        # No `functools.partial`: its representation would show the broker's address, and the password in it.
+    def _make_feed(self, purpose: str) -> FeedFactory:
+        # No `functools.partial`: its `repr` would show the broker's address with the password.
         def make_feed(
             *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
         ) -> RevocationFeed:

@@ -1,9 +1,13 @@
-"""Verification from memory, for services that need microseconds, on a feed of revocations that keeps it honest.
+"""Verification with a cache, in microseconds; a feed of revocations keeps the cache valid.
 
-What it promises: after its session ended, a token is accepted for as long as the event takes to arrive, which is
-milliseconds; for three seconds at most when the feed was cut and that is not noticed yet (`PROBE_SECONDS` and
-`GRACE_SECONDS` of `amqp.feed`); and whatever happens, never longer than the maximum age nor beyond the token's `exp`.
-Where the feed cannot be trusted each token is asked about.
+How long a token is still accepted after its session is revoked:
+
+- until the event arrives, which takes milliseconds;
+- for three seconds at most if the feed was interrupted and has not noticed it yet (`PROBE_SECONDS`
+  and `GRACE_SECONDS` of `amqp.feed`);
+- never longer than the maximum age, and never after the token's `exp`.
+
+While the feed is not alive, the verifier sends each token to a worker.
 """
 
 import asyncio
@@ -18,76 +22,79 @@ from ..amqp.clock import elapsed_seconds
 from ..contracts.claims import Claims
 from ..contracts.errors import InternalError, InvalidTenantToken, InvalidToken, Temporary
 from ..contracts.events import SessionRevokedEvent
-from .subscription import MakeFeed
-from .verify_cache import DEFAULT_MAX_ENTRIES, VerifyCache
+from .claims_cache import DEFAULT_MAX_ENTRIES, ClaimsCache
+from .feed_port import FeedFactory
 
-#: How often `until_ended` asks at the least, whatever the feed says.
+#: Longest time between two verifications of a token by `until_ended`, whatever the feed delivers.
 RECHECK_SECONDS = 30.0
-#: How soon it asks again where nobody answered.
+#: Time until `until_ended` retries after a temporary or internal error.
 RETRY_SECONDS = 1.0
 
 
-QuestionT = TypeVar("QuestionT", bound=str | tuple[str, ...])
+KeyT = TypeVar("KeyT", bound=str | tuple[str, ...])
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
-    """What an answer stands on: it falls when any of these sessions ends, and at `expires_at` in seconds since the
-    epoch."""
+class Validity:
+    """How long a cached answer is valid: until one of these sessions is revoked, and until
+    `expires_at`, in seconds since the epoch."""
 
     sessions: tuple[str, ...]
     expires_at: float
 
 
 @dataclass(slots=True)
-class Counts:
-    """How the verifications so far were answered."""
+class VerificationCounts:
+    """Counts of verifications by source of their answer."""
 
     hits: int = 0
-    """From memory."""
+    """Answered from the cache."""
     misses: int = 0
-    """Asked, since memory did not hold them."""
+    """Sent to a worker, because the cache had no entry."""
     distrusts: int = 0
-    """Asked, since the feed was not alive."""
+    """Sent to a worker, because the feed was not alive."""
 
 
-def own_session(_: object, claims: Claims) -> Basis:
-    """Of an answer to a service about its own users: the user's session."""
-    return Basis((claims.jti,), claims.exp)
+def user_session_validity(_: object, claims: Claims) -> Validity:
+    """Return the validity of an answer about a service's own user: that of the user's session."""
+    return Validity((claims.jti,), claims.exp)
 
 
-class CachedVerifier(Generic[QuestionT]):
-    """Verifies user tokens from memory while that is safe, and asks otherwise; an async context manager.
+class CachedVerifier(Generic[KeyT]):
+    """Verifies user tokens from a cache while its feed is alive, and at a worker otherwise.
 
-    `AuthClient.verifier` makes one that is asked about tokens. Any number of tasks may use it at once.
+    It is an async context manager. `AuthClient.verifier` creates one whose keys are tokens. Any
+    number of tasks may use it at once.
     """
 
     def __init__(
         self,
-        ask: Callable[[QuestionT], Awaitable[Claims]],
-        make_feed: MakeFeed,
+        verify_now: Callable[[KeyT], Awaitable[Claims]],
+        make_feed: FeedFactory,
         *,
         max_age_seconds: float,
         max_entries: int = DEFAULT_MAX_ENTRIES,
-        basis: Callable[[QuestionT, Claims], Basis] = own_session,
+        validity_of: Callable[[KeyT, Claims], Validity] = user_session_validity,
         monotonic: Callable[[], float] = elapsed_seconds,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`ask` answers what a worker says of a token now; `basis`, what that answer stands on.
+        """`verify_now` verifies a token at a worker; `validity_of` returns how long that answer is
+        valid.
 
-        With a maximum age of 0 each token is asked about.
+        With `max_age_seconds=0` each token is verified at a worker. Raises `ValueError` for a
+        negative maximum age or fewer than one entry.
         """
         if not max_age_seconds >= 0:  # NaN is neither
             raise ValueError("max_age_seconds must be 0 or more")
         if max_entries < 1:
             raise ValueError("max_entries must be at least 1")
-        self._ask = ask
-        self._basis = basis
+        self._verify_now = verify_now
+        self._validity_of = validity_of
         self._max_age_seconds = max_age_seconds
         self._monotonic = monotonic
         self._now = now
-        self._cache = VerifyCache(max_age_seconds, max_entries, monotonic=monotonic, now=now)
-        self.counts = Counts()
+        self._cache = ClaimsCache(max_age_seconds, max_entries, monotonic=monotonic, now=now)
+        self.counts = VerificationCounts()
         self._feed = make_feed(on_revoked=self._revoked, on_interrupted=self._cache.clear)
         self._until_ended: dict[str, set[asyncio.Event]] = {}
 
@@ -100,50 +107,56 @@ class CachedVerifier(Generic[QuestionT]):
         self._cache.clear()
 
     async def wait_trusted(self, timeout_seconds: float) -> bool:
-        """Whether the feed is alive, now or within this time. Nobody has to wait for it: without it, tokens are asked
-        about."""
+        """Wait up to `timeout_seconds` for the feed to be alive; return whether it is.
+
+        Waiting is optional: until then each token is verified at a worker.
+        """
         return await self._feed.wait_alive(timeout_seconds)
 
-    async def verify(self, question: QuestionT) -> Claims:
-        """The claims of a live user token, from memory or asked for now. Raises what `AuthClient.verify` raises."""
+    async def verify(self, key: KeyT) -> Claims:
+        """Verify a user token from the cache or at a worker and return its claims.
+
+        Raises the errors of `AuthClient.verify`.
+        """
         trusted = self._feed.alive
-        if trusted and (claims := self._cache.get(question)) is not None:
+        if trusted and (claims := self._cache.get(key)) is not None:
             self.counts.hits += 1
             return claims
         if trusted:
             self.counts.misses += 1
         else:
             self.counts.distrusts += 1
-        position, asked_at = self._cache.position, self._monotonic()
+        position, requested_at = self._cache.position, self._monotonic()
         try:
-            claims = await self._ask(question)
+            claims = await self._verify_now(key)
         except (InvalidToken, InvalidTenantToken):
-            self._cache.refuse(question)
+            self._cache.refuse(key)
             raise
-        if self._cache.ended_since(position, (claims.jti,)):  # the end of the session overtook the answer
+        if self._cache.revoked_since(position, (claims.jti,)):  # the revocation overtook the answer
             raise InvalidToken
         if trusted:
-            basis = self._basis(question, claims)
-            self._cache.keep(
-                question,
+            validity = self._validity_of(key, claims)
+            self._cache.store(
+                key,
                 claims,
-                basis.sessions,
-                asked_at=asked_at,
+                validity.sessions,
+                requested_at=requested_at,
                 position=position,
-                expires_at=basis.expires_at,
+                expires_at=validity.expires_at,
             )
         return claims
 
-    async def until_ended(self, question: QuestionT) -> None:
-        """Returns when the token is no longer accepted: it is none, its session ended, or it expired.
+    async def until_ended(self, key: KeyT) -> None:
+        """Return when the token is no longer accepted: it is invalid, revoked or expired.
 
-        The feed wakes it within milliseconds; without the feed it asks from time to time. While nobody can be asked it
-        goes on waiting, until the token expires by this machine's clock.
+        The feed reports a revocation within milliseconds. Without the feed, the token is verified
+        every 30 seconds or more often. Without a worker this waits until the token expires by the
+        local clock.
         """
         expires_at = math.inf
         while self._now() < expires_at:
             try:
-                claims = await self.verify(question)
+                claims = await self.verify(key)
             except InvalidToken:
                 return
             except (Temporary, InternalError):
@@ -156,7 +169,7 @@ class CachedVerifier(Generic[QuestionT]):
 
     @contextlib.contextmanager
     def _end_of(self, session: str) -> Iterator[asyncio.Event]:
-        """Is set when the feed tells of the session's end."""
+        """Yield an event that is set when the session is revoked."""
         ended = asyncio.Event()
         waiting = self._until_ended.setdefault(session, set())
         waiting.add(ended)
@@ -168,7 +181,10 @@ class CachedVerifier(Generic[QuestionT]):
                 self._until_ended.pop(session, None)
 
     def forget(self, claims: Claims) -> None:
-        """Takes the session of these claims for ended: for who has just ended it, and need not wait for the event."""
+        """Treat the session of these claims as revoked, without waiting for the event.
+
+        For a caller that has just revoked the session.
+        """
         self._end(claims.jti)
 
     def _revoked(self, event: SessionRevokedEvent) -> None:

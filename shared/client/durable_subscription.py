@@ -1,8 +1,9 @@
-"""A named queue of a tenant's revocations that outlives its consumers: for a mailer, an audit, a webhook.
+"""A named queue of a tenant's revocations that outlives its consumers, for example for a mailer or
+an audit.
 
-The queue is a quorum queue: it is replicated where the broker has several nodes, and it counts deliveries, so that an
-event which kills its consumer each time is set aside after some. What is given up goes to a queue of the same name
-and `.dead`, for somebody to look at.
+The queue is a quorum queue: it is replicated if the broker has several nodes, and it counts
+deliveries. An event that crashes its consumer every time is dead-lettered after `DELIVERY_LIMIT`
+deliveries. Dead letters go to a queue with the suffix `.dead`, for an operator to inspect.
 """
 
 import asyncio
@@ -27,28 +28,30 @@ from ..contracts.events import SessionRevokedEvent, revocations_key
 
 log = logging.getLogger(__name__)
 
-#: These three never change: RabbitMQ refuses to declare a queue again with other arguments.
-#: Deliveries of one event, each to a consumer that died or was cut off with it, before it is set aside.
+# The next three never change, because RabbitMQ refuses to declare an existing queue with other
+# arguments.
+#: Deliveries of one event, each to a consumer that crashed or was disconnected, before it is
+#: dead-lettered.
 DELIVERY_LIMIT = 10
-#: Events given up are kept for two weeks, and so many of them: enough to be noticed, not enough to fill a disk.
+#: Maximum age and number of dead letters: enough to be noticed, not enough to fill a disk.
 DEAD_TTL_MS = 14 * 24 * 3600 * 1000
 DEAD_MAX_LENGTH = 100_000
 
 
 class Delivery:
-    """One event, held until it is settled. Not settled, it comes again."""
+    """One event to acknowledge or dead-letter. Otherwise the broker redelivers it."""
 
     def __init__(self, event: SessionRevokedEvent, message: AbstractIncomingMessage) -> None:
         self.event = event
         self._message = message
 
-    async def done(self) -> None:
-        """It has been dealt with, and does not come again; but if the connection is lost by now, it may."""
-        await self._settle(self._message.ack(), "event is dealt with, but comes again")
+    async def ack(self) -> None:
+        """Acknowledge the event. If the connection is already lost, the broker redelivers it."""
+        await self._settle(self._message.ack(), "event was handled but will be redelivered")
 
-    async def give_up(self) -> None:
-        """Sets it aside, in the queue of dead letters."""
-        await self._settle(self._message.reject(requeue=False), "event is given up, but comes again")
+    async def dead_letter(self) -> None:
+        """Move the event to the dead-letter queue."""
+        await self._settle(self._message.reject(requeue=False), "event was rejected but will be redelivered")
 
     async def _settle(self, settling: Awaitable[None], otherwise: str) -> None:
         try:
@@ -59,13 +62,14 @@ class Delivery:
 
 
 class DurableSubscription:
-    """Takes events from the named queue, one at a time; an async context manager that never blocks its user.
+    """Consumes the named queue, one event at a time; an async context manager that never blocks.
 
-    Several processes with the same name share the work: each event goes to one of them.
+    Processes with the same queue name share its events: each event goes to one of them.
     """
 
     def __init__(self, urls: Sequence[str], name: str, *, queue: Callable[[], Awaitable[tuple[str, str]]]) -> None:
-        """`queue` finds out the queue's name and the tenant whose events it takes."""
+        """`queue` returns the name of the queue and the id of the tenant whose events it
+        collects."""
         self._queue = queue
         self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
         self._ignored = IgnoredMessages()
@@ -85,17 +89,17 @@ class DurableSubscription:
         await self._connection.__aexit__(*exc_info)
 
     async def subscribed(self) -> None:
-        """Returns when the queue is bound: what happens from now on is in it."""
+        """Return when the queue is bound: later events reach it."""
         await self._connection.connected.wait()
 
     async def next(self) -> Delivery:
-        """The next event, when there is one."""
+        """Wait for the next event and return it."""
         return await self._deliveries.get()
 
     async def _subscribe(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         name, tenant = await self._queue()
         channel = await connection.channel(publisher_confirms=False)
-        # One at a time: what is held when a consumer dies counts as delivered, tried or not.
+        # One at a time: when a consumer crashes, all its unacknowledged events count as delivered.
         await channel.set_qos(prefetch_count=1)
         dead = f"{name}.dead"
         dead_letters = await channel.declare_exchange(dead, ExchangeType.FANOUT, durable=True)
@@ -112,8 +116,9 @@ class DurableSubscription:
                 "x-queue-type": "quorum",
                 "x-delivery-limit": DELIVERY_LIMIT,
                 "x-dead-letter-exchange": dead,
-                # A dead letter leaves this queue when the other has confirmed it. That needs this overflow behaviour,
-                # which never sets in without a maximum length.
+                # An event leaves this queue only when the dead-letter queue has confirmed it. That
+                # requires this overflow behaviour, which has no other effect without a maximum
+                # length.
                 "x-dead-letter-strategy": "at-least-once",
                 "x-overflow": "reject-publish",
             },
@@ -130,11 +135,11 @@ class DurableSubscription:
             await message.ack()
             return
         except ValidationError as error:
-            log.error("event cannot be read and is set aside", extra={"problems": error.error_count()})  # noqa: TRY400 - the traceback says nothing more
+            log.error("event cannot be parsed and is dead-lettered", extra={"problems": error.error_count()})  # noqa: TRY400 - the traceback says nothing more
             await message.reject(requeue=False)
             return
         self._deliveries.put_nowait(Delivery(event, message))
 
     def _drop_deliveries(self) -> None:
         while not self._deliveries.empty():
-            self._deliveries.get_nowait()  # the broker gives it to the next consumer
+            self._deliveries.get_nowait()  # the broker redelivers it

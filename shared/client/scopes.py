@@ -1,29 +1,33 @@
-"""What a scope grants. A scope is the tenant's own: a string or an object, as it stands in `Claims.scope`."""
+"""Scopes of user tokens: a string or an object that the tenant defines, as in `Claims.scope`."""
 
 import re
 from collections.abc import Iterator
 
 from ..contracts.wire import Scope
 
-#: RFC 6749, 3.3: what the name of a scope is made of.
+#: The characters of a scope name (RFC 6749, 3.3).
 SCOPE_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
 def scope_names(*lists: str) -> tuple[str, ...]:
-    """The names in lists as RFC 6749 has them, separated by spaces. Raises `ValueError` for what can be no name."""
+    """Return the names in space-separated lists (RFC 6749). Raises `ValueError` for an invalid
+    name."""
     names = tuple(name for names in lists for name in names.split(" ") if name)
     for name in names:
         if not SCOPE_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not a name of a scope: RFC 6749, 3.3")
+            raise ValueError(f"{name!r} is not a valid scope name (RFC 6749, 3.3)")
     return names
 
 
 def granted(scope: Scope) -> frozenset[str]:
-    """The names that a scope grants.
+    """Return the names that a scope grants.
 
-    A string is a list separated by spaces. An object stands for such a list: a member `company` of the value
-    `"read write"` or `["read", "write"]` grants `company:read` and `company:write`, a member `admin` of the value
-    `true` grants `admin`, and any other value grants nothing.
+    A string is a space-separated list of names. In an object, each member grants names:
+
+    - `"company": "read write"` or `"company": ["read", "write"]` grants `company:read` and
+      `company:write`;
+    - `"admin": true` grants `admin`;
+    - any other value grants nothing.
     """
     if isinstance(scope, str):
         return frozenset(_words(scope))

@@ -1,4 +1,4 @@
-"""Calls as a tenant makes them: repeated where that is safe, with a session that renews itself."""
+"""Calls of a tenant: retried if that is safe, in a tenant session that renews itself."""
 
 import asyncio
 import logging
@@ -31,12 +31,12 @@ from ..contracts.wire import WireModel
 
 log = logging.getLogger(__name__)
 
-#: Subscriptions are tried again each second; credentials that were refused are not, before this time has passed: each
-#: attempt would cost the workers a password hash.
-REFUSED_SECONDS = 60.0
-#: Waits before a repeated call, with jitter: together less than a person notices.
+#: Time before rejected credentials are sent again. Subscriptions retry every second, and each login
+#: would cost a worker a password hash.
+REJECTED_CREDENTIALS_SECONDS = 60.0
+#: Backoff between attempts of a call, with jitter: together less than a second.
 RETRY_WAITS_SECONDS = (0.05, 0.2, 0.5)
-#: Of the passwords that may be the tenant's. Each that is not costs a refused login when the session is renewed.
+#: Candidate passwords to keep. Each wrong one costs a refused login when the session is renewed.
 MAX_PASSWORDS = 8
 
 RequestT = TypeVar("RequestT", bound=WireModel)
@@ -44,15 +44,19 @@ ReplyT = TypeVar("ReplyT", bound=WireModel)
 ResultT = TypeVar("ResultT")
 
 
-class Calls:
-    """Calls that wait out a moment without broker or worker, where it is safe to send them again."""
+class RetryingRpcClient:
+    """An RPC client that retries for a moment without a broker or a worker, if the operation is
+    repeatable."""
 
     def __init__(self, rpc: RpcClient, timeout_seconds: float) -> None:
         self._rpc = rpc
         self.timeout_seconds = timeout_seconds
 
     async def call(self, operation: Operation[RequestT, ReplyT], request: RequestT) -> ReplyT:
-        """The reply. All attempts share one deadline and one message id. Raises an `AuthError`."""
+        """Send a request and return the reply. Raises an `AuthError`.
+
+        All attempts share one deadline and one message id, the idempotency key.
+        """
         message_id = uuid.uuid4().hex
         deadline = time.monotonic() + self.timeout_seconds
 
@@ -60,34 +64,40 @@ class Calls:
             left = max(deadline - time.monotonic(), 0.001)
             return await self._rpc.call(operation, request, message_id=message_id, timeout_seconds=left)
 
-        return await retried(attempt, repeatable=operation.repeatable)
+        return await with_retries(attempt, repeatable=operation.repeatable)
 
 
 class TenantSession:
-    """The tenant's own session: logs in when first needed, and again when its token is refused."""
+    """The tenant's session: logs in at first use, and again when its token is refused."""
 
-    def __init__(self, calls: Calls, email: str | None, password: SecretStr | None, token: str | None = None) -> None:
-        self._calls = calls
+    def __init__(
+        self, rpc: RetryingRpcClient, email: str | None, password: SecretStr | None, token: str | None = None
+    ) -> None:
+        self._rpc = rpc
         self._email = email
         self._passwords: tuple[SecretStr, ...] = () if password is None else (password,)
-        """Those that may be the tenant's, the likeliest first: several, while nobody knows whether it has been
-        changed."""
+        """Candidates for the tenant's password, the most likely first. There are several if a
+        password change got no reply."""
         self._token = token
         self._tenant: str | None = None
         self._refused: tuple[float, AuthError] | None = None
         self._logging_in = asyncio.Lock()
 
     async def call(self, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
-        """The reply to a request made as this tenant. Raises what `run` raises, and `InvalidRequest` at once."""
+        """Send a request as this tenant and return the reply.
+
+        Raises the errors of `run`, and `InvalidRequest` without sending.
+        """
         return await self.run(
-            lambda token: self._calls.call(operation, validated(operation.request, tenant_token=token, **fields))
+            lambda token: self._rpc.call(operation, validated(operation.request, tenant_token=token, **fields))
         )
 
     async def run(self, action: Callable[[str], Awaitable[ResultT]]) -> ResultT:
-        """What the action does with a tenant token; once more with a new one if the first is refused.
+        """Run the action with a tenant token, and once more with a new one if the first is refused.
 
-        Raises `InvalidTenantToken` when there is none and no credentials to get one, `InvalidCredentials` when they
-        are wrong.
+        Raises `InvalidTenantToken` without a valid token and credentials, `InvalidCredentials` for
+        wrong credentials, `Unavailable` while the tenant's login is throttled, and the errors of
+        the action.
         """
         token = self._token or await self._renew(None)
         try:
@@ -96,29 +106,33 @@ class TenantSession:
             return await action(await self._renew(token))
 
     async def tenant(self) -> str:
-        """The tenant's id; it is asked for once. Raises what `run` raises; a refusal, again for a while."""
+        """Return the tenant's id; it is requested once. Raises the errors of `run`.
+
+        Rejected credentials are remembered for `REJECTED_CREDENTIALS_SECONDS`.
+        """
         if self._refused and time.monotonic() < self._refused[0]:
             raise self._refused[1]
         if self._tenant is None:
             try:
                 self._tenant = (await self.run(self._claims)).tenant
             except (InvalidCredentials, InvalidTenantToken) as error:
-                self._refused = time.monotonic() + REFUSED_SECONDS, error
+                self._refused = time.monotonic() + REJECTED_CREDENTIALS_SECONDS, error
                 raise
         return self._tenant
 
     def begin(self, email: str, password: SecretStr, token: str) -> None:
-        """Becomes the session of this tenant. One that is a tenant's already stays what it is."""
+        """Start as the session of this tenant, unless the session already has credentials or a
+        token."""
         if self._email is None and self._token is None:
             self._email, self._passwords, self._token, self._refused = email, (password,), token, None
 
     async def replace(
         self, action: Callable[[str], Awaitable[TenantUpdateReply]], password: SecretStr | None
     ) -> TenantUpdateReply:
-        """What the action answers, which ends this session with all others of the tenant, and opens another.
+        """Run an action that replaces all sessions of the tenant, and use its new token.
 
-        With `password`, that is the tenant's from then on. Whoever finds the session ended waits for the other one.
-        Raises what `run` raises.
+        `password` is the tenant's new password, if the action changes it. Calls whose token is
+        refused meanwhile wait for the new token. Raises the errors of `run`.
         """
         async with self._logging_in:
             token = self._token or await self._log_in()
@@ -132,14 +146,14 @@ class TenantSession:
     ) -> TenantUpdateReply:
         before = self._passwords
         after = (password,) if password is not None and before else before
-        # Before it is sent: without an answer, and if nobody waits for one any more, either may be right.
+        # Set before sending: without a reply, either password may be valid.
         self._passwords = _first_of(after, before)
         try:
             reply = await action(token)
-        except InvalidRequest:  # and so would any attempt before it have been
+        except InvalidRequest:  # an earlier attempt would have been invalid, too
             self._passwords = before
             raise
-        except (InvalidCredentials, InvalidTenantToken):  # an attempt before this one may have been answered by nobody
+        except (InvalidCredentials, InvalidTenantToken):  # an earlier attempt without a reply may have succeeded
             self._passwords = _first_of(before, after)
             raise
         self._token, self._passwords = reply.token, after
@@ -147,27 +161,29 @@ class TenantSession:
 
     async def _claims(self, token: str) -> Claims:
         try:
-            return (await self._calls.call(TENANT_VERIFY, validated(TENANT_VERIFY.request, token=token))).decoded
+            return (await self._rpc.call(TENANT_VERIFY, validated(TENANT_VERIFY.request, token=token))).decoded
         except InvalidToken:
             raise InvalidTenantToken from None
 
     async def _renew(self, refused: str | None) -> str:
-        async with self._logging_in:  # many calls learn at once that the session is over; one login is enough
+        async with self._logging_in:  # many calls may need a new token at once; one login is enough
             if self._token is not None and self._token != refused:
                 return self._token
             return await self._log_in()
 
     async def _log_in(self) -> str:
-        """A new token, of which nobody else makes another meanwhile."""
+        """Log in and return a new token. The caller must hold `_logging_in`."""
         if self._email is None or not self._passwords:
             raise InvalidTenantToken
         for password in self._passwords:
             request = validated(TENANT_LOGIN.request, email=self._email, password=password)
             try:
-                reply = await self._calls.call(TENANT_LOGIN, request)
+                reply = await self._rpc.call(TENANT_LOGIN, request)
             except InvalidCredentials:
                 continue
-            except Throttled as error:  # not of what is asked for here: that may be a user's login
+            except Throttled as error:
+                # Not raised as it is: the tenant's login is throttled, not the operation of the
+                # caller.
                 log.warning("the tenant's login is throttled", extra={"retry_after_seconds": error.retry_after_seconds})
                 raise Unavailable(retry_after_seconds=error.retry_after_seconds) from None
             self._token, self._passwords = reply.token, (password,)
@@ -179,10 +195,11 @@ def _first_of(likely: Sequence[SecretStr], other: Sequence[SecretStr]) -> tuple[
     return tuple(dict.fromkeys((*likely, *other)))[:MAX_PASSWORDS]
 
 
-async def retried(attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool) -> ResultT:
-    """What the attempt answers, tried a few times over a moment where that is safe.
+async def with_retries(attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool) -> ResultT:
+    """Run the attempt and return its result, with up to three retries after temporary errors.
 
-    An overloaded lane has refused the request, so it may always be sent again. After `Unavailable` nobody knows.
+    `Overloaded` is always retried, because nothing was done. `Unavailable` is retried only if
+    `repeatable`, because the operation may have been done.
     """
     for wait_seconds in RETRY_WAITS_SECONDS:
         try:

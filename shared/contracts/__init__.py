@@ -1,4 +1,7 @@
-"""The contracts: one file an operation, and the table of them. Needs pydantic and the standard library alone."""
+"""The contracts: one module per operation, and the table of all operations.
+
+Contracts import only pydantic and the standard library.
+"""
 
 from typing import Any
 
@@ -53,5 +56,5 @@ _ALL: tuple[Operation[Any, Any], ...] = (
     *HEALTH.values(),
 )
 
-#: Every operation that a worker answers, by name.
+#: All operations that workers answer, by name.
 OPERATIONS: dict[str, Operation[Any, Any]] = {operation.name: operation for operation in _ALL}

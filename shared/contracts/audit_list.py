@@ -1,7 +1,8 @@
-"""audit.list: what was done with a tenant's accounts, and tried, page by page, the newest first.
+"""audit.list: list the tenant's audit records, newest first, one page at a time.
 
-For the tenant alone. A record holds names and addresses, never a password, a token or a secret. Those of a state that
-was changed are written before the change is answered; refused attempts some seconds later.
+Only the tenant can read its audit trail. A record holds names and addresses, never a password, a
+token or another secret. The worker writes the record of a change before it replies. Records of
+refused attempts follow some seconds later.
 """
 
 from enum import StrEnum
@@ -14,17 +15,17 @@ from .operation import Lane, Operation, TenantRequest
 from .user_list import NO_CURSOR
 from .wire import Milliseconds, Name, OrAbsent, WireModel
 
-#: The end of the year 9999, which is the end of dates.
+#: Milliseconds since the epoch at the end of the year 9999, the last year that dates can express.
 MAX_TIME = 253_402_300_799_999
-#: A time and the id of a record.
+#: A cursor holds a time and the id of a record.
 MAX_CURSOR_CHARS = 64
-#: Of the longest logins and devices that there are, this is some 300 KB.
+#: A page with the longest possible logins and device ids is about 300 KB.
 MAX_PAGE = 200
 DEFAULT_PAGE = 50
 
 
 class AuditType(StrEnum):
-    """What is recorded, by the names of the operations. `auth.verify` is not, nor is what only reads."""
+    """The operations that are recorded. `auth.verify` and operations that only read are not."""
 
     TENANT_REGISTER = "tenant.register"
     TENANT_LOGIN = "tenant.login"
@@ -45,45 +46,49 @@ class AuditType(StrEnum):
 
 class AuditRecord(WireModel):
     id: str
-    """The same each time the record is read."""
+    """Stable id of the record: the same at every read."""
     at: Milliseconds
     type: str
-    """The operation, as `auth.login`. There may be new ones."""
+    """The name of the operation, such as `auth.login`. New values may be added."""
     outcome: str
-    """`ok`, `invalid_credentials`, `throttled`, or `locked`: throttled until the account has a new password or is
-    unlocked, since too many wrong ones in a row came from where it has not logged in. There may be new ones."""
+    """One of `ok`, `invalid_credentials`, `throttled` or `locked`. `locked` means that too many
+    wrong passwords in a row came from places where the account has not logged in. Such attempts are
+    throttled until the account gets a new password or is unlocked. New values may be added."""
     login: str | None
-    """The user's, or `tenant:` and the tenant's email. Null where no account has it: people type passwords there."""
+    """The login of the user, or `tenant:` and the email of the tenant. Null if no account has the
+    login that was typed, because people sometimes type a password there."""
     session_id: str | None
-    """Of the session that began or ended; null where that were many, or none."""
+    """The id of the session that was opened or ended; null if there were several, or none."""
     device_id: str | None
     client_address: str | None
-    """From where: as the edge saw it, or, at `auth.login`, as the tenant's product said. Null where nobody said."""
+    """The client's IP address, as the edge saw it; for `auth.login`, as the tenant's product gave
+    it. Null if it is unknown."""
     service: str | None = None
-    """The broker's user that sent the request past the edges; null for a request of an edge."""
+    """The broker user that sent the request directly over AMQP; null for a request from an edge."""
     reason: str | None
-    """Why sessions ended, if any did, as in their `session.revoked` events."""
+    """Why sessions were revoked, as in their `session.revoked` events; null if none were."""
     changed: tuple[str, ...]
-    """Which members of a user were changed, not to what; and `unlock`."""
+    """The names of the user's members that changed, without their values; may include `unlock`."""
     by_operator: bool
-    """Done with the registration key, not with the tenant's token."""
+    """Whether the caller used the registration key instead of the tenant's token."""
     request_id: str | None
-    """`X-Request-ID` of the request, which finds it in the service's log."""
+    """`X-Request-ID` of the request. The service's log has the same id."""
     attempts: int
-    """How many refused attempts of that minute this record stands for; otherwise 1."""
+    """The number of refused attempts within one minute that this record counts; 1 for other
+    records."""
 
 
 class AuditListQuery(WireModel):
     type: Annotated[AuditType | None, OrAbsent()] = None
-    """Records of this operation alone."""
+    """Return only records of this operation."""
     login: Annotated[Name | None, OrAbsent()] = None
-    """Records of this login alone, as it is spelled or in Unicode form NFC."""
+    """Return only records of this login, as given or in Unicode form NFC."""
     since: Annotated[int, Field(ge=0, le=MAX_TIME)] = 0
-    """Milliseconds since the epoch; records of then and later."""
+    """Milliseconds since the epoch. Return records of this time and later."""
     until: Annotated[int, Field(ge=0, le=MAX_TIME)] = MAX_TIME
-    """Milliseconds since the epoch; records from before then."""
+    """Milliseconds since the epoch. Return records before this time."""
     cursor: Annotated[str, StringConstraints(max_length=MAX_CURSOR_CHARS)] = NO_CURSOR
-    """`nextCursor` of the page before, or `0`."""
+    """`nextCursor` of the previous page; `0` for the first page."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
 
 
@@ -94,7 +99,7 @@ class AuditListRequest(AuditListQuery, TenantRequest):
 class AuditListReply(WireModel):
     records: tuple[AuditRecord, ...]
     next_cursor: str
-    """`0` on the last page."""
+    """The cursor of the next page; `0` on the last page."""
 
 
 AUDIT_LIST = Operation(

@@ -1,4 +1,4 @@
-"""auth.login: a user's login and password for a user token."""
+"""auth.login: exchange a user's login and password for a user token, and open a session."""
 
 from .address import ClientAddress
 from .errors import InvalidCredentials, InvalidTenantToken, Throttled
@@ -10,9 +10,10 @@ class AuthLoginBody(WireModel):
     login: Name
     password: TriedPassword
     device_id: Name
-    """What the user logs in with; the tenant's own name for it."""
+    """The device that the user logs in with, under a name that the tenant chooses."""
     client_address: ClientAddress | None = None
-    """Where the user is, as the tenant's product sees it. With it, strangers who guess are told apart from the user."""
+    """The user's IP address, as the tenant's product sees it. With it, throttling can tell the user
+    from an attacker who guesses passwords."""
 
 
 class AuthLoginRequest(AuthLoginBody, TenantRequest):

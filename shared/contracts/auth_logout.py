@@ -1,4 +1,5 @@
-"""auth.logout: end the session of a user token. Once this has answered, nobody accepts that token."""
+"""auth.logout: revoke the session of a user token. Workers reject the token once they have
+replied."""
 
 from .errors import InvalidTenantToken, InvalidToken
 from .operation import Done, Lane, Operation, TenantRequest

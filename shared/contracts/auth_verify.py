@@ -1,4 +1,4 @@
-"""auth.verify: are these user tokens alive, and what do they say? One message, one query, many answers."""
+"""auth.verify: verify up to 256 user tokens in one message. Each check gets its own answer."""
 
 from typing import Annotated
 
@@ -9,37 +9,40 @@ from .errors import AuthError, ErrorReply, InvalidTenantToken, InvalidToken, fro
 from .operation import Lane, Operation
 from .wire import REQUEST_ID, Token, WireModel
 
-#: Beyond this a batch answers later than two smaller ones, and one query grows past what an index likes.
+#: Checks in one request. A larger batch answers later than two smaller ones, and its query is too
+#: large for an index to serve well.
 MAX_BATCH = 256
-#: The largest body of a request: 256 checks with tokens of 2 KB each fit, and so does one with the longest tokens. A
-#: worker holds several requests in memory, and hostile JSON takes 40 times its size there while it is parsed.
+#: Largest request body. 256 checks with tokens of 2 KB each fit, and so does one check with the
+#: longest tokens. A worker holds several requests in memory, and hostile JSON takes 40 times its
+#: size while it is parsed.
 MAX_BATCH_BYTES = 1_048_576
 
 
 class VerifyCheck(WireModel):
-    """One question: a tenant asks about a token of one of its users."""
+    """One check: a tenant asks whether a token of one of its users is valid."""
 
     tenant_token: Token
     token: Token
     request_id: Annotated[str, StringConstraints(pattern=f"^{REQUEST_ID.pattern}$")] | None = None
-    """Names the question in the worker's log."""
+    """The id of this check in the worker's log."""
 
 
 class VerifyAnswer(WireModel):
-    """Either claims or an error."""
+    """The result of one check: either `claims` or `error`."""
 
     claims: Claims | None = None
     error: ErrorReply | None = None
 
     @classmethod
     def failed(cls, error: AuthError) -> "VerifyAnswer":
+        """Return the answer to a check that failed with this error."""
         return cls(error=error.to_reply())
 
     def unwrap(self) -> Claims:
-        """Return the claims. Raises what went wrong with this check, and with this check alone.
+        """Return the claims, or raise the error of this check.
 
-        A refusal that only a newer worker knows is `InvalidToken`: whatever it means, the token is not accepted, and
-        every caller knows what to do then.
+        Raises `InvalidToken` for a refusal whose code only a newer worker knows: the token is not
+        accepted, and every caller handles that error.
         """
         if self.claims is None:
             error = from_reply(self.error) if self.error else InvalidToken()
@@ -57,7 +60,7 @@ class AuthVerifyRequest(WireModel):
 
 class AuthVerifyReply(WireModel):
     answers: tuple[VerifyAnswer, ...]
-    """As many as there were checks, in their order."""
+    """One answer per check, in the same order."""
 
 
 AUTH_VERIFY = Operation(

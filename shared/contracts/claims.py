@@ -1,4 +1,4 @@
-"""What a token says: registered claims of RFC 7519 and those of the first Jincor Auth."""
+"""The claims of a token: registered claims of RFC 7519 and those of Jincor Auth 1."""
 
 from typing import Literal
 
@@ -6,9 +6,11 @@ from .wire import Scope, WireModel
 
 
 class Claims(WireModel):
-    """The claims of a verified token, as they stood at login. `iat` and `exp` are seconds since the epoch.
+    """The claims of a verified token, as they were at login. `iat` and `exp` are seconds since the
+    epoch.
 
-    A user token's audience is its tenant; a tenant token's audience is this service itself.
+    The audience (`aud`) of a user token is its tenant. The audience of a tenant token is this
+    service.
     """
 
     iss: str
@@ -17,9 +19,9 @@ class Claims(WireModel):
     iat: int
     exp: int
     jti: str
-    """The session's id."""
+    """The id of the session."""
     id: str
-    """The user's id, or the tenant's."""
+    """The id of the user; in a tenant token, of the tenant."""
     login: str
     tenant: str
     scope: Scope = None

@@ -1,27 +1,27 @@
-"""What can go wrong, as codes on the wire and as exceptions on both sides of it.
+"""The errors of the service: codes on the wire, and exceptions at workers, edges and clients.
 
 AuthError
-├── BadRequest               the message is not one of this service's
-├── InvalidRequest           a field is wrong; lists every bad one
-├── InvalidTenantToken       the caller is not a tenant
-├── InvalidToken             the token asked about is not valid
-├── InvalidCredentials       no such account, or not its password: nobody learns which
+├── BadRequest               the message cannot be parsed
+├── InvalidRequest           at least one field is wrong; all bad fields are listed
+├── InvalidTenantToken       the tenant token is not valid
+├── InvalidToken             the token in the request is not valid
+├── InvalidCredentials       unknown account or wrong password; the reply does not say which
 ├── RegistrationForbidden
 ├── TenantNotFound
 ├── UserNotFound
 ├── SessionNotFound
 ├── LoginTaken
 ├── EmailTaken
-├── InternalError            a fault of the service, named by an incident id
-└── Temporary                worth another try, and when
-    ├── Throttled            too many such attempts, of this account or from this address
-    ├── Unavailable          no worker, no broker or no database at the moment
-    ├── Overloaded           more work is waiting than can be done in time
-    └── DeadlineExceeded     no answer in time; the operation may or may not have happened
+├── InternalError            a fault of the service, with an incident id
+└── Temporary                the caller may retry, after a given time
+    ├── Throttled            too many attempts on this account or from this address
+    ├── Unavailable          no worker, no broker or no database is available
+    ├── Overloaded           the queue or the tenant's share of it is full
+    └── DeadlineExceeded     no reply in time; the operation may have been done
 
-A worker raises one of these, the consumer sends its `ErrorReply`, the RPC client raises the same class again. A code
-that only a newer worker knows becomes a bare `AuthError`, or a bare `Temporary` if the reply says when to try again
-(docs/decisions/0032).
+A worker raises one of these, the consumer sends its `ErrorReply`, and the RPC client raises the
+same class. The RPC client raises `AuthError` itself for a code that only a newer worker knows, or
+`Temporary` if the reply has a retry time (docs/decisions/0032).
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,19 +32,21 @@ from pydantic import Field, StringConstraints, ValidationError, ValidatorFunctio
 
 from .wire import WireModel
 
-#: Of a request with more bad fields than that, these are enough to see what is wrong.
+#: Bad fields listed in one reply. That many are enough to see what is wrong with a request.
 MAX_PROBLEMS = 20
-#: Where nobody knows better: long enough for a worker or the broker to come back, short enough for a person to wait.
+#: Default retry time: long enough for a worker or the broker to return, short enough for a person
+#: to wait.
 RETRY_AFTER_SECONDS = 1
-#: These two bound the details of an error. They never grow: an older peer leaves out details beyond them.
+#: Limits on the details of an error: members, and characters of a value. They never grow, because
+#: an older peer drops details beyond them.
 MAX_DETAILS = 8
 MAX_DETAIL_CHARS = 256
-#: Integers that every JSON parser reads exactly (RFC 8259, 6).
+#: Largest integer that every JSON parser reads exactly (RFC 8259, 6).
 MAX_DETAIL_INTEGER = 2**53 - 1
 
 
 class ErrorCode(StrEnum):
-    """What a machine reads. Codes are never renamed."""
+    """The machine-readable code of an error. Codes are never renamed."""
 
     BAD_REQUEST = "bad_request"
     INVALID_REQUEST = "invalid_request"
@@ -65,14 +67,15 @@ class ErrorCode(StrEnum):
 
 
 def _only_within_bounds(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    """Leave out details that break their bounds: the error matters more than they do."""
+    """Drop details beyond their limits, so that the error itself still arrives."""
     try:
         return read(value)
     except ValidationError:
         return {}
 
 
-#: How every code is spelled, now and later: it goes into logs and metrics, also at peers that do not know it.
+#: The form of every code, now and later. Codes go into logs and metrics, also of peers that do not
+#: know them.
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 DetailName = Annotated[str, StringConstraints(pattern=r"^[a-z][A-Za-z0-9]{0,63}$")]
 DetailValue = (
@@ -80,40 +83,42 @@ DetailValue = (
     | Annotated[int, Field(ge=-MAX_DETAIL_INTEGER, le=MAX_DETAIL_INTEGER)]
     | Annotated[str, StringConstraints(max_length=MAX_DETAIL_CHARS)]
 )
-#: What a machine may read about an error besides its code. Never a secret, nor what the caller sent.
+#: Machine-readable details of an error besides its code. They hold no secrets and no input of the
+#: caller.
 Details = Annotated[dict[DetailName, DetailValue], Field(max_length=MAX_DETAILS), WrapValidator(_only_within_bounds)]
 
 
 class FieldProblem(WireModel):
-    """One bad field of a request: its path with dots, and what was expected of it."""
+    """One bad field of a request: its dotted path, and what the service expects."""
 
     field: str
     message: str
 
 
 class ErrorReply(WireModel):
-    """An error as it travels. `incident` finds an internal fault in the worker's log."""
+    """An error on the wire. `incident` is the id of an internal fault in the worker's log."""
 
     code: Annotated[ErrorCode | Code, Field(union_mode="left_to_right")]
-    """A newer worker may answer a code that is not in the list. It is temporary if the reply has `retryAfterSeconds`,
-    and a refusal otherwise."""
+    """A newer worker may send a code that is not in this list. The error is temporary if the reply
+    has `retryAfterSeconds`, and a refusal otherwise."""
     message: str
     problems: tuple[FieldProblem, ...] = ()
     incident: str | None = None
     retry_after_seconds: int | None = None
-    """When another try is worth it, of what passes by itself."""
+    """Seconds to wait before a retry; only temporary errors have it."""
     details: Details = Field(default_factory=dict)
-    """What a machine may read about the error, by name: 8 members at most. There may be new ones."""
+    """Machine-readable details by name: at most 8 members. New names may be added."""
 
 
 class AuthError(Exception):
-    """An answer that is not the one asked for. `str()` is the public text.
+    """An error that the service replies with. `str()` is its public text.
 
-    A bare one is a refusal whose `code` only a newer service knows.
+    An instance of this class itself, not of a subclass, is a refusal whose `code` only a newer
+    service knows.
     """
 
     code: str
-    """One of `ErrorCode`, or of a newer service's."""
+    """One of `ErrorCode`, or a code of a newer service."""
     text: ClassVar[str] = "request is refused"
 
     def __init__(self, message: str | None = None, *, details: Mapping[str, bool | int | str] | None = None) -> None:
@@ -121,12 +126,12 @@ class AuthError(Exception):
         super().__init__(message or self.text)
 
     def to_reply(self) -> ErrorReply:
-        """This error as it travels."""
+        """Return the error as it is sent on the wire."""
         details = {"details": self.details} if self.details else {}
         return ErrorReply(code=self.code, message=str(self), **self._members(), **details)
 
     def _members(self) -> dict[str, Any]:
-        """The members of the reply that errors of this class alone have."""
+        """Return the reply members that only errors of this class have."""
         return {}
 
     @classmethod
@@ -135,14 +140,15 @@ class AuthError(Exception):
 
 
 class BadRequest(AuthError):
-    """The message itself cannot be understood: its encoding, its type or its properties."""
+    """The message cannot be parsed: its encoding, its type or its properties are wrong."""
 
     code = ErrorCode.BAD_REQUEST
     text = "malformed request"
 
 
 class InvalidRequest(AuthError):
-    """The message is understood and breaks a rule of its contract. `problems` lists every bad field."""
+    """The message can be parsed but breaks a rule of its contract. `problems` lists every bad
+    field."""
 
     code = ErrorCode.INVALID_REQUEST
     text = "invalid request"
@@ -157,7 +163,7 @@ class InvalidRequest(AuthError):
 
     @classmethod
     def from_validation(cls, error: ValidationError) -> Self:
-        """The fields pydantic complained about, without what was in them."""
+        """Return an error with the fields that pydantic rejected, without their values."""
         return cls(problems=field_problems(error.errors(include_input=False, include_url=False)))
 
     @classmethod
@@ -166,54 +172,70 @@ class InvalidRequest(AuthError):
 
 
 class InvalidTenantToken(AuthError):
+    """The tenant token is not valid: for example, it is expired or revoked."""
+
     code = ErrorCode.INVALID_TENANT_TOKEN
     text = "invalid tenant token"
 
 
 class InvalidToken(AuthError):
+    """The token in the request is not valid: for example, it is expired or revoked."""
+
     code = ErrorCode.INVALID_TOKEN
     text = "invalid token"
 
 
 class InvalidCredentials(AuthError):
+    """No account has this login or the secret is wrong. The reply does not say which."""
+
     code = ErrorCode.INVALID_CREDENTIALS
     text = "invalid credentials"
 
 
 class RegistrationForbidden(AuthError):
+    """The service does not allow this caller to register a tenant."""
+
     code = ErrorCode.REGISTRATION_FORBIDDEN
     text = "registration is not allowed from here"
 
 
 class TenantNotFound(AuthError):
-    """Told to holders of the registration key alone."""
+    """No tenant has this email. Only callers with the registration key get this error."""
 
     code = ErrorCode.TENANT_NOT_FOUND
     text = "tenant is not found"
 
 
 class UserNotFound(AuthError):
+    """The tenant has no user with this login."""
+
     code = ErrorCode.USER_NOT_FOUND
     text = "user is not found"
 
 
 class SessionNotFound(AuthError):
+    """The user has no live session with this id."""
+
     code = ErrorCode.SESSION_NOT_FOUND
     text = "session is not found"
 
 
 class LoginTaken(AuthError):
+    """The tenant already has a user with this login."""
+
     code = ErrorCode.LOGIN_TAKEN
     text = "login is taken"
 
 
 class EmailTaken(AuthError):
+    """A tenant with this email already exists."""
+
     code = ErrorCode.EMAIL_TAKEN
     text = "email is taken"
 
 
 class InternalError(AuthError):
-    """A fault of the service. `incident` finds it in the worker's log."""
+    """A fault of the service. `incident` is its id in the worker's log."""
 
     code = ErrorCode.INTERNAL
     text = "internal error"
@@ -231,9 +253,10 @@ class InternalError(AuthError):
 
 
 class Temporary(AuthError):
-    """What passes by itself, by all that is known after `retry_after_seconds`.
+    """A temporary error: the caller may retry after `retry_after_seconds`.
 
-    A bare one has a `code` that only a newer service knows.
+    An instance of this class itself, not of a subclass, has a `code` that only a newer service
+    knows.
     """
 
     text = "request cannot be served now, try again later"
@@ -251,36 +274,42 @@ class Temporary(AuthError):
 
 
 class Throttled(Temporary):
-    """Refused before the password was looked at. Worth another try after `retry_after_seconds`, and not before."""
+    """Too many attempts: refused without checking the password. Retry after the given time."""
 
     code = ErrorCode.THROTTLED
     text = "too many attempts, try again later"
 
 
 class Unavailable(Temporary):
-    """Nothing was done, or it is not known whether it was. Worth another try in a moment."""
+    """No worker, broker or database is available. The operation may have been done. Retry in a
+    moment."""
 
     code = ErrorCode.UNAVAILABLE
     text = "service is unavailable, try again"
 
 
 class Overloaded(Temporary):
-    """Refused before anything was done: the lane's queue is full, or the tenant's share of a worker. After
-    `retry_after_seconds` what fills it now is worked off."""
+    """Refused before anything was done: the lane's queue, or the tenant's share of a worker, is
+    full. The given retry time is the estimated time to drain it."""
 
     code = ErrorCode.OVERLOADED
     text = "service is overloaded, try again later"
 
 
 class DeadlineExceeded(Temporary):
-    """The answer did not come in time. Only operations that are safe to repeat are worth another try."""
+    """No reply arrived in time. The operation may have been done: retry only repeatable
+    operations."""
 
     code = ErrorCode.DEADLINE_EXCEEDED
     text = "no answer in time"
 
 
 def from_reply(reply: ErrorReply) -> AuthError:
-    """Return the exception that a received error stands for; a bare one for a code that only a newer service knows."""
+    """Return the exception for a received error.
+
+    For a code that only a newer service knows, this is an `AuthError` or, with a retry time, a
+    `Temporary`.
+    """
     unknown = AuthError if reply.retry_after_seconds is None else Temporary
     error = ERRORS.get(reply.code, unknown)._from_reply(reply)  # noqa: SLF001 - the tree's own constructor
     error.code, error.details = reply.code, reply.details
@@ -288,7 +317,11 @@ def from_reply(reply: ErrorReply) -> AuthError:
 
 
 def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem]:
-    """Pydantic's error details as field problems; `skip` drops leading parts of each path, such as `body`."""
+    """Convert pydantic's error details into field problems.
+
+    `skip` is the number of leading path parts to drop, such as `body`. At most `MAX_PROBLEMS` are
+    kept.
+    """
     return [
         FieldProblem(
             field=".".join(str(part) for part in error["loc"][skip:]) or "(whole)",

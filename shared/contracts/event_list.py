@@ -1,9 +1,10 @@
-"""event.list: a tenant's revocations since a time, page by page, for subscribers that were away.
+"""event.list: list the tenant's revocations since a time, for subscribers that were disconnected.
 
-A subscriber that was cut off from the feed subscribes anew first, then asks for what it missed, then goes on. What has
-been announced is listed, and so is what is being announced; what is announced later will come by the feed. So nothing
-is left out, though a crash of a worker or the loss of the broker may lie between a revocation and its announcement.
-Events are repeated rather than left out, and doing one twice does no harm.
+A subscriber that lost its connection subscribes again first, then lists the events that it missed,
+then reads the feed. The list holds events that were published and events that are being published.
+Later events arrive over the feed. So the subscriber misses nothing, even if a worker crashes or the
+broker fails between a revocation and its event. The same event may be listed and delivered more
+than once; apply it idempotently.
 """
 
 from typing import Annotated
@@ -16,35 +17,40 @@ from .operation import Lane, Operation, TenantRequest
 from .user_list import NO_CURSOR
 from .wire import WireModel
 
-#: How far before `since` a list begins: the clocks of workers differ, and an event may be listed after a later one.
+#: How far before `since` a list begins: workers' clocks differ, and an event may be listed after a
+#: later one.
 OVERLAP_SECONDS = 120
-#: The end of the year 9999, which is the end of dates. Whoever asks since then learns the time, and of nothing past.
+#: Seconds since the epoch at the end of the year 9999, the last year that dates can express. A
+#: request with this `since` returns the service's time and no past events.
 MAX_SINCE = 253_402_300_799
-#: Two times and the id of a session.
+#: A cursor holds two times and the id of a session.
 MAX_CURSOR_CHARS = 128
-#: Of the longest logins and device ids there are, these are some 700 KB, and three times as many are on the largest
-#: first page. RabbitMQ takes messages of 16 MiB.
+#: A page with the longest possible logins and device ids is about 700 KB. The largest first page
+#: has three times as many events. RabbitMQ accepts messages of 16 MiB.
 MAX_PAGE = 256
 DEFAULT_PAGE = 100
 
 
 class EventListRequest(TenantRequest):
     since: Annotated[int, Field(ge=0, le=MAX_SINCE)] = 0
-    """Seconds since the epoch: `asOf` of the list before. The list begins two minutes earlier."""
+    """Seconds since the epoch: `asOf` of the previous list. The list begins two minutes earlier."""
     cursor: Annotated[str, StringConstraints(max_length=MAX_CURSOR_CHARS)] = NO_CURSOR
-    """`nextCursor` of the page before, or `0`."""
+    """`nextCursor` of the previous page; `0` for the first page."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
 
 
 class EventListReply(WireModel):
-    """Revocations are kept for a day after their sessions would have expired; nobody needs older ones."""
+    """One page of revocations. The service keeps a revocation for a day after its session would
+    have expired."""
 
     events: tuple[SessionRevokedEvent, ...]
-    """Of the tenant's users, and of its own sessions. In order of announcement, but for those that are being announced:
-    they come with the first page, beyond its limit."""
+    """Revocations of the tenant's own sessions and of its users' sessions, in order of publication.
+    Events that are being published come with the first page, beyond its limit."""
     next_cursor: str
+    """The cursor of the next page; `0` on the last page."""
     as_of: int
-    """The service's time, in seconds since the epoch, when the first page was read. Give it as `since` next time."""
+    """The service's time when it read the first page, in seconds since the epoch. Send it as the
+    next `since`."""
 
 
 EVENT_LIST = Operation(

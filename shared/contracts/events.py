@@ -1,7 +1,8 @@
-"""What happened, told to whoever listens: a CloudEvents 1.0 envelope around data named after CAEP. No secrets.
+"""Events for subscribers: CloudEvents 1.0 envelopes with data named after CAEP. They hold no
+secrets.
 
-Delivery is at least once and in no promised order. An event's id is the same each time it is delivered, and
-"revoked" only ever grows, so a consumer may apply it twice or late without harm.
+Delivery is at least once, without a guaranteed order. A redelivered event has the same id. A
+revocation is never undone, so a subscriber can apply an event twice or late without harm.
 """
 
 from datetime import UTC, datetime
@@ -16,12 +17,13 @@ SESSION_REVOKED = "com.jincor.auth.session.revoked"
 
 
 def revocations_key(tenant: str) -> str:
-    """The routing key of a tenant's revocations. Longer keys that begin with it are not events."""
+    """Return the routing key of a tenant's revocations. Longer keys with this prefix are not
+    events."""
     return f"session.revoked.{tenant}"
 
 
 class RevocationReason(StrEnum):
-    """Why a session ended before its time."""
+    """Why a session ended before it expired."""
 
     LOGOUT = "logout"
     REVOKED = "revoked"
@@ -30,7 +32,7 @@ class RevocationReason(StrEnum):
     USER_DELETED = "user_deleted"
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a reason
     SESSION_LIMIT = "session_limit"
-    """The user has as many newer ones as are allowed."""
+    """The user has the maximum number of newer sessions."""
     TENANT_DISABLED = "tenant_disabled"
     TENANT_DELETED = "tenant_deleted"
 
@@ -39,26 +41,29 @@ class SessionRevoked(WireModel):
     """The data of a `session.revoked` event."""
 
     session_id: str
-    """The `jti` of the tokens that died."""
+    """The `jti` of the revoked tokens."""
     tenant: str
     user: str | None
-    """None for a tenant's own session."""
+    """The id of the user; null for the tenant's own session."""
     login: str
     device_id: str | None
     reason: Annotated[RevocationReason | str, Field(union_mode="left_to_right")]
-    """A newer service may give a reason that is not among these; the session has ended all the same."""
+    """A newer service may send a reason that is not in this list. The session is revoked all the
+    same."""
     event_timestamp: int = Field(alias="event_timestamp")
-    """When it was revoked, in seconds since the epoch; spelled as in CAEP."""
+    """Time of the revocation in seconds since the epoch; named as in CAEP."""
     exp: int
-    """When its tokens would have ended anyway: nobody needs to remember the revocation for longer."""
+    """When the revoked tokens expire, in seconds since the epoch. A subscriber can forget the event
+    then."""
 
     @property
     def routing_key(self) -> str:
+        """The routing key that this event is published under."""
         return revocations_key(self.tenant)
 
 
 class SessionRevokedEvent(WireModel):
-    """The envelope, in CloudEvents' structured JSON format."""
+    """The envelope of the event, in the structured JSON format of CloudEvents."""
 
     specversion: Literal["1.0"]
     id: str
@@ -71,7 +76,8 @@ class SessionRevokedEvent(WireModel):
 
     @classmethod
     def of(cls, data: SessionRevoked, source: str) -> "SessionRevokedEvent":
-        """The one event of this revocation: its id follows from the session's."""
+        """Return the event of this revocation. Its id is derived from the session id, so it never
+        changes."""
         return cls(
             specversion="1.0",
             id=f"session.revoked:{data.session_id}",

@@ -1,4 +1,4 @@
-"""health.<lane>: does a worker of this lane answer, and does its database?"""
+"""health.<lane>: check that a worker of this lane replies and reaches its database."""
 
 from .operation import Lane, Operation
 from .wire import WireModel
@@ -10,10 +10,11 @@ class HealthRequest(WireModel):
 
 class HealthReply(WireModel):
     database: bool
-    """Whether the worker reached its database just now."""
+    """Whether the worker could reach its database for this request."""
 
 
-#: One for each lane. They have queues of their own: a lane busy with its work is not a lane that is gone.
+#: One operation per lane. Each has its own queue, so that a busy lane is not reported as a missing
+#: one.
 HEALTH: dict[Lane, Operation[HealthRequest, HealthReply]] = {
     lane: Operation(f"health.{lane}", lane, HealthRequest, HealthReply, repeatable=True) for lane in Lane
 }

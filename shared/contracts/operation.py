@@ -1,4 +1,5 @@
-"""What an operation is: a name, a lane, the two messages, and the errors it may answer with."""
+"""The type `Operation`: a name, a lane, a request, a reply and the errors that workers may reply
+with."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +8,8 @@ from typing import Generic, TypeVar
 from .errors import AuthError
 from .wire import Token, WireModel
 
-#: Several times the largest valid request, which holds a scope, two tokens and some names.
+#: Default limit of a request body: several times the largest valid request, which holds a scope,
+#: two tokens and some names.
 MAX_BODY_BYTES = 131_072
 
 RequestT = TypeVar("RequestT", bound=WireModel)
@@ -15,44 +17,47 @@ ReplyT = TypeVar("ReplyT", bound=WireModel)
 
 
 class Lane(StrEnum):
-    """A class of work with a queue and workers of its own, so that slow work never stands before fast work."""
+    """A class of operations with its own queue and workers, so that slow work does not delay fast
+    work."""
 
     VERIFY = "verify"
-    """Reads that answer in milliseconds and stand before every request of every product."""
+    """Verifications: reads of milliseconds, on the path of every request to a tenant's product."""
     MANAGE = "manage"
-    """Reads and writes without a password in them."""
+    """Reads and writes that hash no password."""
     PASSWORD = "password"  # noqa: S105 - the lane's name
-    """Everything that runs argon2, and so takes tens of milliseconds of a core."""
+    """Operations that run argon2, which takes tens of milliseconds of one core."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[RequestT, ReplyT]):
-    """One thing a worker does. `name` is its routing key, its file, its function and its row in every table."""
+    """One operation of the workers. `name` is also its routing key and its module."""
 
     name: str
     lane: Lane
     request: type[RequestT]
     reply: type[ReplyT]
     errors: tuple[type[AuthError], ...] = ()
-    """What it may answer with, beyond what any operation may: invalid, unavailable, overloaded, late, internal."""
+    """Errors besides those of every operation: bad or invalid request, unavailable, overloaded,
+    deadline exceeded and internal."""
     repeatable: bool = False
-    """Whether a caller that does not know its fate may send it again under the same message id: it reads only, or
-    answers the second time as it did the first."""
+    """Whether a caller that got no reply may retry with the same message id, the idempotency key.
+    Such an operation only reads, or returns its first result again."""
     max_body_bytes: int = MAX_BODY_BYTES
-    """A larger request is refused unread."""
+    """Largest request body in bytes. Workers refuse a larger one without parsing it."""
 
 
 class TenantRequest(WireModel):
-    """A request that a tenant makes, proven by its token. The worker checks it, nobody else."""
+    """A request of a tenant, authenticated by its token. Only the worker verifies the token."""
 
     tenant_token: Token
 
 
 class Done(WireModel):
-    """It is done. `1` is what the first Jincor Auth answered."""
+    """The reply to a successful operation without data. `result` is `1`, as in Jincor Auth 1."""
 
     result: int
 
     @classmethod
     def now(cls) -> "Done":
+        """Return the reply with `result` 1."""
         return cls(result=1)

@@ -1,15 +1,16 @@
-"""session.list: where a user is logged in."""
+"""session.list: list the live sessions of a user."""
 
 from .errors import InvalidTenantToken, UserNotFound
 from .operation import Lane, Operation, TenantRequest
 from .wire import Milliseconds, Name, WireModel
 
-#: More than anybody looks through; all of them are ended together by session.revoke_all.
+#: Sessions in one reply: more than a person looks through. `session.revoke_all` revokes all of
+#: them.
 MAX_SESSIONS = 200
 
 
 class Session(WireModel):
-    """A live session as its tenant sees it. Never its secret."""
+    """A live session as its tenant sees it. It never holds the session's secret."""
 
     id: str
     device_id: str
@@ -23,7 +24,7 @@ class SessionListRequest(TenantRequest):
 
 class SessionListReply(WireModel):
     sessions: tuple[Session, ...]
-    """Newest first; of more than 200, the newest."""
+    """At most 200 sessions, newest first."""
 
 
 SESSION_LIST = Operation(

@@ -1,4 +1,4 @@
-"""session.revoke: end one session of a user."""
+"""session.revoke: revoke one session of a user."""
 
 from .errors import InvalidTenantToken, SessionNotFound, UserNotFound
 from .operation import Done, Lane, Operation, TenantRequest

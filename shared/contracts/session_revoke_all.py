@@ -1,4 +1,4 @@
-"""session.revoke_all: end every session of a user."""
+"""session.revoke_all: revoke all sessions of a user."""
 
 from .errors import InvalidTenantToken, UserNotFound
 from .operation import Done, Lane, Operation, TenantRequest

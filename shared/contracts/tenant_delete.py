@@ -1,4 +1,5 @@
-"""tenant.delete: remove a tenant, its users, and every session of them. Its email may be registered again."""
+"""tenant.delete: delete a tenant with its users and all their sessions. Its email can be registered
+again."""
 
 from .authority import AuthorityRequest
 from .errors import InvalidCredentials, InvalidTenantToken, TenantNotFound, Throttled

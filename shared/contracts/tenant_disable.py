@@ -1,4 +1,5 @@
-"""tenant.disable: every session of a tenant and of its users ends, and it cannot log in until it is enabled."""
+"""tenant.disable: revoke all sessions of a tenant and its users, and refuse its login until it is
+enabled."""
 
 from .authority import AuthorityRequest
 from .errors import InvalidCredentials, InvalidTenantToken, TenantNotFound, Throttled

@@ -1,6 +1,7 @@
-"""tenant.enable: a tenant may log in again that was disabled, or locked after too many wrong passwords.
+"""tenant.enable: allow a disabled tenant, or one locked by too many wrong passwords, to log in
+again.
 
-What was ended stays ended. For the operator alone.
+Revoked sessions stay revoked. Only the operator, who has the registration key, can do this.
 """
 
 from .address import ClientAddress
@@ -16,7 +17,8 @@ class TenantEnableBody(WireModel):
 class TenantEnableRequest(TenantEnableBody):
     registration_key: Secret
     client_address: ClientAddress | None = None
-    """The caller's address as the edge saw it. Workers ignore it in a request that a service sent."""
+    """The caller's IP address as the edge sees it. Workers ignore it in requests that a service
+    sends."""
 
 
 TENANT_ENABLE = Operation(

@@ -1,4 +1,4 @@
-"""tenant.login: a tenant's email and password for a tenant token."""
+"""tenant.login: exchange a tenant's email and password for a tenant token."""
 
 from .address import ClientAddress
 from .errors import InvalidCredentials, Throttled
@@ -13,13 +13,14 @@ class TenantLoginBody(WireModel):
 
 class TenantLoginRequest(TenantLoginBody):
     client_address: ClientAddress | None = None
-    """The caller's address as the edge saw it. Workers ignore it in a request that a service sent."""
+    """The caller's IP address as the edge sees it. Workers ignore it in requests that a service
+    sends."""
 
 
 class TenantLoginReply(WireModel):
     token: Token
     access_token: Token
-    """The same token under the name that the published clients of the first Jincor Auth read."""
+    """The same token under the name that published clients of Jincor Auth 1 read."""
 
 
 TENANT_LOGIN = Operation(

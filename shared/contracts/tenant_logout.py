@@ -1,4 +1,4 @@
-"""tenant.logout: end the session of a tenant token."""
+"""tenant.logout: revoke the session of a tenant token."""
 
 from .errors import InvalidToken
 from .operation import Done, Lane, Operation

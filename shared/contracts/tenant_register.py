@@ -1,4 +1,4 @@
-"""tenant.register: a service or product becomes a tenant and gets its first token."""
+"""tenant.register: register a product or service as a tenant and return its first token."""
 
 from .address import ClientAddress
 from .errors import EmailTaken, RegistrationForbidden, Throttled
@@ -13,16 +13,17 @@ class TenantRegisterBody(WireModel):
 
 class TenantRegisterRequest(TenantRegisterBody):
     registration_key: Secret | None = None
-    """Lets its holder register from anywhere."""
+    """With the registration key, a caller can register from any address."""
     client_address: ClientAddress | None = None
-    """The caller's address as the edge saw it. Workers ignore it in a request that a service sent."""
+    """The caller's IP address as the edge sees it. Workers ignore it in requests that a service
+    sends."""
 
 
 class TenantRegisterReply(WireModel):
     id: str
     email: str
     login: str
-    """`tenant:` and the email."""
+    """`tenant:` followed by the email."""
     token: Token
 
 

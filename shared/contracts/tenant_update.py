@@ -1,7 +1,8 @@
-"""tenant.update: a tenant's password, its tokens, or both are replaced.
+"""tenant.update: replace a tenant's tokens and, optionally, its password.
 
-Every token of the tenant ends, and the answer is a new one; its users stay logged in. With `password` that is the
-tenant's password from then on. Without, nothing changes but the tokens: for one that may have leaked.
+The worker revokes all tokens of the tenant and returns a new one. Users stay logged in. `password`
+sets a new password. Without `password` only the tokens are replaced, for example after one has
+leaked.
 """
 
 from typing import Annotated
@@ -14,20 +15,21 @@ from .wire import NewPassword, OrAbsent, Token, TriedPassword, WireModel
 
 class TenantUpdateBody(WireModel):
     current_password: TriedPassword
-    """Or who has stolen a token could keep the tenant for good."""
+    """Required, so that a stolen token is not enough to take over the tenant."""
     password: Annotated[NewPassword | None, OrAbsent()] = None
-    """The new one; left out, it stays."""
+    """The new password. If it is absent, the password does not change."""
 
 
 class TenantUpdateRequest(TenantUpdateBody, TenantRequest):
     client_address: ClientAddress | None = None
-    """The caller's address as the edge saw it. Workers ignore it in a request that a service sent."""
+    """The caller's IP address as the edge sees it. Workers ignore it in requests that a service
+    sends."""
 
 
 class TenantUpdateReply(WireModel):
     token: Token
     access_token: Token
-    """The same token, as `tenant.login` answers it."""
+    """The same token, as in the reply of `tenant.login`."""
 
 
 TENANT_UPDATE = Operation(

@@ -1,4 +1,4 @@
-"""tenant.verify: is this tenant token alive, and what does it say?"""
+"""tenant.verify: verify a tenant token and return its claims."""
 
 from .claims import Claims
 from .errors import InvalidToken

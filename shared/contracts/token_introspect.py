@@ -1,4 +1,4 @@
-"""token.introspect: is this user token active, in the words of RFC 7662, which gateways understand?"""
+"""token.introspect: describe a user token as in RFC 7662, which API gateways understand."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from .errors import InvalidTenantToken
 from .operation import Lane, Operation, TenantRequest
 from .wire import Token, WireModel
 
-#: RFC 6750: whoever has the token may use it.
+#: The token type of RFC 6750: a token that any holder may use.
 BEARER = "Bearer"
 
 
@@ -18,15 +18,16 @@ class TokenIntrospectRequest(TenantRequest):
 
 
 class TokenIntrospectReply(WireModel):
-    """The registered members of RFC 7662, 2.2. Of an inactive token nothing is said but that it is inactive."""
+    """The registered members of RFC 7662, 2.2. For an inactive token the reply has only
+    `active`."""
 
     active: bool
     scope: str | None = None
-    """Left out where the user's scope is an object: the standard knows strings alone."""
+    """Absent if the user's scope is an object: RFC 7662 allows only strings."""
     client_id: str | None = Field(default=None, alias="client_id")
-    """The tenant's id."""
+    """The id of the tenant."""
     username: str | None = None
-    """The user's login."""
+    """The login of the user."""
     token_type: Literal["Bearer"] | None = Field(default=None, alias="token_type")
     exp: int | None = None
     iat: int | None = None
@@ -38,13 +39,14 @@ class TokenIntrospectReply(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _unknown_type_is_inactive(cls, members: Any) -> Any:
-        # A newer kind of token may need a proof beside it. Who does not know the kind would accept it without.
+        # A newer token type may need an additional proof. An older caller would accept it without
+        # one.
         kind = members.get("token_type") if isinstance(members, dict) else None
         return members if kind in (None, BEARER) else {"active": False}
 
     @classmethod
     def of(cls, claims: Claims) -> "TokenIntrospectReply":
-        """What is told of the active token with these claims."""
+        """Return the reply for an active token with these claims."""
         scope = {"scope": claims.scope} if isinstance(claims.scope, str) else {}
         return cls(
             active=True,

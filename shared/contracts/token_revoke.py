@@ -1,4 +1,4 @@
-"""token.revoke: end the session of a user token, if it has one; RFC 7009."""
+"""token.revoke: revoke the session of a user token as in RFC 7009. An invalid token is no error."""
 
 from .errors import InvalidTenantToken
 from .operation import Done, Lane, Operation, TenantRequest

@@ -4,7 +4,7 @@ from .wire import Milliseconds, Scope, WireModel
 
 
 class User(WireModel):
-    """An account of a tenant. Never its password, and never the hash of it."""
+    """A user of a tenant. It never holds the password or its hash."""
 
     id: str
     login: str
@@ -14,4 +14,5 @@ class User(WireModel):
     sub: str
     registration_date: Milliseconds
     last_activity: Milliseconds
-    """Last login or verification, late by some seconds: it is written in batches."""
+    """Time of the last login or verification. Workers write it in batches, so it is some seconds
+    late."""

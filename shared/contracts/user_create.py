@@ -1,4 +1,4 @@
-"""user.create: a tenant creates an account. It never replaces one."""
+"""user.create: create a user. An existing user is never replaced."""
 
 from .errors import InvalidTenantToken, LoginTaken
 from .operation import Lane, Operation, TenantRequest
@@ -9,11 +9,12 @@ from .wire import Email, Name, NewLogin, NewPassword, Scope, WireModel
 class UserCreateBody(WireModel):
     email: Email
     login: NewLogin
-    """Stored and answered in Unicode form NFC. Neither `.` nor `..`, which URLs cannot hold; no outer spaces, no code
-    points that are not displayed, and not `tenant:` at its beginning, in any case."""
+    """Stored and returned in Unicode form NFC. It must not be `.` or `..`, because URLs cannot
+    contain them. It must not begin or end with a space, contain invisible code points, or begin
+    with `tenant:` in any case."""
     password: NewPassword
     sub: Name | None = None
-    """The tenant's own name for this subject; the user's id if absent."""
+    """The tenant's own id of this user, for the claim `sub`. Default: the user's id."""
     scope: Scope = None
 
 

@@ -1,4 +1,4 @@
-"""user.delete: remove an account and end every session of it."""
+"""user.delete: delete a user and revoke all its sessions."""
 
 from .errors import InvalidTenantToken, UserNotFound
 from .operation import Done, Lane, Operation, TenantRequest

@@ -1,4 +1,4 @@
-"""user.list: a tenant's users in order of login, page by page, all or those that match a search."""
+"""user.list: list the tenant's users in order of login, one page at a time, optionally filtered."""
 
 from typing import Annotated
 
@@ -9,9 +9,9 @@ from .operation import Lane, Operation, TenantRequest
 from .user import User
 from .wire import Search, WireModel
 
-#: The cursor that asks for the first page, and that the last page answers: as in the first Jincor Auth.
+#: The cursor of the first page, and the next cursor on the last page, as in Jincor Auth 1.
 NO_CURSOR = "0"
-#: A login of four-byte characters in base64.
+#: A cursor holds a login in base64, of up to four bytes a character.
 MAX_CURSOR_CHARS = 2_048
 MAX_PAGE = 200
 DEFAULT_PAGE = 50
@@ -19,9 +19,9 @@ DEFAULT_PAGE = 50
 
 class UserListQuery(WireModel):
     q: Search = ""
-    """Part of a login or an email, in any case; empty finds all."""
+    """Part of a login or an email, in any case. Empty: all users."""
     cursor: Annotated[str, StringConstraints(max_length=MAX_CURSOR_CHARS)] = NO_CURSOR
-    """`nextCursor` of the page before, or `0`."""
+    """`nextCursor` of the previous page; `0` for the first page."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
 
 
@@ -32,6 +32,7 @@ class UserListRequest(UserListQuery, TenantRequest):
 class UserListReply(WireModel):
     users: tuple[User, ...]
     next_cursor: str
+    """The cursor of the next page; `0` on the last page."""
 
 
 USER_LIST = Operation("user.list", Lane.MANAGE, UserListRequest, UserListReply, (InvalidTenantToken,), repeatable=True)

@@ -1,4 +1,4 @@
-"""user.update: change an account. A new password ends every session of the user."""
+"""user.update: change a user. A new password revokes all sessions of the user."""
 
 from typing import Annotated, Literal, Self
 
@@ -11,28 +11,30 @@ from .wire import Email, Name, NewPassword, OrAbsent, Scope, WireModel
 
 
 class UserUpdateBody(WireModel):
-    """A JSON merge patch (RFC 7396): absent members stay as they are; `scope: null` removes the scope."""
+    """A JSON merge patch (RFC 7396): absent members do not change; `scope: null` removes the
+    scope."""
 
     email: Annotated[Email | None, OrAbsent()] = None
     password: Annotated[NewPassword | None, OrAbsent()] = None
     sub: Annotated[Name | None, OrAbsent()] = None
     scope: Scope = None
-    """Tokens keep the one of their login until their session ends: end the sessions to take a scope away at once."""
+    """Tokens keep the scope from their login. To withdraw a scope at once, revoke the user's
+    sessions."""
     unlock: Annotated[Literal[True] | None, OrAbsent()] = None
-    """Lets strangers try passwords of the user again, who had to stop after too many wrong ones in a row; a new
-    password does so, too."""
+    """Removes the lock that too many wrong passwords in a row from unknown places have set on the
+    user. A new password removes it too."""
 
     @field_validator("email", "password", "sub", "unlock", mode="before")
     @classmethod
     def _not_null(cls, value: object) -> object:
         if value is None:
-            raise ValueError("must not be null; leave it out to keep it")
+            raise ValueError("must not be null; leave the member out to keep its value")
         return value
 
     @model_validator(mode="after")
     def _something_changes(self) -> Self:
         if not self.model_fields_set & {"email", "password", "sub", "scope", "unlock"}:
-            raise ValueError("at least one of email, password, sub, scope, unlock is expected")
+            raise ValueError("provide at least one of email, password, sub, scope, unlock")
         return self
 
 

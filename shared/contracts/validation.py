@@ -1,4 +1,4 @@
-"""Making a message of fields that somebody gave."""
+"""Building a request from a caller's values."""
 
 from typing import Any, TypeVar
 
@@ -11,7 +11,8 @@ ModelT = TypeVar("ModelT", bound=WireModel)
 
 
 def validated(model: type[ModelT], **fields: Any) -> ModelT:
-    """A request of these fields. Raises `InvalidRequest`, as the worker would, naming every bad one."""
+    """Return a request with these fields. Raises `InvalidRequest` with all bad fields, as a worker
+    would."""
     try:
         return model(**fields)
     except ValidationError as error:

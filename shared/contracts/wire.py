@@ -1,7 +1,8 @@
-"""How values look on the wire: the model every message derives from, and the field types they share.
+"""The wire format: the base class of all messages, and the field types that they share.
 
-JSON members are camelCase, Python attributes snake_case. Unknown members are ignored, so that older and newer
-peers understand each other. Validation errors never repeat the input: it may be a password.
+JSON members are camelCase, Python attributes are snake_case. Unknown members are ignored, so that
+older and newer peers understand each other. Validation errors never repeat the input: it may be a
+password.
 """
 
 import json
@@ -27,37 +28,41 @@ from pydantic_core import CoreSchema
 
 from . import names
 
-#: Longest JWT ever taken for one: a scope at its limit and every other claim at its limit fit in it, even of
-#: characters that JSON escapes as twelve.
+#: Longest text that is accepted as a JWT. A token with the largest scope and the longest other
+#: claims fits, even if JSON escapes each of their characters as twelve.
 MAX_TOKEN_CHARS = 20_480
-#: Scopes travel in every token, which travels in every request; HTTP servers commonly stop at 8 KiB of headers.
+#: Every token contains its scope, and every HTTP request contains a token. HTTP servers commonly
+#: limit headers to 8 KiB.
 MAX_SCOPE_CHARS = 4_096
-#: JSON parsers on both sides stop far above this; no scope needs more.
+#: Far below the limits of JSON parsers on both sides; no scope needs more.
 MAX_SCOPE_DEPTH = 16
-#: NIST SP 800-63B-4, 3.1.1.2: at least 8 characters where a second factor exists; the length counts code points.
-#: Of the normalised password, as that is what is hashed.
+#: NIST SP 800-63B-4, 3.1.1.2: at least 8 characters where a second factor exists. The length counts
+#: code points of the normalised password, which is what is hashed.
 MIN_PASSWORD_CHARS = 8
-#: OWASP Password Storage Cheat Sheet: bound the input of a slow hash; 64 is the least a verifier should accept.
+#: OWASP Password Storage Cheat Sheet: limit the input of a slow hash, to no less than 64
+#: characters.
 MAX_PASSWORD_CHARS = 256
-#: NFKC makes at most four code points into one: longer is no password, and is not normalised to find that out.
+#: Longest input that is normalised. NFKC joins at most four code points into one, so a longer input
+#: cannot be a valid password.
 MAX_TYPED_PASSWORD_CHARS = 4 * MAX_PASSWORD_CHARS
-#: RFC 5321, 4.5.3.1.3: a path of 256 octets, less its angle brackets.
+#: RFC 5321, 4.5.3.1.3: a path of 256 octets, without its angle brackets.
 MAX_EMAIL_CHARS = 254
 MAX_NAME_CHARS = 256
-#: Ids of requests come from outside and go into logs and headers, so they are short and plain.
+#: Request ids come from callers and go into logs and headers, so they are short and plain.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
-#: WHATWG URL, "path state": browsers and many libraries take these for steps in a path, also spelled `%2E`.
+#: WHATWG URL, "path state": browsers and many libraries treat these as steps in a path, also as
+#: `%2E`.
 DOT_SEGMENTS = (".", "..")
 
-#: The part of the rules for new logins that a schema can tell: outer spaces, and what is reserved.
+#: The rules for new logins that a JSON schema can express: outer spaces and the reserved prefix.
 _NOT_A_LOGIN = "^ | $|^[Tt][Ee][Nn][Aa][Nn][Tt]:"
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 class WireModel(BaseModel):
-    """A message or a part of one."""
+    """Base class of messages and of their parts."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -71,11 +76,13 @@ class WireModel(BaseModel):
     )
 
     def to_json(self) -> bytes:
-        """The message body. Members never given are left out: to PATCH, absent and null are different things."""
+        """Return the message body. Members that were not set are left out: PATCH distinguishes
+        absent from null."""
         return self.model_dump_json(exclude_unset=True).encode()
 
     def log_fields(self) -> dict[str, object]:
-        """What of this message may stand in a log, by name. Nothing, unless a message says otherwise."""
+        """Return the members of this message that may be logged. Default: none, since they may be
+        secret."""
         return {}
 
 
@@ -86,10 +93,10 @@ def _printable(value: str) -> str:
 
 
 def _new_login(value: str) -> str:
-    login = names.normal(value)
+    login = names.nfc(value)
     if login in DOT_SEGMENTS:
-        raise ValueError("must not be . or .. alone, which URLs cannot hold")
-    if len(login) > MAX_NAME_CHARS:  # a few characters are two or three in NFC
+        raise ValueError("must not be `.` or `..`: URLs cannot contain them")
+    if len(login) > MAX_NAME_CHARS:  # NFC makes some characters into two or three
         raise ValueError(f"must not be longer than {MAX_NAME_CHARS} characters in Unicode form NFC")
     if login.strip(" ") != login:
         raise ValueError("must not begin or end with a space")
@@ -112,20 +119,22 @@ def _email(value: str) -> str:
 
 def _tenant_email(value: str) -> str:
     email = _email(value).lower()
-    if len(email) > MAX_EMAIL_CHARS:  # in lower case, some letters are two
+    if len(email) > MAX_EMAIL_CHARS:  # some letters are two characters in lower case
         raise ValueError(f"must not be longer than {MAX_EMAIL_CHARS} characters in lower case")
     return email
 
 
 def _new_tenant_email(email: str) -> str:
-    # Not normalised: a tenant is found by its email exactly as it is stored, so it had better know how that is spelled.
-    if names.normal(email) != email:
+    # Rejected, not normalised: a tenant is looked up by its exact email, so it must know the stored
+    # form.
+    if names.nfc(email) != email:
         raise ValueError("must be in Unicode form NFC")
     return _displayed(email)
 
 
 def _unicode(value: str) -> str:
-    """JSON can spell half a character, and Python keeps it; nobody could send it on."""
+    """Reject lone surrogates: JSON can express them and Python accepts them, but UTF-8 cannot
+    encode them."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -134,7 +143,7 @@ def _unicode(value: str) -> str:
 
 
 def _depth(value: Any) -> int:
-    """Nesting of a JSON value, without recursion: the value may be hostile."""
+    """Return the nesting depth of a JSON value, without recursion: the value may be hostile."""
     depth, level = 0, [value]
     while level := [
         inner
@@ -164,10 +173,11 @@ def _scope(value: JsonValue) -> JsonValue:
 
 
 def _password(least: int) -> tuple[AfterValidator, WithJsonSchema]:
-    """A password in its NFKC form, with its length judged in words that do not tell how long the one given was.
+    """Return the annotations of a password of at least `least` characters, normalised to NFKC.
 
-    NIST SP 800-63B-4, 3.1.1.2: the same password typed on two keyboards may be two sequences of code points. Here is
-    the one place that normalises; workers validate what they receive, so they get it normalised, whoever sent it.
+    Two keyboards may send different code points for the same password (NIST SP 800-63B-4, 3.1.1.2).
+    Only this function normalises. Workers validate every request, so they always get the normalised
+    form. The error text does not reveal the length of the input.
     """
 
     def normalised(secret: SecretStr) -> SecretStr:
@@ -185,10 +195,11 @@ def _password(least: int) -> tuple[AfterValidator, WithJsonSchema]:
 
 
 class OrAbsent:
-    """Of a member that may be left out and not be null: `Annotated[Email | None, OrAbsent()] = None`.
+    """Marks a member that may be absent but not null: `Annotated[Email | None, OrAbsent()] = None`.
 
-    None stands for its absence in Python, so the schema does not offer null. A union that hides None from the schema
-    would do the same, but names a bad field after the union's parts.
+    In Python, None means that the member is absent; the JSON schema does not allow null. A union
+    that hides None from the schema has the same effect, but then the paths of bad fields include
+    the parts of the union.
     """
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -199,38 +210,41 @@ class OrAbsent:
 
 Secret = Annotated[
     SecretStr,
-    # On the wire a secret is itself; everywhere else it prints as asterisks.
+    # Only JSON holds the secret itself; everywhere else it prints as asterisks.
     PlainSerializer(lambda secret: secret.get_secret_value(), return_type=str, when_used="json"),
 ]
-#: A password being set. Any characters; length is the only composition rule (NIST SP 800-63B-4). What else it may not
-#: be, such as a common one, is for the worker to say.
+#: A password to set. It may have any characters; length is the only composition rule (NIST SP
+#: 800-63B-4). The worker checks the rest of the password policy, such as common passwords.
 NewPassword = Annotated[Secret, *_password(MIN_PASSWORD_CHARS)]
-#: A password being tried. A short one is merely wrong.
+#: A password to check. A short one is simply wrong.
 TriedPassword = Annotated[Secret, *_password(1)]
-#: A JWT as it came. Its length is judged where it is judged as a token, so that a huge one is an invalid token.
+#: A JWT as received. Verification checks its length, so that a very long one is an invalid token.
 Token = Annotated[str, Field(min_length=1, repr=False)]
 Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_email)]
-#: A tenant's email identifies it, so it has one spelling: lower case.
+#: An email that identifies a tenant, in lower case.
 TenantEmail = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_tenant_email)]
-#: A short text of printable characters, spaces and `/` included.
+#: A short text of printable characters, including spaces and `/`.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_printable)]
-#: The email of a new tenant. Where a tenant is named it is a `TenantEmail`, since others may be there already.
+#: The email of a new tenant. Older tenants may have emails that break these rules, so requests name
+#: a tenant by `TenantEmail`.
 NewTenantEmail = Annotated[TenantEmail, AfterValidator(_new_tenant_email)]
-#: The login of a new user, in NFC. Every client can name it in a path (`DELETE /user/%2E/sessions` may leave a client
-#: as `DELETE /user/sessions`), and no two of them differ in what is not displayed alone. Where a user is named it is a
-#: `Name`, since other logins may be there already.
+#: The login of a new user, in NFC. Every HTTP client can put it into a path, unlike `.`: some
+#: clients send `DELETE /user/%2E/sessions` as `DELETE /user/sessions`. No two new logins differ
+#: only in invisible code points. Older users may have logins that break these rules, so requests
+#: name a user by `Name`.
 NewLogin = Annotated[
     Name,
     AfterValidator(_new_login),
     Field(json_schema_extra={"not": {"anyOf": [{"enum": list(DOT_SEGMENTS)}, {"pattern": _NOT_A_LOGIN}]}}),
 ]
-#: Part of a name to look for, or nothing.
+#: Part of a name to search for; may be empty.
 Search = Annotated[str, StringConstraints(max_length=MAX_NAME_CHARS), AfterValidator(_printable)]
-#: What a user may do, in the tenant's own words: a string (`"company:read company:write"`), an object, or nothing.
+#: The rights of a user, as the tenant defines them: a string (`"company:read company:write"`), an
+#: object or null.
 Scope = Annotated[
     JsonValue,
     AfterValidator(_scope),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]}),
 ]
-#: A moment, in milliseconds since the epoch.
+#: A time in milliseconds since the epoch.
 Milliseconds = int

@@ -1,1 +1,1 @@
-"""What the service's own processes have in common; the published client leaves this folder out."""
+"""Process set-up that edge and worker share. The published client does not contain this folder."""

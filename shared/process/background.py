@@ -1,4 +1,4 @@
-"""Work that goes on beside the rest of a process."""
+"""Background tasks of a process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -7,8 +7,8 @@ from typing import Any
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Goes on beside the block, and is cancelled at its end."""
+async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work` as a task during the block, and cancel it at the end."""
     task = asyncio.create_task(work)
     try:
         yield

@@ -1,6 +1,6 @@
-"""What a broker allows and has, tried before anything depends on it, for `--check`. It leaves nothing behind.
+"""Checks the permissions and topology of a broker, for `--check`. It leaves nothing behind.
 
-Each thing is tried on a channel of its own, since RabbitMQ answers a refusal by closing the channel.
+Each step uses its own channel, because RabbitMQ closes the channel when it refuses an operation.
 """
 
 import asyncio
@@ -17,27 +17,29 @@ from yarl import URL
 from ..amqp.connection import CONNECT_TIMEOUT_SECONDS, ConnectionLost, lost_connections
 from ..amqp.topology import declare_exchanges
 
+#: The ports of AMQP without and with TLS.
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """What a process does at the broker."""
+class BrokerNeeds:
+    """The operations that a process needs at the broker."""
 
     declares: bool
-    """The exchanges. Where an administrator does that, they have to be there."""
+    """Whether it declares the exchanges. Otherwise an administrator must have declared them."""
     publishes: tuple[str, ...]
-    """To these exchanges."""
+    """Exchanges that it publishes to."""
     queues: str
-    """Declares queues whose names begin so, and consumes them."""
+    """Prefix of the queues that it declares and consumes."""
     binds: str | None = None
-    """And binds them to this exchange, under their own names."""
+    """Exchange that it binds these queues to, with their names as routing keys."""
     probes: str | None = None
-    """And reaches them by way of that exchange from this one."""
+    """Exchange that passes probes on to `binds`, and so to these queues."""
 
 
-async def broker_problems(url: str, needs: Needs) -> list[str]:
-    """What is wrong with this node, a line each; nothing when all is well. No line holds the password."""
+async def broker_problems(url: str, needs: BrokerNeeds) -> list[str]:
+    """Return the problems with this node, one line each, without the password. Empty: no
+    problems."""
     address = URL(url)
     port = address.explicit_port or DEFAULT_PORTS[address.scheme]
     node = f"broker {address.host}:{port}"
@@ -48,21 +50,22 @@ async def broker_problems(url: str, needs: Needs) -> list[str]:
                 address, timeout=CONNECT_TIMEOUT_SECONDS, client_properties={"connection_name": "check"}
             )
             async with connection:
-                tried = [await _tried(connection, attempt) for attempt in _attempts(needs)]
-            problems += filter(None, tried)
+                found = [await _run_attempt(connection, attempt) for attempt in _attempts(needs)]
+            problems += filter(None, found)
     except ConnectionLost as error:
-        # RabbitMQ closes the connection in place of opening the virtual host, which the library did not expect.
+        # RabbitMQ closes the connection instead of opening the virtual host, which the library does
+        # not expect.
         closed = isinstance(error.__cause__, InvalidFrameError)
         vhost = "no such virtual host, or this user may not use it or has no more connections"
         problems.append(vhost if closed else f"cannot be used: {error}")
-    return [f"{node}: {_without(address.password, problem)}" for problem in problems]
+    return [f"{node}: {_masked(address.password, problem)}" for problem in problems]
 
 
 Attempt = Callable[[AbstractChannel], Awaitable[str | None]]
-"""Tries one thing; answers what is wrong where the broker refuses nothing."""
+"""One step of the check. It returns a problem that the broker does not report by refusing it."""
 
 
-def _attempts(needs: Needs) -> list[Attempt]:
+def _attempts(needs: BrokerNeeds) -> list[Attempt]:
     name = f"{needs.queues}check.{uuid.uuid4().hex}"
 
     async def consume(channel: AbstractChannel) -> str | None:
@@ -79,7 +82,7 @@ def _attempts(needs: Needs) -> list[Attempt]:
 
     def publish(exchange_name: str) -> Attempt:
         async def publish(channel: AbstractChannel) -> None:
-            await _is_routed(channel, exchange_name, name)  # to no queue, as it is meant to be
+            await _is_routed(channel, exchange_name, name)  # no queue is bound to the name, which is intended
 
         return publish
 
@@ -87,7 +90,7 @@ def _attempts(needs: Needs) -> list[Attempt]:
 
 
 async def _is_routed(channel: AbstractChannel, exchange_name: str, key: str) -> bool:
-    """Publish an empty message; return whether a queue has taken it."""
+    """Publish an empty message and return whether it reached a queue."""
     exchange = await channel.get_exchange(exchange_name, ensure=False)
     try:
         await exchange.publish(aio_pika.Message(b""), key, mandatory=True)
@@ -96,8 +99,8 @@ async def _is_routed(channel: AbstractChannel, exchange_name: str, key: str) -> 
     return True
 
 
-async def _tried(connection: AbstractConnection, attempt: Attempt) -> str | None:
-    """Why it was refused, in the broker's words."""
+async def _run_attempt(connection: AbstractConnection, attempt: Attempt) -> str | None:
+    """Run one step on its own channel; return the problem, as the broker reports it, or None."""
     channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
     reason: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
     channel.close_callbacks.add(lambda _, error: None if reason.done() else reason.set_result(error))
@@ -108,12 +111,12 @@ async def _tried(connection: AbstractConnection, attempt: Attempt) -> str | None
     except ConnectionLost as error:
         if isinstance(error.__cause__, TimeoutError):
             return "does not answer; it may be in an alarm"
-        # What was being awaited may have been told less than the channel was.
-        said = await asyncio.wait_for(reason, CONNECT_TIMEOUT_SECONDS)
-        return str(said or error)
+        # The channel's close reason may say more than the exception.
+        close_reason = await asyncio.wait_for(reason, CONNECT_TIMEOUT_SECONDS)
+        return str(close_reason or error)
     await channel.close()
     return problem
 
 
-def _without(password: str | None, text: str) -> str:
+def _masked(password: str | None, text: str) -> str:
     return text.replace(password, "***") if password else text

@@ -1,4 +1,4 @@
-"""Settings from the environment, with secrets from files, and one clear line for each thing that is wrong with them."""
+"""Settings from the environment and secret files, with one line per configuration error."""
 
 import contextlib
 import os
@@ -21,26 +21,27 @@ def _amqp_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
-#: For collections: how they are written in one variable.
+#: The form of a collection in one variable.
 CommaSeparated = BeforeValidator(_comma_separated)
-#: A broker. Its password is part of it, so the whole is a secret.
+#: The address of a broker. It is a secret because it contains the password.
 AmqpUrl = Annotated[SecretStr, AfterValidator(_amqp_url)]
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
-#: As sysexits.h has it for a configuration error.
+#: Exit code of a configuration error, as in sysexits.h.
 EX_CONFIG = 78
-#: And for a service that is needed and not there.
+#: Exit code of a required service that is unavailable, as in sysexits.h.
 EX_UNAVAILABLE = 69
-#: Either of them turns traces on (OpenTelemetry, "OTLP Exporter Configuration").
+#: Each of these variables enables tracing (OpenTelemetry, "OTLP Exporter Configuration").
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 def load_settings(settings: type[SettingsT], secrets: Iterable[str], **overrides: object) -> SettingsT:
-    """The settings of this process. On a missing or invalid one, names the variable on stderr and exits.
+    """Load the settings of this process. On errors, print the variables to stderr and raise
+    `SystemExit`.
 
-    Each of the variables in `secrets` may instead be given as a file, named by the variable with `_FILE` appended.
-    Values are never printed.
+    A variable in `secrets` may also be read from a file: set the variable with the suffix `_FILE`
+    to its path. Values are never printed.
     """
     try:
         return settings(**{**secret_files(os.environ, secrets), **overrides})
@@ -51,24 +52,29 @@ def load_settings(settings: type[SettingsT], secrets: Iterable[str], **overrides
         ]
     except (OSError, ValueError) as error:
         problems = [str(error)]
-    raise refusal(problems)
+    raise configuration_error(problems)
 
 
-def refusal(problems: Iterable[str]) -> SystemExit:
-    """Says on stderr what is wrong with the configuration, a line each. The answer is how to end then."""
+def configuration_error(problems: Iterable[str]) -> SystemExit:
+    """Print the problems to stderr, one line each, and return a `SystemExit` with `EX_CONFIG`."""
     print(*(f"configuration error: {problem}" for problem in problems), sep="\n", file=sys.stderr)  # noqa: T201 - logs are not set up yet
     return SystemExit(EX_CONFIG)
 
 
-def checked(problems: Iterable[str]) -> int:
-    """Says on stderr what `--check` found, a line each. The answer is the exit code."""
+def report_check(problems: Iterable[str]) -> int:
+    """Print the problems that `--check` found to stderr, one line each, or `ok`. Return the exit
+    code."""
     found = list(problems)
     print(*(found or ["ok"]), sep="\n", file=sys.stderr)  # noqa: T201 - it talks to a person at a terminal
     return EX_UNAVAILABLE if found else 0
 
 
 def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
-    """What the `_FILE` variables point to, under the names without `_FILE`. Raises `OSError` or `ValueError`."""
+    """Read the files of the `_FILE` variables; return their contents by the names without `_FILE`.
+
+    Raises `OSError` for an unreadable file. Raises `ValueError` for a file that is not text, or if
+    both variables are set.
+    """
     found = {}
     for name in secrets:
         if path := environ.get(f"{name}_FILE"):
@@ -78,20 +84,21 @@ def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str
                 found[name] = Path(path).read_text().strip()
             except OSError as error:
                 raise OSError(f"{name}_FILE: {error.strerror}: {path}") from error
-            except UnicodeDecodeError:  # whose text shows a byte of the secret
+            except UnicodeDecodeError:  # its message would show a byte of the secret
                 raise ValueError(f"{name}_FILE: is not text: {path}") from None
     return found
 
 
-def traces_wanted(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether somebody said where to send traces, and nobody that there shall be none."""
+def tracing_enabled(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether a trace endpoint is configured and tracing is not disabled."""
     off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
     return not off and any(environ.get(name) for name in ENDPOINTS)
 
 
 @contextlib.contextmanager
-def opentelemetry_needed() -> Iterator[None]:
-    """Around the first import of it: exits as for a wrong setting when it is not installed."""
+def require_opentelemetry() -> Iterator[None]:
+    """Wrap the first import of OpenTelemetry: exit with a configuration error if it is not
+    installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -99,4 +106,4 @@ def opentelemetry_needed() -> Iterator[None]:
             raise
         name = next(name for name in ENDPOINTS if os.environ.get(name))
         problem = f"{name}: traces need OpenTelemetry, which is not installed: pip install 'jincor-auth[telemetry]'"
-        raise refusal([problem]) from None
+        raise configuration_error([problem]) from None

@@ -1,16 +1,17 @@
-"""How often Python looks for garbage that only its collector finds: rarely, since a service's requests leave none."""
+"""Makes Python's cyclic garbage collector run rarely, because requests create no cyclic garbage."""
 
 import gc
 
-#: By so many objects may those that are alive grow before the youngest are looked through. A request is hundreds of
-#: them while it is under way, and some dozens of requests come and go together: with Python's own 700 (of 3.11), each
-#: few requests cost a look, and the looks through everything made the slowest ones three times as slow
-#: (docs/performance.md).
-GROWTH = 50_000
+#: Growth in the number of live objects that starts a collection of the youngest generation. A
+#: request in flight has hundreds of objects, and dozens of requests are in flight together. With
+#: the default of 700 (Python 3.11) every few requests cost a collection, and full collections made
+#: the slowest requests three times as slow (docs/performance.md).
+ALLOCATION_THRESHOLD = 50_000
 
 
 def collect_rarely() -> None:
-    """Call once, when everything is imported: what is there by then is never looked through again."""
+    """Exclude all existing objects from collections, and collect rarely. Call once, after all
+    imports."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GROWTH)
+    gc.set_threshold(ALLOCATION_THRESHOLD)

@@ -1,7 +1,8 @@
-"""Structured logs: one line a record, as JSON for machines or text for people, with the request's id on each.
+"""Structured logs: one line per record, as JSON for machines or as text for people, with the
+request id.
 
-Call sites write `log.info("user created", extra={"tenant": tenant})`; what goes into `extra` is a choice made by name
-at the call site, so no request, reply or exception is ever dumped whole: they may hold secrets.
+Call sites write `log.info("user created", extra={"tenant": tenant})` and name each field in
+`extra`. They never log a whole request, reply or exception, because these may hold secrets.
 """
 
 import json
@@ -14,37 +15,41 @@ from typing import Literal
 
 LogFormat = Literal["json", "console"]
 
-#: The id of the request being worked on, from the edge's `X-Request-ID` to the worker's log.
+#: The id of the current request: `X-Request-ID` at the edge, and the same id in the worker's log.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def sampled(identifier: str, rate: float) -> bool:
-    """Whether a thing of this name is among those of which so many are logged: 1 is all, 0 none.
+    """Return whether this id is in the sample to log. `rate` is a fraction: 1 is all ids, 0 is
+    none.
 
-    The name decides, so a request that is in the log of the edge is in that of its worker too.
+    The result depends only on the id, so a request is in the logs of both its edge and its worker,
+    or in none.
     """
     return zlib.crc32(identifier.encode()) < rate * 0x1_0000_0000
 
 
-#: Made once: `json.dumps` with a `default` makes one for each line.
+#: Created once: `json.dumps` with `default` would create an encoder for each line.
 _encode = json.JSONEncoder(default=str).encode
 
-#: Attributes that every record has; whatever else a record carries came from `extra`.
+#: Attributes of every record; all others come from `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def configure(service: str, level: str, log_format: LogFormat) -> None:
-    """Sends all records of this process to standard error in one format. Call once, first thing in `main`."""
+    """Send all log records of this process to stderr in one format. Call once, at the start of
+    `main`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service) if log_format == "json" else ConsoleFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Their own reports of lost connections repeat ours, with a traceback; ours says what happens next.
+    # These libraries also log lost connections, with a traceback. Our messages say what happens
+    # next.
     for name in ("aio_pika", "aiormq"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formats a record as one line of JSON."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -65,11 +70,11 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """A line that a person reads: time, level, message, then `name=value` pairs."""
+    """Formats a record as a line for people: time, level, message, then `name=value` pairs."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        # A value may come from outside: with a line break in it, it would pass for a line of its own.
+        # A value may come from a caller: a line break in it could forge a log line.
         fields = "".join(f" {name}={_on_one_line(value)}" for name, value in _fields(record).items())
         line = f"{time} {record.levelname.lower():7} {record.getMessage()}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

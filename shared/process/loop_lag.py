@@ -1,14 +1,14 @@
-"""How late the event loop is: whatever a process has to do waits at least that long for its turn."""
+"""Measures the lag of the event loop, the minimum delay of everything that the process does."""
 
 import asyncio
 from collections.abc import Callable
 
-#: Often enough to meet a stall of some tenths of a second, seldom enough to cost nothing.
+#: Frequent enough to detect a stall of some tenths of a second, rare enough to cost nothing.
 INTERVAL_SECONDS = 0.25
 
 
 async def watch_loop(observe: Callable[[float], None], interval_seconds: float = INTERVAL_SECONDS) -> None:
-    """Tells, until cancelled, by how many seconds the loop was late at each of its turns that was due."""
+    """Call `observe` with the lag in seconds after each interval, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + interval_seconds

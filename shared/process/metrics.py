@@ -1,6 +1,6 @@
-"""What the metrics of edge and worker have in common: the registry of a process, and where Prometheus finds it.
+"""The metrics registry and endpoint of a process, for edge and worker.
 
-A registry of its own for each process, on a port of its own: nothing is shared, so nothing has to be merged.
+Each process has its own registry and port, so metrics of several processes need no merging.
 """
 
 import contextlib
@@ -8,16 +8,17 @@ from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, start_http_server
 
-from .environment import refusal
+from .environment import configuration_error
 
-#: From a verification that is answered from memory to the default deadline, and somewhat beyond.
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-#: What is counted under no name of its own: labels are a closed set.
+#: Histogram buckets in seconds: from a cached verification to beyond the default timeout of a call.
+LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+#: Label value for all names outside the closed set of label values.
 OTHER = "other"
 
 
 def process_registry() -> CollectorRegistry:
-    """A new registry, with what there is to know of any process."""
+    """Return a new registry with the standard collectors for process, platform and garbage
+    collection."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
@@ -25,10 +26,11 @@ def process_registry() -> CollectorRegistry:
 
 
 @contextlib.contextmanager
-def served(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Answers Prometheus on a thread of its own, also while the event loop is stuck. Without a port it does not.
+def metrics_endpoint(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
+    """Serve the registry to Prometheus on its own thread, so also while the event loop is blocked.
 
-    Exits as for a wrong setting when the port cannot be had: two processes of one host need two.
+    With `port=None` there is no endpoint. Raises `SystemExit` with a configuration error if the
+    port is not available: each process of a host needs its own.
     """
     if port is None:
         yield
@@ -36,7 +38,7 @@ def served(registry: CollectorRegistry, host: str, port: int | None) -> Iterator
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
-        raise refusal([f"AUTH_METRICS_PORT: cannot listen on {host}:{port}: {error.strerror}"]) from None
+        raise configuration_error([f"AUTH_METRICS_PORT: cannot listen on {host}:{port}: {error.strerror}"]) from None
     try:
         yield
     finally:

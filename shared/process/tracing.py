@@ -1,5 +1,4 @@
-"""What the spans of edge and worker have in common: who makes them, and where they go. Imported only where traces are
-wanted."""
+"""OpenTelemetry set-up that edge and worker share. It is imported only if tracing is enabled."""
 
 import os
 from typing import ClassVar, Self
@@ -14,10 +13,10 @@ from .. import __version__
 
 
 class ProcessTracing:
-    """Makes spans; a context manager that sends what is left at its end."""
+    """Creates and exports spans; a context manager that exports the remaining spans at its end."""
 
     service: ClassVar[str]
-    """The name that traces have it under, unless the environment has another (`OTEL_SERVICE_NAME`)."""
+    """The service name in traces, unless `OTEL_SERVICE_NAME` is set."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -26,7 +25,7 @@ class ProcessTracing:
 
     @classmethod
     def exporting(cls) -> Self:
-        """To where the environment says, with its sampler, its headers and its names (`OTEL_…`)."""
+        """Return an instance that exports as the `OTEL_…` variables configure it."""
         name = os.environ.get("OTEL_SERVICE_NAME") or cls.service
         provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name, SERVICE_VERSION: __version__}))
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

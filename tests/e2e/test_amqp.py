@@ -9,7 +9,7 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from shared.amqp.rpc_client import RpcClient
-from shared.amqp.verifier import CoalescingVerifier
+from shared.amqp.verification_batcher import VerificationBatcher
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginRequest
 from shared.contracts.auth_logout import AUTH_LOGOUT, AuthLogoutRequest
 from shared.contracts.auth_verify import VerifyCheck
@@ -54,7 +54,7 @@ async def test_a_user_lives_without_http(rpc: RpcClient, tenant: TenantRegisterR
     """Register, create, log in, verify, log out: each is one call, and what goes wrong is an exception."""
     user = await rpc.call(USER_CREATE, _new_user(tenant))
     token = (await rpc.call(AUTH_LOGIN, _login(tenant))).access_token
-    verifier = CoalescingVerifier(rpc)
+    verifier = VerificationBatcher(rpc)
     check = VerifyCheck(tenant_token=tenant.token, token=token)
     claims = await verifier.verify(check)
     assert (claims.id, claims.login, claims.tenant, claims.scope) == (user.id, "ann", tenant.id, "all")

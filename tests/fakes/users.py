@@ -62,7 +62,7 @@ class FakeUsers:
     async def spelling(self, tenant: str, login: str, mark: Mark | None = None) -> str:
         if await self.spelled(tenant, [login]) or (mark and self._removed_after(tenant, login, mark)):
             return login
-        return names.normal(login)
+        return names.nfc(login)
 
     async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
         return {login for login in logins if self._of(tenant, login)}
@@ -71,7 +71,7 @@ class FakeUsers:
         return any((found.id, found.generation) == (user.id, user.generation) for found in self._visible())
 
     async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
-        wanted = {spelling.casefold() for spelling in (search, names.normal(search))}
+        wanted = {spelling.casefold() for spelling in (search, names.nfc(search))}
         matching = [
             user
             for user in self._visible()

@@ -20,8 +20,8 @@ UNSAID = (
     "must not be the login, the email",
     "must not be longer than",  # a scope as JSON
     "must not be nested deeper than",
-    "expected is a tenant token and password, or registration key and email",
-    "at least one of email, password, sub, scope, unlock is expected",  # and members that it does not know do not count
+    "provide either tenantToken and password, or registrationKey and email",
+    "provide at least one of email, password, sub, scope, unlock",  # and members that it does not know do not count
 )
 
 

@@ -11,11 +11,11 @@ import aio_pika
 import pytest
 
 from shared.amqp.connection import Connection
-from shared.amqp.refusals import STUCK_SECONDS
+from shared.amqp.pending_replies import ALARM_CHECK_SECONDS
+from shared.amqp.recent_nacks import STUCK_SECONDS
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import LaneQueue, QueueType, service_exchange
-from shared.amqp.verifier import CoalescingVerifier
-from shared.amqp.waiting import LOOK_SECONDS
+from shared.amqp.verification_batcher import VerificationBatcher
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginRequest
 from shared.contracts.auth_verify import (
     AUTH_VERIFY,
@@ -138,7 +138,7 @@ async def test_who_waits_for_a_worker_that_is_there_goes_on_waiting(rpc: RpcClie
     async with serve({"user.delete": gate}):
         call = asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60))
         await gate.arrived.get()
-        await asyncio.wait([call], timeout=20 * LOOK_SECONDS)
+        await asyncio.wait([call], timeout=20 * ALARM_CHECK_SECONDS)
         gate.opened.set()
         assert await call == Done.now()
 
@@ -365,7 +365,7 @@ async def test_a_large_batch_of_large_tokens_travels(rpc: RpcClient, serve: Serv
     async with serve({"auth.verify": count}):
         reply = await rpc.call(AUTH_VERIFY, AuthVerifyRequest(checks=checks), timeout_seconds=30)
         assert [answer.unwrap().sub for answer in reply.answers] == [str(MAX_TOKEN_CHARS)] * len(checks)
-        verifier = CoalescingVerifier(rpc)
+        verifier = VerificationBatcher(rpc)
         answers = await asyncio.gather(
             *(verifier.verify(VerifyCheck(tenant_token="t", token="x" * n)) for n in range(1, 300))
         )

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from shared.amqp.pace import Pace
+from shared.amqp.drain_estimate import DrainEstimate
 from shared.contracts.errors import DeadlineExceeded, Overloaded
 from worker.domain.call import Call
 from worker.domain.ports import BEYOND_THREADS
@@ -40,7 +40,7 @@ class _Line:
     """Waiting for a thread."""
     last_turn: int = 0
     """When one of them got a thread, counted in turns of all."""
-    pace: Pace = field(default_factory=Pace)
+    pace: DrainEstimate = field(default_factory=DrainEstimate)
 
     @property
     def held(self) -> int:
@@ -100,7 +100,7 @@ class FairTurns:
         with contextlib.ExitStack() as undo:
             undo.callback(self._leave_places, line)
             since = self._now()
-            with line.pace.way():
+            with line.pace.measure():
                 if line.going < self._at_a_time:
                     line.going += 1
                 else:

@@ -68,7 +68,7 @@ class MongoUsers:
         return _from_document(document) if document else None
 
     async def spelling(self, tenant: str, login: str, mark: Mark | None = None) -> str:
-        normal = names.normal(login)
+        normal = names.nfc(login)
         if normal == login or await self.spelled(tenant, [login]):
             return login
         with unavailable_when_away():
@@ -93,7 +93,7 @@ class MongoUsers:
         wanted: Document = {"tenant": tenant, "login": {"$gt": after}, **_NOT_DELETED}
         if search:
             # As typed, or in the form that logins are stored in.
-            spellings = {spelling.casefold() for spelling in (search, names.normal(search))}
+            spellings = {spelling.casefold() for spelling in (search, names.nfc(search))}
             wanted["search"] = {"$regex": "|".join(sorted(map(re.escape, spellings)))}
         with unavailable_when_away():
             return await first_readable(self._users.find(wanted).sort("login", ASCENDING), _from_document, limit)

@@ -215,7 +215,7 @@ class AmqpEvents:
 
         def closed(_: object, error: object = None) -> None:
             if self._channel is channel:
-                self._connection.give_up(f"channel for events is closed: {error}")
+                self._connection.drop(f"channel for events is closed: {error}")
 
         self._channel = channel
         channel.channel.close_callbacks.add(closed)

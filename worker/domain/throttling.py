@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.contracts.address import ClientAddress, client_of
+from shared.contracts.address import ClientAddress, client_key
 from shared.contracts.errors import InvalidCredentials, Throttled
 from worker.domain.attempts import Count, Limit
 from worker.domain.call import Call
@@ -207,7 +207,7 @@ def _guess(among: Sequence[str], login: str, client: ClientAddress | None, call:
 def _whence(client: ClientAddress | None, call: Call) -> tuple[str | None, ...]:
     """The client; without one, the service that sent the request, if it was one."""
     if client is not None:
-        return (client_of(client),)
+        return (client_key(client),)
     return (None,) if call.service is None else (None, call.service)
 
 

@@ -148,10 +148,10 @@ async def _stored(
 ) -> list[Imported | ThereAlready]:
     now = clock.now()
     # As in `user.create`: accounts from before logins were in NFC may have them as other systems spell them.
-    others = {other for line in lines if (other := names.decomposed(line.user.login)) != line.user.login}
+    others = {other for line in lines if (other := names.nfd(line.user.login)) != line.user.login}
     taken = await users.spelled(tenant, others) if others else frozenset()
     made = [line.user.to_user(tenant, now) for line in lines]
-    new = [user for user in made if names.decomposed(user.login) not in taken]
+    new = [user for user in made if names.nfd(user.login) not in taken]
     stored = {user.id for user in new} - await users.add_new(new) if new else set()
     # As `user.create` does: the tenant's deletion finds what was just stored, or this look sees the deletion.
     if await tenants.find(tenant) is None:

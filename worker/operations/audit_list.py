@@ -22,7 +22,7 @@ async def audit_list(request: AuditListRequest, _: Call, ports: Ports) -> AuditL
         tenant=tenant,
         type=request.type,
         # As typed, and as an account has it that is reached by that: also of accounts that are no more.
-        logins=frozenset() if request.login is None else {request.login, names.normal(request.login)},
+        logins=frozenset() if request.login is None else {request.login, names.nfc(request.login)},
         since=request.since,
         until=request.until,
         before=_read_cursor(request.cursor),

@@ -20,7 +20,7 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
     mark = mark_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
     password = chosen(request.password, request.login, request.email, ports)
     # The login is in NFC. Accounts from before that was so may have it as other systems spell it.
-    other = names.decomposed(request.login)
+    other = names.nfd(request.login)
     if other != request.login and await ports.users.spelled(tenant, [other]):
         raise LoginTaken
     user_id = new_id()

@@ -8,7 +8,7 @@ import pytest
 from api.main import create_app
 from api.metrics import EdgeMetrics
 from api.settings import Settings
-from shared.client.cached_verifier import Counts
+from shared.client.cached_verifier import VerificationCounts
 from tests.unit.api.fake_feed import FakeFeed
 from tests.unit.api.fake_rpc import FakeRpc
 
@@ -80,7 +80,7 @@ def test_what_is_looked_at_is_as_it_is_now(metrics: EdgeMetrics) -> None:
     """Streams, connection, feed and cache are asked when Prometheus asks."""
     open_streams = 0
     connected = asyncio.Event()
-    counts = Counts()
+    counts = VerificationCounts()
     metrics.watch(
         streams=lambda: open_streams,
         connected=connected.is_set,

@@ -71,7 +71,7 @@ async def test_a_login_that_paths_cannot_hold(edge: httpx.AsyncClient, rpc: Fake
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
     [refused] = response.json()["errors"]
-    assert refused == {"field": "login", "message": "must not be . or .. alone, which URLs cannot hold"}
+    assert refused == {"field": "login", "message": "must not be `.` or `..`: URLs cannot contain them"}
     assert rpc.calls == []
 
 

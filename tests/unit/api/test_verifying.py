@@ -9,7 +9,7 @@ import pytest
 
 from api.verifying import RememberingVerifier
 from shared.amqp.rpc_client import RpcClient
-from shared.amqp.verifier import CoalescingVerifier
+from shared.amqp.verification_batcher import VerificationBatcher
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidTenantToken, InvalidToken
@@ -38,7 +38,7 @@ class Feed:
         return
 
 
-class Workers(CoalescingVerifier):
+class Workers(VerificationBatcher):
     """Know which tokens are alive, and count who asks."""
 
     def __init__(self) -> None:

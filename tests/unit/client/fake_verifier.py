@@ -8,7 +8,7 @@ from tests.records import some_claims
 
 
 class FakeVerifier:
-    """Implements `shared.asgi.bearer.Verifier`. `failure` is raised whatever the token."""
+    """Implements `shared.asgi.bearer.TokenVerifier`. `failure` is raised whatever the token."""
 
     def __init__(self) -> None:
         self.failure: AuthError | None = None

@@ -218,5 +218,5 @@ async def test_without_its_lifespan_it_says_what_is_missing() -> None:
 def test_a_scope_that_can_be_none_is_a_mistake_that_shows_at_once(auth: FastApiAuth) -> None:
     """When the endpoint is declared, not when it is called."""
     for declare in (auth.require, auth.websocket):
-        with pytest.raises(ValueError, match="not a name"):
+        with pytest.raises(ValueError, match="not a valid scope name"):
             declare('notes:"read"')

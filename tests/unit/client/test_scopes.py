@@ -63,5 +63,5 @@ def test_what_is_required_is_given_as_names_or_as_lists_of_names() -> None:
     assert scope_names("company:read", "company:write admin") == ("company:read", "company:write", "admin")
     assert scope_names() == scope_names("") == ()
     for wrong in ('say "friend"', "back\\slash", "naïve", "two\nlines"):
-        with pytest.raises(ValueError, match="not a name"):
+        with pytest.raises(ValueError, match="not a valid scope name"):
             scope_names(wrong)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.contracts.address import client_of
+from shared.contracts.address import client_key
 from shared.contracts.tenant_login import TenantLoginRequest
 
 
@@ -51,4 +51,4 @@ def test_what_is_no_address(other: Any) -> None:
 )
 def test_which_addresses_are_one_client(text: str, client: str) -> None:
     """IPv4 by address, however it is written, IPv6 by /64."""
-    assert client_of(ip_address(text)) == client
+    assert client_key(ip_address(text)) == client

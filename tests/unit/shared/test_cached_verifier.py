@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from shared.client import cached_verifier
-from shared.client.cached_verifier import CachedVerifier, Counts
+from shared.client.cached_verifier import CachedVerifier, VerificationCounts
 from shared.contracts.claims import Claims
 from shared.contracts.errors import AuthError, ErrorReply, InvalidToken, Unavailable, from_reply
 from shared.contracts.events import SessionRevokedEvent
@@ -237,4 +237,4 @@ async def test_it_counts_how_it_came_by_its_answers(worker: Worker) -> None:
     feed.alive = False
     for _ in range(4):
         await verifier.verify("token")
-    assert verifier.counts == Counts(hits=2, misses=1, distrusts=4)
+    assert verifier.counts == VerificationCounts(hits=2, misses=1, distrusts=4)

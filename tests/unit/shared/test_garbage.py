@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.process.garbage import GROWTH, collect_rarely
+from shared.process.garbage import ALLOCATION_THRESHOLD, collect_rarely
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_as_many_objects_as_requests_under_way_hold_are_not_looked_through() -> 
     """Tens of thousands of objects come and go without a collection."""
     collect_rarely()
     before = gc.get_stats()[0]["collections"]
-    assert len([[] for _ in range(GROWTH // 2)]) == GROWTH // 2
+    assert len([[] for _ in range(ALLOCATION_THRESHOLD // 2)]) == ALLOCATION_THRESHOLD // 2
     assert gc.get_stats()[0]["collections"] == before
 
 
@@ -43,6 +43,6 @@ def test_garbage_is_collected_all_the_same() -> None:
     """What refers to itself is freed in the end, so that a fault elsewhere does not fill the memory."""
     collect_rarely()
     before = gc.get_stats()[0]["collected"]
-    for _ in range(2 * GROWTH):
+    for _ in range(2 * ALLOCATION_THRESHOLD):
         _Node()
     assert gc.get_stats()[0]["collected"] > before

@@ -260,9 +260,9 @@ async def test_whose_events_they_are_is_asked_until_somebody_answers() -> None:
             return answer
         raise answer
 
-    assert await revocations.known(tenant) == "shop"
+    assert await revocations.wait_for_tenant(tenant) == "shop"
     answers = [InvalidCredentials()]
     service = Service()
     with pytest.raises(InvalidCredentials):
-        await anext(revocations.identified(tenant, service.events))
+        await anext(revocations.once_tenant_is_known(tenant, service.events))
     assert service.asked == []

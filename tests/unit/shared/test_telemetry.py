@@ -7,7 +7,7 @@ import pytest
 
 from dev.processes import REPOSITORY
 from shared.amqp.telemetry import ForwardedHeaders
-from shared.process.environment import ENDPOINTS, EX_CONFIG, traces_wanted
+from shared.process.environment import ENDPOINTS, EX_CONFIG, tracing_enabled
 
 TIMEOUT_SECONDS = 120
 #: A process without what the extra installs. FastAPI itself needs OpenTelemetry's API, and so it is there.
@@ -51,7 +51,7 @@ def test_a_batch_of_one_goes_on_in_its_callers_trace(callers: int, expected: dic
 )
 def test_traces_are_wanted_where_there_is_somewhere_to_send_them(environ: dict[str, str], wanted: bool) -> None:
     """As OpenTelemetry's own variables say it."""
-    assert traces_wanted(environ) is wanted
+    assert tracing_enabled(environ) is wanted
 
 
 def run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:

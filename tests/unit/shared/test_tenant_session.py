@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
 from shared.client import tenant_session
-from shared.client.accounts import TenantCalls, UserCalls
-from shared.client.tenant_session import Calls, TenantSession
+from shared.client.accounts import TenantAccount, UserAccounts
+from shared.client.tenant_session import RetryingRpcClient, TenantSession
 from shared.contracts.errors import (
     AuthError,
     DeadlineExceeded,
@@ -78,7 +78,7 @@ class Workers(FakeRpc):
 
 
 def session(workers: Workers, email: str | None = None) -> TenantSession:
-    return TenantSession(Calls(workers, 1), email, PASSWORD if email else None)
+    return TenantSession(RetryingRpcClient(workers, 1), email, PASSWORD if email else None)
 
 
 async def test_its_tenant_is_asked_for_once() -> None:
@@ -112,7 +112,7 @@ async def test_refused_credentials_are_not_tried_again_at_once(monkeypatch: pyte
         with pytest.raises(InvalidCredentials):
             await mine.tenant()
     assert len(workers.logins) == 1
-    monkeypatch.setattr(tenant_session, "REFUSED_SECONDS", -1)
+    monkeypatch.setattr(tenant_session, "REJECTED_CREDENTIALS_SECONDS", -1)
     again = session(workers, "a@x.test")
     for _ in range(2):
         with pytest.raises(InvalidCredentials):
@@ -174,10 +174,10 @@ class Accounts(FakeRpc):
         return {"token": self.token, "accessToken": self.token}
 
 
-def clients(workers: Accounts, email: str | None = "a@x.test") -> tuple[TenantCalls, UserCalls]:
-    calls = Calls(workers, 1)
+def clients(workers: Accounts, email: str | None = "a@x.test") -> tuple[TenantAccount, UserAccounts]:
+    calls = RetryingRpcClient(workers, 1)
     mine = TenantSession(calls, email, SecretStr("old password") if email else None, workers.token)
-    return TenantCalls(calls, mine), UserCalls(mine)
+    return TenantAccount(calls, mine), UserAccounts(mine)
 
 
 async def test_who_calls_while_the_password_changes_waits_for_the_new_token() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from shared.amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, ReplyT, RequestT, RpcClient
-from shared.amqp.verifier import MAX_WAITING, MAX_WAITING_BYTES, CoalescingVerifier
+from shared.amqp.verification_batcher import MAX_QUEUED_BYTES, MAX_QUEUED_CHECKS, VerificationBatcher
 from shared.contracts.auth_verify import AUTH_VERIFY, MAX_BATCH, VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import (
@@ -79,11 +79,11 @@ def answer_to(token: str) -> dict[str, Any]:
     return {"claims": {**claims, "iat": 1, "exp": 2, "jti": token}}
 
 
-def ask(verifier: CoalescingVerifier, token: str) -> asyncio.Task[Claims]:
+def ask(verifier: VerificationBatcher, token: str) -> asyncio.Task[Claims]:
     return asyncio.create_task(verifier.verify(VerifyCheck(tenant_token="tenant", token=token)))
 
 
-async def ask_in_turn(verifier: CoalescingVerifier, tokens: Sequence[str]) -> list[asyncio.Task[Claims]]:
+async def ask_in_turn(verifier: VerificationBatcher, tokens: Sequence[str]) -> list[asyncio.Task[Claims]]:
     """Asks for one after the other, so that the first leave alone, and the others wait when no more may leave."""
     asked = []
     for token in tokens:
@@ -116,11 +116,11 @@ def rpc() -> HeldRpc:
 
 
 @pytest.fixture
-def verifier(rpc: HeldRpc) -> CoalescingVerifier:
-    return CoalescingVerifier(rpc, timeout_seconds=60, max_batches_in_flight=2, stalled_seconds=NEVER)
+def verifier(rpc: HeldRpc) -> VerificationBatcher:
+    return VerificationBatcher(rpc, timeout_seconds=60, max_batches_in_flight=2, stalled_seconds=NEVER)
 
 
-async def test_a_lone_call_leaves_at_once(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+async def test_a_lone_call_leaves_at_once(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
     """With nothing under way a check is sent by itself, without waiting for company."""
     asked = ask(verifier, "one")
     await settled()
@@ -131,7 +131,7 @@ async def test_a_lone_call_leaves_at_once(rpc: HeldRpc, verifier: CoalescingVeri
     assert await outcome(asked) == "one"
 
 
-async def test_calls_wait_for_each_other_only_under_load(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+async def test_calls_wait_for_each_other_only_under_load(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
     """With as many batches under way as allowed, further calls leave together when one of them is answered."""
     asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(7)])
     assert [batch.tokens for batch in rpc.batches] == [["token-0"], ["token-1"]]
@@ -145,7 +145,7 @@ async def test_calls_wait_for_each_other_only_under_load(rpc: HeldRpc, verifier:
 
 async def test_batches_whose_replies_do_not_come_hold_up_nobody_else(rpc: HeldRpc) -> None:
     """They are waited for, and others leave meanwhile."""
-    verifier = CoalescingVerifier(rpc, timeout_seconds=5, stalled_seconds=0.1)
+    verifier = VerificationBatcher(rpc, timeout_seconds=5, stalled_seconds=0.1)
     lost = await ask_in_turn(verifier, ["a", "b"])
     behind = ask(verifier, "c")
     await settled()
@@ -160,7 +160,7 @@ async def test_batches_whose_replies_do_not_come_hold_up_nobody_else(rpc: HeldRp
         await lost[1]
 
 
-async def test_calls_of_one_turn_leave_in_equal_parts(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+async def test_calls_of_one_turn_leave_in_equal_parts(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
     """Calls made at once share the batches that may leave: none waits for them, and no batch is all of them."""
     asked = [ask(verifier, f"token-{number}") for number in range(7)]
     await settled()
@@ -173,7 +173,7 @@ async def test_calls_of_one_turn_leave_in_equal_parts(rpc: HeldRpc, verifier: Co
     assert [await outcome(each) for each in asked] == [f"token-{number}" for number in range(7)]
 
 
-async def test_a_batch_has_a_greatest_size(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+async def test_a_batch_has_a_greatest_size(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
     """However many wait, no message holds more than a worker takes, none is left out, and first come are first sent."""
     tokens = [f"token-{number}" for number in range(2 * MAX_BATCH + 100)]
     asked = [ask(verifier, token) for token in tokens]
@@ -205,7 +205,7 @@ SHORT = "x" * 400
 async def test_a_batch_is_never_larger_than_a_worker_accepts(tokens: list[str]) -> None:
     """A caller with odd tokens cannot get the batch refused that other callers' tokens travel in."""
     rpc = HeldRpc()
-    verifier = CoalescingVerifier(rpc, timeout_seconds=60, max_batches_in_flight=1)
+    verifier = VerificationBatcher(rpc, timeout_seconds=60, max_batches_in_flight=1)
     first = ask(verifier, "first")
     await settled()
     checks = [VerifyCheck(tenant_token=token, token=token, request_id="x" * 128) for token in tokens]
@@ -221,7 +221,7 @@ async def test_a_batch_is_never_larger_than_a_worker_accepts(tokens: list[str]) 
 
 async def test_a_batch_is_filled_up_to_what_a_worker_accepts(rpc: HeldRpc) -> None:
     """Splitting costs no more messages than it must: the next check would not have fitted."""
-    verifier = CoalescingVerifier(rpc, timeout_seconds=60, max_batches_in_flight=1)
+    verifier = VerificationBatcher(rpc, timeout_seconds=60, max_batches_in_flight=1)
     asked = await ask_in_turn(verifier, ["first", *[LONG] * 100])
     while rpc.open:
         rpc.open[0].answer()
@@ -232,7 +232,7 @@ async def test_a_batch_is_filled_up_to_what_a_worker_accepts(rpc: HeldRpc) -> No
         assert AUTH_VERIFY.max_body_bytes - check < batch.body_bytes <= AUTH_VERIFY.max_body_bytes
 
 
-async def test_what_may_wait_is_bounded_by_size(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+async def test_what_may_wait_is_bounded_by_size(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
     """Callers with the longest tokens do not fill the memory of the process: beyond 32 MiB they hear `overloaded`, and
     those that give up make room."""
     await ask_in_turn(verifier, ["one", "two"])
@@ -240,7 +240,7 @@ async def test_what_may_wait_is_bounded_by_size(rpc: HeldRpc, verifier: Coalesci
     await settled()
     refused = [each for each in asked if each.done()]
     size = len(VerifyCheck(tenant_token="tenant", token=LONGEST).to_json()) + 1
-    assert len(asked) - len(refused) == MAX_WAITING_BYTES // size < MAX_WAITING
+    assert len(asked) - len(refused) == MAX_QUEUED_BYTES // size < MAX_QUEUED_CHECKS
     assert {await outcome(each) for each in refused} == {f"Overloaded: {Overloaded.text}"}
     for each in asked:
         each.cancel()
@@ -268,7 +268,7 @@ steps = st.lists(
 async def test_answers_never_cross(steps: list[tuple[str, Any]], max_batches_in_flight: int) -> None:
     """In whatever order batches are answered, fail and lose callers, each caller gets the answer to its own check."""
     rpc = HeldRpc()
-    verifier = CoalescingVerifier(
+    verifier = VerificationBatcher(
         rpc, timeout_seconds=60, max_batches_in_flight=max_batches_in_flight, stalled_seconds=NEVER
     )
     asked: dict[str, asyncio.Task[Claims]] = {}
@@ -300,7 +300,7 @@ async def test_answers_never_cross(steps: list[tuple[str, Any]], max_batches_in_
 
 @pytest.mark.parametrize("error", [Unavailable(), Overloaded(), DeadlineExceeded(), InternalError(incident="1")])
 async def test_a_failed_batch_fails_its_members_alone(
-    rpc: HeldRpc, verifier: CoalescingVerifier, error: AuthError
+    rpc: HeldRpc, verifier: VerificationBatcher, error: AuthError
 ) -> None:
     """Every caller of a failed batch hears why it failed; those of others do not, and calls go on."""
     asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(5)])
@@ -316,7 +316,7 @@ async def test_a_failed_batch_fails_its_members_alone(
     assert outcomes == ["token-0", "token-1", *[f"{type(error).__name__}: {error}"] * 3, "late"]
 
 
-async def test_a_fault_fails_its_members_at_once(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+async def test_a_fault_fails_its_members_at_once(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
     """Whatever a call raises, nobody of its batch waits for a deadline, and calls go on."""
     asked = ask(verifier, "one")
     await settled()
@@ -330,7 +330,7 @@ async def test_a_fault_fails_its_members_at_once(rpc: HeldRpc, verifier: Coalesc
 
 @pytest.mark.parametrize("answers", [[], [answer_to("one")] * 2])
 async def test_a_reply_of_another_length_answers_nobody(
-    rpc: HeldRpc, verifier: CoalescingVerifier, answers: list[dict[str, Any]]
+    rpc: HeldRpc, verifier: VerificationBatcher, answers: list[dict[str, Any]]
 ) -> None:
     """Answers that cannot be told apart are not guessed at."""
     asked = ask(verifier, "one")
@@ -339,7 +339,7 @@ async def test_a_reply_of_another_length_answers_nobody(
     assert await outcome(asked) == f"InternalError: {InternalError.text}"
 
 
-async def test_who_gives_up_is_not_asked_for(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+async def test_who_gives_up_is_not_asked_for(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
     """A caller that is cancelled while it waits costs nothing, and a batch of nobody is not sent."""
     asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(6)])
     for number in (2, 4):
@@ -362,7 +362,7 @@ async def test_who_gives_up_is_not_asked_for(rpc: HeldRpc, verifier: CoalescingV
     assert await outcome(last) == "last"
 
 
-async def test_who_gives_up_takes_nobody_along(rpc: HeldRpc, verifier: CoalescingVerifier) -> None:
+async def test_who_gives_up_takes_nobody_along(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
     """A caller that is cancelled after its batch was sent does not disturb the answers of the others."""
     asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(5)])
     rpc.batches[0].answer()
@@ -375,7 +375,7 @@ async def test_who_gives_up_takes_nobody_along(rpc: HeldRpc, verifier: Coalescin
 
 async def test_nobody_waits_for_ever(rpc: HeldRpc) -> None:
     """A check without an answer ends at its deadline, sent or still waiting, and its late answer harms nobody."""
-    verifier = CoalescingVerifier(rpc, timeout_seconds=0.01, max_batches_in_flight=1, stalled_seconds=NEVER)
+    verifier = VerificationBatcher(rpc, timeout_seconds=0.01, max_batches_in_flight=1, stalled_seconds=NEVER)
     asked = await ask_in_turn(verifier, ["sent", "waiting"])
     assert [await outcome(each) for each in asked] == [f"DeadlineExceeded: {DeadlineExceeded.text}"] * 2
     rpc.batches[0].answer()
@@ -384,7 +384,7 @@ async def test_nobody_waits_for_ever(rpc: HeldRpc) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * (MAX_TOKEN_CHARS + 1), "\x01", "x\n", "ü", "\u200b"])
-async def test_what_cannot_be_a_token_is_not_sent(rpc: HeldRpc, verifier: CoalescingVerifier, text: str) -> None:
+async def test_what_cannot_be_a_token_is_not_sent(rpc: HeldRpc, verifier: VerificationBatcher, text: str) -> None:
     """Neither side's bandwidth is spent on it, and it takes no place in the batch of other callers."""
     with pytest.raises(InvalidToken):
         await verifier.verify(VerifyCheck(tenant_token="tenant", token=text))
@@ -396,9 +396,9 @@ async def test_what_cannot_be_a_token_is_not_sent(rpc: HeldRpc, verifier: Coales
 async def test_beyond_what_may_wait_a_check_is_refused_at_once() -> None:
     """And whoever gives up makes room: a check that nobody waits for takes no place, in the queue or in a batch."""
     rpc = HeldRpc()
-    verifier = CoalescingVerifier(rpc, max_batches_in_flight=2, stalled_seconds=NEVER)
+    verifier = VerificationBatcher(rpc, max_batches_in_flight=2, stalled_seconds=NEVER)
     calls = await ask_in_turn(verifier, ["token 0", "token 1"])
-    calls += [ask(verifier, f"token {number}") for number in range(2, 2 + MAX_WAITING)]
+    calls += [ask(verifier, f"token {number}") for number in range(2, 2 + MAX_QUEUED_CHECKS)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
         await verifier.verify(VerifyCheck(tenant_token="t", token="one too many"))
@@ -411,6 +411,6 @@ async def test_beyond_what_may_wait_a_check_is_refused_at_once() -> None:
         for batch in rpc.open:
             batch.answer()
         await asyncio.sleep(0)
-    assert [batch.tokens for batch in rpc.batches[2:]] == [[f"token {1 + MAX_WAITING}", "room again"]]
+    assert [batch.tokens for batch in rpc.batches[2:]] == [[f"token {1 + MAX_QUEUED_CHECKS}", "room again"]]
     assert (await last).jti == "room again"
     await asyncio.gather(*calls, return_exceptions=True)

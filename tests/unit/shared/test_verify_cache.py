@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.client import verify_cache
-from shared.client.verify_cache import VerifyCache
+from shared.client import claims_cache
+from shared.client.claims_cache import ClaimsCache
 from shared.contracts.claims import Claims
 from tests.records import some_claims
 
@@ -24,28 +24,28 @@ def clock() -> Clock:
     return Clock()
 
 
-def a_cache(clock: Clock, max_age_seconds: float = 10, max_entries: int = 3) -> VerifyCache:
-    return VerifyCache(max_age_seconds, max_entries, monotonic=lambda: clock.monotonic, now=lambda: clock.now)
+def a_cache(clock: Clock, max_age_seconds: float = 10, max_entries: int = 3) -> ClaimsCache:
+    return ClaimsCache(max_age_seconds, max_entries, monotonic=lambda: clock.monotonic, now=lambda: clock.now)
 
 
 def live_claims(clock: Clock, **changes: Any) -> Claims:
     return some_claims(**{"exp": int(clock.now) + 1_000, **changes})
 
 
-def keep(cache: VerifyCache, clock: Clock, key: str, claims: Claims, position: int | None = None) -> None:
+def keep(cache: ClaimsCache, clock: Clock, key: str, claims: Claims, position: int | None = None) -> None:
     at = cache.position if position is None else position
-    cache.keep(key, claims, (claims.jti,), asked_at=clock.monotonic, position=at, expires_at=claims.exp)
+    cache.store(key, claims, (claims.jti,), requested_at=clock.monotonic, position=at, expires_at=claims.exp)
 
 
 def test_an_answer_is_kept_for_the_maximum_age_from_when_it_was_asked_for(clock: Clock) -> None:
     """The worker may have looked as soon as the question left."""
     cache, claims = a_cache(clock), live_claims(clock)
-    asked_at = clock.monotonic
+    requested_at = clock.monotonic
     clock.monotonic += 4
-    cache.keep("key", claims, (claims.jti,), asked_at=asked_at, position=cache.position, expires_at=claims.exp)
-    clock.monotonic = asked_at + 9.9
+    cache.store("key", claims, (claims.jti,), requested_at=requested_at, position=cache.position, expires_at=claims.exp)
+    clock.monotonic = requested_at + 9.9
     assert cache.get("key") == claims
-    clock.monotonic = asked_at + 10
+    clock.monotonic = requested_at + 10
     assert cache.get("key") is None
     assert len(cache) == 0
 
@@ -53,8 +53,8 @@ def test_an_answer_is_kept_for_the_maximum_age_from_when_it_was_asked_for(clock:
 def test_an_answer_that_took_longer_than_the_maximum_age_is_not_kept(clock: Clock) -> None:
     cache, claims = a_cache(clock), live_claims(clock)
     clock.monotonic += 10
-    cache.keep(
-        "key", claims, (claims.jti,), asked_at=clock.monotonic - 10, position=cache.position, expires_at=claims.exp
+    cache.store(
+        "key", claims, (claims.jti,), requested_at=clock.monotonic - 10, position=cache.position, expires_at=claims.exp
     )
     assert len(cache) == 0
 
@@ -81,7 +81,7 @@ def test_an_entry_goes_with_any_of_its_sessions(clock: Clock) -> None:
     """The edge keeps answers that stand on the tenant's session, too."""
     cache, claims = a_cache(clock), live_claims(clock)
     sessions = (claims.jti, "tenant's")
-    cache.keep("key", claims, sessions, asked_at=clock.monotonic, position=cache.position, expires_at=claims.exp)
+    cache.store("key", claims, sessions, requested_at=clock.monotonic, position=cache.position, expires_at=claims.exp)
     cache.revoke("tenant's")
     assert cache.get("key") is None
 
@@ -91,7 +91,7 @@ def test_an_answer_overtaken_by_its_revocation_is_not_kept(clock: Clock) -> None
     cache, claims, other = a_cache(clock), live_claims(clock), live_claims(clock)
     position = cache.position
     cache.revoke(claims.jti)
-    assert cache.ended_since(position, [claims.jti])
+    assert cache.revoked_since(position, [claims.jti])
     keep(cache, clock, "key", claims, position)
     keep(cache, clock, "other", other, position)
     assert cache.get("key") is None
@@ -113,7 +113,7 @@ def test_an_answer_older_than_the_memory_for_revocations_is_not_kept(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be ruled out is taken for possible."""
-    monkeypatch.setattr(verify_cache, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(claims_cache, "MAX_INVALIDATIONS", 2)
     cache, claims = a_cache(clock), live_claims(clock)
     before = cache.position
     cache.revoke("first")
@@ -171,11 +171,11 @@ def test_an_answer_overtaken_by_a_refusal_is_not_kept(clock: Clock) -> None:
 
 def test_one_session_named_twice_is_one(clock: Clock) -> None:
     cache, claims = a_cache(clock), live_claims(clock)
-    cache.keep(
+    cache.store(
         "key",
         claims,
         (claims.jti, claims.jti),
-        asked_at=clock.monotonic,
+        requested_at=clock.monotonic,
         position=cache.position,
         expires_at=claims.exp,
     )

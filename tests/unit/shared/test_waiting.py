@@ -8,7 +8,7 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 from aiormq.abc import AbstractChannel
 
-from shared.amqp.waiting import LOOK_SECONDS, WaitingCalls
+from shared.amqp.pending_replies import ALARM_CHECK_SECONDS, PendingReplies
 
 #: More looks than it takes to give a call up.
 SOME_LOOKS = 5
@@ -30,7 +30,7 @@ class Waiter:
     """Calls, and what they come to."""
 
     def __init__(self, channel: FakeChannel) -> None:
-        self.calls = WaitingCalls()
+        self.calls = PendingReplies()
         self.calls.begin(cast(AbstractChannel, channel))
 
     async def call(self, call_id: str, before: Callable[[], Any] | None = None) -> object:
@@ -42,7 +42,7 @@ class Waiter:
                     await before()
                 return await answer or "given up"
         except TimeoutError:
-            return "given up" if self.calls.given_up(call_id) else "too late"
+            return "given up" if self.calls.is_abandoned(call_id) else "too late"
         finally:
             self.calls.remove(call_id)
 
@@ -60,7 +60,7 @@ async def waiter(channel: FakeChannel) -> Waiter:
 async def test_a_call_goes_on_waiting_while_the_broker_takes_messages(waiter: Waiter) -> None:
     """However slow its worker is."""
     call = asyncio.create_task(waiter.call("one"))
-    await asyncio.wait([call], timeout=SOME_LOOKS * LOOK_SECONDS)
+    await asyncio.wait([call], timeout=SOME_LOOKS * ALARM_CHECK_SECONDS)
     assert not call.done()
     reply = cast(AbstractIncomingMessage, object())
     waiter.calls.answer("one", reply)
@@ -82,7 +82,7 @@ async def test_a_broker_that_takes_requests_again_is_noticed(channel: FakeChanne
     channel.taking.set()
     async with asyncio.timeout(30):
         while waiter.calls.blocked:  # noqa: ASYNC110 - it looks by the clock
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(ALARM_CHECK_SECONDS)
 
 
 async def test_a_lost_channel_gives_everybody_up_at_once(channel: FakeChannel, waiter: Waiter) -> None:

@@ -75,7 +75,7 @@ def test_a_line_is_a_user() -> None:
     [
         ({"login": ""}, "login: String should have at least 1 character"),
         ({"login": "a\nb"}, "login: must contain printable characters only"),
-        ({"login": ".."}, "login: must not be . or .. alone, which URLs cannot hold"),
+        ({"login": ".."}, "login: must not be `.` or `..`: URLs cannot contain them"),
         ({"login": "ann "}, "login: must not begin or end with a space"),
         ({"login": "ann\ufe0f"}, "login: must not contain code points that are not displayed"),
         ({"login": "tenant:ann"}, "login: must not begin with `tenant:`, which is reserved for tenants"),

@@ -12,7 +12,7 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.health import HealthReply
 from shared.contracts.wire import WireModel
 from shared.process.environment import EX_CONFIG
-from shared.process.metrics import OTHER, served
+from shared.process.metrics import OTHER, metrics_endpoint
 from tests.records import a_session, some_claims
 from worker.metrics import WorkerMetrics
 from worker.sweeper import Unannounced
@@ -119,7 +119,7 @@ async def test_metrics_are_served_on_a_port_of_their_own(metrics: WorkerMetrics)
     """In Prometheus' format, for as long as the block lasts, and to nobody else's address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with served(metrics.registry, "127.0.0.1", port):
+    with metrics_endpoint(metrics.registry, "127.0.0.1", port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
         answer = await reader.read()
@@ -133,7 +133,7 @@ def test_a_taken_port_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None
     """The second process of a host hears that it needs another, by the name of the setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SystemExit) as ended, served(CollectorRegistry(), "127.0.0.1", port):
+        with pytest.raises(SystemExit) as ended, metrics_endpoint(CollectorRegistry(), "127.0.0.1", port):
             pass
     assert ended.value.code == EX_CONFIG
     assert f"AUTH_METRICS_PORT: cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
@@ -141,5 +141,5 @@ def test_a_taken_port_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_without_a_port_nothing_is_served() -> None:
     """Which is the default."""
-    with served(CollectorRegistry(), "256.0.0.1", None):
+    with metrics_endpoint(CollectorRegistry(), "256.0.0.1", None):
         pass

@@ -116,7 +116,7 @@ async def test_who_may_not_deletes_nothing(worker: InMemoryWorker, shop: str) ->
 )
 async def test_one_of_two_proofs_is_expected(worker: InMemoryWorker, fields: dict[str, str]) -> None:
     """Half of one, or both at once, is no proof: it would not be clear who is meant."""
-    with pytest.raises(ValueError, match="expected is a tenant token and password, or registration key and email"):
+    with pytest.raises(ValueError, match="provide either tenantToken and password, or registrationKey and email"):
         await worker.call(TENANT_DELETE, **fields)
 
 
