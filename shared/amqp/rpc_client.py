@@ -28,7 +28,7 @@ from ..contracts.wire import WireModel
 from .connection import Connection, ConnectionLost, lost_connections
 from .pace import Pace
 from .refusals import Refusals
-from .telemetry import Tracing
+from .telemetry import Tracing, trace_headers
 from .topology import (
     DEADLINE_HEADER,
     DIRECT_REPLY_TO,
@@ -150,7 +150,7 @@ class RpcClient:
             headers={
                 DEADLINE_HEADER: int((time.time() + timeout_seconds) * 1000),
                 **({REQUEST_ID_HEADER: request_id} if request_id else {}),
-                **(self._tracing.headers() if self._tracing else {}),
+                **trace_headers(self._tracing),
             },
         )
         try:

@@ -97,7 +97,8 @@ class AuthClient:
         long as it lives. `name` is your service's: the broker's operator sees it, and its queues begin with
         `sub.<name>.`. `exchange` takes its requests and probes where an administrator gave your service one of its
         own. `timeout_seconds` bounds every message and its answer; a call may take a few, to renew the tenant's
-        session, say. `trace_headers` answers the `traceparent` of who calls, so that your traces go on at the workers.
+        session, say. `trace_headers` answers the `traceparent` of who calls, so that your traces go on at the workers;
+        a `tracestate` of at most 512 characters goes with it, and no other header does.
         """
         urls = [url] if isinstance(url, str) else url
         _queue_name_part("name", name)
