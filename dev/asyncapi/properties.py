@@ -57,8 +57,8 @@ CARRIED: dict[str, Json] = {
         },
     ),
     "RequestProperties": _object(
-        f"AMQP properties of a request. Properties and headers together take at most {MAX_PROPERTIES_BYTES // 1024} KiB;"
-        " a larger request is dropped unanswered.",
+        f"AMQP properties of a request. Properties and headers together take at most {MAX_PROPERTIES_BYTES // 1024}"
+        " KiB; a larger request is dropped unanswered.",
         {
             "content_type": {"type": "string", "const": JSON_TYPE},
             "reply_to": {
