@@ -9,7 +9,7 @@ import logging
 from typing import NamedTuple
 
 from aio_pika.abc import AbstractIncomingMessage
-from aiormq.abc import AbstractChannel
+from aiormq.abc import AbstractChannel, AbstractConnection
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class WaitingCalls:
         self._next_look = None
         if self._channel is None:
             return
-        was_blocked, self.blocked = self.blocked, _is_blocked(self._channel)
+        was_blocked, self.blocked = self.blocked, is_blocked(self._channel.connection)
         if self.blocked != was_blocked:
             log.warning("broker takes no requests: an alarm" if self.blocked else "broker takes requests again")
         if self.blocked:
@@ -92,9 +92,11 @@ class WaitingCalls:
                 call.deadline.reschedule(asyncio.get_running_loop().time())
 
 
-def _is_blocked(channel: AbstractChannel) -> bool:
-    """aiormq tells it only to who waits for the end of it: a wait that is over at once was not necessary."""
-    waiting = channel.connection.ready()
+def is_blocked(connection: AbstractConnection) -> bool:
+    """Whether the broker is in an alarm and takes nothing from this connection.
+
+    aiormq tells it only to who waits for the end of it: a wait that is over at once was not necessary."""
+    waiting = connection.ready()
     try:
         waiting.send(None)
     except StopIteration:
