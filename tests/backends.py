@@ -76,7 +76,7 @@ async def running_backend(directory: Path) -> AsyncIterator[Backend]:
 def _bounds() -> str:
     """Return what deploy/rabbitmq/rabbitmq.conf bounds, for a node that needs nothing else of it."""
     lines = (REPOSITORY / "deploy/rabbitmq/rabbitmq.conf").read_text().splitlines()
-    return "\n".join(line for line in lines if line.startswith("max_message_size")) + "\n"
+    return "\n".join(line for line in lines if line.startswith(("max_message_size", "frame_max"))) + "\n"
 
 
 async def _local(directory: Path, stack: contextlib.AsyncExitStack) -> Backend:

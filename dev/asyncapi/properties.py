@@ -18,6 +18,7 @@ from shared.contracts.events import SESSION_REVOKED
 from shared.contracts.wire import REQUEST_ID
 from worker.amqp.consumer import MAX_DEADLINE_MS
 from worker.amqp.events import CLOUDEVENTS_TYPE
+from worker.amqp.unreadable import MAX_PROPERTIES_BYTES
 
 #: An AMQP shortstr.
 MAX_PROPERTY_CHARS = 255
@@ -56,7 +57,8 @@ CARRIED: dict[str, Json] = {
         },
     ),
     "RequestProperties": _object(
-        "AMQP properties of a request.",
+        f"AMQP properties of a request. Properties and headers together take at most {MAX_PROPERTIES_BYTES // 1024}"
+        " KiB; a larger request is dropped unanswered.",
         {
             "content_type": {"type": "string", "const": JSON_TYPE},
             "reply_to": {

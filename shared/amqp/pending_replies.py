@@ -10,7 +10,7 @@ import logging
 from typing import NamedTuple
 
 from aio_pika.abc import AbstractIncomingMessage
-from aiormq.abc import AbstractChannel
+from aiormq.abc import AbstractChannel, AbstractConnection
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class PendingReplies:
         self._next_alarm_check = None
         if self._channel is None:
             return
-        was_blocked, self.blocked = self.blocked, _is_blocked(self._channel)
+        was_blocked, self.blocked = self.blocked, is_blocked(self._channel.connection)
         if self.blocked != was_blocked:
             log.warning("broker takes no requests: an alarm" if self.blocked else "broker takes requests again")
         if self.blocked:
@@ -96,13 +96,13 @@ class PendingReplies:
                 call.deadline.reschedule(asyncio.get_running_loop().time())
 
 
-def _is_blocked(channel: AbstractChannel) -> bool:
+def is_blocked(connection: AbstractConnection) -> bool:
     """Return whether the broker has blocked the connection.
 
     aiormq only offers a coroutine that waits until the connection is not blocked. If its first step
     finishes, the connection is not blocked.
     """
-    waiting = channel.connection.ready()
+    waiting = connection.ready()
     try:
         waiting.send(None)
     except StopIteration:

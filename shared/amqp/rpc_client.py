@@ -30,7 +30,7 @@ from .connection import Connection, ConnectionLost, lost_connections
 from .drain_estimate import DrainEstimate
 from .pending_replies import PendingReplies
 from .recent_nacks import RecentNacks
-from .telemetry import Tracing
+from .telemetry import Tracing, trace_headers
 from .topology import (
     DEADLINE_HEADER,
     DIRECT_REPLY_TO,
@@ -158,7 +158,7 @@ class RpcClient:
             headers={
                 DEADLINE_HEADER: int((time.time() + timeout_seconds) * 1000),
                 **({REQUEST_ID_HEADER: request_id} if request_id else {}),
-                **(self._tracing.headers() if self._tracing else {}),
+                **trace_headers(self._tracing),
             },
         )
         try:

@@ -13,6 +13,9 @@ from weakref import WeakKeyDictionary
 
 #: The headers of W3C Trace Context, as AMQP headers of a request.
 TRACE_HEADERS = ("traceparent", "tracestate")
+#: Of each of them; Trace Context asks to pass on as many. Workers leave the headers of a request undecoded if they are
+#: too large, and a `tracestate` comes from clients.
+MAX_TRACE_HEADER_CHARS = 512
 
 
 class Tracing(Protocol):
@@ -27,6 +30,12 @@ class Tracing(Protocol):
     def batch(self, callers: Iterable[object]) -> AbstractContextManager[object]:
         """Return a context for sending the batch of these callers. The batch has no caller's
         context."""
+
+
+def trace_headers(tracing: Tracing | None) -> dict[str, str]:
+    """Return the headers of Trace Context for a request that is made here and now, without those that are too long."""
+    headers = tracing.headers() if tracing else {}
+    return {name: headers[name] for name in TRACE_HEADERS if 0 < len(headers.get(name, "")) <= MAX_TRACE_HEADER_CHARS}
 
 
 class ForwardedHeaders:

@@ -102,8 +102,8 @@ class AuthClient:
         - `exchange`: takes requests and probes; give it if your service has its own exchange.
         - `timeout_seconds`: limit for one request and its reply. A call may need a few, for example
           to renew the tenant's session.
-        - `trace_headers`: returns the trace headers of the current context (`traceparent`), so that
-          your traces continue at the workers.
+        - `trace_headers`: returns the trace headers of the current context: `traceparent`, and
+          `tracestate` of at most 512 characters. Your traces then continue at the workers.
 
         Raises `ValueError` for an invalid `url` or `name`. It does not raise if the broker is away.
         """

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import secrets
+import struct
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -33,6 +34,7 @@ from tests.faults.load import PASSWORD
 from tests.faults.profile import note
 from tests.faults.stack import Crashable
 from tests.faults.transports import PATIENCE_SECONDS, Edges, OverAmqp, OverHttp
+from tests.fuzz.raw_publisher import open_publisher
 from tests.service import running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -49,6 +51,12 @@ SLOWER_AT_MOST = 2.0
 #: Below it a difference is the noise of a machine that does other things beside. While replies were on trial, calls
 #: beside such messages took five seconds.
 NOISE_SECONDS = 0.25
+#: Each took a worker 170 ms of its event loop, while it decoded them: so many of them a second stopped the lane.
+LARGE_HEADERS_PER_SECOND = 20
+#: The table `{"a": [nothing, nothing, ...]}` in as large a frame as RabbitMQ takes by default.
+ENTRIES = 125_000
+#: AMQP 0-9-1, 4.2.6.1: the flag of the property `headers`.
+HEADERS_FLAG = 1 << 13
 FLOOD = 20_000
 #: The default deadline of callers, which are to hear `overloaded` rather than reach it.
 DEADLINE_SECONDS = 5.0
@@ -256,6 +264,44 @@ async def test_forged_reply_addresses_cost_nobody_else_anything(attacked: Attack
         assert during < SLOWER_AT_MOST * max(before, NOISE_SECONDS)
     lines = [line for line in attacked.logs().splitlines() if "dropped" in line or "is lost" in line]
     assert 0 < len(lines) < sent / 5
+
+
+async def send_large_headers(url: str, until: float) -> int:
+    """Sends requests with the header table that takes longest to decode to each lane, and counts them."""
+    entries = b"\x01aA" + struct.pack(">I", ENTRIES) + ENTRIES * b"V"
+    table = struct.pack(">I", len(entries)) + entries
+    lanes = itertools.cycle(OPERATION_OF_LANE.values())
+    sent, started = 0, time.monotonic()
+    async with open_publisher(url) as publisher:
+        while (due := started + sent / LARGE_HEADERS_PER_SECOND) < until:
+            await asyncio.sleep(due - time.monotonic())
+            await publisher.publish(service_exchange(MALLORY), next(lanes), HEADERS_FLAG, table, b"{}")
+            sent += 1
+    return sent
+
+
+async def test_large_headers_cost_nobody_else_anything(attacked: Attacked) -> None:
+    """Other callers are answered as fast as without them, and none is refused; they do not fill the log."""
+    quiet, beside, sent = Told(), Told(), 0
+    await ask(attacked, Told(), time.monotonic() + 1.0)  # connections and caches are warm
+    for _ in range(TURNS):
+        await ask(attacked, quiet, time.monotonic() + PHASE_SECONDS)
+        until = time.monotonic() + PHASE_SECONDS
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(send_large_headers(attacked.urls[MALLORY], until))
+            tasks.create_task(ask(attacked, beside, until))
+        sent += sending.result()
+    figures = {name: (quiet.p99(name), beside.p99(name)) for name in ("verify", "login")}
+    note(
+        f"{sent / TURNS / PHASE_SECONDS:.0f} messages with large headers a second: p99 without and with "
+        + ", ".join(f"{name} {1000 * a:.0f} and {1000 * b:.0f} ms" for name, (a, b) in figures.items())
+    )
+    assert sent > 0.5 * TURNS * PHASE_SECONDS * LARGE_HEADERS_PER_SECOND
+    assert set(quiet.codes) == set(beside.codes) == {"ok"}
+    for before, during in figures.values():
+        assert during < SLOWER_AT_MOST * max(before, NOISE_SECONDS)
+    lines = [line for line in attacked.logs().splitlines() if "cannot be read" in line]
+    assert 0 < len(lines) < sent / 10
 
 
 @pytest.mark.parametrize("lane", ["verify", "manage"])

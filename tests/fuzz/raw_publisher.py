@@ -5,6 +5,7 @@ import contextlib
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pamqp import commands, frame, header
 from yarl import URL
@@ -13,6 +14,9 @@ CHANNEL = 1
 BASIC_CLASS = 60
 FRAME_HEADER_BYTES = 7
 HEADER_FRAME, BODY_FRAME, FRAME_END = 2, 3, b"\xce"
+
+
+ReceivedT = TypeVar("ReceivedT")
 
 
 class Refused(Exception):
@@ -35,12 +39,12 @@ class RawPublisher:
             self.writer.write(_framed(BODY_FRAME, body))
         await self.expect(commands.Basic.Ack)
 
-    async def expect(self, kind: type[object]) -> None:
-        """Reads until the broker sends this."""
+    async def expect(self, kind: type[ReceivedT]) -> ReceivedT:
+        """Reads until the broker sends this, and returns it."""
         while True:
             received = await self._next()
             if isinstance(received, kind):
-                return
+                return received
             if isinstance(received, commands.Connection.Close | commands.Channel.Close):
                 raise Refused(received.reply_text)
 
@@ -65,8 +69,8 @@ async def open_publisher(amqp_url: str) -> AsyncIterator[RawPublisher]:
         await publisher.expect(commands.Connection.Start)
         plain = f"\0{url.user}\0{url.password}"
         _send(writer, 0, commands.Connection.StartOk({}, "PLAIN", plain, "en_US"))
-        await publisher.expect(commands.Connection.Tune)
-        _send(writer, 0, commands.Connection.TuneOk(CHANNEL, 131_072, 0))
+        tune = await publisher.expect(commands.Connection.Tune)
+        _send(writer, 0, commands.Connection.TuneOk(CHANNEL, tune.frame_max, 0))
         _send(writer, 0, commands.Connection.Open(url.path.removeprefix("/") or "/"))
         await publisher.expect(commands.Connection.OpenOk)
         _send(writer, CHANNEL, commands.Channel.Open())

@@ -34,13 +34,12 @@ from worker.amqp.replies import MAX_BODY_BYTES
 PATIENCE_SECONDS = 30
 MAX_CONNECTIONS, MAX_CHANNELS = 3, 4
 MIB = 1024 * 1024
-CONFIGURED = int(
-    next(
-        line.partition(" = ")[2]
-        for line in (REPOSITORY / "deploy/rabbitmq/rabbitmq.conf").read_text().splitlines()
-        if line.startswith("max_message_size")
-    )
+SETTINGS = dict(
+    line.split(" = ")
+    for line in (REPOSITORY / "deploy/rabbitmq/rabbitmq.conf").read_text().splitlines()
+    if line.startswith(("max_message_size", "frame_max"))
 )
+CONFIGURED, FRAME_MAX = int(SETTINGS["max_message_size"]), int(SETTINGS["frame_max"])
 
 
 @dataclass(frozen=True)
@@ -155,6 +154,18 @@ async def test_a_message_is_limited_and_the_largest_of_ours_passes(
     await exchange.publish(aio_pika.Message(bytes(largest)), "", mandatory=False)
     with pytest.raises(ChannelPreconditionFailed, match="larger than configured max size"):
         await exchange.publish(aio_pika.Message(bytes(CONFIGURED + 1)), "", mandatory=False)
+
+
+async def test_headers_larger_than_a_frame_end_the_senders_connection(
+    limited: Limited, connection: AbstractConnection
+) -> None:
+    """The node would decode them into its memory, hundredfold."""
+    assert f"frame_max = {FRAME_MAX}\n" in (REPOSITORY / "deploy/kubernetes/base/rabbitmq.yaml").read_text()
+    channel = await connection.channel()
+    exchange = await channel.declare_exchange(f"sub.{limited.name}.sink", "fanout", auto_delete=True)
+    await exchange.publish(aio_pika.Message(b"", headers={"a": (FRAME_MAX - 200) * "x"}), "", mandatory=False)
+    with pytest.raises(AMQPError):
+        await exchange.publish(aio_pika.Message(b"", headers={"a": FRAME_MAX * "x"}), "", mandatory=False)
 
 
 @pytest.mark.parametrize(

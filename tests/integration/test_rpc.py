@@ -14,7 +14,8 @@ from shared.amqp.connection import Connection
 from shared.amqp.pending_replies import ALARM_CHECK_SECONDS
 from shared.amqp.recent_nacks import STUCK_SECONDS
 from shared.amqp.rpc_client import RpcClient
-from shared.amqp.topology import LaneQueue, QueueType, service_exchange
+from shared.amqp.telemetry import MAX_TRACE_HEADER_CHARS, TRACE_HEADERS, ForwardedHeaders
+from shared.amqp.topology import RPC_EXCHANGE, LaneQueue, QueueType, service_exchange
 from shared.amqp.verification_batcher import VerificationBatcher
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginRequest
 from shared.contracts.auth_verify import (
@@ -42,6 +43,7 @@ from tests.integration.conftest import Serve
 from tests.integration.proxy import Proxy
 from worker.amqp.consumer import Consumer, Consumption
 from worker.amqp.replies import Replies
+from worker.amqp.unreadable import MAX_PROPERTIES_BYTES
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 
@@ -81,6 +83,29 @@ async def test_a_call_is_answered(rpc: RpcClient, serve: Serve) -> None:
     async with serve({"user.delete": gate}):
         assert await rpc.call(USER_DELETE, REQUEST, message_id="m1") == Done.now()
         assert (await gate.arrived.get()).message_id == "m1"
+
+
+@pytest.mark.parametrize("size", [MAX_TRACE_HEADER_CHARS, 9_000])
+async def test_the_properties_of_a_request_are_much_smaller_than_what_workers_read(amqp_url: str, size: int) -> None:
+    """With the longest ids, and headers of a trace as long as their maker likes."""
+    tracing = ForwardedHeaders(lambda: dict.fromkeys(TRACE_HEADERS, size * "t") | {"baggage": 9_000 * "b"})
+    arrived: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def measure(message: object) -> None:
+        arrived.set_result(len(message.header.marshal()))  # type: ignore[attr-defined]
+
+    async with (
+        RpcClient([amqp_url], "test client", tracing=tracing) as client,
+        await aio_pika.connect(amqp_url) as connection,
+        connection.channel() as channel,
+    ):
+        await client.wait_connected()
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(RPC_EXCHANGE, USER_DELETE.name)
+        await (await channel.get_underlay_channel()).basic_consume(queue.name, measure, no_ack=True)
+        with pytest.raises(DeadlineExceeded):
+            await client.call(USER_DELETE, REQUEST, timeout_seconds=0.5, request_id=128 * "r", message_id=255 * "m")
+        assert await asyncio.wait_for(arrived, 10) < MAX_PROPERTIES_BYTES / 2
 
 
 async def test_an_error_is_raised_again_as_itself(rpc: RpcClient, serve: Serve) -> None:

@@ -33,9 +33,10 @@ from shared.contracts.health import HEALTH, HealthRequest
 from shared.contracts.operation import Lane
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL, SessionRevokeAllRequest
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.token_introspect import TOKEN_INTROSPECT
 from shared.contracts.user_create import USER_CREATE
 from tests.backends import Backend
-from worker.amqp.events import RENEW_SECONDS
+from worker.domain.retries import FIRST_DELAY
 from worker.main import serve
 from worker.settings import Settings
 
@@ -46,6 +47,11 @@ WITHIN_SECONDS = 10
 SESSIONS = 600
 #: More than all sweeps take on within that time.
 BACKLOG = 4_000
+#: An event takes RabbitMQ some seconds for each.
+SLOW_EXCHANGES = 10
+QUEUES = 1_500
+#: Sessions of the victim that are ended, one after another.
+VICTIMS = 2
 #: Documents written at a time.
 BATCH = 300
 PASSWORD = "correct horse battery"
@@ -180,8 +186,8 @@ async def test_a_tenant_whose_queue_refuses_everything_delays_no_other_tenants_e
         assert lost in told
         assert len(told) == 2
 
-        # Until what was refused has been tried again, on a channel that was used for as long as one is.
-        await asyncio.sleep(attacked_at + 2 * RENEW_SECONDS - asyncio.get_running_loop().time())
+        # Until what was refused has been tried again.
+        await asyncio.sleep(attacked_at + 3 * FIRST_DELAY.total_seconds() - asyncio.get_running_loop().time())
         lost_connections = [record for record in caplog.records if "is lost" in record.getMessage()]
         assert [vars(record)["connection"] for record in lost_connections] == []
         listed = await world.rpc.call(EVENT_LIST, EVENT_LIST.request(tenant_token=world.attacker.token, limit=256))
@@ -199,6 +205,78 @@ async def test_a_tenant_with_a_long_backlog_delays_no_other_tenants_events(world
         async with asyncio.timeout(WITHIN_SECONDS):
             assert await heard.get() == lost
         assert world.sessions.count_documents({"tenant": world.attacker.id, "outbox": {"$exists": True}}) > BATCH
+
+
+async def test_bindings_that_take_long_to_match_delay_no_other_tenants_events(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A topic exchange of the attacker's own, bound to its events, with a queue bound to it by a hostile pattern: for
+    each event RabbitMQ looks at some 180,000 ways to match it. The attacker's events are listed all the same."""
+    caplog.set_level("INFO")
+    async with (
+        await aio_pika.connect(world.attackers_url) as attacker,
+        attacker.channel() as channel,
+        _heard(world, world.victim) as heard,
+    ):
+        queue = await channel.declare_queue(f"sub.{ATTACKER}.queue", exclusive=True)
+        events = await channel.get_exchange(EVENTS_EXCHANGE, ensure=False)
+        exchanges = [
+            await channel.declare_exchange(f"sub.{ATTACKER}.{number}", "topic") for number in range(SLOW_EXCHANGES)
+        ]
+        for exchange in exchanges:
+            await queue.bind(exchange, ".".join([*100 * "#", "z"]))
+            await exchange.bind(events, revocations_key(world.attacker.id))
+        try:
+            await _until_done(world.rpc, SESSION_REVOKE_ALL.request(tenant_token=world.attacker.token, login="ann"))
+            await asyncio.sleep(1)  # the attacker's events are on their way
+            for number in range(VICTIMS):
+                told = await _ended(world, number)
+                async with asyncio.timeout(WITHIN_SECONDS):
+                    while await heard.get() != told:
+                        pass
+            lost_connections = [record for record in caplog.records if "is lost" in record.getMessage()]
+            assert [vars(record)["connection"] for record in lost_connections] == []
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not (await _listed(world)):  # noqa: ASYNC110 - the worker brings it about
+                    await asyncio.sleep(0.5)
+        finally:
+            for exchange in exchanges:
+                await exchange.delete()
+
+
+async def test_queues_by_the_thousand_delay_no_other_tenants_events(world: World) -> None:
+    """Each of the attacker's events goes to all of them."""
+    await _multiply(world.sessions, world.attacker, SESSIONS // 6)
+    async with (
+        await aio_pika.connect(world.attackers_url) as attacker,
+        attacker.channel() as channel,
+        _heard(world, world.victim) as heard,
+    ):
+        for number in range(QUEUES):
+            queue = await channel.declare_queue(f"sub.{ATTACKER}.{number}", exclusive=True)
+            await queue.bind(EVENTS_EXCHANGE, revocations_key(world.attacker.id))
+        await _until_done(world.rpc, SESSION_REVOKE_ALL.request(tenant_token=world.attacker.token, login="ann"))
+        for number in range(VICTIMS):
+            told = await _ended(world, number)
+            async with asyncio.timeout(WITHIN_SECONDS):
+                while await heard.get() != told:
+                    pass
+
+
+async def _ended(world: World, number: int) -> str:
+    """Logs one of the victim's two sessions out, and returns its id."""
+    token = world.victim.user_tokens[number]
+    claims = await world.rpc.call(
+        TOKEN_INTROSPECT, TOKEN_INTROSPECT.request(tenant_token=world.victim.token, token=token)
+    )
+    await world.rpc.call(AUTH_LOGOUT, AUTH_LOGOUT.request(tenant_token=world.victim.token, token=token))
+    return str(claims.jti)
+
+
+async def _listed(world: World) -> bool:
+    """Whether the attacker's list of events has any."""
+    listed = await world.rpc.call(EVENT_LIST, EVENT_LIST.request(tenant_token=world.attacker.token, limit=256))
+    return bool(listed.events)
 
 
 async def _until_done(rpc: RpcClient, everything: SessionRevokeAllRequest) -> None:

@@ -1,26 +1,26 @@
 """Revocation events, published to RabbitMQ in the background and crossed off in the database when confirmed.
 
-A queue of a subscriber may refuse an event. RabbitMQ then refuses it to us, whatever other queues took it. Each event
-has a backoff of its own in its outbox (`worker.domain.retries`), and is retried on a newer channel: RabbitMQ 3.10 may
-go on refusing messages for a queue that lost its leader, for as long as the channel lives (docs/decisions/0020).
+A queue of a subscriber may refuse an event. RabbitMQ then refuses it to us, whatever other queues took it. An event
+that is refused, or not confirmed in time, has a backoff of its own in its outbox (`worker.domain.retries`). Each tenant
+has a channel of its own (`worker.amqp.tenant_channels`).
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Self
 
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError
 
-from shared.amqp.connection import Connection, ConnectionLost, lost_connections
-from shared.amqp.topology import EVENTS_EXCHANGE, declare_exchanges
+from shared.amqp.connection import Connection, ConnectionLost
+from shared.amqp.topology import declare_exchanges
 from shared.contracts.errors import AuthError
 from shared.contracts.events import SessionRevokedEvent
 from worker.amqp.fair_queue import FairQueue
+from worker.amqp.tenant_channels import TenantChannels
 from worker.domain.ports import Clock, Sessions
 from worker.domain.records import Revocation, Session
 from worker.domain.retries import retry_delay
@@ -34,20 +34,8 @@ MAX_PUBLISHING = 64
 #: More wait in the database for the sweep; the tenant with the most pending gives way first.
 MAX_PENDING = 10_000
 PUBLISH_TIMEOUT_SECONDS = 10.0
-#: A channel that has refused something is replaced when it is as old as this and something refused is tried again.
-#: Not younger, so that what was published on the one before it has ended when that is closed.
-RENEW_SECONDS = PUBLISH_TIMEOUT_SECONDS
-
-
-@dataclass(eq=False)
-class _Channel:
-    """A channel to publish on, and which tenants' events were refused on it."""
-
-    connection: AbstractConnection
-    channel: AbstractChannel
-    exchange: AbstractExchange
-    opened_at: float
-    refused: set[str] = field(default_factory=set)
+#: Between two log lines about the refusals of one tenant, which may be many.
+LOG_PAUSE_SECONDS = 60.0
 
 
 class AmqpEvents:
@@ -67,11 +55,10 @@ class AmqpEvents:
         declare: bool = True,
         on_published: Callable[[float], None] = lambda _: None,
         on_refused: Callable[[bool], None] = lambda _: None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_published` gets, for each event confirmed without a refusal, the seconds since its cause.
 
-        `on_refused` gets, for each refusal, whether the event is retried. `monotonic` tells channels' ages.
+        `on_refused` gets, for each refusal, whether the event is retried.
         """
         self._on_published = on_published
         self._on_refused = on_refused
@@ -79,11 +66,9 @@ class AmqpEvents:
         self._sessions = sessions
         self._clock = clock
         self._declare = declare
-        self._monotonic = monotonic
-        self._channel: _Channel | None = None
-        self._retired: AbstractChannel | None = None
-        self._renewal: asyncio.Task[None] | None = None
-        self._connection = Connection(urls, name, self._setup, self._forget_channels)
+        self._channels: TenantChannels | None = None
+        self._told_at: dict[str, float] = {}
+        self._connection = Connection(urls, name, self._setup, self._lose_channels)
         self._queue: FairQueue[Session] = FairQueue(MAX_PENDING, MAX_PUBLISHING)
         self._pending: set[str] = set()
         self._publishers: set[asyncio.Task[None]] = set()
@@ -94,9 +79,6 @@ class AmqpEvents:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._connection.__aexit__(*exc_info)
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.gather(self._renewal, return_exceptions=True)
 
     @property
     def under_way(self) -> int:
@@ -133,97 +115,59 @@ class AmqpEvents:
     async def _announce(self, session: Session) -> None:
         if session.revocation is None:
             raise ValueError("the session is not revoked")
+        if self._channels is None:
+            return
         try:
-            async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
-                if session.revocation.refusals:
-                    await self._renew()
-                if self._channel is not None:
-                    await self._announce_on(self._channel, session, session.revocation)
-        except (ConnectionLost, TimeoutError, AuthError) as error:
+            await self._announce_on(self._channels, session, session.revocation)
+        except (ConnectionLost, AuthError) as error:
             log.warning(
                 "revocation is not announced, the sweep will do it",
                 extra={"session": session.id, "error": f"{type(error).__name__}: {error}"},
             )
 
-    async def _announce_on(self, channel: _Channel, session: Session, revocation: Revocation) -> None:
+    async def _announce_on(self, channels: TenantChannels, session: Session, revocation: Revocation) -> None:
         event = session.revoked_event(self._source)
         try:
-            with lost_connections():
-                await channel.exchange.publish(_message(event), event.data.routing_key, mandatory=False)
+            async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
+                await channels.publish(session.tenant, _message(event), event.data.routing_key)
         except DeliveryError:
-            await self._refused(channel, session, revocation.refusals + 1)
+            await self._refused(session, revocation.refusals + 1)
+            return
+        except TimeoutError:
+            if channels.blocked:  # it is nobody's queue or binding that holds the event up
+                raise ConnectionLost("broker is in an alarm") from None
+            await self._refused(session, revocation.refusals + 1)
             return
         now = self._clock.now()
         if not revocation.refusals:  # otherwise it is the subscriber that was slow
             self._on_published((now - revocation.at).total_seconds())
         await self._sessions.announced(session, now)
 
-    async def _refused(self, channel: _Channel, session: Session, refusals: int) -> None:
-        is_first = session.tenant not in channel.refused
-        channel.refused.add(session.tenant)
+    async def _refused(self, session: Session, refusals: int) -> None:
         now, delay = self._clock.now(), retry_delay(refusals)
         if not await self._sessions.refused(session, now, None if delay is None else now + delay):
             return  # another worker has tried it at the same time, and counted that
         self._on_refused(delay is not None)
         told = {"tenant": session.tenant, "session": session.id, "refusals": refusals}
         if delay is None:
-            log.warning("a subscriber's queue refused a revocation too often, it is only listed now", extra=told)
-        elif is_first:  # a line for each event would let a tenant fill the log
-            log.warning("a subscriber's queue refuses revocations, they are published again later", extra=told)
-
-    async def _renew(self) -> None:
-        """Puts a new channel in the place of one that has refused something, unless that is still young.
-
-        Publishes in flight on the old channel go on, so a tenant whose queue refuses everything harms nobody by this.
-        """
-        old = self._channel
-        if old is None or not old.refused or self._monotonic() - old.opened_at < RENEW_SECONDS:
+            log.warning("a tenant's queues refused a revocation too often, it is only listed now", extra=told)
             return
-        if self._renewal is None or self._renewal.done():
-            self._renewal = asyncio.create_task(self._replace(old))
-        # One at a time, however long it takes: an event that stops waiting must not leave a channel half open.
-        await asyncio.shield(self._renewal)
-
-    async def _replace(self, old: _Channel) -> None:
-        try:
-            new = await self._open(old.connection)
-            if self._channel is not old:  # the connection was lost meanwhile
-                return
-            self._use(new)
-            closing, self._retired = self._retired, old.channel
-            if closing is not None:
-                with lost_connections():
-                    await closing.close()
-        except ConnectionLost as error:
-            log.warning("refused events have no new channel", extra={"error": str(error)})
+        seconds = time.monotonic()
+        if seconds - self._told_at.get(session.tenant, float("-inf")) >= LOG_PAUSE_SECONDS:
+            self._told_at[session.tenant] = seconds
+            log.warning("a tenant's queues refuse or hold up revocations, they are published again later", extra=told)
 
     async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
-        channel = await self._open(connection)
         if self._declare:
-            await declare_exchanges(channel.channel)
-        self._use(channel)
-        return []  # they come and go, and this class sees to their loss
+            async with connection.channel() as channel:
+                await declare_exchanges(channel)
+        self._channels = TenantChannels(connection, self._connection.drop)
+        return []  # channels come and go, and tell of their loss
 
-    async def _open(self, connection: AbstractConnection) -> _Channel:
-        with lost_connections():
-            channel = await connection.channel(publisher_confirms=True)
-            exchange = await channel.get_exchange(EVENTS_EXCHANGE, ensure=False)
-        return _Channel(connection, channel, exchange, self._monotonic())
-
-    def _use(self, channel: _Channel) -> None:
-        """Publishes on this channel from now on. While it is in use, its loss is the loss of the connection."""
-
-        def closed(_: object, error: object = None) -> None:
-            if self._channel is channel:
-                self._connection.drop(f"channel for events is closed: {error}")
-
-        self._channel = channel
-        channel.channel.close_callbacks.add(closed)
-        if channel.channel.is_closed:
-            closed(None)
-
-    def _forget_channels(self) -> None:
-        self._channel = self._retired = None
+    def _lose_channels(self) -> None:
+        if self._channels is not None:
+            self._channels.close()
+        self._channels = None
 
 
 def _message(event: SessionRevokedEvent) -> Message:

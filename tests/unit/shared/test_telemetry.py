@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from dev.processes import REPOSITORY
-from shared.amqp.telemetry import ForwardedHeaders
+from shared.amqp.telemetry import MAX_TRACE_HEADER_CHARS, ForwardedHeaders, trace_headers
 from shared.process.environment import ENDPOINTS, EX_CONFIG, tracing_enabled
 
 TIMEOUT_SECONDS = 120
@@ -23,6 +23,16 @@ def test_a_request_carries_the_headers_of_its_context() -> None:
     numbers = iter("123")
     tracing = ForwardedHeaders(lambda: {"traceparent": next(numbers)})
     assert [tracing.headers() for _ in range(2)] == [{"traceparent": "1"}, {"traceparent": "2"}]
+
+
+def test_only_trace_context_goes_with_a_request_and_only_as_much_as_workers_read() -> None:
+    """A client of an edge writes `tracestate`, and a service's propagator may add headers of any size."""
+    given = {"traceparent": "1", "tracestate": MAX_TRACE_HEADER_CHARS * "a", "baggage": "x"}
+    tracing = ForwardedHeaders(lambda: given)
+    assert trace_headers(tracing) == {"traceparent": "1", "tracestate": given["tracestate"]}
+    given["tracestate"] += "a"
+    assert trace_headers(tracing) == {"traceparent": "1"}
+    assert trace_headers(None) == {}
 
 
 @pytest.mark.parametrize(("callers", "expected"), [(1, {"traceparent": "1"}), (2, {}), (0, {})])
