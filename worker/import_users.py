@@ -20,11 +20,11 @@ from shared.contracts.wire import TenantEmail
 from shared.process.environment import EX_UNAVAILABLE, load_settings
 from shared.process.logging import configure
 from worker.adapters import mongo_database
-from worker.adapters.argon2_hasher import MAX_WAYS, how_made
+from worker.adapters.argon2_hasher import MAX_PROFILES, hash_profile
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.system_clock import SystemClock
-from worker.importing.importer import Accepted, Imported, Refused, ThereAlready, read, store
+from worker.importing.importer import Accepted, AlreadyExists, Imported, Refused, read, store
 from worker.settings import ImportSettings
 
 STDIN = "-"
@@ -49,16 +49,16 @@ class Report:
         if isinstance(line, Refused):
             complain(f"line {line.number}: {line.problem}")
             return
-        self._ways.add(how_made(line.user.password_hash.get_secret_value()))
-        if isinstance(line, ThereAlready):
+        self._ways.add(hash_profile(line.user.password_hash.get_secret_value()))
+        if isinstance(line, AlreadyExists):
             say(f"line {line.number}: login: is there already")
 
     def sum_up(self, kinds: Sequence[tuple[type, str]]) -> None:
         say(", ".join(f"{self._counts[kind]} {name}" for kind, name in kinds))
-        if len(self._ways) >= MAX_WAYS:
+        if len(self._ways) >= MAX_PROFILES:
             # One is that of the hashes which are made here.
             say(
-                f"these hashes were made in {len(self._ways)} ways: beyond {MAX_WAYS - 1}, the time of a refused login "
+                f"these hashes were made in {len(self._ways)} ways: beyond {MAX_PROFILES - 1}, the time of a refused login "
                 "tells who has which (docs/security.md)"
             )
 
@@ -102,7 +102,7 @@ def _import(file: BinaryIO, tenant: str, report: Report) -> int:
     try:
         return asyncio.run(import_users(file, tenant, settings, report))
     finally:
-        report.sum_up([(Imported, "imported"), (ThereAlready, "there already"), (Refused, "refused")])
+        report.sum_up([(Imported, "imported"), (AlreadyExists, "there already"), (Refused, "refused")])
 
 
 async def import_users(file: BinaryIO, tenant_email: str, settings: ImportSettings, report: Report) -> int:

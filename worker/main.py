@@ -110,7 +110,7 @@ async def serve(
             thread=turns.thread,
         )
         stack.callback(hasher.close)
-        sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_ended)
+        sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_revoked)
         events = await stack.enter_async_context(
             AmqpEvents(
                 urls,
@@ -181,10 +181,10 @@ async def serve(
         )
         metrics.watch(
             hash_threads=settings.hash_threads,
-            hashing=lambda: hasher.under_way,
+            hashing=lambda: hasher.in_flight,
             waiting=lambda: turns.waiting,
-            publishing=lambda: events.under_way,
-            under_way=lambda: consumer.under_way,
+            publishing=lambda: events.in_flight,
+            in_flight=lambda: consumer.in_flight,
             connected=connection.connected.is_set,
         )
         if settings.heartbeat_file:

@@ -152,7 +152,7 @@ class WorkerMetrics:
         self._publishing = Gauge(
             "jincor_auth_worker_events_publishing", "Events on their way to the broker.", registry=registry
         )
-        self._under_way = Gauge(
+        self._in_flight = Gauge(
             "jincor_auth_worker_requests_in_progress", "Requests taken and not settled.", registry=registry
         )
         self._connected = Gauge(
@@ -184,7 +184,7 @@ class WorkerMetrics:
         if waited_seconds is not None:
             self._times(operation)[0].observe(waited_seconds)
 
-    def settled(self, operation: str, outcome: Outcome | None, seconds: float) -> None:
+    def answered(self, operation: str, outcome: Outcome | None, seconds: float) -> None:
         """A request was answered and acknowledged."""
         self._request_counter(operation, code_of(outcome)).inc()
         self._times(operation)[1].observe(seconds)
@@ -206,7 +206,7 @@ class WorkerMetrics:
     def session_opened(self, session: Session) -> None:
         self._opened.labels("user" if session.user else "tenant").inc()
 
-    def sessions_ended(self, reason: RevocationReason, number: int) -> None:
+    def sessions_revoked(self, reason: RevocationReason, number: int) -> None:
         self._ended.labels(reason).inc(number)
 
     def hashed(self, seconds: float) -> None:
@@ -243,7 +243,7 @@ class WorkerMetrics:
         hashing: Callable[[], int],
         waiting: Callable[[], int],
         publishing: Callable[[], int],
-        under_way: Callable[[], int],
+        in_flight: Callable[[], int],
         connected: Callable[[], bool],
     ) -> None:
         """What is looked at when Prometheus asks, and costs nothing in between. It asks from a thread of its own."""
@@ -251,7 +251,7 @@ class WorkerMetrics:
         self._hashing.set_function(lambda: min(hashing(), hash_threads))
         self._hash_queue.set_function(lambda: max(hashing() - hash_threads, 0) + waiting())
         self._publishing.set_function(publishing)
-        self._under_way.set_function(under_way)
+        self._in_flight.set_function(in_flight)
         self._connected.set_function(connected)
 
     def _times(self, operation: str) -> tuple[Histogram, Histogram]:

@@ -232,9 +232,9 @@ class Settings(BaseSettings):
 
     @property
     def throttle(self) -> Throttle:
-        def limit(free: int, most_in_a_row: int | None = None) -> Limit:
+        def limit(failures: int, max_consecutive: int | None = None) -> Limit:
             wait, window = self.throttle_longest_wait_seconds, self.throttle_window_seconds
-            return Limit(free, timedelta(seconds=wait), timedelta(seconds=window), most_in_a_row)
+            return Limit(failures, timedelta(seconds=wait), timedelta(seconds=window), max_consecutive)
 
         account = limit(self.throttle_account_failures, self.throttle_consecutive_failures or None)
         return Throttle(

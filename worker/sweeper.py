@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from shared.contracts.errors import AuthError
 from worker.domain.ports import Ports
-from worker.domain.records import Revocation, TenantEnding
-from worker.domain.session_revocation import carry_out, carry_out_of_tenant, end_displaced
+from worker.domain.records import Revocation, TenantRevocation
+from worker.domain.session_revocation import enforce_session_limit, revoke_tenant_sessions, revoke_user_sessions
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Unannounced:
     """Age of the oldest of them, refused ones left out: those wait for a subscriber's queue."""
 
 
-class Turns:
+class TenantRotation:
     """Picks the tenants of each sweep: those that do not fit into one come first in the next."""
 
     def __init__(self) -> None:
@@ -54,9 +54,9 @@ class Turns:
         """Up to `BATCH` of the tenants."""
         ordered = sorted(tenants)
         begin = bisect(ordered, self._last)
-        chosen = (ordered[begin:] + ordered[:begin])[:BATCH]
-        self._last = chosen[-1] if chosen else ""
-        return chosen
+        accepted_password = (ordered[begin:] + ordered[:begin])[:BATCH]
+        self._last = accepted_password[-1] if accepted_password else ""
+        return accepted_password
 
 
 class Sweeper:
@@ -64,8 +64,8 @@ class Sweeper:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self._announcing = Turns()
-        self._finishing = Turns()
+        self._announcing = TenantRotation()
+        self._finishing = TenantRotation()
 
     async def announce(self) -> Unannounced:
         """Announces a share of each tenant's revocations. Raises `Unavailable` when the database is away."""
@@ -87,9 +87,11 @@ class Sweeper:
         A tenant's endings that fail, or take too long, are in nobody else's way.
         """
         older_than = self._ports.clock.now() - GRACE
-        closing = {ending.tenant: ending for ending in await self._ports.tenants.unfinished_endings(older_than, BATCH)}
-        ending = await self._ports.users.tenants_unfinished(older_than)
-        displacing = await self._ports.sessions.tenants_unsettled(older_than)
+        closing = {
+            ending.tenant: ending for ending in await self._ports.tenants.unfinished_revocations(older_than, BATCH)
+        }
+        ending = await self._ports.users.tenants_with_unfinished_revocations(older_than)
+        displacing = await self._ports.sessions.tenants_enforcing_limit(older_than)
         tenants = self._finishing.next({*closing, *ending, *displacing})
         at_a_time = asyncio.Semaphore(TENANTS_AT_A_TIME)
 
@@ -99,22 +101,22 @@ class Sweeper:
 
         return sum(await asyncio.gather(*map(turn, tenants)))
 
-    async def _finish_of(self, tenant: str, closing: TenantEnding | None, older_than: datetime, share: int) -> int:
+    async def _finish_of(self, tenant: str, closing: TenantRevocation | None, older_than: datetime, share: int) -> int:
         finished = 0
         try:
             async with asyncio.timeout(TURN_SECONDS):
                 if closing:
                     told: dict[str, object] = {"tenant": tenant, "reason": closing.reason}
                     log.warning("finishing an ending that was left behind", extra=told)
-                    finished += await _tried(tenant, carry_out_of_tenant(closing, self._ports))
-                for ending in await self._ports.users.unfinished_endings(tenant, older_than, share):
+                    finished += await _tried(tenant, revoke_tenant_sessions(closing, self._ports))
+                for ending in await self._ports.users.unfinished_revocations(tenant, older_than, share):
                     told = {"user": ending.user, "reason": ending.reason}
                     log.warning("finishing an ending that was left behind", extra=told)
-                    finished += await _tried(tenant, carry_out(ending, self._ports))
-                for session in await self._ports.sessions.unsettled(tenant, older_than, share):
+                    finished += await _tried(tenant, revoke_user_sessions(ending, self._ports))
+                for session in await self._ports.sessions.enforcing_limit(tenant, older_than, share):
                     told = {"session": session.id}
                     log.warning("ending what a login displaces, that was left behind", extra=told)
-                    finished += await _tried(tenant, end_displaced(session, self._ports))
+                    finished += await _tried(tenant, enforce_session_limit(session, self._ports))
         except TimeoutError:
             log.warning("a tenant's endings take long, the next sweep goes on", extra={"tenant": tenant})
         except AuthError as error:

@@ -73,7 +73,7 @@ class MongoCommands(CommandListener):
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        self._under_way: dict[int, Span] = {}
+        self._in_flight: dict[int, Span] = {}
 
     def started(self, event: CommandStartedEvent) -> None:
         if not get_current_span().get_span_context().is_valid:
@@ -91,14 +91,14 @@ class MongoCommands(CommandListener):
         if isinstance(collection, str):
             attributes["db.collection.name"] = collection
             name = f"{event.command_name} {collection}"
-        self._under_way[event.request_id] = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        self._in_flight[event.request_id] = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        if span := self._under_way.pop(event.request_id, None):
+        if span := self._in_flight.pop(event.request_id, None):
             span.end()
 
     def failed(self, event: CommandFailedEvent) -> None:
-        if span := self._under_way.pop(event.request_id, None):
+        if span := self._in_flight.pop(event.request_id, None):
             code = event.failure.get("code")
             if isinstance(code, int):
                 span.set_attribute("db.response.status_code", str(code))

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 PARALLELISM = 1
 #: Ways that stored hashes were made at a time: argon2id's parameters, bcrypt's costs. Each more costs a hash for each
 #: wrong password.
-MAX_WAYS = 4
+MAX_PROFILES = 4
 #: The id of no pepper: what is stored then begins with the `$` of argon2's own format.
 NO_PEPPER = ""
 
@@ -56,7 +56,7 @@ class Argon2Hasher:
         Hashes once, so that there is something to check unknown accounts against. `on_hashed` hears how long each hash
         or check took, on the thread that made it. `thread` is around each, and says when there is a thread for it.
         """
-        self.under_way = 0
+        self.in_flight = 0
         """How many are being hashed, or wait for a thread."""
         self._on_hashed = on_hashed
         self._thread = thread
@@ -64,14 +64,14 @@ class Argon2Hasher:
         self._argon2 = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=PARALLELISM, type=Type.ID)
         self._peppers = dict(peppers or {})
         self._pepper_id = next(iter(self._peppers), NO_PEPPER)
-        nobodys_hash = self._argon2.hash(secrets.token_hex())
-        self._nobodys_hashes = {how_made(nobodys_hash): nobodys_hash}
+        dummy_hash = self._argon2.hash(secrets.token_hex())
+        self._dummy_hashes = {hash_profile(dummy_hash): dummy_hash}
 
     async def hash(self, password: str) -> str:
         return await self._run(self._hash, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        return await self._run(self._verify_alike, password_hash, password)
+        return await self._run(self._verify_equal_work, password_hash, password)
 
     def is_stale(self, password_hash: str) -> bool:
         if bcrypt_hashes.cost_of(password_hash) is not None:
@@ -84,12 +84,12 @@ class Argon2Hasher:
         self._executor.shutdown()
 
     async def _run(self, function: Callable[..., ResultT], *args: str | None) -> ResultT:
-        self.under_way += 1
+        self.in_flight += 1
         try:
             async with self._thread():
                 return await asyncio.get_running_loop().run_in_executor(self._executor, self._timed, function, *args)
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
 
     def _timed(self, function: Callable[..., ResultT], *args: str | None) -> ResultT:
         started = time.perf_counter()
@@ -101,7 +101,7 @@ class Argon2Hasher:
     def _hash(self, password: str) -> str:
         return self._pepper_id + self._argon2.hash(self._peppered(self._pepper_id, password))
 
-    def _verify_alike(self, password_hash: str | None, password: str) -> bool:
+    def _verify_equal_work(self, password_hash: str | None, password: str) -> bool:
         """Whether it is the password. If not, one hash was computed in each of the ways that stored ones were made.
 
         So a hash of former parameters, or of bcrypt, takes as long as one of today, and all as long as none; from the
@@ -109,19 +109,19 @@ class Argon2Hasher:
         """
         made = None
         if password_hash is not None:
-            made = self._met(password_hash)
+            made = self._register_profile(password_hash)
             if self._verify(password_hash, password):
                 return True
-        for other, nobodys_hash in list(self._nobodys_hashes.items()):
+        for other, dummy_hash in list(self._dummy_hashes.items()):
             if other != made:
-                self._verify(nobodys_hash, password)
+                self._verify(dummy_hash, password)
         return False
 
-    def _met(self, password_hash: str) -> str:
+    def _register_profile(self, password_hash: str) -> str:
         """How it was made; from now on nobody's passwords are hashed in this way too."""
-        made = how_made(password_hash)
-        if made not in self._nobodys_hashes and len(self._nobodys_hashes) < MAX_WAYS:
-            self._nobodys_hashes[made] = _nobodys_hash_like(password_hash)
+        made = hash_profile(password_hash)
+        if made not in self._dummy_hashes and len(self._dummy_hashes) < MAX_PROFILES:
+            self._dummy_hashes[made] = _dummy_hash_like(password_hash)
         return made
 
     def _verify(self, password_hash: str, password: str) -> bool:
@@ -145,15 +145,15 @@ class Argon2Hasher:
         return hmac.digest(self._peppers[pepper_id], password.encode(), "sha256")
 
 
-def _nobodys_hash_like(password_hash: str) -> str:
+def _dummy_hash_like(password_hash: str) -> str:
     """One of a password that nobody knows, which takes as long to verify."""
     if (cost := bcrypt_hashes.cost_of(password_hash)) is not None:
-        return bcrypt_hashes.nobodys_hash(cost)
+        return bcrypt_hashes.dummy_hash(cost)
     former = PasswordHasher.from_parameters(extract_parameters(_split(password_hash)[1]))
     return former.hash(secrets.token_hex())
 
 
-def how_made(password_hash: str) -> str:
+def hash_profile(password_hash: str) -> str:
     """What the time depends on that it takes: bcrypt's cost, or all of argon2's format that stands before the salt."""
     if (cost := bcrypt_hashes.cost_of(password_hash)) is not None:
         return f"bcrypt {cost}"

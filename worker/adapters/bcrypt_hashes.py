@@ -22,6 +22,6 @@ def is_right(password_hash: str, password: str) -> bool:
     return bcrypt.checkpw(password.encode()[:MAX_PASSWORD_BYTES], password_hash.encode())
 
 
-def nobodys_hash(cost: int) -> str:
+def dummy_hash(cost: int) -> str:
     """One of a password that nobody knows."""
     return bcrypt.hashpw(secrets.token_hex().encode(), bcrypt.gensalt(cost)).decode()

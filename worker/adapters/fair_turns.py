@@ -31,7 +31,7 @@ USUAL_SECONDS = 5.0
 class _Line:
     """The requests of one tenant that are here."""
 
-    whose: str
+    group: str
     going: int = 0
     """Dealt with now."""
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
@@ -86,10 +86,10 @@ class FairTurns:
         if line is not None:
             self._refuse_beyond_share(line, USUAL_SECONDS)
 
-    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
+    async def enter(self, group: str, call: Call, session: str | None = None) -> None:
         if session is not None:
-            self._remember(session, whose)
-        line = self._lines.setdefault(whose, _Line(whose))
+            self._remember(session, group)
+        line = self._lines.setdefault(group, _Line(group))
         self._refuse_beyond_share(line, USUAL_SECONDS if call.expires_at is None else call.expires_at - self._now())
         self._free_places -= 1
         with contextlib.ExitStack() as undo:
@@ -141,9 +141,9 @@ class FairTurns:
             self._forget_if_empty(line)
             raise Overloaded(retry_after_seconds=line.pace.retry_after_seconds(max(seconds, 0.0)))
 
-    def _remember(self, session: str, whose: str) -> None:
+    def _remember(self, session: str, group: str) -> None:
         self._whose.pop(session, None)
-        self._whose[session] = whose
+        self._whose[session] = group
         if len(self._whose) > MAX_SESSIONS:
             del self._whose[next(iter(self._whose))]
 
@@ -177,7 +177,7 @@ class FairTurns:
 
     def _forget_if_empty(self, line: _Line) -> None:
         if not line.held:
-            self._lines.pop(line.whose, None)
+            self._lines.pop(line.group, None)
 
     async def _wait_for_thread(self, line: _Line) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

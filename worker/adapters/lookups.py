@@ -16,7 +16,7 @@ RecordT = TypeVar("RecordT")
 MAX_IDS = 256
 #: A query takes some milliseconds. Nobody waits behind one that takes long: the database may be away, and whoever asks
 #: is to hear that in time.
-PATIENCE_SECONDS = 0.1
+MAX_WAIT_SECONDS = 0.1
 
 
 class _Query(Generic[RecordT]):
@@ -37,11 +37,11 @@ class Lookups(Generic[RecordT]):
     def __init__(
         self,
         look: Callable[[Sequence[str]], Awaitable[dict[str, RecordT]]],
-        patience_seconds: float = PATIENCE_SECONDS,
+        max_wait_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
         """`look` is the query. What it raises is raised to all who travel in it."""
         self._look = look
-        self._patience_seconds = patience_seconds
+        self._max_wait_seconds = max_wait_seconds
         self._latest: _Query[RecordT] | None = None
         self._joinable: _Query[RecordT] | None = None
 
@@ -59,7 +59,7 @@ class Lookups(Generic[RecordT]):
         before, self._latest, self._joinable = self._latest, query, query
         try:
             if before is not None:
-                await asyncio.wait([before.found], timeout=self._patience_seconds)
+                await asyncio.wait([before.found], timeout=self._max_wait_seconds)
             self._begin(query)
             found = await self._look(list(query.ids))
         except BaseException as error:

@@ -22,7 +22,7 @@ from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
-from worker.domain.records import REMEMBERED
+from worker.domain.records import IDEMPOTENCY_WINDOW
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ INDEXES = {
     "deletions": [
         # By the request, whose mark is in one or two of them. Of a login that is made and deleted again there are many.
         IndexModel([("marks.by", ASCENDING)]),
-        IndexModel([("at", ASCENDING)], expireAfterSeconds=int(REMEMBERED.total_seconds())),
+        IndexModel([("at", ASCENDING)], expireAfterSeconds=int(IDEMPOTENCY_WINDOW.total_seconds())),
     ],
     "attempts": [IndexModel([("kept_until", ASCENDING)], expireAfterSeconds=0)],
     "audit": [

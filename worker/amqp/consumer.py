@@ -100,7 +100,7 @@ class Consumer:
         self._tracing = tracing
         self._verify_sample = verify_sample
         self._consuming: list[tuple[AbstractQueue, str]] = []
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._draining = False
 
     async def setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
@@ -129,9 +129,9 @@ class Consumer:
         return channels
 
     @property
-    def under_way(self) -> int:
+    def in_flight(self) -> int:
         """How many requests were taken and are not settled."""
-        return len(self._under_way)
+        return len(self._in_flight)
 
     async def drain(self, grace_seconds: float) -> bool:
         """Takes no more requests and finishes those at hand; whether all were finished in time."""
@@ -143,16 +143,16 @@ class Consumer:
             except ConnectionLost:
                 continue  # and the consumer with it
         await asyncio.sleep(0.01)  # what was delivered before the cancellation is a few turns of the loop away
-        if self._under_way:
-            log.info("finishing requests at hand", extra={"requests": len(self._under_way)})
-            await asyncio.wait(self._under_way, timeout=grace_seconds)
-        return not self._under_way
+        if self._in_flight:
+            log.info("finishing requests at hand", extra={"requests": len(self._in_flight)})
+            await asyncio.wait(self._in_flight, timeout=grace_seconds)
+        return not self._in_flight
 
     async def _accept(self, message: AbstractIncomingMessage) -> None:
         # A task of our own: those of the channel are cancelled with it, and an operation is better finished.
         task = asyncio.create_task(self._settle(message))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
 
     async def _settle(self, message: AbstractIncomingMessage) -> None:
         request_id.set(_request_id(message.headers.get(REQUEST_ID_HEADER)))
@@ -164,7 +164,7 @@ class Consumer:
         outcome = await self._traced_answer(message, told)
         await self._reply_and_acknowledge(message, outcome)
         seconds = time.perf_counter() - started
-        self._metrics.settled(_name(message), outcome, seconds)
+        self._metrics.answered(_name(message), outcome, seconds)
         share = {"sample": self._verify_sample} if _is_verified(message, outcome) else {}
         if not share or self._is_sampled(message, told):
             log.info(

@@ -99,7 +99,7 @@ class AmqpEvents:
             await asyncio.gather(self._renewal, return_exceptions=True)
 
     @property
-    def under_way(self) -> int:
+    def in_flight(self) -> int:
         """How many events are on their way to the broker."""
         return len(self._pending)
 

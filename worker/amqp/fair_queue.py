@@ -12,16 +12,16 @@ ItemT = TypeVar("ItemT")
 
 #: A tenant takes another hand only while more than so many times its own are free: one tenant alone gets an eighth of
 #: 64, and twenty whose items are slow do not get all.
-FREE_HANDS_FOR_EACH = 8
+FREE_SLOTS_PER_TAKEN = 8
 
 
 class FairQueue(Generic[ItemT]):
     """Items that wait, by tenant, and how many of each tenant's are in hand."""
 
-    def __init__(self, places: int, hands: int) -> None:
+    def __init__(self, capacity: int, slots: int) -> None:
         """Up to `places` items wait, and up to `hands` are taken and not done."""
-        self._places = places
-        self._hands = hands
+        self._capacity = capacity
+        self._slots = slots
         self._waiting: dict[str, deque[ItemT]] = {}
         """In the order of the tenants' turns."""
         self._waiting_in_all = 0
@@ -30,7 +30,7 @@ class FairQueue(Generic[ItemT]):
     def put(self, tenant: str, item: ItemT) -> ItemT | None:
         """Adds the item. Returns the item that has no place any more: this one, another tenant's last, or None."""
         dropped = None
-        if self._waiting_in_all >= self._places:
+        if self._waiting_in_all >= self._capacity:
             longest = max(self._waiting.values(), key=len)
             if len(longest) <= len(self._waiting.get(tenant, ())) + 1:
                 return item
@@ -45,8 +45,8 @@ class FairQueue(Generic[ItemT]):
 
         Each item that is taken needs a call of `done`, and then of `take`.
         """
-        free = self._hands - self._taken.total()
-        tenant = next((each for each in self._waiting if self._taken[each] * FREE_HANDS_FOR_EACH < free), None)
+        free = self._slots - self._taken.total()
+        tenant = next((each for each in self._waiting if self._taken[each] * FREE_SLOTS_PER_TAKEN < free), None)
         if tenant is None:
             return None
         items = self._waiting.pop(tenant)

@@ -66,7 +66,7 @@ class ImportedUser(WireModel):
             password_hash=self.password_hash.get_secret_value(),
             registered_at=since,
             last_active_at=since,
-            created_by=CREATED_BY,
+            idempotency_key=CREATED_BY,
         )
 
 
@@ -90,7 +90,7 @@ class Imported(Accepted):
     """It is an account from now on."""
 
 
-class ThereAlready(Accepted):
+class AlreadyExists(Accepted):
     """Its login was somebody's, who stays as they are."""
 
 
@@ -115,7 +115,7 @@ def read(file: BinaryIO) -> Iterator[Accepted | Refused]:
 
 async def store(
     lines: Iterable[Accepted | Refused], tenant: str, tenants: Tenants, users: Users, clock: Clock
-) -> AsyncIterator[Imported | ThereAlready | Refused]:
+) -> AsyncIterator[Imported | AlreadyExists | Refused]:
     """Makes users of the tenant, durably and some at a time; each line's outcome is told when it is certain.
 
     Raises `Unavailable` when the database is away, and `TenantNotFound` when the tenant was deleted meanwhile: then no
@@ -138,7 +138,7 @@ async def store(
 
 async def _stored(
     lines: Sequence[Accepted], tenant: str, tenants: Tenants, users: Users, clock: Clock
-) -> list[Imported | ThereAlready]:
+) -> list[Imported | AlreadyExists]:
     now = clock.now()
     # As in `user.create`: accounts from before logins were in NFC may have them as other systems spell them.
     others = {other for line in lines if (other := names.decomposed(line.user.login)) != line.user.login}
@@ -151,22 +151,22 @@ async def _stored(
         await users.remove_all(tenant)
         raise TenantNotFound
     return [
-        Imported(line.number, line.user) if user.id in stored else ThereAlready(line.number, line.user)
+        Imported(line.number, line.user) if user.id in stored else AlreadyExists(line.number, line.user)
         for line, user in zip(lines, made, strict=True)
     ]
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes | None]:
     """Each line; None in place of one that is too long, of which only a part is held at a time."""
-    mark = _BYTE_ORDER_MARK
+    key = _BYTE_ORDER_MARK
     while line := file.readline(MAX_LINE_BYTES + 1):
         if len(line) <= MAX_LINE_BYTES:
-            yield line.removeprefix(mark)
+            yield line.removeprefix(key)
         else:
             while line and not line.endswith(b"\n"):
                 line = file.readline(MAX_LINE_BYTES)
             yield None
-        mark = b""
+        key = b""
 
 
 def _problem(error: ValidationError) -> str:

@@ -61,13 +61,13 @@ def test_each_throttle_can_be_switched_off(environment: pytest.MonkeyPatch) -> N
     throttle = load().throttle
     assert throttle.account
     assert throttle.address
-    assert (throttle.account.free, throttle.address.free) == (5, 100)
-    assert throttle.account.most_in_a_row == 100
-    assert throttle.place == replace(throttle.account, most_in_a_row=None)
+    assert (throttle.account.undelayed, throttle.address.undelayed) == (5, 100)
+    assert throttle.account.max_consecutive == 100
+    assert throttle.known_origin == replace(throttle.account, max_consecutive=None)
     environment.setenv("AUTH_THROTTLE_CONSECUTIVE_FAILURES", "0")
-    assert load().throttle.account == throttle.place
+    assert load().throttle.account == throttle.known_origin
     environment.setenv("AUTH_THROTTLE_ACCOUNT_FAILURES", "0")
-    assert load().throttle.account is load().throttle.place is None
+    assert load().throttle.account is load().throttle.known_origin is None
     assert load().throttle.address == throttle.address
     environment.setenv("AUTH_THROTTLE_ADDRESS_FAILURES", "0")
     assert load().throttle.address is None

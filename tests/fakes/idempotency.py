@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from shared.contracts.events import RevocationReason
 from worker.domain.records import (
-    Mark,
+    IdempotencyKey,
 )
 
 
@@ -13,12 +13,12 @@ from worker.domain.records import (
 class _Left:
     """A mark as a request has left it, with the generation that the request decided."""
 
-    mark: Mark
+    key: IdempotencyKey
     generation: int | None = None
     reason: RevocationReason | None = None
     users_before: int = 0
 
 
-def _left_by(marks: Iterable[_Left], mark: Mark) -> _Left | None:
-    fresh = (left for left in marks if left.mark.at > mark.forgotten_at)
-    return next((left for left in fresh if left.mark.by == mark.by), None)
+def _left_by(marks: Iterable[_Left], key: IdempotencyKey) -> _Left | None:
+    fresh = (left for left in marks if left.key.at > key.valid_after)
+    return next((left for left in fresh if left.key.value == key.value), None)

@@ -5,33 +5,33 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from worker.adapters.mongo_database import Document, MongoDatabase
-from worker.domain.records import MARKS_KEPT, Mark
+from worker.domain.records import MAX_IDEMPOTENCY_KEYS, IdempotencyKey
 
 
-def marked(mark: Mark) -> Document:
+def marked(key: IdempotencyKey) -> Document:
     """Matches documents that the request has changed."""
-    return {"marks": {"$elemMatch": _fresh(mark)}}
+    return {"marks": {"$elemMatch": _fresh(key)}}
 
 
-def not_marked(mark: Mark) -> Document:
+def not_marked(key: IdempotencyKey) -> Document:
     """Matches documents that the request has not changed."""
-    return {"marks": {"$not": {"$elemMatch": _fresh(mark)}}}
+    return {"marks": {"$not": {"$elemMatch": _fresh(key)}}}
 
 
-def first(mark: Mark) -> list[Document]:
+def first(key: IdempotencyKey) -> list[Document]:
     """The marks of a new document."""
-    return [_to_document(mark)]
+    return [_to_document(key)]
 
 
-def left(mark: Mark, **decided: Any) -> Document:
+def left(key: IdempotencyKey, **decided: Any) -> Document:
     """The part of an update that leaves the mark, with what the request decided."""
-    return {"$push": {"marks": {"$each": [{**_to_document(mark), **decided}], "$slice": -MARKS_KEPT}}}
+    return {"$push": {"marks": {"$each": [{**_to_document(key), **decided}], "$slice": -MAX_IDEMPOTENCY_KEYS}}}
 
 
-def found(document: Document, mark: Mark) -> Document | None:
+def found(document: Document, key: IdempotencyKey) -> Document | None:
     """The mark as the request has left it in the document, if it has."""
     marks: list[Document] = document.get("marks", [])
-    return next((each for each in marks if each["by"] == mark.by and each["at"] > mark.forgotten_at), None)
+    return next((each for each in marks if each["by"] == key.value and each["at"] > key.valid_after), None)
 
 
 class Deletions:
@@ -40,14 +40,14 @@ class Deletions:
     def __init__(self, database: MongoDatabase) -> None:
         self._deletions = database.collection("deletions")
 
-    async def find(self, tenant: str | None, login: str, mark: Mark) -> Document | None:
+    async def find(self, tenant: str | None, login: str, key: IdempotencyKey) -> Document | None:
         """The deletion of a user of this login that the request had changed, or deleted; without a tenant, that of a
         tenant of this email."""
-        return await self._deletions.find_one({"marks.by": mark.by, "tenant": tenant, "login": login, **marked(mark)})
+        return await self._deletions.find_one({"marks.by": key.value, "tenant": tenant, "login": login, **marked(key)})
 
-    async def find_by_id(self, removed: str, mark: Mark) -> Document | None:
+    async def find_by_id(self, removed: str, key: IdempotencyKey) -> Document | None:
         """The same by the id that it had."""
-        return await self._deletions.find_one({"_id": removed, **marked(mark)})
+        return await self._deletions.find_one({"_id": removed, **marked(key)})
 
     async def add(self, user: Document) -> None:
         """Remembers a user that is to be removed next: whoever finds it removed finds this. Safe to repeat."""
@@ -65,9 +65,9 @@ class Deletions:
             return  # somebody else carries the deletion out as well
 
 
-def _to_document(mark: Mark) -> Document:
-    return {"by": mark.by, "at": mark.at}
+def _to_document(key: IdempotencyKey) -> Document:
+    return {"by": key.value, "at": key.at}
 
 
-def _fresh(mark: Mark) -> Document:
-    return {"by": mark.by, "at": {"$gt": mark.forgotten_at}}
+def _fresh(key: IdempotencyKey) -> Document:
+    return {"by": key.value, "at": {"$gt": key.valid_after}}
