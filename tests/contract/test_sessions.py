@@ -78,7 +78,7 @@ async def test_one_message_at_once_opens_one_session(sessions: Sessions) -> None
 async def test_a_message_id_is_of_one_account(sessions: Sessions, other: dict[str, Any]) -> None:
     """Nobody gets somebody else's session by naming the message that opened it."""
     await added(sessions, idempotency_key="message")
-    theirs = a_session(**{"opened_by": "message", **other})
+    theirs = a_session(**{"idempotency_key": "message", **other})
     assert await sessions.add(theirs) == theirs
 
 

@@ -1,4 +1,4 @@
-"""Counts of attempts to log in, in MongoDB."""
+"""Counts of login attempts, in MongoDB."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,13 +9,13 @@ from pymongo.errors import DuplicateKeyError
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
 from worker.domain.attempts import AttemptCount, Limit
 
-#: In the memory of the primary: to wait for disks and other nodes would cost each login more than it gains. What a
-#: crash loses is the count of some attempts, and with it some seconds of waiting.
+#: Acknowledged by the primary's memory: waiting for disks and other nodes would cost each login more than it gains. A
+#: crash loses the count of some attempts, and so some seconds of delay.
 QUICK = WriteConcern(w=1)
 
 
 class MongoAttempts:
-    """Implements the port `Attempts`. Each step is one update of one document, with its condition in the filter."""
+    """Implements the port `Attempts`. Each step is one update of one document, with the condition in its filter."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._counts = database.collection("attempts").with_options(write_concern=QUICK)
@@ -38,12 +38,12 @@ class MongoAttempts:
             one_more["$max"] = {"kept_until": kept_until}
         if seen is None or (seen.tried < limit.undelayed and not limit.is_over(seen, now)):
             matching: Document = {"_id": key, "tried": {"$lt": limit.undelayed}, "since": {"$gt": now - limit.window}}
-            if limit.max_consecutive is not None:  # or it is absent: workers before this one did not count it
+            if limit.max_consecutive is not None:  # `$not` also matches documents of older workers without this field
                 matching["in_a_row"] = {"$not": {"$gte": limit.max_consecutive}}
             with unavailable_when_away():
                 try:
                     await self._counts.update_one(matching, {**one_more, "$setOnInsert": begun}, upsert=True)
-                except DuplicateKeyError:  # it is there, and others have taken what was free
+                except DuplicateKeyError:  # the document exists, and other attempts used up the undelayed ones
                     return False
             return True
         if limit.is_over(seen, now):
@@ -76,7 +76,7 @@ class MongoAttempts:
         with unavailable_when_away():
             try:
                 await self._counts.update_one({"_id": key}, {"$set": nothing}, upsert=True)
-            except DuplicateKeyError:  # somebody else has just put it there
+            except DuplicateKeyError:  # another worker inserted it at the same time
                 await self._counts.update_one({"_id": key}, {"$set": nothing})
 
     async def forget(self, key: str) -> None:
@@ -85,7 +85,7 @@ class MongoAttempts:
 
 
 def _from_document(document: Document) -> AttemptCount:
-    # Absent where an older worker counted.
+    # Absent in documents of older workers.
     consecutive: int = document["in_a_row"] if "in_a_row" in document else document["tried"]
     return AttemptCount(
         tried=document["tried"],

@@ -1,6 +1,6 @@
-"""Sessions in MongoDB. Each document is also its own outbox: `outbox` stands there until the event is published.
+"""Sessions in MongoDB. Each document is also its own outbox: the field `outbox` is set until the event is published.
 
-It holds the time from which the event is due: that of the revocation, or of the next retry after a refusal.
+Its value is the time from which the event is due: the time of the revocation, or of the next retry after a refusal.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from worker.adapters.mongo_database import (
 )
 from worker.domain.records import Revocation, Session, TenantRevocation, User, UserRevocation
 
-#: Ended at a time, so that each step takes the database no longer than a worker waits for it.
+#: Sessions revoked per step, so that a step takes the database less time than a worker waits for it.
 BATCH = 200
 _NOT_REVOKED = {"revocation": {"$exists": False}}
 _NEWEST_FIRST = [("issued_at", DESCENDING), ("_id", DESCENDING)]
@@ -39,9 +39,9 @@ class MongoSessions:
         on_opened: Callable[[Session], None] = lambda _: None,
         on_revoked: Callable[[RevocationReason, int], None] = lambda *_: None,
     ) -> None:
-        """`on_opened` and `on_ended` hear of what was stored for the first time, and not of what was there before."""
+        """`on_opened` and `on_revoked` are called for new sessions and revocations, and not for retried requests."""
         self._sessions = database.collection("sessions")
-        self._lookups = Lookups(self._look)
+        self._lookups = Lookups(self._query)
         self._on_opened = on_opened
         self._on_revoked = on_revoked
 
@@ -145,7 +145,7 @@ class MongoSessions:
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}
         later = {"tenant": tenant, "revocation.announced_at": {"$gt": at}}
-        # One after the other: each is a range of the index, and `$or` of both is more than every planner sees through.
+        # Two queries, each a range of the index: not every query planner uses the index for an `$or` of both.
         found = await self._first_by_announcement(then, limit)
         return found if len(found) == limit else found + await self._first_by_announcement(later, limit - len(found))
 
@@ -167,7 +167,7 @@ class MongoSessions:
         else:
             written["outbox"] = retry_at
         with unavailable_when_away():
-            # Absent as long as there was none, and in what older versions have revoked.
+            # The field is absent before the first refusal, and in sessions that older versions revoked.
             counted = {"revocation.refusals": seen or {"$exists": False}}
             result = await self._sessions.update_one(
                 {"_id": session.id, "outbox": {"$exists": True}, **counted}, change
@@ -179,7 +179,7 @@ class MongoSessions:
             documents = await self._sessions.find(wanted).sort(field, ASCENDING).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def _look(self, ids: Sequence[str]) -> dict[str, Session]:
+    async def _query(self, ids: Sequence[str]) -> dict[str, Session]:
         with unavailable_when_away():
             documents = await self._sessions.find({"_id": {"$in": ids}}).to_list(len(ids))
         return {session.id: session for session in readable(documents, _from_document)}
@@ -191,7 +191,7 @@ class MongoSessions:
 
 
 def _revoked(revocation: Revocation) -> Document:
-    """The revocation and the duty to announce it, in one update."""
+    """Return an update that stores the revocation and puts its event into the outbox."""
     stored: Document = {"at": revocation.at, "reason": revocation.reason.value}
     if revocation.idempotency_key is not None:
         stored["by"] = revocation.idempotency_key
@@ -212,7 +212,7 @@ def _to_document(session: Session) -> Document:
         "opened_by": session.idempotency_key,
         "generation": session.generation,
         "tenant_generation": session.tenant_generation,
-        # As `outbox`: there while something is left to do, so that a sparse index finds it.
+        # Like `outbox`, set only while work is left, so that a sparse index finds it.
         **({"displaces": session.issued_at} if session.enforces_limit else {}),
     }
 

@@ -1,4 +1,4 @@
-"""Tenants in MongoDB, with the decisions to end their sessions and the marks of requests stored beside them."""
+"""Tenants in MongoDB. Their documents also contain revocation decisions and idempotency keys."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ from worker.adapters.mongo_database import (
 from worker.adapters.mongo_idempotency import Deletions
 from worker.domain.records import CLOSING, IdempotencyKey, Tenant, TenantRevocation
 
-#: Decisions about one tenant at the same moment take turns; so many in a row mean something else is wrong.
+#: Concurrent decisions about one tenant are retried one after another. More attempts than this indicate another fault.
 MAX_ATTEMPTS = 20
 _NOT_DELETED = {"deleted_at": {"$exists": False}}
 _ACTIVE = {**_NOT_DELETED, "disabled_at": {"$exists": False}}
@@ -82,19 +82,19 @@ class MongoTenants:
         for _ in range(MAX_ATTEMPTS):
             with unavailable_when_away():
                 document = await self._tenants.find_one({"_id": tenant})
-                # In this order: a deletion is remembered before the tenant is gone.
+                # The tenant is read first: its deletion is stored before its document is removed.
                 if before := _decided_before(key, document, await self._deletions.find_by_id(tenant, key)):
                     return before
                 if document is None or "deleted_at" in document:
                     raise TenantNotFound
-                unfinished = _decision(tenant, document["ending"]) if "ending" in document else None
+                unfinished = _from_decision(tenant, document["ending"]) if "ending" in document else None
                 decision = TenantRevocation.after(tenant, document["generation"], reason, unfinished)
-                # On the generation it was decided for: two decisions at once must not share one.
+                # Only if the generation is unchanged: two concurrent decisions must not get the same one.
                 result = await self._tenants.update_one(
                     {"_id": tenant, "generation": document["generation"], **_NOT_DELETED},
                     {
                         "$set": _decided(decision, key, password_hash),
-                        **mongo_idempotency.left(key, **_ending_to_document(decision)),
+                        **mongo_idempotency.recorded(key, **_decision_to_document(decision)),
                     },
                 )
             if result.matched_count:
@@ -117,20 +117,20 @@ class MongoTenants:
             if decision.reason is not RevocationReason.TENANT_DELETED:
                 await self._tenants.update_one(decided, {"$unset": {"ending": ""}})
             elif document := await self._tenants.find_one(decided):
-                # Of no tenant, and by its email: a user of any tenant may be called the same.
+                # Stored with tenant None and the email as login, so that no user's deletion is confused with it.
                 await self._deletions.add({**document, "tenant": None, "login": document["email"]})
                 await self._tenants.delete_one(decided)
 
     async def unfinished_revocations(self, older_than: datetime, limit: int) -> list[TenantRevocation]:
         with unavailable_when_away():
             documents = await self._tenants.find({"ending.at": {"$lt": older_than}}).limit(limit).to_list(limit)
-        return readable(documents, lambda document: _decision(document["_id"], document["ending"]))
+        return readable(documents, lambda document: _from_decision(document["_id"], document["ending"]))
 
     async def enable(self, tenant: str, key: IdempotencyKey) -> None:
         with unavailable_when_away():
             await self._tenants.update_one(
-                {"_id": tenant, **_NOT_DELETED, **mongo_idempotency.not_marked(key)},
-                {"$unset": {"disabled_at": ""}, **mongo_idempotency.left(key)},
+                {"_id": tenant, **_NOT_DELETED, **mongo_idempotency.not_applied(key)},
+                {"$unset": {"disabled_at": ""}, **mongo_idempotency.recorded(key)},
             )
 
 
@@ -139,10 +139,10 @@ def _creation(tenant: Tenant) -> IdempotencyKey:
 
 
 def _decided(decision: TenantRevocation, key: IdempotencyKey, password_hash: str | None) -> Document:
-    """The decision and its cause."""
+    """Return the fields that store the decision and its cause."""
     written: Document = {
         "generation": decision.generation,
-        "ending": {**_ending_to_document(decision), "at": key.at},
+        "ending": {**_decision_to_document(decision), "at": key.at},
     }
     if decision.reason in CLOSING:
         written["closed_generation"] = decision.generation
@@ -156,20 +156,20 @@ def _decided(decision: TenantRevocation, key: IdempotencyKey, password_hash: str
 
 
 def _decided_before(key: IdempotencyKey, *known: Document | None) -> TenantRevocation | None:
-    """What the request has decided, if it left its mark in one of these: a tenant, or what is remembered of one."""
+    """Return the request's decision if one of these documents, a tenant or a deletion, contains its key."""
     for document in filter(None, known):
-        if before := mongo_idempotency.found(document, key):
-            return _decision(document["_id"], before)
+        if before := mongo_idempotency.find_result(document, key):
+            return _from_decision(document["_id"], before)
     return None
 
 
-def _ending_to_document(decision: TenantRevocation) -> Document:
+def _decision_to_document(decision: TenantRevocation) -> Document:
     return {"generation": decision.generation, "reason": decision.reason.value, "users_before": decision.users_before}
 
 
-def _decision(tenant: str, stored: Document) -> TenantRevocation:
+def _from_decision(tenant: str, stored: Document) -> TenantRevocation:
     generation, reason = stored["generation"], RevocationReason(stored["reason"])
-    # Versions that had no such member ended users' sessions for these reasons alone.
+    # Older versions have no `users_before`. They revoked users' sessions for these reasons only.
     of_older = generation if reason in CLOSING else 0
     return TenantRevocation(tenant, generation, reason, stored.get("users_before") or of_older)
 
@@ -182,7 +182,7 @@ def _to_document(tenant: Tenant) -> Document:
         "registered_at": tenant.registered_at,
         "created_by": tenant.idempotency_key,
         "generation": tenant.generation,
-        "marks": mongo_idempotency.first(_creation(tenant)),
+        "marks": mongo_idempotency.initial_keys(_creation(tenant)),
     }
 
 

@@ -1,4 +1,4 @@
-"""Users in MongoDB, with the decisions to end their sessions and the marks of requests stored beside them."""
+"""Users in MongoDB. Their documents also contain revocation decisions and idempotency keys."""
 
 import json
 import re
@@ -25,9 +25,9 @@ from worker.adapters.mongo_database import (
 from worker.adapters.mongo_idempotency import Deletions
 from worker.domain.records import IdempotencyKey, User, UserChanges, UserRevocation
 
-#: Decisions about one user at the same moment take turns; so many in a row mean something else is wrong.
+#: Concurrent decisions about one user are retried one after another. More attempts than this indicate another fault.
 MAX_ATTEMPTS = 20
-#: Removed at a time, so that each step takes the database no longer than a worker waits for it.
+#: Users removed per step, so that a step takes the database less time than a worker waits for it.
 BATCH = 200
 _NOT_DELETED = {"deleted_at": {"$exists": False}}
 
@@ -48,7 +48,7 @@ class MongoUsers:
                 await self._users.insert_one(_to_document(user))
             except DuplicateKeyError:
                 first = await self._undeleted(user.tenant, user.login)
-                if first is None or not mongo_idempotency.found(first, key):
+                if first is None or not mongo_idempotency.find_result(first, key):
                     raise LoginTaken from None
                 return _from_document(first)
         return user
@@ -72,7 +72,7 @@ class MongoUsers:
         if normal == login or await self.spelled(tenant, [login]):
             return login
         with unavailable_when_away():
-            # In this order: a user's deletion is remembered before the user is gone.
+            # The users are read first: a deletion is stored before the user's document is removed.
             deletion = await self._deletions.find(tenant, login, key) if key else None
         return login if deletion else normal
 
@@ -92,14 +92,14 @@ class MongoUsers:
     async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
         wanted: Document = {"tenant": tenant, "login": {"$gt": after}, **_NOT_DELETED}
         if search:
-            # As typed, or in the form that logins are stored in.
+            # As given, or in the form in which logins are stored.
             spellings = {spelling.casefold() for spelling in (search, names.normal(search))}
             wanted["search"] = {"$regex": "|".join(sorted(map(re.escape, spellings)))}
         with unavailable_when_away():
             return await first_readable(self._users.find(wanted).sort("login", ASCENDING), _from_document, limit)
 
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
-        # No other field is asked for, so that the index alone answers.
+        # Only this field is read, so that the index answers the query without the documents.
         wanted = {"tenant": tenant, "login": {"$gt": after}}
         with unavailable_when_away():
             found = self._users.find(wanted, {"_id": False, "login": True}).sort("login", ASCENDING).limit(limit)
@@ -109,12 +109,12 @@ class MongoUsers:
         written = _changed(login, changes)
         with unavailable_when_away():
             document = await self._undeleted(tenant, login)
-            # In this order: a user's deletion is remembered before another user can have its login.
+            # The user is read first: a deletion is stored before another user can get the login.
             if document is None or await self._deletions.find(tenant, login, key):
                 raise UserNotFound
             result = await self._users.update_one(
-                {"_id": document["_id"], **_NOT_DELETED, **mongo_idempotency.not_marked(key)},
-                {"$set": written, **mongo_idempotency.left(key)},
+                {"_id": document["_id"], **_NOT_DELETED, **mongo_idempotency.not_applied(key)},
+                {"$set": written, **mongo_idempotency.recorded(key)},
             )
             if result.matched_count:
                 return _from_document({**document, **written})
@@ -138,15 +138,15 @@ class MongoUsers:
         for _ in range(MAX_ATTEMPTS):
             with unavailable_when_away():
                 document = await self._users.find_one({"tenant": tenant, "login": login})
-                # In this order: a user's deletion is remembered before the user is gone.
+                # The user is read first: its deletion is stored before its document is removed.
                 deletion = await self._deletions.find(tenant, login, key)
                 for known in filter(None, (document, deletion)):
-                    if before := mongo_idempotency.found(known, key):
+                    if before := mongo_idempotency.find_result(known, key):
                         return UserRevocation(tenant, known["_id"], before["generation"], reason)
                 if document is None or "deleted_at" in document:
                     raise UserNotFound
                 decision = UserRevocation(tenant, document["_id"], document["generation"] + 1, reason)
-                # On the generation it was decided for: two decisions at once must not share one.
+                # Only if the generation is unchanged: two concurrent decisions must not get the same one.
                 result = await self._users.update_one(
                     {"_id": decision.user, "generation": document["generation"], **_NOT_DELETED},
                     {
@@ -155,7 +155,7 @@ class MongoUsers:
                             "generation": decision.generation,
                             "ending": {"generation": decision.generation, "reason": reason.value, "at": key.at},
                         },
-                        **mongo_idempotency.left(key, generation=decision.generation),
+                        **mongo_idempotency.recorded(key, generation=decision.generation),
                     },
                 )
             if result.matched_count:
@@ -178,7 +178,7 @@ class MongoUsers:
         with unavailable_when_away():
             found = self._users.find({"tenant": tenant, "ending.at": {"$lt": older_than}})
             documents = await found.sort("ending.at", ASCENDING).limit(limit).to_list(limit)
-        return readable(documents, _to_ending)
+        return readable(documents, _to_decision)
 
     async def remove_all(self, tenant: str) -> None:
         with unavailable_when_away():
@@ -186,8 +186,8 @@ class MongoUsers:
                 await self._users.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
 
     async def _undeleted(self, tenant: str, login: str) -> Document | None:
-        # There is one at most, so it is looked at here: with more than the key in the filter, the embedded database
-        # goes through all users of the tenant.
+        # `deleted_at` is checked here and not in the filter: with more than the key in it, the embedded database scans
+        # all users of the tenant.
         document = await self._users.find_one({"tenant": tenant, "login": login})
         return document if document and "deleted_at" not in document else None
 
@@ -221,7 +221,7 @@ def _to_document(user: User) -> Document:
         "last_active_at": user.last_active_at,
         "created_by": user.idempotency_key,
         "generation": user.generation,
-        "marks": mongo_idempotency.first(_creation(user)),
+        "marks": mongo_idempotency.initial_keys(_creation(user)),
     }
 
 
@@ -241,7 +241,7 @@ def _from_document(document: Document) -> User:
     )
 
 
-def _to_ending(document: Document) -> UserRevocation:
+def _to_decision(document: Document) -> UserRevocation:
     return UserRevocation(
         tenant=document["tenant"],
         user=document["_id"],
@@ -251,7 +251,7 @@ def _to_ending(document: Document) -> UserRevocation:
 
 
 def _scope_to_text(scope: Any) -> str:
-    # As text: JSON has objects that BSON refuses (empty or NUL keys, integers beyond 64 bits), and nobody queries it.
+    # Stored as text: BSON refuses some JSON (empty or NUL keys, integers beyond 64 bits), and scopes are never queried.
     return json.dumps(scope)
 
 

@@ -1,8 +1,8 @@
-"""Revocation events, published to RabbitMQ in the background and crossed off in the database when confirmed.
+"""Publishes revocation events to RabbitMQ in the background, and records each in the database when it is confirmed.
 
-A queue of a subscriber may refuse an event. RabbitMQ then refuses it to us, whatever other queues took it. Each event
-has a backoff of its own in its outbox (`worker.domain.retries`), and is retried on a newer channel: RabbitMQ 3.10 may
-go on refusing messages for a queue that lost its leader, for as long as the channel lives (docs/decisions/0020).
+A subscriber's queue may refuse an event. RabbitMQ then reports a refusal, even if other queues took the event. Each
+event has its own backoff (`worker.domain.retries`) and is retried on a newer channel: RabbitMQ 3.10 may refuse all
+messages of a channel for a queue that lost its leader (docs/decisions/0020).
 """
 
 import asyncio
@@ -29,19 +29,19 @@ log = logging.getLogger(__name__)
 
 #: CloudEvents AMQP binding 1.0.2, 3.2: an event in structured mode.
 CLOUDEVENTS_TYPE = "application/cloudevents+json; charset=utf-8"
-#: Enough to keep a confirming broker busy; more would only queue in its memory. Tenants share them.
+#: Concurrent publishes, shared by the tenants. Enough to keep the broker busy; more would only queue in its memory.
 MAX_PUBLISHING = 64
-#: More wait in the database for the sweep; the tenant with the most pending gives way first.
+#: Events held in memory. Further ones wait in the database for the sweep, those of the tenant with the most first.
 MAX_PENDING = 10_000
 PUBLISH_TIMEOUT_SECONDS = 10.0
-#: A channel that has refused something is replaced when it is as old as this and something refused is tried again.
-#: Not younger, so that what was published on the one before it has ended when that is closed.
+#: A channel with refusals is replaced at the next retry once it is this old. At this age all publishes on its
+#: predecessor have ended, so closing that loses nothing.
 RENEW_SECONDS = PUBLISH_TIMEOUT_SECONDS
 
 
 @dataclass(eq=False)
 class _Channel:
-    """A channel to publish on, and which tenants' events were refused on it."""
+    """A channel for publishing, with the tenants whose events were refused on it."""
 
     connection: AbstractConnection
     channel: AbstractChannel
@@ -69,9 +69,10 @@ class AmqpEvents:
         on_refused: Callable[[bool], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_published` gets, for each event confirmed without a refusal, the seconds since its cause.
+        """`on_published` is called for each event confirmed without a refusal, with the seconds since its revocation.
 
-        `on_refused` gets, for each refusal, whether the event is retried. `monotonic` tells channels' ages.
+        `on_refused` is called for each refusal with whether the event is retried. `monotonic` is the clock for the age
+        of channels.
         """
         self._on_published = on_published
         self._on_refused = on_refused
@@ -100,7 +101,7 @@ class AmqpEvents:
 
     @property
     def in_flight(self) -> int:
-        """How many events are on their way to the broker."""
+        """How many events are waiting or being published."""
         return len(self._pending)
 
     def announce(self, session: Session) -> None:
@@ -115,7 +116,7 @@ class AmqpEvents:
             publisher.add_done_callback(self._publishers.discard)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Waits for what is being published; what is not by then is the sweep's."""
+        """Wait for the events in flight, for this long at most. The sweep publishes the others."""
         if self._publishers:
             await asyncio.wait(self._publishers, timeout=grace_seconds)
 
@@ -124,7 +125,7 @@ class AmqpEvents:
             tenant, session = taken
             try:
                 await self._announce(session)
-            except Exception:  # whatever it is, the next event may be another tenant's
+            except Exception:  # one failure must not stop the events of other tenants
                 log.exception("revocation is not announced, the sweep will do it", extra={"session": session.id})
             finally:
                 self._queue.done(tenant)
@@ -154,7 +155,7 @@ class AmqpEvents:
             await self._refused(channel, session, revocation.refusals + 1)
             return
         now = self._clock.now()
-        if not revocation.refusals:  # otherwise it is the subscriber that was slow
+        if not revocation.refusals:  # after a refusal the delay was caused by the subscriber
             self._on_published((now - revocation.at).total_seconds())
         await self._sessions.announced(session, now)
 
@@ -163,25 +164,25 @@ class AmqpEvents:
         channel.refused.add(session.tenant)
         now, delay = self._clock.now(), retry_delay(refusals)
         if not await self._sessions.refused(session, now, None if delay is None else now + delay):
-            return  # another worker has tried it at the same time, and counted that
+            return  # another worker published it at the same time and recorded the refusal
         self._on_refused(delay is not None)
-        told = {"tenant": session.tenant, "session": session.id, "refusals": refusals}
+        fields = {"tenant": session.tenant, "session": session.id, "refusals": refusals}
         if delay is None:
-            log.warning("a subscriber's queue refused a revocation too often, it is only listed now", extra=told)
-        elif is_first:  # a line for each event would let a tenant fill the log
-            log.warning("a subscriber's queue refuses revocations, they are published again later", extra=told)
+            log.warning("a subscriber's queue refused a revocation too often, it is only listed now", extra=fields)
+        elif is_first:  # a line for each event would let one tenant fill the log
+            log.warning("a subscriber's queue refuses revocations, they are published again later", extra=fields)
 
     async def _renew(self) -> None:
-        """Puts a new channel in the place of one that has refused something, unless that is still young.
+        """Replace the channel if events were refused on it and it is older than RENEW_SECONDS.
 
-        Publishes in flight on the old channel go on, so a tenant whose queue refuses everything harms nobody by this.
+        Publishes in flight continue on the old channel, so a tenant whose queue refuses all events delays no other.
         """
         old = self._channel
         if old is None or not old.refused or self._monotonic() - old.opened_at < RENEW_SECONDS:
             return
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._replace(old))
-        # One at a time, however long it takes: an event that stops waiting must not leave a channel half open.
+        # One replacement at a time, shielded: an event whose timeout expires must not leave a channel half open.
         await asyncio.shield(self._renewal)
 
     async def _replace(self, old: _Channel) -> None:
@@ -202,7 +203,7 @@ class AmqpEvents:
         if self._declare:
             await declare_exchanges(channel.channel)
         self._use(channel)
-        return []  # they come and go, and this class sees to their loss
+        return []  # this class replaces its channels itself and handles their loss
 
     async def _open(self, connection: AbstractConnection) -> _Channel:
         with lost_connections():
@@ -211,7 +212,7 @@ class AmqpEvents:
         return _Channel(connection, channel, exchange, self._monotonic())
 
     def _use(self, channel: _Channel) -> None:
-        """Publishes on this channel from now on. While it is in use, its loss is the loss of the connection."""
+        """Publish on this channel from now on. If it is lost while in use, the connection is given up."""
 
         def closed(_: object, error: object = None) -> None:
             if self._channel is channel:

@@ -1,8 +1,8 @@
-"""Requests whose properties cannot be read: text that is not UTF-8, a time beyond the year 9999, endless nesting.
+"""Tolerates unreadable message properties: text that is not UTF-8, a time beyond the year 9999, deep nesting.
 
-RabbitMQ looks into hardly any property and delivers them as they are. The AMQP library then ends the connection, and
-the broker gives the same message to the next worker at once: one message disconnected all workers of a lane, and with
-its last consumer went the queue and all that waited in it. Read as a message without properties it is a bad request.
+RabbitMQ checks hardly any property. The AMQP library closes the connection at an unreadable one, and the broker delivers
+the message to the next worker. So one message could disconnect all workers of a lane, and the lane's queue is deleted
+with its last consumer. Read without properties, the message is an ordinary bad request.
 """
 
 import logging
@@ -14,16 +14,16 @@ log = logging.getLogger(__name__)
 
 
 def tolerate_unreadable_properties() -> None:
-    """Changes how this process reads messages, and only those that it could not read. Neither library has a hook."""
+    """Patch the AMQP library to read unreadable properties as empty. It has no hook for this."""
     read = ContentHeader.unmarshal
 
     def read_or_leave_out(header: ContentHeader, data: bytes) -> None:
         try:
             read(header, data)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it would end the connection
-            # By then its size has been read, and that is all that is needed to read on.
+        except Exception as error:  # noqa: BLE001 - any error would close the connection
+            # The body size has been read by then, and the library needs nothing else to continue.
             header.properties = Basic.Properties()
-            # The error's text may quote the message.
+            # Only the type is logged: the error's text may quote the message.
             log.warning("properties of a request cannot be read", extra={"error": type(error).__name__})
 
     ContentHeader.unmarshal = read_or_leave_out  # type: ignore[method-assign, assignment]

@@ -120,7 +120,7 @@ def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
         (f"now:{KEY}, before:geheim", "key 2 must be id:base64"),
         (f"now:{SHORT_KEY}", "key 1 must have at least 32 bytes"),
         (f"now:{KEY},before:{SHORT_KEY}", "key 2 must have at least 32 bytes"),
-        (f"now:{KEY},now:{OTHER_KEY}", "key 2 has the id of an earlier one"),
+        (f"now:{KEY},now:{OTHER_KEY}", "key 2 has the same id as an earlier key"),
         (f"now:{KEY},", "key 2 must be id:base64"),
         (",", "key 1 must be id:base64"),
     ],
