@@ -1,1 +1,1 @@
-"""The worker: takes requests from RabbitMQ, runs operations on MongoDB, and replies. Stateless, so it scales by number."""
+"""The worker: takes requests from RabbitMQ, runs operations on MongoDB, and replies. Stateless."""

@@ -5,7 +5,8 @@ from shared.process.broker_check import Needs, broker_problems
 from worker.adapters import mongo_database
 from worker.settings import Settings
 
-#: Replies are published here. Publishing events is not checked, since subscribers would receive the test event.
+#: Replies are published here. Publishing events is not checked, since subscribers would receive the
+#: test event.
 DEFAULT_EXCHANGE = ""
 
 

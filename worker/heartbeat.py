@@ -1,7 +1,8 @@
 """The heartbeat file: a worker touches it while it takes requests, and a container's health check reads it.
 
-`python -m worker.heartbeat` is that check. It exits with 0 if AUTH_HEARTBEAT_FILE was touched within the last seconds.
-A check through the broker would not do: any worker of the lane could reply.
+`python -m worker.heartbeat` is that check. It exits with 0 if AUTH_HEARTBEAT_FILE was touched
+within the last seconds. A check through the broker would not do: any worker of the lane could
+reply.
 """
 
 import asyncio

@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Requests held at a time. Measured: below 8 the broker's work grows by half, beyond 32 nothing is gained.
+#: Requests held at a time. Measured: below 8 the broker's work grows by half, beyond 32 nothing is
+#: gained.
 PREFETCH = 16
 HEALTH_PREFETCH = 2
 
@@ -60,9 +61,7 @@ def main(clock: Clock | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m worker", description="A worker of Jincor Auth.")
     lanes = ",".join(Lane)
     parser.add_argument("--lanes", help=f"lanes to serve, of {lanes}; default: AUTH_LANES", default=None)
-    parser.add_argument(
-        "--check", action="store_true", help="only check the configuration, the broker and the database"
-    )
+    parser.add_argument("--check", action="store_true", help="only check configuration, broker and database")
     arguments = parser.parse_args()
     overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
     settings = load_settings(Settings, SECRETS, **overrides)
@@ -226,7 +225,8 @@ def _consumptions(settings: Settings) -> Sequence[Consumption]:
     consumptions = []
     for lane in sorted(settings.lanes):
         if lane is Lane.PASSWORD:
-            # Many more than are hashed at once: they wait in the worker by tenant, not behind each other in the queue.
+            # Many more than are hashed at once: they wait in the worker by tenant, not behind each
+            # other in the queue.
             queue = lane_queue(lane, settings.password_queue_length, settings.queue_type)
             consumptions.append(Consumption(queue, settings.password_places))
         else:

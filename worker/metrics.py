@@ -16,7 +16,8 @@ from worker.amqp.replies import Outcome
 from worker.domain.records import Session
 from worker.sweeper import Unannounced
 
-#: OWASP's minimum cost takes some tens of milliseconds. Operators may raise it up to about a second.
+#: OWASP's minimum cost takes some tens of milliseconds. Operators may raise it up to about a
+#: second.
 HASH_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 #: Usually milliseconds; minutes after an outage of the broker.
 EVENT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300)
@@ -53,7 +54,7 @@ class WorkerMetrics:
         )
         self._waits = Histogram(
             "jincor_auth_worker_queue_wait_seconds",
-            "Seconds from sending a request, by the sender's clock, to consuming it, if the request contains that time.",
+            "Seconds from sending a request, by the sender's clock, to consuming it, if the request states that time.",
             ("operation",),
             registry=registry,
             buckets=SECONDS,
@@ -159,10 +160,12 @@ class WorkerMetrics:
             "jincor_auth_worker_broker_connected", "1 while this worker consumes requests.", registry=registry
         )
 
-        # Child metrics are cached, since `labels` costs as much as counting. Few combinations occur.
+        # Child metrics are cached, since `labels` costs as much as counting. Few combinations
+        # occur.
         self._requests_of: dict[tuple[str, str], Counter] = {}
         self._times_of: dict[str, tuple[Histogram, Histogram]] = {}
-        # Created at 0 from the start: Prometheus sees no increase when a counter first appears with the value 1.
+        # Created at 0 from the start: Prometheus sees no increase when a counter first appears with
+        # the value 1.
         for name in OPERATIONS:
             for code in (OK, ErrorCode.INTERNAL):
                 self._request_counter(name, code)

@@ -4,8 +4,9 @@ import contextlib
 import os
 from pathlib import Path
 
-#: The niceness of the session. With Linux's CONFIG_SCHED_AUTOGROUP (sched(7), "The autogroup feature") each session gets
-#: an equal share of the cores, and a process's niceness applies only within its session.
+#: The niceness of the session. With Linux's CONFIG_SCHED_AUTOGROUP (sched(7), "The autogroup
+#: feature") each session gets an equal share of the cores, and a process's niceness applies only
+#: within its session.
 AUTOGROUP = Path("/proc/self/autogroup")
 
 

@@ -34,15 +34,20 @@ from worker.domain.ports import Lifetimes
 
 #: RFC 7518, 3.2: a key of HMAC-SHA-256 must have at least as many bits as its output.
 MIN_KEY_BYTES = 32
-#: OWASP Session Management asks for 64 bits in values that must not be guessed; 16 hexadecimal digits have 64 bits.
+#: OWASP Session Management asks for 64 bits in values that must not be guessed; 16 hexadecimal
+#: digits have 64 bits.
 MIN_REGISTRATION_KEY_CHARS = 16
-#: Wrong keys from one client before attempts are delayed: an operator may paste the wrong secret a few times.
+#: Wrong keys from one client before attempts are delayed: an operator may paste the wrong secret a
+#: few times.
 FREE_REGISTRATION_KEYS = 5
-#: NIST SP 800-63B-4, 3.1.1.2: passwords of this length must be accepted. A higher minimum would refuse passphrases.
+#: NIST SP 800-63B-4, 3.1.1.2: passwords of this length must be accepted. A higher minimum would
+#: refuse passphrases.
 MAX_MIN_PASSWORD_CHARS = 64
-#: Each place may hold a body of 128 KiB. 64 MiB in all fit into a container of 384 MiB beside the memory for hashing.
+#: Each place may hold a body of 128 KiB. 64 MiB in all fit into a container of 384 MiB beside the
+#: memory for hashing.
 MAX_PASSWORD_PLACES = 512
-#: A worker has places for the requests that it handles concurrently, even if the queue length is smaller.
+#: A worker has places for the requests that it handles concurrently, even if the queue length is
+#: smaller.
 BEYOND_THREADS = 2
 
 #: Ten years: longer than any session needs, and within the range of dates.
@@ -138,26 +143,27 @@ class Settings(BaseSettings):
     )
 
     amqp_url: Annotated[tuple[AmqpUrl, ...], NoDecode, CommaSeparated, Field(min_length=1, validation_alias="AMQP_URL")]
-    """URL of the broker, or of several of its nodes, separated by commas. Each connection starts with a random node, and
-    tries the next one if a node is unavailable."""
+    """URL of the broker, or of several of its nodes, separated by commas. Each connection starts
+    with a random node, and tries the next one if a node is unavailable."""
     declare_topology: bool = True
     """`false`: an administrator declares the exchanges. The worker always declares the queues of its lanes."""
     mongo_url: MongoUrl
     """URL of MongoDB. Its path is the name of the database; default: `jincor_auth`."""
 
     lanes: Annotated[frozenset[Lane], NoDecode, CommaSeparated, Field(min_length=1)]
-    """Lanes that this worker serves, separated by commas: `verify`, `manage`, `password`. The option `--lanes`
-    overrides it."""
+    """Lanes that this worker serves, separated by commas: `verify`, `manage`, `password`. The
+    option `--lanes` overrides it."""
     queue_type: QueueType = QueueType.CLASSIC
-    """Type of the lanes' queues, the same for all workers of a broker: `classic`, or `quorum`. With `quorum` the loss of
-    one of three broker nodes interrupts service for a second or two only; ADR 0014 states its price."""
+    """Type of the lanes' queues, the same for all workers of a broker: `classic`, or `quorum`. With
+    `quorum` the loss of one of three broker nodes interrupts service for a second or two only; ADR
+    0014 states its price."""
     password_queue_length: PositiveInt = 128
-    """How many password requests of one tenant may wait in a worker, and of all tenants in the broker's queue. Further
-    ones are refused at once with 503. Set it to about deadline times rate, so that requests that cannot be answered in
-    time are refused."""
+    """How many password requests of one tenant may wait in a worker, and of all tenants in the
+    broker's queue. Further ones are refused at once with 503. Set it to about deadline times rate,
+    so that requests that cannot be answered in time are refused."""
     password_nice: Annotated[int, Field(ge=0, le=19)] = 19
-    """Niceness of a worker that serves only the password lane, so that hashing yields the CPU to verification. It has
-    no effect across containers: there, give this worker fewer CPU shares."""
+    """Niceness of a worker that serves only the password lane, so that hashing yields the CPU to
+    verification. It has no effect across containers: there, give this worker fewer CPU shares."""
 
     master_keys: Annotated[dict[str, SecretBytes], NoDecode, BeforeValidator(_keys), Field(min_length=1)]
     """Master keys as `id:base64`, separated by commas, at least 32 bytes each. The first key signs, all keys verify."""
@@ -169,15 +175,15 @@ class Settings(BaseSettings):
     """Lifetime of a user's session in seconds, ten years at most."""
 
     max_sessions_per_user: NonNegativeInt = 0
-    """How many sessions a user may have. A login revokes the oldest ones beyond that, with the reason `session_limit`.
-    0: no limit."""
+    """How many sessions a user may have. A login revokes the oldest ones beyond that, with the
+    reason `session_limit`. 0: no limit."""
 
     registration_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
     """Networks from which tenants may register without the registration key, separated by commas."""
     registration_key: Annotated[SecretStr, AfterValidator(_registration_key)] | None = None
-    """Key of the operator (`X-Registration-Key`), with which a caller may register tenants from any network, and
-    disable, enable or delete any tenant. At least 16 random characters. After five wrong keys from one address, further
-    attempts from it are delayed."""
+    """Key of the operator (`X-Registration-Key`), with which a caller may register tenants from any
+    network, and disable, enable or delete any tenant. At least 16 random characters. After five
+    wrong keys from one address, further attempts from it are delayed."""
 
     hash_threads: PositiveInt = os.cpu_count() or 1
     """How many passwords are hashed concurrently. Each hash uses one core and the memory of `AUTH_HASH_MEMORY_KIB`."""
@@ -186,33 +192,34 @@ class Settings(BaseSettings):
     hash_passes: Annotated[int, Field(ge=2)] = 2
     """Passes of argon2id, at least two."""
     password_min_chars: Annotated[int, Field(ge=MIN_PASSWORD_CHARS, le=MAX_MIN_PASSWORD_CHARS)] = MIN_PASSWORD_CHARS
-    """Minimum length of new passwords in characters, 8 to 64. NIST SP 800-63B-4, 3.1.1.2: 15 if a password is the only
-    factor. Existing shorter passwords keep working."""
+    """Minimum length of new passwords in characters, 8 to 64. NIST SP 800-63B-4, 3.1.1.2: 15 if a
+    password is the only factor. Existing shorter passwords keep working."""
     password_peppers: Annotated[
         dict[str, SecretBytes] | None, NoDecode, BeforeValidator(_keys), AfterValidator(_pepper_ids)
     ] = None
-    """Peppers, secrets that are mixed into password hashes, in the format of the master keys. New hashes use the first
-    one, all of them verify: see below."""
+    """Peppers, secrets that are mixed into password hashes, in the format of the master keys. New
+    hashes use the first one, all of them verify: see below."""
 
     throttle_account_failures: NonNegativeInt = 5
-    """Wrong passwords for one account in a window before further attempts are delayed: by 1 second, 2, 4 and so on.
-    0: no limit."""
+    """Wrong passwords for one account in a window before further attempts are delayed: by 1 second,
+    2, 4 and so on. 0: no limit."""
     throttle_consecutive_failures: Annotated[NonNegativeInt, AfterValidator(_at_least_the_account_limit)] = 100
-    """Consecutive wrong passwords, over any time, after which the account is locked for all origins from which it has
-    not logged in. It is unlocked by a new password, by its tenant, or 30 days after the last wrong password. NIST SP
-    800-63B-4, 3.2.2, allows 100. 0, or no limit of wrong passwords in a window: accounts are never locked."""
+    """Consecutive wrong passwords, over any time, after which the account is locked for all origins
+    from which it has not logged in. It is unlocked by a new password, by its tenant, or 30 days
+    after the last wrong password. NIST SP 800-63B-4, 3.2.2, allows 100. 0, or no limit of wrong
+    passwords in a window: accounts are never locked."""
     throttle_address_failures: NonNegativeInt = 100
-    """Wrong passwords from one address, for all accounts of a tenant, before further attempts are delayed. A whole
-    office may share an address. 0: no limit."""
+    """Wrong passwords from one address, for all accounts of a tenant, before further attempts are
+    delayed. A whole office may share an address. 0: no limit."""
     throttle_longest_wait_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
-    """The longest delay of an attempt. With the default of 60 seconds an account can be tried 69 times an hour; OWASP
-    ASVS 4.0.3, 2.2.1, allows 100."""
+    """The longest delay of an attempt. With the default of 60 seconds an account can be tried 69
+    times an hour; OWASP ASVS 4.0.3, 2.2.1, allows 100."""
     throttle_window_seconds: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] = 3600
-    """Length of a window: from the first wrong password until the count is reset. A right password resets it at
-    once."""
+    """Length of a window: from the first wrong password until the count is reset. A right password
+    resets it at once."""
     throttle_known_seconds: Annotated[int, Field(ge=60, le=MAX_TOKEN_SECONDS)] = 30 * 24 * 3600
-    """How long an address from which an account has logged in is exempt from delays and locks caused by other
-    addresses."""
+    """How long an address from which an account has logged in is exempt from delays and locks
+    caused by other addresses."""
 
     audit_days: Annotated[int, Field(ge=0, le=3650)] = 90
     """How many days audit records are kept. 0: none are written."""
@@ -221,21 +228,21 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
     """How many seconds a stopping worker may take to finish the requests in flight."""
     heartbeat_file: Path | None = None
-    """File that the worker touches while it takes requests. `python -m worker.heartbeat` checks it, as a container's
-    health check."""
+    """File that the worker touches while it takes requests. `python -m worker.heartbeat` checks it,
+    as a container's health check."""
     metrics_port: Port | None = None
     """Port of the metrics endpoint, a different one for each process of a host. Unset: no metrics endpoint."""
     metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address on which the metrics endpoint listens. Metrics are for the operator: choose one that clients cannot
-    reach."""
+    """Address on which the metrics endpoint listens. Metrics are for the operator: choose one that
+    clients cannot reach."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged: `debug`, `info`, `warning` or `error`."""
     log_format: LogFormat = "json"
     """Format of log lines: `json`, or `console` for reading in a terminal."""
     log_verify_sample: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
-    """Share of successful verifications that is logged, from 0 to 1; each of their lines contains it. All other requests
-    are logged."""
+    """Share of successful verifications that is logged, from 0 to 1; each of their lines contains
+    it. All other requests are logged."""
 
     @property
     def password_places(self) -> int:

@@ -1,7 +1,8 @@
 """Completes interrupted work: revocations that were decided, session limits, and unannounced revocations.
 
-Each tenant has a share of each sweep, however much work other tenants have. Announcing and finishing are two concurrent
-sweeps: ten thousands of sessions may have to be revoked, and events do not wait for that.
+Each tenant has a share of each sweep, however much work other tenants have. Announcing and
+finishing are two concurrent sweeps: ten thousands of sessions may have to be revoked, and events do
+not wait for that.
 """
 
 import asyncio
@@ -20,16 +21,19 @@ from worker.domain.session_revocation import enforce_session_limit, revoke_tenan
 
 log = logging.getLogger(__name__)
 
-#: The longest interval between sweeps. With jitter, so that workers sweep at different times and publish fewer events
-#: twice. A sweep reads sparse indexes, which are usually empty.
+#: The longest interval between sweeps. With jitter, so that workers sweep at different times and
+#: publish fewer events twice. A sweep reads sparse indexes, which are usually empty.
 INTERVAL_SECONDS = 2.0
 #: Younger work is probably still in flight in the worker that began it. Doing it twice is harmless.
 GRACE = timedelta(seconds=5)
-#: The most items of one sweep, shared by the tenants, so that a large backlog does not fill the memory.
+#: The most items of one sweep, shared by the tenants, so that a large backlog does not fill the
+#: memory.
 BATCH = 500
-#: Tenants whose revocations are completed concurrently. The queries of one tenant run one after another.
+#: Tenants whose revocations are completed concurrently. The queries of one tenant run one after
+#: another.
 TENANTS_AT_A_TIME = 8
-#: The time for one tenant in one sweep. Each step is durable, so the next sweep continues where this one stopped.
+#: The time for one tenant in one sweep. Each step is durable, so the next sweep continues where
+#: this one stopped.
 TURN_SECONDS = 5.0
 
 FoundT = TypeVar("FoundT")
@@ -84,7 +88,8 @@ class Sweeper:
     async def finish(self) -> int:
         """Complete a share of each tenant's interrupted revocations. Return how many were completed.
 
-        Failures and delays of one tenant do not affect the others. Raises `Unavailable` if the database is unavailable.
+        Failures and delays of one tenant do not affect the others. Raises `Unavailable` if the
+        database is unavailable.
         """
         older_than = self._ports.clock.now() - GRACE
         decisions = await self._ports.tenants.unfinished_revocations(older_than, BATCH)
@@ -122,11 +127,11 @@ class Sweeper:
             log.warning("a tenant's revocations take long, the next sweep continues", extra={"tenant": tenant})
         except AuthError as error:
             log.warning(
-                "a tenant's unfinished revocations cannot be read, trying again",
+                "a tenant's revocations cannot be read, trying again",
                 extra={"tenant": tenant, "code": error.code},
             )
         except Exception:  # one tenant's failure must not stop the others
-            log.exception("a tenant's unfinished revocations cannot be read, trying again", extra={"tenant": tenant})
+            log.exception("a tenant's revocations cannot be read, trying again", extra={"tenant": tenant})
         return finished
 
 

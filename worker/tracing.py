@@ -1,8 +1,8 @@
 """The worker's spans: one for each request, and one for each database command of a request.
 
-Imported only if traces are configured. Names and attributes follow OpenTelemetry's semantic conventions for messaging
-and databases. The span of a command contains its name and collection, never its values or the text of its error, which
-quotes values.
+Imported only if traces are configured. Names and attributes follow OpenTelemetry's semantic
+conventions for messaging and databases. The span of a command contains its name and collection,
+never its values or the text of its error, which quotes values.
 """
 
 import contextlib
@@ -70,8 +70,9 @@ class WorkerTracing(ProcessTracing):
 class MongoCommands(CommandListener):
     """Makes a span of each database command of a request. PyMongo calls it on the thread that runs the command.
 
-    `opentelemetry-instrumentation-pymongo` is not used: it registers itself for the whole process, traces the sweep's
-    queries too, and puts error texts into spans, with the values of a duplicate key.
+    `opentelemetry-instrumentation-pymongo` is not used: it registers itself for the whole process,
+    traces the sweep's queries too, and puts error texts into spans, with the values of a duplicate
+    key.
     """
 
     def __init__(self, tracer: Tracer) -> None:

@@ -22,10 +22,11 @@ log = logging.getLogger(__name__)
 
 #: One lane per hash: hashing two requests on two cores is faster than hashing each on both.
 PARALLELISM = 1
-#: Hash profiles that are kept apart: argon2id parameters, bcrypt costs. Each profile adds one hash to each wrong
-#: password.
+#: Hash profiles that are kept apart: argon2id parameters, bcrypt costs. Each profile adds one hash
+#: to each wrong password.
 MAX_PROFILES = 4
-#: The id that stands for no pepper: the stored hash then begins with the `$` of argon2's own format.
+#: The id that stands for no pepper: the stored hash then begins with the `$` of argon2's own
+#: format.
 NO_PEPPER = ""
 
 ResultT = TypeVar("ResultT")
@@ -34,11 +35,13 @@ ResultT = TypeVar("ResultT")
 class Argon2Hasher:
     """Implements the port `Hasher`. argon2 and bcrypt release the GIL, so threads are enough to use the cores.
 
-    Each thread uses `memory_kib` of memory while it hashes. The number of threads limits concurrent hashes.
+    Each thread uses `memory_kib` of memory while it hashes. The number of threads limits concurrent
+    hashes.
 
-    A pepper is a secret outside the database, without which stolen hashes cannot be attacked. With a pepper, argon2
-    hashes the HMAC-SHA-256 of the password under it, and the stored text is `<id of the pepper>$argon2id$…`. An imported
-    bcrypt hash is stored unchanged, without a pepper, and is always stale.
+    A pepper is a secret outside the database, without which stolen hashes cannot be attacked. With
+    a pepper, argon2 hashes the HMAC-SHA-256 of the password under it, and the stored text is `<id
+    of the pepper>$argon2id$…`. An imported bcrypt hash is stored unchanged, without a pepper, and
+    is always stale.
     """
 
     def __init__(
@@ -53,9 +56,9 @@ class Argon2Hasher:
     ) -> None:
         """New hashes use the first pepper. Hashes under any of the peppers, and without one, are verified.
 
-        Computes one hash, the dummy for unknown accounts. `on_hashed` is called with the seconds that each hash or
-        verification took, on the thread that made it. `thread` is a context manager around each, which waits until a
-        thread is free.
+        Computes one hash, the dummy for unknown accounts. `on_hashed` is called with the seconds
+        that each hash or verification took, on the thread that made it. `thread` is a context
+        manager around each, which waits until a thread is free.
         """
         self.in_flight = 0
         """How many passwords are being hashed or wait for a thread."""
@@ -105,8 +108,8 @@ class Argon2Hasher:
     def _verify_equal_work(self, password_hash: str | None, password: str) -> bool:
         """Return whether it is the password. If not, one hash of each known profile is computed.
 
-        So a wrong password takes the same time for hashes of old parameters, of bcrypt and for unknown accounts. The
-        exception is the first hash of a profile that this process sees.
+        So a wrong password takes the same time for hashes of old parameters, of bcrypt and for
+        unknown accounts. The exception is the first hash of a profile that this process sees.
         """
         profile = None
         if password_hash is not None:
@@ -130,7 +133,8 @@ class Argon2Hasher:
             return bcrypt_hashes.matches(password_hash, password)
         pepper_id, argon2_hash = _split(password_hash)
         if pepper_id != NO_PEPPER and pepper_id not in self._peppers:
-            # The password cannot be verified without its pepper. It fails like a wrong one, after the same work.
+            # The password cannot be verified without its pepper. It fails like a wrong one, after
+            # the same work.
             log.error("a password's pepper is not configured, it cannot be right", extra={"pepper": pepper_id})
             peppered = b""
         else:

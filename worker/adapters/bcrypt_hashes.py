@@ -6,8 +6,9 @@ import bcrypt
 
 from worker.importing.hashes import BCRYPT
 
-#: bcrypt ignores the rest of a longer password, and so did the system that made the hash. The `bcrypt` package refuses
-#: longer passwords. The hash is used for one login only, which replaces it.
+#: bcrypt ignores the rest of a longer password, and so did the system that made the hash. The
+#: `bcrypt` package refuses longer passwords. The hash is used for one login only, which replaces
+#: it.
 MAX_PASSWORD_BYTES = 72
 
 

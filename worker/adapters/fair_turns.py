@@ -1,8 +1,9 @@
 """Fair turns on the password lane: each tenant gets a share of the worker's places and of its hashing threads.
 
-A worker takes more requests than it hashes at once, so that one tenant's requests do not block all others in the
-broker's queue. Requests wait here, grouped by tenant. The next free thread goes to the group that uses the fewest
-threads. Among several such groups it goes to the one whose last turn is longest ago.
+A worker takes more requests than it hashes at once, so that one tenant's requests do not block all
+others in the broker's queue. Requests wait here, grouped by tenant. The next free thread goes to
+the group that uses the fewest threads. Among several such groups it goes to the one whose last turn
+is longest ago.
 """
 
 import asyncio
@@ -16,8 +17,9 @@ from shared.amqp.pace import Pace
 from shared.contracts.errors import DeadlineExceeded, Overloaded
 from worker.domain.call import Call
 
-#: A group may have this many active requests beyond the number of threads: one that is read and one that is stored while
-#: the others are hashed. Otherwise a thread would wait for the database and the broker at each login.
+#: A group may have this many active requests beyond the number of threads: one that is read and one
+#: that is stored while the others are hashed. Otherwise a thread would wait for the database and
+#: the broker at each login.
 BEYOND_THREADS = 2
 #: Tenant sessions remembered for early refusals during an overload: a few hundred kilobytes.
 MAX_SESSIONS = 1_024
@@ -137,8 +139,8 @@ class FairTurns:
             self._pass_thread_on()
 
     def _refuse_beyond_share(self, group: _Group, seconds: float) -> None:
-        # A share that needs no setting: one busy group gets half of the places. n busy groups get 1 / (n + 1) of them
-        # each, and the same share stays free for the next group.
+        # A share that needs no setting: one busy group gets half of the places. n busy groups get 1
+        # / (n + 1) of them each, and the same share stays free for the next group.
         if group.held >= self._free_places:
             self._forget_if_empty(group)
             raise Overloaded(retry_after_seconds=group.pace.retry_after_seconds(max(seconds, 0.0)))

@@ -17,24 +17,27 @@ from shared.contracts.wire import MAX_TOKEN_CHARS
 from worker.domain.records import Session
 
 ALGORITHM = "HS256"
-#: The hash function of HS256 (RFC 7518, 3.2). Signatures are verified here and not by PyJWT's `decode`, which checks at
-#: each token whether the key may belong to other algorithms. That took five times as long as all other steps.
+#: The hash function of HS256 (RFC 7518, 3.2). Signatures are verified here and not by PyJWT's
+#: `decode`, which checks at each token whether the key may belong to other algorithms. That took
+#: five times as long as all other steps.
 DIGEST: Final = "sha256"
 #: RFC 8725, 3.11: a token of one kind can never pass as one of the other.
 TENANT_TYPE = "jincor-tenant+jwt"
 USER_TYPE = "jincor-user+jwt"
-#: A new kind of token gets a type of its own, so that workers without it refuse the token (docs/decisions/0032).
+#: A new kind of token gets a type of its own, so that workers without it refuse the token
+#: (docs/decisions/0032).
 _TYPES = (TENANT_TYPE, USER_TYPE)
 #: Separates session keys from other keys that may be derived from a master key in the future.
 KEY_PURPOSE = b"jincor-auth session key v1"
 
-#: Size of the header cache: each check reads a header twice, and a tenant token's header very often. Less than 1 MB.
+#: Size of the header cache: each check reads a header twice, and a tenant token's header very
+#: often. Less than 1 MB.
 HEADERS_REMEMBERED: Final = 2_048
 #: Our headers have about 130 characters. A longer one is not ours, and must not fill the cache.
 MAX_HEADER_CHARS: Final = 256
 
-#: RFC 7515, 7.1, without the padding that PyJWT tolerates. A token has exactly one spelling, so that caches can use it
-#: as their key.
+#: RFC 7515, 7.1, without the padding that PyJWT tolerates. A token has exactly one spelling, so
+#: that caches can use it as their key.
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _HEADER_MEMBERS = {"alg", "typ", "kid"}
@@ -74,7 +77,8 @@ class JwtTokens:
         if header != (_type(session), session.id):
             raise InvalidToken
         signed, _, signature = token.encode().rpartition(b".")
-        # The encoded signature is compared, so that only one of its possible base64url spellings is accepted.
+        # The encoded signature is compared, so that only one of its possible base64url spellings is
+        # accepted.
         if not hmac.compare_digest(signature, base64url_encode(hmac.digest(self._key(session), signed, DIGEST))):
             raise InvalidToken
         try:

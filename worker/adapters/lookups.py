@@ -1,7 +1,7 @@
 """Coalesced lookups: ids requested while a query is in flight are combined into the next query.
 
-Verifications arrive in batches of one query each. If many edges and clients send small batches, queries are most of the
-work, so a worker coalesces them.
+Verifications arrive in batches of one query each. If many edges and clients send small batches,
+queries are most of the work, so a worker coalesces them.
 """
 
 import asyncio
@@ -12,10 +12,11 @@ from shared.contracts.errors import Unavailable
 
 RecordT = TypeVar("RecordT")
 
-#: The most ids in one query, as many as one batch of verifications has. Larger queries would delay small batches.
+#: The most ids in one query, as many as one batch of verifications has. Larger queries would delay
+#: small batches.
 MAX_IDS = 256
-#: A query takes some milliseconds. After this time a lookup stops waiting for the query in flight and starts its own:
-#: the database may be unavailable, and the caller must learn that in time.
+#: A query takes some milliseconds. After this time a lookup stops waiting for the query in flight
+#: and starts its own: the database may be unavailable, and the caller must learn that in time.
 MAX_WAIT_SECONDS = 0.1
 
 
@@ -30,8 +31,8 @@ class _Query(Generic[RecordT]):
 class Lookups(Generic[RecordT]):
     """Finds records by id, with one query in flight at a time unless it takes long.
 
-    A lookup waits only while another query is in flight. A query is sent after the last lookup has joined it, so it
-    sees every write that was acknowledged before that lookup.
+    A lookup waits only while another query is in flight. A query is sent after the last lookup has
+    joined it, so it sees every write that was acknowledged before that lookup.
     """
 
     def __init__(
@@ -64,7 +65,8 @@ class Lookups(Generic[RecordT]):
             found = await self._query(list(query.ids))
         except BaseException as error:
             self._close(query)
-            # Only the lookup that sent the query may have been cancelled; the others get `Unavailable`.
+            # Only the lookup that sent the query may have been cancelled; the others get
+            # `Unavailable`.
             query.found.set_exception(error if isinstance(error, Exception) else Unavailable())
             query.found.exception()  # marks it as retrieved: asyncio would warn if no other lookup joined
             raise

@@ -9,8 +9,8 @@ from pymongo.errors import DuplicateKeyError
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
 from worker.domain.attempts import AttemptCount, Limit
 
-#: Acknowledged by the primary's memory: waiting for disks and other nodes would cost each login more than it gains. A
-#: crash loses the count of some attempts, and so some seconds of delay.
+#: Acknowledged by the primary's memory: waiting for disks and other nodes would cost each login
+#: more than it gains. A crash loses the count of some attempts, and so some seconds of delay.
 QUICK = WriteConcern(w=1)
 
 

@@ -14,10 +14,11 @@ from worker.domain.records import AuditQuery, AuditRecord
 
 log = logging.getLogger(__name__)
 
-#: A refused attempt can be read after this time at the latest. A crash loses the attempts of one interval.
+#: A refused attempt can be read after this time at the latest. A crash loses the attempts of one
+#: interval.
 INTERVAL_SECONDS = 1.0
-#: Records kept in memory until they are written, about half a kilobyte each. Further ones are dropped, and their number
-#: is logged.
+#: Records kept in memory until they are written, about half a kilobyte each. Further ones are
+#: dropped, and their number is logged.
 MAX_WAITING = 4_096
 _NAMES = {field.name for field in fields_of(AuditRecord)} - {"id", "attempts"}
 #: Members that are absent in records of older workers.

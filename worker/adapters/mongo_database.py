@@ -39,7 +39,8 @@ SOCKET_TIMEOUT_MS = 3_000
 PING_TIMEOUT_SECONDS = 1.0
 #: Delay between attempts to reach an unavailable database when the worker starts.
 RETRY_SECONDS = 1.0
-#: Deadlines are only seconds away and are set and checked by different machines, so clocks must agree this closely.
+#: Deadlines are only seconds away and are set and checked by different machines, so clocks must
+#: agree this closely.
 MAX_CLOCK_DIFFERENCE_SECONDS = 1.0
 #: MongoDB's error codes.
 AUTHENTICATION_FAILED = 18
@@ -54,8 +55,9 @@ def _unfinished_by_tenant(field: str) -> IndexModel:
     return IndexModel([("tenant", ASCENDING), (field, ASCENDING)], partialFilterExpression={field: {"$exists": True}})
 
 
-#: Every worker reads the sparse indexes every second or two, so they contain unfinished work only. Partial indexes
-#: would contain the same, but the embedded database does not use those for these queries and scans instead.
+#: Every worker reads the sparse indexes every second or two, so they contain unfinished work only.
+#: Partial indexes would contain the same, but the embedded database does not use those for these
+#: queries and scans instead.
 INDEXES = {
     "tenants": [
         IndexModel([("email", ASCENDING)], unique=True),
@@ -67,7 +69,8 @@ INDEXES = {
         _unfinished_by_tenant("ending.at"),
     ],
     "deletions": [
-        # By idempotency key, which is in one or two documents. A login that is created and deleted repeatedly has many.
+        # By idempotency key, which is in one or two documents. A login that is created and deleted
+        # repeatedly has many.
         IndexModel([("marks.by", ASCENDING)]),
         IndexModel([("at", ASCENDING)], expireAfterSeconds=int(IDEMPOTENCY_WINDOW.total_seconds())),
     ],
@@ -104,7 +107,8 @@ class MongoDatabase:
     def collection(self, name: str) -> Collection:
         """Return a collection whose acknowledged writes are durable, and whose reads see all acknowledged writes.
 
-        Options in the URL do not change this: a secondary could still return a session that is already revoked.
+        Options in the URL do not change this: a secondary could still return a session that is
+        already revoked.
         """
         return self._database.get_collection(
             name, write_concern=DURABLE, read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("local")
@@ -239,8 +243,9 @@ async def first_readable(
 def refused_as_duplicates(error: BulkWriteError) -> list[int]:
     """Return the positions in a bulk insert of the documents that a unique index refused.
 
-    Raises `WTimeoutError` if some inserts are not durable, and `RuntimeError` for any other failure. Neither repeats
-    the text or details of the original error, which contain whole documents.
+    Raises `WTimeoutError` if some inserts are not durable, and `RuntimeError` for any other
+    failure. Neither repeats the text or details of the original error, which contain whole
+    documents.
     """
     if error.details.get("writeConcernErrors"):
         raise WTimeoutError("a bulk of inserts is not durable") from None
@@ -253,8 +258,9 @@ def refused_as_duplicates(error: BulkWriteError) -> list[int]:
 async def tenants_with(collection: Collection, field: str, older_than: datetime) -> Sequence[str]:
     """Return the ids of the tenants that have unfinished work older than this in the collection.
 
-    Usually there is none, and this costs one read of a sparse index. Otherwise the index by tenant and field is scanned
-    from tenant to tenant (a DISTINCT_SCAN with bounds for both), so no tenant's backlog is read.
+    Usually there is none, and this costs one read of a sparse index. Otherwise the index by tenant
+    and field is scanned from tenant to tenant (a DISTINCT_SCAN with bounds for both), so no
+    tenant's backlog is read.
     """
     left: Document = {field: {"$lt": older_than}}
     with unavailable_when_away():

@@ -1,6 +1,7 @@
 """Stored idempotency keys: in the documents that requests changed, and for a while in place of deleted documents.
 
-The stored fields are named `marks` and `by`. The names cannot change, since older workers read them.
+The stored fields are named `marks` and `by`. The names cannot change, since older workers read
+them.
 """
 
 from typing import Any
@@ -38,7 +39,7 @@ def find_result(document: Document, key: IdempotencyKey) -> Document | None:
 
 
 class Deletions:
-    """The idempotency keys of deleted users and tenants. Of their other data only id, tenant and login are kept."""
+    """The idempotency keys of deleted users and tenants, stored with their id, tenant and login only."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._deletions = database.collection("deletions")

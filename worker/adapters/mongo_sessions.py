@@ -1,6 +1,7 @@
 """Sessions in MongoDB. Each document is also its own outbox: the field `outbox` is set until the event is published.
 
-Its value is the time from which the event is due: the time of the revocation, or of the next retry after a refusal.
+Its value is the time from which the event is due: the time of the revocation, or of the next retry
+after a refusal.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +24,8 @@ from worker.adapters.mongo_database import (
 )
 from worker.domain.records import Revocation, Session, TenantRevocation, User, UserRevocation
 
-#: Sessions revoked per step, so that a step takes the database less time than a worker waits for it.
+#: Sessions revoked per step, so that a step takes the database less time than a worker waits for
+#: it.
 BATCH = 200
 _NOT_REVOKED = {"revocation": {"$exists": False}}
 _NEWEST_FIRST = [("issued_at", DESCENDING), ("_id", DESCENDING)]
@@ -145,7 +147,8 @@ class MongoSessions:
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}
         later = {"tenant": tenant, "revocation.announced_at": {"$gt": at}}
-        # Two queries, each a range of the index: not every query planner uses the index for an `$or` of both.
+        # Two queries, each a range of the index: not every query planner uses the index for an
+        # `$or` of both.
         found = await self._first_by_announcement(then, limit)
         return found if len(found) == limit else found + await self._first_by_announcement(later, limit - len(found))
 
@@ -167,7 +170,8 @@ class MongoSessions:
         else:
             written["outbox"] = retry_at
         with unavailable_when_away():
-            # The field is absent before the first refusal, and in sessions that older versions revoked.
+            # The field is absent before the first refusal, and in sessions that older versions
+            # revoked.
             counted = {"revocation.refusals": seen or {"$exists": False}}
             result = await self._sessions.update_one(
                 {"_id": session.id, "outbox": {"$exists": True}, **counted}, change

@@ -19,7 +19,8 @@ from worker.adapters.mongo_database import (
 from worker.adapters.mongo_idempotency import Deletions
 from worker.domain.records import CLOSING, IdempotencyKey, Tenant, TenantRevocation
 
-#: Concurrent decisions about one tenant are retried one after another. More attempts than this indicate another fault.
+#: Concurrent decisions about one tenant are retried one after another. More attempts than this
+#: indicate another fault.
 MAX_ATTEMPTS = 20
 _NOT_DELETED = {"deleted_at": {"$exists": False}}
 _ACTIVE = {**_NOT_DELETED, "disabled_at": {"$exists": False}}
@@ -89,7 +90,8 @@ class MongoTenants:
                     raise TenantNotFound
                 unfinished = _from_decision(tenant, document["ending"]) if "ending" in document else None
                 decision = TenantRevocation.after(tenant, document["generation"], reason, unfinished)
-                # Only if the generation is unchanged: two concurrent decisions must not get the same one.
+                # Only if the generation is unchanged: two concurrent decisions must not get the
+                # same one.
                 result = await self._tenants.update_one(
                     {"_id": tenant, "generation": document["generation"], **_NOT_DELETED},
                     {
@@ -117,7 +119,8 @@ class MongoTenants:
             if decision.reason is not RevocationReason.TENANT_DELETED:
                 await self._tenants.update_one(decided, {"$unset": {"ending": ""}})
             elif document := await self._tenants.find_one(decided):
-                # Stored with tenant None and the email as login, so that no user's deletion is confused with it.
+                # Stored with tenant None and the email as login, so that no user's deletion is
+                # confused with it.
                 await self._deletions.add({**document, "tenant": None, "login": document["email"]})
                 await self._tenants.delete_one(decided)
 

@@ -25,7 +25,8 @@ from worker.adapters.mongo_database import (
 from worker.adapters.mongo_idempotency import Deletions
 from worker.domain.records import IdempotencyKey, User, UserChanges, UserRevocation
 
-#: Concurrent decisions about one user are retried one after another. More attempts than this indicate another fault.
+#: Concurrent decisions about one user are retried one after another. More attempts than this
+#: indicate another fault.
 MAX_ATTEMPTS = 20
 #: Users removed per step, so that a step takes the database less time than a worker waits for it.
 BATCH = 200
@@ -146,7 +147,8 @@ class MongoUsers:
                 if document is None or "deleted_at" in document:
                     raise UserNotFound
                 decision = UserRevocation(tenant, document["_id"], document["generation"] + 1, reason)
-                # Only if the generation is unchanged: two concurrent decisions must not get the same one.
+                # Only if the generation is unchanged: two concurrent decisions must not get the
+                # same one.
                 result = await self._users.update_one(
                     {"_id": decision.user, "generation": document["generation"], **_NOT_DELETED},
                     {
@@ -186,8 +188,8 @@ class MongoUsers:
                 await self._users.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
 
     async def _undeleted(self, tenant: str, login: str) -> Document | None:
-        # `deleted_at` is checked here and not in the filter: with more than the key in it, the embedded database scans
-        # all users of the tenant.
+        # `deleted_at` is checked here and not in the filter: with more than the key in it, the
+        # embedded database scans all users of the tenant.
         document = await self._users.find_one({"tenant": tenant, "login": login})
         return document if document and "deleted_at" not in document else None
 
@@ -251,7 +253,8 @@ def _to_decision(document: Document) -> UserRevocation:
 
 
 def _scope_to_text(scope: Any) -> str:
-    # Stored as text: BSON refuses some JSON (empty or NUL keys, integers beyond 64 bits), and scopes are never queried.
+    # Stored as text: BSON refuses some JSON (empty or NUL keys, integers beyond 64 bits), and
+    # scopes are never queried.
     return json.dumps(scope)
 
 

@@ -1,7 +1,7 @@
 """Consumes requests from the broker: decode, dispatch, reply, then acknowledge. The same for every operation.
 
-Every message is acknowledged, never requeued, and gets a reply unless its deadline has passed or its reply address is
-not allowed. A request that is redelivered because its worker was lost is
+Every message is acknowledged, never requeued, and gets a reply unless its deadline has passed or
+its reply address is not allowed. A request that is redelivered because its worker was lost is
 
 - dropped if its deadline has passed,
 - handled again if its operation is idempotent under its message id,
@@ -59,9 +59,11 @@ if TYPE_CHECKING:  # installed only for tracing
 
 log = logging.getLogger(__name__)
 
-#: The longest deadline that a caller may set. It limits how often a message that kills its worker is redelivered.
+#: The longest deadline that a caller may set. It limits how often a message that kills its worker
+#: is redelivered.
 MAX_DEADLINE_MS = 600_000
-#: More frequent than all other operations together. Logging a line for each would be their greatest cost.
+#: More frequent than all other operations together. Logging a line for each would be their greatest
+#: cost.
 VERIFY_OPERATIONS = frozenset(lane_queue(Lane.VERIFY).operations)
 
 
@@ -152,7 +154,8 @@ class Consumer:
         return not self._in_flight
 
     async def _accept(self, message: AbstractIncomingMessage) -> None:
-        # A separate task: the channel's tasks are cancelled with it, and an operation should be finished.
+        # A separate task: the channel's tasks are cancelled with it, and an operation should be
+        # finished.
         task = asyncio.create_task(self._handle(message))
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
@@ -247,7 +250,8 @@ class Consumer:
         if not _may_reply_to(message):
             raise BadRequest("reply_to must be an address of direct reply-to")
         if name not in self._handlers:
-            # Not `bad_request`: a newer caller may be right, and a newer worker of this lane can handle the operation.
+            # Not `bad_request`: a newer caller may be right, and a newer worker of this lane can
+            # handle the operation.
             raise Unavailable("operation is unknown to this worker")
         if message.content_type != JSON_TYPE:
             raise BadRequest(f"content_type must be {JSON_TYPE}")
@@ -276,7 +280,8 @@ class Consumer:
     def _waited_seconds(self, message: AbstractIncomingMessage) -> float | None:
         """Return the seconds since the request was sent, computed from its deadline and its expiration.
 
-        None if one of them is missing, or if the message is redelivered: then it also spent time in another worker.
+        None if one of them is missing, or if the message is redelivered: then it also spent time in
+        another worker.
         """
         deadline_ms, given_seconds = message.headers.get(DEADLINE_HEADER), message.expiration
         if message.redelivered or not isinstance(deadline_ms, int) or not isinstance(given_seconds, int | float):
@@ -310,15 +315,17 @@ def _is_successful_verification(message: AbstractIncomingMessage, outcome: Outco
 
 
 def _is_from_caller(message: AbstractIncomingMessage) -> bool:
-    # A service can bind its own exchanges to the one it may publish to; the message then names its own exchange. A
-    # message that it dead-letters names the permitted exchange, but the broker has not checked its routing key.
+    # A service can bind its own exchanges to the one it may publish to; the message then names its
+    # own exchange. A message that it dead-letters names the permitted exchange, but the broker has
+    # not checked its routing key.
     if DEATH_HEADER in message.headers:
         return False
     return message.exchange == RPC_EXCHANGE or service_of(message.exchange or "") is not None
 
 
 def _may_reply_to(message: AbstractIncomingMessage) -> bool:
-    # Workers may publish to every queue, so a made-up reply address could name a queue that the caller may not use.
+    # Workers may publish to every queue, so a made-up reply address could name a queue that the
+    # caller may not use.
     return _is_from_caller(message) and REPLY_ADDRESS.fullmatch(message.reply_to or "") is not None
 
 

@@ -1,8 +1,9 @@
 """Publishes revocation events to RabbitMQ in the background, and records each in the database when it is confirmed.
 
-A subscriber's queue may refuse an event. RabbitMQ then reports a refusal, even if other queues took the event. Each
-event has its own backoff (`worker.domain.retries`) and is retried on a newer channel: RabbitMQ 3.10 may refuse all
-messages of a channel for a queue that lost its leader (docs/decisions/0020).
+A subscriber's queue may refuse an event. RabbitMQ then reports a refusal, even if other queues took
+the event. Each event has its own backoff (`worker.domain.retries`) and is retried on a newer
+channel: RabbitMQ 3.10 may refuse all messages of a channel for a queue that lost its leader
+(docs/decisions/0020).
 """
 
 import asyncio
@@ -29,13 +30,15 @@ log = logging.getLogger(__name__)
 
 #: CloudEvents AMQP binding 1.0.2, 3.2: an event in structured mode.
 CLOUDEVENTS_TYPE = "application/cloudevents+json; charset=utf-8"
-#: Concurrent publishes, shared by the tenants. Enough to keep the broker busy; more would only queue in its memory.
+#: Concurrent publishes, shared by the tenants. Enough to keep the broker busy; more would only
+#: queue in its memory.
 MAX_PUBLISHING = 64
-#: Events held in memory. Further ones wait in the database for the sweep, those of the tenant with the most first.
+#: Events held in memory. Further ones wait in the database for the sweep, those of the tenant with
+#: the most first.
 MAX_PENDING = 10_000
 PUBLISH_TIMEOUT_SECONDS = 10.0
-#: A channel with refusals is replaced at the next retry once it is this old. At this age all publishes on its
-#: predecessor have ended, so closing that loses nothing.
+#: A channel with refusals is replaced at the next retry once it is this old. At this age all
+#: publishes on its predecessor have ended, so closing that loses nothing.
 RENEW_SECONDS = PUBLISH_TIMEOUT_SECONDS
 
 
@@ -53,7 +56,8 @@ class _Channel:
 class AmqpEvents:
     """Implements the port `Events`; an async context manager.
 
-    An event that cannot be published now stays in the outbox of its session, and the sweep announces it again.
+    An event that cannot be published now stays in the outbox of its session, and the sweep
+    announces it again.
     """
 
     def __init__(
@@ -71,8 +75,8 @@ class AmqpEvents:
     ) -> None:
         """`on_published` is called for each event confirmed without a refusal, with the seconds since its revocation.
 
-        `on_refused` is called for each refusal with whether the event is retried. `monotonic` is the clock for the age
-        of channels.
+        `on_refused` is called for each refusal with whether the event is retried. `monotonic` is
+        the clock for the age of channels.
         """
         self._on_published = on_published
         self._on_refused = on_refused
@@ -175,14 +179,16 @@ class AmqpEvents:
     async def _renew(self) -> None:
         """Replace the channel if events were refused on it and it is older than RENEW_SECONDS.
 
-        Publishes in flight continue on the old channel, so a tenant whose queue refuses all events delays no other.
+        Publishes in flight continue on the old channel, so a tenant whose queue refuses all events
+        delays no other.
         """
         old = self._channel
         if old is None or not old.refused or self._monotonic() - old.opened_at < RENEW_SECONDS:
             return
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._replace(old))
-        # One replacement at a time, shielded: an event whose timeout expires must not leave a channel half open.
+        # One replacement at a time, shielded: an event whose timeout expires must not leave a
+        # channel half open.
         await asyncio.shield(self._renewal)
 
     async def _replace(self, old: _Channel) -> None:

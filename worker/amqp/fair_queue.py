@@ -1,9 +1,10 @@
 """A queue that tenants share fairly: they take turns, so a tenant with few items is not delayed by one with many.
 
-- Capacity: if the queue is full, the tenant with the most waiting items loses its last one to a tenant with fewer
-  ("longest queue drop").
-- Slots: a tenant may use a share of the free slots, so that some always stay free. Ports of a switch share its memory
-  in this way (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
+- Capacity: if the queue is full, the tenant with the most waiting items loses its last one to a
+  tenant with fewer ("longest queue drop").
+- Slots: a tenant may use a share of the free slots, so that some always stay free. Ports of a
+  switch share its memory in this way (Choudhury and Hahne, "Dynamic queue length thresholds for
+  shared-memory packet switches", 1998).
 """
 
 from collections import Counter, deque
@@ -11,8 +12,8 @@ from typing import Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
 
-#: A tenant gets another slot only while more than this many times its own slots are free. So one tenant gets an eighth
-#: of 64 slots at most, and twenty tenants with slow items do not use up all.
+#: A tenant gets another slot only while more than this many times its own slots are free. So one
+#: tenant gets an eighth of 64 slots at most, and twenty tenants with slow items do not use up all.
 FREE_SLOTS_PER_TAKEN = 8
 
 

@@ -1,9 +1,10 @@
 """Sends replies, on one connection for each source of requests: the edges, and each service.
 
-A reply is published to the address in its request. If that names a node that does not exist, RabbitMQ closes the
-publishing connection (docs/decisions/0025). So replies never use the connection that consumes, and sources do not share
-connections: a service with made-up addresses loses only its own replies. A reply that cannot be sent at once is
-dropped, since waiting would block prefetch slots that other requests need.
+A reply is published to the address in its request. If that names a node that does not exist,
+RabbitMQ closes the publishing connection (docs/decisions/0025). So replies never use the connection
+that consumes, and sources do not share connections: a service with made-up addresses loses only its
+own replies. A reply that cannot be sent at once is dropped, since waiting would block prefetch
+slots that other requests need.
 """
 
 import asyncio
@@ -27,14 +28,15 @@ log = logging.getLogger(__name__)
 
 Outcome = WireModel | AuthError
 
-#: How long the first replies to a source may wait for its connection to open, which takes some milliseconds. Replies do
-#: not wait for a connection that was lost.
+#: How long the first replies to a source may wait for its connection to open, which takes some
+#: milliseconds. Replies do not wait for a connection that was lost.
 FIRST_OPENING_SECONDS = 2.0
-#: Half of RabbitMQ 4's limit (`max_message_size`), and more than any reply needs. RabbitMQ closes the connection of a
-#: message beyond its limit.
+#: Half of RabbitMQ 4's limit (`max_message_size`), and more than any reply needs. RabbitMQ closes
+#: the connection of a message beyond its limit.
 MAX_BODY_BYTES = 8 * 1024 * 1024
-#: Services with a connection of their own; further ones share one connection. Each is a socket here and a few processes
-#: at the broker. Only administrators add services, since they declare a service's exchange.
+#: Services with a connection of their own; further ones share one connection. Each is a socket here
+#: and a few processes at the broker. Only administrators add services, since they declare a
+#: service's exchange.
 MAX_SERVICES = 200
 
 

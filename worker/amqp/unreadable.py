@@ -1,8 +1,9 @@
 """Tolerates unreadable message properties: text that is not UTF-8, a time beyond the year 9999, deep nesting.
 
-RabbitMQ checks hardly any property. The AMQP library closes the connection at an unreadable one, and the broker delivers
-the message to the next worker. So one message could disconnect all workers of a lane, and the lane's queue is deleted
-with its last consumer. Read without properties, the message is an ordinary bad request.
+RabbitMQ checks hardly any property. The AMQP library closes the connection at an unreadable one,
+and the broker delivers the message to the next worker. So one message could disconnect all workers
+of a lane, and the lane's queue is deleted with its last consumer. Read without properties, the
+message is an ordinary bad request.
 """
 
 import logging

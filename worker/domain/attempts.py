@@ -3,12 +3,15 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-#: A person who mistypes a password hardly notices the first delay. Each further delay is twice as long.
+#: A person who mistypes a password hardly notices the first delay. Each further delay is twice as
+#: long.
 FIRST_WAIT = timedelta(seconds=1)
-#: Bounds the exponent: more doublings than any configured delay needs, without overflowing a timedelta.
+#: Bounds the exponent: more doublings than any configured delay needs, without overflowing a
+#: timedelta.
 MAX_DOUBLINGS = 20
-#: Retention per consecutive wrong password. An attacker who waits for the count to expire gets three attempts a day,
-#: no more than with 99 attempts per expiry. Counts of made-up logins expire soon.
+#: Retention per consecutive wrong password. An attacker who waits for the count to expire gets
+#: three attempts a day, no more than with 99 attempts per expiry. Counts of made-up logins expire
+#: soon.
 CONSECUTIVE_KEPT_EACH = timedelta(hours=8)
 CONSECUTIVE_KEPT_MAX = timedelta(days=30)
 
@@ -53,7 +56,8 @@ class Limit:
             return timedelta()
         doublings = min(count.tried - self.undelayed, MAX_DOUBLINGS)
         wait = min(FIRST_WAIT * (1 << doublings), self.longest_wait)
-        # Never longer than `wait`, even if the clock of the worker that counted last is ahead of this one.
+        # Never longer than `wait`, even if the clock of the worker that counted last is ahead of
+        # this one.
         return max(min(wait, count.last_at + wait - now, count.since + self.window - now), timedelta())
 
     def is_locked(self, count: AttemptCount | None, now: datetime) -> bool:

@@ -1,8 +1,8 @@
 """Writing audit records: one for each audited request, the same way for every operation.
 
-An operation sets the `AuditFacts` of its `Call` as soon as they are proven. A request that proves no tenant gets no
-record. The other members come from the operation, its outcome and its request. Members of a request are copied by
-name, so a new secret member never gets into a record.
+An operation sets the `AuditFacts` of its `Call` as soon as they are proven. A request that proves
+no tenant gets no record. The other members come from the operation, its outcome and its request.
+Members of a request are copied by name, so a new secret member never gets into a record.
 """
 
 import functools
@@ -70,8 +70,8 @@ def audited(operation: Operation[Any, Any], handler: Handler) -> Handler:
 async def _append(kind: AuditType, request: Any, call: Call, ports: Ports) -> None:
     """Write the record of a successful request, before its reply is sent.
 
-    If the record cannot be written, that is logged and the request still succeeds: its change is made, and an outage
-    of the audit trail must not stop logins.
+    If the record cannot be written, that is logged and the request still succeeds: its change is
+    made, and an outage of the audit trail must not stop logins.
     """
     if call.audit_facts.tenant is None:
         return
@@ -88,8 +88,8 @@ async def _append(kind: AuditType, request: Any, call: Call, ports: Ports) -> No
         reason=_reason(kind, request),
         changed=_changed(kind, request),
     )
-    # Callers choose message ids. So the id of a record depends on its content as well, or a caller who reuses a message
-    # id could hide a second change behind the first record.
+    # Callers choose message ids. So the id of a record depends on its content as well, or a caller
+    # who reuses a message id could hide a second change behind the first record.
     same = [record.tenant, kind, record.login, record.session, record.device_id, record.reason, record.changed]
     try:
         await ports.audit.append(replace(record, id=_digest(call.message_id, *same)))
@@ -100,7 +100,8 @@ async def _append(kind: AuditType, request: Any, call: Call, ports: Ports) -> No
 async def _queue_refusal(kind: AuditType, outcome: str, request: Any, call: Call, ports: Ports) -> None:
     """Queue the record of a refused attempt.
 
-    Known and unknown accounts cost the same query, and the caller waits for no write, so timing reveals nothing.
+    Known and unknown accounts cost the same query, and the caller waits for no write, so timing
+    reveals nothing.
     """
     try:
         tenant, login = await _account(kind, request, call, ports)
@@ -110,8 +111,9 @@ async def _queue_refusal(kind: AuditType, outcome: str, request: Any, call: Call
     if tenant is None:
         return
     record = _record(kind, request, call, ports, outcome=outcome, tenant=tenant, login=login)
-    # One record counts all attempts of a minute. Wrong passwords for an account are counted per origin, since there are
-    # few. All others are counted together, by nothing that an attacker can vary.
+    # One record counts all attempts of a minute. Wrong passwords for an account are counted per
+    # origin, since there are few. All others are counted together, by nothing that an attacker can
+    # vary.
     is_wrong_password = login is not None and outcome == InvalidCredentials.code
     origin = [record.client_address, record.service] if is_wrong_password else None
     minute = int(record.at.timestamp()) // 60

@@ -1,4 +1,4 @@
-"""What an operation knows about a request besides its body, and what it records about it for the audit trail."""
+"""The metadata of a request, and the facts that an operation proves about it for the audit record."""
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address

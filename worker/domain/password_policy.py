@@ -12,9 +12,9 @@ from worker.domain.ports import Ports
 def accepted_password(password: SecretStr, login: str, email: str, ports: Ports) -> str:
     """Return a new password that the policy accepts. Raises `InvalidRequest`.
 
-    NIST SP 800-63B-4, 3.1.1.2: refuses common passwords and those equal to a name of the account. Only the whole
-    password is compared: a rule about parts would refuse good passwords. Not checked at login, so that existing
-    passwords keep working.
+    NIST SP 800-63B-4, 3.1.1.2: refuses common passwords and those equal to a name of the account.
+    Only the whole password is compared: a rule about parts would refuse good passwords. Not checked
+    at login, so that existing passwords keep working.
     """
     text = password.get_secret_value()
     if len(text) < ports.min_password_chars:  # the contract enforces only the lowest minimum that can be configured

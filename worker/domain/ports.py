@@ -1,7 +1,7 @@
 """The ports: what operations need from the outside world, as protocols.
 
-Adapters in `worker.adapters` implement them on MongoDB, argon2, JWT and AMQP; the tests use in-memory fakes. Adapters
-and fakes pass the same contract suites. All datetimes are aware and UTC.
+Adapters in `worker.adapters` implement them on MongoDB, argon2, JWT and AMQP; the tests use
+in-memory fakes. Adapters and fakes pass the same contract suites. All datetimes are aware and UTC.
 """
 
 from collections.abc import Collection, Sequence, Set as AbstractSet
@@ -32,7 +32,8 @@ class Tenants(Protocol):
     async def add(self, tenant: Tenant) -> None:
         """Store a new tenant durably.
 
-        Raises `EmailTaken` if the email is in use, or if the same request stored a tenant that was deleted since.
+        Raises `EmailTaken` if the email is in use, or if the same request stored a tenant that was
+        deleted since.
         """
 
     async def find(self, tenant: str) -> Tenant | None:
@@ -64,9 +65,9 @@ class Tenants(Protocol):
     ) -> TenantRevocation:
         """Durably store the decision to revoke the tenant's sessions, together with its cause, in one update.
 
-        The cause is a new password hash, or follows from the reason: the tenant is disabled or deleted. A deleted
-        tenant is not found any more. If the same request decided before, that decision is returned, finished or not.
-        Raises `TenantNotFound`.
+        The cause is a new password hash, or follows from the reason: the tenant is disabled or
+        deleted. A deleted tenant is not found any more. If the same request decided before, that
+        decision is returned, finished or not. Raises `TenantNotFound`.
         """
 
     async def find_decision(self, tenant: str, key: IdempotencyKey) -> TenantRevocation | None:
@@ -95,14 +96,15 @@ class Users(Protocol):
     async def add(self, user: User) -> User:
         """Store a new user durably. If the same request stored a user before, return that user as it is now.
 
-        Raises `LoginTaken` if another user of the tenant has the login, or if the same request stored a user that was
-        deleted since.
+        Raises `LoginTaken` if another user of the tenant has the login, or if the same request
+        stored a user that was deleted since.
         """
 
     async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
         """Durably store the users whose logins are free. Return the ids of the others, which are not stored.
 
-        If this raises, some users may be stored. When it is repeated, their ids are among those returned.
+        If this raises, some users may be stored. When it is repeated, their ids are among those
+        returned.
         """
 
     async def find(self, tenant: str, login: str) -> User | None:
@@ -111,8 +113,9 @@ class Users(Protocol):
     async def spelling(self, tenant: str, login: str, key: IdempotencyKey | None = None) -> str:
         """Return the login as stored: as given if an account has this exact spelling, in Unicode form NFC otherwise.
 
-        With an idempotency key, the login is also returned as given if the request changed an account of this spelling
-        that was deleted since. So a retry never reaches another account. An unknown login costs the same work.
+        With an idempotency key, the login is also returned as given if the request changed an
+        account of this spelling that was deleted since. So a retry never reaches another account.
+        An unknown login costs the same work.
         """
 
     async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
@@ -133,8 +136,9 @@ class Users(Protocol):
     async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> User:
         """Write attributes other than the password, and return the user as stored afterwards.
 
-        If the same request wrote before, nothing is written, so later changes of other requests are kept. Raises
-        `UserNotFound`, also if the changed user was deleted since and another user has the login.
+        If the same request wrote before, nothing is written, so later changes of other requests are
+        kept. Raises `UserNotFound`, also if the changed user was deleted since and another user has
+        the login.
         """
 
     async def replace_hash(self, user: User, password_hash: str) -> None:
@@ -145,9 +149,9 @@ class Users(Protocol):
     ) -> UserRevocation:
         """Durably store the decision to revoke all current sessions of the user, with its cause, in one update.
 
-        The cause is `changes`, or the user's deletion if the reason is `USER_DELETED`; `find` does not find a deleted
-        user. If the same request decided before, that decision is returned, finished or not, even if the user was
-        deleted since. Raises `UserNotFound`.
+        The cause is `changes`, or the user's deletion if the reason is `USER_DELETED`; `find` does
+        not find a deleted user. If the same request decided before, that decision is returned,
+        finished or not, even if the user was deleted since. Raises `UserNotFound`.
         """
 
     async def finish_revocation(self, decision: UserRevocation) -> None:
@@ -182,28 +186,31 @@ class Sessions(Protocol):
     async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
         """Revoke a session durably and record, in the same update, that its event has to be published.
 
-        Returns None if the session was revoked before. So only one caller gets the session and has to announce it.
+        Returns None if the session was revoked before. So only one caller gets the session and has
+        to announce it.
         """
 
     async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[Session]:
         """Revoke every session of the user older than the decision's generation, in the way of `revoke`.
 
-        Returns up to `limit` revoked sessions that are due to be announced, whichever request revoked them. The others
-        are left to `unannounced`.
+        Returns up to `limit` revoked sessions that are due to be announced, whichever request
+        revoked them. The others are left to `unannounced`.
         """
 
     async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[Session]:
         """Revoke the tenant's sessions older than the decision's generation, in the way of `revoke`.
 
-        The tenant's own sessions come first, so that no caller can use them while the users' sessions are revoked.
-        Those follow if the decision includes them. Returns up to `limit` revoked sessions that are due to be announced,
-        whichever request revoked them. The others are left to `unannounced`.
+        The tenant's own sessions come first, so that no caller can use them while the users'
+        sessions are revoked. The users' sessions follow if the decision includes them. Returns up to `limit`
+        revoked sessions that are due to be announced, whichever request revoked them. The others
+        are left to `unannounced`.
         """
 
     async def over_limit(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
         """Return up to `limit` live sessions of the session's user and generation, without the `kept` newest.
 
-        Newest first. Of sessions created at the same time the greatest id is the newest, so that all workers agree.
+        Newest first. Among sessions created at the same time the greatest id is the newest, so that
+        all workers agree.
         """
 
     async def limit_enforced(self, session: Session) -> None:
@@ -227,7 +234,8 @@ class Sessions(Protocol):
     async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
         """Return the tenant's sessions whose events were due before `older_than`, the longest due first.
 
-        An event is due from the revocation on until it reaches the broker; after a refusal, from `retry_at` on.
+        An event is due from the revocation on until it reaches the broker; after a refusal, from
+        `retry_at` on.
         """
 
     async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
@@ -245,9 +253,9 @@ class Sessions(Protocol):
     async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
         """Record that a subscriber's queue refused the event. It is due again at `retry_at`; None: never.
 
-        From the first refusal on `announced_after` returns the session, since other queues may have taken the event.
-        Returns False, and changes nothing, if another refusal was recorded since the session was read, or if the event
-        has reached the broker.
+        From the first refusal on `announced_after` returns the session, since other queues may have
+        taken the event. Returns False, and changes nothing, if another refusal was recorded since
+        the session was read, or if the event has reached the broker.
         """
 
 
@@ -260,8 +268,8 @@ class Attempts(Protocol):
     async def count(self, key: str, seen: AttemptCount | None, limit: Limit, now: datetime) -> bool:
         """Count one more attempt, which is in flight from now on. `seen` is the count that `find` returned.
 
-        Undelayed attempts are counted concurrently. Of delayed attempts only the first is counted. Returns False, and
-        counts nothing, if another attempt was counted since `seen` was read.
+        Undelayed attempts are counted concurrently. Among delayed attempts only the first is counted.
+        Returns False, and counts nothing, if another attempt was counted since `seen` was read.
         """
 
     async def failed(self, key: str) -> None:
@@ -317,15 +325,17 @@ class Turns(Protocol):
     def refuse_early(self, session: str | None) -> None:
         """Raise `Overloaded` if this tenant session entered before and too many requests of its tenant wait.
 
-        `session` is only claimed by the request. So a flood of requests is refused before any work is done for it.
+        `session` is only claimed by the request. So a flood of requests is refused before any work
+        is done for it.
         """
 
     async def enter(self, group: str, call: Call, session: str | None = None) -> None:
         """Wait for the request's turn in its group, before anything is hashed or written. A request enters once.
 
-        `session` is the tenant's proven session, by which `refuse_early` recognises its next requests. Raises
-        `Overloaded` at once if too many requests of the group wait, and `DeadlineExceeded` if the deadline passes
-        meanwhile. The first hash of the request may raise `DeadlineExceeded` as well.
+        `session` is the tenant's proven session, by which `refuse_early` recognises its next
+        requests. Raises `Overloaded` at once if too many requests of the group wait, and
+        `DeadlineExceeded` if the deadline passes meanwhile. The first hash of the request may raise
+        `DeadlineExceeded` as well.
         """
 
     def leave(self) -> None:

@@ -15,8 +15,9 @@ from shared.contracts.events import RevocationReason, SessionRevoked, SessionRev
 class Tenant:
     """A service or product that owns users.
 
-    `generation` grows with each decision to revoke the tenant's sessions. Each session of the tenant and of its users
-    stores the generation in which it was created, so a decision revokes exactly the older ones.
+    `generation` grows with each decision to revoke the tenant's sessions. Each session of the
+    tenant and of its users stores the generation in which it was created, so a decision revokes
+    exactly the older ones.
     """
 
     id: str
@@ -37,8 +38,8 @@ class Tenant:
 class User:
     """A user account of a tenant.
 
-    `generation` grows with each decision to revoke all sessions of the user. Each session stores the generation in
-    which it was created.
+    `generation` grows with each decision to revoke all sessions of the user. Each session stores
+    the generation in which it was created.
     """
 
     id: str
@@ -110,10 +111,11 @@ class Session:
         return SessionRevokedEvent.of(data, source)
 
 
-#: How long idempotency keys are valid. A message may be redelivered until its deadline, ten minutes at most; the rest
-#: allows for clock differences.
+#: How long idempotency keys are valid. A message may be redelivered until its deadline, ten minutes
+#: at most; the rest allows for clock differences.
 IDEMPOTENCY_WINDOW = timedelta(minutes=15)
-#: Keys stored per user or tenant. More changes than this within the window are not expected of one account.
+#: Keys stored per user or tenant. More changes than this within the window are not expected of one
+#: account.
 MAX_IDEMPOTENCY_KEYS = 32
 
 
@@ -121,7 +123,8 @@ MAX_IDEMPOTENCY_KEYS = 32
 class IdempotencyKey:
     """Identifies a request. It is stored with the change that the request makes, in the same update.
 
-    So a retried or redelivered request finds its key, makes no second change, and gets its first result.
+    So a retried or redelivered request finds its key, makes no second change, and gets its first
+    result.
     """
 
     value: str
@@ -139,8 +142,9 @@ class IdempotencyKey:
 class UserRevocation:
     """The decision, stored with the user, to revoke every session of the user older than `generation`.
 
-    It is written in the same update as its cause (a new password, a deletion), before any session is revoked. Any
-    worker can carry it out, any number of times. So after a crash the sweep completes the revocation.
+    It is written in the same update as its cause (a new password, a deletion), before any session
+    is revoked. Any worker can carry it out, any number of times. So after a crash the sweep
+    completes the revocation.
     """
 
     tenant: str
@@ -166,7 +170,8 @@ class TenantRevocation:
     users_before: int = 0
     """User sessions older than this tenant generation are revoked too. 0: none.
 
-    The value may come from an earlier decision that was replaced by this one before it was finished.
+    The value may come from an earlier decision that was replaced by this one before it was
+    finished.
     """
 
     @classmethod
@@ -181,7 +186,8 @@ class TenantRevocation:
     def users_reason(self) -> RevocationReason:
         """The reason in the events of users' sessions.
 
-        No decision follows a deletion, so a replaced decision that includes users can only have disabled the tenant.
+        No decision follows a deletion, so a replaced decision that includes users can only have
+        disabled the tenant.
         """
         return self.reason if self.reason in CLOSING else RevocationReason.TENANT_DISABLED
 

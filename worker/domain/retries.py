@@ -11,9 +11,11 @@ from datetime import timedelta
 
 #: Doubled with each refusal. The sweep adds a grace period of some seconds.
 FIRST_DELAY = timedelta(seconds=5)
-#: Each retry costs a publish, a write, and a duplicate for the subscribers that received the event before.
+#: Each retry costs a publish, a write, and a duplicate for the subscribers that received the event
+#: before.
 LONGEST_DELAY = timedelta(hours=2)
-#: Sessions are kept for a day after they expire, so no session is deleted before its event has been refused this often.
+#: Sessions are kept for a day after they expire, so no session is deleted before its event has been
+#: refused this often.
 MAX_REFUSALS = 20
 
 

@@ -23,13 +23,14 @@ SESSION_SECRET_BYTES = 32
 async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
     """Create a session of the tenant and return its token. A retried request gets the same session while it is live.
 
-    Raises `Unavailable` if the tenant has changed since it was read: its password may have changed, or it may be
-    disabled or deleted.
+    Raises `Unavailable` if the tenant has changed since it was read: its password may have changed,
+    or it may be disabled or deleted.
     """
     note_acting(tenant.id)
     session = await _stored(
         _new_session(
-            # With the generation: a session of an older generation is revoked or about to be, so it is not reused.
+            # With the generation: a session of an older generation is revoked or about to be, so it
+            # is not reused.
             request_digest(call.message_id, tenant.generation),
             ports,
             ports.lifetimes.tenant,
@@ -41,7 +42,8 @@ async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
         ),
         ports,
     )
-    # If the tenant changed meanwhile, either this check sees it, or the revocation sees the session just stored.
+    # If the tenant changed meanwhile, either this check sees it, or the revocation sees the session
+    # just stored.
     if not await ports.tenants.is_current(tenant):
         if revoked := await ports.sessions.revoke(session, Revocation(ports.clock.now(), RevocationReason.ALL_REVOKED)):
             ports.events.announce(revoked)
@@ -61,7 +63,8 @@ async def open_user_session(
     """
     session = await _stored(
         _new_session(
-            # With the generation, as for tenants. With the device, since another device means another login.
+            # With the generation, as for tenants. With the device, since another device means
+            # another login.
             request_digest(call.message_id, user.generation, device_id),
             ports,
             ports.lifetimes.user,

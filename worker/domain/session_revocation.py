@@ -1,10 +1,10 @@
 """Revoking sessions: one, all of a user, or all of a tenant. Each revocation publishes an event.
 
 - One session is revoked by one update of its document.
-- All sessions of a user or tenant: the decision is stored first (`decide_revocation`), then the sessions are revoked,
-  then the decision is removed.
-- Sessions beyond the session limit: the newest session is marked as `enforces_limit` from its creation until the older
-  ones are revoked.
+- All sessions of a user or tenant: the decision is stored first (`decide_revocation`), then the
+  sessions are revoked, then the decision is removed.
+- Sessions beyond the session limit: the newest session is marked as `enforces_limit` from its
+  creation until the older ones are revoked.
 
 After a crash, the sweep of `worker.sweeper` carries out what was decided.
 """
@@ -23,11 +23,11 @@ from worker.domain.records import (
     UserRevocation,
 )
 
-#: Events published at once when all sessions of a user or tenant are revoked. The sweep publishes the others, so that
-#: they wait in the database and not in memory.
+#: Events published at once when all sessions of a user or tenant are revoked. The sweep publishes
+#: the others, so that they wait in the database and not in memory.
 MAX_ANNOUNCED = 500
-#: Sessions revoked by one login because of the session limit. There are more only if the limit is new or was lowered;
-#: the sweep revokes the others.
+#: Sessions revoked by one login because of the session limit. There are more only if the limit is
+#: new or was lowered; the sweep revokes the others.
 MAX_OVER_LIMIT = 50
 
 
@@ -65,7 +65,8 @@ async def revoke_all_sessions(
 ) -> UserRevocation:
     """Decide to revoke all sessions of a user, together with the cause, and revoke them.
 
-    A retried request carries out its first decision, and revokes no session created since. Raises `UserNotFound`.
+    A retried request carries out its first decision, and revokes no session created since. Raises
+    `UserNotFound`.
     """
     decision = await ports.users.decide_revocation(tenant, login, reason, key, changes)
     await revoke_user_sessions(decision, ports)
@@ -91,9 +92,9 @@ async def revoke_tenant_sessions(decision: TenantRevocation, ports: Ports) -> No
 async def enforce_session_limit(session: Session, ports: Ports) -> None:
     """Revoke the user's oldest sessions beyond the session limit. Safe to repeat and to run concurrently.
 
-    Each login calls this after it has stored its session, so the login that stores last sees all of them. The newest
-    sessions up to the limit are never revoked here. If more logins than the limit run at once, some of them return a
-    token that is already revoked.
+    Each login calls this after it has stored its session, so the login that stores last sees all of
+    them. The newest sessions up to the limit are never revoked here. If more logins than the limit
+    run at once, some of them return a token that is already revoked.
     """
     if not session.enforces_limit:
         return

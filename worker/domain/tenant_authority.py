@@ -36,7 +36,8 @@ async def close_tenant(
 ) -> Done:
     """Disable or delete the tenant, and revoke all sessions of the tenant and of its users.
 
-    A retried request carries out its first decision, and does not affect a later tenant with the same email.
+    A retried request carries out its first decision, and does not affect a later tenant with the
+    same email.
     """
 
     async def decide(tenant: Tenant) -> TenantRevocation:
@@ -68,9 +69,10 @@ async def decide_as_tenant(
 ) -> TenantRevocation:
     """Authenticate the tenant by token and password, and return its decision.
 
-    A retried request gets its first decision, although that revoked the token and may have changed the password; the
-    token's signature is still verified. Raises `InvalidTenantToken`, `InvalidCredentials`, and `Throttled`: an attacker
-    with a stolen token may guess the password no faster than at a login.
+    A retried request gets its first decision, although that revoked the token and may have changed
+    the password; the token's signature is still verified. Raises `InvalidTenantToken`,
+    `InvalidCredentials`, and `Throttled`: an attacker with a stolen token may guess the password no
+    faster than at a login.
     """
     tenant_token = proof.tenant_token
     ports.turns.refuse_early(ports.tokens.session_id(tenant_token))
@@ -87,7 +89,8 @@ async def decide_as_tenant(
             return await decide(tenant)
         except TenantNotFound:  # deleted since it was read
             raise InvalidTenantToken from None
-    # Last, so that a decision of a concurrent delivery of this request, which made the checks above fail, is found.
+    # Last, so that a decision of a concurrent delivery of this request, which made the checks above
+    # fail, is found.
     before = await ports.tenants.find_decision(session.tenant, key)
     if before is None:
         raise InvalidCredentials if may_act else InvalidTenantToken

@@ -2,15 +2,17 @@
 
 Each attempt is counted under these keys:
 
-- From a known origin, one from which the account has logged in before: under account and origin only. So an attacker
-  elsewhere cannot keep the account's owner out.
+- From a known origin, one from which the account has logged in before: under account and origin
+  only. So an attacker elsewhere cannot keep the account's owner out.
 - From any other origin: under the account, and under the client address.
 
-Unknown accounts are counted like known ones. After too many consecutive wrong passwords the account is locked for all
-but its known origins, until it gets a new password or its tenant unlocks it (NIST SP 800-63B-4, 3.2.2).
+Unknown accounts are counted like known ones. After too many consecutive wrong passwords the account
+is locked for all but its known origins, until it gets a new password or its tenant unlocks it (NIST
+SP 800-63B-4, 3.2.2).
 
-An origin is a client address, or without one the service that sent the request. The address of a user's client is
-taken from the tenant. For logins of tenants, and for the registration key, it is taken only from an edge.
+An origin is a client address, or without one the service that sent the request. The address of a
+user's client is taken from the tenant. For logins of tenants, and for the registration key, it is
+taken only from an edge.
 """
 
 import asyncio
@@ -28,8 +30,8 @@ from worker.domain.attempts import AttemptCount, Limit
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 
-#: 128 bits: keys of two accounts must not collide. Only digests are stored, since people type passwords into the login
-#: field.
+#: 128 bits: keys of two accounts must not collide. Only digests are stored, since people type
+#: passwords into the login field.
 KEY_BYTES = 16
 #: The namespace of tenants' own logins. `users_of` returns that of a tenant's users.
 TENANTS = ("tenants",)
@@ -61,8 +63,8 @@ def users_of(tenant: str) -> tuple[str, ...]:
 def unauthenticated_group(call: Call) -> str:
     """Return the `Turns` group of requests that prove no tenant: one for all clients of edges, one for each service.
 
-    Clients are not grouped by address, since a client may have any number of addresses. Names with spaces never equal a
-    tenant id.
+    Clients are not grouped by address, since a client may have any number of addresses. Names with
+    spaces never equal a tenant id.
     """
     return "clients of edges" if call.service is None else f"service {call.service}"
 
@@ -73,7 +75,8 @@ async def throttled_attempt(
 ) -> AsyncIterator[None]:
     """Throttle the password check in the body, which raises `InvalidCredentials` for a wrong password.
 
-    `namespace` is the one that `login` belongs to; clients are counted separately for each. Raises `Throttled`.
+    `namespace` is the one that `login` belongs to; clients are counted separately for each. Raises
+    `Throttled`.
     """
     if ports.throttle.account is None and ports.throttle.address is None:
         yield
@@ -90,8 +93,8 @@ async def throttled_attempt(
 async def throttled_registration_key(client: ClientAddress | None, call: Call, ports: Ports) -> AsyncIterator[None]:
     """Throttle the check of a registration key in the body, which raises `InvalidCredentials` for a wrong key.
 
-    Wrong keys are counted per origin only, so that an attacker elsewhere cannot keep the operator out. A right key is
-    not counted, and does not reset the count of wrong ones. Raises `Throttled`.
+    Wrong keys are counted per origin only, so that an attacker elsewhere cannot keep the operator
+    out. A right key is not counted, and does not reset the count of wrong ones. Raises `Throttled`.
     """
     key = _key("registration key", *_origin(call.client(client), call))
     counted = await _count_attempt([key], lambda _counts, _now: {key: ports.throttle.registration_key}, call, ports)
@@ -121,8 +124,8 @@ async def _count_attempt(
 ) -> Sequence[str]:
     """Count the attempt, and return those of the keys under which it is counted. Raises `Throttled`.
 
-    If only attempts in flight would delay this one, it waits here for their outcome. So right passwords, such as those
-    of many processes that start at once, do not throttle each other.
+    If only attempts in flight would delay this one, it waits here for their outcome. So right
+    passwords, such as those of many processes that start at once, do not throttle each other.
     """
     wait = timedelta()
     for _ in range(MAX_POLLS):
@@ -199,7 +202,8 @@ async def _record_success(attempt: _AttemptKeys, counted: Sequence[str], ports: 
 def _attempt_keys(namespace: Sequence[str], login: str, client: ClientAddress | None, call: Call) -> _AttemptKeys:
     of_tenants = namespace == TENANTS
     origin = _origin(call.client(client) if of_tenants else client, call)
-    # Requests without a client address may come from all users of a product, so they are not counted as one client.
+    # Requests without a client address may come from all users of a product, so they are not
+    # counted as one client.
     is_client = origin[0] is not None or (of_tenants and call.service is not None)
     return _AttemptKeys(
         account_and_origin=_key("place", *namespace, login, *origin),  # "place": stored digests contain this text

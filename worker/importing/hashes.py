@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr
 
-#: The format of OpenBSD and its descendants. `2x` marks hashes of a flawed implementation and is refused. In the last
-#: characters of salt and hash some bits are unused and must be zero; otherwise no password ever matches.
+#: The format of OpenBSD and its descendants. `2x` marks hashes of a flawed implementation and is
+#: refused. In the last characters of salt and hash some bits are unused and must be zero; otherwise
+#: no password ever matches.
 BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]")
 #: argon2's own format in its current version, 1.3.
 ARGON2ID = re.compile(
@@ -16,21 +17,26 @@ ARGON2ID = re.compile(
     r"\$(?P<salt>[A-Za-z0-9+/]+)\$(?P<hash>[A-Za-z0-9+/]+)"
 )
 
-#: 15 ms, half the time of one of our hashes. Weaker hashes in a stolen database can be attacked many times as fast, until
-#: a login replaces them. Users with weaker hashes should choose a new password instead.
+#: 15 ms, half the time of one of our hashes. Weaker hashes in a stolen database can be attacked
+#: many times as fast, until a login replaces them. Users with weaker hashes should choose a new
+#: password instead.
 MIN_BCRYPT_COST = 8
-#: About a second. Wrong passwords of all accounts take this long, so that timing does not reveal expensive hashes.
+#: About a second. Wrong passwords of all accounts take this long, so that timing does not reveal
+#: expensive hashes.
 MAX_BCRYPT_COST = 14
-#: 4 MiB in one pass take about 3 ms, and use memory, of which attackers' hardware has little. Refuses weaker hashes for
-#: the same reason as MIN_BCRYPT_COST.
+#: 4 MiB in one pass take about 3 ms, and use memory, of which attackers' hardware has little.
+#: Refuses weaker hashes for the same reason as MIN_BCRYPT_COST.
 MIN_ARGON2_MEMORY_KIB = 4_096
-#: Memory of one hashing thread. Two threads with it fit into the worker's container of docker-compose.prod.yml.
+#: Memory of one hashing thread. Two threads with it fit into the worker's container of
+#: docker-compose.prod.yml.
 MAX_ARGON2_MEMORY_KIB = 131_072
 #: Memory times passes: about a second, like MAX_BCRYPT_COST.
 MAX_ARGON2_WORK_KIB = 1_048_576
-#: Threads that one hash starts, which compete with other hashes for cores. No library has a higher default.
+#: Threads that one hash starts, which compete with other hashes for cores. No library has a higher
+#: default.
 MAX_ARGON2_LANES = 8
-#: RFC 9106, 3.1, requires at least 8 bytes of salt. The upper bounds are larger than those in common use.
+#: RFC 9106, 3.1, requires at least 8 bytes of salt. The upper bounds are larger than those in
+#: common use.
 ARGON2_SALT_BYTES = range(8, 65)
 #: Shorter hashes match many passwords.
 ARGON2_HASH_BYTES = range(16, 65)

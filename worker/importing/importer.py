@@ -19,12 +19,13 @@ from worker.importing.hashes import ImportedHash
 BATCH = 200
 #: Four times the longest valid line, with every character escaped.
 MAX_LINE_BYTES = 65_536
-#: The idempotency key of imported users. Those of requests are digests, so it equals none of them.
+#: The idempotency key of imported users. Requests have digests as keys, so none equals it.
 CREATED_BY = "import"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: A time in 1973. A timestamp in seconds, read as milliseconds, lies before it until the year 5138.
 MIN_REGISTRATION = 100_000_000_000
-#: The end of the year 9999, the last year that `datetime` supports. Timestamps in microseconds lie after it.
+#: The end of the year 9999, the last year that `datetime` supports. Timestamps in microseconds lie
+#: after it.
 MAX_REGISTRATION = 253_402_300_799_999
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -38,7 +39,8 @@ def _registration(value: Milliseconds) -> Milliseconds:
 class ImportedUser(WireModel):
     """One line of the file: the members of `user.create`, with the password's hash instead of the password.
 
-    Unknown members are refused, not ignored: otherwise a misspelled `scope` would be lost for every user.
+    Unknown members are refused, not ignored: otherwise a misspelled `scope` would be lost for every
+    user.
     """
 
     model_config = ConfigDict(extra="forbid", validate_by_name=False)
@@ -118,8 +120,8 @@ async def store(
 ) -> AsyncIterator[Imported | AlreadyExists | Refused]:
     """Store the users durably in batches, and yield the outcome of each line once it is certain.
 
-    Raises `Unavailable` if the database is unavailable; outcomes yielded before are still true. Raises `TenantNotFound`
-    if the tenant was deleted meanwhile; then none of its users is left.
+    Raises `Unavailable` if the database is unavailable; outcomes yielded before are still true.
+    Raises `TenantNotFound` if the tenant was deleted meanwhile; then none of its users is left.
     """
     waiting: list[Accepted] = []
     for line in lines:
@@ -140,13 +142,15 @@ async def _stored(
     lines: Sequence[Accepted], tenant: str, tenants: Tenants, users: Users, clock: Clock
 ) -> list[Imported | AlreadyExists]:
     now = clock.now()
-    # As in `user.create`: accounts created before logins were in NFC may have the decomposed spelling.
+    # As in `user.create`: accounts created before logins were in NFC may have the decomposed
+    # spelling.
     others = {other for line in lines if (other := names.decomposed(line.user.login)) != line.user.login}
     taken = await users.spelled(tenant, others) if others else frozenset()
     made = [line.user.to_user(tenant, now) for line in lines]
     new = [user for user in made if names.decomposed(user.login) not in taken]
     stored = {user.id for user in new} - await users.add_new(new) if new else set()
-    # As in `user.create`: if the tenant is deleted meanwhile, either its deletion finds these users, or this check sees it.
+    # As in `user.create`: if the tenant is deleted meanwhile, either its deletion finds these
+    # users, or this check sees it.
     if await tenants.find(tenant) is None:
         await users.remove_all(tenant)
         raise TenantNotFound

@@ -18,13 +18,15 @@ _CURSOR = re.compile(r"[0-9]{15}\.[0-9a-f]{32}")
 async def audit_list(request: AuditListRequest, _: Call, ports: Ports) -> AuditListReply:
     """Return one page of audit records, the newest first.
 
-    The cursor is the position of the previous page's last record, so new records do not shift the pages.
+    The cursor is the position of the previous page's last record, so new records do not shift the
+    pages.
     """
     tenant = await tenant_of(request.tenant_token, ports)
     query = AuditQuery(
         tenant=tenant,
         type=request.type,
-        # Both spellings of the login, as given and in NFC, so that records of deleted accounts are found too.
+        # Both spellings of the login, as given and in NFC, so that records of deleted accounts are
+        # found too.
         logins=frozenset() if request.login is None else {request.login, names.normal(request.login)},
         since=request.since,
         until=request.until,

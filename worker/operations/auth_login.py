@@ -20,7 +20,8 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     opener = await session_in_turn(request.tenant_token, call, ports)
     call.audit_facts.tenant = opener.tenant
     password = request.password.get_secret_value()
-    # Attempts are counted under the stored spelling. Otherwise each spelling of a login would allow more attempts.
+    # Attempts are counted under the stored spelling. Otherwise each spelling of a login would allow
+    # more attempts.
     login = call.audit_facts.login = await ports.users.spelling(opener.tenant, request.login)
     async with throttled_attempt(users_of(opener.tenant), login, request.client_address, call, ports):
         user = await ports.users.find(opener.tenant, login)
@@ -30,8 +31,8 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     if ports.hasher.is_stale(user.password_hash):
         await ports.users.replace_hash(user, await ports.hasher.hash(password))
     session, token = await open_user_session(user, request.device_id, opener, call, ports)
-    # The password may have changed, or the user or tenant may have been deleted, since they were read. Then either this
-    # check sees it, or the revocation sees the session just stored.
+    # The password may have changed, or the user or tenant may have been deleted, since they were
+    # read. Then either this check sees it, or the revocation sees the session just stored.
     if not (await ports.users.is_current(user) and await ports.tenants.admits(user.tenant, opener.tenant_generation)):
         await revoke_session(session, RevocationReason.ALL_REVOKED, idempotency_key_of(AUTH_LOGIN, call, ports), ports)
         raise Unavailable

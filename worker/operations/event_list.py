@@ -13,8 +13,8 @@ from worker.domain.ports import Ports
 from worker.domain.tokens import tenant_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Several times the number of events that all workers publish concurrently. Later events are not sent yet, so the feed
-#: will deliver them.
+#: Several times the number of events that all workers publish concurrently. Later events are not
+#: sent yet, so the feed will deliver them.
 MAX_UNANNOUNCED = 512
 _CURSOR = re.compile(r"([0-9]{1,12})\.([0-9]{1,15})\.([A-Za-z0-9_-]{1,64})")
 
@@ -48,13 +48,14 @@ class _Cursor:
 async def event_list(request: EventListRequest, _: Call, ports: Ports) -> EventListReply:
     """Return one page of revocation events, in order of announcement.
 
-    Every page has the `as_of` time of the first page. An event announced while later pages are read may sort before
-    the current position; the next list, from `as_of` on, returns it.
+    Every page has the `as_of` time of the first page. An event announced while later pages are read
+    may sort before the current position; the next list, from `as_of` on, returns it.
     """
     tenant = await tenant_of(request.tenant_token, ports)
     after = _start(request, ports)
-    # An event may be published before the caller subscribed, but not yet be recorded as announced. Such events are read
-    # first: an event recorded between the two queries is then returned by both instead of by neither.
+    # An event may be published before the caller subscribed, but not yet be recorded as announced.
+    # Such events are read first: an event recorded between the two queries is then returned by both
+    # instead of by neither.
     unannounced = await ports.sessions.unannounced_of(tenant, MAX_UNANNOUNCED) if after.is_first else ()
     found = await ports.sessions.announced_after(tenant, after.at, after.session_id, request.limit + 1)
     page = found[: request.limit]

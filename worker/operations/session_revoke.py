@@ -18,7 +18,8 @@ async def session_revoke(request: SessionRevokeRequest, call: Call, ports: Ports
     login = call.audit_facts.login = await ports.users.spelling(tenant, request.login)
     user = await ports.users.find(tenant, login)
     session = (await ports.sessions.find([request.session_id])).get(request.session_id)
-    # Both spellings: the session of a user that was deleted since has the login as that user was stored.
+    # Both spellings: the session of a user that was deleted since has the login as that user was
+    # stored.
     if session and session.tenant == tenant and session.login in (login, request.login) and is_revoked_by(key, session):
         return Done.now()
     if user is None:

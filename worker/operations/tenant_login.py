@@ -11,7 +11,8 @@ from worker.domain.throttling import TENANTS, throttled_attempt, unauthenticated
 async def tenant_login(request: TenantLoginRequest, call: Call, ports: Ports) -> TenantLoginReply:
     """Check a tenant's password and create a session.
 
-    An unknown email and a disabled tenant cost the same work and get the same reply as a wrong password.
+    An unknown email and a disabled tenant cost the same work and get the same reply as a wrong
+    password.
     """
     password = request.password.get_secret_value()
     await ports.turns.enter(unauthenticated_group(call), call)

@@ -38,8 +38,8 @@ async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Por
 async def _check_may_register(request: TenantRegisterRequest, call: Call, ports: Ports) -> None:
     """Check the registration key or the client's network. Raises `RegistrationForbidden` and `Throttled`.
 
-    A wrong key is counted even if the network needs no key. Otherwise a client there could test keys: the new tenant's
-    audit trail shows whether the key was right.
+    A wrong key is counted even if the network needs no key. Otherwise a client there could test
+    keys: the new tenant's audit trail shows whether the key was right.
     """
     if request.registration_key is not None:
         with contextlib.suppress(InvalidCredentials):

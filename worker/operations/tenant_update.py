@@ -17,8 +17,8 @@ from worker.domain.throttling import TENANTS, forget_failures
 async def tenant_update(request: TenantUpdateRequest, call: Call, ports: Ports) -> TenantUpdateReply:
     """Revoke the tenant's own sessions, set its new password in the same decision, and create a session.
 
-    A retry revokes no session created since, and gets the same session while the tenant has the password that the
-    request set.
+    A retry revokes no session created since, and gets the same session while the tenant has the
+    password that the request set.
     """
     key = idempotency_key_of(TENANT_UPDATE, call, ports, request.password is not None)
     current = request.current_password.get_secret_value()

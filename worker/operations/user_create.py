@@ -19,7 +19,8 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
     tenant = call.audit_facts.tenant = (await session_in_turn(request.tenant_token, call, ports)).tenant
     key = idempotency_key_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
     password = accepted_password(request.password, request.login, request.email, ports)
-    # New logins are in Unicode form NFC. Accounts created before this rule may have the decomposed spelling.
+    # New logins are in Unicode form NFC. Accounts created before this rule may have the decomposed
+    # spelling.
     other = names.decomposed(request.login)
     if other != request.login and await ports.users.spelled(tenant, [other]):
         raise LoginTaken
@@ -37,13 +38,14 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
         idempotency_key=key.value,
     )
     stored = await ports.users.add(created)
-    # If the tenant is deleted meanwhile, either its deletion finds the user just stored, or this check sees it.
+    # If the tenant is deleted meanwhile, either its deletion finds the user just stored, or this
+    # check sees it.
     if await ports.tenants.find(tenant) is None:
         await ports.users.remove_all(tenant)
         raise InvalidTenantToken
     superseded = stored.generation > created.generation
-    # Another hash: an earlier delivery of this request stored it, or this is another request with the same idempotency
-    # key. Keys do not contain passwords, so the password is verified.
+    # Another hash: an earlier delivery of this request stored it, or this is another request with
+    # the same idempotency key. Keys do not contain passwords, so the password is verified.
     stored_now = stored.password_hash == created.password_hash
     if not (superseded or stored_now or await ports.hasher.verify(stored.password_hash, password)):
         raise LoginTaken

@@ -13,7 +13,8 @@ from worker.domain.views import public_user
 async def user_list(request: UserListRequest, _: Call, ports: Ports) -> UserListReply:
     """Return one page of users, in order of login.
 
-    The cursor is the last login of the previous page, so users added or deleted meanwhile do not shift the pages.
+    The cursor is the last login of the previous page, so users added or deleted meanwhile do not
+    shift the pages.
     """
     tenant = await tenant_of(request.tenant_token, ports)
     after = _read_cursor(request.cursor)

@@ -18,8 +18,8 @@ from worker.domain.views import public_user
 async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> user.User:
     """Write the attributes that the request names. A new password also revokes all sessions, in the same decision.
 
-    A new password, or `unlock`, resets the account's count of wrong passwords. A retry writes nothing and gets the user
-    as it is now, so later changes of other requests are kept.
+    A new password, or `unlock`, resets the account's count of wrong passwords. A retry writes
+    nothing and gets the user as it is now, so later changes of other requests are kept.
     """
     if request.password is None:
         tenant = await tenant_of(request.tenant_token, ports)
@@ -50,8 +50,8 @@ async def _updated(request: UserUpdateRequest, tenant: str, call: Call, ports: P
     if changed.id != decision.user:  # the changed user was deleted since, and another has the login
         raise UserNotFound
     superseded = changed.generation > decision.generation
-    # Another hash: an earlier delivery of this request stored it, or this is another request with the same idempotency
-    # key. Keys do not contain passwords, so the password is verified.
+    # Another hash: an earlier delivery of this request stored it, or this is another request with
+    # the same idempotency key. Keys do not contain passwords, so the password is verified.
     stored_now = changed.password_hash == changes.password_hash
     if not (superseded or stored_now or await ports.hasher.verify(changed.password_hash, password)):
         raise BadRequest("message_id is already used by another request")
