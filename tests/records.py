@@ -63,7 +63,7 @@ def a_session(**changes: Any) -> Session:
 
 
 def a_key(**changes: Any) -> IdempotencyKey:
-    """The mark of a request that is none of the others."""
+    """The idempotency key of a new request."""
     return replace(IdempotencyKey(value=f"request-{next(_NUMBERS)}", at=NOW), **changes)
 
 

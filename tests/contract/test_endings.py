@@ -38,7 +38,7 @@ async def decide(
     changes: UserChanges | None = None,
     key: IdempotencyKey | None = None,
 ) -> UserRevocation:
-    """A decision about the user, each a request of its own unless a mark says otherwise."""
+    """Decide about the user, with a new request unless a key is given."""
     return await users.decide_revocation(user.tenant, user.login, reason, key or a_key(), changes)
 
 

@@ -1,4 +1,4 @@
-"""What every `Users` must do with keys: a request changes a user once, however often it comes."""
+"""Idempotency of every `Users`: a request changes a user once, however often it is delivered."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -213,7 +213,7 @@ async def test_a_deletion_is_forgotten(users: Users) -> None:
         await delete(users, replace(key, at=key.at + IDEMPOTENCY_WINDOW))
 
 
-async def test_marks_are_limited(users: Users) -> None:
+async def test_stored_keys_are_limited(users: Users) -> None:
     """The last ones are kept, and the user does not grow with every change."""
     await added(users)
     keys = [a_key() for _ in range(MAX_IDEMPOTENCY_KEYS + 1)]

@@ -32,7 +32,7 @@ async def added(users: Users, **changes: Any) -> User:
 
 
 async def change(users: Users, user: User, fields: dict[str, Any], key: IdempotencyKey | None = None) -> User:
-    """A change of the user, each a request of its own unless a mark says otherwise."""
+    """Change the user, with a new request unless a key is given."""
     return await users.change(user.tenant, user.login, UserChanges(fields), key or a_key())
 
 

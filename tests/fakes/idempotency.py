@@ -1,4 +1,4 @@
-"""What a request left behind, as the fakes of tenants and users remember it."""
+"""Idempotency keys as the fakes of tenants and users store them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from worker.domain.records import (
 
 
 @dataclass(frozen=True)
-class _Left:
-    """A mark as a request has left it, with the generation that the request decided."""
+class _AppliedKey:
+    """The key of a request that was applied, with the decision that it made."""
 
     key: IdempotencyKey
     generation: int | None = None
@@ -19,6 +19,6 @@ class _Left:
     users_before: int = 0
 
 
-def _left_by(marks: Iterable[_Left], key: IdempotencyKey) -> _Left | None:
-    fresh = (left for left in marks if left.key.at > key.valid_after)
-    return next((left for left in fresh if left.key.value == key.value), None)
+def _find_applied(keys: Iterable[_AppliedKey], key: IdempotencyKey) -> _AppliedKey | None:
+    fresh = (each for each in keys if each.key.at > key.valid_after)
+    return next((each for each in fresh if each.key.value == key.value), None)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from shared.contracts.errors import EmailTaken, TenantNotFound
 from shared.contracts.events import RevocationReason
-from tests.fakes.idempotency import _Left, _left_by
+from tests.fakes.idempotency import _AppliedKey, _find_applied
 from tests.fakes.values import NOW
 from worker.domain.records import (
     CLOSING,
@@ -20,14 +20,14 @@ from worker.domain.records import (
 @dataclass(frozen=True)
 class _StoredTenant:
     tenant: Tenant
-    marks: tuple[_Left, ...] = ()
+    keys: tuple[_AppliedKey, ...] = ()
     decision: TenantRevocation | None = None
     decided_at: datetime = NOW
     deleted: bool = False
     closed_generation: int = 0
 
-    def left_by(self, key: IdempotencyKey) -> _Left | None:
-        return _left_by(self.marks, key)
+    def find_applied(self, key: IdempotencyKey) -> _AppliedKey | None:
+        return _find_applied(self.keys, key)
 
 
 class FakeTenants:
@@ -41,9 +41,9 @@ class FakeTenants:
         creation = IdempotencyKey(tenant.idempotency_key, tenant.registered_at)
         of_email = (each for each in self._removed if each.tenant.email == tenant.email)
         taken = any(each.tenant.email == tenant.email for each in self._stored.values())
-        if taken or any(each.left_by(creation) for each in of_email):
+        if taken or any(each.find_applied(creation) for each in of_email):
             raise EmailTaken
-        self._stored[tenant.id] = _StoredTenant(tenant, (_Left(creation),))
+        self._stored[tenant.id] = _StoredTenant(tenant, (_AppliedKey(creation),))
 
     async def find(self, tenant: str) -> Tenant | None:
         return next((each for each in self._visible() if each.id == tenant), None)
@@ -86,7 +86,9 @@ class FakeTenants:
         )
         self._stored[tenant] = _StoredTenant(
             changed,
-            (*stored.marks, _Left(key, decision.generation, reason, decision.users_before))[-MAX_IDEMPOTENCY_KEYS:],
+            (*stored.keys, _AppliedKey(key, decision.generation, reason, decision.users_before))[
+                -MAX_IDEMPOTENCY_KEYS:
+            ],
             decision,
             key.at,
             reason is RevocationReason.TENANT_DELETED,
@@ -115,9 +117,9 @@ class FakeTenants:
 
     async def enable(self, tenant: str, key: IdempotencyKey) -> None:
         stored = self._stored.get(tenant)
-        if stored and not stored.deleted and not stored.left_by(key):
-            marks = (*stored.marks, _Left(key))[-MAX_IDEMPOTENCY_KEYS:]
-            self._stored[tenant] = replace(stored, tenant=replace(stored.tenant, disabled=False), marks=marks)
+        if stored and not stored.deleted and not stored.find_applied(key):
+            keys = (*stored.keys, _AppliedKey(key))[-MAX_IDEMPOTENCY_KEYS:]
+            self._stored[tenant] = replace(stored, tenant=replace(stored.tenant, disabled=False), keys=keys)
 
     def _visible(self) -> list[Tenant]:
         return [stored.tenant for stored in self._stored.values() if not stored.deleted]
@@ -128,6 +130,6 @@ class FakeTenants:
     @staticmethod
     def _decided(key: IdempotencyKey, stored: Iterable[_StoredTenant]) -> TenantRevocation | None:
         for each in stored:
-            if (before := each.left_by(key)) and before.generation is not None and before.reason is not None:
+            if (before := each.find_applied(key)) and before.generation is not None and before.reason is not None:
                 return TenantRevocation(each.tenant.id, before.generation, before.reason, before.users_before)
         return None

@@ -7,7 +7,7 @@ from datetime import datetime
 from shared.contracts import names
 from shared.contracts.errors import LoginTaken, UserNotFound
 from shared.contracts.events import RevocationReason
-from tests.fakes.idempotency import _Left, _left_by
+from tests.fakes.idempotency import _AppliedKey, _find_applied
 from tests.fakes.values import NOW
 from worker.domain.records import (
     MAX_IDEMPOTENCY_KEYS,
@@ -21,13 +21,13 @@ from worker.domain.records import (
 @dataclass(frozen=True)
 class _StoredUser:
     user: User
-    marks: tuple[_Left, ...] = ()
+    keys: tuple[_AppliedKey, ...] = ()
     decision: UserRevocation | None = None
     decided_at: datetime = NOW
     deleted: bool = False
 
-    def left_by(self, key: IdempotencyKey) -> _Left | None:
-        return _left_by(self.marks, key)
+    def find_applied(self, key: IdempotencyKey) -> _AppliedKey | None:
+        return _find_applied(self.keys, key)
 
 
 class FakeUsers:
@@ -40,11 +40,11 @@ class FakeUsers:
     async def add(self, user: User) -> User:
         key = IdempotencyKey(user.idempotency_key, user.registered_at)
         first = self._of(user.tenant, user.login)
-        if first and first.left_by(key) and not first.deleted:
+        if first and first.find_applied(key) and not first.deleted:
             return first.user
         if first or self._removed_after(user.tenant, user.login, key):
             raise LoginTaken
-        self._stored[user.id] = _StoredUser(user, (_Left(key),))
+        self._stored[user.id] = _StoredUser(user, (_AppliedKey(key),))
         return user
 
     async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
@@ -54,7 +54,7 @@ class FakeUsers:
                 taken.add(user.id)
             else:
                 self._stored[user.id] = _StoredUser(
-                    user, (_Left(IdempotencyKey(user.idempotency_key, user.registered_at)),)
+                    user, (_AppliedKey(IdempotencyKey(user.idempotency_key, user.registered_at)),)
                 )
         return taken
 
@@ -91,9 +91,9 @@ class FakeUsers:
         stored = self._of(tenant, login)
         if stored is None or stored.deleted or self._removed_after(tenant, login, key):
             raise UserNotFound
-        if not stored.left_by(key):
-            marks = (*stored.marks, _Left(key))
-            stored = replace(stored, user=_changed(stored.user, changes), marks=marks[-MAX_IDEMPOTENCY_KEYS:])
+        if not stored.find_applied(key):
+            keys = (*stored.keys, _AppliedKey(key))
+            stored = replace(stored, user=_changed(stored.user, changes), keys=keys[-MAX_IDEMPOTENCY_KEYS:])
             self._stored[stored.user.id] = stored
         return stored.user
 
@@ -107,15 +107,15 @@ class FakeUsers:
     ) -> UserRevocation:
         stored = self._of(tenant, login)
         for known in filter(None, (stored, self._removed_after(tenant, login, key))):
-            if (before := known.left_by(key)) and before.generation is not None:
+            if (before := known.find_applied(key)) and before.generation is not None:
                 return UserRevocation(tenant, known.user.id, before.generation, reason)
         if stored is None or stored.deleted:
             raise UserNotFound
         decision = UserRevocation(tenant, stored.user.id, stored.user.generation + 1, reason)
         changed = replace(_changed(stored.user, changes or UserChanges()), generation=decision.generation)
-        marks = (*stored.marks, _Left(key, decision.generation))[-MAX_IDEMPOTENCY_KEYS:]
+        keys = (*stored.keys, _AppliedKey(key, decision.generation))[-MAX_IDEMPOTENCY_KEYS:]
         deleted = reason is RevocationReason.USER_DELETED
-        self._stored[stored.user.id] = _StoredUser(changed, marks, decision, key.at, deleted)
+        self._stored[stored.user.id] = _StoredUser(changed, keys, decision, key.at, deleted)
         return decision
 
     async def finish_revocation(self, decision: UserRevocation) -> None:
@@ -125,7 +125,7 @@ class FakeUsers:
         if stored.deleted:
             self._removed.append(self._stored.pop(decision.user))
         else:
-            self._stored[decision.user] = _StoredUser(stored.user, stored.marks)
+            self._stored[decision.user] = _StoredUser(stored.user, stored.keys)
 
     async def tenants_with_unfinished_revocations(self, older_than: datetime) -> Sequence[str]:
         return sorted({decision.tenant for decision in self._endings(older_than)})
@@ -150,7 +150,7 @@ class FakeUsers:
     def _removed_after(self, tenant: str, login: str, key: IdempotencyKey) -> _StoredUser | None:
         """A user of this login that the request had changed, or deleted, and that is removed by now."""
         removed = (each for each in self._removed if (each.user.tenant, each.user.login) == (tenant, login))
-        return next((each for each in removed if each.left_by(key)), None)
+        return next((each for each in removed if each.find_applied(key)), None)
 
 
 def _changed(user: User, changes: UserChanges) -> User:

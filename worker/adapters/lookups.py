@@ -16,7 +16,7 @@ RecordT = TypeVar("RecordT")
 #: small batches.
 MAX_IDS = 256
 #: A query takes some milliseconds. After this time a lookup stops waiting for the query in flight
-#: and starts its own: the database may be unavailable, and the caller must learn that in time.
+#: and starts its own. The database may be unavailable, and the caller must learn that in time.
 MAX_WAIT_SECONDS = 0.1
 
 

@@ -70,8 +70,8 @@ def audited(operation: Operation[Any, Any], handler: Handler) -> Handler:
 async def _append(kind: AuditType, request: Any, call: Call, ports: Ports) -> None:
     """Write the record of a successful request, before its reply is sent.
 
-    If the record cannot be written, that is logged and the request still succeeds: its change is
-    made, and an outage of the audit trail must not stop logins.
+    If the record cannot be written, that is logged and the request still succeeds. Its change is
+    already made, and an outage of the audit trail must not stop logins.
     """
     if call.audit_facts.tenant is None:
         return
@@ -88,8 +88,8 @@ async def _append(kind: AuditType, request: Any, call: Call, ports: Ports) -> No
         reason=_reason(kind, request),
         changed=_changed(kind, request),
     )
-    # Callers choose message ids. So the id of a record depends on its content as well, or a caller
-    # who reuses a message id could hide a second change behind the first record.
+    # Callers choose message ids, so the id of a record depends on its content as well. Otherwise a
+    # reused message id could hide a second change behind the first record.
     same = [record.tenant, kind, record.login, record.session, record.device_id, record.reason, record.changed]
     try:
         await ports.audit.append(replace(record, id=_digest(call.message_id, *same)))

@@ -113,13 +113,16 @@ class Users(Protocol):
     async def spelling(self, tenant: str, login: str, key: IdempotencyKey | None = None) -> str:
         """Return the login as stored: as given if an account has this exact spelling, in Unicode form NFC otherwise.
 
-        With an idempotency key, the login is also returned as given if the request changed an
-        account of this spelling that was deleted since. So a retry never reaches another account.
-        An unknown login costs the same work.
+        `key` is the idempotency key of the request. If that request changed an account of this exact
+        spelling, and the account was deleted since, the login is also returned as given. So a retry
+        never reaches another account. An unknown login costs the same work.
         """
 
     async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
-        """Return those of these logins that accounts have in exactly this spelling, including deleted accounts."""
+        """Return those of these logins that accounts have in exactly this spelling.
+
+        Includes accounts that are being deleted.
+        """
 
     async def is_current(self, user: User) -> bool:
         """Return whether the user is still at this generation and not being deleted. Sees every acknowledged write."""

@@ -29,8 +29,8 @@ async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
     note_acting(tenant.id)
     session = await _stored(
         _new_session(
-            # With the generation: a session of an older generation is revoked or about to be, so it
-            # is not reused.
+            # The key includes the generation: a session of an older one is revoked or about to be,
+            # so it must not be returned again.
             request_digest(call.message_id, tenant.generation),
             ports,
             ports.lifetimes.tenant,
@@ -63,8 +63,8 @@ async def open_user_session(
     """
     session = await _stored(
         _new_session(
-            # With the generation, as for tenants. With the device, since another device means
-            # another login.
+            # The key includes the generation: a session of an older one is revoked or about to be.
+            # It includes the device, since another device means another login.
             request_digest(call.message_id, user.generation, device_id),
             ports,
             ports.lifetimes.user,

@@ -2,13 +2,14 @@
 
 Each attempt is counted under these keys:
 
-- From a known origin, one from which the account has logged in before: under account and origin
-  only. So an attacker elsewhere cannot keep the account's owner out.
-- From any other origin: under the account, and under the client address.
+- An attempt from a known origin is counted under the pair of account and origin only. So an attacker
+  elsewhere cannot keep the account's owner out. An origin is known if the account has logged in
+  from there before.
+- An attempt from any other origin is counted under the account, and under the client address.
 
 Unknown accounts are counted like known ones. After too many consecutive wrong passwords the account
-is locked for all but its known origins, until it gets a new password or its tenant unlocks it (NIST
-SP 800-63B-4, 3.2.2).
+is locked for all but its known origins (NIST SP 800-63B-4, 3.2.2). A new password or its tenant
+unlocks it.
 
 An origin is a client address, or without one the service that sent the request. The address of a
 user's client is taken from the tenant. For logins of tenants, and for the registration key, it is

@@ -1,4 +1,4 @@
-"""audit.list"""
+"""The operation `audit.list`."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""auth.login"""
+"""The operation `auth.login`."""
 
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginRequest
 from shared.contracts.errors import InvalidCredentials, Unavailable

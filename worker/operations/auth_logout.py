@@ -1,4 +1,4 @@
-"""auth.logout"""
+"""The operation `auth.logout`."""
 
 from shared.contracts.auth_logout import AUTH_LOGOUT, AuthLogoutRequest
 from shared.contracts.errors import InvalidToken

@@ -1,4 +1,4 @@
-"""auth.verify"""
+"""The operation `auth.verify`."""
 
 from shared.contracts.auth_verify import AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
 from shared.contracts.errors import InvalidTenantToken, InvalidToken

@@ -1,4 +1,4 @@
-"""event.list"""
+"""The operation `event.list`."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""health.<lane>"""
+"""The operations `health.<lane>`."""
 
 from shared.contracts.health import HealthReply, HealthRequest
 from worker.domain.call import Call

@@ -1,4 +1,4 @@
-"""session.list"""
+"""The operation `session.list`."""
 
 from shared.contracts.session_list import MAX_SESSIONS, SessionListReply, SessionListRequest
 from worker.domain.call import Call

@@ -1,4 +1,4 @@
-"""session.revoke"""
+"""The operation `session.revoke`."""
 
 from shared.contracts.errors import SessionNotFound, UserNotFound
 from shared.contracts.events import RevocationReason

@@ -1,4 +1,4 @@
-"""session.revoke_all"""
+"""The operation `session.revoke_all`."""
 
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done

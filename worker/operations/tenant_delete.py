@@ -1,4 +1,4 @@
-"""tenant.delete"""
+"""The operation `tenant.delete`."""
 
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done

@@ -1,4 +1,4 @@
-"""tenant.disable"""
+"""The operation `tenant.disable`."""
 
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done

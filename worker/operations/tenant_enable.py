@@ -1,4 +1,4 @@
-"""tenant.enable"""
+"""The operation `tenant.enable`."""
 
 from shared.contracts.errors import TenantNotFound
 from shared.contracts.operation import Done

@@ -1,4 +1,4 @@
-"""tenant.login"""
+"""The operation `tenant.login`."""
 
 from shared.contracts.errors import InvalidCredentials
 from shared.contracts.tenant_login import TenantLoginReply, TenantLoginRequest

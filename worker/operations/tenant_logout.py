@@ -1,4 +1,4 @@
-"""tenant.logout"""
+"""The operation `tenant.logout`."""
 
 from shared.contracts.errors import InvalidToken
 from shared.contracts.events import RevocationReason

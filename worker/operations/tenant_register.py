@@ -1,4 +1,4 @@
-"""tenant.register"""
+"""The operation `tenant.register`."""
 
 import contextlib
 

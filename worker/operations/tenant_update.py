@@ -1,4 +1,4 @@
-"""tenant.update"""
+"""The operation `tenant.update`."""
 
 from shared.contracts.errors import InvalidTenantToken
 from shared.contracts.events import RevocationReason

@@ -1,4 +1,4 @@
-"""tenant.verify"""
+"""The operation `tenant.verify`."""
 
 from shared.contracts.tenant_verify import TenantVerifyReply, TenantVerifyRequest
 from worker.domain.call import Call

@@ -1,4 +1,4 @@
-"""token.introspect"""
+"""The operation `token.introspect`."""
 
 from shared.contracts.errors import InvalidToken
 from shared.contracts.token_introspect import INACTIVE, TokenIntrospectReply, TokenIntrospectRequest

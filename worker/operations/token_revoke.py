@@ -1,4 +1,4 @@
-"""token.revoke"""
+"""The operation `token.revoke`."""
 
 from shared.contracts.errors import InvalidToken
 from shared.contracts.events import RevocationReason

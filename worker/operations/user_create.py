@@ -1,4 +1,4 @@
-"""user.create"""
+"""The operation `user.create`."""
 
 from shared.contracts import names, user
 from shared.contracts.errors import InvalidTenantToken, LoginTaken

@@ -1,4 +1,4 @@
-"""user.delete"""
+"""The operation `user.delete`."""
 
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done

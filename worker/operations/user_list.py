@@ -1,4 +1,4 @@
-"""user.list"""
+"""The operation `user.list`."""
 
 import base64
 

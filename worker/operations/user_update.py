@@ -1,4 +1,4 @@
-"""user.update"""
+"""The operation `user.update`."""
 
 from shared.contracts import user
 from shared.contracts.errors import BadRequest, UserNotFound

@@ -145,7 +145,7 @@ async def test_of_another_password() -> None:
 
 
 def test_what_may_come_back_is_remembered() -> None:
-    """Marks outlast every deadline, by more than the clocks of two workers may differ."""
+    """Idempotency keys are valid longer than every deadline, by more than two workers' clocks may differ."""
     assert timedelta(milliseconds=MAX_DEADLINE_MS) + timedelta(minutes=3) <= IDEMPOTENCY_WINDOW
 
 
