@@ -104,7 +104,7 @@ class Population:
             device_id=device_id,
             issued_at=now,
             expires_at=now + LIFETIME,
-            opened_by=session_id,
+            idempotency_key=session_id,
         )
 
     def _sign(self, session: Session) -> str:
@@ -135,7 +135,7 @@ def _user(session: Session) -> User:
         password_hash=PASSWORD_HASH,
         registered_at=session.issued_at,
         last_active_at=session.issued_at,
-        created_by=session.id,
+        idempotency_key=session.id,
     )
 
 

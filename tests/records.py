@@ -8,7 +8,7 @@ from typing import Any
 from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
 from tests.fakes import NOW
-from worker.domain.records import Mark, Session, Tenant, User
+from worker.domain.records import IdempotencyKey, Session, Tenant, User
 
 _NUMBERS = itertools.count(1)
 
@@ -21,7 +21,7 @@ def a_tenant(**changes: Any) -> Tenant:
         email=f"tenant-{number}@example.com",
         password_hash=f"hash-{number}",
         registered_at=NOW,
-        created_by=f"message-{number}",
+        idempotency_key=f"message-{number}",
     )
     return replace(tenant, **changes)
 
@@ -39,7 +39,7 @@ def a_user(**changes: Any) -> User:
         password_hash=f"hash-{number}",
         registered_at=NOW,
         last_active_at=NOW,
-        created_by=f"message-{number}",
+        idempotency_key=f"message-{number}",
     )
     return replace(user, **changes)
 
@@ -57,14 +57,14 @@ def a_session(**changes: Any) -> Session:
         device_id=f"device-{number}",
         issued_at=NOW,
         expires_at=NOW + timedelta(days=1),
-        opened_by=f"message-{number}",
+        idempotency_key=f"message-{number}",
     )
     return replace(session, **changes)
 
 
-def a_mark(**changes: Any) -> Mark:
-    """The mark of a request that is none of the others."""
-    return replace(Mark(by=f"request-{next(_NUMBERS)}", at=NOW), **changes)
+def a_key(**changes: Any) -> IdempotencyKey:
+    """The idempotency key of a new request."""
+    return replace(IdempotencyKey(value=f"request-{next(_NUMBERS)}", at=NOW), **changes)
 
 
 def some_claims(**changes: Any) -> Claims:

@@ -1,1 +1,1 @@
-"""The worker: takes requests from RabbitMQ, decides, writes to MongoDB, answers. Stateless; run as many as needed."""
+"""The worker: takes requests from RabbitMQ, runs operations on MongoDB, and replies. Stateless."""

@@ -1,16 +1,17 @@
-"""`python -m worker --check`: whether this configuration leads to a broker and a database that a worker can use."""
+"""`python -m worker --check`: checks that a worker can use the configured broker and database."""
 
 from shared.amqp.topology import RPC_EXCHANGE
 from shared.process.broker_check import BrokerNeeds, broker_problems
 from worker.adapters import mongo_database
 from worker.settings import Settings
 
-#: Where replies go. Whether events may be published is not tried: somebody would receive one.
+#: Replies are published here. Publishing events is not checked, since subscribers would receive the
+#: test event.
 DEFAULT_EXCHANGE = ""
 
 
 async def problems(settings: Settings) -> list[str]:
-    """What is wrong, a line each; nothing when all is well."""
+    """Return the problems found, one line each. Empty: the worker can start."""
     needs = BrokerNeeds(
         declares=settings.declare_topology,
         publishes=(DEFAULT_EXCHANGE,),

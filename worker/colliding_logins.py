@@ -1,6 +1,6 @@
-"""`python -m worker.colliding_logins`: lists logins that nobody could create today, and which look like another.
+"""`python -m worker.colliding_logins`: lists logins that cannot be created today, and which of them look like another.
 
-A composition root of its own: of a worker's world it needs the database alone, and only reads.
+A separate composition root: it needs only the database, and only reads from it.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from worker.adapters.mongo_users import MongoUsers
 from worker.domain.ports import Tenants, Users
 from worker.settings import ImportSettings
 
-#: Read at a time: the database answers long before a worker's patience with it is over.
+#: Logins read per query, so that a query takes the database much less than a worker's timeout.
 PAGE = 1_000
 NOT_NORMAL = "is not in Unicode form NFC"
-#: As shells have it for what SIGINT has ended.
+#: The exit code that shells use after SIGINT.
 INTERRUPTED = 130
 _NEW_LOGIN = TypeAdapter[str](NewLogin)
 
@@ -43,12 +43,12 @@ class Listed:
     problem: str
     """The rule for new logins that it breaks."""
     looks_like: str
-    """What is displayed of it."""
+    """The form in which a reader sees the login."""
     collides: bool
-    """Whether another login of the tenant looks like that, too."""
+    """Whether another login of the tenant looks the same."""
 
     def to_line(self) -> str:
-        """One line of JSON. Everything beyond ASCII is escaped in it, so that it shows what a display does not."""
+        """Return one line of JSON. Characters beyond ASCII are escaped, so that invisible ones show."""
         return json.dumps(
             {
                 "tenant": self.tenant,
@@ -61,34 +61,34 @@ class Listed:
 
 
 async def listed(tenants: Tenants, users: Users) -> AsyncIterator[Listed]:
-    """Yield all such logins, tenant by tenant. Holds those of one tenant in memory, and no others."""
+    """Yield the logins that cannot be created today, tenant by tenant. Holds those of one tenant in memory."""
     after = ""
     while page := await tenants.page(after, PAGE):
         for tenant in page:
-            odd = await _odd(tenant.id, users)
-            alike = Counter(map(names.displayed_form, odd))
-            usual = await _usual(tenant.id, sorted(alike), users)
-            for login, problem in odd.items():
+            invalid = await _invalid_logins(tenant.id, users)
+            alike = Counter(map(names.displayed_form, invalid))
+            existing = await _existing(tenant.id, sorted(alike), users)
+            for login, problem in invalid.items():
                 look = names.displayed_form(login)
-                others = alike[look] - 1 + (look in usual and look not in odd)
+                others = alike[look] - 1 + (look in existing and look not in invalid)
                 yield Listed(tenant.email, login, problem, look, others > 0)
         after = page[-1].email
 
 
-async def _odd(tenant: str, users: Users) -> dict[str, str]:
-    """The tenant's logins that cannot be created today, each with the rule that it breaks."""
-    odd = {}
+async def _invalid_logins(tenant: str, users: Users) -> dict[str, str]:
+    """Return the tenant's logins that cannot be created today, each with the rule that it breaks."""
+    invalid = {}
     after = ""
     while page := await users.logins(tenant, after, PAGE):
         for login in page:
             if problem := problem_of(login):
-                odd[login] = problem
+                invalid[login] = problem
         after = page[-1]
-    return odd
+    return invalid
 
 
-async def _usual(tenant: str, looks: Sequence[str], users: Users) -> set[str]:
-    """Which of these are the logins of accounts."""
+async def _existing(tenant: str, looks: Sequence[str], users: Users) -> set[str]:
+    """Return those of these texts that are logins of the tenant's accounts."""
     found: set[str] = set()
     for start in range(0, len(looks), PAGE):
         found |= await users.spelled(tenant, looks[start : start + PAGE])
@@ -96,7 +96,7 @@ async def _usual(tenant: str, looks: Sequence[str], users: Users) -> set[str]:
 
 
 def problem_of(login: str) -> str | None:
-    """Return the rule for new logins that this one breaks, or None if an account could be created as it is."""
+    """Return the rule for new logins that this login breaks, or None if it could be created unchanged."""
     try:
         normal = _NEW_LOGIN.validate_python(login)
     except ValidationError as error:
@@ -107,12 +107,12 @@ def problem_of(login: str) -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m worker.colliding_logins",
-        description="Lists logins that nobody could create today, each as a line of JSON, and which of them look like "
-        "another login of their tenant. MONGO_URL names the database, as for a worker. It changes nothing.",
+        description="Lists logins that cannot be created today, one line of JSON each, and states which of them look "
+        "like another login of their tenant. MONGO_URL is the database, as for a worker. Changes nothing.",
     )
     parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Everything there is to say is said in words of our own.
+    # This command prints its own messages, so library logs are silenced.
     configure("colliding-logins", "critical", "console")
     settings = load_settings(ImportSettings, ["MONGO_URL"])
     try:
@@ -122,25 +122,25 @@ def main() -> None:
 
 
 async def list_logins(settings: ImportSettings) -> int:
-    """Return the exit code: 0 if there is no such login, 1 if there is."""
+    """Print the logins that cannot be created today. Return the exit code: 0 if there are none, 1 if there are."""
     found = Counter[bool]()
     async with mongo_database.connect(settings.mongo_url.get_secret_value()) as database:
         if problems := await database.problems():
-            complain(*(f"database: {problem}" for problem in problems))
+            print_error(*(f"database: {problem}" for problem in problems))
             return EX_UNAVAILABLE
         try:
             async for each in listed(MongoTenants(database), MongoUsers(database)):
                 found[each.collides] += 1
-                print(each.to_line())  # noqa: T201 - it talks to a person at a terminal
+                print(each.to_line())  # noqa: T201 - output of a command
         except Unavailable:
-            complain("database: is away; run it again")
+            print_error("database: is unavailable; run the command again")
             return EX_UNAVAILABLE
-    complain(f"{found.total()} logins could not be created today, {found[True]} of them look like another")
+    print_error(f"{found.total()} logins cannot be created today, {found[True]} of them look like another")
     return 1 if found else 0
 
 
-def complain(*lines: str) -> None:
-    print(*lines, sep="\n", file=sys.stderr)  # noqa: T201 - as above
+def print_error(*lines: str) -> None:
+    print(*lines, sep="\n", file=sys.stderr)  # noqa: T201 - output of a command
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Whether this worker takes requests, told to whoever watches its container: a file that is touched while it does.
+"""The heartbeat file: a worker touches it while it takes requests, and a container's health check reads it.
 
-`python -m worker.heartbeat` is the other end: exit code 0 if the file of AUTH_HEARTBEAT_FILE was touched a moment ago.
-A check through the broker would be answered by any worker of the lane.
+`python -m worker.heartbeat` is that check. It exits with 0 if AUTH_HEARTBEAT_FILE was touched
+within the last seconds. A check through the broker would not do: any worker of the lane could
+reply.
 """
 
 import asyncio
@@ -14,23 +15,23 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
-#: Some beats may be missed: on a busy machine, or while the connection to the broker is made anew.
+#: Allows for missed beats on a busy machine or while the worker reconnects to the broker.
 FRESH_SECONDS = 15.0
 
 
 async def beat_forever(path: Path, takes_requests: asyncio.Event) -> None:
-    """Touches the file every two seconds, but not while `takes_requests` is clear."""
+    """Touch the file every two seconds while `takes_requests` is set."""
     while True:
         await takes_requests.wait()
         try:
-            path.touch()  # noqa: ASYNC240 - in memory, or as quick as that
-        except OSError as error:  # whoever watches will notice; requests are served all the same
-            log.error("heartbeat cannot be written", extra={"path": str(path), "error": error.strerror})  # noqa: TRY400 - the traceback says nothing more
+            path.touch()  # noqa: ASYNC240 - as fast as memory
+        except OSError as error:  # the health check fails then; requests are still served
+            log.error("heartbeat cannot be written", extra={"path": str(path), "error": error.strerror})  # noqa: TRY400 - the traceback adds nothing
         await asyncio.sleep(BEAT_SECONDS)
 
 
 def fresh(path: Path) -> bool:
-    """Whether it was touched within the last `FRESH_SECONDS`."""
+    """Return whether the file was touched within the last `FRESH_SECONDS`."""
     try:
         return time.time() - path.stat().st_mtime < FRESH_SECONDS
     except OSError:

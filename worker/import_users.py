@@ -1,6 +1,6 @@
-"""`python -m worker.import_users --tenant shop@example.com FILE`: brings in users who exist elsewhere.
+"""`python -m worker.import_users --tenant shop@example.com FILE`: imports users of another system.
 
-A composition root of its own: of a worker's world it needs the database alone.
+A separate composition root: it needs only the database.
 """
 
 import argparse
@@ -20,63 +20,63 @@ from shared.contracts.wire import TenantEmail
 from shared.process.environment import EX_UNAVAILABLE, load_settings
 from shared.process.logging import configure
 from worker.adapters import mongo_database
-from worker.adapters.argon2_hasher import MAX_WAYS, how_made
+from worker.adapters.argon2_hasher import MAX_PROFILES, hash_profile
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.system_clock import SystemClock
-from worker.importing.importer import Accepted, Imported, Refused, ThereAlready, read, store
+from worker.importing.importer import Accepted, AlreadyExists, Imported, Refused, read, store
 from worker.settings import ImportSettings
 
 STDIN = "-"
-AGAIN = "run it again: who is there already is passed over"
-#: As shells have it for what SIGINT has ended.
+AGAIN = "run the command again: users that exist already are skipped"
+#: The exit code that shells use after SIGINT.
 INTERRUPTED = 130
 
 
 class Report:
-    """Tells of each line what is certain, by its number alone, and at the end of all of them."""
+    """Prints the outcome of each line by its number, and the totals at the end."""
 
     def __init__(self) -> None:
         self._counts: Counter[type] = Counter()
-        self._ways: set[str] = set()
+        self._profiles: set[str] = set()
 
     @property
     def exit_code(self) -> int:
         return 1 if self._counts[Refused] else 0
 
-    def tell(self, line: Accepted | Refused) -> None:
+    def add(self, line: Accepted | Refused) -> None:
         self._counts[type(line)] += 1
         if isinstance(line, Refused):
-            complain(f"line {line.number}: {line.problem}")
+            print_error(f"line {line.number}: {line.problem}")
             return
-        self._ways.add(how_made(line.user.password_hash.get_secret_value()))
-        if isinstance(line, ThereAlready):
-            say(f"line {line.number}: login: is there already")
+        self._profiles.add(hash_profile(line.user.password_hash.get_secret_value()))
+        if isinstance(line, AlreadyExists):
+            print_line(f"line {line.number}: login: is there already")
 
-    def sum_up(self, kinds: Sequence[tuple[type, str]]) -> None:
-        say(", ".join(f"{self._counts[kind]} {name}" for kind, name in kinds))
-        if len(self._ways) >= MAX_WAYS:
-            # One is that of the hashes which are made here.
-            say(
-                f"these hashes were made in {len(self._ways)} ways: beyond {MAX_WAYS - 1}, the time of a refused login "
-                "tells who has which (docs/security.md)"
+    def print_totals(self, kinds: Sequence[tuple[type, str]]) -> None:
+        print_line(", ".join(f"{self._counts[kind]} {name}" for kind, name in kinds))
+        if len(self._profiles) >= MAX_PROFILES:
+            # One of the profiles is that of the hashes made by this service.
+            print_line(
+                f"these hashes have {len(self._profiles)} different parameter sets: with more than {MAX_PROFILES - 1}, "
+                "the time of a refused login shows which set an account has (docs/security.md)"
             )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m worker.import_users",
-        description="Brings in users who exist elsewhere, with the hashes of their passwords. MONGO_URL names the "
-        "database, as for a worker. Who is there already stays as they are, so it may be run again.",
+        description="Imports users of another system, with their password hashes. MONGO_URL is the database, as for a "
+        "worker. Existing users are not changed, so the command may be run again.",
     )
-    parser.add_argument("--tenant", required=True, type=_email, metavar="EMAIL", help="whose users they become")
-    parser.add_argument("--check", action="store_true", help="only say which lines would be refused; no database")
-    parser.add_argument("file", metavar="FILE", help="a user a line, as JSON; - is the standard input")
+    parser.add_argument("--tenant", required=True, type=_email, metavar="EMAIL", help="the tenant that gets the users")
+    parser.add_argument("--check", action="store_true", help="only report refused lines; needs no database")
+    parser.add_argument("file", metavar="FILE", help="one user per line, as JSON; - reads standard input")
     arguments = parser.parse_args()
-    # At once, and not at the next turn of the event loop, which waits for the next line.
+    # Interrupts at once: asyncio's handler would run only after the next line is read.
     signal.signal(signal.SIGINT, _interrupt)
-    # Everything there is to say is said in words of our own.
+    # This command prints its own messages, so library logs are silenced.
     configure("import", "critical", "console")
     report = Report()
     with contextlib.ExitStack() as stack:
@@ -87,14 +87,14 @@ def main() -> None:
         try:
             raise SystemExit(_check(file, report) if arguments.check else _import(file, arguments.tenant, report))
         except KeyboardInterrupt:
-            complain(f"interrupted; {AGAIN}")
+            print_error(f"interrupted; {AGAIN}")
             raise SystemExit(INTERRUPTED) from None
 
 
 def _check(file: BinaryIO, report: Report) -> int:
     for line in read(file):
-        report.tell(line)
-    report.sum_up([(Accepted, "to import"), (Refused, "refused")])
+        report.add(line)
+    report.print_totals([(Accepted, "to import"), (Refused, "refused")])
     return report.exit_code
 
 
@@ -103,41 +103,41 @@ def _import(file: BinaryIO, tenant: str, report: Report) -> int:
     try:
         return asyncio.run(import_users(file, tenant, settings, report))
     finally:
-        report.sum_up([(Imported, "imported"), (ThereAlready, "there already"), (Refused, "refused")])
+        report.print_totals([(Imported, "imported"), (AlreadyExists, "there already"), (Refused, "refused")])
 
 
 async def import_users(file: BinaryIO, tenant_email: str, settings: ImportSettings, report: Report) -> int:
-    """The exit code. Reads the file on the event loop: nothing else waits for it."""
+    """Import the users. Return the exit code. Reads the file on the event loop, where no other task is delayed."""
     async with mongo_database.connect(settings.mongo_url.get_secret_value()) as database:
         if problems := await database.problems():
-            complain(*(f"database: {problem}" for problem in problems))
+            print_error(*(f"database: {problem}" for problem in problems))
             return EX_UNAVAILABLE
         try:
-            # Its indexes see to it that a login is one user's, also where no worker was started yet.
+            # The indexes make logins unique. They are missing if no worker was started yet.
             await database.prepare()
             tenants = MongoTenants(database)
             tenant = await tenants.find_by_email(tenant_email)
             if tenant is None:
-                complain("--tenant: no tenant has this email")
+                print_error("--tenant: no tenant has this email")
                 return 1
             users, attempts = MongoUsers(database), MongoAttempts(database)
             async for line in store(read(file), tenant.id, tenants, users, attempts=attempts, clock=SystemClock()):
-                report.tell(line)
+                report.add(line)
         except Unavailable:
-            complain(f"database: is away; {AGAIN}")
+            print_error(f"database: is unavailable; {AGAIN}")
             return EX_UNAVAILABLE
         except TenantNotFound:
-            complain("--tenant: was deleted meanwhile, with all users")
+            print_error("--tenant: the tenant was deleted during the import, with all its users")
             return 1
     return report.exit_code
 
 
-def say(text: str) -> None:
-    print(text)  # noqa: T201 - it talks to a person at a terminal
+def print_line(text: str) -> None:
+    print(text)  # noqa: T201 - output of a command
 
 
-def complain(*lines: str) -> None:
-    print(*lines, sep="\n", file=sys.stderr)  # noqa: T201 - as above
+def print_error(*lines: str) -> None:
+    print(*lines, sep="\n", file=sys.stderr)  # noqa: T201 - output of a command
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -50,17 +50,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Requests held at a time. Below 8 the broker works half as much again; beyond 32 nothing is gained (measured).
+#: Requests held at a time. Measured: below 8 the broker's work grows by half, beyond 32 nothing is
+#: gained.
 PREFETCH = 16
 HEALTH_PREFETCH = 2
 
 
 def main(clock: Clock | None = None) -> None:
-    """`python -m worker --lanes verify,manage`; tests give it another time."""
+    """Run `python -m worker`. Tests pass their own clock."""
     parser = argparse.ArgumentParser(prog="python -m worker", description="A worker of Jincor Auth.")
     lanes = ",".join(Lane)
-    parser.add_argument("--lanes", help=f"what to serve, of {lanes}; default: AUTH_LANES", default=None)
-    parser.add_argument("--check", action="store_true", help="only say what is wrong: configuration, broker, database")
+    parser.add_argument("--lanes", help=f"lanes to serve, of {lanes}; default: AUTH_LANES", default=None)
+    parser.add_argument("--check", action="store_true", help="only check configuration, broker and database")
     arguments = parser.parse_args()
     overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
     settings = load_settings(Settings, SECRETS, **overrides)
@@ -74,7 +75,7 @@ def main(clock: Clock | None = None) -> None:
 
 
 async def run(settings: Settings, clock: Clock | None = None, tracing: "WorkerTracing | None" = None) -> None:
-    """Serves until SIGTERM or SIGINT, then finishes what it holds."""
+    """Serve until SIGTERM or SIGINT, then finish the requests in flight."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -84,7 +85,7 @@ async def run(settings: Settings, clock: Clock | None = None, tracing: "WorkerTr
 async def serve(
     settings: Settings, stop: asyncio.Event, clock: Clock | None = None, tracing: "WorkerTracing | None" = None
 ) -> None:
-    """Builds everything, serves until `stop` is set, and takes it down in reverse order."""
+    """Build everything, serve until `stop` is set, and shut down in reverse order."""
     clock = clock or SystemClock()
     urls = [url.get_secret_value() for url in settings.amqp_url]
     name = f"worker {','.join(sorted(settings.lanes))} {os.getpid()}"
@@ -110,7 +111,7 @@ async def serve(
             thread=turns.thread,
         )
         stack.callback(hasher.close)
-        sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_ended)
+        sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_revoked)
         events = await stack.enter_async_context(
             AmqpEvents(
                 urls,
@@ -181,10 +182,10 @@ async def serve(
         )
         metrics.watch(
             hash_threads=settings.hash_threads,
-            hashing=lambda: hasher.under_way,
+            hashing=lambda: hasher.in_flight,
             waiting=lambda: turns.waiting,
-            publishing=lambda: events.under_way,
-            under_way=lambda: consumer.under_way,
+            publishing=lambda: events.in_flight,
+            in_flight=lambda: consumer.in_flight,
             connected=connection.connected.is_set,
         )
         if settings.heartbeat_file:
@@ -202,7 +203,7 @@ async def serve(
 
 
 def _tracing() -> "WorkerTracing | None":
-    """What makes spans, if somebody wants them; without it OpenTelemetry is not even imported."""
+    """Return the tracing, or None if no traces are configured; then OpenTelemetry is not imported."""
     if not tracing_enabled():
         return None
     with require_opentelemetry():
@@ -211,7 +212,7 @@ def _tracing() -> "WorkerTracing | None":
 
 
 async def _prepared(database: mongo_database.MongoDatabase, stop: asyncio.Event) -> bool:
-    """Whether the database is ready for use before `stop` is set."""
+    """Prepare the database. Return False if `stop` is set before it is ready."""
     preparing = asyncio.create_task(database.prepare())
     stopping = asyncio.create_task(stop.wait())
     done, pending = await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -226,7 +227,8 @@ def _consumptions(settings: Settings) -> Sequence[Consumption]:
     consumptions = []
     for lane in sorted(settings.lanes):
         if lane is Lane.PASSWORD:
-            # Many more than are hashed at a time: they wait here by tenant, and not in the queue behind each other.
+            # Many more than are hashed at once: they wait in the worker by tenant, not behind each
+            # other in the queue.
             queue = lane_queue(lane, settings.password_queue_length, settings.queue_type)
             consumptions.append(Consumption(queue, settings.password_places))
         else:

@@ -1,6 +1,6 @@
-"""The worker's metrics: what they are called, and how they are counted.
+"""The worker's metrics: their names, labels and recording.
 
-No label holds what a caller chose: no tenant, no login, no operation that there is none of.
+No label contains a value that a caller chooses: no tenant, no login, no unknown operation.
 """
 
 from collections.abc import Callable
@@ -16,75 +16,76 @@ from worker.amqp.replies import Outcome
 from worker.domain.records import Session
 from worker.sweeper import Unannounced
 
-#: OWASP's least work takes some tens of milliseconds; operators set it up to a second.
+#: OWASP's minimum cost takes some tens of milliseconds. Operators may raise it up to about a
+#: second.
 HASH_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-#: Milliseconds when all is well; minutes when the broker was away.
+#: Usually milliseconds; minutes after an outage of the broker.
 EVENT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-#: Of a request whose answer nobody waits for any more.
+#: The code of a request whose deadline has passed.
 LATE = "late"
 OK = "ok"
-#: What a sweep is for.
+#: The kinds of sweeps.
 ANNOUNCE = "announce"
 FINISH = "finish"
-#: What follows when a subscriber's queue refuses an event.
+#: What happens to an event after a subscriber's queue refused it.
 RETRIED = "retried"
 LISTED = "listed"
 
 
 class WorkerMetrics:
-    """Counts what a worker does. A request costs a few microseconds: its labels are looked up once for all."""
+    """Records what a worker does. This costs a few microseconds per request, since labels are looked up only once."""
 
     def __init__(self) -> None:
         self.registry = registry = process_registry()
 
         self._requests = Counter(
             "jincor_auth_worker_requests",
-            "Requests that were settled, by operation and by their answer: ok, late, or the code of an error.",
+            "Requests handled, by operation and code: ok, late, or an error code.",
             ("operation", "code"),
             registry=registry,
         )
         self._seconds = Histogram(
             "jincor_auth_worker_request_duration_seconds",
-            "From taking a request to acknowledging it.",
+            "Seconds from consuming a request to acknowledging it.",
             ("operation",),
             registry=registry,
             buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._waits = Histogram(
             "jincor_auth_worker_queue_wait_seconds",
-            "From sending a request, by its sender's clock, to taking it. Of requests that say when they were sent.",
+            "Seconds from sending a request, by the sender's clock, to consuming it, if the request states that time.",
             ("operation",),
             registry=registry,
             buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._batches = Histogram(
             "jincor_auth_worker_verify_batch_size",
-            "Verifications that came in one message.",
+            "Verifications in one request.",
             registry=registry,
             buckets=BATCH_SIZES,
         )
         self._checks = Counter(
             "jincor_auth_worker_verifications",
-            "Verifications answered within their batches, by code.",
+            "Verifications handled, by code.",
             ("code",),
             registry=registry,
         )
         self._hash_seconds = Histogram(
             "jincor_auth_worker_hash_duration_seconds",
-            "Hashing or checking a password, without the wait for a thread.",
+            "Seconds to hash or verify a password, without the wait for a thread.",
             registry=registry,
             buckets=HASH_SECONDS,
         )
         self._turn_waits = Histogram(
             "jincor_auth_worker_turn_wait_seconds",
-            "From taking a request that has a password hashed to its turn among those of its tenant.",
+            "Seconds that a password request waited for its turn among those of its tenant.",
             registry=registry,
             buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._wrong_keys = Counter(
             "jincor_auth_worker_registration_keys_refused",
-            "Keys that were shown as the registration key, looked at, and wrong.",
+            "Wrong registration keys that were checked.",
             registry=registry,
         )
         self._opened = Counter(
@@ -95,74 +96,76 @@ class WorkerMetrics:
         )
         self._ended = Counter(
             "jincor_auth_worker_sessions_revoked",
-            "Sessions ended before their time, by reason.",
+            "Sessions revoked, by reason.",
             ("reason",),
             registry=registry,
         )
         self._event_lag = Histogram(
             "jincor_auth_worker_event_lag_seconds",
-            "From the decision that a session ends to the broker's confirmation of its event.",
+            "Seconds from the revocation of a session to the broker's confirmation of its event.",
             registry=registry,
             buckets=EVENT_SECONDS,
         )
         self._refused = Counter(
             "jincor_auth_worker_events_refused",
-            "Events that a subscriber's queue refused, by what follows: another retry, or the event is only listed.",
+            "Events that a subscriber's queue refused, by what happens next: retried, or only listed.",
             ("then",),
             registry=registry,
         )
         self._backlog = Gauge(
             "jincor_auth_worker_outbox_backlog",
-            "Revocations that the last sweep found unannounced some seconds after their decision. It counts to 500.",
+            "Unannounced revocations older than some seconds in the last sweep, 500 at most.",
             registry=registry,
         )
         self._backlog_age = Gauge(
             "jincor_auth_worker_outbox_age_seconds",
-            "How long ago the oldest of these was decided that no queue has refused; 0 when there is none.",
+            "Age of the oldest revocation in the backlog that no queue has refused; 0 if there is none.",
             registry=registry,
         )
         self._finished = Counter(
             "jincor_auth_worker_endings_finished",
-            "Endings of several sessions that a sweep had to finish for a worker that was lost.",
+            "Revocations of several sessions that a sweep completed after their worker was lost.",
             registry=registry,
         )
         self._sweeps = Counter(
             "jincor_auth_worker_sweeps",
-            "Sweeps, by what for (to announce revocations, to finish endings) and by whether they succeeded.",
+            "Sweeps, by kind (announce revocations, finish revocations of several sessions) and result.",
             ("sweep", "result"),
             registry=registry,
         )
         self._loop_lag = Histogram(
             "jincor_auth_worker_event_loop_lag_seconds",
-            "How late the event loop was.",
+            "Seconds by which the event loop was late.",
             registry=registry,
             buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._hash_slots = Gauge(
-            "jincor_auth_worker_hash_slots", "Passwords that can be hashed at a time.", registry=registry
+            "jincor_auth_worker_hash_slots", "Passwords that can be hashed concurrently.", registry=registry
         )
         self._hashing = Gauge(
             "jincor_auth_worker_hash_slots_in_use", "Passwords that are being hashed.", registry=registry
         )
         self._hash_queue = Gauge(
             "jincor_auth_worker_hash_waiting",
-            "Passwords that wait for a thread to hash them, or for their turn.",
+            "Passwords that wait for a thread or for their turn.",
             registry=registry,
         )
         self._publishing = Gauge(
-            "jincor_auth_worker_events_publishing", "Events on their way to the broker.", registry=registry
+            "jincor_auth_worker_events_publishing", "Events waiting or being published.", registry=registry
         )
-        self._under_way = Gauge(
-            "jincor_auth_worker_requests_in_progress", "Requests taken and not settled.", registry=registry
+        self._in_flight = Gauge(
+            "jincor_auth_worker_requests_in_progress", "Requests consumed and not acknowledged.", registry=registry
         )
         self._connected = Gauge(
-            "jincor_auth_worker_broker_connected", "1 while this worker takes requests.", registry=registry
+            "jincor_auth_worker_broker_connected", "1 while this worker consumes requests.", registry=registry
         )
 
-        # Bound once for each combination that occurs, of which there are few: `labels` costs as much as counting.
+        # Child metrics are cached, since `labels` costs as much as counting. Few combinations
+        # occur.
         self._requests_of: dict[tuple[str, str], Counter] = {}
         self._times_of: dict[str, tuple[Histogram, Histogram]] = {}
-        # There from the start: the first of what was not there before is no increase to Prometheus.
+        # Created at 0 from the start: Prometheus sees no increase when a counter first appears with
+        # the value 1.
         for name in OPERATIONS:
             for code in (OK, ErrorCode.INTERNAL):
                 self._request_counter(name, code)
@@ -180,12 +183,15 @@ class WorkerMetrics:
             self._refused.labels(then)
 
     def taken(self, operation: str, waited_seconds: float | None) -> None:
-        """A request was taken, this long after it was sent, if it tells. Operations there are none of are `OTHER`."""
+        """Record that a request was consumed, this long after it was sent (None: unknown).
+
+        Unknown operations are passed as `OTHER`.
+        """
         if waited_seconds is not None:
             self._times(operation)[0].observe(waited_seconds)
 
-    def settled(self, operation: str, outcome: Outcome | None, seconds: float) -> None:
-        """A request was answered and acknowledged."""
+    def answered(self, operation: str, outcome: Outcome | None, seconds: float) -> None:
+        """Record that a request was answered and acknowledged."""
         self._request_counter(operation, code_of(outcome)).inc()
         self._times(operation)[1].observe(seconds)
         if isinstance(outcome, AuthVerifyReply):
@@ -196,42 +202,42 @@ class WorkerMetrics:
                 self._checks.labels(code).inc()
 
     def turn_came(self, waited_seconds: float) -> None:
-        """A request that has a password hashed has waited so long for its turn."""
+        """Record how long a password request waited for its turn."""
         self._turn_waits.observe(waited_seconds)
 
     def registration_key_refused(self) -> None:
-        """A wrong registration key was shown."""
+        """Record a wrong registration key."""
         self._wrong_keys.inc()
 
     def session_opened(self, session: Session) -> None:
         self._opened.labels("user" if session.user else "tenant").inc()
 
-    def sessions_ended(self, reason: RevocationReason, number: int) -> None:
+    def sessions_revoked(self, reason: RevocationReason, number: int) -> None:
         self._ended.labels(reason).inc(number)
 
     def hashed(self, seconds: float) -> None:
-        """A password was hashed, or checked. May be called from any thread."""
+        """Record that a password was hashed or verified. May be called from any thread."""
         self._hash_seconds.observe(seconds)
 
     def announced(self, lag_seconds: float) -> None:
-        """An event was confirmed by the broker, so long after its cause."""
+        """Record that the broker confirmed an event, this long after the revocation."""
         self._event_lag.observe(max(lag_seconds, 0.0))
 
     def refused(self, is_retried: bool) -> None:
-        """A subscriber's queue refused an event, which is published again, or not."""
+        """Record that a subscriber's queue refused an event."""
         self._refused.labels(RETRIED if is_retried else LISTED).inc()
 
     def swept(self, found: Unannounced | None) -> None:
-        """A sweep for revocations found these; None when it failed."""
+        """Record the unannounced revocations that a sweep found. None: the sweep failed."""
         self._sweeps.labels(ANNOUNCE, "failed" if found is None else "ok").inc()
         if found is not None:
             self._backlog.set(found.number)
             self._backlog_age.set(found.oldest_seconds)
 
-    def finished(self, endings: int | None) -> None:
-        """A sweep for endings finished so many; None when it failed."""
-        self._sweeps.labels(FINISH, "failed" if endings is None else "ok").inc()
-        self._finished.inc(endings or 0)
+    def finished(self, revocations: int | None) -> None:
+        """Record how many interrupted revocations a sweep completed. None: the sweep failed."""
+        self._sweeps.labels(FINISH, "failed" if revocations is None else "ok").inc()
+        self._finished.inc(revocations or 0)
 
     def loop_was_late(self, seconds: float) -> None:
         self._loop_lag.observe(seconds)
@@ -243,19 +249,19 @@ class WorkerMetrics:
         hashing: Callable[[], int],
         waiting: Callable[[], int],
         publishing: Callable[[], int],
-        under_way: Callable[[], int],
+        in_flight: Callable[[], int],
         connected: Callable[[], bool],
     ) -> None:
-        """What is looked at when Prometheus asks, and costs nothing in between. It asks from a thread of its own."""
+        """Set the functions that gauges call at each scrape, on the thread of the metrics server."""
         self._hash_slots.set(hash_threads)
         self._hashing.set_function(lambda: min(hashing(), hash_threads))
         self._hash_queue.set_function(lambda: max(hashing() - hash_threads, 0) + waiting())
         self._publishing.set_function(publishing)
-        self._under_way.set_function(under_way)
+        self._in_flight.set_function(in_flight)
         self._connected.set_function(connected)
 
     def _times(self, operation: str) -> tuple[Histogram, Histogram]:
-        """How long it waited, and how long it took."""
+        """Return the histograms of the wait and of the duration of this operation."""
         times = self._times_of.get(operation)
         if times is None:
             times = self._waits.labels(operation), self._seconds.labels(operation)
@@ -270,7 +276,7 @@ class WorkerMetrics:
 
 
 def code_of(outcome: Outcome | None) -> str:
-    """What a request was answered, in a word."""
+    """Return the code of the outcome for logs and metrics: `ok`, `late` or an error code."""
     if outcome is None:
         return LATE
     return outcome.code if isinstance(outcome, AuthError) else OK

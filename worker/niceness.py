@@ -1,20 +1,21 @@
-"""How a process yields its cores to others: its niceness, and that of its session."""
+"""Lowers the scheduling priority of this process: its niceness, and that of its session."""
 
 import contextlib
 import os
 from pathlib import Path
 
-#: Linux with CONFIG_SCHED_AUTOGROUP (sched(7), "The autogroup feature"): each session gets an equal share of the cores,
-#: and niceness counts among processes of the same session only. This is the niceness of the session.
+#: The niceness of the session. With Linux's CONFIG_SCHED_AUTOGROUP (sched(7), "The autogroup
+#: feature") each session gets an equal share of the cores, and a process's niceness applies only
+#: within its session.
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def yield_cores(niceness: int, autogroup: Path = AUTOGROUP) -> None:
-    """Makes this process nicer, and its session, if it is its leader and so has it to itself.
+    """Raise the niceness of this process, and of its session if the process leads it.
 
-    Processes of other control groups, such as other containers, are not yielded to: their shares are set from outside.
+    This has no effect across control groups, such as containers: their shares are set from outside.
     """
     os.nice(niceness)
     if niceness and os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):  # there is none, or it may not be changed: then the niceness above has to do
+        with contextlib.suppress(OSError):  # the file is absent or read-only, and the process's niceness has to suffice
             autogroup.write_text(str(niceness))

@@ -1,4 +1,4 @@
-"""The worker's settings: environment variables. Their docstrings are the tables of docs/configuration.md."""
+"""The worker's settings, read from environment variables. docs/configuration.md is generated from their docstrings."""
 
 import base64
 import os
@@ -34,23 +34,27 @@ from shared.process.logging import LogFormat
 from worker.domain.attempts import Limit, Throttle
 from worker.domain.ports import BEYOND_THREADS, Lifetimes
 
-#: RFC 7518, 3.2: a key of HMAC-SHA-256 has at least as many bits as its output.
+#: RFC 7518, 3.2: a key of HMAC-SHA-256 must have at least as many bits as its output.
 MIN_KEY_BYTES = 32
-#: OWASP Session Management asks for 64 bits in what must not be guessed; 16 hexadecimal digits have as many.
+#: OWASP Session Management asks for 64 bits in values that must not be guessed; 16 hexadecimal
+#: digits have 64 bits.
 MIN_REGISTRATION_KEY_CHARS = 16
-#: Wrong ones from one client before each further one has to wait: an operator may paste the wrong secret some times.
+#: Wrong keys from one client before attempts are delayed: an operator may paste the wrong secret a
+#: few times.
 FREE_REGISTRATION_KEYS = 5
-#: What a verifier accepts at least (NIST SP 800-63B-4, 3.1.1.2): beyond, passphrases would be refused.
+#: NIST SP 800-63B-4, 3.1.1.2: passwords of this length must be accepted. A higher minimum would
+#: refuse passphrases.
 MAX_MIN_PASSWORD_CHARS = 64
-#: Each may hold a body of 128 KiB: 64 MiB at most, which fits into a container of 384 MiB beside what is hashed.
+#: Each place may hold a body of 128 KiB. 64 MiB in all fit into a container of 384 MiB beside the
+#: memory for hashing.
 MAX_PASSWORD_PLACES = 512
-#: Ten years: longer than any session is meant to last, and still a date.
+#: Ten years: longer than any session needs, and within the range of dates.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
 Port = Annotated[int, Field(ge=1, le=65535)]
 TokenSeconds = Annotated[int, Field(ge=1, le=MAX_TOKEN_SECONDS)]
-#: May be given as files.
+#: Variables whose values may be given as files.
 SECRETS = ("AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY", "AUTH_PASSWORD_PEPPERS")
-#: Stands before the `$` of the hashes that it names.
+#: The id of a pepper. A stored hash has it before its first `$`.
 PEPPER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -69,7 +73,7 @@ def _keys(value: Any) -> Any:
         if len(key) < MIN_KEY_BYTES:
             raise ValueError(f"key {number} must have at least {MIN_KEY_BYTES} bytes")
         if key_id in keys:
-            raise ValueError(f"key {number} has the id of an earlier one")
+            raise ValueError(f"key {number} has the same id as an earlier key")
         keys[key_id] = key
     return keys
 
@@ -85,11 +89,11 @@ def _mongo_url(secret: SecretStr) -> SecretStr:
     url = secret.get_secret_value()
     if not url.startswith(("mongodb://", "mongodb+srv://")):
         raise ValueError("must be mongodb://host or mongodb+srv://host")
-    if url.startswith("mongodb://"):  # to check the other kind takes a look-up of names
+    if url.startswith("mongodb://"):  # checking the other kind needs a DNS lookup
         try:
             parse_uri(url)
-        except (PyMongoError, ValueError):  # whose texts repeat parts of it, maybe of its password
-            raise ValueError("is not a valid MongoDB URL; special characters are percent-encoded in it") from None
+        except (PyMongoError, ValueError):  # error texts may quote the password
+            raise ValueError("is not a valid MongoDB URL; percent-encode special characters") from None
     return secret
 
 
@@ -99,13 +103,15 @@ def _registration_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
-#: A database. Its password is part of it, so the whole is a secret.
+#: The URL of a database. It is a secret because it contains the password.
 MongoUrl = Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_alias="MONGO_URL")]
 
 
 class ImportSettings(BaseSettings):
-    """The part of a worker's variables that the commands about users read: `python -m worker.import_users` and
-    `python -m worker.colliding_logins`. They get no key, and need none."""
+    """The variables of the commands `python -m worker.import_users` and `python -m worker.colliding_logins`.
+
+    They read no keys.
+    """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True, frozen=True)
 
@@ -113,9 +119,9 @@ class ImportSettings(BaseSettings):
 
 
 class Settings(BaseSettings):
-    """Every variable a worker reads: the two URLs, and the other fields' names in upper case after `AUTH_`.
+    """Every variable that a worker reads: the two URLs, and the other fields' names in upper case after `AUTH_`.
 
-    There is no default for anything that protects something.
+    Secrets have no default.
     """
 
     model_config = SettingsConfigDict(
@@ -129,95 +135,107 @@ class Settings(BaseSettings):
     )
 
     amqp_url: Annotated[tuple[AmqpUrl, ...], NoDecode, CommaSeparated, Field(min_length=1, validation_alias="AMQP_URL")]
-    """The broker, or several nodes of it, separated by commas: each connection begins at a random one, and the next is
-    used when one is away."""
+    """URL of the broker, or of several of its nodes, separated by commas. Each connection starts
+    with a random node, and tries the next one if a node is unavailable."""
     declare_topology: bool = True
-    """`false` where an administrator declares the exchanges. The queues of its lanes are a worker's own."""
+    """`false`: an administrator declares the exchanges. The worker always declares the queues of its lanes."""
     mongo_url: MongoUrl
-    """The database; its path names it, `jincor_auth` if it has none."""
+    """URL of MongoDB. Its path is the name of the database; default: `jincor_auth`."""
 
     lanes: Annotated[frozenset[Lane], NoDecode, CommaSeparated, Field(min_length=1)]
-    """What this worker serves: `verify`, `manage`, `password`. The command line's `--lanes` comes first."""
+    """Lanes that this worker serves, separated by commas: `verify`, `manage`, `password`. The
+    option `--lanes` overrides it."""
     queue_type: QueueType = QueueType.CLASSIC
-    """Of the lanes' queues, the same for all workers of a broker: `classic`, or `quorum` where the loss of one of three
-    nodes should not be noticed for longer than a second or two; at a price (ADR 0014)."""
+    """Type of the lanes' queues, the same for all workers of a broker: `classic`, or `quorum`. With
+    `quorum` the loss of one of three broker nodes interrupts service for a second or two only; ADR
+    0014 states its price."""
     password_queue_length: Annotated[int, Field(ge=1, le=LANE_MAX_LENGTH)] = 128
-    """How many password requests may wait in the broker's queue, 1000 at most; more are refused at once with 503. A
-    worker holds twice as many beside them, 512 at most, of which one tenant gets half. About deadline times rate: what
-    could not be answered in time is refused."""
+    """How many password requests may wait in the broker's queue, 1000 at most. Further ones are
+    refused at once with 503. A worker holds twice as many besides, 512 at most, of which one tenant
+    gets half. Set it to about deadline times rate, so that requests that cannot be answered in time
+    are refused."""
     password_nice: Annotated[int, Field(ge=0, le=19)] = 19
-    """Niceness of a worker that serves the password lane alone, so that hashing yields to verification. Containers are
-    not nice to each other: there, give it fewer CPU shares."""
+    """Niceness of a worker that serves only the password lane, so that hashing yields the CPU to
+    verification. It has no effect across containers: there, give this worker fewer CPU shares."""
 
     master_keys: Annotated[dict[str, SecretBytes], NoDecode, BeforeValidator(_keys), Field(min_length=1)]
-    """`id:base64` of at least 32 bytes each, separated by commas. The first signs, all verify."""
+    """Master keys as `id:base64`, separated by commas, at least 32 bytes each. The first key signs, all keys verify."""
     issuer: Annotated[str, Field(min_length=1)] = "jincor-auth"
-    """`iss` of every token, audience of tenant tokens, source of events."""
+    """The `iss` of every token, the audience of tenant tokens, and the source of events."""
     tenant_token_seconds: TokenSeconds = 7 * 24 * 3600
-    """How long a tenant's session lasts, ten years at most."""
+    """Lifetime of a tenant's session in seconds, ten years at most."""
     user_token_seconds: TokenSeconds = 7 * 24 * 3600
-    """How long a user's session lasts, ten years at most."""
+    """Lifetime of a user's session in seconds, ten years at most."""
 
     max_sessions_per_user: NonNegativeInt = 0
-    """How many sessions a user may have; a login ends the oldest beyond that, for `session_limit`. 0: any number."""
+    """How many sessions a user may have. A login revokes the oldest ones beyond that, with the
+    reason `session_limit`. 0: no limit."""
 
     registration_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
-    """Networks from which tenants may register."""
+    """Networks from which tenants may register without the registration key, separated by commas."""
     registration_key: Annotated[SecretStr, AfterValidator(_registration_key)] | None = None
-    """Whoever presents it (`X-Registration-Key`) may register tenants from anywhere, disable, enable and delete any. At
-    least 16 characters, random ones. After five wrong ones from one address each further one has to wait."""
+    """Key of the operator (`X-Registration-Key`), with which a caller may register tenants from any
+    network, and disable, enable or delete any tenant. At least 16 random characters. After five
+    wrong keys from one address, further attempts from it are delayed."""
 
     hash_threads: PositiveInt = os.cpu_count() or 1
-    """How many passwords are hashed at a time; each keeps one core and the memory below busy."""
+    """How many passwords are hashed concurrently. Each hash uses one core and the memory of `AUTH_HASH_MEMORY_KIB`."""
     hash_memory_kib: Annotated[int, Field(ge=19_456, le=4_194_304)] = 19_456
-    """argon2id's memory. OWASP Password Storage Cheat Sheet: no less than 19 MiB with two passes."""
+    """Memory of argon2id in KiB. OWASP Password Storage Cheat Sheet: at least 19 MiB with two passes."""
     hash_passes: Annotated[int, Field(ge=2)] = 2
-    """argon2id's passes, no fewer."""
+    """Passes of argon2id, at least two."""
     password_min_chars: Annotated[int, Field(ge=MIN_PASSWORD_CHARS, le=MAX_MIN_PASSWORD_CHARS)] = MIN_PASSWORD_CHARS
-    """How many characters a password must have that is chosen from now on, 8 to 64. NIST SP 800-63B-4, 3.1.1.2: 15
-    where a password is the only factor. Nobody is asked for a longer one at a login."""
+    """Minimum length of new passwords in characters, 8 to 64. NIST SP 800-63B-4, 3.1.1.2: 15 if a
+    password is the only factor. Existing shorter passwords keep working."""
     password_peppers: Annotated[
         dict[str, SecretBytes] | None, NoDecode, BeforeValidator(_keys), AfterValidator(_pepper_ids)
     ] = None
-    """Secrets that go into passwords' hashes, written as the master keys. The first is used, all verify: see below."""
+    """Peppers, secrets that are mixed into password hashes, in the format of the master keys. New
+    hashes use the first one, all of them verify: see below."""
 
     throttle_account_failures: NonNegativeInt = 5
-    """Wrong passwords for one account, in a window, before each further one has to wait: 1 second, 2, 4 and so on. A
-    person who mistypes needs no more. 0: no limit."""
+    """Wrong passwords for one account in a window before further attempts are delayed: by 1 second,
+    2, 4 and so on. 0: no limit."""
     throttle_consecutive_failures: NonNegativeInt = 100
-    """Wrong passwords for one account in a row, whenever they come, after which none more is tried but from where the
-    account has logged in: until it has a new password or is unlocked, or, after the last of them, 8 hours for each of
-    the row have gone by, 30 days at most. NIST SP 800-63B-4, 3.2.2, allows 100. 0: no end to it, as without a limit of
-    wrong passwords in a window."""
+    """Consecutive wrong passwords, over any time, after which the account is locked for all origins
+    from which it has not logged in. It is unlocked by a new password, by its tenant, or 8 hours for
+    each of them after the last one, 30 days at most. NIST SP 800-63B-4, 3.2.2, allows 100. 0, or no
+    limit of wrong passwords in a window: accounts are never locked."""
     throttle_address_failures: NonNegativeInt = 100
-    """And from one address, for all accounts of a tenant: an office may be behind it. 0: no limit."""
+    """Wrong passwords from one address, for all accounts of a tenant, before further attempts are
+    delayed. A whole office may share an address. 0: no limit."""
     throttle_longest_wait_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
-    """Nobody waits for longer, and so an account can be guessed at 69 times an hour: OWASP ASVS 4.0.3, 2.2.1, allows
-    100."""
+    """The longest delay of an attempt. With the default of 60 seconds an account can be tried 69
+    times an hour; OWASP ASVS 4.0.3, 2.2.1, allows 100."""
     throttle_window_seconds: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] = 3600
-    """From the first wrong password until all are forgotten. A right one is sooner."""
+    """Length of a window: from the first wrong password until the count is reset. A right password
+    resets it at once."""
     throttle_known_seconds: Annotated[int, Field(ge=60, le=MAX_TOKEN_SECONDS)] = 30 * 24 * 3600
-    """For how long strangers cannot keep an account out from where it has logged in."""
+    """How long an address from which an account has logged in is exempt from delays and locks
+    caused by other addresses."""
 
     audit_days: Annotated[int, Field(ge=0, le=3650)] = 90
-    """How long records of the audit trail are kept. 0: none are written."""
+    """How many days audit records are kept. 0: none are written."""
     activity_seconds: Annotated[FiniteFloat, Field(gt=0)] = 60.0
-    """How often users' last activity is written: one write for each user who was seen meanwhile, however often."""
+    """Interval in seconds at which users' last activity is written, with one write for each active user."""
     shutdown_grace_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
-    """How long a stopping worker takes to finish the requests it holds."""
+    """How many seconds a stopping worker may take to finish the requests in flight."""
     heartbeat_file: Path | None = None
-    """Touched while this worker takes requests; `python -m worker.heartbeat`, for a container, says whether it was."""
+    """File that the worker touches while it takes requests. `python -m worker.heartbeat` checks it,
+    as a container's health check."""
     metrics_port: Port | None = None
-    """Where Prometheus finds this process; without a port there is no such place. One for each process of a host."""
+    """Port of the metrics endpoint, a different one for each process of a host. Unset: no metrics endpoint."""
     metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address for it to listen on. Metrics are for the operator alone: one that clients cannot reach."""
+    """Address on which the metrics endpoint listens. Metrics are for the operator: choose one that
+    clients cannot reach."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """`debug`, `info`, `warning` or `error`."""
+    """Lowest level that is logged: `debug`, `info`, `warning` or `error`."""
     log_format: LogFormat = "json"
-    """`json`, or `console` for people."""
+    """Format of log lines: `json`, or `console` for reading in a terminal."""
     log_verify_sample: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
-    """Of the verifications that succeed, the share that is logged; each of their lines says it. All others are."""
+    """Share of successful verifications that is logged, from 0 to 1; each of their lines contains
+    it. All other requests are logged."""
 
     @model_validator(mode="after")
     def _row_is_no_shorter_than_what_is_free(self) -> Self:
@@ -235,14 +253,16 @@ class Settings(BaseSettings):
 
     @property
     def password_places(self) -> int:
-        """How many password requests this worker holds at a time: one tenant gets half of them."""
+        """How many password requests this worker holds at once. One tenant gets at most half of these places."""
         return min(2 * max(self.password_queue_length, self.hash_threads + BEYOND_THREADS), MAX_PASSWORD_PLACES)
 
     @property
     def throttle(self) -> Throttle:
-        def limit(free: int, most_in_a_row: int | None = None) -> Limit:
+        """The throttling limits."""
+
+        def limit(failures: int, max_consecutive: int | None = None) -> Limit:
             wait, window = self.throttle_longest_wait_seconds, self.throttle_window_seconds
-            return Limit(free, timedelta(seconds=wait), timedelta(seconds=window), most_in_a_row)
+            return Limit(failures, timedelta(seconds=wait), timedelta(seconds=window), max_consecutive)
 
         account = limit(self.throttle_account_failures, self.throttle_consecutive_failures or None)
         return Throttle(
@@ -254,8 +274,10 @@ class Settings(BaseSettings):
 
     @property
     def audit_kept_for(self) -> timedelta | None:
+        """How long audit records are kept. None: none are written."""
         return timedelta(days=self.audit_days) if self.audit_days else None
 
     @property
     def lifetimes(self) -> Lifetimes:
+        """The lifetimes of sessions."""
         return Lifetimes(timedelta(seconds=self.tenant_token_seconds), timedelta(seconds=self.user_token_seconds))

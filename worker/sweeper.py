@@ -1,7 +1,8 @@
-"""Finishes what a crash left behind: sessions decided or displaced to end, and revocations not yet announced.
+"""Completes interrupted work: revocations that were decided, session limits, and unannounced revocations.
 
-Each tenant has a share of each sweep, whatever others have left. Announcing and finishing are two sweeps beside each
-other: sessions by the ten thousand may have to end, and no event waits for that.
+Each tenant has a share of each sweep, however much work other tenants have. Announcing and
+finishing are two concurrent sweeps: ten thousands of sessions may have to be revoked, and events do
+not wait for that.
 """
 
 import asyncio
@@ -15,21 +16,24 @@ from typing import TypeVar
 
 from shared.contracts.errors import AuthError
 from worker.domain.ports import Ports
-from worker.domain.records import Revocation, TenantEnding
-from worker.domain.session_revocation import carry_out, carry_out_of_tenant, end_displaced
+from worker.domain.records import Revocation, TenantRevocation
+from worker.domain.session_revocation import enforce_session_limit, revoke_tenant_sessions, revoke_user_sessions
 
 log = logging.getLogger(__name__)
 
-#: How often to look, at most; with jitter, so that workers look at different times and publish less of it twice. Each
-#: look reads sparse indexes that are empty on a good day.
+#: The longest interval between sweeps. With jitter, so that workers sweep at different times and
+#: publish fewer events twice. A sweep reads sparse indexes, which are usually empty.
 INTERVAL_SECONDS = 2.0
-#: Work younger than this is likely in the hands of the worker that began it; doing it twice does no harm.
+#: Younger work is probably still in flight in the worker that began it. Doing it twice is harmless.
 GRACE = timedelta(seconds=5)
-#: Taken on at a time, so that a large backlog does not fill the memory. Tenants share it.
+#: The most items of one sweep, shared by the tenants, so that a large backlog does not fill the
+#: memory.
 BATCH = 500
-#: Tenants whose endings are carried out at a time; each is a query after another.
+#: Tenants whose revocations are completed concurrently. The queries of one tenant run one after
+#: another.
 TENANTS_AT_A_TIME = 8
-#: For a tenant's endings in one sweep. Each step is durable, so the next sweep goes on where this one stopped.
+#: The time for one tenant in one sweep. Each step is durable, so the next sweep continues where
+#: this one stopped.
 TURN_SECONDS = 5.0
 
 FoundT = TypeVar("FoundT")
@@ -37,38 +41,38 @@ FoundT = TypeVar("FoundT")
 
 @dataclass(frozen=True, slots=True)
 class Unannounced:
-    """The revocations that a sweep found unannounced, and took on: at most `BATCH`."""
+    """The unannounced revocations that a sweep found and announces, at most `BATCH`."""
 
     number: int
     oldest_seconds: float
-    """Age of the oldest of them, refused ones left out: those wait for a subscriber's queue."""
+    """Age of the oldest one, without refused ones, which wait for a subscriber's queue."""
 
 
-class Turns:
-    """Picks the tenants of each sweep: those that do not fit into one come first in the next."""
+class TenantRotation:
+    """Chooses the tenants of each sweep. Tenants that do not fit into one sweep come first in the next."""
 
     def __init__(self) -> None:
         self._last = ""
 
     def next(self, tenants: Collection[str]) -> Sequence[str]:
-        """Up to `BATCH` of the tenants."""
+        """Return up to `BATCH` of the tenants, in rotation."""
         ordered = sorted(tenants)
         begin = bisect(ordered, self._last)
-        chosen = (ordered[begin:] + ordered[:begin])[:BATCH]
-        self._last = chosen[-1] if chosen else ""
-        return chosen
+        accepted_password = (ordered[begin:] + ordered[:begin])[:BATCH]
+        self._last = accepted_password[-1] if accepted_password else ""
+        return accepted_password
 
 
 class Sweeper:
-    """Looks for what was left. Any number of workers may do it at once."""
+    """Finds and completes interrupted work. Any number of workers may sweep concurrently."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self._announcing = Turns()
-        self._finishing = Turns()
+        self._announcing = TenantRotation()
+        self._finishing = TenantRotation()
 
     async def announce(self) -> Unannounced:
-        """Announces a share of each tenant's revocations. Raises `Unavailable` when the database is away."""
+        """Announce a share of each tenant's revocations. Raises `Unavailable` if the database is unavailable."""
         now = self._ports.clock.now()
         older_than = now - GRACE
         tenants = self._announcing.next(await self._ports.sessions.tenants_unannounced(older_than))
@@ -82,45 +86,52 @@ class Sweeper:
         return Unannounced(len(found), (now - min(decided, default=now)).total_seconds())
 
     async def finish(self) -> int:
-        """Carries out a share of each tenant's endings, and says how many. Raises `Unavailable` as `announce` does.
+        """Complete a share of each tenant's interrupted revocations. Return how many were completed.
 
-        A tenant's endings that fail, or take too long, are in nobody else's way.
+        Failures and delays of one tenant do not affect the others. Raises `Unavailable` if the
+        database is unavailable.
         """
         older_than = self._ports.clock.now() - GRACE
-        closing = {ending.tenant: ending for ending in await self._ports.tenants.unfinished_endings(older_than, BATCH)}
-        ending = await self._ports.users.tenants_unfinished(older_than)
-        displacing = await self._ports.sessions.tenants_unsettled(older_than)
-        tenants = self._finishing.next({*closing, *ending, *displacing})
+        decisions = await self._ports.tenants.unfinished_revocations(older_than, BATCH)
+        of_tenants = {decision.tenant: decision for decision in decisions}
+        of_users = await self._ports.users.tenants_with_unfinished_revocations(older_than)
+        over_limit = await self._ports.sessions.tenants_enforcing_limit(older_than)
+        tenants = self._finishing.next({*of_tenants, *of_users, *over_limit})
         at_a_time = asyncio.Semaphore(TENANTS_AT_A_TIME)
 
         async def turn(tenant: str) -> int:
             async with at_a_time:
-                return await self._finish_of(tenant, closing.get(tenant), older_than, BATCH // len(tenants))
+                return await self._finish_of(tenant, of_tenants.get(tenant), older_than, BATCH // len(tenants))
 
         return sum(await asyncio.gather(*map(turn, tenants)))
 
-    async def _finish_of(self, tenant: str, closing: TenantEnding | None, older_than: datetime, share: int) -> int:
+    async def _finish_of(
+        self, tenant: str, of_tenant: TenantRevocation | None, older_than: datetime, share: int
+    ) -> int:
         finished = 0
         try:
             async with asyncio.timeout(TURN_SECONDS):
-                if closing:
-                    told: dict[str, object] = {"tenant": tenant, "reason": closing.reason}
-                    log.warning("finishing an ending that was left behind", extra=told)
-                    finished += await _tried(tenant, carry_out_of_tenant(closing, self._ports))
-                for ending in await self._ports.users.unfinished_endings(tenant, older_than, share):
-                    told = {"user": ending.user, "reason": ending.reason}
-                    log.warning("finishing an ending that was left behind", extra=told)
-                    finished += await _tried(tenant, carry_out(ending, self._ports))
-                for session in await self._ports.sessions.unsettled(tenant, older_than, share):
-                    told = {"session": session.id}
-                    log.warning("ending what a login displaces, that was left behind", extra=told)
-                    finished += await _tried(tenant, end_displaced(session, self._ports))
+                if of_tenant:
+                    fields: dict[str, object] = {"tenant": tenant, "reason": of_tenant.reason}
+                    log.warning("completing a revocation that was interrupted", extra=fields)
+                    finished += await _tried(tenant, revoke_tenant_sessions(of_tenant, self._ports))
+                for decision in await self._ports.users.unfinished_revocations(tenant, older_than, share):
+                    fields = {"user": decision.user, "reason": decision.reason}
+                    log.warning("completing a revocation that was interrupted", extra=fields)
+                    finished += await _tried(tenant, revoke_user_sessions(decision, self._ports))
+                for session in await self._ports.sessions.enforcing_limit(tenant, older_than, share):
+                    fields = {"session": session.id}
+                    log.warning("enforcing a session limit after an interrupted login", extra=fields)
+                    finished += await _tried(tenant, enforce_session_limit(session, self._ports))
         except TimeoutError:
-            log.warning("a tenant's endings take long, the next sweep goes on", extra={"tenant": tenant})
+            log.warning("a tenant's revocations take long, the next sweep continues", extra={"tenant": tenant})
         except AuthError as error:
-            log.warning("a tenant's endings are not found, trying again", extra={"tenant": tenant, "code": error.code})
-        except Exception:  # whatever it is, the other tenants have their turns
-            log.exception("a tenant's endings are not found, trying again", extra={"tenant": tenant})
+            log.warning(
+                "a tenant's revocations cannot be read, trying again",
+                extra={"tenant": tenant, "code": error.code},
+            )
+        except Exception:  # one tenant's failure must not stop the others
+            log.exception("a tenant's revocations cannot be read, trying again", extra={"tenant": tenant})
         return finished
 
 
@@ -131,7 +142,7 @@ async def sweep_forever(
     on_announced: Callable[[Unannounced | None], None] = lambda _: None,
     on_finished: Callable[[int | None], None] = lambda _: None,
 ) -> None:
-    """Sweeps until cancelled. `on_announced` and `on_finished` hear of each sweep; None of one that failed."""
+    """Sweep until cancelled. `on_announced` and `on_finished` get the result of each sweep, or None if it failed."""
     sweeper = Sweeper(ports)
     async with asyncio.TaskGroup() as both:
         both.create_task(_forever(sweeper.announce, interval_seconds, on_announced))
@@ -148,19 +159,19 @@ async def _forever(
             found = await sweep()
         except AuthError as error:
             log.warning("sweep failed, trying again", extra={"code": error.code})
-        except Exception:  # a fault met in one sweep must not be the end of all sweeping
+        except Exception:  # one failure must not stop the loop
             log.exception("sweep failed, trying again")
         on_swept(found)
 
 
 async def _tried(tenant: str, work: Awaitable[None]) -> int:
-    """Carries out one ending. Returns 1, or 0 if it failed, which is logged."""
+    """Await the work. Return 1, or 0 if it failed, which is logged."""
     try:
         await work
     except AuthError as error:
-        log.warning("an ending failed, trying again", extra={"tenant": tenant, "code": error.code})
+        log.warning("a revocation failed, trying again", extra={"tenant": tenant, "code": error.code})
         return 0
     except Exception:
-        log.exception("an ending failed, trying again", extra={"tenant": tenant})
+        log.exception("a revocation failed, trying again", extra={"tenant": tenant})
         return 0
     return 1

@@ -1,8 +1,8 @@
-"""The worker's spans: one for each request, and one for each command to the database that is part of one. Imported
-only where traces are wanted.
+"""The worker's spans: one for each request, and one for each database command of a request.
 
-Names and attributes are those of OpenTelemetry's semantic conventions for messaging and databases. Of a command its
-name and its collection are told, and never what it looks for or writes, nor the text of its error: that quotes values.
+Imported only if traces are configured. Names and attributes follow OpenTelemetry's semantic
+conventions for messaging and databases. The span of a command contains its name and collection,
+never its values or the text of its error, which quotes values.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from shared.contracts.errors import ErrorCode
 from shared.process.tracing import ProcessTracing
 
 CODES = frozenset(ErrorCode)
-#: What the service is to blame for; the rest are answers.
+#: Codes that mark the span as failed. Other codes are ordinary results.
 FAULTS = frozenset({ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.DEADLINE_EXCEEDED})
 
 
@@ -30,12 +30,15 @@ class WorkerTracing(ProcessTracing):
     def __init__(self, provider: TracerProvider) -> None:
         super().__init__(provider)
         self.commands = MongoCommands(self._tracer)
-        """Hears of the commands to the database."""
+        """The listener that makes spans of database commands."""
 
     @contextlib.contextmanager
     def processing(self, operation: str, message: AbstractIncomingMessage) -> Iterator[Span]:
-        """The span of a request, a part of its sender's trace if it came with one; `ended` tells it the answer."""
-        # From outside: whatever is no text is no header of a trace, and whatever is none is ignored.
+        """Run the body in the span of a request, which continues the sender's trace if the message has one.
+
+        The caller passes the result to `ended`.
+        """
+        # Headers come from outside: values that are not text are ignored.
         given = {name: value for name in TRACE_HEADERS if isinstance(value := message.headers.get(name), str)}
         with self._tracer.start_as_current_span(
             f"process {RPC_EXCHANGE}:{operation}",
@@ -56,7 +59,7 @@ class WorkerTracing(ProcessTracing):
 
     @staticmethod
     def ended(span: Span, code: str) -> None:
-        """What the request was answered: `ok`, `late` or the code of an error."""
+        """Record the result of the request in its span: `ok`, `late` or an error code."""
         span.set_attribute("jincor_auth.code", code)
         if code in CODES:
             span.set_attribute("error.type", code)
@@ -65,15 +68,16 @@ class WorkerTracing(ProcessTracing):
 
 
 class MongoCommands(CommandListener):
-    """A span for each command that belongs to a request; PyMongo calls it on the thread that runs the command.
+    """Makes a span of each database command of a request. PyMongo calls it on the thread that runs the command.
 
-    Of `opentelemetry-instrumentation-pymongo` there is too much here: it registers itself for the whole process, traces
-    each look of the sweep as well, and puts the texts of errors into spans, with the values of a duplicate key.
+    `opentelemetry-instrumentation-pymongo` is not used. It registers itself for the whole process,
+    traces the sweep's queries too, and puts error texts into spans, with the values of a duplicate
+    key.
     """
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        self._under_way: dict[int, Span] = {}
+        self._in_flight: dict[int, Span] = {}
 
     def started(self, event: CommandStartedEvent) -> None:
         if not get_current_span().get_span_context().is_valid:
@@ -91,14 +95,14 @@ class MongoCommands(CommandListener):
         if isinstance(collection, str):
             attributes["db.collection.name"] = collection
             name = f"{event.command_name} {collection}"
-        self._under_way[event.request_id] = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        self._in_flight[event.request_id] = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        if span := self._under_way.pop(event.request_id, None):
+        if span := self._in_flight.pop(event.request_id, None):
             span.end()
 
     def failed(self, event: CommandFailedEvent) -> None:
-        if span := self._under_way.pop(event.request_id, None):
+        if span := self._in_flight.pop(event.request_id, None):
             code = event.failure.get("code")
             if isinstance(code, int):
                 span.set_attribute("db.response.status_code", str(code))

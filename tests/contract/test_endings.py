@@ -10,10 +10,10 @@ import pytest
 from shared.contracts.errors import LoginTaken, UserNotFound
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeUsers
-from tests.records import a_mark, a_user
+from tests.records import a_key, a_user
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.ports import Users
-from worker.domain.records import Ending, Mark, User, UserChanges
+from worker.domain.records import IdempotencyKey, User, UserChanges, UserRevocation
 
 LATER = NOW + timedelta(milliseconds=1)
 
@@ -32,10 +32,14 @@ async def added(users: Users, **changes: Any) -> User:
 
 
 async def decide(
-    users: Users, user: User, reason: RevocationReason, changes: UserChanges | None = None, mark: Mark | None = None
-) -> Ending:
-    """A decision about the user, each a request of its own unless a mark says otherwise."""
-    return await users.decide_ending(user.tenant, user.login, reason, mark or a_mark(), changes)
+    users: Users,
+    user: User,
+    reason: RevocationReason,
+    changes: UserChanges | None = None,
+    key: IdempotencyKey | None = None,
+) -> UserRevocation:
+    """Decide about the user, with a new request unless a key is given."""
+    return await users.decide_revocation(user.tenant, user.login, reason, key or a_key(), changes)
 
 
 async def test_a_decision_ends_the_generation(users: Users) -> None:
@@ -43,7 +47,7 @@ async def test_a_decision_ends_the_generation(users: Users) -> None:
     user = await added(users)
     assert await users.is_current(user)
     ending = await decide(users, user, RevocationReason.ALL_REVOKED)
-    assert ending == Ending(user.tenant, user.id, 1, RevocationReason.ALL_REVOKED)
+    assert ending == UserRevocation(user.tenant, user.id, 1, RevocationReason.ALL_REVOKED)
     assert not await users.is_current(user)
     found = await users.find(user.tenant, user.login)
     assert found == replace(user, generation=1)
@@ -58,7 +62,7 @@ async def test_a_decision_is_written_with_its_cause(users: Users) -> None:
     ending = await decide(users, user, RevocationReason.PASSWORD_CHANGED, changes)
     found = await users.find(user.tenant, user.login)
     assert found == replace(user, sub="other", scope={"a.b": None}, password_hash="new hash", generation=1)
-    assert await users.unfinished_endings("shop", LATER, 10) == [ending]
+    assert await users.unfinished_revocations("shop", LATER, 10) == [ending]
 
 
 async def test_a_later_decision_of_who_read_before(users: Users) -> None:
@@ -67,7 +71,7 @@ async def test_a_later_decision_of_who_read_before(users: Users) -> None:
     first = await decide(users, user, RevocationReason.ALL_REVOKED)
     second = await decide(users, user, RevocationReason.PASSWORD_CHANGED, UserChanges({}, "new"))
     assert (first.generation, second.generation) == (1, 2)
-    assert await users.unfinished_endings("shop", LATER, 10) == [second]
+    assert await users.unfinished_revocations("shop", LATER, 10) == [second]
 
 
 async def test_decisions_at_once_never_share_a_generation(users: Users) -> None:
@@ -86,10 +90,10 @@ async def test_a_finished_decision_is_forgotten(users: Users) -> None:
     """What was carried out is not found again, and the user stays."""
     user = await added(users)
     ending = await decide(users, user, RevocationReason.ALL_REVOKED)
-    await users.finish_ending(ending)
-    assert await users.unfinished_endings("shop", LATER, 10) == []
+    await users.finish_revocation(ending)
+    assert await users.unfinished_revocations("shop", LATER, 10) == []
     assert await users.find(user.tenant, user.login) == replace(user, generation=1)
-    await users.finish_ending(ending)
+    await users.finish_revocation(ending)
 
 
 async def test_finishing_leaves_a_later_decision_alone(users: Users) -> None:
@@ -97,28 +101,28 @@ async def test_finishing_leaves_a_later_decision_alone(users: Users) -> None:
     user = await added(users)
     first = await decide(users, user, RevocationReason.ALL_REVOKED)
     second = await decide(users, user, RevocationReason.ALL_REVOKED)
-    await users.finish_ending(first)
-    assert await users.unfinished_endings("shop", LATER, 10) == [second]
+    await users.finish_revocation(first)
+    assert await users.unfinished_revocations("shop", LATER, 10) == [second]
 
 
 async def test_only_decisions_left_behind_are_unfinished(users: Users) -> None:
     """A decision younger than asked for is in somebody's hands; no more than the limit are taken."""
     endings = {
         seconds: await decide(
-            users, await added(users), RevocationReason.ALL_REVOKED, mark=a_mark(at=NOW + timedelta(seconds=seconds))
+            users, await added(users), RevocationReason.ALL_REVOKED, key=a_key(at=NOW + timedelta(seconds=seconds))
         )
         for seconds in range(4)
     }
     await added(users)
     of_another = await decide(users, await added(users, tenant="bank"), RevocationReason.ALL_REVOKED)
-    assert sorted(await users.tenants_unfinished(NOW + timedelta(seconds=2))) == ["bank", "shop"]
-    assert await users.tenants_unfinished(NOW) == []
-    assert await users.unfinished_endings("bank", LATER, 10) == [of_another]
-    found = await users.unfinished_endings("shop", NOW + timedelta(seconds=2), 10)
+    assert sorted(await users.tenants_with_unfinished_revocations(NOW + timedelta(seconds=2))) == ["bank", "shop"]
+    assert await users.tenants_with_unfinished_revocations(NOW) == []
+    assert await users.unfinished_revocations("bank", LATER, 10) == [of_another]
+    found = await users.unfinished_revocations("shop", NOW + timedelta(seconds=2), 10)
     assert sorted(found, key=lambda ending: ending.user) == sorted(
         (endings[0], endings[1]), key=lambda ending: ending.user
     )
-    assert len(await users.unfinished_endings("shop", NOW + timedelta(days=1), 3)) == 3
+    assert len(await users.unfinished_revocations("shop", NOW + timedelta(days=1), 3)) == 3
 
 
 async def test_a_user_decided_to_be_deleted_is_invisible(users: Users) -> None:
@@ -130,7 +134,7 @@ async def test_a_user_decided_to_be_deleted_is_invisible(users: Users) -> None:
     assert not await users.is_current(user)
     assert not await users.is_current(replace(user, generation=1))
     with pytest.raises(UserNotFound):
-        await users.change(user.tenant, user.login, UserChanges({"sub": "other"}), a_mark())
+        await users.change(user.tenant, user.login, UserChanges({"sub": "other"}), a_key())
     with pytest.raises(UserNotFound):
         await decide(users, user, RevocationReason.ALL_REVOKED)
 
@@ -141,8 +145,8 @@ async def test_deletion_is_decided_once(users: Users) -> None:
     outcomes = await asyncio.gather(
         *(decide(users, user, RevocationReason.USER_DELETED) for _ in range(10)), return_exceptions=True
     )
-    endings = [outcome for outcome in outcomes if isinstance(outcome, Ending)]
-    assert endings == [Ending(user.tenant, user.id, 1, RevocationReason.USER_DELETED)]
+    endings = [outcome for outcome in outcomes if isinstance(outcome, UserRevocation)]
+    assert endings == [UserRevocation(user.tenant, user.id, 1, RevocationReason.USER_DELETED)]
     assert [type(outcome) for outcome in outcomes].count(UserNotFound) == 9
 
 
@@ -153,19 +157,19 @@ async def test_a_login_is_free_once_its_deletion_is_finished(users: Users) -> No
     successor = a_user(login="ann")
     with pytest.raises(LoginTaken):
         await users.add(successor)
-    await users.finish_ending(ending)
+    await users.finish_revocation(ending)
     await users.add(successor)
     assert await users.find("shop", "ann") == successor
-    assert await users.unfinished_endings("shop", LATER, 10) == []
+    assert await users.unfinished_revocations("shop", LATER, 10) == []
 
 
 async def test_finishing_a_deletion_twice_spares_the_successor(users: Users) -> None:
     """A sweep that is late deletes nobody but the user that was to be deleted."""
     user = await added(users, login="ann")
     ending = await decide(users, user, RevocationReason.USER_DELETED)
-    await users.finish_ending(ending)
+    await users.finish_revocation(ending)
     successor = await added(users, login="ann")
-    await users.finish_ending(ending)
+    await users.finish_revocation(ending)
     assert await users.find("shop", "ann") == successor
 
 
@@ -173,4 +177,4 @@ async def test_a_decision_about_nobody(users: Users) -> None:
     """A user that does not exist has no sessions to end."""
     with pytest.raises(UserNotFound):
         await decide(users, a_user(), RevocationReason.ALL_REVOKED)
-    assert await users.unfinished_endings("shop", LATER, 10) == []
+    assert await users.unfinished_revocations("shop", LATER, 10) == []

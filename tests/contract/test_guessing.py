@@ -121,9 +121,9 @@ async def test_guesses_at_once_at_several_workers(
     for who in (known, unknown):
         hashed = world.hasher.work
         codes = await world.log_in_at_once(name, who, "wrong", 50)
-        assert codes.count(InvalidCredentials.code) == fakes.LIMIT.free
-        assert codes.count(Throttled.code) == 50 - fakes.LIMIT.free
-        assert world.hasher.work - hashed == fakes.LIMIT.free
+        assert codes.count(InvalidCredentials.code) == fakes.LIMIT.undelayed
+        assert codes.count(Throttled.code) == 50 - fakes.LIMIT.undelayed
+        assert world.hasher.work - hashed == fakes.LIMIT.undelayed
 
 
 @pytest.mark.parametrize(
@@ -133,14 +133,14 @@ async def test_another_spelling_is_no_further_guess(mongo_database: MongoDatabas
     """All spellings that reach an account, or none, are counted together."""
     world = await World.begin(mongo_database)
     codes = [await world.log_in("auth.login", spellings[number % 2], "wrong") for number in range(12)]
-    assert codes.count(InvalidCredentials.code) == fakes.LIMIT.free
+    assert codes.count(InvalidCredentials.code) == fakes.LIMIT.undelayed
 
 
 async def test_a_right_login_at_a_namesake_forgives_no_guess(mongo_database: MongoDatabase) -> None:
     """Accounts from before, whose logins differ in their form alone, are counted apart."""
     world = await World.begin(mongo_database)
     await world.add("Ame\u0301lie", "another password")
-    for _ in range(fakes.LIMIT.free):
+    for _ in range(fakes.LIMIT.undelayed):
         assert await world.log_in("auth.login", "Am\u00e9lie", "wrong") == InvalidCredentials.code
     assert await world.log_in("auth.login", "Ame\u0301lie", "another password") == "ok"
     assert await world.log_in("auth.login", "Am\u00e9lie", "wrong") == Throttled.code
@@ -151,8 +151,8 @@ async def test_guesses_in_a_row_at_several_workers(
     mongo_database: MongoDatabase, name: str, known: str, unknown: str
 ) -> None:
     """However many come at once, hour after hour, no more are hashed in a row than may be; at an account and none."""
-    most = 2 * fakes.LIMIT.free + 2
-    strangers = replace(fakes.STRANGERS, most_in_a_row=most)
+    most = 2 * fakes.LIMIT.undelayed + 2
+    strangers = replace(fakes.STRANGERS, max_consecutive=most)
     world = await World.begin(mongo_database, replace(fakes.THROTTLE, account=strangers))
     for who in (known, unknown):
         hashed = world.hasher.work
@@ -191,7 +191,7 @@ async def test_known_and_unknown_cost_the_same(
     world = await World.begin(mongo_database)
     if has_been_there:
         assert await world.log_in(name, known, PASSWORD) == "ok"
-    times = fakes.LIMIT.free + 2
+    times = fakes.LIMIT.undelayed + 2
     assert [await world.work(name, known, **where) for _ in range(times)] == [
         await world.work(name, unknown, **where) for _ in range(times)
     ]

@@ -7,7 +7,7 @@ import pytest
 
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW
-from tests.records import a_mark, a_user
+from tests.records import a_key, a_user
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_users import MongoUsers
@@ -34,8 +34,10 @@ async def added(users: MongoUsers) -> User:
 
 
 async def delete(users: MongoUsers, user: User) -> None:
-    mark = a_mark()
-    await users.finish_ending(await users.decide_ending(user.tenant, user.login, RevocationReason.USER_DELETED, mark))
+    key = a_key()
+    await users.finish_revocation(
+        await users.decide_revocation(user.tenant, user.login, RevocationReason.USER_DELETED, key)
+    )
 
 
 async def last_active_at(users: MongoUsers, user: User) -> object:
@@ -73,7 +75,7 @@ async def test_activity_is_written_once(users: MongoUsers, activity: MongoActivi
     note(activity, user)
     await activity.write()
     await delete(users, user)
-    await users.add(replace(user, created_by="another request"))
+    await users.add(replace(user, idempotency_key="another request"))
     note(activity, other)
     await activity.write()
     assert [await last_active_at(users, each) for each in (user, other)] == [NOW, LATER]

@@ -65,4 +65,4 @@ async def test_of_many_logins_at_once_as_many_as_allowed_live(stores: tuple[User
     assert sorted(session.id for session in live) == sorted(opened)[-limit:]
     ended = set(opened) - {session.id for session in live}
     assert events.reasons == dict.fromkeys(ended, RevocationReason.SESSION_LIMIT)
-    assert await sessions.tenants_unsettled(clock.now().replace(year=9000)) == []
+    assert await sessions.tenants_enforcing_limit(clock.now().replace(year=9000)) == []

@@ -13,9 +13,9 @@ from tests.records import a_session, a_user
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.domain.ports import Sessions
-from worker.domain.records import Ending, Revocation, Session, TenantEnding
+from worker.domain.records import Revocation, Session, TenantRevocation, UserRevocation
 
-LOGOUT = Revocation(NOW, RevocationReason.LOGOUT, by="request")
+LOGOUT = Revocation(NOW, RevocationReason.LOGOUT, idempotency_key="request")
 LATER = NOW + timedelta(milliseconds=1)
 ANN = a_user(id="ann")
 
@@ -61,24 +61,24 @@ async def test_find_answers_a_whole_batch(sessions: Sessions) -> None:
 
 async def test_a_login_delivered_twice_opens_one_session(sessions: Sessions) -> None:
     """The same message for the same user gets the session that it opened first."""
-    first = await added(sessions, opened_by="message")
-    again = a_session(opened_by="message")
+    first = await added(sessions, idempotency_key="message")
+    again = a_session(idempotency_key="message")
     assert await sessions.add(again) == first
     assert await stored(sessions, again) is None
 
 
 async def test_one_message_at_once_opens_one_session(sessions: Sessions) -> None:
     """Of 20 concurrent deliveries all answer the same session."""
-    answers = await asyncio.gather(*(added(sessions, opened_by="message") for _ in range(20)))
+    answers = await asyncio.gather(*(added(sessions, idempotency_key="message") for _ in range(20)))
     assert len({session.id for session in answers}) == 1
     assert await sessions.live_of_user(ANN, NOW, 10) == [answers[0]]
 
 
-@pytest.mark.parametrize("other", [{"tenant": "bank"}, {"user": "bob"}, {"user": None}, {"opened_by": "another"}])
+@pytest.mark.parametrize("other", [{"tenant": "bank"}, {"user": "bob"}, {"user": None}, {"idempotency_key": "another"}])
 async def test_a_message_id_is_of_one_account(sessions: Sessions, other: dict[str, Any]) -> None:
     """Nobody gets somebody else's session by naming the message that opened it."""
-    await added(sessions, opened_by="message")
-    theirs = a_session(**{"opened_by": "message", **other})
+    await added(sessions, idempotency_key="message")
+    theirs = a_session(**{"idempotency_key": "message", **other})
     assert await sessions.add(theirs) == theirs
 
 
@@ -132,7 +132,7 @@ async def test_an_ending_ends_what_is_older(sessions: Sessions) -> None:
     older = [await added(sessions, generation=generation) for generation in (0, 1)]
     newer = [await added(sessions, generation=generation) for generation in (2, 3)]
     others = [await added(sessions, user="bob"), await added(sessions, tenant="bank"), await added(sessions, user=None)]
-    ending = Ending("shop", "ann", 2, RevocationReason.PASSWORD_CHANGED)
+    ending = UserRevocation("shop", "ann", 2, RevocationReason.PASSWORD_CHANGED)
     revoked = {session.id: replace(session, revocation=Revocation(NOW, ending.reason)) for session in older}
     assert {session.id: session for session in await sessions.revoke_older(ending, NOW, 10)} == revoked
     for session in older:
@@ -144,7 +144,7 @@ async def test_an_ending_ends_what_is_older(sessions: Sessions) -> None:
 async def test_an_ending_carried_out_again(sessions: Sessions) -> None:
     """Who repeats an ending gets what is still to be announced, as it was revoked the first time."""
     first, second = await added(sessions), await added(sessions)
-    ending = Ending("shop", "ann", 1, RevocationReason.USER_DELETED)
+    ending = UserRevocation("shop", "ann", 1, RevocationReason.USER_DELETED)
     await sessions.revoke_older(ending, NOW, 10)
     await sessions.announced(first, NOW)
     assert await sessions.revoke_older(ending, LATER, 10) == [
@@ -156,7 +156,7 @@ async def test_an_ending_announces_for_others_too(sessions: Sessions) -> None:
     """A session that somebody revoked and did not announce is announced with the rest, for its own reason."""
     session = await added(sessions)
     await sessions.revoke(session, LOGOUT)
-    assert await sessions.revoke_older(Ending("shop", "ann", 1, RevocationReason.USER_DELETED), LATER, 10) == [
+    assert await sessions.revoke_older(UserRevocation("shop", "ann", 1, RevocationReason.USER_DELETED), LATER, 10) == [
         replace(session, revocation=LOGOUT)
     ]
 
@@ -164,7 +164,7 @@ async def test_an_ending_announces_for_others_too(sessions: Sessions) -> None:
 async def test_an_ending_leaves_the_expired_alone(sessions: Sessions) -> None:
     """A session that ended by itself is not announced as revoked."""
     session = await added(sessions, expires_at=NOW)
-    assert await sessions.revoke_older(Ending("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == []
+    assert await sessions.revoke_older(UserRevocation("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == []
     assert await stored(sessions, session) == session
 
 
@@ -283,8 +283,10 @@ async def test_an_ending_does_not_announce_what_waits_for_a_retry(sessions: Sess
     await sessions.refused(session, NOW, NOW + timedelta(hours=1))
     other = await added(sessions)
     ended = replace(other, revocation=Revocation(NOW, RevocationReason.ALL_REVOKED))
-    assert await sessions.revoke_older(Ending("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == [ended]
-    closing = TenantEnding("shop", 1, RevocationReason.TENANT_DELETED, 1)
+    assert await sessions.revoke_older(UserRevocation("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == [
+        ended
+    ]
+    closing = TenantRevocation("shop", 1, RevocationReason.TENANT_DELETED, 1)
     assert await sessions.revoke_of_tenant(closing, NOW, 10) == [ended]
 
 
@@ -376,26 +378,26 @@ async def test_a_surplus_is_what_is_older_than_the_newest(sessions: Sessions) ->
     await sessions.revoke(await added(sessions), LOGOUT)
     newest_first = [new, *sorted(at_once, key=lambda session: session.id, reverse=True), old]
     for kept in range(6):
-        assert await sessions.surplus(old, kept, NOW, 10) == newest_first[kept:]
-    assert await sessions.surplus(old, 1, NOW, 2) == newest_first[1:3]
+        assert await sessions.over_limit(old, kept, NOW, 10) == newest_first[kept:]
+    assert await sessions.over_limit(old, 1, NOW, 2) == newest_first[1:3]
 
 
 async def test_what_displaces_is_unsettled_until_it_is_settled(sessions: Sessions) -> None:
     """Whoever asks finds what was opened before, up to a limit, until somebody says that its surplus has ended."""
-    session = await added(sessions, displaces=True)
+    session = await added(sessions, enforces_limit=True)
     await added(sessions)
-    later = await added(sessions, displaces=True, issued_at=LATER)
+    later = await added(sessions, enforces_limit=True, issued_at=LATER)
     assert await stored(sessions, session) == session
-    assert await sessions.unsettled("shop", NOW, 10) == []
-    assert await sessions.unsettled("shop", LATER, 10) == [session]
-    assert len(await sessions.unsettled("shop", LATER + timedelta(seconds=1), 1)) == 1
-    assert await sessions.unsettled("bank", LATER, 10) == []
-    assert await sessions.tenants_unsettled(LATER) == ["shop"]
-    await sessions.settled(session)
-    await sessions.settled(session)
-    await sessions.settled(a_session())
-    assert await stored(sessions, session) == replace(session, displaces=False)
-    assert await sessions.unsettled("shop", LATER + timedelta(seconds=1), 10) == [later]
+    assert await sessions.enforcing_limit("shop", NOW, 10) == []
+    assert await sessions.enforcing_limit("shop", LATER, 10) == [session]
+    assert len(await sessions.enforcing_limit("shop", LATER + timedelta(seconds=1), 1)) == 1
+    assert await sessions.enforcing_limit("bank", LATER, 10) == []
+    assert await sessions.tenants_enforcing_limit(LATER) == ["shop"]
+    await sessions.limit_enforced(session)
+    await sessions.limit_enforced(session)
+    await sessions.limit_enforced(a_session())
+    assert await stored(sessions, session) == replace(session, enforces_limit=False)
+    assert await sessions.enforcing_limit("shop", LATER + timedelta(seconds=1), 10) == [later]
 
 
 @pytest.mark.parametrize(
@@ -421,7 +423,7 @@ async def test_an_ending_of_a_tenant_ends_what_is_older(
         await added(sessions, expires_at=NOW),
     ]
     ended, spared = (own + users, spared) if of_users else (own, spared + users)
-    ending = TenantEnding("shop", 2, reason, users_before=2 if of_users else 0)
+    ending = TenantRevocation("shop", 2, reason, users_before=2 if of_users else 0)
     revoked = {session.id: replace(session, revocation=Revocation(NOW, reason)) for session in ended}
     for _ in range(2):
         waiting = await sessions.revoke_of_tenant(ending, NOW, 10)
@@ -442,7 +444,7 @@ async def test_an_ending_that_took_the_place_of_another(sessions: Sessions) -> N
     users = [await added(sessions, user=user, tenant_generation=0) for user in ("ann", "bob")]
     later = await added(sessions, tenant_generation=1)
     own = [await added(sessions, user=None, tenant_generation=generation) for generation in (0, 1)]
-    ending = TenantEnding("shop", 2, RevocationReason.PASSWORD_CHANGED, users_before=1)
+    ending = TenantRevocation("shop", 2, RevocationReason.PASSWORD_CHANGED, users_before=1)
     waiting = await sessions.revoke_of_tenant(ending, NOW, 10)
     assert {session.id: session.revocation.reason for session in waiting if session.revocation} == {
         **{session.id: RevocationReason.TENANT_DISABLED for session in users},
@@ -454,7 +456,7 @@ async def test_an_ending_that_took_the_place_of_another(sessions: Sessions) -> N
 async def test_an_ending_of_a_tenant_with_many_sessions(sessions: Sessions) -> None:
     """Whether they are few or more than are ended at a time."""
     many = await asyncio.gather(*(added(sessions) for _ in range(250)))
-    await sessions.revoke_of_tenant(TenantEnding("shop", 1, RevocationReason.TENANT_DELETED, 1), NOW, 10)
+    await sessions.revoke_of_tenant(TenantRevocation("shop", 1, RevocationReason.TENANT_DELETED, 1), NOW, 10)
     found = await sessions.find([session.id for session in many])
     assert all(session.revocation for session in found.values())
     assert len(await sessions.unannounced("shop", LATER, 500)) == 250
@@ -467,12 +469,12 @@ async def test_what_is_stored_for_the_first_time_is_told_once(mongo_database: Mo
     sessions = MongoSessions(
         mongo_database, lambda session: opened.append(session.id), lambda *told: ended.append(told)
     )
-    first = await added(sessions, id="first", opened_by="a", user=ANN.id, tenant=ANN.tenant)
-    await added(sessions, id="again", opened_by="a", user=ANN.id, tenant=ANN.tenant)
+    first = await added(sessions, id="first", idempotency_key="a", user=ANN.id, tenant=ANN.tenant)
+    await added(sessions, id="again", idempotency_key="a", user=ANN.id, tenant=ANN.tenant)
     for number in (2, 3):
-        await added(sessions, id=str(number), opened_by=str(number), user=ANN.id, tenant=ANN.tenant)
+        await added(sessions, id=str(number), idempotency_key=str(number), user=ANN.id, tenant=ANN.tenant)
     for _ in range(2):
         await sessions.revoke(first, LOGOUT)
-        await sessions.revoke_older(Ending(ANN.tenant, ANN.id, 9, RevocationReason.ALL_REVOKED), NOW, 500)
+        await sessions.revoke_older(UserRevocation(ANN.tenant, ANN.id, 9, RevocationReason.ALL_REVOKED), NOW, 500)
     assert opened == ["first", "2", "3"]
     assert ended == [(RevocationReason.LOGOUT, 1), (RevocationReason.ALL_REVOKED, 2), (RevocationReason.ALL_REVOKED, 0)]

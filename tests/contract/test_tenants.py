@@ -7,7 +7,7 @@ import pytest
 from shared.contracts.errors import EmailTaken
 from shared.contracts.events import RevocationReason
 from tests.fakes import FakeTenants
-from tests.records import a_mark, a_tenant
+from tests.records import a_key, a_tenant
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.domain.ports import Tenants
 
@@ -53,8 +53,8 @@ async def test_tenants_are_read_page_by_page(tenants: Tenants) -> None:
     """In order of email, without those that are being deleted; disabled ones are among them."""
     for number in range(5):
         await tenants.add(a_tenant(id=str(number), email=f"{number}@example.com"))
-    await tenants.decide_ending("1", RevocationReason.TENANT_DELETED, a_mark())
-    await tenants.decide_ending("2", RevocationReason.TENANT_DISABLED, a_mark())
+    await tenants.decide_revocation("1", RevocationReason.TENANT_DELETED, a_key())
+    await tenants.decide_revocation("2", RevocationReason.TENANT_DISABLED, a_key())
     pages = [await tenants.page("", 3), await tenants.page("3@example.com", 3), await tenants.page("4@example.com", 3)]
     assert [[tenant.id for tenant in page] for page in pages] == [["0", "2", "3"], ["4"], []]
 

@@ -6,7 +6,7 @@ import pytest
 
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW
-from tests.records import a_mark, a_session, a_tenant, a_user
+from tests.records import a_key, a_session, a_tenant, a_user
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
@@ -68,15 +68,15 @@ async def test_an_ending_of_a_tenant_that_an_older_version_decided(
 ) -> None:
     """It did not say what is to end of users, and meant it all the same."""
     tenants = MongoTenants(mongo_database)
-    tenant, mark = a_tenant(), a_mark()
+    tenant, key = a_tenant(), a_key()
     await tenants.add(tenant)
-    ending = await tenants.decide_ending(tenant.id, reason, mark)
+    ending = await tenants.decide_revocation(tenant.id, reason, key)
     await mongo_database.collection("tenants").update_one(
         {"_id": tenant.id}, {"$unset": {"ending.users_before": "", "marks.1.users_before": ""}}
     )
     assert ending.users_before == users_before
-    assert await tenants.unfinished_endings(LATER, 10) == [ending]
-    assert await tenants.decided(tenant.id, mark) == ending
+    assert await tenants.unfinished_revocations(LATER, 10) == [ending]
+    assert await tenants.find_decision(tenant.id, key) == ending
 
 
 async def test_an_ending_that_a_newer_version_decided(mongo_database: MongoDatabase) -> None:
@@ -85,6 +85,6 @@ async def test_an_ending_that_a_newer_version_decided(mongo_database: MongoDatab
     odd, good = a_user(), a_user()
     for user in (odd, good):
         await users.add(user)
-        await users.decide_ending(user.tenant, user.login, RevocationReason.ALL_REVOKED, a_mark())
+        await users.decide_revocation(user.tenant, user.login, RevocationReason.ALL_REVOKED, a_key())
     await mongo_database.collection("users").update_one({"_id": odd.id}, {"$set": {"ending.reason": "moved_to_mars"}})
-    assert [ending.user for ending in await users.unfinished_endings("shop", LATER, 10)] == [good.id]
+    assert [ending.user for ending in await users.unfinished_revocations("shop", LATER, 10)] == [good.id]

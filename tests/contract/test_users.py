@@ -12,10 +12,10 @@ import pytest
 from shared.contracts.errors import LoginTaken, UserNotFound
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeUsers
-from tests.records import a_mark, a_user
+from tests.records import a_key, a_user
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.ports import Users
-from worker.domain.records import Mark, User, UserChanges
+from worker.domain.records import IdempotencyKey, User, UserChanges
 
 
 @pytest.fixture(params=["fake", "mongo"])
@@ -31,9 +31,9 @@ async def added(users: Users, **changes: Any) -> User:
     return user
 
 
-async def change(users: Users, user: User, fields: dict[str, Any], mark: Mark | None = None) -> User:
-    """A change of the user, each a request of its own unless a mark says otherwise."""
-    return await users.change(user.tenant, user.login, UserChanges(fields), mark or a_mark())
+async def change(users: Users, user: User, fields: dict[str, Any], key: IdempotencyKey | None = None) -> User:
+    """Change the user, with a new request unless a key is given."""
+    return await users.change(user.tenant, user.login, UserChanges(fields), key or a_key())
 
 
 def logins(found: Sequence[User]) -> list[str]:
@@ -80,7 +80,7 @@ async def test_a_login_reaches_the_account_of_its_normal_form(users: Users) -> N
     spellings = ((CAFE, CAFE), (CAFE_NFD, CAFE), ("ann", "ann"), ("Ann", "Ann"), ("No\u0308", "N\u00f6"))
     for typed, reached in spellings:
         assert await users.spelling("shop", typed) == reached
-        assert await users.spelling("shop", typed, a_mark()) == reached
+        assert await users.spelling("shop", typed, a_key()) == reached
         assert await users.spelling("bank", typed) == reached
     assert await users.find("shop", CAFE_NFD) is None
 
@@ -100,14 +100,14 @@ async def test_a_request_that_comes_again_reaches_nobody_else(users: Users) -> N
     """It deleted an account from before, or changed it before another request deleted it: then it finds that it did,
     and not the account whose login is the same in NFC. Any other request reaches that one."""
     old, _ = await added(users, login=CAFE_NFD), await added(users, login=CAFE)
-    changed, deleted = a_mark(), a_mark()
+    changed, deleted = a_key(), a_key()
     await change(users, old, {"scope": "other"}, changed)
-    ending = await users.decide_ending("shop", CAFE_NFD, RevocationReason.USER_DELETED, deleted)
+    ending = await users.decide_revocation("shop", CAFE_NFD, RevocationReason.USER_DELETED, deleted)
     assert await users.spelling("shop", CAFE_NFD) == CAFE_NFD
-    await users.finish_ending(ending)
-    for mark in (changed, deleted):
-        assert await users.spelling("shop", CAFE_NFD, mark) == CAFE_NFD
-    assert await users.spelling("shop", CAFE_NFD, a_mark()) == CAFE
+    await users.finish_revocation(ending)
+    for key in (changed, deleted):
+        assert await users.spelling("shop", CAFE_NFD, key) == CAFE_NFD
+    assert await users.spelling("shop", CAFE_NFD, a_key()) == CAFE
     assert await users.spelling("shop", CAFE_NFD) == CAFE
 
 
@@ -116,7 +116,7 @@ async def test_spellings_are_told_as_they_are_stored(users: Users) -> None:
     await added(users, login="ann")
     await added(users, login=CAFE_NFD)
     await added(users, tenant="bank", login="bob")
-    await users.decide_ending("shop", "ann", RevocationReason.USER_DELETED, a_mark())
+    await users.decide_revocation("shop", "ann", RevocationReason.USER_DELETED, a_key())
     assert await users.spelled("shop", ["ann", "bob", CAFE, CAFE_NFD]) == {"ann", CAFE_NFD}
     assert await users.spelled("shop", []) == set()
 
@@ -126,7 +126,7 @@ async def test_logins_are_read_page_by_page(users: Users) -> None:
     for login in ("b", "a", "a ", CAFE, CAFE_NFD, "c"):
         await added(users, login=login)
     await added(users, tenant="bank", login="bb")
-    await users.decide_ending("shop", "b", RevocationReason.USER_DELETED, a_mark())
+    await users.decide_revocation("shop", "b", RevocationReason.USER_DELETED, a_key())
     pages = [await users.logins("shop", after, 4) for after in ("", "a ", "b", "c")]
     everybody = [CAFE_NFD, CAFE, "a", "a ", "b", "c"]
     assert pages == [everybody[:4], ["b", "c"], ["c"], []]
@@ -171,7 +171,7 @@ async def test_one_of_many_at_once_gets_the_login(users: Users) -> None:
 async def test_of_many_those_are_added_whose_login_is_free(users: Users) -> None:
     """The others are told by their ids, and who has their logins stays as they are; another tenant's is free."""
     ann, ending = await added(users, login="ann"), await added(users, login="ending")
-    await users.decide_ending("shop", "ending", RevocationReason.USER_DELETED, a_mark())
+    await users.decide_revocation("shop", "ending", RevocationReason.USER_DELETED, a_key())
     there = await added(users, tenant="bank", login="bob")
     new = [a_user(login=login) for login in ("bob", "ann", "cid", "ending", "bob")]
     assert await users.add_new(new) == {new[1].id, new[3].id, new[4].id}
@@ -188,7 +188,9 @@ async def test_many_users_are_found_as_they_were_added(users: Users) -> None:
     assert [await users.find(user.tenant, user.login) for user in new[:3]] == new[:3]
     assert await users.page("shop", "299@EXAMPLE", "", 10) == [new[299]]
     assert (await change(users, new[0], {"scope": "other"})).scope == "other"
-    await users.finish_ending(await users.decide_ending("shop", new[0].login, RevocationReason.USER_DELETED, a_mark()))
+    await users.finish_revocation(
+        await users.decide_revocation("shop", new[0].login, RevocationReason.USER_DELETED, a_key())
+    )
     assert len(await users.page("shop", "", "", 1000)) == 299
 
 
@@ -324,7 +326,7 @@ async def test_a_changed_email_is_what_search_finds(users: Users) -> None:
     assert await users.page("shop", "old@", "", 10) == []
     assert logins(await users.page("shop", "new@", "", 10)) == ["ann"]
     changes = UserChanges({"email": "newest@example.com"}, "new hash")
-    await users.decide_ending(user.tenant, user.login, RevocationReason.PASSWORD_CHANGED, a_mark(), changes)
+    await users.decide_revocation(user.tenant, user.login, RevocationReason.PASSWORD_CHANGED, a_key(), changes)
     assert await users.page("shop", "new@", "", 10) == []
     assert logins(await users.page("shop", "newest@", "", 10)) == ["ann"]
     assert logins(await users.page("shop", "ann", "", 10)) == ["ann"]
@@ -350,7 +352,7 @@ async def test_a_hash_that_changed_meanwhile_stays(users: Users) -> None:
     """Who read the user before its password changed does not bring the old password back."""
     user = await added(users)
     changes = UserChanges(password_hash="of a new password")
-    await users.decide_ending(user.tenant, user.login, RevocationReason.PASSWORD_CHANGED, a_mark(), changes)
+    await users.decide_revocation(user.tenant, user.login, RevocationReason.PASSWORD_CHANGED, a_key(), changes)
     await users.replace_hash(user, "of the old password")
     found = await users.find(user.tenant, user.login)
     assert found is not None
@@ -372,11 +374,11 @@ async def test_all_users_of_a_tenant_are_removed(users: Users) -> None:
     """However they are, being deleted or changed; and nobody else's."""
     for number in range(3):
         await users.add(a_user(login=f"user-{number}"))
-    await users.decide_ending("shop", "user-0", RevocationReason.USER_DELETED, a_mark())
+    await users.decide_revocation("shop", "user-0", RevocationReason.USER_DELETED, a_key())
     other = await users.add(a_user(tenant="bank", login="user-1"))
     await users.remove_all("shop")
     await users.remove_all("shop")
     assert await users.page("shop", "", "", 10) == []
-    assert await users.unfinished_endings("shop", NOW + timedelta(days=1), 10) == []
+    assert await users.unfinished_revocations("shop", NOW + timedelta(days=1), 10) == []
     assert await users.page("bank", "", "", 10) == [other]
     await users.add(a_user(login="user-0"))

@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.records import (
-    Ending,
     Revocation,
     Session,
-    TenantEnding,
+    TenantRevocation,
     User,
+    UserRevocation,
 )
 
 
@@ -23,7 +23,7 @@ class FakeSessions:
 
     async def add(self, session: Session) -> Session:
         def key(of: Session) -> tuple[str, str | None, str]:
-            return of.tenant, of.user, of.opened_by
+            return of.tenant, of.user, of.idempotency_key
 
         first = next((other for other in self._stored.values() if key(other) == key(session)), None)
         return first or self._stored.setdefault(session.id, session)
@@ -59,38 +59,38 @@ class FakeSessions:
             self._outbox[session.id] = retry_at
         return True
 
-    async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
-        for session in self._live(ending.tenant, ending.user, now):
-            if session.generation < ending.generation:
-                await self.revoke(session, Revocation(now, ending.reason))
+    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[Session]:
+        for session in self._live(decision.tenant, decision.user, now):
+            if session.generation < decision.generation:
+                await self.revoke(session, Revocation(now, decision.reason))
         waiting = [self._stored[session_id] for session_id, since in self._outbox.items() if since <= now]
-        of_user = [session for session in waiting if (session.tenant, session.user) == (ending.tenant, ending.user)]
+        of_user = [session for session in waiting if (session.tenant, session.user) == (decision.tenant, decision.user)]
         return of_user[:limit]
 
-    async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
+    async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[Session]:
         for session in list(self._stored.values()):
             live = session.revocation is None and session.expires_at > now
-            before = ending.users_before if session.user else ending.generation
-            if session.tenant == ending.tenant and live and session.tenant_generation < before:
-                await self.revoke(session, Revocation(now, ending.users_reason if session.user else ending.reason))
+            before = decision.users_before if session.user else decision.generation
+            if session.tenant == decision.tenant and live and session.tenant_generation < before:
+                await self.revoke(session, Revocation(now, decision.users_reason if session.user else decision.reason))
         waiting = (self._stored[session_id] for session_id, since in self._outbox.items() if since <= now)
-        of_tenant = (session for session in waiting if session.tenant == ending.tenant)
-        return [session for session in of_tenant if session.user is None or ending.users_before][:limit]
+        of_tenant = (session for session in waiting if session.tenant == decision.tenant)
+        return [session for session in of_tenant if session.user is None or decision.users_before][:limit]
 
-    async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+    async def over_limit(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
         live = self._live(session.tenant, session.user or "", now)
         of_generation = [each for each in live if each.generation == session.generation]
         newest_first = sorted(of_generation, key=lambda each: (each.issued_at, each.id), reverse=True)
         return newest_first[kept : kept + limit]
 
-    async def settled(self, session: Session) -> None:
+    async def limit_enforced(self, session: Session) -> None:
         if session.id in self._stored:
-            self._stored[session.id] = replace(self._stored[session.id], displaces=False)
+            self._stored[session.id] = replace(self._stored[session.id], enforces_limit=False)
 
-    async def tenants_unsettled(self, older_than: datetime) -> Sequence[str]:
+    async def tenants_enforcing_limit(self, older_than: datetime) -> Sequence[str]:
         return sorted({each.tenant for each in self._displacing(older_than)})
 
-    async def unsettled(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+    async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
         return [each for each in self._displacing(older_than) if each.tenant == tenant][:limit]
 
     async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
@@ -123,7 +123,7 @@ class FakeSessions:
         return sorted(self._outbox.items(), key=lambda each: each[1])
 
     def _displacing(self, older_than: datetime) -> list[Session]:
-        displacing = [each for each in self._stored.values() if each.displaces and each.issued_at < older_than]
+        displacing = [each for each in self._stored.values() if each.enforces_limit and each.issued_at < older_than]
         return sorted(displacing, key=lambda each: each.issued_at)
 
     def _live(self, tenant: str, user: str, now: datetime) -> list[Session]:

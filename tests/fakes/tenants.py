@@ -6,28 +6,28 @@ from datetime import datetime
 
 from shared.contracts.errors import EmailTaken, TenantNotFound
 from shared.contracts.events import RevocationReason
-from tests.fakes.marks import _Left, _left_by
+from tests.fakes.idempotency import _AppliedKey, _find_applied
 from tests.fakes.values import NOW
 from worker.domain.records import (
     CLOSING,
-    MARKS_KEPT,
-    Mark,
+    MAX_IDEMPOTENCY_KEYS,
+    IdempotencyKey,
     Tenant,
-    TenantEnding,
+    TenantRevocation,
 )
 
 
 @dataclass(frozen=True)
 class _StoredTenant:
     tenant: Tenant
-    marks: tuple[_Left, ...] = ()
-    ending: TenantEnding | None = None
+    keys: tuple[_AppliedKey, ...] = ()
+    decision: TenantRevocation | None = None
     decided_at: datetime = NOW
     deleted: bool = False
     closed_generation: int = 0
 
-    def left_by(self, mark: Mark) -> _Left | None:
-        return _left_by(self.marks, mark)
+    def find_applied(self, key: IdempotencyKey) -> _AppliedKey | None:
+        return _find_applied(self.keys, key)
 
 
 class FakeTenants:
@@ -38,12 +38,12 @@ class FakeTenants:
         self._removed: list[_StoredTenant] = []
 
     async def add(self, tenant: Tenant) -> None:
-        creation = Mark(tenant.created_by, tenant.registered_at)
+        creation = IdempotencyKey(tenant.idempotency_key, tenant.registered_at)
         of_email = (each for each in self._removed if each.tenant.email == tenant.email)
         taken = any(each.tenant.email == tenant.email for each in self._stored.values())
-        if taken or any(each.left_by(creation) for each in of_email):
+        if taken or any(each.find_applied(creation) for each in of_email):
             raise EmailTaken
-        self._stored[tenant.id] = _StoredTenant(tenant, (_Left(creation),))
+        self._stored[tenant.id] = _StoredTenant(tenant, (_AppliedKey(creation),))
 
     async def find(self, tenant: str) -> Tenant | None:
         return next((each for each in self._visible() if each.id == tenant), None)
@@ -69,55 +69,57 @@ class FakeTenants:
             changed = replace(stored.tenant, password_hash=password_hash)
             self._stored[tenant.id] = replace(stored, tenant=changed)
 
-    async def decide_ending(
-        self, tenant: str, reason: RevocationReason, mark: Mark, password_hash: str | None = None
-    ) -> TenantEnding:
-        if before := await self.decided(tenant, mark):
+    async def decide_revocation(
+        self, tenant: str, reason: RevocationReason, key: IdempotencyKey, password_hash: str | None = None
+    ) -> TenantRevocation:
+        if before := await self.find_decision(tenant, key):
             return before
         stored = self._stored.get(tenant)
         if stored is None or stored.deleted:
             raise TenantNotFound
-        ending = TenantEnding.after(tenant, stored.tenant.generation, reason, stored.ending)
+        decision = TenantRevocation.after(tenant, stored.tenant.generation, reason, stored.decision)
         changed = replace(
             stored.tenant,
-            generation=ending.generation,
+            generation=decision.generation,
             password_hash=password_hash or stored.tenant.password_hash,
             disabled=stored.tenant.disabled or reason is RevocationReason.TENANT_DISABLED,
         )
         self._stored[tenant] = _StoredTenant(
             changed,
-            (*stored.marks, _Left(mark, ending.generation, reason, ending.users_before))[-MARKS_KEPT:],
-            ending,
-            mark.at,
+            (*stored.keys, _AppliedKey(key, decision.generation, reason, decision.users_before))[
+                -MAX_IDEMPOTENCY_KEYS:
+            ],
+            decision,
+            key.at,
             reason is RevocationReason.TENANT_DELETED,
-            ending.generation if reason in CLOSING else stored.closed_generation,
+            decision.generation if reason in CLOSING else stored.closed_generation,
         )
-        return ending
+        return decision
 
-    async def decided(self, tenant: str, mark: Mark) -> TenantEnding | None:
-        return self._decided(mark, (each for each in self._all() if each.tenant.id == tenant))
+    async def find_decision(self, tenant: str, key: IdempotencyKey) -> TenantRevocation | None:
+        return self._decided(key, (each for each in self._all() if each.tenant.id == tenant))
 
-    async def decided_about(self, email: str, mark: Mark) -> TenantEnding | None:
-        return self._decided(mark, (each for each in self._all() if each.tenant.email == email))
+    async def find_decision_by_email(self, email: str, key: IdempotencyKey) -> TenantRevocation | None:
+        return self._decided(key, (each for each in self._all() if each.tenant.email == email))
 
-    async def finish_ending(self, ending: TenantEnding) -> None:
-        stored = self._stored.get(ending.tenant)
-        if stored is None or stored.ending is None or stored.ending.generation != ending.generation:
+    async def finish_revocation(self, decision: TenantRevocation) -> None:
+        stored = self._stored.get(decision.tenant)
+        if stored is None or stored.decision is None or stored.decision.generation != decision.generation:
             return
         if stored.deleted:
-            self._removed.append(self._stored.pop(ending.tenant))
+            self._removed.append(self._stored.pop(decision.tenant))
         else:
-            self._stored[ending.tenant] = replace(stored, ending=None)
+            self._stored[decision.tenant] = replace(stored, decision=None)
 
-    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[TenantEnding]:
+    async def unfinished_revocations(self, older_than: datetime, limit: int) -> Sequence[TenantRevocation]:
         stored = self._stored.values()
-        return [each.ending for each in stored if each.ending and each.decided_at < older_than][:limit]
+        return [each.decision for each in stored if each.decision and each.decided_at < older_than][:limit]
 
-    async def enable(self, tenant: str, mark: Mark) -> None:
+    async def enable(self, tenant: str, key: IdempotencyKey) -> None:
         stored = self._stored.get(tenant)
-        if stored and not stored.deleted and not stored.left_by(mark):
-            marks = (*stored.marks, _Left(mark))[-MARKS_KEPT:]
-            self._stored[tenant] = replace(stored, tenant=replace(stored.tenant, disabled=False), marks=marks)
+        if stored and not stored.deleted and not stored.find_applied(key):
+            keys = (*stored.keys, _AppliedKey(key))[-MAX_IDEMPOTENCY_KEYS:]
+            self._stored[tenant] = replace(stored, tenant=replace(stored.tenant, disabled=False), keys=keys)
 
     def _visible(self) -> list[Tenant]:
         return [stored.tenant for stored in self._stored.values() if not stored.deleted]
@@ -126,8 +128,8 @@ class FakeTenants:
         return [*self._stored.values(), *self._removed]
 
     @staticmethod
-    def _decided(mark: Mark, stored: Iterable[_StoredTenant]) -> TenantEnding | None:
+    def _decided(key: IdempotencyKey, stored: Iterable[_StoredTenant]) -> TenantRevocation | None:
         for each in stored:
-            if (before := each.left_by(mark)) and before.generation is not None and before.reason is not None:
-                return TenantEnding(each.tenant.id, before.generation, before.reason, before.users_before)
+            if (before := each.find_applied(key)) and before.generation is not None and before.reason is not None:
+                return TenantRevocation(each.tenant.id, before.generation, before.reason, before.users_before)
         return None

@@ -13,8 +13,8 @@ class FakeTurns:
     def refuse_early(self, session: str | None) -> None:
         """There is a place for everybody."""
 
-    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:  # noqa: ARG002 - as the port has it
-        self.entered.append(whose)
+    async def enter(self, group: str, call: Call, session: str | None = None) -> None:  # noqa: ARG002 - as the port has it
+        self.entered.append(group)
 
     def leave(self) -> None:
         self.left += 1

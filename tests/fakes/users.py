@@ -7,27 +7,27 @@ from datetime import datetime
 from shared.contracts import names
 from shared.contracts.errors import LoginTaken, UserNotFound
 from shared.contracts.events import RevocationReason
-from tests.fakes.marks import _Left, _left_by
+from tests.fakes.idempotency import _AppliedKey, _find_applied
 from tests.fakes.values import NOW
 from worker.domain.records import (
-    MARKS_KEPT,
-    Ending,
-    Mark,
+    MAX_IDEMPOTENCY_KEYS,
+    IdempotencyKey,
     User,
     UserChanges,
+    UserRevocation,
 )
 
 
 @dataclass(frozen=True)
 class _StoredUser:
     user: User
-    marks: tuple[_Left, ...] = ()
-    ending: Ending | None = None
+    keys: tuple[_AppliedKey, ...] = ()
+    decision: UserRevocation | None = None
     decided_at: datetime = NOW
     deleted: bool = False
 
-    def left_by(self, mark: Mark) -> _Left | None:
-        return _left_by(self.marks, mark)
+    def find_applied(self, key: IdempotencyKey) -> _AppliedKey | None:
+        return _find_applied(self.keys, key)
 
 
 class FakeUsers:
@@ -38,13 +38,13 @@ class FakeUsers:
         self._removed: list[_StoredUser] = []
 
     async def add(self, user: User) -> User:
-        mark = Mark(user.created_by, user.registered_at)
+        key = IdempotencyKey(user.idempotency_key, user.registered_at)
         first = self._of(user.tenant, user.login)
-        if first and first.left_by(mark) and not first.deleted:
+        if first and first.find_applied(key) and not first.deleted:
             return first.user
-        if first or self._removed_after(user.tenant, user.login, mark):
+        if first or self._removed_after(user.tenant, user.login, key):
             raise LoginTaken
-        self._stored[user.id] = _StoredUser(user, (_Left(mark),))
+        self._stored[user.id] = _StoredUser(user, (_AppliedKey(key),))
         return user
 
     async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
@@ -53,14 +53,16 @@ class FakeUsers:
             if self._of(user.tenant, user.login):
                 taken.add(user.id)
             else:
-                self._stored[user.id] = _StoredUser(user, (_Left(Mark(user.created_by, user.registered_at)),))
+                self._stored[user.id] = _StoredUser(
+                    user, (_AppliedKey(IdempotencyKey(user.idempotency_key, user.registered_at)),)
+                )
         return taken
 
     async def find(self, tenant: str, login: str) -> User | None:
         return next((user for user in self._visible() if (user.tenant, user.login) == (tenant, login)), None)
 
-    async def spelling(self, tenant: str, login: str, mark: Mark | None = None) -> str:
-        if await self.spelled(tenant, [login]) or (mark and self._removed_after(tenant, login, mark)):
+    async def spelling(self, tenant: str, login: str, key: IdempotencyKey | None = None) -> str:
+        if await self.spelled(tenant, [login]) or (key and self._removed_after(tenant, login, key)):
             return login
         return names.nfc(login)
 
@@ -85,13 +87,13 @@ class FakeUsers:
         stored = [each.user for each in self._stored.values()]
         return sorted(user.login for user in stored if user.tenant == tenant and user.login > after)[:limit]
 
-    async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
+    async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> User:
         stored = self._of(tenant, login)
-        if stored is None or stored.deleted or self._removed_after(tenant, login, mark):
+        if stored is None or stored.deleted or self._removed_after(tenant, login, key):
             raise UserNotFound
-        if not stored.left_by(mark):
-            marks = (*stored.marks, _Left(mark))
-            stored = replace(stored, user=_changed(stored.user, changes), marks=marks[-MARKS_KEPT:])
+        if not stored.find_applied(key):
+            keys = (*stored.keys, _AppliedKey(key))
+            stored = replace(stored, user=_changed(stored.user, changes), keys=keys[-MAX_IDEMPOTENCY_KEYS:])
             self._stored[stored.user.id] = stored
         return stored.user
 
@@ -100,43 +102,43 @@ class FakeUsers:
         if stored and stored.user.password_hash == user.password_hash:
             self._stored[user.id] = replace(stored, user=replace(stored.user, password_hash=password_hash))
 
-    async def decide_ending(
-        self, tenant: str, login: str, reason: RevocationReason, mark: Mark, changes: UserChanges | None = None
-    ) -> Ending:
+    async def decide_revocation(
+        self, tenant: str, login: str, reason: RevocationReason, key: IdempotencyKey, changes: UserChanges | None = None
+    ) -> UserRevocation:
         stored = self._of(tenant, login)
-        for known in filter(None, (stored, self._removed_after(tenant, login, mark))):
-            if (before := known.left_by(mark)) and before.generation is not None:
-                return Ending(tenant, known.user.id, before.generation, reason)
+        for known in filter(None, (stored, self._removed_after(tenant, login, key))):
+            if (before := known.find_applied(key)) and before.generation is not None:
+                return UserRevocation(tenant, known.user.id, before.generation, reason)
         if stored is None or stored.deleted:
             raise UserNotFound
-        ending = Ending(tenant, stored.user.id, stored.user.generation + 1, reason)
-        changed = replace(_changed(stored.user, changes or UserChanges()), generation=ending.generation)
-        marks = (*stored.marks, _Left(mark, ending.generation))[-MARKS_KEPT:]
+        decision = UserRevocation(tenant, stored.user.id, stored.user.generation + 1, reason)
+        changed = replace(_changed(stored.user, changes or UserChanges()), generation=decision.generation)
+        keys = (*stored.keys, _AppliedKey(key, decision.generation))[-MAX_IDEMPOTENCY_KEYS:]
         deleted = reason is RevocationReason.USER_DELETED
-        self._stored[stored.user.id] = _StoredUser(changed, marks, ending, mark.at, deleted)
-        return ending
+        self._stored[stored.user.id] = _StoredUser(changed, keys, decision, key.at, deleted)
+        return decision
 
-    async def finish_ending(self, ending: Ending) -> None:
-        stored = self._stored.get(ending.user)
-        if stored is None or stored.ending is None or stored.ending.generation != ending.generation:
+    async def finish_revocation(self, decision: UserRevocation) -> None:
+        stored = self._stored.get(decision.user)
+        if stored is None or stored.decision is None or stored.decision.generation != decision.generation:
             return
         if stored.deleted:
-            self._removed.append(self._stored.pop(ending.user))
+            self._removed.append(self._stored.pop(decision.user))
         else:
-            self._stored[ending.user] = _StoredUser(stored.user, stored.marks)
+            self._stored[decision.user] = _StoredUser(stored.user, stored.keys)
 
-    async def tenants_unfinished(self, older_than: datetime) -> Sequence[str]:
-        return sorted({ending.tenant for ending in self._endings(older_than)})
+    async def tenants_with_unfinished_revocations(self, older_than: datetime) -> Sequence[str]:
+        return sorted({decision.tenant for decision in self._endings(older_than)})
 
-    async def unfinished_endings(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Ending]:
-        return [ending for ending in self._endings(older_than) if ending.tenant == tenant][:limit]
+    async def unfinished_revocations(self, tenant: str, older_than: datetime, limit: int) -> Sequence[UserRevocation]:
+        return [decision for decision in self._endings(older_than) if decision.tenant == tenant][:limit]
 
     async def remove_all(self, tenant: str) -> None:
         self._stored = {id_: each for id_, each in self._stored.items() if each.user.tenant != tenant}
 
-    def _endings(self, older_than: datetime) -> list[Ending]:
+    def _endings(self, older_than: datetime) -> list[UserRevocation]:
         stored = sorted(self._stored.values(), key=lambda each: each.decided_at)
-        return [each.ending for each in stored if each.ending and each.decided_at < older_than]
+        return [each.decision for each in stored if each.decision and each.decided_at < older_than]
 
     def _visible(self) -> list[User]:
         return [stored.user for stored in self._stored.values() if not stored.deleted]
@@ -145,10 +147,10 @@ class FakeUsers:
         stored = self._stored.values()
         return next((each for each in stored if (each.user.tenant, each.user.login) == (tenant, login)), None)
 
-    def _removed_after(self, tenant: str, login: str, mark: Mark) -> _StoredUser | None:
+    def _removed_after(self, tenant: str, login: str, key: IdempotencyKey) -> _StoredUser | None:
         """A user of this login that the request had changed, or deleted, and that is removed by now."""
         removed = (each for each in self._removed if (each.user.tenant, each.user.login) == (tenant, login))
-        return next((each for each in removed if each.left_by(mark)), None)
+        return next((each for each in removed if each.find_applied(key)), None)
 
 
 def _changed(user: User, changes: UserChanges) -> User:

@@ -17,9 +17,9 @@ REGISTRATION_KEY = "the registration key"
 COMMON_PASSWORDS = frozenset({"password", "iloveyou"})
 LIFETIMES = Lifetimes(tenant=timedelta(days=2), user=timedelta(days=1))
 #: That of an account, as it is configured by default, but for the end to it.
-LIMIT = Limit(free=5, longest_wait=timedelta(seconds=60), window=timedelta(hours=1))
+LIMIT = Limit(undelayed=5, longest_wait=timedelta(seconds=60), window=timedelta(hours=1))
 #: That of strangers to it.
-STRANGERS = replace(LIMIT, most_in_a_row=100)
+STRANGERS = replace(LIMIT, max_consecutive=100)
 THROTTLE = Throttle(
-    account=STRANGERS, address=replace(LIMIT, free=20), known_for=timedelta(days=30), registration_key=LIMIT
+    account=STRANGERS, address=replace(LIMIT, undelayed=20), known_for=timedelta(days=30), registration_key=LIMIT
 )

@@ -115,7 +115,7 @@ async def test_an_index_that_somebody_made_otherwise(mongo_url: str) -> None:
         assert await database.problems() == []
         await database.collection("tenants").create_index("email")
         assert await database.problems() == [
-            "index email_1 of tenants is there, but not as it has to be; drop it",
+            "index email_1 of tenants has another definition than expected; drop it",
         ]
 
 

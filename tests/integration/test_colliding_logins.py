@@ -53,9 +53,7 @@ async def test_logins_that_could_not_be_created_today_are_listed(mongo_url: str)
         tenants, users = MongoTenants(database), MongoUsers(database)
         for name in ("shop", "bank", "quiet"):
             await tenants.add(a_tenant(id=name, email=f"{name}@example.com"))
-        assert await run(mongo_url) == Ended(
-            0, [], ["0 logins could not be created today, 0 of them look like another"]
-        )
+        assert await run(mongo_url) == Ended(0, [], ["0 logins cannot be created today, 0 of them look like another"])
         everybody = [a_user(tenant=tenant, login=login) for tenant in ("shop", "bank") for login in LOGINS]
         assert await users.add_new([*everybody, a_user(tenant="quiet", login="bob")]) == set()
         before = await users.page("shop", "", "", 100)
@@ -63,7 +61,7 @@ async def test_logins_that_could_not_be_created_today_are_listed(mongo_url: str)
         assert said.code == 1
         assert [json.loads(line) for line in said.out] == [*told("bank@example.com"), *told("shop@example.com")]
         assert all(line.isascii() for line in said.out)
-        assert said.err == ["16 logins could not be created today, 10 of them look like another"]
+        assert said.err == ["16 logins cannot be created today, 10 of them look like another"]
         assert await users.page("shop", "", "", 100) == before
 
 

@@ -87,7 +87,7 @@ async def test_a_wrong_password_is_said(guarded: Guarded, amqp_url: str) -> None
     """In one line, without any password."""
     wrong = guarded.url("worker", "jincor_auth", password="hunter2hunter2")
     code, (line,) = await check_worker(amqp_url, wrong)
-    assert (code, line) == (EX_UNAVAILABLE, "database: refuses these credentials, or what they are for")
+    assert (code, line) == (EX_UNAVAILABLE, "database: refuses these credentials, or their permissions are too narrow")
 
 
 async def test_a_server_of_another_authority_gets_no_password(guarded: Guarded, amqp_url: str, tmp_path: Path) -> None:

@@ -275,23 +275,23 @@ class Balancer:
     def __init__(self, edges: dict[str, httpx.AsyncClient]) -> None:
         self._edges = edges
         self._resting: str | None = None
-        self._under_way = Counter[str]()
+        self._in_flight = Counter[str]()
         self._turn = itertools.cycle(edges)
 
     @contextlib.asynccontextmanager
     async def edge(self) -> AsyncIterator[httpx.AsyncClient]:
         url = next(url for url in self._turn if url != self._resting)
-        self._under_way[url] += 1
+        self._in_flight[url] += 1
         try:
             yield self._edges[url]
         finally:
-            self._under_way[url] -= 1
+            self._in_flight[url] -= 1
 
     @contextlib.asynccontextmanager
     async def without(self, url: str | None) -> AsyncIterator[None]:
         """Nothing is sent to this edge inside of the block, and nothing sent before is under way there."""
         self._resting = url
-        await _until(functools.partial(_is_idle, self._under_way, url))
+        await _until(functools.partial(_is_idle, self._in_flight, url))
         yield
         self._resting = None
 
@@ -319,8 +319,8 @@ async def _exceeds(count: Callable[[], int], floor: int) -> bool:
     return count() > floor
 
 
-async def _is_idle(under_way: Counter[str], url: str | None) -> bool:
-    return url is None or not under_way[url]
+async def _is_idle(in_flight: Counter[str], url: str | None) -> bool:
+    return url is None or not in_flight[url]
 
 
 def _reaches(waiting: Waiting, queue: str, expected: int) -> Callable[[], Awaitable[bool]]:

@@ -62,7 +62,7 @@ class World:
         """Announces the sessions as they are stored now. Returns when each is published or refused."""
         for session in sessions:
             self.events.announce((await self.sessions.find([session.id]))[session.id])
-        await until(lambda: self.events.under_way == 0)
+        await until(lambda: self.events.in_flight == 0)
 
     async def has_channels(self, number: int) -> bool:
         """Whether so many channels are open that events are published on."""

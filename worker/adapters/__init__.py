@@ -1,1 +1,1 @@
-"""The ports on real technology: MongoDB, argon2, JWT, AMQP. Only the composition root names them."""
+"""Adapters: the ports on MongoDB, argon2, JWT and this machine. Only composition roots import them."""

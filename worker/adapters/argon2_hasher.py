@@ -1,6 +1,6 @@
-"""Passwords as argon2id hashes (RFC 9106), made and checked on threads of their own, under a pepper if there is one.
+"""Password hashing with argon2id (RFC 9106) on separate threads, with an optional pepper.
 
-bcrypt hashes, which were made elsewhere, are checked too.
+Imported bcrypt hashes are verified too.
 """
 
 import asyncio
@@ -20,12 +20,13 @@ from worker.adapters import bcrypt_hashes
 
 log = logging.getLogger(__name__)
 
-#: One lane: two requests use two cores better than one request does.
+#: One lane per hash: hashing two requests on two cores is faster than hashing each on both.
 PARALLELISM = 1
-#: Ways that stored hashes were made at a time: argon2id's parameters, bcrypt's costs. Each more costs a hash for each
-#: wrong password.
-MAX_WAYS = 4
-#: The id of no pepper: what is stored then begins with the `$` of argon2's own format.
+#: Hash profiles that are kept apart: argon2id parameters, bcrypt costs. Each profile adds one hash
+#: to each wrong password.
+MAX_PROFILES = 4
+#: The id that stands for no pepper: the stored hash then begins with the `$` of argon2's own
+#: format.
 NO_PEPPER = ""
 
 ResultT = TypeVar("ResultT")
@@ -34,11 +35,13 @@ ResultT = TypeVar("ResultT")
 class Argon2Hasher:
     """Implements the port `Hasher`. argon2 and bcrypt release the GIL, so threads are enough to use the cores.
 
-    Each thread takes `memory_kib` while it hashes, and no more hash at a time than there are threads.
+    Each thread uses `memory_kib` of memory while it hashes. The number of threads limits concurrent
+    hashes.
 
-    A pepper is a secret that the database does not hold: who steals that alone cannot even guess. With one, argon2 is
-    given HMAC-SHA-256 of the password under it, and what is stored is `<id of the pepper>$argon2id$…`. A bcrypt hash is
-    stored as it came, without a pepper, and always stale.
+    A pepper is a secret outside the database, without which stolen hashes cannot be attacked. With
+    a pepper, argon2 hashes the HMAC-SHA-256 of the password under it, and the stored text is `<id
+    of the pepper>$argon2id$…`. An imported bcrypt hash is stored unchanged, without a pepper, and
+    is always stale.
     """
 
     def __init__(
@@ -51,27 +54,28 @@ class Argon2Hasher:
         on_hashed: Callable[[float], None] = lambda _: None,
         thread: Callable[[], contextlib.AbstractAsyncContextManager[None]] = contextlib.nullcontext,
     ) -> None:
-        """The first pepper is that of new hashes; all of them verify, and so do hashes without any.
+        """New hashes use the first pepper. Hashes under any of the peppers, and without one, are verified.
 
-        Hashes once, so that there is something to check unknown accounts against. `on_hashed` hears how long each hash
-        or check took, on the thread that made it. `thread` is around each, and says when there is a thread for it.
+        Computes one hash, the dummy for unknown accounts. `on_hashed` is called with the seconds
+        that each hash or verification took, on the thread that made it. `thread` is a context
+        manager around each, which waits until a thread is free.
         """
-        self.under_way = 0
-        """How many are being hashed, or wait for a thread."""
+        self.in_flight = 0
+        """How many passwords are being hashed or wait for a thread."""
         self._on_hashed = on_hashed
         self._thread = thread
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._argon2 = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=PARALLELISM, type=Type.ID)
         self._peppers = dict(peppers or {})
         self._pepper_id = next(iter(self._peppers), NO_PEPPER)
-        nobodys_hash = self._argon2.hash(secrets.token_hex())
-        self._nobodys_hashes = {how_made(nobodys_hash): nobodys_hash}
+        dummy_hash = self._argon2.hash(secrets.token_hex())
+        self._dummy_hashes = {hash_profile(dummy_hash): dummy_hash}
 
     async def hash(self, password: str) -> str:
         return await self._run(self._hash, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        return await self._run(self._verify_alike, password_hash, password)
+        return await self._run(self._verify_equal_work, password_hash, password)
 
     def is_stale(self, password_hash: str) -> bool:
         if bcrypt_hashes.cost_of(password_hash) is not None:
@@ -80,16 +84,16 @@ class Argon2Hasher:
         return pepper_id != self._pepper_id or self._argon2.check_needs_rehash(argon2_hash)
 
     def close(self) -> None:
-        """Ends the threads; hashing under way is finished first."""
+        """Stop the threads after they have finished their hashes."""
         self._executor.shutdown()
 
     async def _run(self, function: Callable[..., ResultT], *args: str | None) -> ResultT:
-        self.under_way += 1
+        self.in_flight += 1
         try:
             async with self._thread():
                 return await asyncio.get_running_loop().run_in_executor(self._executor, self._timed, function, *args)
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
 
     def _timed(self, function: Callable[..., ResultT], *args: str | None) -> ResultT:
         started = time.perf_counter()
@@ -101,35 +105,36 @@ class Argon2Hasher:
     def _hash(self, password: str) -> str:
         return self._pepper_id + self._argon2.hash(self._peppered(self._pepper_id, password))
 
-    def _verify_alike(self, password_hash: str | None, password: str) -> bool:
-        """Whether it is the password. If not, one hash was computed in each of the ways that stored ones were made.
+    def _verify_equal_work(self, password_hash: str | None, password: str) -> bool:
+        """Return whether it is the password. If not, one hash of each known profile is computed.
 
-        So a hash of former parameters, or of bcrypt, takes as long as one of today, and all as long as none; from the
-        first that this process meets, which is told apart once.
+        So a wrong password takes the same time for hashes of old parameters, of bcrypt and for
+        unknown accounts. The exception is the first hash of a profile that this process sees.
         """
-        made = None
+        profile = None
         if password_hash is not None:
-            made = self._met(password_hash)
+            profile = self._register_profile(password_hash)
             if self._verify(password_hash, password):
                 return True
-        for other, nobodys_hash in list(self._nobodys_hashes.items()):
-            if other != made:
-                self._verify(nobodys_hash, password)
+        for other, dummy_hash in list(self._dummy_hashes.items()):
+            if other != profile:
+                self._verify(dummy_hash, password)
         return False
 
-    def _met(self, password_hash: str) -> str:
-        """How it was made; from now on nobody's passwords are hashed in this way too."""
-        made = how_made(password_hash)
-        if made not in self._nobodys_hashes and len(self._nobodys_hashes) < MAX_WAYS:
-            self._nobodys_hashes[made] = _nobodys_hash_like(password_hash)
-        return made
+    def _register_profile(self, password_hash: str) -> str:
+        """Return the profile of the hash, and keep a dummy hash of this profile from now on."""
+        profile = hash_profile(password_hash)
+        if profile not in self._dummy_hashes and len(self._dummy_hashes) < MAX_PROFILES:
+            self._dummy_hashes[profile] = _dummy_hash_like(password_hash)
+        return profile
 
     def _verify(self, password_hash: str, password: str) -> bool:
         if bcrypt_hashes.cost_of(password_hash) is not None:
-            return bcrypt_hashes.is_right(password_hash, password)
+            return bcrypt_hashes.matches(password_hash, password)
         pepper_id, argon2_hash = _split(password_hash)
         if pepper_id != NO_PEPPER and pepper_id not in self._peppers:
-            # Nobody can tell any more whether it is right. Who asks is told what a wrong one is, after the same work.
+            # The password cannot be verified without its pepper. It fails like a wrong one, after
+            # the same work.
             log.error("a password's pepper is not configured, it cannot be right", extra={"pepper": pepper_id})
             peppered = b""
         else:
@@ -145,22 +150,22 @@ class Argon2Hasher:
         return hmac.digest(self._peppers[pepper_id], password.encode(), "sha256")
 
 
-def _nobodys_hash_like(password_hash: str) -> str:
-    """One of a password that nobody knows, which takes as long to verify."""
+def _dummy_hash_like(password_hash: str) -> str:
+    """Return a hash of a random password that takes as long to verify as this hash."""
     if (cost := bcrypt_hashes.cost_of(password_hash)) is not None:
-        return bcrypt_hashes.nobodys_hash(cost)
+        return bcrypt_hashes.dummy_hash(cost)
     former = PasswordHasher.from_parameters(extract_parameters(_split(password_hash)[1]))
     return former.hash(secrets.token_hex())
 
 
-def how_made(password_hash: str) -> str:
-    """What the time depends on that it takes: bcrypt's cost, or all of argon2's format that stands before the salt."""
+def hash_profile(password_hash: str) -> str:
+    """Return what the verification time depends on: bcrypt's cost, or argon2's parameters, the text before the salt."""
     if (cost := bcrypt_hashes.cost_of(password_hash)) is not None:
         return f"bcrypt {cost}"
     return _split(password_hash)[1].rsplit("$", 2)[0]
 
 
 def _split(password_hash: str) -> tuple[str, str]:
-    """The pepper's id and argon2's own format, which begins with a `$`."""
+    """Return the pepper's id, and the hash in argon2's own format, which begins with a `$`."""
     pepper_id, dollar, rest = password_hash.partition("$")
     return pepper_id, dollar + rest

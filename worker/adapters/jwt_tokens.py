@@ -1,4 +1,4 @@
-"""Tokens as JWTs (RFC 7519), after the best practices of RFC 8725: one algorithm, explicit types, one key a session."""
+"""Tokens as JWTs (RFC 7519) by the rules of RFC 8725: one algorithm, explicit types, one key per session."""
 
 import functools
 import hmac
@@ -17,24 +17,27 @@ from shared.contracts.wire import MAX_TOKEN_CHARS
 from worker.domain.records import Session
 
 ALGORITHM = "HS256"
-#: HS256 is HMAC with this (RFC 7518, 3.2). Checked here and not by PyJWT's `decode`, which finds out anew at each token
-#: whether the key may be one of other algorithms, and took five times as long as all that is left.
+#: The hash function of HS256 (RFC 7518, 3.2). Signatures are verified here and not by PyJWT's
+#: `decode`, which checks at each token whether the key may belong to other algorithms. That took
+#: five times as long as all other steps.
 DIGEST: Final = "sha256"
 #: RFC 8725, 3.11: a token of one kind can never pass as one of the other.
 TENANT_TYPE = "jincor-tenant+jwt"
 USER_TYPE = "jincor-user+jwt"
-#: A new kind of token gets a type of its own, so that workers without it refuse the token (docs/decisions/0032).
+#: A new kind of token gets a type of its own, so that workers without it refuse the token
+#: (docs/decisions/0032).
 _TYPES = (TENANT_TYPE, USER_TYPE)
-#: Keeps session keys apart from whatever else a master key may one day be used for.
+#: Separates session keys from other keys that may be derived from a master key in the future.
 KEY_PURPOSE = b"jincor-auth session key v1"
 
-#: A header is looked at twice for each check, and that of a tenant's token again and again. Less than a megabyte.
+#: Size of the header cache: each check reads a header twice, and a tenant token's header very
+#: often. Less than 1 MB.
 HEADERS_REMEMBERED: Final = 2_048
-#: Ours have some 130, and what is longer is not remembered on anybody's behalf.
+#: Our headers have about 130 characters. A longer one is not ours, and must not fill the cache.
 MAX_HEADER_CHARS: Final = 256
 
-#: RFC 7515, 7.1, without the padding that PyJWT tolerates: a token has one spelling, so that whoever keys something by
-#: it can rely on that.
+#: RFC 7515, 7.1, without the padding that PyJWT tolerates. A token has exactly one spelling, so
+#: that caches can use it as their key.
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _HEADER_MEMBERS = {"alg", "typ", "kid"}
@@ -74,12 +77,13 @@ class JwtTokens:
         if header != (_type(session), session.id):
             raise InvalidToken
         signed, _, signature = token.encode().rpartition(b".")
-        # The signature is compared as it is written, not decoded: of the ways to write it, one is right.
+        # The encoded signature is compared, so that only one of its possible base64url spellings is
+        # accepted.
         if not hmac.compare_digest(signature, base64url_encode(hmac.digest(self._key(session), signed, DIGEST))):
             raise InvalidToken
         try:
             claims = Claims.model_validate_json(base64url_decode(signed.partition(b".")[2]))
-        except ValueError:  # claims as another version would make them
+        except ValueError:  # claims of another version
             raise InvalidToken from None
         if claims.iss != self._issuer or claims.aud != (session.tenant if session.user else self._issuer):
             raise InvalidToken
@@ -88,9 +92,9 @@ class JwtTokens:
         return claims
 
     def _key(self, session: Session) -> bytes:
-        """The session's key: neither the database nor the master key alone can make or check a token."""
+        """Return the session's key. Neither the database nor the master key alone suffices to compute it."""
         master_key = self._master_keys.get(session.master_key_id)
-        if master_key is None:  # rotated out: its tokens died with it
+        if master_key is None:  # the key was removed in a rotation, and its tokens are invalid
             raise InvalidToken
         return hmac.digest(master_key, b"\0".join((KEY_PURPOSE, session.id.encode(), session.secret)), DIGEST)
 
@@ -105,7 +109,7 @@ class _Header(NamedTuple):
 
 
 def _header(token: str) -> _Header | None:
-    """The header of what looks like a token of ours. Nothing is proven; whatever is odd is not ours."""
+    """Return the unverified header of a token, or None if it cannot be a token of ours."""
     compact = _COMPACT.fullmatch(token) if len(token) <= MAX_TOKEN_CHARS else None
     return _read_header(compact[1]) if compact and len(compact[1]) <= MAX_HEADER_CHARS else None
 

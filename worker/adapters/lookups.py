@@ -1,7 +1,7 @@
-"""Lookups that coalesce: what is asked for while the database is busy with a query of ours travels in the next one.
+"""Coalesced lookups: ids requested while a query is in flight are combined into the next query.
 
-Verifications come in batches, one query each. Where many edges and clients send small ones, the queries would be most
-of the work: so those that meet at a worker become one.
+Verifications arrive in batches of one query each. If many edges and clients send small batches,
+queries are most of the work, so a worker coalesces them.
 """
 
 import asyncio
@@ -12,15 +12,16 @@ from shared.contracts.errors import Unavailable
 
 RecordT = TypeVar("RecordT")
 
-#: In one query. A batch of verifications may have as many by itself; more together would make the small ones wait.
+#: The most ids in one query, as many as one batch of verifications has. Larger queries would delay
+#: small batches.
 MAX_IDS = 256
-#: A query takes some milliseconds. Nobody waits behind one that takes long: the database may be away, and whoever asks
-#: is to hear that in time.
-PATIENCE_SECONDS = 0.1
+#: A query takes some milliseconds. After this time a lookup stops waiting for the query in flight
+#: and starts its own. The database may be unavailable, and the caller must learn that in time.
+MAX_WAIT_SECONDS = 0.1
 
 
 class _Query(Generic[RecordT]):
-    """Until it is under way, others may join."""
+    """A query that other lookups may join until it is sent."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = set(ids)
@@ -28,54 +29,55 @@ class _Query(Generic[RecordT]):
 
 
 class Lookups(Generic[RecordT]):
-    """Finds records by their ids, with one query under way at a time, unless it takes long. A lone lookup waits for
-    nothing.
+    """Finds records by id, with one query in flight at a time unless it takes long.
 
-    A query begins after the last who joined it has asked, so it sees every write that was acknowledged by then.
+    A lookup waits only while another query is in flight. A query is sent after the last lookup has
+    joined it, so it sees every write that was acknowledged before that lookup.
     """
 
     def __init__(
         self,
-        look: Callable[[Sequence[str]], Awaitable[dict[str, RecordT]]],
-        patience_seconds: float = PATIENCE_SECONDS,
+        query: Callable[[Sequence[str]], Awaitable[dict[str, RecordT]]],
+        max_wait_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
-        """`look` is the query. What it raises is raised to all who travel in it."""
-        self._look = look
-        self._patience_seconds = patience_seconds
+        """`query` runs one query. An exception that it raises is raised to all lookups that joined it."""
+        self._query = query
+        self._max_wait_seconds = max_wait_seconds
         self._latest: _Query[RecordT] | None = None
         self._joinable: _Query[RecordT] | None = None
 
     async def find(self, ids: Sequence[str]) -> dict[str, RecordT]:
-        """Those of these records that exist."""
+        """Return the records with these ids, by id. Ids of no record are left out."""
         query = self._joinable
         if query is None or len(query.ids) + len(ids) > MAX_IDS:
-            found = await self._ask(_Query(ids))
+            found = await self._send(_Query(ids))
         else:
             query.ids.update(ids)
-            found = await asyncio.shield(query.found)  # who gives up takes nobody along
+            found = await asyncio.shield(query.found)  # a cancelled lookup must not cancel the others
         return {each: found[each] for each in ids if each in found}
 
-    async def _ask(self, query: _Query[RecordT]) -> dict[str, RecordT]:
+    async def _send(self, query: _Query[RecordT]) -> dict[str, RecordT]:
         before, self._latest, self._joinable = self._latest, query, query
         try:
             if before is not None:
-                await asyncio.wait([before.found], timeout=self._patience_seconds)
-            self._begin(query)
-            found = await self._look(list(query.ids))
+                await asyncio.wait([before.found], timeout=self._max_wait_seconds)
+            self._close(query)
+            found = await self._query(list(query.ids))
         except BaseException as error:
-            self._begin(query)
-            # Whoever asked may have been cancelled, and nobody else in the query was.
+            self._close(query)
+            # Only the lookup that sent the query may have been cancelled; the others get
+            # `Unavailable`.
             query.found.set_exception(error if isinstance(error, Exception) else Unavailable())
-            query.found.exception()  # there may be nobody else, and asyncio would complain
+            query.found.exception()  # marks it as retrieved: asyncio would warn if no other lookup joined
             raise
         else:
             query.found.set_result(found)
             return found
         finally:
-            if self._latest is query:  # what was found is not kept
+            if self._latest is query:  # results are not cached
                 self._latest = None
 
-    def _begin(self, query: _Query[RecordT]) -> None:
-        """Nobody joins it any more."""
+    def _close(self, query: _Query[RecordT]) -> None:
+        """Close the query to further lookups."""
         if self._joinable is query:
             self._joinable = None

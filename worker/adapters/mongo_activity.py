@@ -1,4 +1,4 @@
-"""Last activity of users, written to MongoDB in batches: it is asked for rarely and changes with each request."""
+"""Last activity of users, written to MongoDB in batches, since it changes with each request and is rarely read."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class MongoActivity:
-    """Implements the port `Activity`. What a crash takes along is some seconds of it."""
+    """Implements the port `Activity`. A crash loses the activity since the last write."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._users = database.collection("users")
@@ -24,16 +24,16 @@ class MongoActivity:
         self._seen[user] = at
 
     async def write_forever(self, interval_seconds: float) -> None:
-        """Writes at this interval until cancelled."""
+        """Write at this interval until cancelled."""
         while True:
             await asyncio.sleep(interval_seconds)
             try:
                 await self.write()
-            except Exception:  # a fault met once must not be the end of it, or what is seen would pile up
+            except Exception:  # one failure must not stop the loop, or memory would fill with unwritten activity
                 log.exception("activity is not written")
 
     async def write(self) -> None:
-        """Writes what was seen since the last time. Not worth a retry: the users will be seen again."""
+        """Write the activity since the last write. A failed write is not retried: active users are seen again."""
         seen: Mapping[str, datetime] = self._seen
         self._seen = {}
         if not seen:

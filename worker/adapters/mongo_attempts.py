@@ -1,4 +1,4 @@
-"""Counts of attempts to log in, in MongoDB."""
+"""Counts of login attempts, in MongoDB."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,43 +7,43 @@ from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
-from worker.domain.attempts import Count, Limit
+from worker.domain.attempts import AttemptCount, Limit
 
-#: In the memory of the primary: to wait for disks and other nodes would cost each login more than it gains. What a
-#: crash loses is the count of some attempts, and with it some seconds of waiting.
+#: Acknowledged by the primary's memory: waiting for disks and other nodes would cost each login
+#: more than it gains. A crash loses the count of some attempts, and so some seconds of delay.
 QUICK = WriteConcern(w=1)
 
 
 class MongoAttempts:
-    """Implements the port `Attempts`. Each step is one update of one document, with its condition in the filter."""
+    """Implements the port `Attempts`. Each step is one update of one document, with the condition in its filter."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._counts = database.collection("attempts").with_options(write_concern=QUICK)
 
-    async def find(self, keys: Sequence[str]) -> dict[str, Count]:
+    async def find(self, keys: Sequence[str]) -> dict[str, AttemptCount]:
         with unavailable_when_away():
             documents = await self._counts.find({"_id": {"$in": list(keys)}}).to_list(len(keys))
         found = readable(documents, lambda document: (document["_id"], _from_document(document)))
         return dict(found)
 
-    async def count(self, key: str, seen: Count | None, limit: Limit, now: datetime) -> bool:
+    async def count(self, key: str, seen: AttemptCount | None, limit: Limit, now: datetime) -> bool:
         is_kept = seen is not None and now < seen.kept_until
-        row = seen.in_a_row if seen is not None and is_kept else 0
+        row = seen.consecutive if seen is not None and is_kept else 0
         kept_until = limit.kept_until(row + 1, now)
         one_more: Document = {"$inc": {"tried": 1, "under_way": 1, "in_a_row": 1}, "$set": {"last_at": now}}
         begun: Document = {"since": now}
-        if limit.most_in_a_row is None:
+        if limit.max_consecutive is None:
             begun["kept_until"] = kept_until
         else:
             one_more["$max"] = {"kept_until": kept_until}
-        if seen is None or (seen.tried < limit.free and not limit.is_over(seen, now)):
-            free: Document = {"_id": key, "tried": {"$lt": limit.free}, "since": {"$gt": now - limit.window}}
-            if limit.most_in_a_row is not None:  # or it is absent: workers before this one did not count it
-                free["in_a_row"] = {"$not": {"$gte": limit.most_in_a_row}}
+        if seen is None or (seen.tried < limit.undelayed and not limit.is_over(seen, now)):
+            matching: Document = {"_id": key, "tried": {"$lt": limit.undelayed}, "since": {"$gt": now - limit.window}}
+            if limit.max_consecutive is not None:  # `$not` also matches documents of older workers without this field
+                matching["in_a_row"] = {"$not": {"$gte": limit.max_consecutive}}
             with unavailable_when_away():
                 try:
-                    await self._counts.update_one(free, {**one_more, "$setOnInsert": begun}, upsert=True)
-                except DuplicateKeyError:  # it is there, and others have taken what was free
+                    await self._counts.update_one(matching, {**one_more, "$setOnInsert": begun}, upsert=True)
+                except DuplicateKeyError:  # the document exists, and other attempts used up the undelayed ones
                     return False
             return True
         if limit.is_over(seen, now):
@@ -76,7 +76,7 @@ class MongoAttempts:
         with unavailable_when_away():
             try:
                 await self._counts.update_one({"_id": key}, {"$set": nothing}, upsert=True)
-            except DuplicateKeyError:  # somebody else has just put it there
+            except DuplicateKeyError:  # another worker inserted it at the same time
                 await self._counts.update_one({"_id": key}, {"$set": nothing})
 
     async def forget(self, *keys: str) -> None:
@@ -84,14 +84,14 @@ class MongoAttempts:
             await self._counts.delete_many({"_id": {"$in": keys}})
 
 
-def _from_document(document: Document) -> Count:
-    # Absent where an older worker counted.
-    in_a_row: int = document["in_a_row"] if "in_a_row" in document else document["tried"]
-    return Count(
+def _from_document(document: Document) -> AttemptCount:
+    # Absent in documents of older workers.
+    consecutive: int = document["in_a_row"] if "in_a_row" in document else document["tried"]
+    return AttemptCount(
         tried=document["tried"],
-        under_way=document["under_way"],
+        in_flight=document["under_way"],
         since=document["since"],
         last_at=document["last_at"],
         kept_until=document["kept_until"],
-        in_a_row=max(in_a_row, 0),
+        consecutive=max(consecutive, 0),
     )

@@ -1,9 +1,9 @@
-"""The audit trail in MongoDB: records of what was done durably and at once, those of refused attempts in batches."""
+"""The audit trail in MongoDB. Records of changes are written at once, records of refused attempts in batches."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields as fields_of, replace
 from datetime import timedelta
 
 from pymongo import DESCENDING, UpdateOne
@@ -14,17 +14,19 @@ from worker.domain.records import AuditQuery, AuditRecord
 
 log = logging.getLogger(__name__)
 
-#: How soon a refused attempt can be read. What is kept in memory for so long is what a crash takes along.
+#: A refused attempt can be read after this time at the latest. A crash loses the attempts of one
+#: interval.
 INTERVAL_SECONDS = 1.0
-#: Records kept in memory until they are written, of half a kilobyte or so. Beyond, only their number is logged.
+#: Records kept in memory until they are written, about half a kilobyte each. Further ones are
+#: dropped, and their number is logged.
 MAX_WAITING = 4_096
-_NAMES = {field.name for field in fields(AuditRecord)} - {"id", "attempts"}
-#: Absent in records that workers wrote before there was such a member.
+_NAMES = {field.name for field in fields_of(AuditRecord)} - {"id", "attempts"}
+#: Members that are absent in records of older workers.
 _ADDED = {"service"}
 
 
 class MongoAudit:
-    """Implements the port `Audit`. Without `kept_for` nothing is written; what there is can be read."""
+    """Implements the port `Audit`. With `kept_for=None` nothing is written, and existing records can be read."""
 
     def __init__(self, database: MongoDatabase, kept_for: timedelta | None, max_waiting: int = MAX_WAITING) -> None:
         self._records = database.collection("audit")
@@ -41,7 +43,7 @@ class MongoAudit:
             try:
                 await self._records.insert_one(document)
             except DuplicateKeyError:
-                return  # the request has come before
+                return  # an earlier delivery of the request wrote it
 
     def attempted(self, record: AuditRecord) -> None:
         if self._kept_for is None:
@@ -64,16 +66,16 @@ class MongoAudit:
             return await first_readable(self._records.find(wanted).sort("position", DESCENDING), _from_document, limit)
 
     async def write_forever(self, interval_seconds: float = INTERVAL_SECONDS) -> None:
-        """Writes what waits at this interval until cancelled."""
+        """Write the queued records at this interval until cancelled."""
         while True:
             await asyncio.sleep(interval_seconds)
             try:
                 await self.write()
-            except Exception:  # a fault met once must not be the end of it
+            except Exception:  # one failure must not stop the loop
                 log.exception("audit records are lost")
 
     async def write(self) -> None:
-        """Writes the refused attempts since the last time; those of the same minute are one record for all workers."""
+        """Write the refused attempts since the last write. Attempts with the same id share one record."""
         waiting, self._waiting = self._waiting, {}
         lost, self._lost = self._lost, 0
         if lost:
@@ -90,11 +92,11 @@ class MongoAudit:
         ]
         try:
             await self._records.bulk_write(updates, ordered=False)
-        except BulkWriteError as error:  # another worker has just begun the same record, which is there then
+        except BulkWriteError as error:  # another worker inserted the same record at the same time
             log.warning("attempts are missing in audit records", extra={"records": len(error.details["writeErrors"])})
-        except PyMongoError as error:  # the worker's log has a line of each request all the same
-            told = {"records": len(waiting), "error": type(error).__name__}
-            log.error("audit records are lost", extra=told)  # noqa: TRY400 - the traceback says nothing more
+        except PyMongoError as error:  # the worker's log still has a line for each request
+            fields = {"records": len(waiting), "error": type(error).__name__}
+            log.error("audit records are lost", extra=fields)  # noqa: TRY400 - the traceback adds nothing
 
     @staticmethod
     def _document(record: AuditRecord, kept_for: timedelta) -> Document:

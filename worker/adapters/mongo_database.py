@@ -1,4 +1,4 @@
-"""The connection to MongoDB, its indexes, and what its failures mean to an operation."""
+"""The connection to MongoDB, its indexes, and the mapping of its failures to errors of operations."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
-from worker.domain.records import REMEMBERED
+from worker.domain.records import IDEMPOTENCY_WINDOW
 
 log = logging.getLogger(__name__)
 
@@ -31,31 +31,33 @@ RecordT = TypeVar("RecordT")
 Collection = AsyncIOMotorCollection[Document]
 
 DEFAULT_DATABASE = "jincor_auth"
-#: What was answered for must survive the loss of a node and of its power.
+#: An acknowledged write must survive the loss of a node and a power failure.
 DURABLE = WriteConcern(w="majority", j=True, wtimeout=3_000)
-#: Shorter than the caller's deadline, so that it hears of an absent database and not of a late answer.
+#: Shorter than a caller's deadline, so that the caller gets `unavailable` and not a timeout.
 SERVER_SELECTION_TIMEOUT_MS = 2_000
 SOCKET_TIMEOUT_MS = 3_000
 PING_TIMEOUT_SECONDS = 1.0
-#: Between attempts to reach a database that is away when the worker starts.
+#: Delay between attempts to reach an unavailable database when the worker starts.
 RETRY_SECONDS = 1.0
-#: Deadlines are seconds away, and those who set them are not those who look at them.
+#: Deadlines are only seconds away and are set and checked by different machines, so clocks must
+#: agree this closely.
 MAX_CLOCK_DIFFERENCE_SECONDS = 1.0
 #: MongoDB's error codes.
 AUTHENTICATION_FAILED = 18
 UNAUTHORIZED = 13
 DUPLICATE_KEY = 11_000
-#: Expired sessions stay for a day, so that the last of their events are not lost with them.
+#: Expired sessions are kept for a day, so that their unpublished events are not lost.
 SESSION_KEPT_SECONDS = 24 * 3600
 
 
-def _left_by_tenant(field: str) -> IndexModel:
-    """What is left to do of each tenant: a sweep finds the tenants, and a share of each, whatever others have left."""
+def _unfinished_by_tenant(field: str) -> IndexModel:
+    """Return an index of unfinished work by tenant, so that a sweep can take a share of each tenant's work."""
     return IndexModel([("tenant", ASCENDING), (field, ASCENDING)], partialFilterExpression={field: {"$exists": True}})
 
 
-#: The sparse ones are looked into by every worker every second or two, so they hold nothing but what is left to do. A
-#: partial index would hold the same, but the embedded database does not use it for these queries and scans instead.
+#: Every worker reads the sparse indexes every second or two, so they contain unfinished work only.
+#: Partial indexes would contain the same, but the embedded database does not use those for these
+#: queries and scans instead.
 INDEXES = {
     "tenants": [
         IndexModel([("email", ASCENDING)], unique=True),
@@ -64,17 +66,18 @@ INDEXES = {
     "users": [
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING)], unique=True),
         IndexModel([("ending.at", ASCENDING)], sparse=True),
-        _left_by_tenant("ending.at"),
+        _unfinished_by_tenant("ending.at"),
     ],
     "deletions": [
-        # By the request, whose mark is in one or two of them. Of a login that is made and deleted again there are many.
+        # By idempotency key, which is in one or two documents. A login that is created and deleted
+        # repeatedly has many.
         IndexModel([("marks.by", ASCENDING)]),
-        IndexModel([("at", ASCENDING)], expireAfterSeconds=int(REMEMBERED.total_seconds())),
+        IndexModel([("at", ASCENDING)], expireAfterSeconds=int(IDEMPOTENCY_WINDOW.total_seconds())),
     ],
     "attempts": [IndexModel([("kept_until", ASCENDING)], expireAfterSeconds=0)],
     "audit": [
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0),
-        # Each page reads what it answers, whatever it is filtered by.
+        # One index per filter, so that a page reads only the records that it returns.
         IndexModel([("tenant", ASCENDING), ("position", DESCENDING)]),
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING), ("position", DESCENDING)]),
         IndexModel([("tenant", ASCENDING), ("type", ASCENDING), ("position", DESCENDING)]),
@@ -84,9 +87,9 @@ INDEXES = {
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
         IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
         IndexModel([("displaces", ASCENDING)], sparse=True),
-        _left_by_tenant("displaces"),
+        _unfinished_by_tenant("displaces"),
         IndexModel([("outbox", ASCENDING)], sparse=True),
-        _left_by_tenant("outbox"),
+        _unfinished_by_tenant("outbox"),
         IndexModel(
             [("tenant", ASCENDING), ("revocation.announced_at", ASCENDING), ("_id", ASCENDING)],
             partialFilterExpression={"revocation.announced_at": {"$exists": True}},
@@ -102,22 +105,23 @@ class MongoDatabase:
         self._database = database
 
     def collection(self, name: str) -> Collection:
-        """A collection whose writes are durable when they are acknowledged, and whose reads see all of those.
+        """Return a collection whose acknowledged writes are durable, and whose reads see all acknowledged writes.
 
-        Whatever the URL says: "no worker accepts that token" is not to be had from a secondary.
+        Options in the URL do not change this: a secondary could still return a session that is
+        already revoked.
         """
         return self._database.get_collection(
             name, write_concern=DURABLE, read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("local")
         )
 
     async def prepare(self) -> None:
-        """Creates what indexes are missing; waits for a database that is away. Safe to repeat, by many at once."""
+        """Create the missing indexes. Waits while the database is unavailable. Safe to run concurrently."""
         while True:
             try:
                 for name, indexes in INDEXES.items():
                     await self._database[name].create_indexes(indexes)
             except NetworkTimeout:
-                # A build takes as long as it takes, and goes on without us: asked again, the database waits for it.
+                # An index build continues in the database. The repeated command waits for its end.
                 log.warning("indexes are being built, or the database is silent; trying again")
                 await asyncio.sleep(RETRY_SECONDS)
             except ConnectionFailure:
@@ -127,9 +131,9 @@ class MongoDatabase:
                 return
 
     async def problems(self) -> list[str]:
-        """What is in the way of a worker that wants to use it, a line each. None holds a password.
+        """Return what prevents a worker from using the database, one line per problem, without passwords.
 
-        Indexes that are missing are not: a worker that starts creates them.
+        Missing indexes are no problem: a worker creates them when it starts.
         """
         try:
             asked_at = datetime.now(UTC)
@@ -138,17 +142,19 @@ class MongoDatabase:
             for name, indexes in INDEXES.items():
                 existing = await self._database[name].index_information()
                 conflicts = filter(None, (_conflict(index, existing) for index in indexes))
-                found += [f"index {index} of {name} is there, but not as it has to be; drop it" for index in conflicts]
+                found += [
+                    f"index {index} of {name} has another definition than expected; drop it" for index in conflicts
+                ]
         except ConnectionFailure as error:
             return [f"cannot be reached: {str(error).partition(',')[0]}"]
         except OperationFailure as error:
             if error.code in {AUTHENTICATION_FAILED, UNAUTHORIZED}:
-                return ["refuses these credentials, or what they are for"]
-            return [f"answers with error {error.code}"]
+                return ["refuses these credentials, or their permissions are too narrow"]
+            return [f"replies with error {error.code}"]
         return found
 
     async def ping(self) -> bool:
-        """Whether it answers within a second."""
+        """Return whether the database replies within a second."""
         try:
             async with asyncio.timeout(PING_TIMEOUT_SECONDS):
                 await self._database.command("ping")
@@ -157,19 +163,19 @@ class MongoDatabase:
         return True
 
 
-def clock_problems(told: object, asked_at: datetime, answered_at: datetime) -> list[str]:
-    """Whether the database's clock, read at some moment between these two of ours, is another than ours."""
-    if not isinstance(told, datetime):
+def clock_problems(database_time: object, asked_at: datetime, answered_at: datetime) -> list[str]:
+    """Return a problem if the database's clock, read between these two local times, differs too much from ours."""
+    if not isinstance(database_time, datetime):
         return []
-    told = told.replace(tzinfo=UTC)
-    ahead = max((asked_at - told).total_seconds(), 0.0) - max((told - answered_at).total_seconds(), 0.0)
+    utc = database_time.replace(tzinfo=UTC)
+    ahead = max((asked_at - utc).total_seconds(), 0.0) - max((utc - answered_at).total_seconds(), 0.0)
     if abs(ahead) <= MAX_CLOCK_DIFFERENCE_SECONDS:
         return []
     return [f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the database's"]
 
 
 def _conflict(wanted: IndexModel, existing: Mapping[str, Any]) -> str | None:
-    """The name of an index that exists otherwise than it is wanted, and so cannot be created."""
+    """Return the name of the index if it exists with another definition, and so cannot be created."""
     document = wanted.document
     found = existing.get(document["name"])
     if found is None:
@@ -184,7 +190,10 @@ def _conflict(wanted: IndexModel, existing: Mapping[str, Any]) -> str | None:
 
 @contextlib.asynccontextmanager
 async def connect(url: str, listeners: Sequence[CommandListener] = ()) -> AsyncIterator[MongoDatabase]:
-    """The database that the URL names. Connects when first used; closes at the end. `listeners` hear of commands."""
+    """Return the database that the URL names, as a context manager that closes the connection at exit.
+
+    It connects when first used. PyMongo reports each command to `listeners`.
+    """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
         url,
         tz_aware=True,
@@ -201,14 +210,16 @@ async def connect(url: str, listeners: Sequence[CommandListener] = ()) -> AsyncI
 
 
 def readable(documents: Iterable[Document], read: Callable[[Document], RecordT]) -> list[RecordT]:
-    """The records of those documents that can be read: a single one that cannot, such as one that a newer version
-    wrote, must not be in the way of the others."""
+    """Return the records of the documents that can be read.
+
+    An unreadable document, for example one that a newer version wrote, is logged and skipped.
+    """
     records = []
     for document in documents:
         try:
             records.append(read(document))
         except (KeyError, TypeError, ValueError) as error:
-            log.error(  # noqa: TRY400 - the traceback says nothing more
+            log.error(  # noqa: TRY400 - the traceback adds nothing
                 "document cannot be read and is passed over",
                 extra={"id": document["_id"], "error": type(error).__name__},
             )
@@ -218,7 +229,7 @@ def readable(documents: Iterable[Document], read: Callable[[Document], RecordT])
 async def first_readable(
     found: AsyncIOMotorCursor[Document], read: Callable[[Document], RecordT], limit: int
 ) -> list[RecordT]:
-    """As many as the limit of those that can be read, if there are: what cannot must not look like the end."""
+    """Return the first `limit` records that can be read. Fewer than `limit` means that there are no more."""
     records: list[RecordT] = []
     found.batch_size(limit)
     try:
@@ -230,10 +241,11 @@ async def first_readable(
 
 
 def refused_as_duplicates(error: BulkWriteError) -> list[int]:
-    """Where in a bulk of inserts stand those that a unique index refused, if that is all that went wrong.
+    """Return the positions in a bulk insert of the documents that a unique index refused.
 
-    Raises `WTimeoutError` if some are not durable. Neither that nor what else it raises repeats the error's text and
-    details: whole documents are in them.
+    Raises `WTimeoutError` if some inserts are not durable, and `RuntimeError` for any other
+    failure. Neither repeats the text or details of the original error, which contain whole
+    documents.
     """
     if error.details.get("writeConcernErrors"):
         raise WTimeoutError("a bulk of inserts is not durable") from None
@@ -244,10 +256,11 @@ def refused_as_duplicates(error: BulkWriteError) -> list[int]:
 
 
 async def tenants_with(collection: Collection, field: str, older_than: datetime) -> Sequence[str]:
-    """The tenants that have left something to do in the collection since before then.
+    """Return the ids of the tenants that have unfinished work older than this in the collection.
 
-    On a good day that is one look into a sparse index. Otherwise the index by tenant and field is skipped through from
-    tenant to tenant (a DISTINCT_SCAN, which takes bounds for both): no tenant's backlog is read.
+    Usually there is none, and this costs one read of a sparse index. Otherwise the index by tenant
+    and field is scanned from tenant to tenant (a DISTINCT_SCAN with bounds for both), so no
+    tenant's backlog is read.
     """
     left: Document = {field: {"$lt": older_than}}
     with unavailable_when_away():
@@ -258,7 +271,7 @@ async def tenants_with(collection: Collection, field: str, older_than: datetime)
 
 @contextlib.contextmanager
 def unavailable_when_away() -> Iterator[None]:
-    """Turns an absent or silent database into `Unavailable`; anything else it says is a fault of ours."""
+    """Raise `Unavailable` if the database is unreachable or does not reply. Other errors are bugs and propagate."""
     try:
         yield
     except (ConnectionFailure, ExecutionTimeout, WTimeoutError) as error:

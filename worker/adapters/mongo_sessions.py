@@ -1,6 +1,7 @@
-"""Sessions in MongoDB. Each document is also its own outbox: `outbox` stands there until the event is published.
+"""Sessions in MongoDB. Each document is also its own outbox: the field `outbox` is set until the event is published.
 
-It holds the time from which the event is due: that of the revocation, or of the next retry after a refusal.
+Its value is the time from which the event is due: the time of the revocation, or of the next retry
+after a refusal.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +22,10 @@ from worker.adapters.mongo_database import (
     tenants_with,
     unavailable_when_away,
 )
-from worker.domain.records import Ending, Revocation, Session, TenantEnding, User
+from worker.domain.records import Revocation, Session, TenantRevocation, User, UserRevocation
 
-#: Ended at a time, so that each step takes the database no longer than a worker waits for it.
+#: Sessions revoked per step, so that a step takes the database less time than a worker waits for
+#: it.
 BATCH = 200
 _NOT_REVOKED = {"revocation": {"$exists": False}}
 _NEWEST_FIRST = [("issued_at", DESCENDING), ("_id", DESCENDING)]
@@ -37,13 +39,13 @@ class MongoSessions:
         self,
         database: MongoDatabase,
         on_opened: Callable[[Session], None] = lambda _: None,
-        on_ended: Callable[[RevocationReason, int], None] = lambda *_: None,
+        on_revoked: Callable[[RevocationReason, int], None] = lambda *_: None,
     ) -> None:
-        """`on_opened` and `on_ended` hear of what was stored for the first time, and not of what was there before."""
+        """`on_opened` and `on_revoked` are called for new sessions and revocations, and not for retried requests."""
         self._sessions = database.collection("sessions")
-        self._lookups = Lookups(self._look)
+        self._lookups = Lookups(self._query)
         self._on_opened = on_opened
-        self._on_ended = on_ended
+        self._on_revoked = on_revoked
 
     async def add(self, session: Session) -> Session:
         with unavailable_when_away():
@@ -51,7 +53,7 @@ class MongoSessions:
                 await self._sessions.insert_one(_to_document(session))
             except DuplicateKeyError:
                 first = await self._sessions.find_one(
-                    {"tenant": session.tenant, "user": session.user, "opened_by": session.opened_by}
+                    {"tenant": session.tenant, "user": session.user, "opened_by": session.idempotency_key}
                 )
                 if first is None:
                     raise
@@ -74,44 +76,44 @@ class MongoSessions:
             result = await self._sessions.update_one({"_id": session.id, **_NOT_REVOKED}, _revoked(revocation))
         if not result.modified_count:
             return None
-        self._on_ended(revocation.reason, 1)
+        self._on_revoked(revocation.reason, 1)
         return replace(session, revocation=revocation)
 
-    async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
-        of_user = {"user": ending.user, "tenant": ending.tenant}
+    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[Session]:
+        of_user = {"user": decision.user, "tenant": decision.tenant}
         with unavailable_when_away():
             result = await self._sessions.update_many(
-                {**of_user, "generation": {"$lt": ending.generation}, "expires_at": {"$gt": now}, **_NOT_REVOKED},
-                _revoked(Revocation(now, ending.reason)),
+                {**of_user, "generation": {"$lt": decision.generation}, "expires_at": {"$gt": now}, **_NOT_REVOKED},
+                _revoked(Revocation(now, decision.reason)),
             )
-            self._on_ended(ending.reason, result.modified_count)
+            self._on_revoked(decision.reason, result.modified_count)
             documents = await self._sessions.find({**of_user, "outbox": {"$lte": now}}).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
-        of_tenant: Document = {"tenant": ending.tenant}
+    async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[Session]:
+        of_tenant: Document = {"tenant": decision.tenant}
         live: Document = {"expires_at": {"$gt": now}, **_NOT_REVOKED}
         with unavailable_when_away():
             result = await self._sessions.update_many(
-                {**of_tenant, "user": None, "tenant_generation": {"$lt": ending.generation}, **live},
-                _revoked(Revocation(now, ending.reason)),
+                {**of_tenant, "user": None, "tenant_generation": {"$lt": decision.generation}, **live},
+                _revoked(Revocation(now, decision.reason)),
             )
-            self._on_ended(ending.reason, result.modified_count)
-            if ending.users_before:
-                of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": ending.users_before}}
-                revoked = _revoked(Revocation(now, ending.users_reason))
+            self._on_revoked(decision.reason, result.modified_count)
+            if decision.users_before:
+                of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": decision.users_before}}
+                revoked = _revoked(Revocation(now, decision.users_reason))
                 found = self._sessions.find({**of_users, **live}, ["_id"]).batch_size(BATCH)
                 while documents := await found.to_list(BATCH):
                     ids = [document["_id"] for document in documents]
                     result = await self._sessions.update_many({"_id": {"$in": ids}, **_NOT_REVOKED}, revoked)
-                    self._on_ended(ending.users_reason, result.modified_count)
+                    self._on_revoked(decision.users_reason, result.modified_count)
             else:
                 of_tenant["user"] = None
             waiting = self._sessions.find({**of_tenant, "outbox": {"$lte": now}})
             documents = await waiting.limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+    async def over_limit(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
         wanted = {
             "user": session.user,
             "tenant": session.tenant,
@@ -123,14 +125,14 @@ class MongoSessions:
             documents = await found.skip(kept).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def settled(self, session: Session) -> None:
+    async def limit_enforced(self, session: Session) -> None:
         with unavailable_when_away():
             await self._sessions.update_one({"_id": session.id}, {"$unset": {"displaces": ""}})
 
-    async def tenants_unsettled(self, older_than: datetime) -> Sequence[str]:
+    async def tenants_enforcing_limit(self, older_than: datetime) -> Sequence[str]:
         return await tenants_with(self._sessions, "displaces", older_than)
 
-    async def unsettled(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+    async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
         return await self._oldest({"tenant": tenant, "displaces": {"$lt": older_than}}, "displaces", limit)
 
     async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
@@ -146,7 +148,8 @@ class MongoSessions:
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
         then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}
         later = {"tenant": tenant, "revocation.announced_at": {"$gt": at}}
-        # One after the other: each is a range of the index, and `$or` of both is more than every planner sees through.
+        # Two queries, each a range of the index: not every query planner uses the index for an
+        # `$or` of both.
         found = await self._first_by_announcement(then, limit)
         return found if len(found) == limit else found + await self._first_by_announcement(later, limit - len(found))
 
@@ -168,7 +171,8 @@ class MongoSessions:
         else:
             written["outbox"] = retry_at
         with unavailable_when_away():
-            # Absent as long as there was none, and in what older versions have revoked.
+            # The field is absent before the first refusal, and in sessions that older versions
+            # revoked.
             counted = {"revocation.refusals": seen or {"$exists": False}}
             result = await self._sessions.update_one(
                 {"_id": session.id, "outbox": {"$exists": True}, **counted}, change
@@ -180,7 +184,7 @@ class MongoSessions:
             documents = await self._sessions.find(wanted).sort(field, ASCENDING).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def _look(self, ids: Sequence[str]) -> dict[str, Session]:
+    async def _query(self, ids: Sequence[str]) -> dict[str, Session]:
         with unavailable_when_away():
             documents = await self._sessions.find({"_id": {"$in": ids}}).to_list(len(ids))
         return {session.id: session for session in readable(documents, _from_document)}
@@ -192,10 +196,10 @@ class MongoSessions:
 
 
 def _revoked(revocation: Revocation) -> Document:
-    """The revocation and the duty to announce it, in one update."""
+    """Return an update that stores the revocation and puts its event into the outbox."""
     stored: Document = {"at": revocation.at, "reason": revocation.reason.value}
-    if revocation.by is not None:
-        stored["by"] = revocation.by
+    if revocation.idempotency_key is not None:
+        stored["by"] = revocation.idempotency_key
     return {"$set": {"revocation": stored, "outbox": revocation.at}}
 
 
@@ -210,11 +214,11 @@ def _to_document(session: Session) -> Document:
         "device_id": session.device_id,
         "issued_at": session.issued_at,
         "expires_at": session.expires_at,
-        "opened_by": session.opened_by,
+        "opened_by": session.idempotency_key,
         "generation": session.generation,
         "tenant_generation": session.tenant_generation,
-        # As `outbox`: there while something is left to do, so that a sparse index finds it.
-        **({"displaces": session.issued_at} if session.displaces else {}),
+        # Like `outbox`, set only while work is left, so that a sparse index finds it.
+        **({"displaces": session.issued_at} if session.enforces_limit else {}),
     }
 
 
@@ -229,10 +233,10 @@ def _from_document(document: Document) -> Session:
         device_id=document["device_id"],
         issued_at=document["issued_at"],
         expires_at=document["expires_at"],
-        opened_by=document["opened_by"],
+        idempotency_key=document["opened_by"],
         generation=document["generation"],
         tenant_generation=document["tenant_generation"],
-        displaces="displaces" in document,
+        enforces_limit="displaces" in document,
         revocation=_revocation(document.get("revocation")),
     )
 
@@ -244,6 +248,6 @@ def _revocation(stored: dict[str, Any] | None) -> Revocation | None:
         at=stored["at"],
         reason=RevocationReason(stored["reason"]),
         announced_at=stored.get("announced_at"),
-        by=stored.get("by"),
+        idempotency_key=stored.get("by"),
         refusals=stored.get("refusals", 0),
     )

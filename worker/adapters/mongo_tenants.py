@@ -1,4 +1,4 @@
-"""Tenants in MongoDB, with the decisions to end their sessions and the marks of requests stored beside them."""
+"""Tenants in MongoDB. Their documents also contain revocation decisions and idempotency keys."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.errors import EmailTaken, TenantNotFound, Unavailable
 from shared.contracts.events import RevocationReason
-from worker.adapters import mongo_marks
+from worker.adapters import mongo_idempotency
 from worker.adapters.mongo_database import (
     Document,
     MongoDatabase,
@@ -16,10 +16,11 @@ from worker.adapters.mongo_database import (
     readable,
     unavailable_when_away,
 )
-from worker.adapters.mongo_marks import Deletions
-from worker.domain.records import CLOSING, Mark, Tenant, TenantEnding
+from worker.adapters.mongo_idempotency import Deletions
+from worker.domain.records import CLOSING, IdempotencyKey, Tenant, TenantRevocation
 
-#: Decisions about one tenant at the same moment take turns; so many in a row mean something else is wrong.
+#: Concurrent decisions about one tenant are retried one after another. More attempts than this
+#: indicate another fault.
 MAX_ATTEMPTS = 20
 _NOT_DELETED = {"deleted_at": {"$exists": False}}
 _ACTIVE = {**_NOT_DELETED, "disabled_at": {"$exists": False}}
@@ -76,102 +77,104 @@ class MongoTenants:
                 {"_id": tenant.id, "password_hash": tenant.password_hash}, {"$set": {"password_hash": password_hash}}
             )
 
-    async def decide_ending(
-        self, tenant: str, reason: RevocationReason, mark: Mark, password_hash: str | None = None
-    ) -> TenantEnding:
+    async def decide_revocation(
+        self, tenant: str, reason: RevocationReason, key: IdempotencyKey, password_hash: str | None = None
+    ) -> TenantRevocation:
         for _ in range(MAX_ATTEMPTS):
             with unavailable_when_away():
                 document = await self._tenants.find_one({"_id": tenant})
-                # In this order: a deletion is remembered before the tenant is gone.
-                if before := _decided_before(mark, document, await self._deletions.find_by_id(tenant, mark)):
+                # The tenant is read first: its deletion is stored before its document is removed.
+                if before := _decided_before(key, document, await self._deletions.find_by_id(tenant, key)):
                     return before
                 if document is None or "deleted_at" in document:
                     raise TenantNotFound
-                unfinished = _decision(tenant, document["ending"]) if "ending" in document else None
-                ending = TenantEnding.after(tenant, document["generation"], reason, unfinished)
-                # On the generation it was decided for: two decisions at once must not share one.
+                unfinished = _from_decision(tenant, document["ending"]) if "ending" in document else None
+                decision = TenantRevocation.after(tenant, document["generation"], reason, unfinished)
+                # Only if the generation is unchanged: two concurrent decisions must not get the
+                # same one.
                 result = await self._tenants.update_one(
                     {"_id": tenant, "generation": document["generation"], **_NOT_DELETED},
                     {
-                        "$set": _decided(ending, mark, password_hash),
-                        **mongo_marks.left(mark, **_ending_to_document(ending)),
+                        "$set": _decided(decision, key, password_hash),
+                        **mongo_idempotency.recorded(key, **_decision_to_document(decision)),
                     },
                 )
             if result.matched_count:
-                return ending
+                return decision
         raise Unavailable
 
-    async def decided(self, tenant: str, mark: Mark) -> TenantEnding | None:
+    async def find_decision(self, tenant: str, key: IdempotencyKey) -> TenantRevocation | None:
         with unavailable_when_away():
             document = await self._tenants.find_one({"_id": tenant})
-            return _decided_before(mark, document, await self._deletions.find_by_id(tenant, mark))
+            return _decided_before(key, document, await self._deletions.find_by_id(tenant, key))
 
-    async def decided_about(self, email: str, mark: Mark) -> TenantEnding | None:
+    async def find_decision_by_email(self, email: str, key: IdempotencyKey) -> TenantRevocation | None:
         with unavailable_when_away():
             document = await self._tenants.find_one({"email": email})
-            return _decided_before(mark, document, await self._deletions.find(None, email, mark))
+            return _decided_before(key, document, await self._deletions.find(None, email, key))
 
-    async def finish_ending(self, ending: TenantEnding) -> None:
-        decided = {"_id": ending.tenant, "ending.generation": ending.generation}
+    async def finish_revocation(self, decision: TenantRevocation) -> None:
+        decided = {"_id": decision.tenant, "ending.generation": decision.generation}
         with unavailable_when_away():
-            if ending.reason is not RevocationReason.TENANT_DELETED:
+            if decision.reason is not RevocationReason.TENANT_DELETED:
                 await self._tenants.update_one(decided, {"$unset": {"ending": ""}})
             elif document := await self._tenants.find_one(decided):
-                # Of no tenant, and by its email: a user of any tenant may be called the same.
+                # Stored with tenant None and the email as login, so that no user's deletion is
+                # confused with it.
                 await self._deletions.add({**document, "tenant": None, "login": document["email"]})
                 await self._tenants.delete_one(decided)
 
-    async def unfinished_endings(self, older_than: datetime, limit: int) -> list[TenantEnding]:
+    async def unfinished_revocations(self, older_than: datetime, limit: int) -> list[TenantRevocation]:
         with unavailable_when_away():
             documents = await self._tenants.find({"ending.at": {"$lt": older_than}}).limit(limit).to_list(limit)
-        return readable(documents, lambda document: _decision(document["_id"], document["ending"]))
+        return readable(documents, lambda document: _from_decision(document["_id"], document["ending"]))
 
-    async def enable(self, tenant: str, mark: Mark) -> None:
+    async def enable(self, tenant: str, key: IdempotencyKey) -> None:
         with unavailable_when_away():
             await self._tenants.update_one(
-                {"_id": tenant, **_NOT_DELETED, **mongo_marks.not_marked(mark)},
-                {"$unset": {"disabled_at": ""}, **mongo_marks.left(mark)},
+                {"_id": tenant, **_NOT_DELETED, **mongo_idempotency.not_applied(key)},
+                {"$unset": {"disabled_at": ""}, **mongo_idempotency.recorded(key)},
             )
 
 
-def _creation(tenant: Tenant) -> Mark:
-    return Mark(tenant.created_by, tenant.registered_at)
+def _creation(tenant: Tenant) -> IdempotencyKey:
+    return IdempotencyKey(tenant.idempotency_key, tenant.registered_at)
 
 
-def _decided(ending: TenantEnding, mark: Mark, password_hash: str | None) -> Document:
-    """The decision and its cause."""
+def _decided(decision: TenantRevocation, key: IdempotencyKey, password_hash: str | None) -> Document:
+    """Return the fields that store the decision and its cause."""
     written: Document = {
-        "generation": ending.generation,
-        "ending": {**_ending_to_document(ending), "at": mark.at},
+        "generation": decision.generation,
+        "ending": {**_decision_to_document(decision), "at": key.at},
     }
-    if ending.reason in CLOSING:
-        written["closed_generation"] = ending.generation
-    if ending.reason is RevocationReason.TENANT_DISABLED:
-        written["disabled_at"] = mark.at
-    if ending.reason is RevocationReason.TENANT_DELETED:
-        written["deleted_at"] = mark.at
+    if decision.reason in CLOSING:
+        written["closed_generation"] = decision.generation
+    if decision.reason is RevocationReason.TENANT_DISABLED:
+        written["disabled_at"] = key.at
+    if decision.reason is RevocationReason.TENANT_DELETED:
+        written["deleted_at"] = key.at
     if password_hash is not None:
         written["password_hash"] = password_hash
     return written
 
 
-def _decided_before(mark: Mark, *known: Document | None) -> TenantEnding | None:
-    """What the request has decided, if it left its mark in one of these: a tenant, or what is remembered of one."""
+def _decided_before(key: IdempotencyKey, *known: Document | None) -> TenantRevocation | None:
+    """Return the request's decision if one of these documents, a tenant or a deletion, contains its key."""
     for document in filter(None, known):
-        if before := mongo_marks.found(document, mark):
-            return _decision(document["_id"], before)
+        if before := mongo_idempotency.find_result(document, key):
+            return _from_decision(document["_id"], before)
     return None
 
 
-def _ending_to_document(ending: TenantEnding) -> Document:
-    return {"generation": ending.generation, "reason": ending.reason.value, "users_before": ending.users_before}
+def _decision_to_document(decision: TenantRevocation) -> Document:
+    return {"generation": decision.generation, "reason": decision.reason.value, "users_before": decision.users_before}
 
 
-def _decision(tenant: str, stored: Document) -> TenantEnding:
+def _from_decision(tenant: str, stored: Document) -> TenantRevocation:
     generation, reason = stored["generation"], RevocationReason(stored["reason"])
-    # Versions that had no such member ended users' sessions for these reasons alone.
+    # Older versions have no `users_before`. They revoked users' sessions for these reasons only.
     of_older = generation if reason in CLOSING else 0
-    return TenantEnding(tenant, generation, reason, stored.get("users_before") or of_older)
+    return TenantRevocation(tenant, generation, reason, stored.get("users_before") or of_older)
 
 
 def _to_document(tenant: Tenant) -> Document:
@@ -180,9 +183,9 @@ def _to_document(tenant: Tenant) -> Document:
         "email": tenant.email,
         "password_hash": tenant.password_hash,
         "registered_at": tenant.registered_at,
-        "created_by": tenant.created_by,
+        "created_by": tenant.idempotency_key,
         "generation": tenant.generation,
-        "marks": mongo_marks.first(_creation(tenant)),
+        "marks": mongo_idempotency.initial_keys(_creation(tenant)),
     }
 
 
@@ -192,7 +195,7 @@ def _from_document(document: Document) -> Tenant:
         email=document["email"],
         password_hash=document["password_hash"],
         registered_at=document["registered_at"],
-        created_by=document["created_by"],
+        idempotency_key=document["created_by"],
         generation=document["generation"],
         disabled="disabled_at" in document,
     )

@@ -1,4 +1,4 @@
-"""Users in MongoDB, with the decisions to end their sessions and the marks of requests stored beside them."""
+"""Users in MongoDB. Their documents also contain revocation decisions and idempotency keys."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from shared.contracts import names
 from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
-from worker.adapters import mongo_marks
+from worker.adapters import mongo_idempotency
 from worker.adapters.mongo_database import (
     Document,
     MongoDatabase,
@@ -22,12 +22,13 @@ from worker.adapters.mongo_database import (
     tenants_with,
     unavailable_when_away,
 )
-from worker.adapters.mongo_marks import Deletions
-from worker.domain.records import Ending, Mark, User, UserChanges
+from worker.adapters.mongo_idempotency import Deletions
+from worker.domain.records import IdempotencyKey, User, UserChanges, UserRevocation
 
-#: Decisions about one user at the same moment take turns; so many in a row mean something else is wrong.
+#: Concurrent decisions about one user are retried one after another. More attempts than this
+#: indicate another fault.
 MAX_ATTEMPTS = 20
-#: Removed at a time, so that each step takes the database no longer than a worker waits for it.
+#: Users removed per step, so that a step takes the database less time than a worker waits for it.
 BATCH = 200
 _NOT_DELETED = {"deleted_at": {"$exists": False}}
 
@@ -40,15 +41,15 @@ class MongoUsers:
         self._deletions = Deletions(database)
 
     async def add(self, user: User) -> User:
-        mark = _creation(user)
+        key = _creation(user)
         with unavailable_when_away():
-            if await self._deletions.find(user.tenant, user.login, mark):
+            if await self._deletions.find(user.tenant, user.login, key):
                 raise LoginTaken
             try:
                 await self._users.insert_one(_to_document(user))
             except DuplicateKeyError:
                 first = await self._undeleted(user.tenant, user.login)
-                if first is None or not mongo_marks.found(first, mark):
+                if first is None or not mongo_idempotency.find_result(first, key):
                     raise LoginTaken from None
                 return _from_document(first)
         return user
@@ -67,13 +68,13 @@ class MongoUsers:
             document = await self._undeleted(tenant, login)
         return _from_document(document) if document else None
 
-    async def spelling(self, tenant: str, login: str, mark: Mark | None = None) -> str:
+    async def spelling(self, tenant: str, login: str, key: IdempotencyKey | None = None) -> str:
         normal = names.nfc(login)
         if normal == login or await self.spelled(tenant, [login]):
             return login
         with unavailable_when_away():
-            # In this order: a user's deletion is remembered before the user is gone.
-            deletion = await self._deletions.find(tenant, login, mark) if mark else None
+            # The users are read first: a deletion is stored before the user's document is removed.
+            deletion = await self._deletions.find(tenant, login, key) if key else None
         return login if deletion else normal
 
     async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
@@ -92,29 +93,29 @@ class MongoUsers:
     async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
         wanted: Document = {"tenant": tenant, "login": {"$gt": after}, **_NOT_DELETED}
         if search:
-            # As typed, or in the form that logins are stored in.
+            # As given, or in the form in which logins are stored.
             spellings = {spelling.casefold() for spelling in (search, names.nfc(search))}
             wanted["search"] = {"$regex": "|".join(sorted(map(re.escape, spellings)))}
         with unavailable_when_away():
             return await first_readable(self._users.find(wanted).sort("login", ASCENDING), _from_document, limit)
 
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
-        # No other field is asked for, so that the index alone answers.
+        # Only this field is read, so that the index answers the query without the documents.
         wanted = {"tenant": tenant, "login": {"$gt": after}}
         with unavailable_when_away():
             found = self._users.find(wanted, {"_id": False, "login": True}).sort("login", ASCENDING).limit(limit)
             return [document["login"] for document in await found.to_list(limit)]
 
-    async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
+    async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> User:
         written = _changed(login, changes)
         with unavailable_when_away():
             document = await self._undeleted(tenant, login)
-            # In this order: a user's deletion is remembered before another user can have its login.
-            if document is None or await self._deletions.find(tenant, login, mark):
+            # The user is read first: a deletion is stored before another user can get the login.
+            if document is None or await self._deletions.find(tenant, login, key):
                 raise UserNotFound
             result = await self._users.update_one(
-                {"_id": document["_id"], **_NOT_DELETED, **mongo_marks.not_marked(mark)},
-                {"$set": written, **mongo_marks.left(mark)},
+                {"_id": document["_id"], **_NOT_DELETED, **mongo_idempotency.not_applied(key)},
+                {"$set": written, **mongo_idempotency.recorded(key)},
             )
             if result.matched_count:
                 return _from_document({**document, **written})
@@ -129,56 +130,57 @@ class MongoUsers:
                 {"_id": user.id, "password_hash": user.password_hash}, {"$set": {"password_hash": password_hash}}
             )
 
-    async def decide_ending(
-        self, tenant: str, login: str, reason: RevocationReason, mark: Mark, changes: UserChanges | None = None
-    ) -> Ending:
+    async def decide_revocation(
+        self, tenant: str, login: str, reason: RevocationReason, key: IdempotencyKey, changes: UserChanges | None = None
+    ) -> UserRevocation:
         written = _changed(login, changes or UserChanges())
         if reason is RevocationReason.USER_DELETED:
-            written["deleted_at"] = mark.at
+            written["deleted_at"] = key.at
         for _ in range(MAX_ATTEMPTS):
             with unavailable_when_away():
                 document = await self._users.find_one({"tenant": tenant, "login": login})
-                # In this order: a user's deletion is remembered before the user is gone.
-                deletion = await self._deletions.find(tenant, login, mark)
+                # The user is read first: its deletion is stored before its document is removed.
+                deletion = await self._deletions.find(tenant, login, key)
                 for known in filter(None, (document, deletion)):
-                    if before := mongo_marks.found(known, mark):
-                        return Ending(tenant, known["_id"], before["generation"], reason)
+                    if before := mongo_idempotency.find_result(known, key):
+                        return UserRevocation(tenant, known["_id"], before["generation"], reason)
                 if document is None or "deleted_at" in document:
                     raise UserNotFound
-                ending = Ending(tenant, document["_id"], document["generation"] + 1, reason)
-                # On the generation it was decided for: two decisions at once must not share one.
+                decision = UserRevocation(tenant, document["_id"], document["generation"] + 1, reason)
+                # Only if the generation is unchanged: two concurrent decisions must not get the
+                # same one.
                 result = await self._users.update_one(
-                    {"_id": ending.user, "generation": document["generation"], **_NOT_DELETED},
+                    {"_id": decision.user, "generation": document["generation"], **_NOT_DELETED},
                     {
                         "$set": {
                             **written,
-                            "generation": ending.generation,
-                            "ending": {"generation": ending.generation, "reason": reason.value, "at": mark.at},
+                            "generation": decision.generation,
+                            "ending": {"generation": decision.generation, "reason": reason.value, "at": key.at},
                         },
-                        **mongo_marks.left(mark, generation=ending.generation),
+                        **mongo_idempotency.recorded(key, generation=decision.generation),
                     },
                 )
             if result.matched_count:
-                return ending
+                return decision
         raise Unavailable
 
-    async def finish_ending(self, ending: Ending) -> None:
-        decided = {"_id": ending.user, "ending.generation": ending.generation}
+    async def finish_revocation(self, decision: UserRevocation) -> None:
+        decided = {"_id": decision.user, "ending.generation": decision.generation}
         with unavailable_when_away():
-            if ending.reason is not RevocationReason.USER_DELETED:
+            if decision.reason is not RevocationReason.USER_DELETED:
                 await self._users.update_one(decided, {"$unset": {"ending": ""}})
             elif document := await self._users.find_one(decided):
                 await self._deletions.add(document)
                 await self._users.delete_one(decided)
 
-    async def tenants_unfinished(self, older_than: datetime) -> Sequence[str]:
+    async def tenants_with_unfinished_revocations(self, older_than: datetime) -> Sequence[str]:
         return await tenants_with(self._users, "ending.at", older_than)
 
-    async def unfinished_endings(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Ending]:
+    async def unfinished_revocations(self, tenant: str, older_than: datetime, limit: int) -> Sequence[UserRevocation]:
         with unavailable_when_away():
             found = self._users.find({"tenant": tenant, "ending.at": {"$lt": older_than}})
             documents = await found.sort("ending.at", ASCENDING).limit(limit).to_list(limit)
-        return readable(documents, _to_ending)
+        return readable(documents, _to_decision)
 
     async def remove_all(self, tenant: str) -> None:
         with unavailable_when_away():
@@ -186,14 +188,14 @@ class MongoUsers:
                 await self._users.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
 
     async def _undeleted(self, tenant: str, login: str) -> Document | None:
-        # There is one at most, so it is looked at here: with more than the key in the filter, the embedded database
-        # goes through all users of the tenant.
+        # `deleted_at` is checked here and not in the filter: with more than the key in it, the
+        # embedded database scans all users of the tenant.
         document = await self._users.find_one({"tenant": tenant, "login": login})
         return document if document and "deleted_at" not in document else None
 
 
-def _creation(user: User) -> Mark:
-    return Mark(user.created_by, user.registered_at)
+def _creation(user: User) -> IdempotencyKey:
+    return IdempotencyKey(user.idempotency_key, user.registered_at)
 
 
 def _changed(login: str, changes: UserChanges) -> Document:
@@ -219,9 +221,9 @@ def _to_document(user: User) -> Document:
         "password_hash": user.password_hash,
         "registered_at": user.registered_at,
         "last_active_at": user.last_active_at,
-        "created_by": user.created_by,
+        "created_by": user.idempotency_key,
         "generation": user.generation,
-        "marks": mongo_marks.first(_creation(user)),
+        "marks": mongo_idempotency.initial_keys(_creation(user)),
     }
 
 
@@ -236,13 +238,13 @@ def _from_document(document: Document) -> User:
         password_hash=document["password_hash"],
         registered_at=document["registered_at"],
         last_active_at=document["last_active_at"],
-        created_by=document["created_by"],
+        idempotency_key=document["created_by"],
         generation=document["generation"],
     )
 
 
-def _to_ending(document: Document) -> Ending:
-    return Ending(
+def _to_decision(document: Document) -> UserRevocation:
+    return UserRevocation(
         tenant=document["tenant"],
         user=document["_id"],
         generation=document["ending"]["generation"],
@@ -251,7 +253,8 @@ def _to_ending(document: Document) -> Ending:
 
 
 def _scope_to_text(scope: Any) -> str:
-    # As text: JSON has objects that BSON refuses (empty or NUL keys, integers beyond 64 bits), and nobody queries it.
+    # Stored as text: BSON refuses some JSON (empty or NUL keys, integers beyond 64 bits), and
+    # scopes are never queried.
     return json.dumps(scope)
 
 

@@ -1,4 +1,4 @@
-"""Who may register a tenant."""
+"""The registration policy: clients that may register a tenant."""
 
 import hmac
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 
 class RegistrationPolicy:
-    """Implements the port `Registration`: holders of the key, and addresses in the networks. Nobody else."""
+    """Implements the port `Registration`: callers with the registration key and clients in the configured networks."""
 
     def __init__(
         self,
@@ -15,7 +15,7 @@ class RegistrationPolicy:
         *,
         on_wrong_key: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_wrong_key` is called for each wrong key that was shown, if there is a right one."""
+        """`on_wrong_key` is called for each wrong key, if a registration key is configured."""
         self._networks = networks
         self._key = key
         self._on_wrong_key = on_wrong_key

@@ -1,1 +1,1 @@
-"""How requests reach a worker, and how replies and events leave it."""
+"""AMQP: the consumer of requests, and the publishers of replies and events."""

@@ -1,8 +1,11 @@
-"""Takes requests off the broker: decode, dispatch, reply, then acknowledge. The same for every operation.
+"""Consumes requests from the broker: decode, dispatch, reply, then acknowledge. The same for every operation.
 
-Whatever a message is, it is settled once: answered if it can be, acknowledged always, requeued never. A request that
-comes back because its worker was lost is dropped past its deadline, done again where that is safe under its message
-id, and answered `unavailable` where it is not.
+Every message is acknowledged, never requeued, and gets a reply unless its deadline has passed or
+its reply address is not allowed. A request that is redelivered because its worker was lost is
+
+- dropped if its deadline has passed,
+- handled again if its operation is idempotent under its message id,
+- answered with `unavailable` otherwise.
 """
 
 import asyncio
@@ -51,14 +54,16 @@ from worker.domain.tokens import acting_tenants
 from worker.metrics import WorkerMetrics, code_of
 from worker.operations import Handler
 
-if TYPE_CHECKING:  # it is there only where traces are wanted
+if TYPE_CHECKING:  # installed only for tracing
     from worker.tracing import WorkerTracing
 
 log = logging.getLogger(__name__)
 
-#: No answer is of use for longer. It bounds how often a message that kills its worker can come back.
+#: The longest deadline that a caller may set. It limits how often a message that kills its worker
+#: is redelivered.
 MAX_DEADLINE_MS = 600_000
-#: There are more of these than of all others together: a line for each would be its greatest cost.
+#: More frequent than all other operations together. Logging a line for each would be their greatest
+#: cost.
 VERIFY_OPERATIONS = frozenset(lane_queue(Lane.VERIFY).operations)
 
 
@@ -71,7 +76,7 @@ class Consumption:
 
 
 class Consumer:
-    """Serves its queues on whatever connection it is set up on; work under way outlives the connection it came by."""
+    """Serves its queues on the current connection. Requests in flight are finished even if the connection is lost."""
 
     def __init__(
         self,
@@ -86,7 +91,7 @@ class Consumer:
         tracing: "WorkerTracing | None" = None,
         verify_sample: float = 1.0,
     ) -> None:
-        """`declare=False` when an administrator declares the exchanges and this user may not. Queues are its own.
+        """With `declare=False` the exchanges are not declared: an administrator does that. Queues always are.
 
         `verify_sample` is the share of successful verifications that is logged.
         """
@@ -100,14 +105,14 @@ class Consumer:
         self._tracing = tracing
         self._verify_sample = verify_sample
         self._consuming: list[tuple[AbstractQueue, str]] = []
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._draining = False
 
     async def setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
-        """Declares the queues and consumes them, each on a channel of its own, so that each has its own prefetch."""
+        """Declare the queues and consume each on a channel of its own, so that each has its own prefetch."""
         self._consuming = []
         channels: list[AbstractChannel] = []
-        if self._draining:  # the connection was lost and came back meanwhile
+        if self._draining:  # the connection was lost and reconnected while draining
             return channels
         for consumption in self._consumptions:
             channel = await _open(connection, consumption)
@@ -115,7 +120,7 @@ class Consumer:
                 await declare_exchanges(channel)
             try:
                 queue = await consumption.queue.declare(channel)
-            except ChannelPreconditionFailed as error:  # and the channel is closed
+            except ChannelPreconditionFailed as error:  # the broker has closed the channel
                 log.warning(
                     "queue has other limits than this worker's, and is used as it is; the new limits apply to it once"
                     " all workers of its lane have been stopped at the same time",
@@ -129,44 +134,45 @@ class Consumer:
         return channels
 
     @property
-    def under_way(self) -> int:
-        """How many requests were taken and are not settled."""
-        return len(self._under_way)
+    def in_flight(self) -> int:
+        """How many requests are consumed and not acknowledged yet."""
+        return len(self._in_flight)
 
     async def drain(self, grace_seconds: float) -> bool:
-        """Takes no more requests and finishes those at hand; whether all were finished in time."""
+        """Stop consuming and finish the requests in flight. Return whether all were finished in time."""
         self._draining = True
         for queue, tag in self._consuming:
             try:
                 with lost_connections():
                     await queue.cancel(tag, timeout=1)
             except ConnectionLost:
-                continue  # and the consumer with it
-        await asyncio.sleep(0.01)  # what was delivered before the cancellation is a few turns of the loop away
-        if self._under_way:
-            log.info("finishing requests at hand", extra={"requests": len(self._under_way)})
-            await asyncio.wait(self._under_way, timeout=grace_seconds)
-        return not self._under_way
+                continue  # the consumer was lost with the connection
+        await asyncio.sleep(0.01)  # messages delivered before the cancellation arrive within a few loop iterations
+        if self._in_flight:
+            log.info("finishing requests in flight", extra={"requests": len(self._in_flight)})
+            await asyncio.wait(self._in_flight, timeout=grace_seconds)
+        return not self._in_flight
 
     async def _accept(self, message: AbstractIncomingMessage) -> None:
-        # A task of our own: those of the channel are cancelled with it, and an operation is better finished.
-        task = asyncio.create_task(self._settle(message))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        # A separate task: the channel's tasks are cancelled with it, and an operation should be
+        # finished.
+        task = asyncio.create_task(self._handle(message))
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
 
-    async def _settle(self, message: AbstractIncomingMessage) -> None:
+    async def _handle(self, message: AbstractIncomingMessage) -> None:
         request_id.set(_request_id(message.headers.get(REQUEST_ID_HEADER)))
         acting: set[str] = set()
         acting_tenants.set(acting)
         started = time.perf_counter()
         self._metrics.taken(_name(message), self._waited_seconds(message))
-        told: dict[str, object] = {}
-        outcome = await self._traced_answer(message, told)
+        fields: dict[str, object] = {}
+        outcome = await self._traced_outcome(message, fields)
         await self._reply_and_acknowledge(message, outcome)
         seconds = time.perf_counter() - started
-        self._metrics.settled(_name(message), outcome, seconds)
-        share = {"sample": self._verify_sample} if _is_verified(message, outcome) else {}
-        if not share or self._is_sampled(message, told):
+        self._metrics.answered(_name(message), outcome, seconds)
+        share = {"sample": self._verify_sample} if _is_successful_verification(message, outcome) else {}
+        if not share or self._is_sampled(message, fields):
             log.info(
                 "request",
                 extra={
@@ -174,52 +180,52 @@ class Consumer:
                     "code": code_of(outcome),
                     "duration_ms": round(1000 * seconds, 1),
                     "redelivered": message.redelivered,
-                    **_whose(acting),
-                    **told,
+                    **_tenant_field(acting),
+                    **fields,
                     **share,
                 },
             )
 
-    def _is_sampled(self, message: AbstractIncomingMessage, told: Mapping[str, object]) -> bool:
-        """Whether this is to be found in the log; of a batch, whether any that travelled in it is."""
-        ids = told.get("request_ids")
+    def _is_sampled(self, message: AbstractIncomingMessage, fields: Mapping[str, object]) -> bool:
+        """Return whether the request is in the logged sample. A batch is if any request in it is."""
+        ids = fields.get("request_ids")
         names = ids if isinstance(ids, list) else [request_id.get() or message.message_id or ""]
         return any(sampled(name, self._verify_sample) for name in names)
 
     async def _reply_and_acknowledge(self, message: AbstractIncomingMessage, outcome: Outcome | None) -> None:
-        told = {"operation": _name(message)}
+        fields = {"operation": _name(message)}
         if outcome is not None and _may_reply_to(message):
             try:
                 await self._replies.send(message, outcome)
-            except Exception:  # whatever it is, the request is dealt with, and its place is needed
-                log.exception("reply is lost, the caller waits in vain", extra=told)
+            except Exception:  # the request is handled, and must be acknowledged to free its prefetch slot
+                log.exception("reply is lost, the caller waits in vain", extra=fields)
         try:
             with lost_connections():
                 await message.ack()
         except ConnectionLost as error:
-            log.warning("request is not acknowledged and comes back", extra={**told, "error": str(error)})
+            log.warning("request is not acknowledged and comes back", extra={**fields, "error": str(error)})
 
-    async def _traced_answer(self, message: AbstractIncomingMessage, told: dict[str, object]) -> Outcome | None:
+    async def _traced_outcome(self, message: AbstractIncomingMessage, fields: dict[str, object]) -> Outcome | None:
         if self._tracing is None:
-            return await self._answer(message, told)
+            return await self._outcome(message, fields)
         with self._tracing.processing(_name(message), message) as span:
-            outcome = await self._answer(message, told)
+            outcome = await self._outcome(message, fields)
             self._tracing.ended(span, code_of(outcome))
             return outcome
 
-    async def _answer(self, message: AbstractIncomingMessage, told: dict[str, object]) -> Outcome | None:
-        """The reply model, the error to reply, or None when nobody waits for an answer any more.
+    async def _outcome(self, message: AbstractIncomingMessage, fields: dict[str, object]) -> Outcome | None:
+        """Return the reply, the error to reply, or None if the deadline has passed.
 
-        Fills in what the request tells the log about itself.
+        Adds the log fields of the request to `fields`.
         """
         try:
             operation, handler = self._operation(message)
             if self._is_late(message):
                 return None
             if message.redelivered and not operation.repeatable:
-                return Unavailable()  # another worker held it before; nobody knows how far it came
+                return Unavailable()  # it is unknown how far the first worker came
             request = _decode(operation, message)
-            told.update(request.log_fields())
+            fields.update(request.log_fields())
             call = Call(
                 message.message_id or uuid.uuid4().hex,
                 bool(message.redelivered),
@@ -228,11 +234,11 @@ class Consumer:
                 self._expires_at(message),
             )
             return await handler(request, call, self._ports)
-        except DeadlineExceeded:  # while it waited for its turn
+        except DeadlineExceeded:  # the deadline passed while the request waited for its turn
             return None
         except AuthError as error:
             return error
-        except Exception:  # the consumer's last line: whatever it is, the caller gets an answer
+        except Exception:  # the caller gets a reply for any bug
             incident = uuid.uuid4().hex
             log.exception("internal error", extra={"incident": incident, "operation": _name(message)})
             return InternalError(incident=incident)
@@ -244,7 +250,8 @@ class Consumer:
         if not _may_reply_to(message):
             raise BadRequest("reply_to must be an address of direct reply-to")
         if name not in self._handlers:
-            # The callers of a newer version are not wrong, and a newer worker of this lane can answer them.
+            # Not `bad_request`: a newer caller may be right, and a newer worker of this lane can
+            # handle the operation.
             raise Unavailable("operation is unknown to this worker")
         if message.content_type != JSON_TYPE:
             raise BadRequest(f"content_type must be {JSON_TYPE}")
@@ -253,7 +260,7 @@ class Consumer:
     def _is_late(self, message: AbstractIncomingMessage) -> bool:
         deadline_ms = message.headers.get(DEADLINE_HEADER)
         if deadline_ms is None and message.redelivered:
-            return True  # nobody said how long the answer is of use, and it has been a while
+            return True  # without a deadline, a redelivered request counts as late
         if deadline_ms is None:
             return False
         now_ms = self._clock() * 1000
@@ -264,22 +271,23 @@ class Consumer:
         return now_ms > deadline_ms
 
     def _expires_at(self, message: AbstractIncomingMessage) -> float | None:
-        """Its deadline in the time of the event loop, if it has one."""
+        """Return the deadline in event-loop time, or None if the message has none."""
         deadline_ms = message.headers.get(DEADLINE_HEADER)
         if not isinstance(deadline_ms, int):
             return None
         return asyncio.get_running_loop().time() + deadline_ms / 1000 - self._clock()
 
     def _waited_seconds(self, message: AbstractIncomingMessage) -> float | None:
-        """Since it was sent: its deadline less the time that it was given. None when it does not tell both.
+        """Return the seconds since the request was sent, computed from its deadline and its expiration.
 
-        One that comes again has been with another worker, and how long is nowhere to be seen.
+        None if one of them is missing, or if the message is redelivered: then it also spent time in
+        another worker.
         """
         deadline_ms, given_seconds = message.headers.get(DEADLINE_HEADER), message.expiration
         if message.redelivered or not isinstance(deadline_ms, int) or not isinstance(given_seconds, int | float):
             return None
         waited = self._clock() - deadline_ms / 1000 + given_seconds
-        # Clocks differ, and callers may write what they like.
+        # Clocks differ, and callers may set any values.
         return max(waited, 0.0) if waited <= MAX_DEADLINE_MS / 1000 else None
 
 
@@ -290,32 +298,34 @@ async def _open(connection: AbstractConnection, consumption: Consumption) -> Abs
 
 
 def _name(message: AbstractIncomingMessage) -> str:
-    """The operation's name for the log; it came from outside, so others are not repeated."""
+    """Return the operation's name for logs and metrics. Unknown names come from outside and are replaced by `OTHER`."""
     return message.routing_key if message.routing_key in OPERATIONS else OTHER
 
 
-def _whose(tenants: set[str]) -> dict[str, object]:
-    """Who asked, for the log; in a batch that may be several, and with a bad token it is nobody."""
+def _tenant_field(tenants: set[str]) -> dict[str, object]:
+    """Return the log field for the authenticated tenants: several in a batch, none with an invalid token."""
     return {"tenants": sorted(tenants)} if len(tenants) > 1 else {"tenant": next(iter(tenants), None)}
 
 
-def _is_verified(message: AbstractIncomingMessage, outcome: Outcome | None) -> bool:
-    """Whether it asked for what stands before every request of every product, and there is nothing to say about it."""
+def _is_successful_verification(message: AbstractIncomingMessage, outcome: Outcome | None) -> bool:
+    """Return whether the message is a verification, and every check in it succeeded."""
     if message.routing_key not in VERIFY_OPERATIONS or isinstance(outcome, AuthError | None):
         return False
     return not isinstance(outcome, AuthVerifyReply) or all(answer.error is None for answer in outcome.answers)
 
 
 def _is_from_caller(message: AbstractIncomingMessage) -> bool:
-    # A service can bind any number of exchanges of its own, under any name, into the one that it may publish to. What
-    # it dead-letters from a queue of its own names that one all the same, but the broker has not checked its key.
+    # A service can bind its own exchanges to the one it may publish to; the message then names its
+    # own exchange. A message that it dead-letters names the permitted exchange, but the broker has
+    # not checked its routing key.
     if DEATH_HEADER in message.headers:
         return False
     return message.exchange == RPC_EXCHANGE or service_of(message.exchange or "") is not None
 
 
 def _may_reply_to(message: AbstractIncomingMessage) -> bool:
-    # Workers may write to every queue; so an address that a caller makes up could name one that the caller may not.
+    # Workers may publish to every queue, so a made-up reply address could name a queue that the
+    # caller may not use.
     return _is_from_caller(message) and REPLY_ADDRESS.fullmatch(message.reply_to or "") is not None
 
 

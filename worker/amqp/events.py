@@ -81,7 +81,7 @@ class AmqpEvents:
         await self._connection.__aexit__(*exc_info)
 
     @property
-    def under_way(self) -> int:
+    def in_flight(self) -> int:
         """How many events are on their way to the broker."""
         return len(self._pending)
 

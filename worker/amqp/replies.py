@@ -1,10 +1,10 @@
-"""Replies to requests, on one connection for each source of requests.
+"""Sends replies, on one connection for each source of requests: the edges, and each service.
 
-A reply goes to an address that came with the request, and an address at a node that does not exist, made up or dead,
-makes RabbitMQ end the connection that it is published on (docs/decisions/0025). So replies never go out on the
-connection that consumes, and no source shares one with another: a service that makes addresses up ends the connection
-of its own replies, and loses those. A reply that cannot be sent now is dropped, since waiting would hold a place that
-other requests need.
+A reply is published to the address in its request. If that names a node that does not exist,
+RabbitMQ closes the publishing connection (docs/decisions/0025). So replies never use the connection
+that consumes, and sources do not share connections: a service with made-up addresses loses only its
+own replies. A reply that cannot be sent at once is dropped, since waiting would block prefetch
+slots that other requests need.
 """
 
 import asyncio
@@ -28,14 +28,15 @@ log = logging.getLogger(__name__)
 
 Outcome = WireModel | AuthError
 
-#: How long the first replies to a source may wait for its connection, which takes some milliseconds to open. Nothing
-#: waits for one that was lost.
+#: How long the first replies to a source may wait for its connection to open, which takes some
+#: milliseconds. Replies do not wait for a connection that was lost.
 FIRST_OPENING_SECONDS = 2.0
-#: Half of what RabbitMQ 4 takes as a message (`max_message_size`), and more than any answer has: a larger one would end
-#: the connection that it is sent on.
+#: Half of RabbitMQ 4's limit (`max_message_size`), and more than any reply needs. RabbitMQ closes
+#: the connection of a message beyond its limit.
 MAX_BODY_BYTES = 8 * 1024 * 1024
-#: Services with a connection of their own; further ones share one. Administrators declare a service's exchange, so
-#: nobody else can open connections, and each is a socket here and a few processes at the broker.
+#: Services with a connection of their own; further ones share one connection. Each is a socket here
+#: and a few processes at the broker. Only administrators add services, since they declare a
+#: service's exchange.
 MAX_SERVICES = 200
 
 
@@ -49,23 +50,23 @@ class Replies:
         *,
         connect: "Callable[[Sequence[str], str, str | None], ReplyConnection] | None" = None,
     ) -> None:
-        """`connect` makes the connection to a source; tests give another one."""
+        """`connect` creates the connection for a source; tests pass a fake."""
         self._urls = urls
         self._name = name
         self._connect = connect or ReplyConnection
         self._connections: dict[str | None, ReplyConnection] = {}
 
     async def __aenter__(self) -> Self:
-        await self._open(None)  # edges are always there, so their first request need not wait for it
+        await self._open(None)  # for edges, opened now so that the first request does not wait for it
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(connection.__aexit__() for connection in self._connections.values()))
 
     async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
-        """Answer a request, or drop the answer if the connection of its source is lost.
+        """Send a reply, or drop it if the connection of its source is lost.
 
-        Not confirmed: a caller that is gone needs no answer.
+        Without publisher confirms: a lost reply is not sent again.
         """
         body = _body(outcome)
         if len(body) > MAX_BODY_BYTES:
@@ -85,7 +86,7 @@ class Replies:
 
     async def _open(self, service: str | None) -> "ReplyConnection":
         if len(self._connections) > MAX_SERVICES:
-            service = ""  # which no service is called
+            service = ""  # the shared connection: no service has this name
             if service in self._connections:
                 return self._connections[service]
         connection = self._connections[service] = self._connect(self._urls, self._name, service)
@@ -113,7 +114,7 @@ class ReplyConnection:
         await self._connection.__aexit__(*exc_info)
 
     async def publish(self, address: str, body: bytes, properties: Basic.Properties) -> None:
-        """Publish a reply, or drop it."""
+        """Publish a reply, or drop it if the connection is lost."""
         if self._channel is None:
             await self._first_opening()
         try:
@@ -126,7 +127,7 @@ class ReplyConnection:
         self._dropped += 1
 
     async def _first_opening(self) -> None:
-        """Wait for the connection to open, unless it was lost or has not opened for too long."""
+        """Wait for the connection to open for the first time, until FIRST_OPENING_SECONDS have passed."""
         if asyncio.get_running_loop().time() < self._waits_until:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._waits_until):
@@ -135,7 +136,7 @@ class ReplyConnection:
     async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         channel = await connection.channel(publisher_confirms=False)
         self._channel = await channel.get_underlay_channel()
-        if self._dropped:  # told once for all of them: there may be hundreds a second
+        if self._dropped:  # one line for all of them: there may be hundreds a second
             log.warning(
                 "replies were dropped while their connection was lost, their callers hear nothing",
                 extra={"service": self._service, "replies": self._dropped},

@@ -1,10 +1,10 @@
-"""Requests whose properties are left out: too large to decode, or impossible to decode.
+"""Leaves out message properties that are too large or impossible to decode.
 
-RabbitMQ looks into hardly any property and delivers them as they are. The AMQP library needs time that grows with the
-square of a header table's size: 170 ms of the event loop for one of 125 KB, and some MB of memory for as long as the
-request waits. What it cannot decode (text that is not UTF-8, a time beyond the year 9999, endless nesting) makes it end
-the connection, and the broker gives the same message to the next worker at once. Read as a message without properties
-it is a bad request without a reply address, which is acknowledged.
+RabbitMQ checks hardly any property. The AMQP library decodes a header table in time that grows with
+the square of its size: 170 ms of the event loop for 125 KB, and some MB of memory for as long as the
+request waits. It closes the connection at an unreadable property (text that is not UTF-8, a time
+beyond the year 9999, deep nesting), and the broker delivers the message to the next worker. Read
+without properties, the message is a bad request without a reply address, which is acknowledged.
 """
 
 import logging
@@ -40,7 +40,7 @@ class _LeftOut:
 
 
 def tolerate_unreadable_properties() -> None:
-    """Changes how this process reads messages, and only those that it could not read. Neither library has a hook."""
+    """Patch the AMQP library to read unreadable properties as empty. It has no hook for this."""
     read = ContentHeader.unmarshal
     left_out = _LeftOut()
 
@@ -51,10 +51,10 @@ def tolerate_unreadable_properties() -> None:
             return
         try:
             read(header, data)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it would end the connection
-            # By then its size has been read, and that is all that is needed to read on.
+        except Exception as error:  # noqa: BLE001 - any error would close the connection
+            # The body size has been read by then, and the library needs nothing else to continue.
             header.properties = Basic.Properties()
-            # The error's text may quote the message.
+            # Only the type is logged: the error's text may quote the message.
             left_out.add(type(error).__name__)
 
     ContentHeader.unmarshal = read_or_leave_out  # type: ignore[method-assign, assignment]

@@ -1,1 +1,1 @@
-"""What operations share: ports, records, and the rules about sessions, passwords and tokens."""
+"""Domain rules that operations share: ports, records, sessions, passwords and tokens."""

@@ -1,84 +1,97 @@
-"""How guessing is slowed down: attempts that are counted, and how long the next one has to wait."""
+"""The throttling rules: how attempts are counted, and how long the next attempt has to wait."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-#: The first wait is hardly noticed by a person who mistyped; each further one is twice as long.
+#: A person who mistypes a password hardly notices the first delay. Each further delay is twice as
+#: long.
 FIRST_WAIT = timedelta(seconds=1)
-#: Longer than anybody may be made to wait, and still a time.
+#: Bounds the exponent: more doublings than any configured delay needs, without overflowing a
+#: timedelta.
 MAX_DOUBLINGS = 20
-#: So long is each wrong password of a row remembered after the last one. Who waits for that makes three guesses a day,
-#: no more than somebody who makes 99 and waits for them to be forgotten; and of a login that somebody tries once, as of
-#: many made-up ones, the database soon forgets.
-ROW_KEPT_FOR_EACH = timedelta(hours=8)
-ROW_KEPT_AT_MOST = timedelta(days=30)
+#: Retention per consecutive wrong password. An attacker who waits for the count to expire gets
+#: three attempts a day, no more than with 99 attempts per expiry. Counts of made-up logins expire
+#: soon.
+CONSECUTIVE_KEPT_EACH = timedelta(hours=8)
+CONSECUTIVE_KEPT_MAX = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """Attempts to log in that were not right, those among them whose outcome is not known yet, and when they were."""
+class AttemptCount:
+    """The attempts counted under one key: wrong ones, and those whose outcome is not known yet."""
 
     tried: int
-    under_way: int
+    """Attempts in the current window."""
+    in_flight: int
+    """Attempts whose outcome is not known yet."""
     since: datetime
+    """The start of the window: the time of its first attempt."""
     last_at: datetime
     kept_until: datetime
-    in_a_row: int = 0
-    """Attempts since the last right one that was counted here, over any number of windows. One from where the account
-    has logged in before is counted there, and does not end the row."""
+    consecutive: int = 0
+    """Attempts since the last right password counted here, across windows. A right password from an origin where the
+    account has logged in before is counted there, and does not reset this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many attempts are free within a window that begins with the first; each further one has to wait longer."""
+    """A limit on attempts: `undelayed` attempts per window are not delayed, and each further delay is twice as long.
 
-    free: int
+    A window starts with its first attempt.
+    """
+
+    undelayed: int
     longest_wait: timedelta
     window: timedelta
-    most_in_a_row: int | None = None
-    """After so many there is no further one. None: there always is."""
+    max_consecutive: int | None = None
+    """After this many consecutive wrong attempts the key is locked. None: it is never locked."""
 
-    def wait(self, count: Count | None, now: datetime) -> timedelta:
-        """From now until the next attempt, by all that the caller is told: of a lock it is told nothing else."""
+    def wait(self, count: AttemptCount | None, now: datetime) -> timedelta:
+        """Return how long the next attempt has to wait from now.
+
+        A locked key gets the longest wait, so that a caller cannot tell a lock from a delay.
+        """
         if self.is_locked(count, now):
             return self.longest_wait
-        if count is None or self.is_over(count, now) or count.tried < self.free:
+        if count is None or self.is_over(count, now) or count.tried < self.undelayed:
             return timedelta()
-        doublings = min(count.tried - self.free, MAX_DOUBLINGS)
+        doublings = min(count.tried - self.undelayed, MAX_DOUBLINGS)
         wait = min(FIRST_WAIT * (1 << doublings), self.longest_wait)
-        # Not more than that, whatever the clock of the worker said that counted last.
+        # Never longer than `wait`, even if the clock of the worker that counted last is ahead of
+        # this one.
         return max(min(wait, count.last_at + wait - now, count.since + self.window - now), timedelta())
 
-    def is_locked(self, count: Count | None, now: datetime) -> bool:
-        """Whether there is no further attempt."""
-        if count is None or self.most_in_a_row is None or count.kept_until <= now:
+    def is_locked(self, count: AttemptCount | None, now: datetime) -> bool:
+        """Return whether no further attempt is allowed."""
+        if count is None or self.max_consecutive is None or count.kept_until <= now:
             return False
-        return count.in_a_row >= self.most_in_a_row
+        return count.consecutive >= self.max_consecutive
 
-    def kept_until(self, in_a_row: int, now: datetime) -> datetime:
-        """When a count of so many in a row is forgotten, the last of them now."""
-        if self.most_in_a_row is None:
+    def kept_until(self, consecutive: int, now: datetime) -> datetime:
+        """Return when a count with this many consecutive attempts expires, if the last attempt is made now."""
+        if self.max_consecutive is None:
             return now + self.window
-        return now + max(min(in_a_row * ROW_KEPT_FOR_EACH, ROW_KEPT_AT_MOST), self.window)
+        return now + max(min(consecutive * CONSECUTIVE_KEPT_EACH, CONSECUTIVE_KEPT_MAX), self.window)
 
-    def is_over(self, count: Count, now: datetime) -> bool:
-        """Whether all these attempts are too long ago."""
+    def is_over(self, count: AttemptCount, now: datetime) -> bool:
+        """Return whether the window of this count has ended."""
         return count.since + self.window <= now
 
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """How guessing is slowed down; None: not at all."""
+    """The limits that apply to logins and to the registration key. None: no limit."""
 
     account: Limit | None
-    """Of strangers to an account."""
+    """For one account, counted over all origins from which it has not logged in before."""
     address: Limit | None
+    """For one client, counted over all accounts of a tenant."""
     known_for: timedelta
-    """From where an account has logged in is remembered for so long."""
+    """How long a successful login makes its origin a known origin of the account."""
     registration_key: Limit
-    """Of wrong registration keys from one client or service. It cannot be switched off."""
+    """For wrong registration keys from one client or service. This limit cannot be switched off."""
 
     @property
-    def place(self) -> Limit | None:
-        """Of one account from where it has logged in: as of strangers, but that there is no end to it."""
-        return None if self.account is None else replace(self.account, most_in_a_row=None)
+    def known_origin(self) -> Limit | None:
+        """The limit for one account from one of its known origins: the account's limit without the lock."""
+        return None if self.account is None else replace(self.account, max_consecutive=None)

@@ -1,8 +1,8 @@
-"""What stands in the audit trail: one record for each decision, written here for every operation.
+"""Writing audit records: one for each audited request, the same way for every operation.
 
-An operation notes in its `Call` whose doing it is, as soon as that is proven; what it has not proven belongs to
-nobody's trail. The rest is known here: the operation, its outcome, and what its request tells. Members of a request
-are taken by name, so no secret gets into a record, whatever else requests will hold.
+An operation sets the `AuditFacts` of its `Call` as soon as they are proven. A request that proves
+no tenant gets no record. The other members come from the operation, its outcome and its request.
+Members of a request are copied by name, so a new secret member never gets into a record.
 """
 
 import functools
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Any, Call, Ports], Awaitable[WireModel]]
 
 OK = "ok"
-#: Of an attempt that was throttled since too many before it were wrong in a row: its caller is not told this.
+#: The outcome of an attempt on a locked account. Its caller sees only `throttled`.
 LOCKED = "locked"
-#: Members of a user that `user.update` may change: their names are told, their values are not.
+#: Members that `user.update` may change. A record contains their names, never their values.
 CHANGEABLE = ("email", "password", "scope", "sub", "unlock")
-#: 128 bits: records of two requests must not be taken for one.
+#: 128 bits: records of two different requests must not collide.
 ID_BYTES = 16
 
-#: Why sessions end by an operation that ends some whenever it succeeds.
+#: The revocation reason of operations that revoke sessions whenever they succeed.
 REASONS = {
     AuditType.TENANT_LOGOUT: RevocationReason.LOGOUT,
     AuditType.TENANT_DISABLE: RevocationReason.TENANT_DISABLED,
@@ -49,7 +49,7 @@ REASONS = {
 
 
 def audited(operation: Operation[Any, Any], handler: Handler) -> Handler:
-    """The handler, with a record of what comes of it, if operations of its kind are recorded at all."""
+    """Return a handler that also writes an audit record, or the handler itself if the operation is not audited."""
     if operation.name not in set(AuditType):
         return handler
     kind = AuditType(operation.name)
@@ -59,7 +59,7 @@ def audited(operation: Operation[Any, Any], handler: Handler) -> Handler:
         try:
             reply = await handler(request, call, ports)
         except (InvalidCredentials, Throttled) as error:
-            await _note_refusal(kind, LOCKED if call.noted.locked else error.code, request, call, ports)
+            await _queue_refusal(kind, LOCKED if call.audit_facts.locked else error.code, request, call, ports)
             raise
         await _append(kind, request, call, ports)
         return reply
@@ -68,9 +68,12 @@ def audited(operation: Operation[Any, Any], handler: Handler) -> Handler:
 
 
 async def _append(kind: AuditType, request: Any, call: Call, ports: Ports) -> None:
-    """Before the answer is given, so that what was answered for is on record. What was done is done, also when the
-    record cannot be written: to say otherwise would be wrong, and would make an audit trail a way to stop logins."""
-    if call.noted.tenant is None:
+    """Write the record of a successful request, before its reply is sent.
+
+    If the record cannot be written, that is logged and the request still succeeds. Its change is
+    already made, and an outage of the audit trail must not stop logins.
+    """
+    if call.audit_facts.tenant is None:
         return
     record = _record(
         kind,
@@ -78,14 +81,15 @@ async def _append(kind: AuditType, request: Any, call: Call, ports: Ports) -> No
         call,
         ports,
         outcome=OK,
-        tenant=call.noted.tenant,
-        login=call.noted.login or getattr(request, "login", None),
-        session=call.noted.session or getattr(request, "session_id", None),
-        by_operator=call.noted.by_operator,
+        tenant=call.audit_facts.tenant,
+        login=call.audit_facts.login or getattr(request, "login", None),
+        session=call.audit_facts.session or getattr(request, "session_id", None),
+        by_operator=call.audit_facts.by_operator,
         reason=_reason(kind, request),
         changed=_changed(kind, request),
     )
-    # A message id is its sender's choice: only the same again under it is the same record, or one could hide another.
+    # Callers choose message ids, so the id of a record depends on its content as well. Otherwise a
+    # reused message id could hide a second change behind the first record.
     same = [record.tenant, kind, record.login, record.session, record.device_id, record.reason, record.changed]
     try:
         await ports.audit.append(replace(record, id=_digest(call.message_id, *same)))
@@ -93,8 +97,12 @@ async def _append(kind: AuditType, request: Any, call: Call, ports: Ports) -> No
         log.error("audit record is lost", extra={"operation": kind, "outcome": OK, "code": error.code})  # noqa: TRY400
 
 
-async def _note_refusal(kind: AuditType, outcome: str, request: Any, call: Call, ports: Ports) -> None:
-    """The same question to the database for known and unknown accounts, and no write that the caller waits for."""
+async def _queue_refusal(kind: AuditType, outcome: str, request: Any, call: Call, ports: Ports) -> None:
+    """Queue the record of a refused attempt.
+
+    Known and unknown accounts cost the same query, and the caller waits for no write, so timing
+    reveals nothing.
+    """
     try:
         tenant, login = await _account(kind, request, call, ports)
     except AuthError as error:
@@ -103,29 +111,30 @@ async def _note_refusal(kind: AuditType, outcome: str, request: Any, call: Call,
     if tenant is None:
         return
     record = _record(kind, request, call, ports, outcome=outcome, tenant=tenant, login=login)
-    # One record stands for all of a minute: wrong passwords for an account by where they come from, since these are
-    # few; all others by nothing that a stranger can vary.
-    is_wrong = login is not None and outcome == InvalidCredentials.code
-    apart = [record.client_address, record.service] if is_wrong else None
+    # One record counts all attempts of a minute. Wrong passwords for an account are counted per
+    # origin, since there are few. All others are counted together, by nothing that an attacker can
+    # vary.
+    is_wrong_password = login is not None and outcome == InvalidCredentials.code
+    origin = [record.client_address, record.service] if is_wrong_password else None
     minute = int(record.at.timestamp()) // 60
-    ports.audit.attempted(replace(record, id=_digest(minute, tenant, kind, outcome, login, apart)))
+    ports.audit.attempted(replace(record, id=_digest(minute, tenant, kind, outcome, login, origin)))
 
 
 async def _account(kind: AuditType, request: Any, call: Call, ports: Ports) -> tuple[str | None, str | None]:
-    """Whose attempt it is to know of, and at which account, if there is one."""
+    """Return the tenant whose audit trail gets the attempt, and the login if the account exists."""
     if kind is AuditType.TENANT_LOGIN:
         tenant = await ports.tenants.find_by_email(request.email)
         return (tenant.id, tenant.login) if tenant else (None, None)
-    if kind is AuditType.AUTH_LOGIN and call.noted.tenant is not None:
-        user = await ports.users.find(call.noted.tenant, call.noted.login or request.login)
-        return call.noted.tenant, user.login if user else None
-    return call.noted.tenant, call.noted.login
+    if kind is AuditType.AUTH_LOGIN and call.audit_facts.tenant is not None:
+        user = await ports.users.find(call.audit_facts.tenant, call.audit_facts.login or request.login)
+        return call.audit_facts.tenant, user.login if user else None
+    return call.audit_facts.tenant, call.audit_facts.login
 
 
 def _record(kind: AuditType, request: Any, call: Call, ports: Ports, **known: Any) -> AuditRecord:
-    """Without an id yet: what it stands for depends on its outcome."""
+    """Return a record without an id. The caller sets the id, which depends on the outcome."""
     address = getattr(request, "client_address", None)
-    if kind is not AuditType.AUTH_LOGIN:  # a tenant says where its users are, in its own trail
+    if kind is not AuditType.AUTH_LOGIN:  # at a user's login the tenant states the address, in its own audit trail
         address = call.client(address)
     return AuditRecord(
         id="",
@@ -151,5 +160,5 @@ def _reason(kind: AuditType, request: Any) -> RevocationReason | None:
     return REASONS.get(kind)
 
 
-def _digest(*named: Any) -> str:
-    return hashlib.blake2b(json.dumps(named).encode(), digest_size=ID_BYTES).hexdigest()
+def _digest(*parts: Any) -> str:
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=ID_BYTES).hexdigest()

@@ -1,40 +1,43 @@
-"""What is known of a request besides its body, and what comes to be known while it is dealt with."""
+"""The metadata of a request, and the facts that an operation proves about it for the audit record."""
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 
 @dataclass(slots=True)
-class Noted:
-    """What an operation has proven about who asks for it, and what it did, for the audit trail."""
+class AuditFacts:
+    """Facts for the audit record that an operation sets as soon as they are proven."""
 
     tenant: str | None = None
-    """Whose trail it belongs into."""
+    """The tenant whose audit trail gets the record. None: no record is written."""
     login: str | None = None
-    """Which account it is about, where the request does not say."""
+    """The account that the request is about, if the request does not name it."""
     session: str | None = None
-    """Which one began or ended, where the request does not say."""
+    """The session that was created or revoked, if the request does not name it."""
     by_operator: bool = False
-    """Who asked has the registration key."""
+    """Whether the caller proved itself with the registration key."""
     locked: bool = False
-    """The attempt was refused because too many before it were wrong in a row."""
+    """Whether the attempt was refused because the account is locked after too many consecutive wrong passwords."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is known of a request besides its body. A request sent or delivered twice keeps its message id."""
+    """The metadata of one request. A retried or redelivered request has the same message id."""
 
     message_id: str
     redelivered: bool = False
-    """Says the broker, and no caller can: another worker has had it before."""
+    """Set by the broker: the request was delivered to a worker before. A caller cannot set it."""
     request_id: str | None = None
-    """Finds it in the logs."""
+    """The id under which logs mention the request."""
     service: str | None = None
-    """The service that sent it, by the exchange that it was published to, which no caller can choose. None: an edge."""
+    """The service that sent the request, known from the exchange it was published to, which a caller cannot choose.
+
+    None: an edge sent it.
+    """
     expires_at: float | None = None
-    """When nobody waits for its answer any more, in the time of the event loop. None: it does not say."""
-    noted: Noted = field(default_factory=Noted, compare=False)
+    """When the caller stops waiting for a reply, in event-loop time. None: the request has no deadline."""
+    audit_facts: AuditFacts = field(default_factory=AuditFacts, compare=False)
 
     def client(self, said: IPv4Address | IPv6Address | None) -> IPv4Address | IPv6Address | None:
-        """Return the address that the request gives its client, if an edge sent it: a service could say anything."""
+        """Return the client address in the request if an edge sent it, else None: a service could send any address."""
         return said if self.service is None else None

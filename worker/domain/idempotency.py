@@ -1,4 +1,4 @@
-"""How a request is known again when it comes twice: redelivered after a crash, or sent again by its caller."""
+"""Idempotency keys: how a redelivered or retried request is recognised, so that its change is made once."""
 
 import hashlib
 import json
@@ -7,26 +7,30 @@ from typing import Any
 from shared.contracts.operation import Operation
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.records import Mark
+from worker.domain.records import IdempotencyKey
 
-#: 128 bits: two requests of one tenant about one user must not be taken for each other.
-NAME_BYTES = 16
+#: 128 bits: the keys of two different requests must not collide.
+DIGEST_BYTES = 16
 
 
-def mark_of(operation: Operation[Any, Any], call: Call, ports: Ports, asked: object = None) -> Mark:
-    """What this request leaves in what it changes.
+def idempotency_key_of(
+    operation: Operation[Any, Any], call: Call, ports: Ports, payload: object = None
+) -> IdempotencyKey:
+    """Return the request's idempotency key, made of the operation, the message id and `payload`.
 
-    `asked` is what it asks for beyond whom it is about, in JSON's types and without a password: the same message id
-    with something else is another request, so that nothing is taken for done that was not. Message ids come from
-    callers and are no secret. A mark proves nothing: it is compared where the caller may act anyway.
+    `payload` is what the request asks for, of JSON types and without a password. A caller that
+    reuses a message id with another payload makes another request, so it never gets the result of
+    the first one. Message ids come from callers and are no secret: a key proves nothing, and is
+    compared only after the caller is authorised.
     """
-    return Mark(request_name(operation.name, call.message_id, asked), ports.clock.now())
+    return IdempotencyKey(request_digest(operation.name, call.message_id, payload), ports.clock.now())
 
 
-def request_name(*parts: object) -> str:
-    """Name a request by its parts, of JSON's types: a digest of their list.
+def request_digest(*parts: object) -> str:
+    """Return a digest of these parts, which are of JSON types.
 
-    Parts joined with a separator would collide, since callers choose most of them and may put the separator into them.
+    The parts are hashed as a JSON list. Parts joined with a separator would collide, since callers
+    choose most of them and could include the separator.
     """
-    named = json.dumps(parts, sort_keys=True)
-    return hashlib.blake2b(named.encode(), digest_size=NAME_BYTES).hexdigest()
+    encoded = json.dumps(parts, sort_keys=True)
+    return hashlib.blake2b(encoded.encode(), digest_size=DIGEST_BYTES).hexdigest()

@@ -1,4 +1,4 @@
-"""How tenants and users are called: by ids that are opaque, and never met twice."""
+"""Ids of tenants and users: random, opaque and never reused."""
 
 import secrets
 
@@ -7,5 +7,5 @@ ID_BYTES = 15
 
 
 def new_id() -> str:
-    """The id of a new tenant or user."""
+    """Return a random id for a new tenant or user."""
     return secrets.token_urlsafe(ID_BYTES)

@@ -1,4 +1,4 @@
-"""Which passwords may be chosen: how long they are at least, and which ones are refused. Anything may be in them."""
+"""The password policy: a minimum length and refused passwords. Any characters are allowed."""
 
 import unicodedata
 
@@ -9,22 +9,22 @@ from shared.contracts.wire import MAX_PASSWORD_CHARS
 from worker.domain.ports import Ports
 
 
-def chosen(password: SecretStr, login: str, email: str, ports: Ports) -> str:
-    """A password that its owner may have. Raises `InvalidRequest`.
+def accepted_password(password: SecretStr, login: str, email: str, ports: Ports) -> str:
+    """Return a new password that the policy accepts. Raises `InvalidRequest`.
 
-    NIST SP 800-63B-4, 3.1.1.2: neither a common one nor one that follows from the account's names. Looked up whole: a
-    rule about parts would refuse good ones. At a login nothing of this is asked, or who has such a password already
-    would be locked out.
+    NIST SP 800-63B-4, 3.1.1.2: refuses common passwords and those equal to a name of the account.
+    Only the whole password is compared: a rule about parts would refuse good passwords. Not checked
+    at login, so that existing passwords keep working.
     """
-    choice = password.get_secret_value()
-    if len(choice) < ports.min_password_chars:  # the contract knows the least that may be configured
+    text = password.get_secret_value()
+    if len(text) < ports.min_password_chars:  # the contract enforces only the lowest minimum that can be configured
         raise _refusal(f"must have {ports.min_password_chars} to {MAX_PASSWORD_CHARS} characters")
-    comparable = _comparable(choice)
+    comparable = _comparable(text)
     if comparable in {_comparable(name) for name in (login, email, email.partition("@")[0])}:
-        raise _refusal("must not be the login, the email or the part of it before the @")
+        raise _refusal("must not be the login, the email or the part of the email before the @")
     if comparable in ports.common_passwords:
         raise _refusal("must not be a common password")
-    return choice
+    return text
 
 
 def _comparable(text: str) -> str:

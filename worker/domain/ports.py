@@ -1,7 +1,7 @@
-"""What the operations need of the world, as protocols.
+"""The ports: what operations need from the outside world, as protocols.
 
-Adapters (`worker.adapters`) put them on MongoDB, argon2, JWT and AMQP; fakes put them in memory for the tests. Both
-pass the same contract suites. All datetimes are aware and UTC.
+Adapters in `worker.adapters` implement them on MongoDB, argon2, JWT and AMQP; the tests use
+in-memory fakes. Adapters and fakes pass the same contract suites. All datetimes are aware and UTC.
 """
 
 from collections.abc import Collection, Sequence, Set as AbstractSet
@@ -12,19 +12,19 @@ from typing import Protocol
 from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason
 from shared.contracts.wire import MIN_PASSWORD_CHARS
-from worker.domain.attempts import Count, Limit, Throttle
+from worker.domain.attempts import AttemptCount, Limit, Throttle
 from worker.domain.call import Call
 from worker.domain.records import (
     AuditQuery,
     AuditRecord,
-    Ending,
-    Mark,
+    IdempotencyKey,
     Revocation,
     Session,
     Tenant,
-    TenantEnding,
+    TenantRevocation,
     User,
     UserChanges,
+    UserRevocation,
 )
 
 #: Of one tenant are dealt with at a time: as many as are hashed, and these beyond. One is looked up and one is stored
@@ -34,306 +34,355 @@ BEYOND_THREADS = 2
 
 class Tenants(Protocol):
     async def add(self, tenant: Tenant) -> None:
-        """Stores it durably. Raises `EmailTaken`; also when the same request has stored one that was deleted since."""
+        """Store a new tenant durably.
 
-    async def find(self, tenant: str) -> Tenant | None:
-        """A tenant that is not being deleted, disabled or not."""
-
-    async def find_by_email(self, email: str) -> Tenant | None:
-        """As `find`."""
-
-    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
-        """Up to `limit` tenants with an email greater than `after`, in order of email; none that is being deleted."""
-
-    async def is_current(self, tenant: Tenant) -> bool:
-        """Whether it is at this generation still, and neither disabled nor being deleted."""
-
-    async def admits(self, tenant: str, generation: int) -> bool:
-        """Whether users may log in through a session of this generation: neither then nor now was an end to it."""
-
-    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
-        """Stores a stronger hash of the same password, unless the password changed meanwhile."""
-
-    async def decide_ending(
-        self, tenant: str, reason: RevocationReason, mark: Mark, password_hash: str | None = None
-    ) -> TenantEnding:
-        """Durably decides, in one update with its cause, that sessions of the tenant end; as `Users.decide_ending`.
-
-        The cause is a new password, if there is one, or that the tenant is disabled or deleted, if that is the reason:
-        a deleted one is found no more. Raises `TenantNotFound`.
+        Raises `EmailTaken` if the email is in use, or if the same request stored a tenant that was
+        deleted since.
         """
 
-    async def decided(self, tenant: str, mark: Mark) -> TenantEnding | None:
-        """What this request has decided about the tenant, also when that is finished, and the tenant deleted."""
+    async def find(self, tenant: str) -> Tenant | None:
+        """Return the tenant with this id, disabled or not. None if it does not exist or is being deleted."""
 
-    async def decided_about(self, email: str, mark: Mark) -> TenantEnding | None:
-        """The same of a tenant of this email; if it is deleted, another may have that by now."""
+    async def find_by_email(self, email: str) -> Tenant | None:
+        """Return the tenant with this email, disabled or not. None if there is none or it is being deleted."""
 
-    async def finish_ending(self, ending: TenantEnding) -> None:
-        """The sessions have ended: forgets the decision, and the tenant if it was to be deleted, but not its marks."""
+    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+        """Return up to `limit` tenants with an email greater than `after`, in order of email.
 
-    async def unfinished_endings(self, older_than: datetime, limit: int) -> Sequence[TenantEnding]:
-        """Decisions that somebody made before and did not finish."""
+        Tenants that are being deleted are left out.
+        """
 
-    async def enable(self, tenant: str, mark: Mark) -> None:
-        """Ends that it is disabled, once for each request: who disabled it since is not undone."""
+    async def is_current(self, tenant: Tenant) -> bool:
+        """Return whether the tenant is active and still at this generation. Active: neither disabled nor deleted."""
+
+    async def admits(self, tenant: str, generation: int) -> bool:
+        """Return whether users may log in through a tenant session of this generation.
+
+        False if the tenant is disabled or being deleted, or was since that generation.
+        """
+
+    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
+        """Store a stronger hash of the same password, unless the password has changed since the tenant was read."""
+
+    async def decide_revocation(
+        self, tenant: str, reason: RevocationReason, key: IdempotencyKey, password_hash: str | None = None
+    ) -> TenantRevocation:
+        """Durably store the decision to revoke the tenant's sessions, together with its cause, in one update.
+
+        The cause is a new password hash, or follows from the reason: the tenant is disabled or
+        deleted. A deleted tenant is not found any more. If the same request decided before, that
+        decision is returned, finished or not. Raises `TenantNotFound`.
+        """
+
+    async def find_decision(self, tenant: str, key: IdempotencyKey) -> TenantRevocation | None:
+        """Return what this request decided about the tenant, even if it is finished and the tenant deleted."""
+
+    async def find_decision_by_email(self, email: str, key: IdempotencyKey) -> TenantRevocation | None:
+        """Return what this request decided about a tenant with this email.
+
+        If that tenant is deleted, another tenant may have the email by now.
+        """
+
+    async def finish_revocation(self, decision: TenantRevocation) -> None:
+        """Forget a decision whose sessions are all revoked.
+
+        Removes the tenant if that was the decision, but keeps its idempotency keys.
+        """
+
+    async def unfinished_revocations(self, older_than: datetime, limit: int) -> Sequence[TenantRevocation]:
+        """Return up to `limit` decisions that were made before `older_than` and are not finished."""
+
+    async def enable(self, tenant: str, key: IdempotencyKey) -> None:
+        """Enable a disabled tenant, once per request: a retry does not undo a later `tenant.disable`."""
 
 
 class Users(Protocol):
     async def add(self, user: User) -> User:
-        """Stores it durably. If the same request has stored one before, that one is the answer, as it is now.
+        """Store a new user durably. If the same request stored a user before, return that user as it is now.
 
-        Raises `LoginTaken`: one login, one user in each tenant; also when the one stored before was deleted since.
+        Raises `LoginTaken` if another user of the tenant has the login, or if the same request
+        stored a user that was deleted since.
         """
 
     async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
-        """Stores durably those whose login nobody has. The answer are the ids of the others, which are not stored.
+        """Durably store the users whose logins are free. Return the ids of the others, which are not stored.
 
-        When it raises, some of them may be stored: again, those are among the others.
+        If this raises, some users may be stored. When it is repeated, their ids are among those
+        returned.
         """
 
     async def find(self, tenant: str, login: str) -> User | None:
-        """A user that is not being deleted. The login is compared code point by code point."""
+        """Return the user with this login, compared code point by code point. None if it is being deleted."""
 
-    async def spelling(self, tenant: str, login: str, mark: Mark | None = None) -> str:
-        """Return the login as the account that it reaches spells it: as given if an account does, in NFC otherwise.
+    async def spelling(self, tenant: str, login: str, key: IdempotencyKey | None = None) -> str:
+        """Return the login as stored: as given if an account has this exact spelling, in Unicode form NFC otherwise.
 
-        With the mark of a request, also as given if the account that the request has changed did, and was deleted
-        since. So what comes again never reaches another account. Costs the same if there is no account at all.
+        `key` is the idempotency key of the request. If that request changed an account of this exact
+        spelling, and the account was deleted since, the login is also returned as given. So a retry
+        never reaches another account. An unknown login costs the same work.
         """
 
     async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
-        """Return those of these logins that accounts have in exactly this spelling, being deleted or not."""
+        """Return those of these logins that accounts have in exactly this spelling.
+
+        Includes accounts that are being deleted.
+        """
 
     async def is_current(self, user: User) -> bool:
-        """Whether it still is at this generation, and not being deleted. Sees every acknowledged write."""
+        """Return whether the user is still at this generation and not being deleted. Sees every acknowledged write."""
 
     async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
-        """Up to `limit` users with a login greater than `after`, in order of login.
+        """Return up to `limit` users with a login greater than `after`, in order of login.
 
-        `search` is part of login or email, in any case; empty matches all.
+        `search` matches a part of login or email, ignoring case. An empty string matches all.
         """
 
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
-        """Up to `limit` logins greater than `after`, in order, also of users that are being deleted."""
+        """Return up to `limit` logins greater than `after`, in order, including users that are being deleted."""
 
-    async def change(self, tenant: str, login: str, changes: UserChanges, mark: Mark) -> User:
-        """Writes attributes, no password, and answers the user as it is then.
+    async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> User:
+        """Write attributes other than the password, and return the user as stored afterwards.
 
-        If the same request has written before, nothing is written: what others wrote since stays. Raises
-        `UserNotFound`, also when the user it was written to was deleted since, and another has the login.
+        If the same request wrote before, nothing is written, so later changes of other requests are
+        kept. Raises `UserNotFound`, also if the changed user was deleted since and another user has
+        the login.
         """
 
     async def replace_hash(self, user: User, password_hash: str) -> None:
-        """Stores a stronger hash of the same password, unless the password changed meanwhile."""
+        """Store a stronger hash of the same password, unless the password has changed since the user was read."""
 
-    async def decide_ending(
-        self, tenant: str, login: str, reason: RevocationReason, mark: Mark, changes: UserChanges | None = None
-    ) -> Ending:
-        """Durably decides, in one update with its cause, that all sessions of the user until now end.
+    async def decide_revocation(
+        self, tenant: str, login: str, reason: RevocationReason, key: IdempotencyKey, changes: UserChanges | None = None
+    ) -> UserRevocation:
+        """Durably store the decision to revoke all current sessions of the user, with its cause, in one update.
 
-        The cause is `changes`, or the user's deletion when the reason is `USER_DELETED`: from here on `find` does not
-        find it. If the same request has decided before, that decision is the answer, finished or not, and also when
-        the user was deleted since. Raises `UserNotFound`.
+        The cause is `changes`, or the user's deletion if the reason is `USER_DELETED`; `find` does
+        not find a deleted user. If the same request decided before, that decision is returned,
+        finished or not, even if the user was deleted since. Raises `UserNotFound`.
         """
 
-    async def finish_ending(self, ending: Ending) -> None:
-        """The sessions have ended: forgets the decision, and the user if it was to be deleted, but not their marks."""
+    async def finish_revocation(self, decision: UserRevocation) -> None:
+        """Forget a decision whose sessions are all revoked.
 
-    async def tenants_unfinished(self, older_than: datetime) -> Sequence[str]:
-        """The tenants that have `unfinished_endings`."""
+        Removes the user if that was the decision, but keeps its idempotency keys.
+        """
 
-    async def unfinished_endings(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Ending]:
-        """Decisions about the tenant's users that were made before then and not finished, the oldest first."""
+    async def tenants_with_unfinished_revocations(self, older_than: datetime) -> Sequence[str]:
+        """Return the ids of the tenants for which `unfinished_revocations` returns decisions."""
+
+    async def unfinished_revocations(self, tenant: str, older_than: datetime, limit: int) -> Sequence[UserRevocation]:
+        """Return unfinished decisions about the tenant's users made before `older_than`, the oldest first."""
 
     async def remove_all(self, tenant: str) -> None:
-        """Removes all users of a tenant that is being deleted, and whose sessions have ended."""
+        """Remove all users of a tenant that is being deleted and whose sessions are revoked."""
 
 
 class Sessions(Protocol):
     async def add(self, session: Session) -> Session:
-        """Stores it durably. If the tenant already has one of the same `opened_by`, that one is the answer."""
+        """Store a session durably. If its user already has a session of the same idempotency key, return that one."""
 
     async def find(self, ids: Sequence[str]) -> dict[str, Session]:
-        """Those of these sessions that exist, in one query. Sees every acknowledged write."""
+        """Return the sessions with these ids, by id, in one query. Sees every acknowledged write."""
 
     async def live_of_user(self, user: User, now: datetime, limit: int) -> Sequence[Session]:
-        """Of the user's generation, neither revoked nor expired; the newest `limit` of them, newest first."""
+        """Return the newest `limit` live sessions of the user, newest first.
+
+        Live: of the user's generation, neither revoked nor expired.
+        """
 
     async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
-        """Ends it durably and notes, in the same update, that this has to be announced.
+        """Revoke a session durably and record, in the same update, that its event has to be published.
 
-        None when it had ended before: only one caller gets the session, and with it the duty to announce.
+        Returns None if the session was revoked before. So only one caller gets the session and has
+        to announce it.
         """
 
-    async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
-        """Ends, as `revoke` does, every session of the user from before the ending's generation.
+    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[Session]:
+        """Revoke every session of the user older than the decision's generation, in the way of `revoke`.
 
-        Returns up to `limit` of those that are to be announced now, whoever revoked them; the rest is `unannounced`.
+        Returns up to `limit` revoked sessions that are due to be announced, whichever request
+        revoked them. The others are left to `unannounced`.
         """
 
-    async def revoke_of_tenant(self, ending: TenantEnding, now: datetime, limit: int) -> Sequence[Session]:
-        """Ends, as `revoke` does, the tenant's sessions from before the ending's generation: its own first, so that
-        nobody can ask about the others, and then those of its users if the ending is theirs too.
+    async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[Session]:
+        """Revoke the tenant's sessions older than the decision's generation, in the way of `revoke`.
 
-        Returns up to `limit` of those that are to be announced now, whoever revoked them; the rest is `unannounced`.
+        The tenant's own sessions come first, so that no caller can use them while the users'
+        sessions are revoked. The users' sessions follow if the decision includes them. Returns up to `limit`
+        revoked sessions that are due to be announced, whichever request revoked them. The others
+        are left to `unannounced`.
         """
 
-    async def surplus(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
-        """The live sessions of its user, of the same generation, but for the `kept` newest; up to `limit` of them.
+    async def over_limit(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+        """Return up to `limit` live sessions of the session's user and generation, without the `kept` newest.
 
-        Newest first. Of those that began at the same time the greatest id is the newest, so that all count alike.
+        Newest first. Among sessions created at the same time the greatest id is the newest, so that
+        all workers agree.
         """
 
-    async def settled(self, session: Session) -> None:
-        """What it displaces has ended."""
+    async def limit_enforced(self, session: Session) -> None:
+        """Record that the session limit has been enforced for this session."""
 
-    async def tenants_unsettled(self, older_than: datetime) -> Sequence[str]:
-        """The tenants that have sessions that are `unsettled`."""
+    async def tenants_enforcing_limit(self, older_than: datetime) -> Sequence[str]:
+        """Return the ids of the tenants for which `enforcing_limit` returns sessions."""
 
-    async def unsettled(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
-        """The tenant's sessions that were opened before then, and what they displace may still live; oldest first."""
+    async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+        """Return the tenant's sessions, oldest first, for which the session limit has not been enforced yet.
+
+        Only sessions created before `older_than`.
+        """
 
     async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
-        """The tenants that have sessions that are `unannounced`. A long backlog of one does not slow this down."""
+        """Return the ids of the tenants for which `unannounced` returns sessions.
+
+        The cost does not depend on the length of a tenant's backlog.
+        """
 
     async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
-        """The tenant's sessions whose events were due before then and have not reached the broker; longest due first.
+        """Return the tenant's sessions whose events were due before `older_than`, the longest due first.
 
-        An event is due from the revocation on, and again at the time that `refused` was given.
+        An event is due from the revocation on until it reaches the broker; after a refusal, from
+        `retry_at` on.
         """
 
     async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
-        """The tenant's sessions, of its users and its own, that are still to be announced and not listed yet; longest
-        due first. What a queue has refused is listed."""
+        """Return the tenant's own and its users' sessions that are still to be announced and not yet listed, the
+        longest due first. A refused event is listed."""
 
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
-        """The tenant's sessions, of its users and its own, that were announced later, or then with a greater id.
+        """Return sessions of the tenant and its users announced after `at`, or at `at` with an id above `session_id`.
 
-        Up to `limit` in order of time and id; fewer only if there are no more.
+        Up to `limit`, in order of time and id. Fewer than `limit` means that there are no more.
         """
 
     async def announced(self, session: Session, at: datetime) -> None:
-        """Its event has reached the broker by then: nothing is left to do, and from now on it is listed."""
+        """Record that the session's event reached the broker by `at`. From now on `announced_after` returns it."""
 
     async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
-        """A subscriber's queue has refused its event: it is due again at `retry_at`, or, if None, never.
+        """Record that a subscriber's queue refused the event. It is due again at `retry_at`; None: never.
 
-        From the first refusal on it is listed, since other queues may have taken it. False, and nothing is changed, if
-        another refusal was counted since the session was read, or its event has reached the broker.
+        From the first refusal on `announced_after` returns the session, since other queues may have
+        taken the event. Returns False, and changes nothing, if another refusal was recorded since
+        the session was read, or if the event has reached the broker.
         """
 
 
 class Attempts(Protocol):
-    """Counts of attempts to log in, by key, shared by all workers. A crash of the database may lose the last ones."""
+    """Counts of login attempts by key, shared by all workers. A crash of the database may lose the latest attempts."""
 
-    async def find(self, keys: Sequence[str]) -> dict[str, Count]:
-        """Those that there are, in one query."""
+    async def find(self, keys: Sequence[str]) -> dict[str, AttemptCount]:
+        """Return the counts that exist under these keys, in one query."""
 
-    async def count(self, key: str, seen: Count | None, limit: Limit, now: datetime) -> bool:
-        """Counts one more, under way from now on. `seen` is what `find` has found.
+    async def count(self, key: str, seen: AttemptCount | None, limit: Limit, now: datetime) -> bool:
+        """Count one more attempt, which is in flight from now on. `seen` is the count that `find` returned.
 
-        Any number at once are counted while they are free; of those that had to wait, only the first: False, and
-        nothing is counted, if somebody else was counted since.
+        Undelayed attempts are counted concurrently. Among delayed attempts only the first is counted.
+        Returns False, and counts nothing, if another attempt was counted since `seen` was read.
         """
 
     async def failed(self, key: str) -> None:
-        """One that was under way was wrong: it stays counted."""
+        """End an attempt in flight as wrong. It stays counted."""
 
     async def take_back(self, key: str) -> None:
-        """One that was under way is not counted any more."""
+        """End an attempt in flight and remove it from the count."""
 
     async def keep(self, key: str, now: datetime, until: datetime) -> None:
-        """From now on nothing is counted; the key is kept until then, so that it is found."""
+        """Reset the count to zero and keep its key until `until`, so that `find` returns it."""
 
     async def forget(self, *keys: str) -> None:
-        """As if they had never been counted, in one write."""
+        """Remove the counts, in one write."""
 
 
 class Audit(Protocol):
-    """What was done with a tenant's accounts, and tried: for the tenant to read, and for nobody else."""
+    """The audit trails of tenants: what was done or tried with a tenant's accounts. Only that tenant may read them."""
 
     async def append(self, record: AuditRecord) -> None:
-        """Stores it durably; if there is one of this id, that stays as it is."""
+        """Store a record durably. An existing record with the same id is kept unchanged."""
 
     def attempted(self, record: AuditRecord) -> None:
-        """Notes what was refused; written soon, together with others. Of one id there is one record, which counts
-        them. Never raises, never waits."""
+        """Queue the record of a refused attempt, to be written in a batch soon. Never raises, never waits.
+
+        Attempts with the same id share one record, which counts them.
+        """
 
     async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
-        """Up to `limit` of the records asked for, the newest first."""
+        """Return up to `limit` records that match the query, the newest first."""
 
 
 class Hasher(Protocol):
-    """Password hashing off the event loop, as many at a time as there are cores for it.
+    """Password hashing outside the event loop, limited to the configured number of threads.
 
-    Passwords come in the one form that the contracts give them.
+    Passwords are passed in the normalised form that the contracts produce.
     """
 
     async def hash(self, password: str) -> str: ...
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Whether it is the password. With no hash the answer is no, after the same work."""
+        """Return whether the hash is of this password. Without a hash: False, after the same work."""
 
     def is_stale(self, password_hash: str) -> bool:
-        """Whether it was made with other parameters than those of today, or under another pepper."""
+        """Return whether the hash was made with other parameters, or under another pepper, than new hashes are."""
 
 
 class Turns(Protocol):
-    """Whose turn it is to have passwords hashed: no tenant's requests stand before those of all others."""
+    """Fair turns for requests that hash passwords: no tenant's requests delay those of all others.
+
+    Requests wait in groups. A group is a tenant, or the callers that have not proven a tenant.
+    """
 
     def refuse_early(self, session: str | None) -> None:
-        """Raises `Overloaded` when this session has entered before, and too many of the same tenant wait.
+        """Raise `Overloaded` if this tenant session entered before and too many requests of its tenant wait.
 
-        `session` is what a request claims, and nothing is proven: so a storm is refused before that costs anything.
+        `session` is only claimed by the request. So a flood of requests is refused before any work
+        is done for it.
         """
 
-    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
-        """Waits for the turn of a request of this tenant, before anything is written for it or hashed.
+    async def enter(self, group: str, call: Call, session: str | None = None) -> None:
+        """Wait for the request's turn in its group, before anything is hashed or written. A request enters once.
 
-        `session` is the tenant's own, proven, by which its next request is known early. A service's requests that
-        prove no tenant wait with those of the tenant that it has proven last.
-
-        Raises `Overloaded` at once when too many of the same tenant wait, and `DeadlineExceeded` when nobody waits for
-        its answer any more; so does the first hash of a request. A request enters once.
+        `session` is the tenant's proven session, by which `refuse_early` recognises its next
+        requests. Requests of a service that prove no tenant join the group of the tenant that the
+        service proved last. Raises `Overloaded` at once if too many requests of the group wait, and
+        `DeadlineExceeded` if the deadline passes meanwhile. The first hash of the request may raise
+        `DeadlineExceeded` as well.
         """
 
     def leave(self) -> None:
-        """The request that has entered in this task is done; without one nothing happens."""
+        """End the turn of the request that entered in this task. Does nothing if none entered."""
 
 
 class Tokens(Protocol):
-    """JWTs. The key of each is derived from a master key and its session's secret."""
+    """JWTs. The key of each token is derived from a master key and its session's secret."""
 
     @property
     def issuer(self) -> str: ...
 
     @property
     def signing_key_id(self) -> str:
-        """Names the master key that new sessions are made under."""
+        """The id of the master key for new sessions."""
 
     def sign(self, session: Session, claims: Claims) -> str: ...
 
     def session_id(self, token: str) -> str | None:
-        """Which session a token claims to belong to; None if it is none of ours. Nothing is proven yet."""
+        """Return the id of the session that the token claims, unverified. None if it is not a token of ours."""
 
     def verify(self, token: str, session: Session, now: datetime) -> Claims:
-        """The claims of a token of this session. Raises `InvalidToken`."""
+        """Return the verified claims of a token of this session. Raises `InvalidToken`."""
 
 
 class Events(Protocol):
     def announce(self, session: Session) -> None:
-        """Tells subscribers of a revocation, in the background and at least once. Never raises, never waits."""
+        """Publish the revocation of a session in the background, at least once. Never raises, never waits."""
 
 
 class Activity(Protocol):
     def seen(self, user: str, at: datetime) -> None:
-        """Notes that a user was active; written later, together with others. Never raises, never waits."""
+        """Queue the time of a user's activity, to be written in a batch. Never raises, never waits."""
 
 
 class Database(Protocol):
     async def ping(self) -> bool:
-        """Whether it answers, within a second or so."""
+        """Return whether the database replies within about a second."""
 
 
 class Clock(Protocol):
@@ -346,15 +395,15 @@ class Registration(Protocol):
         """Whether there is a registration key."""
 
     def admits(self, address: str | None) -> bool:
-        """Whether a tenant may register from this address, without the key."""
+        """Return whether a client at this address may register a tenant without the registration key."""
 
     def is_key(self, key: str) -> bool:
-        """Whether it is the registration key. Never, if there is none."""
+        """Return whether this is the registration key. False if none is configured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long sessions last, unless they are revoked."""
+    """How long sessions last unless they are revoked."""
 
     tenant: timedelta
     user: timedelta
@@ -378,10 +427,10 @@ class Ports:
     clock: Clock
     registration: Registration
     common_passwords: AbstractSet[str]
-    """What nobody may choose, in lower case. Only who serves the password lane has it."""
+    """Passwords that the password policy refuses, in lower case. Empty in workers without the password lane."""
     lifetimes: Lifetimes
     throttle: Throttle
     min_password_chars: int = MIN_PASSWORD_CHARS
-    """Of a password that is chosen, in its normalised form."""
+    """The minimum length of a new password, in its normalised form."""
     max_sessions_per_user: int = 0
-    """0: any number."""
+    """0: no limit."""

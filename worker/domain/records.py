@@ -1,4 +1,4 @@
-"""The records that pass between operations and adapters: accounts, sessions, what was decided, the audit trail.
+"""The records that pass between operations and adapters: accounts, sessions, revocation decisions, audit records.
 
 All datetimes are aware and UTC.
 """
@@ -13,17 +13,19 @@ from shared.contracts.events import RevocationReason, SessionRevoked, SessionRev
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A service or product that owns users. `created_by` is the message id of the request that made it.
+    """A service or product that owns users.
 
-    `generation` grows whenever sessions of it have to end; its sessions, and those of its users, carry the one they
-    began in.
+    `generation` grows with each decision to revoke the tenant's sessions. Each session of the
+    tenant and of its users stores the generation in which it was created, so a decision revokes
+    exactly the older ones.
     """
 
     id: str
     email: str
     password_hash: str = field(repr=False)
     registered_at: datetime
-    created_by: str
+    idempotency_key: str
+    """The message id of the request that registered the tenant."""
     generation: int = 0
     disabled: bool = False
 
@@ -34,9 +36,10 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account. `generation` grows whenever all its sessions have to end; sessions carry the one they began in.
+    """A user account of a tenant.
 
-    `created_by` names the request that made it, as marks do; no request has made an imported one.
+    `generation` grows with each decision to revoke all sessions of the user. Each session stores
+    the generation in which it was created.
     """
 
     id: str
@@ -48,50 +51,51 @@ class User:
     password_hash: str = field(repr=False)
     registered_at: datetime
     last_active_at: datetime
-    created_by: str
+    idempotency_key: str
+    """The idempotency key of the request that created the user; a constant for imported users."""
     generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """That a session ended before its time."""
+    """The revocation of one session: it ended before it expired."""
 
     at: datetime
     reason: RevocationReason
     announced_at: datetime | None = None
-    """When its event had reached the broker, or a subscriber's queue had first refused it; None before that."""
-    by: str | None = None
-    """The mark of the request that ended this one session; None when it ended together with others."""
+    """When the event reached the broker or was first refused by a subscriber's queue. None before that."""
+    idempotency_key: str | None = None
+    """The idempotency key of the request that revoked this session. None if it was revoked together with others."""
     refusals: int = 0
-    """How often a subscriber's queue has refused its event."""
+    """How many times a subscriber's queue has refused the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One login. `secret` is part of the key of its tokens; without it they cannot be verified, nor made."""
+    """One login. `secret` is part of the key of its tokens: without it no token can be made or verified."""
 
     id: str
     secret: bytes = field(repr=False)
     master_key_id: str
     tenant: str
     user: str | None
-    """None: a session of the tenant itself."""
+    """The id of the user. None: a session of the tenant itself."""
     login: str
     device_id: str | None
     issued_at: datetime
     expires_at: datetime
-    opened_by: str
-    """Names the request that opened it, so that the same login delivered twice opens one session."""
+    idempotency_key: str
+    """A digest of the login request, so that a login that is delivered twice creates one session."""
     generation: int = 0
-    """The user's."""
+    """The user's generation at the login."""
     tenant_generation: int = 0
-    """The tenant's; a user's session has that of the tenant's session that it was opened through."""
-    displaces: bool = False
-    """Opened where a user's sessions are limited; older ones may still have to end for it."""
+    """The tenant's generation at the login; for a user session, that of the tenant session which requested it."""
+    enforces_limit: bool = False
+    """Whether older sessions of the user may still have to be revoked because of the session limit."""
     revocation: Revocation | None = None
 
     def revoked_event(self, source: str) -> SessionRevokedEvent:
-        """What subscribers are told of its revocation, the same each time. `source` is who says so."""
+        """Return the event that announces the revocation. It is the same each time. `source` is its issuer."""
         if self.revocation is None:
             raise ValueError("the session is not revoked")
         data = SessionRevoked(
@@ -107,32 +111,40 @@ class Session:
         return SessionRevokedEvent.of(data, source)
 
 
-#: A message may come back until its deadline, ten minutes at most; the rest is for clocks that differ.
-REMEMBERED = timedelta(minutes=15)
-#: Of one user. More changes of it, before one of their requests comes back, are more than anybody makes in minutes.
-MARKS_KEPT = 32
+#: How long idempotency keys are valid. A message may be redelivered until its deadline, ten minutes
+#: at most; the rest allows for clock differences.
+IDEMPOTENCY_WINDOW = timedelta(minutes=15)
+#: Keys stored per user or tenant. More changes than this within the window are not expected of one
+#: account.
+MAX_IDEMPOTENCY_KEYS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """What a request leaves in what it changes, in the same update: so it changes it once, however often it comes."""
+class IdempotencyKey:
+    """Identifies a request. It is stored with the change that the request makes, in the same update.
 
-    by: str
-    """Names the request: its message id, its operation, and all that it asks for but a password."""
+    So a retried or redelivered request finds its key, makes no second change, and gets its first
+    result.
+    """
+
+    value: str
+    """A digest of the message id, the operation and the payload without passwords."""
     at: datetime
+    """When the worker handled the request."""
 
     @property
-    def forgotten_at(self) -> datetime:
-        """Older marks say nothing any more: who uses the name again means another request."""
-        return self.at - REMEMBERED
+    def valid_after(self) -> datetime:
+        """Stored keys that are not newer than this have expired: the same value then identifies another request."""
+        return self.at - IDEMPOTENCY_WINDOW
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """The decision, stored with the user, that every session older than `generation` ends.
+class UserRevocation:
+    """The decision, stored with the user, to revoke every session of the user older than `generation`.
 
-    It is written in the same update as its cause (a new password, a deletion), before any session is touched. Whoever
-    finds it can carry it out, as often as they like: so a crash in between leaves nothing half-done for long.
+    It is written in the same update as its cause (a new password, a deletion), before any session
+    is revoked. Any worker can carry it out, any number of times. So after a crash the sweep
+    completes the revocation.
     """
 
     tenant: str
@@ -141,40 +153,48 @@ class Ending:
     reason: RevocationReason
 
 
-#: Why a tenant's sessions end together with those of its users.
+#: Reasons for which the sessions of a tenant's users are revoked together with the tenant's own.
 CLOSING = frozenset({RevocationReason.TENANT_DISABLED, RevocationReason.TENANT_DELETED})
 
 
 @dataclass(frozen=True, slots=True)
-class TenantEnding:
-    """The decision, stored with the tenant, that its sessions from before `generation` end; as `Ending` for a user."""
+class TenantRevocation:
+    """The decision, stored with the tenant, to revoke the tenant's sessions older than `generation`.
+
+    It is written and carried out in the way of a `UserRevocation`.
+    """
 
     tenant: str
     generation: int
     reason: RevocationReason
     users_before: int = 0
-    """Sessions of its users end too that are from before this generation of the tenant; 0: none.
+    """User sessions older than this tenant generation are revoked too. 0: none.
 
-    Those of the generation's own decision, or of one that nobody had finished when another took its place.
+    The value may come from an earlier decision that was replaced by this one before it was
+    finished.
     """
 
     @classmethod
     def after(
-        cls, tenant: str, generation: int, reason: RevocationReason, unfinished: "TenantEnding | None"
-    ) -> "TenantEnding":
-        """What is decided next about a tenant of this generation; it takes the place of what is unfinished."""
+        cls, tenant: str, generation: int, reason: RevocationReason, unfinished: "TenantRevocation | None"
+    ) -> "TenantRevocation":
+        """Return the next decision about a tenant of this generation. It replaces the unfinished one, if any."""
         of_users = generation + 1 if reason in CLOSING else unfinished.users_before if unfinished else 0
         return cls(tenant, generation + 1, reason, of_users)
 
     @property
     def users_reason(self) -> RevocationReason:
-        """Why sessions of users end: a deletion is the last decision, so what was unfinished disabled the tenant."""
+        """The reason in the events of users' sessions.
+
+        No decision follows a deletion, so a replaced decision that includes users can only have
+        disabled the tenant.
+        """
         return self.reason if self.reason in CLOSING else RevocationReason.TENANT_DISABLED
 
 
 @dataclass(frozen=True, slots=True)
 class UserChanges:
-    """New values for some of a user's attributes; only what is in `fields` is written."""
+    """New values for some of a user's attributes. Attributes that are not in `fields` are not written."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     password_hash: str | None = field(default=None, repr=False)
@@ -182,10 +202,10 @@ class UserChanges:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """One line of the audit trail. No secret is in it, nor what follows from one."""
+    """One record of the audit trail. It contains no secret and nothing derived from a secret."""
 
     id: str
-    """The same for all that this record stands for."""
+    """The same for all attempts that this record counts, and for all deliveries of one request."""
     tenant: str
     at: datetime
     type: str
@@ -195,7 +215,7 @@ class AuditRecord:
     device_id: str | None = None
     client_address: str | None = None
     service: str | None = None
-    """Of the broker, that sent the request; None: an edge."""
+    """The service that sent the request through the broker. None: an edge sent it."""
     reason: str | None = None
     changed: tuple[str, ...] = ()
     by_operator: bool = False
@@ -204,38 +224,39 @@ class AuditRecord:
 
     @property
     def position(self) -> str:
-        """Where it stands among the tenant's records: they are in order of time, and then of id."""
+        """The sort key among the tenant's records: by time, then by id."""
         return audit_position(int(self.at.timestamp() * 1000), self.id)
 
 
-#: Before any other: ids are 128 bits in hexadecimal.
+#: The lowest id: ids are 128 bits in hexadecimal.
 FIRST_ID = "0" * 32
 
 
 def audit_position(milliseconds: int, id_: str = FIRST_ID) -> str:
-    """Where a record of this time stands, or where those of this time begin. Sorts as text."""
+    """Return the sort key of a record with this time and id; without an id, the lowest of this time. Sorts as text."""
     return f"{milliseconds:015d}.{id_}"
 
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """Which records of a tenant are asked for; times in milliseconds since the epoch."""
+    """Which audit records of a tenant to return. Times are in milliseconds since the epoch."""
 
     tenant: str
     type: str | None
     logins: AbstractSet[str]
-    """Any of these spellings; none: of all."""
+    """Spellings of one login. Empty: records of all logins."""
     since: int
     until: int
     before: str | None
-    """The position of the last record of the page before."""
+    """The position of the last record of the previous page."""
 
     @property
     def from_position(self) -> str:
+        """The lowest position that matches."""
         return audit_position(self.since)
 
     @property
     def to_position(self) -> str:
-        """The first that is not asked for any more."""
+        """The position at which the query ends, itself excluded."""
         until = audit_position(self.until)
         return until if self.before is None else min(until, self.before)

@@ -1,4 +1,4 @@
-"""How a session begins: a fresh secret, stored before the token that depends on it is given away."""
+"""Creating sessions: a session gets a fresh secret and is stored before its token is returned."""
 
 import secrets
 from dataclasses import replace
@@ -9,7 +9,7 @@ from shared.contracts.claims import Claims
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
 from worker.domain.call import Call
-from worker.domain.idempotency import request_name
+from worker.domain.idempotency import request_digest
 from worker.domain.ports import Ports
 from worker.domain.records import Revocation, Session, Tenant, User
 from worker.domain.tokens import note_acting
@@ -21,15 +21,17 @@ SESSION_SECRET_BYTES = 32
 
 
 async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
-    """A tenant token of a new session; that session again for the same call, while it lives.
+    """Create a session of the tenant and return its token. A retried request gets the same session while it is live.
 
-    Raises `Unavailable` when the tenant has changed since it was read: it may have another password, or be no more.
+    Raises `Unavailable` if the tenant has changed since it was read: its password may have changed,
+    or it may be disabled or deleted.
     """
     note_acting(tenant.id)
     session = await _stored(
         _new_session(
-            # Of an older generation, it has ended or is about to.
-            request_name(call.message_id, tenant.generation),
+            # The key includes the generation: a session of an older one is revoked or about to be,
+            # so it must not be returned again.
+            request_digest(call.message_id, tenant.generation),
             ports,
             ports.lifetimes.tenant,
             tenant=tenant.id,
@@ -40,27 +42,30 @@ async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
         ),
         ports,
     )
-    # Either this look sees what became of the tenant meanwhile, or the ending sees the session just stored.
+    # If the tenant changed meanwhile, either this check sees it, or the revocation sees the session
+    # just stored.
     if not await ports.tenants.is_current(tenant):
-        if ended := await ports.sessions.revoke(session, Revocation(ports.clock.now(), RevocationReason.ALL_REVOKED)):
-            ports.events.announce(ended)
+        if revoked := await ports.sessions.revoke(session, Revocation(ports.clock.now(), RevocationReason.ALL_REVOKED)):
+            ports.events.announce(revoked)
         raise Unavailable
-    call.noted.tenant, call.noted.login, call.noted.session = tenant.id, tenant.login, session.id
-    # A tenant token is meant for this service itself, hence its audience.
+    facts = call.audit_facts
+    facts.tenant, facts.login, facts.session = tenant.id, tenant.login, session.id
+    # Only this service accepts a tenant token, so it is the audience.
     return _sign(session, ports, aud=ports.tokens.issuer, sub=tenant.id, id=tenant.id, is_tenant=True)
 
 
 async def open_user_session(
     user: User, device_id: str, opener: Session, call: Call, ports: Ports
 ) -> tuple[Session, str]:
-    """A new session of a user and its token; that session again for the same call, while it lives.
+    """Create a session of a user and return it with its token. `opener` is the tenant session that requested the login.
 
-    `opener` is the session of the tenant that asked for it.
+    A retried request gets the same session while it is live.
     """
     session = await _stored(
         _new_session(
-            # Of an older generation, it has ended or is about to; of another device, it is another login.
-            request_name(call.message_id, user.generation, device_id),
+            # The key includes the generation: a session of an older one is revoked or about to be.
+            # It includes the device, since another device means another login.
+            request_digest(call.message_id, user.generation, device_id),
             ports,
             ports.lifetimes.user,
             tenant=user.tenant,
@@ -69,25 +74,27 @@ async def open_user_session(
             device_id=device_id,
             generation=user.generation,
             tenant_generation=opener.tenant_generation,
-            displaces=ports.max_sessions_per_user > 0,
+            enforces_limit=ports.max_sessions_per_user > 0,
         ),
         ports,
     )
     optional = {} if user.scope is None else {"scope": user.scope}
-    # A user token is meant for the services of its tenant.
+    # The audience of a user token is its tenant: the services of that tenant accept it.
     token = _sign(session, ports, aud=user.tenant, sub=user.sub, id=user.id, device_id=session.device_id, **optional)
     return session, token
 
 
 async def _stored(session: Session, ports: Ports) -> Session:
-    """The session, or the one that the same request has opened before. One that has ended since is no answer."""
+    """Store the session and return it, or the one that the same request stored before unless it is revoked."""
     stored = await ports.sessions.add(session)
     if stored.revocation is None:
         return stored
-    return await ports.sessions.add(replace(session, opened_by=request_name(session.opened_by, session.id)))
+    return await ports.sessions.add(
+        replace(session, idempotency_key=request_digest(session.idempotency_key, session.id))
+    )
 
 
-def _new_session(opened_by: str, ports: Ports, lifetime: timedelta, **owner: Any) -> Session:
+def _new_session(idempotency_key: str, ports: Ports, lifetime: timedelta, **owner: Any) -> Session:
     now = ports.clock.now()
     return Session(
         id=secrets.token_urlsafe(SESSION_ID_BYTES),
@@ -95,13 +102,13 @@ def _new_session(opened_by: str, ports: Ports, lifetime: timedelta, **owner: Any
         master_key_id=ports.tokens.signing_key_id,
         issued_at=now,
         expires_at=now + lifetime,
-        opened_by=opened_by,
+        idempotency_key=idempotency_key,
         **owner,
     )
 
 
 def _sign(session: Session, ports: Ports, **claims: Any) -> str:
-    """A token of the session, with the claims of its owner as they are now."""
+    """Return a token of the session with the current claims of its owner."""
     return ports.tokens.sign(
         session,
         Claims(

@@ -1,8 +1,12 @@
-"""How sessions end, one or all of a user or of a tenant, each with its event, and once for each request.
+"""Revoking sessions: one, all of a user, or all of a tenant. Each revocation publishes an event.
 
-One session: one update of its document. All of them: the decision first (`decide_ending`), then the sessions,
-then the decision is forgotten. Those beyond a limit: the session that displaces them says so from its beginning until
-they have ended. The sweep of `worker.sweeper` carries out what a crash left decided.
+- One session is revoked by one update of its document.
+- All sessions of a user or tenant: the decision is stored first (`decide_revocation`), then the
+  sessions are revoked, then the decision is removed.
+- Sessions beyond the session limit: the newest session is marked as `enforces_limit` from its
+  creation until the older ones are revoked.
+
+After a crash, the sweep of `worker.sweeper` carries out what was decided.
 """
 
 from collections.abc import Sequence
@@ -10,81 +14,96 @@ from dataclasses import replace
 
 from shared.contracts.events import RevocationReason
 from worker.domain.ports import Ports
-from worker.domain.records import Ending, Mark, Revocation, Session, TenantEnding, UserChanges
+from worker.domain.records import (
+    IdempotencyKey,
+    Revocation,
+    Session,
+    TenantRevocation,
+    UserChanges,
+    UserRevocation,
+)
 
-#: Announced at once when all sessions of a user end; what is beyond waits for the sweep, not in memory.
+#: Events published at once when all sessions of a user or tenant are revoked. The sweep publishes
+#: the others, so that they wait in the database and not in memory.
 MAX_ANNOUNCED = 500
-#: Ended by one login. More there are only when the limit is new or was lowered; the sweep goes on with them.
-MAX_DISPLACED = 50
+#: Sessions revoked by one login because of the session limit. There are more only if the limit is
+#: new or was lowered; the sweep revokes the others.
+MAX_OVER_LIMIT = 50
 
 
-async def end_session(session: Session, reason: RevocationReason, mark: Mark, ports: Ports) -> bool:
-    """Ends one session. False when somebody else had ended it before; then they announce it."""
-    ended = await ports.sessions.revoke(session, Revocation(mark.at, reason, by=mark.by))
-    if ended is not None:
-        ports.events.announce(ended)
+async def revoke_session(session: Session, reason: RevocationReason, key: IdempotencyKey, ports: Ports) -> bool:
+    """Revoke one session. Return False if another request revoked it before; that request announces it."""
+    revoked = await ports.sessions.revoke(session, Revocation(key.at, reason, idempotency_key=key.value))
+    if revoked is not None:
+        ports.events.announce(revoked)
         return True
     found = await ports.sessions.find([session.id])
-    return session.id in found and is_ended_by(mark, found[session.id])
+    return session.id in found and is_revoked_by(key, found[session.id])
 
 
-def is_ended_by(mark: Mark, session: Session) -> bool:
-    """Whether this very request has ended the session. The outbox sees to its event."""
-    return session.revocation is not None and session.revocation.by == mark.by
+def is_revoked_by(key: IdempotencyKey, session: Session) -> bool:
+    """Return whether an earlier delivery of this request revoked the session. The outbox then holds its event."""
+    return session.revocation is not None and session.revocation.idempotency_key == key.value
 
 
-def before(mark: Mark, sessions: dict[str, Session]) -> dict[str, Session]:
-    """The sessions of some tokens as they were before this request ended one of them, if it has come before."""
+def before_revocation(key: IdempotencyKey, sessions: dict[str, Session]) -> dict[str, Session]:
+    """Return the sessions, by token, without revocations that an earlier delivery of this request made."""
     return {
-        token: replace(session, revocation=None) if is_ended_by(mark, session) else session
+        token: replace(session, revocation=None) if is_revoked_by(key, session) else session
         for token, session in sessions.items()
     }
 
 
-async def end_all_sessions(
-    tenant: str, login: str, reason: RevocationReason, mark: Mark, ports: Ports, *, changes: UserChanges | None = None
-) -> Ending:
-    """Decides that all sessions of a user end, together with what causes it, and ends them.
+async def revoke_all_sessions(
+    tenant: str,
+    login: str,
+    reason: RevocationReason,
+    key: IdempotencyKey,
+    ports: Ports,
+    *,
+    changes: UserChanges | None = None,
+) -> UserRevocation:
+    """Decide to revoke all sessions of a user, together with the cause, and revoke them.
 
-    A request that has decided before carries out that decision, and ends nothing that began since. Raises
+    A retried request carries out its first decision, and revokes no session created since. Raises
     `UserNotFound`.
     """
-    ending = await ports.users.decide_ending(tenant, login, reason, mark, changes)
-    await carry_out(ending, ports)
-    return ending
+    decision = await ports.users.decide_revocation(tenant, login, reason, key, changes)
+    await revoke_user_sessions(decision, ports)
+    return decision
 
 
-async def carry_out(ending: Ending, ports: Ports) -> None:
-    """Ends what was decided to end. Safe to repeat, and to do twice at a time."""
-    for session in await ports.sessions.revoke_older(ending, ports.clock.now(), MAX_ANNOUNCED):
+async def revoke_user_sessions(decision: UserRevocation, ports: Ports) -> None:
+    """Carry out a decision about a user. Safe to repeat and to run concurrently."""
+    for session in await ports.sessions.revoke_older(decision, ports.clock.now(), MAX_ANNOUNCED):
         ports.events.announce(session)
-    await ports.users.finish_ending(ending)
+    await ports.users.finish_revocation(decision)
 
 
-async def carry_out_of_tenant(ending: TenantEnding, ports: Ports) -> None:
-    """Ends what was decided to end of a tenant. Safe to repeat, and to do twice at a time."""
-    for session in await ports.sessions.revoke_of_tenant(ending, ports.clock.now(), MAX_ANNOUNCED):
+async def revoke_tenant_sessions(decision: TenantRevocation, ports: Ports) -> None:
+    """Carry out a decision about a tenant. Safe to repeat and to run concurrently."""
+    for session in await ports.sessions.revoke_of_tenant(decision, ports.clock.now(), MAX_ANNOUNCED):
         ports.events.announce(session)
-    if ending.reason is RevocationReason.TENANT_DELETED:
-        await ports.users.remove_all(ending.tenant)
-    await ports.tenants.finish_ending(ending)
+    if decision.reason is RevocationReason.TENANT_DELETED:
+        await ports.users.remove_all(decision.tenant)
+    await ports.tenants.finish_revocation(decision)
 
 
-async def end_displaced(session: Session, ports: Ports) -> None:
-    """Ends the user's oldest sessions, if it has more than are allowed. Safe to repeat, and to do many at a time.
+async def enforce_session_limit(session: Session, ports: Ports) -> None:
+    """Revoke the user's oldest sessions beyond the session limit. Safe to repeat and to run concurrently.
 
-    Each login looks after it has stored its session, so the last of them to be stored counts all; and the newest, as
-    many as are allowed, are never ended by anybody. Of more logins at once than are allowed, some get a token that is
-    dead already.
+    Each login calls this after it has stored its session, so the login that stores last sees all of
+    them. The newest sessions up to the limit are never revoked here. If more logins than the limit
+    run at once, some of them return a token that is already revoked.
     """
-    if not session.displaces:
+    if not session.enforces_limit:
         return
-    displaced: Sequence[Session] = ()
-    if ports.max_sessions_per_user:  # there was a limit when it was opened; there need not be one now
+    over_limit: Sequence[Session] = ()
+    if ports.max_sessions_per_user:  # a limit was set when the session was created; it may have been removed since
         now = ports.clock.now()
-        displaced = await ports.sessions.surplus(session, ports.max_sessions_per_user, now, MAX_DISPLACED)
-        for each in displaced:
-            if ended := await ports.sessions.revoke(each, Revocation(now, RevocationReason.SESSION_LIMIT)):
-                ports.events.announce(ended)
-    if len(displaced) < MAX_DISPLACED:
-        await ports.sessions.settled(session)
+        over_limit = await ports.sessions.over_limit(session, ports.max_sessions_per_user, now, MAX_OVER_LIMIT)
+        for each in over_limit:
+            if revoked := await ports.sessions.revoke(each, Revocation(now, RevocationReason.SESSION_LIMIT)):
+                ports.events.announce(revoked)
+    if len(over_limit) < MAX_OVER_LIMIT:
+        await ports.sessions.limit_enforced(session)

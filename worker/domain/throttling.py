@@ -1,14 +1,19 @@
-"""How guessing is slowed down: an attempt is counted before anything is hashed, and no longer when it was right.
+"""Throttling of password attempts. An attempt is counted before the password is hashed; a right one is uncounted.
 
-A guess is counted against the account, together with those of all other strangers, and against the address that it
-comes from. Who logs in from where the account has logged in before is counted apart from the strangers, by place: so
-nobody keeps an account's owner out from somewhere else. Unknown accounts are counted as known ones.
+Each attempt is counted under these keys:
 
-After too many wrong ones in a row strangers try no more passwords of the account, until it has a new one or its tenant
-says so (NIST SP 800-63B-4, 3.2.2). From where it has logged in before it goes on.
+- An attempt from a known origin is counted under the pair of account and origin only. So an attacker
+  elsewhere cannot keep the account's owner out. An origin is known if the account has logged in
+  from there before.
+- An attempt from any other origin is counted under the account, and under the client address.
 
-A place is an address, or the service of the broker that sent the request without one. Tenants are believed about where
-their users are. About a tenant, and about who shows the registration key, only edges are believed.
+Unknown accounts are counted like known ones. After too many consecutive wrong passwords the account
+is locked for all but its known origins (NIST SP 800-63B-4, 3.2.2). A new password or its tenant
+unlocks it.
+
+An origin is a client address, or without one the service that sent the request. The address of a
+user's client is taken from the tenant. For logins of tenants, and for the registration key, it is
+taken only from an edge.
 """
 
 import asyncio
@@ -22,150 +27,155 @@ from datetime import datetime, timedelta
 
 from shared.contracts.address import ClientAddress, client_key
 from shared.contracts.errors import InvalidCredentials, Throttled
-from worker.domain.attempts import Count, Limit
+from worker.domain.attempts import AttemptCount, Limit
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 
-#: 128 bits: keys of two accounts must not meet. Nothing but digests is stored: people type passwords into wrong fields.
+#: 128 bits: keys of two accounts must not collide. Only digests are stored, since people type
+#: passwords into the login field.
 KEY_BYTES = 16
-#: Whose accounts a login is one of: tenants themselves, or users of a tenant, as `users_of` names them.
+#: The namespace of tenants' own logins. `users_of` returns that of a tenant's users.
 TENANTS = ("tenants",)
-#: About as long as a password is hashed.
-LOOK_SECONDS = 0.025
-#: Three seconds in all: less than callers wait, and more than any attempt that is under way.
-LOOKS = 120
-#: An attempt that is under way for longer was lost with its worker.
+#: About the time it takes to hash a password.
+POLL_SECONDS = 0.025
+#: Three seconds in all: less than callers wait, and longer than an attempt takes.
+MAX_POLLS = 120
+#: An attempt in flight for longer is considered lost together with its worker.
 LOST_AFTER = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
-class _Guess:
-    """Under which keys an attempt may be counted."""
+class _AttemptKeys:
+    """The keys under which an attempt may be counted."""
 
-    place: str
-    """This account from this client, from this service, or from edges' callers who do not say from where."""
+    account_and_origin: str
+    """This account, from this client or service. Requests of edges without a client address share one origin."""
     account: str
-    """This account from anywhere."""
+    """This account, from any origin."""
     address: str | None
-    """Any account from this client, or any tenant from this service."""
+    """Any account of the namespace, from this client. For tenants' logins also from this service."""
 
 
 def users_of(tenant: str) -> tuple[str, ...]:
-    """The users of a tenant, as those among whom a login is one."""
+    """Return the namespace of the logins of a tenant's users."""
     return ("users", tenant)
 
 
-def account_key(among: Sequence[str], login: str) -> str:
-    """Under which key attempts at this account are counted that come from strangers."""
-    return _key("account", *among, login)
+def account_key(namespace: Sequence[str], login: str) -> str:
+    """Return the key under which attempts at this account from unknown origins are counted."""
+    return _key("account", *namespace, login)
 
 
-def strangers(call: Call) -> str:
-    """Whose turn it is for requests that prove no tenant: of the edges' clients together, or of one service.
+def unauthenticated_group(call: Call) -> str:
+    """Return the `Turns` group of requests that prove no tenant: one for all clients of edges, one for each service.
 
-    Clients may have any number of addresses. Spaces keep the name apart from the ids of tenants.
+    Clients are not grouped by address, since a client may have any number of addresses. Names with
+    spaces never equal a tenant id.
     """
     return "clients of edges" if call.service is None else f"service {call.service}"
 
 
 @contextlib.asynccontextmanager
-async def guarded(
-    among: Sequence[str], login: str, client: ClientAddress | None, call: Call, ports: Ports
+async def throttled_attempt(
+    namespace: Sequence[str], login: str, client: ClientAddress | None, call: Call, ports: Ports
 ) -> AsyncIterator[None]:
-    """Around the look at a password, which raises `InvalidCredentials` if it is wrong.
+    """Throttle the password check in the body, which raises `InvalidCredentials` for a wrong password.
 
-    `among` names whose accounts `login` is one of: clients are counted for each of them apart. Raises `Throttled`.
+    `namespace` is the one that `login` belongs to; clients are counted separately for each. Raises
+    `Throttled`.
     """
     if ports.throttle.account is None and ports.throttle.address is None:
         yield
         return
-    guess = _guess(among, login, client, call)
-    keys = [key for key in (guess.place, guess.account, guess.address) if key]
-    limits = await _admitted(keys, lambda counts, now: _limits(guess, counts, now, ports), call, ports)
-    async with _outcome(limits, ports):
+    attempt = _attempt_keys(namespace, login, client, call)
+    keys = [key for key in (attempt.account_and_origin, attempt.account, attempt.address) if key]
+    counted = await _count_attempt(keys, lambda counts, now: _limits(attempt, counts, now, ports), call, ports)
+    async with _recording_failure(counted, ports):
         yield
-    await _right(guess, limits, ports)
+    await _record_success(attempt, counted, ports)
 
 
 @contextlib.asynccontextmanager
-async def guarded_registration_key(client: ClientAddress | None, call: Call, ports: Ports) -> AsyncIterator[None]:
-    """Around the look at a registration key, which raises `InvalidCredentials` if it is wrong. Raises `Throttled`.
+async def throttled_registration_key(client: ClientAddress | None, call: Call, ports: Ports) -> AsyncIterator[None]:
+    """Throttle the check of a registration key in the body, which raises `InvalidCredentials` for a wrong key.
 
-    Wrong keys are counted by where they come from and nowhere else, so that nobody keeps the operator out from
-    somewhere else. A right key forgives the wrong ones: whoever has it has nothing to guess.
+    Wrong keys are counted per origin only, so that an attacker elsewhere cannot keep the operator
+    out. A right key resets the count: its holder has nothing to guess. Raises `Throttled`.
     """
-    key = _key("registration key", *_whence(call.client(client), call))
-    limits = await _admitted([key], lambda _counts, _now: {key: ports.throttle.registration_key}, call, ports)
-    async with _outcome(limits, ports):
+    key = _key("registration key", *_origin(call.client(client), call))
+    counted = await _count_attempt([key], lambda _counts, _now: {key: ports.throttle.registration_key}, call, ports)
+    async with _recording_failure(counted, ports):
         yield
     await ports.attempts.forget(key)
 
 
 @contextlib.asynccontextmanager
-async def _outcome(limits: Sequence[str], ports: Ports) -> AsyncIterator[None]:
-    """Around an attempt that is counted under these keys: it stays counted there if it was wrong."""
+async def _recording_failure(counted: Sequence[str], ports: Ports) -> AsyncIterator[None]:
+    """Keep the attempt counted under these keys if the body raises `InvalidCredentials`; uncount it on other errors."""
     try:
         yield
     except InvalidCredentials:
-        await asyncio.gather(*map(ports.attempts.failed, limits))
+        await asyncio.gather(*map(ports.attempts.failed, counted))
         raise
-    except Exception:  # nobody knows whether it was right, so it was no guess
-        await asyncio.gather(*map(ports.attempts.take_back, limits))
+    except Exception:  # the outcome is unknown, so the attempt does not count as wrong
+        await asyncio.gather(*map(ports.attempts.take_back, counted))
         raise
 
 
-async def _admitted(
+async def _count_attempt(
     keys: Sequence[str],
-    limits_of: Callable[[Mapping[str, Count], datetime], dict[str, Limit]],
+    limits_of: Callable[[Mapping[str, AttemptCount], datetime], dict[str, Limit]],
     call: Call,
     ports: Ports,
 ) -> Sequence[str]:
-    """Counts the attempt; the keys that it is counted under, of those that are looked up. Raises `Throttled`.
+    """Count the attempt, and return those of the keys under which it is counted. Raises `Throttled`.
 
-    Whoever would have to wait because of attempts that are under way waits here until these have an outcome: right
-    ones, such as those of many processes that start together, must not be in each other's way.
+    If only attempts in flight would delay this one, it waits here for their outcome. So right
+    passwords, such as those of many processes that start at once, do not throttle each other.
     """
     wait = timedelta()
-    for _ in range(LOOKS):
+    for _ in range(MAX_POLLS):
         now = ports.clock.now()
         counts = await ports.attempts.find(keys)
         limits = limits_of(counts, now)
-        if call.redelivered and all(key in counts and counts[key].under_way for key in limits):
-            return [*limits]  # counted by the worker that was lost with it, if that had begun with it
+        if call.redelivered and all(key in counts and counts[key].in_flight for key in limits):
+            return [*limits]  # a lost worker may have counted this attempt already
         waits = {key: limit.wait(counts.get(key), now) for key, limit in limits.items()}
         wait = max(waits.values(), default=timedelta())
         if not wait:
-            if await _counted(limits, counts, now, ports):
+            if await _count_under_all(limits, counts, now, ports):
                 return [*limits]
-        elif all(_is_under_way(counts[key], now) for key, each in waits.items() if each):
-            await asyncio.sleep(LOOK_SECONDS)
+        elif all(_has_in_flight(counts[key], now) for key, each in waits.items() if each):
+            await asyncio.sleep(POLL_SECONDS)
         else:
             break
-    call.noted.locked = any(limit.is_locked(counts.get(key), now) for key, limit in limits.items())
+    call.audit_facts.locked = any(limit.is_locked(counts.get(key), now) for key, limit in limits.items())
     raise Throttled(retry_after_seconds=max(math.ceil(wait.total_seconds()), 1))
 
 
-async def forget_failures(among: Sequence[str], login: str, ports: Ports) -> None:
-    """Forgets what strangers have tried at this account: it has a new password, or its tenant lets them try again."""
-    await ports.attempts.forget(account_key(among, login))
+async def forget_failures(namespace: Sequence[str], login: str, ports: Ports) -> None:
+    """Reset the account's count of wrong passwords and unlock it, after a new password or at its tenant's request."""
+    await ports.attempts.forget(account_key(namespace, login))
 
 
-def _limits(guess: _Guess, counts: Mapping[str, Count], now: datetime, ports: Ports) -> dict[str, Limit]:
-    """Which keys the attempt is counted under, and how many are free there."""
+def _limits(attempt: _AttemptKeys, counts: Mapping[str, AttemptCount], now: datetime, ports: Ports) -> dict[str, Limit]:
+    """Return the keys under which the attempt is to be counted, each with its limit."""
     throttle = ports.throttle
     limits = {}
-    if throttle.account is not None and throttle.place is not None:
-        place = counts.get(guess.place)
-        if place is not None and now < place.kept_until:
-            return {guess.place: throttle.place}
-        limits[guess.account] = throttle.account
-    if throttle.address is not None and guess.address is not None:
-        limits[guess.address] = throttle.address
+    if throttle.account is not None and throttle.known_origin is not None:
+        known = counts.get(attempt.account_and_origin)
+        if known is not None and now < known.kept_until:
+            return {attempt.account_and_origin: throttle.known_origin}
+        limits[attempt.account] = throttle.account
+    if throttle.address is not None and attempt.address is not None:
+        limits[attempt.address] = throttle.address
     return limits
 
 
-async def _counted(limits: Mapping[str, Limit], counts: Mapping[str, Count], now: datetime, ports: Ports) -> bool:
-    """Whether the attempt is counted under all keys; if not, somebody was faster, and it is under none."""
+async def _count_under_all(
+    limits: Mapping[str, Limit], counts: Mapping[str, AttemptCount], now: datetime, ports: Ports
+) -> bool:
+    """Count the attempt under all keys. Return False, with nothing counted, if another attempt was counted first."""
     done: list[str] = []
     for key, limit in limits.items():
         if not await ports.attempts.count(key, counts.get(key), limit, now):
@@ -175,37 +185,41 @@ async def _counted(limits: Mapping[str, Limit], counts: Mapping[str, Count], now
     return True
 
 
-def _is_under_way(count: Count, now: datetime) -> bool:
-    return count.under_way > 0 and now < count.last_at + LOST_AFTER
+def _has_in_flight(count: AttemptCount, now: datetime) -> bool:
+    return count.in_flight > 0 and now < count.last_at + LOST_AFTER
 
 
-async def _right(guess: _Guess, limits: Sequence[str], ports: Ports) -> None:
-    """Nothing is counted any more where it was counted, but for the address: it may have guessed at other accounts."""
+async def _record_success(attempt: _AttemptKeys, counted: Sequence[str], ports: Ports) -> None:
+    """Make the origin a known one and reset the account's count.
+
+    Under the address only this attempt is uncounted: the client may have tried other accounts.
+    """
     steps = []
     if ports.throttle.account is not None:
         now = ports.clock.now()
-        steps.append(ports.attempts.keep(guess.place, now, now + ports.throttle.known_for))
-    if guess.account in limits:
-        steps.append(ports.attempts.forget(guess.account))
-    if guess.address is not None and guess.address in limits:
-        steps.append(ports.attempts.take_back(guess.address))
+        steps.append(ports.attempts.keep(attempt.account_and_origin, now, now + ports.throttle.known_for))
+    if attempt.account in counted:
+        steps.append(ports.attempts.forget(attempt.account))
+    if attempt.address is not None and attempt.address in counted:
+        steps.append(ports.attempts.take_back(attempt.address))
     await asyncio.gather(*steps)
 
 
-def _guess(among: Sequence[str], login: str, client: ClientAddress | None, call: Call) -> _Guess:
-    of_tenants = among == TENANTS
-    whence = _whence(call.client(client) if of_tenants else client, call)
-    # All users of a product may be behind one service, or behind none that says where they are: that is no client.
-    is_client = whence[0] is not None or (of_tenants and call.service is not None)
-    return _Guess(
-        place=_key("place", *among, login, *whence),
-        account=account_key(among, login),
-        address=_key("address", *among, *whence) if is_client else None,
+def _attempt_keys(namespace: Sequence[str], login: str, client: ClientAddress | None, call: Call) -> _AttemptKeys:
+    of_tenants = namespace == TENANTS
+    origin = _origin(call.client(client) if of_tenants else client, call)
+    # Requests without a client address may come from all users of a product, so they are not
+    # counted as one client.
+    is_client = origin[0] is not None or (of_tenants and call.service is not None)
+    return _AttemptKeys(
+        account_and_origin=_key("place", *namespace, login, *origin),  # "place": stored digests contain this text
+        account=account_key(namespace, login),
+        address=_key("address", *namespace, *origin) if is_client else None,
     )
 
 
-def _whence(client: ClientAddress | None, call: Call) -> tuple[str | None, ...]:
-    """The client; without one, the service that sent the request, if it was one."""
+def _origin(client: ClientAddress | None, call: Call) -> tuple[str | None, ...]:
+    """Return the parts of a key that identify the origin: the client, or without one the service, if one sent it."""
     if client is not None:
         return (client_key(client),)
     return (None,) if call.service is None else (None, call.service)

@@ -1,4 +1,4 @@
-"""Who a token belongs to, and which user a tenant may name: the checks that stand before every operation."""
+"""Token checks that operations start with: which session a token belongs to, and which tenant acts."""
 
 from collections.abc import Collection
 from contextvars import ContextVar
@@ -9,31 +9,31 @@ from worker.domain.call import Call
 from worker.domain.ports import Ports
 from worker.domain.records import Session, User
 
-#: The tenants that were proven to act in the request at hand, for its line in the log.
+#: The tenants that the current request has authenticated, for its log line.
 acting_tenants: ContextVar[set[str] | None] = ContextVar("acting_tenants", default=None)
 
 
 def note_acting(tenant: str) -> None:
-    """This tenant has proven who it is, by its token or its password."""
+    """Record for the log that the request authenticated this tenant, by its token or its password."""
     if (acting := acting_tenants.get()) is not None:
         acting.add(tenant)
 
 
 async def tenant_of(tenant_token: str, ports: Ports) -> str:
-    """The id of the tenant whose live session this token is. Raises `InvalidTenantToken`."""
+    """Return the id of the tenant that this token authenticates. Raises `InvalidTenantToken`."""
     return (await tenant_session_of(tenant_token, ports)).tenant
 
 
 async def tenant_session_of(tenant_token: str, ports: Ports) -> Session:
-    """The live session of a tenant that this token is. Raises `InvalidTenantToken`."""
+    """Return the live tenant session of this token. Raises `InvalidTenantToken`."""
     sessions = await sessions_of([tenant_token], ports)
     return checked_tenant(tenant_token, sessions, ports)
 
 
 async def session_in_turn(tenant_token: str, call: Call, ports: Ports) -> Session:
-    """The live session of a tenant that this token is, once it is that tenant's turn.
+    """Return the live tenant session of this token when it is the tenant's turn on the password lane.
 
-    Raises `InvalidTenantToken`, and what `Turns.enter` raises.
+    Raises `InvalidTenantToken`, `Overloaded` and `DeadlineExceeded`.
     """
     ports.turns.refuse_early(ports.tokens.session_id(tenant_token))
     session = await tenant_session_of(tenant_token, ports)
@@ -42,14 +42,14 @@ async def session_in_turn(tenant_token: str, call: Call, ports: Ports) -> Sessio
 
 
 async def sessions_of(tokens: Collection[str], ports: Ports) -> dict[str, Session]:
-    """The session that each token claims to belong to, by token, in one query. Nothing is proven yet."""
+    """Return the session that each token claims, by token, in one query. The tokens are not verified."""
     ids = {token: session_id for token in tokens if (session_id := ports.tokens.session_id(token))}
     sessions = await ports.sessions.find(sorted(set(ids.values()))) if ids else {}
     return {token: sessions[session_id] for token, session_id in ids.items() if session_id in sessions}
 
 
 async def user_of(tenant: str, login: str, ports: Ports) -> User:
-    """The tenant's user of this login. Raises `UserNotFound`."""
+    """Return the tenant's user with this login. Raises `UserNotFound`."""
     user = await ports.users.find(tenant, login)
     if user is None:
         raise UserNotFound
@@ -57,7 +57,10 @@ async def user_of(tenant: str, login: str, ports: Ports) -> User:
 
 
 def checked_tenant(token: str, sessions: dict[str, Session], ports: Ports) -> Session:
-    """The session of the tenant token that a request is made with, proven. Raises `InvalidTenantToken`."""
+    """Return the verified session of the tenant token that authenticates a request. Raises `InvalidTenantToken`.
+
+    `sessions` is the result of `sessions_of`.
+    """
     try:
         session, _ = checked_tenant_subject(token, sessions, ports)
     except InvalidToken:
@@ -67,7 +70,7 @@ def checked_tenant(token: str, sessions: dict[str, Session], ports: Ports) -> Se
 
 
 def checked_user(token: str, tenant: str, sessions: dict[str, Session], ports: Ports) -> tuple[Session, Claims]:
-    """The session and claims of a user token, proven to be this tenant's. Raises `InvalidToken`."""
+    """Return the session and claims of a user token, verified to belong to this tenant. Raises `InvalidToken`."""
     session, claims = _checked(token, sessions, ports)
     if session.user is None or session.tenant != tenant:
         raise InvalidToken
@@ -75,7 +78,7 @@ def checked_user(token: str, tenant: str, sessions: dict[str, Session], ports: P
 
 
 def checked_tenant_subject(token: str, sessions: dict[str, Session], ports: Ports) -> tuple[Session, Claims]:
-    """Session and claims of a tenant token that is asked about, not acted with. Raises `InvalidToken`."""
+    """Return the session and claims of a tenant token that is the subject of a request. Raises `InvalidToken`."""
     session, claims = _checked(token, sessions, ports)
     if session.user is not None:
         raise InvalidToken

@@ -1,4 +1,4 @@
-"""How stored records look on the wire."""
+"""Views: stored records as the contracts' response models."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from worker.domain.records import Session, User
 
 
 def public_user(stored: User) -> user.User:
-    """A user as its tenant sees it: everything but the password."""
+    """Return the view of a user for its tenant: everything except the password hash."""
     return user.User(
         id=stored.id,
         login=stored.login,
@@ -21,7 +21,7 @@ def public_user(stored: User) -> user.User:
 
 
 def public_session(stored: Session) -> session_list.Session:
-    """A user's session as its tenant sees it: everything but the secret."""
+    """Return the view of a session for its tenant: nothing from which a token could be made."""
     return session_list.Session(
         id=stored.id,
         device_id=stored.device_id or "",
@@ -31,5 +31,5 @@ def public_session(stored: Session) -> session_list.Session:
 
 
 def milliseconds(moment: datetime) -> int:
-    """Since the epoch."""
+    """Return this time in milliseconds since the epoch."""
     return int(moment.timestamp() * 1000)

@@ -1,1 +1,1 @@
-"""Users who come from another system, with the hashes of their passwords."""
+"""Importing users of another system, with their password hashes."""

@@ -1,4 +1,4 @@
-"""Which passwords' hashes that were made elsewhere are taken: bcrypt's and argon2id's, within bounds."""
+"""The password hashes that an import accepts: bcrypt and argon2id, with bounded costs."""
 
 import base64
 import binascii
@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr
 
-#: As OpenBSD and its descendants write them. `2x` is the mark of a flaw in one of them. Of the last characters of salt
-#: and hash some bits mean nothing and are zero: where they are not, no password is ever right.
+#: The format of OpenBSD and its descendants. `2x` marks hashes of a flawed implementation and is
+#: refused. In the last characters of salt and hash some bits are unused and must be zero; otherwise
+#: no password ever matches.
 BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]")
 #: argon2's own format in its current version, 1.3.
 ARGON2ID = re.compile(
@@ -16,22 +17,28 @@ ARGON2ID = re.compile(
     r"\$(?P<salt>[A-Za-z0-9+/]+)\$(?P<hash>[A-Za-z0-9+/]+)"
 )
 
-#: 15 ms, as long as half of a hash of ours. Who steals the database guesses at weaker ones many times as fast, until
-#: their users have logged in: those had better choose another password.
+#: 15 ms, half the time of one of our hashes. Weaker hashes in a stolen database can be attacked
+#: many times as fast, until a login replaces them. Users with weaker hashes should choose a new
+#: password instead.
 MIN_BCRYPT_COST = 8
-#: A second. Each wrong password takes as long, for whichever account, since nobody shall see whose hash is dear.
+#: About a second. Wrong passwords of all accounts take this long, so that timing does not reveal
+#: expensive hashes.
 MAX_BCRYPT_COST = 14
-#: 4 MiB in one pass take some 3 ms, and memory that guessing machines have little of. Weaker as above.
+#: 4 MiB in one pass take about 3 ms, and use memory, of which attackers' hardware has little.
+#: Refuses weaker hashes for the same reason as MIN_BCRYPT_COST.
 MIN_ARGON2_MEMORY_KIB = 4_096
-#: Each hashing thread takes as much. Two of them fit into the container that docker-compose.prod.yml gives a worker.
+#: Memory of one hashing thread. Two threads with it fit into the worker's container of
+#: docker-compose.prod.yml.
 MAX_ARGON2_MEMORY_KIB = 131_072
-#: Memory times passes: a second or so, as of bcrypt.
+#: Memory times passes: about a second, like MAX_BCRYPT_COST.
 MAX_ARGON2_WORK_KIB = 1_048_576
-#: Threads that one hash starts, which take cores from other hashes. No library has a greater default.
+#: Threads that one hash starts, which compete with other hashes for cores. No library has a higher
+#: default.
 MAX_ARGON2_LANES = 8
-#: RFC 9106, 3.1, allows from 8 bytes of salt. Of the rest more than anybody makes.
+#: RFC 9106, 3.1, requires at least 8 bytes of salt. The upper bounds are larger than those in
+#: common use.
 ARGON2_SALT_BYTES = range(8, 65)
-#: Shorter ones are right for many passwords.
+#: Shorter hashes match many passwords.
 ARGON2_HASH_BYTES = range(16, 65)
 
 
@@ -62,7 +69,7 @@ def _check_argon2(hash_: re.Match[str]) -> None:
 
 
 def _decoded_bytes(unpadded: str) -> int | None:
-    """How many bytes this is in base64; None if it is not what those are written as, which argon2 refuses to read."""
+    """Return how many bytes this unpadded base64 text encodes, or None if argon2 would refuse its spelling."""
     try:
         decoded = base64.b64decode(unpadded + "=" * (-len(unpadded) % 4), validate=True)
     except binascii.Error:

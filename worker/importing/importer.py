@@ -1,4 +1,4 @@
-"""Users who exist elsewhere: lines of a file become accounts, each once, however often the file is read."""
+"""Imports users from the lines of a file. Importing a file again creates no second account."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,17 @@ from worker.domain.records import User
 from worker.domain.throttling import account_key, users_of
 from worker.importing.hashes import ImportedHash
 
-#: Stored at a time: the database answers long before a worker's patience with it is over.
+#: Users stored per step, so that a step takes the database much less than a worker's timeout.
 BATCH = 200
-#: Four times what the longest members take together, with every character of them escaped.
+#: Four times the longest valid line, with every character escaped.
 MAX_LINE_BYTES = 65_536
-#: Of a user that no request has made. Marks of requests are digests, so it is none of them.
+#: The idempotency key of imported users. Requests have digests as keys, so none equals it.
 CREATED_BY = "import"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: In 1973. Seconds that are taken for milliseconds lie before it, until the year 5138.
+#: A time in 1973. A timestamp in seconds, read as milliseconds, lies before it until the year 5138.
 MIN_REGISTRATION = 100_000_000_000
-#: The end of the year 9999, which is the end of dates. Microseconds lie behind it.
+#: The end of the year 9999, the last year that `datetime` supports. Timestamps in microseconds lie
+#: after it.
 MAX_REGISTRATION = 253_402_300_799_999
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -37,9 +38,10 @@ def _registration(value: Milliseconds) -> Milliseconds:
 
 
 class ImportedUser(WireModel):
-    """One line: the members of `user.create`, with the password's hash in the password's place.
+    """One line of the file: the members of `user.create`, with the password's hash instead of the password.
 
-    Members that it does not know are refused, not ignored: a misspelled `scope` would be lost for every user.
+    Unknown members are refused, not ignored: otherwise a misspelled `scope` would be lost for every
+    user.
     """
 
     model_config = ConfigDict(extra="forbid", validate_by_name=False)
@@ -48,13 +50,13 @@ class ImportedUser(WireModel):
     login: NewLogin
     password_hash: ImportedHash
     sub: Name | None = None
-    """The tenant's own name for this subject; the user's id if absent."""
+    """The tenant's own name for the user. If absent, the user's id."""
     scope: Scope = None
     registration_date: Annotated[Milliseconds, AfterValidator(_registration)] | None = None
-    """Now if absent."""
+    """If absent, the time of the import."""
 
     def to_user(self, tenant: str, now: datetime) -> User:
-        """A new account of it, whose last activity is its registration: of others nothing is known."""
+        """Return a new account of the tenant. Its last activity is its registration, since nothing later is known."""
         user_id = new_id()
         since = now if self.registration_date is None else EPOCH + timedelta(milliseconds=self.registration_date)
         return User(
@@ -67,13 +69,13 @@ class ImportedUser(WireModel):
             password_hash=self.password_hash.get_secret_value(),
             registered_at=since,
             last_active_at=since,
-            created_by=CREATED_BY,
+            idempotency_key=CREATED_BY,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A line that is no user, and why: `field: problem`, in words that repeat nothing of the line."""
+    """A line that is not a valid user. `problem` is `field: problem` and quotes nothing of the line."""
 
     number: int
     problem: str
@@ -81,22 +83,22 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A line that is a user."""
+    """A line that is a valid user."""
 
     number: int
     user: ImportedUser
 
 
 class Imported(Accepted):
-    """It is an account from now on."""
+    """A line whose user was stored."""
 
 
-class ThereAlready(Accepted):
-    """Its login was somebody's, who stays as they are."""
+class AlreadyExists(Accepted):
+    """A line whose login exists already. That account is not changed."""
 
 
 def read(file: BinaryIO) -> Iterator[Accepted | Refused]:
-    """What each line is that is not blank. Holds all logins in memory, and of the rest one line."""
+    """Validate each line that is not blank. Holds all logins and one line in memory."""
     numbers: dict[str, int] = {}
     for number, line in enumerate(_lines(file), start=1):
         if line is None:
@@ -110,7 +112,7 @@ def read(file: BinaryIO) -> Iterator[Accepted | Refused]:
             yield Refused(number, _problem(error))
             continue
         first = numbers.setdefault(user.login, number)
-        # Which of the two is right, nobody here can tell.
+        # The second line with a login is refused: it is unknown which of the two is right.
         yield Accepted(number, user) if first == number else Refused(number, f"login: line {first} has it already")
 
 
@@ -122,11 +124,11 @@ async def store(
     *,
     attempts: Attempts,
     clock: Clock,
-) -> AsyncIterator[Imported | ThereAlready | Refused]:
-    """Makes users of the tenant, durably and some at a time; each line's outcome is told when it is certain.
+) -> AsyncIterator[Imported | AlreadyExists | Refused]:
+    """Store the users durably in batches, and yield the outcome of each line once it is certain.
 
-    Raises `Unavailable` when the database is away, and `TenantNotFound` when the tenant was deleted meanwhile: then no
-    user is left of it. What was told before is as it was told.
+    Raises `Unavailable` if the database is unavailable; outcomes yielded before are still true.
+    Raises `TenantNotFound` if the tenant was deleted meanwhile; then none of its users is left.
     """
     waiting: list[Accepted] = []
     for line in lines:
@@ -145,15 +147,17 @@ async def store(
 
 async def _stored(
     lines: Sequence[Accepted], tenant: str, tenants: Tenants, users: Users, *, attempts: Attempts, clock: Clock
-) -> list[Imported | ThereAlready]:
+) -> list[Imported | AlreadyExists]:
     now = clock.now()
-    # As in `user.create`: accounts from before logins were in NFC may have them as other systems spell them.
+    # As in `user.create`: accounts created before logins were in NFC may have the decomposed
+    # spelling.
     others = {other for line in lines if (other := names.nfd(line.user.login)) != line.user.login}
     taken = await users.spelled(tenant, others) if others else frozenset()
     made = [line.user.to_user(tenant, now) for line in lines]
     new = [user for user in made if names.nfd(user.login) not in taken]
     stored = {user.id for user in new} - await users.add_new(new) if new else set()
-    # As `user.create` does: the tenant's deletion finds what was just stored, or this look sees the deletion.
+    # As in `user.create`: if the tenant is deleted meanwhile, either its deletion finds these
+    # users, or this check sees it.
     if await tenants.find(tenant) is None:
         await users.remove_all(tenant)
         raise TenantNotFound
@@ -162,26 +166,26 @@ async def _stored(
         logins = [user.login for user in new if user.id in stored]
         await attempts.forget(*(account_key(users_of(tenant), login) for login in logins))
     return [
-        Imported(line.number, line.user) if user.id in stored else ThereAlready(line.number, line.user)
+        Imported(line.number, line.user) if user.id in stored else AlreadyExists(line.number, line.user)
         for line, user in zip(lines, made, strict=True)
     ]
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes | None]:
-    """Each line; None in place of one that is too long, of which only a part is held at a time."""
-    mark = _BYTE_ORDER_MARK
+    """Yield each line, or None for one that is too long. Only a part of a long line is in memory at a time."""
+    byte_order_mark = _BYTE_ORDER_MARK
     while line := file.readline(MAX_LINE_BYTES + 1):
         if len(line) <= MAX_LINE_BYTES:
-            yield line.removeprefix(mark)
+            yield line.removeprefix(byte_order_mark)
         else:
             while line and not line.endswith(b"\n"):
                 line = file.readline(MAX_LINE_BYTES)
             yield None
-        mark = b""
+        byte_order_mark = b""
 
 
 def _problem(error: ValidationError) -> str:
-    """One `field: problem` for each field. A name that is not a field's is not told: it may be a secret, too."""
+    """Return one `field: problem` for each field. Unknown member names are not quoted, since they may be secrets."""
     fields = {info.alias for info in ImportedUser.model_fields.values()}
     problems: dict[str, str] = {}
     for each in error.errors(include_input=False, include_url=False, include_context=False):

@@ -1,4 +1,4 @@
-"""The operations: one function a file, and the table that says which request goes to which."""
+"""The operations: one function per file, and the table of their handlers."""
 
 import functools
 from typing import Any
@@ -84,8 +84,8 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
 )
 
 
-def _leaving(operation: Operation[Any, Any], handler: Handler) -> Handler:
-    """The handler, after which whoever is next has the turn, if the operation takes turns."""
+def _ending_turn(operation: Operation[Any, Any], handler: Handler) -> Handler:
+    """Return a handler that ends its turn on the password lane, or the handler itself on other lanes."""
     if operation.lane is not Lane.PASSWORD:
         return handler
 
@@ -99,7 +99,7 @@ def _leaving(operation: Operation[Any, Any], handler: Handler) -> Handler:
     return handle
 
 
-#: What a worker does with a request, by the operation's name.
+#: The handler of each operation, by the operation's name.
 HANDLERS: dict[str, Handler] = {
-    operation.name: audited(operation, _leaving(operation, handler)) for operation, handler in _TABLE
+    operation.name: audited(operation, _ending_turn(operation, handler)) for operation, handler in _TABLE
 }

@@ -1,4 +1,4 @@
-"""audit.list"""
+"""The operation `audit.list`."""
 
 import re
 
@@ -16,12 +16,17 @@ _CURSOR = re.compile(r"[0-9]{15}\.[0-9a-f]{32}")
 
 
 async def audit_list(request: AuditListRequest, _: Call, ports: Ports) -> AuditListReply:
-    """One page, the newest first. The cursor is the last record of the page before: new ones shift nothing."""
+    """Return one page of audit records, the newest first.
+
+    The cursor is the position of the previous page's last record, so new records do not shift the
+    pages.
+    """
     tenant = await tenant_of(request.tenant_token, ports)
     query = AuditQuery(
         tenant=tenant,
         type=request.type,
-        # As typed, and as an account has it that is reached by that: also of accounts that are no more.
+        # Both spellings of the login, as given and in NFC, so that records of deleted accounts are
+        # found too.
         logins=frozenset() if request.login is None else {request.login, names.nfc(request.login)},
         since=request.since,
         until=request.until,

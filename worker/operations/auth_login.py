@@ -1,25 +1,29 @@
-"""auth.login"""
+"""The operation `auth.login`."""
 
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginReply, AuthLoginRequest
 from shared.contracts.errors import InvalidCredentials, Unavailable
 from shared.contracts.events import RevocationReason
 from worker.domain.call import Call
-from worker.domain.idempotency import mark_of
+from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
 from worker.domain.session_opening import open_user_session
-from worker.domain.session_revocation import end_displaced, end_session
-from worker.domain.throttling import guarded, users_of
+from worker.domain.session_revocation import enforce_session_limit, revoke_session
+from worker.domain.throttling import throttled_attempt, users_of
 from worker.domain.tokens import session_in_turn
 
 
 async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> AuthLoginReply:
-    """Opens a session. An unknown login costs the same work and gets the same answer as a wrong password."""
+    """Check a user's password and create a session.
+
+    An unknown login costs the same work and gets the same reply as a wrong password.
+    """
     opener = await session_in_turn(request.tenant_token, call, ports)
-    call.noted.tenant = opener.tenant
+    call.audit_facts.tenant = opener.tenant
     password = request.password.get_secret_value()
-    # Counted as the account spells it, or each spelling of a login would be some attempts more.
-    login = call.noted.login = await ports.users.spelling(opener.tenant, request.login)
-    async with guarded(users_of(opener.tenant), login, request.client_address, call, ports):
+    # Attempts are counted under the stored spelling. Otherwise each spelling of a login would allow
+    # more attempts.
+    login = call.audit_facts.login = await ports.users.spelling(opener.tenant, request.login)
+    async with throttled_attempt(users_of(opener.tenant), login, request.client_address, call, ports):
         user = await ports.users.find(opener.tenant, login)
         right = await ports.hasher.verify(user.password_hash if user else None, password)
         if user is None or not right:
@@ -27,12 +31,12 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     if ports.hasher.is_stale(user.password_hash):
         await ports.users.replace_hash(user, await ports.hasher.hash(password))
     session, token = await open_user_session(user, request.device_id, opener, call, ports)
-    # The password may have changed, or the user or the tenant been deleted, since it was read: then either this look at
-    # them sees it, or the ending sees the session just stored.
+    # The password may have changed, or the user or tenant may have been deleted, since they were
+    # read. Then either this check sees it, or the revocation sees the session just stored.
     if not (await ports.users.is_current(user) and await ports.tenants.admits(user.tenant, opener.tenant_generation)):
-        await end_session(session, RevocationReason.ALL_REVOKED, mark_of(AUTH_LOGIN, call, ports), ports)
+        await revoke_session(session, RevocationReason.ALL_REVOKED, idempotency_key_of(AUTH_LOGIN, call, ports), ports)
         raise Unavailable
-    call.noted.session = session.id
-    await end_displaced(session, ports)
+    call.audit_facts.session = session.id
+    await enforce_session_limit(session, ports)
     ports.activity.seen(user.id, session.issued_at)
     return AuthLoginReply(access_token=token)

@@ -1,4 +1,4 @@
-"""auth.verify"""
+"""The operation `auth.verify`."""
 
 from shared.contracts.auth_verify import AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
 from shared.contracts.errors import InvalidTenantToken, InvalidToken
@@ -9,10 +9,10 @@ from worker.domain.tokens import checked_tenant, checked_user, sessions_of
 
 
 async def auth_verify(request: AuthVerifyRequest, _: Call, ports: Ports) -> AuthVerifyReply:
-    """Answers each check for itself, in order, from one query for all their sessions."""
+    """Verify a batch of user tokens with one query. Each check gets its own answer, in the order of the request."""
     tokens = {token for check in request.checks for token in (check.tenant_token, check.token)}
     sessions = await sessions_of(tokens, ports)
-    tenants: dict[str, str | None] = {}  # most checks of a batch come with the same tenant token
+    tenants: dict[str, str | None] = {}  # cached, since most checks of a batch have the same tenant token
     return AuthVerifyReply(answers=tuple(_answer(check, sessions, tenants, ports) for check in request.checks))
 
 

@@ -1,4 +1,4 @@
-"""event.list"""
+"""The operation `event.list`."""
 
 import re
 from dataclasses import dataclass
@@ -13,14 +13,15 @@ from worker.domain.ports import Ports
 from worker.domain.tokens import tenant_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Several times what all workers publish at a time; what is beyond is not sent yet, and will come by the feed.
-MAX_ON_THEIR_WAY = 512
+#: Several times the number of events that all workers publish concurrently. Later events are not
+#: sent yet, so the feed will deliver them.
+MAX_UNANNOUNCED = 512
 _CURSOR = re.compile(r"([0-9]{1,12})\.([0-9]{1,15})\.([A-Za-z0-9_-]{1,64})")
 
 
 @dataclass(frozen=True, slots=True)
 class _Cursor:
-    """How far a list came: when it was begun, and the last event on the page, by its announcement and its session."""
+    """A position in the list: when the list was begun, and the time and session id of the page's last event."""
 
     as_of: int
     at: datetime
@@ -28,7 +29,7 @@ class _Cursor:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Raises `InvalidRequest` if no page answered it."""
+        """Parse a cursor. Raises `InvalidRequest` if it is not one that a page returned."""
         match = _CURSOR.fullmatch(text)
         if match is None or int(match[1]) > MAX_SINCE or int(match[2]) > MAX_SINCE * 1000:
             problem = FieldProblem(field="cursor", message=f"must be a nextCursor of an earlier page, or {NO_CURSOR}")
@@ -37,7 +38,7 @@ class _Cursor:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is of no page yet."""
+        """Whether this is the position before the first page."""
         return not self.session_id
 
     def __str__(self) -> str:
@@ -45,19 +46,23 @@ class _Cursor:
 
 
 async def event_list(request: EventListRequest, _: Call, ports: Ports) -> EventListReply:
-    """One page, in order of announcement. Every page names the time of the first: what is announced while the others
-    are read may lie before their ends, and belongs to the next list."""
+    """Return one page of revocation events, in order of announcement.
+
+    Every page has the `as_of` time of the first page. An event announced while later pages are read
+    may sort before the current position; the next list, from `as_of` on, returns it.
+    """
     tenant = await tenant_of(request.tenant_token, ports)
-    after = _begin(request, ports)
-    # An event may have passed by the caller before it had subscribed and not be noted as announced yet. It is looked
-    # for first: what is noted between the two reads is found by both of them rather than by neither.
-    on_their_way = await ports.sessions.unannounced_of(tenant, MAX_ON_THEIR_WAY) if after.is_first else ()
+    after = _start(request, ports)
+    # An event may be published before the caller subscribed, but not yet be recorded as announced.
+    # Such events are read first: an event recorded between the two queries is then returned by both
+    # instead of by neither.
+    unannounced = await ports.sessions.unannounced_of(tenant, MAX_UNANNOUNCED) if after.is_first else ()
     found = await ports.sessions.announced_after(tenant, after.at, after.session_id, request.limit + 1)
     page = found[: request.limit]
     next_cursor = NO_CURSOR
     if len(found) > len(page) and (last := page[-1].revocation) and last.announced_at:
         next_cursor = str(_Cursor(after.as_of, last.announced_at, page[-1].id))
-    sessions = {session.id: session for session in (*on_their_way, *page)}
+    sessions = {session.id: session for session in (*unannounced, *page)}
     return EventListReply(
         events=tuple(session.revoked_event(ports.tokens.issuer) for session in sessions.values()),
         next_cursor=next_cursor,
@@ -65,9 +70,9 @@ async def event_list(request: EventListRequest, _: Call, ports: Ports) -> EventL
     )
 
 
-def _begin(request: EventListRequest, ports: Ports) -> _Cursor:
+def _start(request: EventListRequest, ports: Ports) -> _Cursor:
     if request.cursor not in ("", NO_CURSOR):
         return _Cursor.read(request.cursor)
-    # The time is taken before anything is read: what is revoked from now on is not before it.
+    # The time is taken before the first query, so that no later revocation is before it.
     as_of = int(ports.clock.now().timestamp())
     return _Cursor(as_of, EPOCH + timedelta(seconds=request.since - OVERLAP_SECONDS), "")

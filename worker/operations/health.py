@@ -1,4 +1,4 @@
-"""health.<lane>"""
+"""The operations `health.<lane>`."""
 
 from shared.contracts.health import HealthReply, HealthRequest
 from worker.domain.call import Call
@@ -6,5 +6,5 @@ from worker.domain.ports import Ports
 
 
 async def health(_request: HealthRequest, _: Call, ports: Ports) -> HealthReply:
-    """That this is answered at all says the worker lives; the rest is whether its database does."""
+    """Return whether the database replies. The reply itself shows that a worker serves the lane."""
     return HealthReply(database=await ports.database.ping())

@@ -1,16 +1,18 @@
-"""tenant.delete"""
+"""The operation `tenant.delete`."""
 
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.tenant_delete import TENANT_DELETE, TenantDeleteRequest
 from worker.domain.call import Call
-from worker.domain.idempotency import mark_of
+from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
-from worker.domain.tenant_authority import end_tenant
+from worker.domain.tenant_authority import close_tenant
 
 
 async def tenant_delete(request: TenantDeleteRequest, call: Call, ports: Ports) -> Done:
-    """Removes the tenant and its users, and ends every session of them. The same call again answers as it did first,
-    and spares a later tenant of the same email."""
-    mark = mark_of(TENANT_DELETE, call, ports, request.email)
-    return await end_tenant(request, RevocationReason.TENANT_DELETED, mark, call, ports)
+    """Delete the tenant and its users, and revoke all their sessions.
+
+    A retry gets the first result, and does not delete a later tenant with the same email.
+    """
+    key = idempotency_key_of(TENANT_DELETE, call, ports, request.email)
+    return await close_tenant(request, RevocationReason.TENANT_DELETED, key, call, ports)

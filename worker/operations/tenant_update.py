@@ -1,40 +1,41 @@
-"""tenant.update"""
+"""The operation `tenant.update`."""
 
 from shared.contracts.errors import InvalidTenantToken
 from shared.contracts.events import RevocationReason
 from shared.contracts.tenant_update import TENANT_UPDATE, TenantUpdateReply, TenantUpdateRequest
 from worker.domain.call import Call
-from worker.domain.idempotency import mark_of
-from worker.domain.password_policy import chosen
+from worker.domain.idempotency import idempotency_key_of
+from worker.domain.password_policy import accepted_password
 from worker.domain.ports import Ports
-from worker.domain.records import Tenant, TenantEnding
+from worker.domain.records import Tenant, TenantRevocation
 from worker.domain.session_opening import open_tenant_session
-from worker.domain.session_revocation import carry_out_of_tenant
-from worker.domain.tenant_authority import Proof, check_password, decided_by_tenant
+from worker.domain.session_revocation import revoke_tenant_sessions
+from worker.domain.tenant_authority import Proof, check_password, decide_as_tenant
 from worker.domain.throttling import TENANTS, forget_failures
 
 
 async def tenant_update(request: TenantUpdateRequest, call: Call, ports: Ports) -> TenantUpdateReply:
-    """Ends the tenant's own sessions, sets its new password in the same decision, and opens a session.
+    """Revoke the tenant's own sessions, set its new password in the same decision, and create a session.
 
-    The same call again ends nothing that began since, and answers that session while the password is the one it set.
+    A retry revokes no session created since, and gets the same session while the tenant has the
+    password that the request set.
     """
-    mark = mark_of(TENANT_UPDATE, call, ports, request.password is not None)
+    key = idempotency_key_of(TENANT_UPDATE, call, ports, request.password is not None)
     current = request.current_password.get_secret_value()
 
-    async def decide(tenant: Tenant) -> TenantEnding:
+    async def decide(tenant: Tenant) -> TenantRevocation:
         if request.password is None:
-            return await ports.tenants.decide_ending(tenant.id, RevocationReason.ALL_REVOKED, mark)
-        password_hash = await ports.hasher.hash(chosen(request.password, tenant.login, tenant.email, ports))
-        return await ports.tenants.decide_ending(tenant.id, RevocationReason.PASSWORD_CHANGED, mark, password_hash)
+            return await ports.tenants.decide_revocation(tenant.id, RevocationReason.ALL_REVOKED, key)
+        password_hash = await ports.hasher.hash(accepted_password(request.password, tenant.login, tenant.email, ports))
+        return await ports.tenants.decide_revocation(tenant.id, RevocationReason.PASSWORD_CHANGED, key, password_hash)
 
     proof = Proof(request.tenant_token, current, request.client_address)
-    ending = await decided_by_tenant(proof, mark, call, ports, decide)
-    await carry_out_of_tenant(ending, ports)
-    tenant = await ports.tenants.find(ending.tenant)
+    decision = await decide_as_tenant(proof, key, call, ports, decide)
+    await revoke_tenant_sessions(decision, ports)
+    tenant = await ports.tenants.find(decision.tenant)
     if tenant is None or tenant.disabled:
         raise InvalidTenantToken
-    # That it has come before proves nothing: a token is for who knows the password as it is now.
+    # A retry proves nothing, so the current password is checked again before a token is returned.
     password = request.password.get_secret_value() if request.password else current
     await check_password(tenant, password, request.client_address, call, ports)
     if request.password is not None:

@@ -1,4 +1,4 @@
-"""token.introspect"""
+"""The operation `token.introspect`."""
 
 from shared.contracts.errors import InvalidToken
 from shared.contracts.token_introspect import INACTIVE, TokenIntrospectReply, TokenIntrospectRequest
@@ -8,7 +8,7 @@ from worker.domain.tokens import checked_tenant, checked_user, sessions_of
 
 
 async def token_introspect(request: TokenIntrospectRequest, _: Call, ports: Ports) -> TokenIntrospectReply:
-    """What is to be told of a user token of this tenant. Any other token is inactive, whatever else it may be."""
+    """Return the introspection (RFC 7662) of a user token of this tenant. Any other token is inactive."""
     sessions = await sessions_of([request.tenant_token, request.token], ports)
     tenant = checked_tenant(request.tenant_token, sessions, ports).tenant
     try:

@@ -1,12 +1,12 @@
-"""user.create"""
+"""The operation `user.create`."""
 
 from shared.contracts import names, user
 from shared.contracts.errors import InvalidTenantToken, LoginTaken
 from shared.contracts.user_create import USER_CREATE, UserCreateRequest
 from worker.domain.call import Call
-from worker.domain.idempotency import mark_of
+from worker.domain.idempotency import idempotency_key_of
 from worker.domain.identifiers import new_id
-from worker.domain.password_policy import chosen
+from worker.domain.password_policy import accepted_password
 from worker.domain.ports import Ports
 from worker.domain.records import User
 from worker.domain.throttling import forget_failures, users_of
@@ -15,11 +15,12 @@ from worker.domain.views import public_user
 
 
 async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> user.User:
-    """Stores a new user, never over an old one. The same call again answers that user, as it is."""
-    tenant = call.noted.tenant = (await session_in_turn(request.tenant_token, call, ports)).tenant
-    mark = mark_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
-    password = chosen(request.password, request.login, request.email, ports)
-    # The login is in NFC. Accounts from before that was so may have it as other systems spell it.
+    """Store a new user. An existing user is never overwritten. A retry gets the user as it is now."""
+    tenant = call.audit_facts.tenant = (await session_in_turn(request.tenant_token, call, ports)).tenant
+    key = idempotency_key_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
+    password = accepted_password(request.password, request.login, request.email, ports)
+    # New logins are in Unicode form NFC. Accounts created before this rule may have the decomposed
+    # spelling.
     other = names.nfd(request.login)
     if other != request.login and await ports.users.spelled(tenant, [other]):
         raise LoginTaken
@@ -32,19 +33,21 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
         sub=request.sub or user_id,
         scope=request.scope,
         password_hash=await ports.hasher.hash(password),
-        registered_at=mark.at,
-        last_active_at=mark.at,
-        created_by=mark.by,
+        registered_at=key.at,
+        last_active_at=key.at,
+        idempotency_key=key.value,
     )
     stored = await ports.users.add(created)
-    # The tenant may have been deleted meanwhile: then its deletion finds the user just stored, or this look sees it.
+    # If the tenant is deleted meanwhile, either its deletion finds the user just stored, or this
+    # check sees it.
     if await ports.tenants.find(tenant) is None:
         await ports.users.remove_all(tenant)
         raise InvalidTenantToken
     superseded = stored.generation > created.generation
-    # Another hash: an earlier delivery of this request stored it. Or this is not that request: marks hold no password.
-    same = stored.password_hash == created.password_hash
-    if not (superseded or same or await ports.hasher.verify(stored.password_hash, password)):
+    # Another hash: an earlier delivery of this request stored it, or this is another request with
+    # the same idempotency key. Keys do not contain passwords, so the password is verified.
+    stored_now = stored.password_hash == created.password_hash
+    if not (superseded or stored_now or await ports.hasher.verify(stored.password_hash, password)):
         raise LoginTaken
     await forget_failures(users_of(tenant), request.login, ports)
     return public_user(stored)

@@ -1,4 +1,4 @@
-"""user.list"""
+"""The operation `user.list`."""
 
 import base64
 
@@ -11,8 +11,11 @@ from worker.domain.views import public_user
 
 
 async def user_list(request: UserListRequest, _: Call, ports: Ports) -> UserListReply:
-    """One page, in order of login. The cursor is the last login of the page before: users added or deleted
-    meanwhile neither shift nor repeat the others."""
+    """Return one page of users, in order of login.
+
+    The cursor is the last login of the previous page, so users added or deleted meanwhile do not
+    shift the pages.
+    """
     tenant = await tenant_of(request.tenant_token, ports)
     after = _read_cursor(request.cursor)
     found = await ports.users.page(tenant, request.q, after, request.limit + 1)
@@ -34,6 +37,6 @@ def _read_cursor(cursor: str) -> str:
     encoded = cursor.removeprefix("a")
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode()
-    except ValueError:  # of base64, ASCII or UTF-8
+    except ValueError:  # not base64, ASCII or UTF-8
         problem = FieldProblem(field="cursor", message=f"must be a nextCursor of an earlier page, or {NO_CURSOR}")
         raise InvalidRequest(problems=[problem]) from None

@@ -169,9 +169,9 @@ async def test_it_tells_how_busy_it_is_and_how_long_each_hash_took() -> None:
     started = time.perf_counter()
     hashing = [asyncio.create_task(hasher.hash("password")) for _ in range(3)]
     await asyncio.sleep(0)
-    assert hasher.under_way == 3
+    assert hasher.in_flight == 3
     await asyncio.gather(*hashing)
-    assert hasher.under_way == 0
+    assert hasher.in_flight == 0
     assert len(seconds) == 3
     assert sum(seconds) <= time.perf_counter() - started
     hasher.close()

@@ -16,9 +16,9 @@ from worker.importing.importer import (
     BATCH,
     MAX_LINE_BYTES,
     Accepted,
+    AlreadyExists,
     Imported,
     Refused,
-    ThereAlready,
     read,
     store,
 )
@@ -259,7 +259,7 @@ async def test_who_is_there_stays_as_they_are(tenants: FakeTenants) -> None:
     outcomes = await stored(
         users, tenants, {**ANN, "email": "other@example.com", "passwordHash": ARGON2}, {**ANN, "login": "bob"}
     )
-    assert [type(line) for line in outcomes] == [ThereAlready, Imported]
+    assert [type(line) for line in outcomes] == [AlreadyExists, Imported]
     assert await users.find("shop", "ann") == ann
 
 
@@ -327,7 +327,7 @@ async def test_what_was_told_before_an_interruption_is_so(tenants: FakeTenants) 
     assert there == {line.user.login for line in told if isinstance(line, Imported)}
     assert len(there) == BATCH
     users.batches_left = 2
-    assert [type(line) for line in await stored(users, tenants, *given)] == [ThereAlready] * BATCH + [Imported] * 50
+    assert [type(line) for line in await stored(users, tenants, *given)] == [AlreadyExists] * BATCH + [Imported] * 50
 
 
 def test_logins_of_one_normal_form_are_one() -> None:
@@ -345,6 +345,6 @@ async def test_accounts_from_before_stay_under_their_spelling(tenants: FakeTenan
     await users.add(old)
     given = [{**ANN, "login": login} for login in ("Cafe\u0301", "ann", "Zo\u00eb")]
     outcomes = await stored(users, tenants, *given)
-    assert [type(outcome) for outcome in outcomes] == [ThereAlready, Imported, Imported]
+    assert [type(outcome) for outcome in outcomes] == [AlreadyExists, Imported, Imported]
     assert [user.login for user in await users.page("shop", "", "", 10)] == ["Cafe\u0301", "Zo\u00eb", "ann"]
     assert await users.find("shop", "Cafe\u0301") == old

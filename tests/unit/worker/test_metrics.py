@@ -35,7 +35,7 @@ def test_a_request_is_counted_by_operation_and_code(
 ) -> None:
     """With how long it took, and how long it had waited."""
     metrics.taken("user.create", 0.25)
-    metrics.settled("user.create", outcome, 0.5)
+    metrics.answered("user.create", outcome, 0.5)
     assert value(metrics, "requests_total", operation="user.create", code=code) == 1
     assert value(metrics, "request_duration_seconds_sum", operation="user.create") == 0.5
     assert value(metrics, "queue_wait_seconds_sum", operation="user.create") == 0.25
@@ -53,7 +53,7 @@ def test_a_batch_of_verifications_is_counted_by_its_answers(metrics: WorkerMetri
         VerifyAnswer(claims=some_claims()),
         *(VerifyAnswer.failed(error) for error in (InvalidToken(), InvalidToken(), InvalidTenantToken())),
     )
-    metrics.settled("auth.verify", AuthVerifyReply(answers=answers), 0.001)
+    metrics.answered("auth.verify", AuthVerifyReply(answers=answers), 0.001)
     assert value(metrics, "requests_total", operation="auth.verify", code="ok") == 1
     assert value(metrics, "verify_batch_size_sum") == 4
     assert value(metrics, "verify_batch_size_count") == 1
@@ -65,7 +65,7 @@ def test_sessions_are_counted_by_whose_they_are_and_why_they_end(metrics: Worker
     """A tenant's own are told from users'."""
     metrics.session_opened(a_session())
     metrics.session_opened(a_session(user=None))
-    metrics.sessions_ended(RevocationReason.PASSWORD_CHANGED, 3)
+    metrics.sessions_revoked(RevocationReason.PASSWORD_CHANGED, 3)
     assert value(metrics, "sessions_created_total", kind="user") == 1
     assert value(metrics, "sessions_created_total", kind="tenant") == 1
     assert value(metrics, "sessions_revoked_total", reason="password_changed") == 3
@@ -90,15 +90,15 @@ def test_refusals_are_counted_by_what_follows(metrics: WorkerMetrics) -> None:
     assert [value(metrics, "events_refused_total", then=then) for then in ("retried", "listed")] == [2, 1]
 
 
-@pytest.mark.parametrize(("under_way", "in_use", "waiting"), [(0, 0, 0), (3, 3, 0), (6, 4, 2)])
-def test_hashing_beyond_the_threads_waits(metrics: WorkerMetrics, under_way: int, in_use: int, waiting: int) -> None:
+@pytest.mark.parametrize(("in_flight", "in_use", "waiting"), [(0, 0, 0), (3, 3, 0), (6, 4, 2)])
+def test_hashing_beyond_the_threads_waits(metrics: WorkerMetrics, in_flight: int, in_use: int, waiting: int) -> None:
     """As many as there are threads are in use; the rest waits for one, beside those whose turn has not come."""
     metrics.watch(
         hash_threads=4,
-        hashing=lambda: under_way,
+        hashing=lambda: in_flight,
         waiting=lambda: 5,
         publishing=lambda: 0,
-        under_way=lambda: 9,
+        in_flight=lambda: 9,
         connected=lambda: True,
     )
     assert value(metrics, "hash_slots") == 4

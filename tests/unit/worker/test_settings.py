@@ -61,13 +61,13 @@ def test_each_throttle_can_be_switched_off(environment: pytest.MonkeyPatch) -> N
     throttle = load().throttle
     assert throttle.account
     assert throttle.address
-    assert (throttle.account.free, throttle.address.free) == (5, 100)
-    assert throttle.account.most_in_a_row == 100
-    assert throttle.place == replace(throttle.account, most_in_a_row=None)
+    assert (throttle.account.undelayed, throttle.address.undelayed) == (5, 100)
+    assert throttle.account.max_consecutive == 100
+    assert throttle.known_origin == replace(throttle.account, max_consecutive=None)
     environment.setenv("AUTH_THROTTLE_CONSECUTIVE_FAILURES", "0")
-    assert load().throttle.account == throttle.place
+    assert load().throttle.account == throttle.known_origin
     environment.setenv("AUTH_THROTTLE_ACCOUNT_FAILURES", "0")
-    assert load().throttle.account is load().throttle.place is None
+    assert load().throttle.account is load().throttle.known_origin is None
     assert load().throttle.address == throttle.address
     environment.setenv("AUTH_THROTTLE_ADDRESS_FAILURES", "0")
     assert load().throttle.address is None
@@ -96,7 +96,7 @@ def test_a_row_shorter_than_what_is_free_is_refused_under_the_name_that_was_set(
 def test_without_an_end_to_a_row_any_number_is_free(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AUTH_THROTTLE_ACCOUNT_FAILURES", "200")
     environment.setenv("AUTH_THROTTLE_CONSECUTIVE_FAILURES", "0")
-    assert load().throttle.account == load().throttle.place
+    assert load().throttle.account == load().throttle.known_origin
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -146,7 +146,7 @@ def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
         (f"now:{KEY}, before:geheim", "key 2 must be id:base64"),
         (f"now:{SHORT_KEY}", "key 1 must have at least 32 bytes"),
         (f"now:{KEY},before:{SHORT_KEY}", "key 2 must have at least 32 bytes"),
-        (f"now:{KEY},now:{OTHER_KEY}", "key 2 has the id of an earlier one"),
+        (f"now:{KEY},now:{OTHER_KEY}", "key 2 has the same id as an earlier key"),
         (f"now:{KEY},", "key 2 must be id:base64"),
         (",", "key 1 must be id:base64"),
     ],

@@ -11,16 +11,16 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.user import User
 from tests.fakes import NOW, FakeSessions, FakeUsers
-from tests.records import a_mark, a_session, a_user
+from tests.records import a_key, a_session, a_user
 from tests.sweeping import sweep
 from tests.unit.worker.in_memory import InMemoryWorker
-from worker.domain.records import Ending, Mark, Revocation, Session
-from worker.sweeper import BATCH, GRACE, Sweeper, Turns, Unannounced, sweep_forever
+from worker.domain.records import IdempotencyKey, Revocation, Session, UserRevocation
+from worker.sweeper import BATCH, GRACE, Sweeper, TenantRotation, Unannounced, sweep_forever
 
 
 async def left_behind(worker: InMemoryWorker, user: User, reason: RevocationReason) -> None:
     """A worker decided that the user's sessions end, and died before it ended any."""
-    await worker.users.decide_ending(user.tenant, user.login, reason, a_mark(at=worker.clock.now()))
+    await worker.users.decide_revocation(user.tenant, user.login, reason, a_key(at=worker.clock.now()))
     worker.clock.advance(GRACE + timedelta(milliseconds=1))
 
 
@@ -110,11 +110,11 @@ class Troubled(FakeUsers):
         self._troubles = list(troubles)
         self.recovered = asyncio.Event()
 
-    async def tenants_unfinished(self, older_than: datetime) -> Sequence[str]:
+    async def tenants_with_unfinished_revocations(self, older_than: datetime) -> Sequence[str]:
         if self._troubles:
             raise self._troubles.pop(0)
         self.recovered.set()
-        return await super().tenants_unfinished(older_than)
+        return await super().tenants_with_unfinished_revocations(older_than)
 
 
 @pytest.mark.parametrize("trouble", [Unavailable(), ValueError("a fault of ours")])
@@ -142,7 +142,7 @@ async def test_an_ending_of_a_tenant_left_behind_is_finished(
 ) -> None:
     """Its sessions, and its users' where they are meant, end with their events; a deleted one is removed."""
     token, session = await worker.login(shop), await worker.session_of(shop)
-    await worker.tenants.decide_ending(session.tenant, reason, a_mark(at=worker.clock.now()))
+    await worker.tenants.decide_revocation(session.tenant, reason, a_key(at=worker.clock.now()))
     worker.clock.advance(GRACE + timedelta(milliseconds=1))
     await sweep(worker.ports)
     own = {session.id: reason}
@@ -151,7 +151,7 @@ async def test_an_ending_of_a_tenant_left_behind_is_finished(
     assert worker.events.reasons == (own if spares_users else own | users)
     left = await worker.users.page(session.tenant, "", "", 10)
     assert len(left) == (0 if reason is RevocationReason.TENANT_DELETED else 1)
-    assert await worker.tenants.unfinished_endings(worker.clock.now(), 10) == []
+    assert await worker.tenants.unfinished_revocations(worker.clock.now(), 10) == []
     if reason is RevocationReason.TENANT_DELETED:
         assert await worker.register()
 
@@ -191,7 +191,7 @@ async def test_tenants_beyond_a_sweep_take_turns(worker: InMemoryWorker) -> None
 
 def test_turns_go_round() -> None:
     """Also when the tenant whose turn was last has nothing left, and when there are none."""
-    turns = Turns()
+    turns = TenantRotation()
     many = [f"{number:04}" for number in range(BATCH + 2)]
     assert turns.next(many) == many[:BATCH]
     assert turns.next(many) == many[BATCH:] + many[: BATCH - 2]
@@ -217,7 +217,7 @@ class Hanging(FakeSessions):
         self._tenant = tenant
         self._trouble = trouble
 
-    async def revoke_older(self, ending: Ending, now: datetime, limit: int) -> Sequence[Session]:
+    async def revoke_older(self, ending: UserRevocation, now: datetime, limit: int) -> Sequence[Session]:
         if ending.tenant == self._tenant:
             if self._trouble:
                 raise self._trouble
@@ -244,4 +244,4 @@ async def test_endings_of_one_tenant_are_in_no_other_tenants_way(trouble: Except
 
 async def _decided(worker: InMemoryWorker, tenant: str, user: str, at: datetime) -> None:
     await worker.users.add(a_user(id=user, tenant=tenant, login=user))
-    await worker.users.decide_ending(tenant, user, RevocationReason.ALL_REVOKED, Mark(f"{tenant}'s", at))
+    await worker.users.decide_revocation(tenant, user, RevocationReason.ALL_REVOKED, IdempotencyKey(f"{tenant}'s", at))

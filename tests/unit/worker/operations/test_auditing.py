@@ -134,7 +134,7 @@ async def test_one_record_cannot_hide_another(worker: InMemoryWorker, shop: str)
 async def test_wrong_and_throttled_passwords_of_a_user(worker: InMemoryWorker, shop: str) -> None:
     """As one record a minute each, with their number; wrong ones by where they came from."""
     worker.audit.records.clear()
-    for number in range(LIMIT.free + 3):
+    for number in range(LIMIT.undelayed + 3):
         where = "192.0.2.1" if number < 3 else "192.0.2.2"
         await refused(
             worker, "auth.login", tenantToken=shop, login="ann", password="x", deviceId="d", clientAddress=where

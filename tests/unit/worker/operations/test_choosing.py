@@ -15,7 +15,9 @@ from tests.unit.worker.in_memory import InMemoryWorker
 LOGIN = "ann.the.user"
 EMAIL = "ann.the.person@example.com"
 COMMON = FieldProblem(field="password", message="must not be a common password")
-OWN_NAME = FieldProblem(field="password", message="must not be the login, the email or the part of it before the @")
+OWN_NAME = FieldProblem(
+    field="password", message="must not be the login, the email or the part of the email before the @"
+)
 
 SetPassword = Callable[[InMemoryWorker, str], Awaitable[object]]
 

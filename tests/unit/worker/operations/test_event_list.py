@@ -25,7 +25,7 @@ from tests.fakes import ISSUER, NOW, FakeSessions
 from tests.records import a_session
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.domain.records import Revocation, Session
-from worker.operations.event_list import MAX_ON_THEIR_WAY
+from worker.operations.event_list import MAX_UNANNOUNCED
 
 BEGIN = int(NOW.timestamp())
 #: Four bytes each, and nothing is longer.
@@ -196,10 +196,10 @@ async def test_a_page_has_a_usual_size(worker: InMemoryWorker, shop: str) -> Non
 
 async def test_the_largest_page_is_a_message(worker: InMemoryWorker, shop: str) -> None:
     """Full, of the longest names, and with as much on its way: an eighth of what RabbitMQ takes."""
-    for number in range(MAX_PAGE + MAX_ON_THEIR_WAY + 1):
+    for number in range(MAX_PAGE + MAX_UNANNOUNCED + 1):
         session = await revoke(worker, shop, announced=number < MAX_PAGE, login=LONGEST_NAME, device_id=LONGEST_NAME)
     reply = await listed(worker, shop, limit=MAX_PAGE)
-    assert len(reply.events) == MAX_PAGE + MAX_ON_THEIR_WAY
+    assert len(reply.events) == MAX_PAGE + MAX_UNANNOUNCED
     assert session.id not in sessions_of(reply)
     assert len(reply.to_json()) < 2**21
 

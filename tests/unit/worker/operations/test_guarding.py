@@ -79,7 +79,7 @@ class Scene:
 
     async def use_up(self, login: str = "ann", **fields: Any) -> None:
         """Makes all the guesses that are free."""
-        for _ in range(LIMIT.free):
+        for _ in range(LIMIT.undelayed):
             assert await self.guess(login, **fields) == "wrong"
 
     async def lose_a_guess(self) -> None:
@@ -131,7 +131,7 @@ GUESSES: dict[str, Guess] = {
 async def test_each_guess_takes_longer(scene: Scene, who: str) -> None:
     """Some are free, then one waits twice as long each time, up to a minute; at known and unknown accounts alike."""
     guess = GUESSES[who]
-    assert [await guess(scene) for _ in range(LIMIT.free)] == ["wrong"] * LIMIT.free
+    assert [await guess(scene) for _ in range(LIMIT.undelayed)] == ["wrong"] * LIMIT.undelayed
     for seconds in WAITS:
         assert await guess(scene) == f"wait {seconds}"
         scene.wait(seconds - 0.001)
@@ -211,8 +211,8 @@ async def test_guesses_at_the_same_time(scene: Scene) -> None:
     """Of 50 wrong logins at once only those that are free are hashed; none slips past while others are under way."""
     before = scene.hasher.work
     answers = await asyncio.gather(*(scene.guess() for _ in range(50)))
-    assert sorted(answers) == ["wait 1"] * (50 - LIMIT.free) + ["wrong"] * LIMIT.free
-    assert scene.hasher.work - before == LIMIT.free
+    assert sorted(answers) == ["wait 1"] * (50 - LIMIT.undelayed) + ["wrong"] * LIMIT.undelayed
+    assert scene.hasher.work - before == LIMIT.undelayed
     scene.wait(1)
     answers = await asyncio.gather(*(scene.guess() for _ in range(50)))
     assert sorted(answers) == ["wait 2"] * 49 + ["wrong"]
@@ -264,7 +264,7 @@ async def test_a_place_is_known_for_some_time(scene: Scene) -> None:
     await scene.worker.call(TENANT_LOGIN, email=email, password=PASSWORD, clientAddress=HOME)
     for wait, answer in ((THROTTLE.known_for - timedelta(seconds=1), "right"), (THROTTLE.known_for, "wait 1")):
         scene.worker.clock.advance(wait)
-        for _ in range(LIMIT.free):
+        for _ in range(LIMIT.undelayed):
             await scene.guess_tenant(email, clientAddress=ELSEWHERE)
         login = scene.worker.call(TENANT_LOGIN, email=email, password=PASSWORD, clientAddress=HOME)
         assert await told(login) == answer
@@ -408,7 +408,7 @@ async def test_guesses_at_many_accounts(scene: Scene) -> None:
     """From one address they are limited together; at other addresses, and where the user is known, nothing changes."""
     await scene.login(clientAddress=HOME)
     assert THROTTLE.address
-    for number in range(THROTTLE.address.free):
+    for number in range(THROTTLE.address.undelayed):
         assert await scene.guess(f"user-{number}", clientAddress=HOME) == "wrong"
     assert await scene.guess("another", clientAddress=HOME) == "wait 1"
     assert await scene.guess("another", clientAddress=OFFICE) == "wrong"
@@ -423,7 +423,7 @@ async def test_a_right_password_says_nothing_about_its_address(scene: Scene) -> 
     """Who has an account of their own cannot log in to it to go on guessing at others."""
     assert THROTTLE.address
     await scene.worker.create(scene.shop, "mallory")
-    for number in range(THROTTLE.address.free):
+    for number in range(THROTTLE.address.undelayed):
         assert await scene.guess(f"user-{number}", clientAddress=HOME) == "wrong"
         await scene.login("mallory", clientAddress=HOME)
     assert await scene.guess("another", clientAddress=HOME) == "wait 1"
@@ -453,14 +453,14 @@ async def test_a_tenant_counts_for_itself(scene: Scene) -> None:
 async def test_addresses_of_one_client(scene: Scene, one: str, other: str, same: bool) -> None:
     """An IPv6 client has a /64 of addresses; an IPv4 address is itself, however it is written."""
     assert THROTTLE.address
-    for number in range(THROTTLE.address.free):
+    for number in range(THROTTLE.address.undelayed):
         await scene.guess(f"user-{number}", clientAddress=one)
     assert await scene.guess("another", clientAddress=other) == ("wait 1" if same else "wrong")
 
 
 async def test_a_redelivered_login_is_counted_once(scene: Scene) -> None:
     """Its worker was lost: the next does it, whatever has to wait by now, and it counts as it did the first time."""
-    for _ in range(LIMIT.free - 1):
+    for _ in range(LIMIT.undelayed - 1):
         await scene.guess()
     await scene.lose_a_guess()
     assert await told(scene.login_again("wrong")) == "wrong"
@@ -473,7 +473,7 @@ async def test_a_redelivered_login_is_counted_once(scene: Scene) -> None:
 
 async def test_a_redelivered_login_that_was_never_counted_is_counted(scene: Scene) -> None:
     """A lost worker held more than it had begun with: none of that is a free guess."""
-    for _ in range(LIMIT.free):
+    for _ in range(LIMIT.undelayed):
         assert await told(scene.login_again("wrong")) == "wrong"
     assert await told(scene.login_again("wrong")) == "wait 1"
     assert await scene.guess() == "wait 1"
@@ -481,7 +481,7 @@ async def test_a_redelivered_login_that_was_never_counted_is_counted(scene: Scen
 
 async def test_an_attempt_that_is_lost_holds_up_nobody(scene: Scene) -> None:
     """It counts as a wrong one, and whoever comes when it must be over is told at once how long to wait."""
-    for _ in range(LIMIT.free + 2):
+    for _ in range(LIMIT.undelayed + 2):
         assert await scene.guess() == "wrong"
         scene.wait(60)
     await scene.lose_a_guess()
@@ -495,7 +495,7 @@ async def test_an_attempt_that_is_lost_holds_up_nobody(scene: Scene) -> None:
 async def test_a_stolen_tenant_token_helps_nobody_guess(scene: Scene, operation: Operation[Any, Any]) -> None:
     """What takes the tenant's password is counted as its logins are, with them and under the same keys."""
     password = "currentPassword" if operation is TENANT_UPDATE else "password"
-    for _ in range(LIMIT.free):
+    for _ in range(LIMIT.undelayed):
         assert await told(scene.worker.call(operation, tenantToken=scene.shop, **{password: "wrong"})) == "wrong"
     hashed = scene.hasher.work
     assert await told(scene.worker.call(operation, tenantToken=scene.shop, **{password: PASSWORD})) == "wait 1"
@@ -511,9 +511,9 @@ async def test_a_repeated_update_helps_nobody_guess(scene: Scene) -> None:
     await scene.worker.call(TENANT_UPDATE, "message", **fields, password="another fine password")
     tries = [
         await told(scene.worker.call(TENANT_UPDATE, "message", **fields, password=f"fine password {number}"))
-        for number in range(LIMIT.free + 1)
+        for number in range(LIMIT.undelayed + 1)
     ]
-    assert tries == ["wrong"] * LIMIT.free + ["wait 1"]
+    assert tries == ["wrong"] * LIMIT.undelayed + ["wait 1"]
 
 
 @pytest.mark.parametrize("said", [None, HOME])
@@ -525,7 +525,7 @@ async def test_a_service_is_a_place_of_its_own(scene: Scene, said: str | None) -
         await scene.worker.call(TENANT_LOGIN, **login, **known)
     await scene.worker.call_as("shop", TENANT_LOGIN, **login)
     guess = {"email": "shop@example.com", "password": "wrong", **where}
-    for _ in range(LIMIT.free):
+    for _ in range(LIMIT.undelayed):
         assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess)) == "wrong"
     assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess)) == "wait 1"
     for known in ({}, {"clientAddress": HOME}):
@@ -537,7 +537,7 @@ async def test_a_service_that_guesses_at_many_tenants(scene: Scene) -> None:
     """It is one client, whatever addresses it says."""
     assert THROTTLE.address
     guess = {"password": "wrong"}
-    for number in range(THROTTLE.address.free):
+    for number in range(THROTTLE.address.undelayed):
         where = {"email": f"{number}@example.com", "clientAddress": f"192.0.2.{number}"}
         assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess, **where)) == "wrong"
     assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess, email="x@example.com")) == "wait 1"
@@ -548,7 +548,7 @@ async def test_users_behind_a_service_are_no_client(scene: Scene) -> None:
     """Wrong passwords of many users, of whom the service does not say where they are, count for each of them alone."""
     assert THROTTLE.address
     members = {"tenantToken": scene.shop, "password": "wrong", "deviceId": "phone"}
-    for number in range(THROTTLE.address.free + 1):
+    for number in range(THROTTLE.address.undelayed + 1):
         assert await told(scene.worker.call_as("shop", AUTH_LOGIN, **members, login=f"user-{number}")) == "wrong"
 
 
@@ -580,7 +580,7 @@ async def test_guesses_at_the_registration_key(name: str, caplog: pytest.LogCapt
 
     # Registration is open in this scene, so there a wrong key alone refuses nothing.
     wrong = "right" if name == "tenant.register" else "wrong"
-    for number in range(LIMIT.free):
+    for number in range(LIMIT.undelayed):
         members = {"email": f"{number}@example.com"} if name == "tenant.register" else {}
         assert await show("a wrong key", **members, clientAddress=HOME) == wrong
     assert await show("a wrong key", clientAddress=HOME) == "wait 1"
@@ -591,19 +591,19 @@ async def test_guesses_at_the_registration_key(name: str, caplog: pytest.LogCapt
     scene.wait(1)
     assert await show(REGISTRATION_KEY, clientAddress=HOME) == "right"
     shown = [vars(line)["client_address"] for line in caplog.records if "registration key" in line.message]
-    assert shown == [HOME] * LIMIT.free
+    assert shown == [HOME] * LIMIT.undelayed
     assert "a wrong key" not in caplog.text.replace("a wrong key was", "").replace("a wrong registration key", "")
 
 
 async def test_a_right_registration_key_forgives_wrong_ones(scene: Scene) -> None:
     """Whoever has it has nothing to guess, and goes on at once from where a script had an old one."""
     members = {"email": "shop@example.com", "clientAddress": HOME}
-    for _ in range(2 * LIMIT.free):
+    for _ in range(2 * LIMIT.undelayed):
         assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wrong"
         scene.wait(LIMIT.longest_wait.total_seconds())
     for _ in range(3):
         assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey=REGISTRATION_KEY)) == "right"
-    for _ in range(LIMIT.free):
+    for _ in range(LIMIT.undelayed):
         assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wrong"
     assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wait 1"
 
@@ -611,7 +611,7 @@ async def test_a_right_registration_key_forgives_wrong_ones(scene: Scene) -> Non
 async def test_registration_keys_are_not_counted_where_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
     """There is nothing to guess: registration from an allowed network goes on, whatever key comes with it."""
     worker = InMemoryWorker(registration=FakeRegistration(has_key=False))
-    for number in range(2 * LIMIT.free):
+    for number in range(2 * LIMIT.undelayed):
         shown = {"email": f"{number}@example.com", "registrationKey": REGISTRATION_KEY, "clientAddress": HOME}
         assert await told(worker.call(TENANT_REGISTER, **shown, password=PASSWORD)) == "right"
         assert await told(worker.call(TENANT_DISABLE, **shown)) == "wrong"
@@ -621,7 +621,7 @@ async def test_registration_keys_are_not_counted_where_there_is_none(caplog: pyt
 async def test_a_service_that_guesses_at_the_registration_key(scene: Scene) -> None:
     """It is itself, whatever addresses it says."""
     members = {"email": "shop@example.com", "registrationKey": "a wrong key"}
-    for number in range(LIMIT.free):
+    for number in range(LIMIT.undelayed):
         guess = scene.worker.call_as("mallory", TENANT_DISABLE, **members, clientAddress=f"192.0.2.{number}")
         assert await told(guess) == "wrong"
     assert await told(scene.worker.call_as("mallory", TENANT_DISABLE, **members, clientAddress=HOME)) == "wait 1"
@@ -644,7 +644,7 @@ async def test_what_was_not_tried_is_not_counted() -> None:
     users = Away()
     scene = await Scene(users=users).begin()
     users.away = True
-    for _ in range(2 * LIMIT.free):
+    for _ in range(2 * LIMIT.undelayed):
         with pytest.raises(Unavailable):
             await scene.login(password="wrong", clientAddress=HOME)
     users.away = False
@@ -659,7 +659,7 @@ async def test_each_limit_can_be_switched_off(off: str) -> None:
     assert left
     scene = await Scene(throttle=throttle).begin()
     answers = [await scene.guess("ann", clientAddress=HOME) for _ in range(100)]
-    assert answers == ["wrong"] * left.free + ["wait 1"] * (100 - left.free)
+    assert answers == ["wrong"] * left.undelayed + ["wait 1"] * (100 - left.undelayed)
     scene = await Scene(throttle=replace(THROTTLE, account=None, address=None)).begin()
     assert {await scene.guess("ann", clientAddress=HOME) for _ in range(100)} == {"wrong"}
     assert await told(scene.login(clientAddress=HOME)) == "right"

@@ -19,7 +19,7 @@ from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import FakeHasher
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.amqp.consumer import MAX_DEADLINE_MS
-from worker.domain.records import MARKS_KEPT, REMEMBERED
+from worker.domain.records import IDEMPOTENCY_WINDOW, MAX_IDEMPOTENCY_KEYS
 
 NEW_PASSWORD = "another fine password"
 
@@ -145,15 +145,15 @@ async def test_of_another_password() -> None:
 
 
 def test_what_may_come_back_is_remembered() -> None:
-    """Marks outlast every deadline, by more than the clocks of two workers may differ."""
-    assert timedelta(milliseconds=MAX_DEADLINE_MS) + timedelta(minutes=3) <= REMEMBERED
+    """Idempotency keys are valid longer than every deadline, by more than two workers' clocks may differ."""
+    assert timedelta(milliseconds=MAX_DEADLINE_MS) + timedelta(minutes=3) <= IDEMPOTENCY_WINDOW
 
 
 @pytest.mark.usefixtures("ann")
 async def test_of_long_ago(worker: InMemoryWorker, shop: str) -> None:
     """Nothing comes back as late as that: who counts from one again after a restart means another request."""
     await worker.call(SESSION_REVOKE_ALL, "1", tenantToken=shop, login="ann")
-    worker.clock.advance(REMEMBERED)
+    worker.clock.advance(IDEMPOTENCY_WINDOW)
     token = await worker.login(shop)
     await worker.call(SESSION_REVOKE_ALL, "1", tenantToken=shop, login="ann")
     with pytest.raises(InvalidToken):
@@ -165,11 +165,11 @@ async def test_of_many_changes_ago(worker: InMemoryWorker, shop: str) -> None:
     """So many of a user's changes are remembered, and the user does not grow without end."""
     change = {"tenantToken": shop, "login": "ann"}
     await worker.call(USER_UPDATE, "message", **change, email="first@example.com")
-    for number in range(MARKS_KEPT - 1):
+    for number in range(MAX_IDEMPOTENCY_KEYS - 1):
         await worker.call(USER_UPDATE, **change, email=f"{number}@example.com")
         worker.clock.advance(timedelta(seconds=1))
     again = await worker.call(USER_UPDATE, "message", **change, email="first@example.com")
-    assert again.email == f"{MARKS_KEPT - 2}@example.com"
+    assert again.email == f"{MAX_IDEMPOTENCY_KEYS - 2}@example.com"
     await worker.call(USER_UPDATE, **change, email="last@example.com")
     again = await worker.call(USER_UPDATE, "message", **change, email="first@example.com")
     assert again.email == "first@example.com"

@@ -12,7 +12,7 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.session_list import SESSION_LIST
 from tests.sweeping import sweep
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.domain.session_revocation import MAX_DISPLACED
+from worker.domain.session_revocation import MAX_OVER_LIMIT
 from worker.sweeper import GRACE
 
 LIMIT = 3
@@ -94,13 +94,13 @@ async def test_a_limit_that_is_new_is_reached_in_steps() -> None:
     worker = InMemoryWorker()
     shop = await worker.register()
     await worker.create(shop)
-    tokens = [await login(worker, shop) for _ in range(MAX_DISPLACED + 10)]
+    tokens = [await login(worker, shop) for _ in range(MAX_OVER_LIMIT + 10)]
     worker.ports = replace(worker.ports, max_sessions_per_user=LIMIT)
     tokens.append(await login(worker, shop))
     worker.clock.advance(GRACE + timedelta(milliseconds=1))
     await sweep(worker.ports)
     assert [await lives(worker, shop, token) for token in tokens] == [False] * (len(tokens) - LIMIT) + [True] * LIMIT
-    assert await worker.sessions.tenants_unsettled(worker.clock.now()) == []
+    assert await worker.sessions.tenants_enforcing_limit(worker.clock.now()) == []
 
 
 @pytest.mark.usefixtures("ann")
@@ -108,12 +108,12 @@ async def test_a_limit_that_is_lifted_ends_nothing_more(worker: InMemoryWorker, 
     """A session that was to displace others, and did not come to it, displaces none when there is no limit now."""
     tokens = [await login(worker, shop) for _ in range(LIMIT)]
     stored = await worker.session_of(tokens[0])
-    await worker.sessions.add(replace(stored, id="left-behind-by-a-crash", opened_by="it", displaces=True))
+    await worker.sessions.add(replace(stored, id="left-behind-by-a-crash", idempotency_key="it", enforces_limit=True))
     worker.ports = replace(worker.ports, max_sessions_per_user=0)
     worker.clock.advance(GRACE + timedelta(milliseconds=1))
     await sweep(worker.ports)
     assert [await lives(worker, shop, token) for token in tokens] == [True] * LIMIT
-    assert await worker.sessions.tenants_unsettled(worker.clock.now()) == []
+    assert await worker.sessions.tenants_enforcing_limit(worker.clock.now()) == []
 
 
 async def test_without_a_limit_nothing_is_noted() -> None:
@@ -121,4 +121,4 @@ async def test_without_a_limit_nothing_is_noted() -> None:
     worker = InMemoryWorker()
     shop = await worker.register()
     await worker.create(shop)
-    assert not (await worker.session_of(await login(worker, shop))).displaces
+    assert not (await worker.session_of(await login(worker, shop))).enforces_limit

@@ -51,7 +51,7 @@ async def test_a_login_may_be_used_again(worker: InMemoryWorker, shop: str, ann:
 async def test_deletion_leaves_nothing_for_the_sweep(worker: InMemoryWorker, shop: str) -> None:
     """A deletion that was carried out is forgotten."""
     await worker.call(USER_DELETE, tenantToken=shop, login="ann")
-    assert await worker.users.tenants_unfinished(datetime.max.replace(tzinfo=UTC)) == []
+    assert await worker.users.tenants_with_unfinished_revocations(datetime.max.replace(tzinfo=UTC)) == []
 
 
 async def test_an_unknown_user(worker: InMemoryWorker, shop: str) -> None:

@@ -11,7 +11,7 @@ from shared.contracts.user import User
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import FakeHasher, FakeUsers
-from tests.records import a_mark
+from tests.records import a_key
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 
 NEW_PASSWORD = "another fine password"
@@ -84,7 +84,7 @@ async def test_a_new_password_ends_every_session(worker: InMemoryWorker, shop: s
 async def test_a_change_leaves_nothing_for_the_sweep(worker: InMemoryWorker, shop: str, ann: User) -> None:
     """A decision that was carried out is forgotten, and the user may log in at once."""
     await worker.call(USER_UPDATE, tenantToken=shop, login="ann", password=NEW_PASSWORD)
-    assert await worker.users.tenants_unfinished(datetime.max.replace(tzinfo=UTC)) == []
+    assert await worker.users.tenants_with_unfinished_revocations(datetime.max.replace(tzinfo=UTC)) == []
     token = await worker.login(shop, password=NEW_PASSWORD)
     assert (await worker.verify(shop, token)).id == ann.id
 
@@ -109,7 +109,7 @@ async def test_a_user_deleted_meanwhile() -> None:
         async def find(self, tenant: str, login: str) -> Any:
             user = await super().find(tenant, login)
             assert user is not None
-            await self.decide_ending(tenant, login, RevocationReason.USER_DELETED, a_mark())
+            await self.decide_revocation(tenant, login, RevocationReason.USER_DELETED, a_key())
             return user
 
     worker = InMemoryWorker(users=DeletedMeanwhile())
