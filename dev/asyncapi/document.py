@@ -45,7 +45,7 @@ A newer service may answer an error `code` that is not in this document. Treat a
 has `retryAfterSeconds`. Otherwise treat it as a refusal: nothing was done, and retrying does not help. Within the
 answers of `auth.verify`, an unknown code without `retryAfterSeconds` means that the token is not accepted.
 
-Three errors are not messages; callers detect them. Publish requests as `mandatory`, on a channel with confirms:
+Callers also detect errors without a reply. For this, publish requests as `mandatory`, on a channel with confirms:
 
 - `{ErrorCode.UNAVAILABLE}`: the broker returns the request, because no worker serves it.
 - `{ErrorCode.OVERLOADED}`: the broker nacks the request, because the queue of its lane is full. A queue holds
