@@ -135,7 +135,7 @@ class Problem(WireModel):
     errors: tuple[FieldProblem, ...] = ()
     """Every invalid field of the request."""
     missing: tuple[str, ...] = ()
-    """What a service that is not ready waits for."""
+    """The missing parts of a service that is not ready."""
     details: Details = Field(default_factory=dict)
     """Machine-readable facts about the error, by name. New names may appear."""
     incident: str | None = None

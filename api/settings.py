@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     408. If the response comes earlier, the edge reads on for at most 5 seconds and closes the connection."""
     keep_alive_seconds: PositiveInt = 75
     """How long a connection may be idle between two requests. Set it higher than the idle timeout of clients and
-    load balancers, usually 5 to 60 seconds: if the edge closes first, a request already on its way is lost."""
+    load balancers, usually 5 to 60 seconds. If the edge closes first, a request already on its way is lost."""
     request_limit: NonNegativeInt = 0
     """Requests that one address may make of one edge in a window; more are answered 429. 0: no limit. There is no
     general default, because most callers are services with many users behind one address."""

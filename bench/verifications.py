@@ -59,7 +59,7 @@ async def verify_at_a_caching_edge(stage: Stage, requests: Requests, report: Rep
 async def verify_latency(stage: Stage, requests: Requests, login: Login, report: Report) -> None:
     """Measure a single verification, and as its floor the unavoidable steps one after the other.
 
-    The floor uses the same order and rhythm, because a process that has been idle answers more slowly: on a
+    The floor uses the same order and rhythm, because a process that has been idle answers more slowly. On a
     virtual machine it takes more than twice as long.
     """
     figure = Figure(

@@ -21,7 +21,9 @@ def main() -> None:
     making = commands.add_parser("secrets", help="create the missing secrets of docker-compose.prod.yml")
     making.add_argument("--directory", type=Path, default=Path("deploy/secrets"))
     making.add_argument("--host", default="localhost", help="public name of the edge, for a test certificate")
-    making.add_argument("--renew-certificates", action="store_true", help="renew the nodes' certificates, keep the rest")
+    making.add_argument(
+        "--renew-certificates", action="store_true", help="renew the nodes' certificates, keep the rest"
+    )
     placing = commands.add_parser("kubernetes-secrets", help="create the missing secrets of deploy/kubernetes")
     placing.add_argument("--directory", type=Path, default=Path("deploy/kubernetes/overlays/production/secrets"))
     for command in (making, placing):

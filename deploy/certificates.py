@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.private_files import OWNER_READS, write_private
 
 #: Ten years. Edges, workers and services trust the authority's file, so replacing it means restarting all of
-#: them. Renewing a node's certificate restarts none of them.
+#: them. Renewing a node's certificate requires no restart of them.
 AUTHORITY_DAYS = 3652
 #: Two years and three months. docs/operations.md, "Certificates", describes the renewal.
 NODE_DAYS = 825
@@ -82,7 +82,7 @@ def make_self_signed(directory: Path, name: str, host: str) -> None:
 
 
 def good_until(certificate: Path) -> datetime:
-    """Return when a certificate expires. Of several in a file, the first counts."""
+    """Return when a certificate expires. If the file holds several, the first one counts."""
     shown = _openssl(certificate.parent, "x509", "-in", certificate.name, "-noout", "-enddate", "-dateopt", "iso_8601")
     return datetime.strptime(shown.strip(), "notAfter=%Y-%m-%d %H:%M:%SZ").replace(tzinfo=UTC)
 

@@ -18,8 +18,8 @@ _DIRECTORY_MODE = 0o700
 def close_directory(directory: Path) -> tuple[str, ...]:
     """Create the directory or restrict it to its owner; return the files that other users could read until now.
 
-    Raises `ValueError` if another user owns the directory or a file in it, because that user could read it
-    and grant access again, or if the files cannot get the directory's group.
+    Raises `ValueError` if another user owns the directory or a file in it: that user could read it and grant
+    access again. Also raises it if the files cannot get the directory's group.
     """
     directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
     found = directory.stat()

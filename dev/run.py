@@ -60,7 +60,7 @@ TOKEN=$(curl -s {url}/tenant {json} -d '{tenant}' | {keep}); echo
 curl -s {url}/user {bearer} {json} -d '{{"email":"ann@example.com",{user},"sub":"1","scope":"all"}}'; echo
 curl -s {url}/auth {bearer} {json} -d '{{{user},"deviceId":"laptop"}}'; echo
 
-`make demo` in a second terminal shows more of the API. Ctrl-C stops the service.
+`make demo` in a second terminal shows more of the API. Ctrl-C stops everything.
 """
 
 

@@ -1,1 +1,1 @@
-"""What the edge limits: bytes and time of a request (`http`, `lingering`), requests of a client (`requests`)."""
+"""Limits of the edge: bytes and time of a request (`http`, `lingering`), number of requests (`requests`)."""

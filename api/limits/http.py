@@ -62,7 +62,7 @@ class _Part(Enum):
 
 
 class LimitedHttp(HttpToolsProtocol):
-    """Uvicorn's HTTP protocol with limits and a reliable end of each request.
+    """Uvicorn's HTTP protocol with limits and with a reliable end of each request.
 
     - Requests are read one at a time: the parser never sees a request before the previous one was answered.
       Each piece that it gets ends with headers or with a request.

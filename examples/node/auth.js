@@ -1,5 +1,5 @@
 // A client of Jincor Auth over AMQP. It does not reconnect: when the connection is lost, the calls in flight fail and
-// `lost` resolves with the reason, so that the process can exit and its supervisor can restart it.
+// `lost` resolves with the reason. The process should then exit and be restarted by its supervisor.
 
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
