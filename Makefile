@@ -1,10 +1,10 @@
-# Everything works on a fresh machine: each target first installs what it needs and does not find.
-# Variables: PYTHON (a Python >= 3.11, to make .venv with), ARGS (for pytest and the benchmark), JOBS (for `make test`), and
-# those of dev/.
+# Each target first installs what is missing, so all of them work on a fresh machine.
+# Variables: PYTHON (Python >= 3.11 for .venv), ARGS (arguments of pytest and the benchmark), JOBS (for `make test`), and
+# the variables of dev/__main__.py.
 
 PYTHON ?= python3
 export PYTHON
-# Files of tests at a time, since they mostly wait; 0: one after the other, in one process.
+# Number of test files that run at a time, since tests mostly wait. 0: one after the other, in one process.
 JOBS ?= 2
 
 .PHONY: help run demo test check faults bench asyncapi configuration lock clean
@@ -12,19 +12,19 @@ JOBS ?= 2
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## Start the whole service here, without Docker; Ctrl-C stops it
+run: ## Run the whole service on this machine, without Docker; Ctrl-C stops it
 	@sh dev/bootstrap.sh local broker
 	@exec .venv/bin/python -m dev run
 
-demo: ## Take a tour of the service that `make run` started
+demo: ## Show the API on the service that `make run` started
 	@sh dev/bootstrap.sh local
 	@.venv/bin/python -m dev demo
 
-test: ## Run the tests; ARGS='-k login' picks some
+test: ## Run the tests; ARGS='-k login' selects some
 	@sh dev/bootstrap.sh check broker
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-check: ## Lint, formatting, types, who may import whom, and the compose files where there is compose
+check: ## Check lint, formatting, types, import rules and, with Docker Compose, the compose files
 	@sh dev/bootstrap.sh check
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -34,25 +34,25 @@ check: ## Lint, formatting, types, who may import whom, and the compose files wh
 		'docker-compose.prod.yml --file deploy/shared-broker.yml'; do \
 		echo "docker compose --file $$files config --quiet"; \
 		VERSION=none SECRETS_GID=0 docker compose --file $$files config --quiet; done; \
-	else echo "no docker compose here: its files are not checked"; fi
+	else echo "Docker Compose is not installed: the compose files are not checked"; fi
 
-faults: ## Break things for longer than `make test` does; FAULTS_SOAK_SECONDS=600
+faults: ## Run the fault tests at full length; FAULTS_SOAK_SECONDS=600
 	@sh dev/bootstrap.sh check broker
 	FAULTS=long .venv/bin/python -m pytest tests/faults $(ARGS)
 
-bench: ## Measure logins and verifications on this machine
+bench: ## Measure logins, verifications and revocations on this machine
 	@sh dev/bootstrap.sh local broker
 	.venv/bin/python -m bench $(ARGS)
 
-asyncapi: ## Write docs/asyncapi.json and docs/amqp.md anew, after a change of the contracts
+asyncapi: ## Generate docs/asyncapi.json and docs/amqp.md from the contracts
 	@sh dev/bootstrap.sh check
 	.venv/bin/python -m dev.asyncapi
 
-configuration: ## Write the tables of docs/configuration.md anew, after a change of the settings
+configuration: ## Generate the tables of docs/configuration.md from the settings
 	@sh dev/bootstrap.sh check
 	.venv/bin/python -m dev.configuration
 
-lock: ## Resolve the dependencies again (needs uv); see locks/README.md
+lock: ## Resolve the dependencies and write locks/ (needs uv); see locks/README.md
 	@for extra in check api worker local; do \
 		echo "locks/$$extra.txt"; \
 		case $$extra in api|worker) more="--extra telemetry" ;; *) more= ;; esac; \
@@ -61,6 +61,6 @@ lock: ## Resolve the dependencies again (needs uv); see locks/README.md
 			$$([ $$extra = check ] || echo --constraint locks/check.txt) --output-file locks/$$extra.txt || exit; \
 	done
 
-clean: ## Remove .venv, caches, and the data of `make run`
-	@! [ -e .run/lock ] || flock --nonblock .run/lock true || { echo "a stack runs in .run: stop it first"; exit 1; }
+clean: ## Remove .venv, caches and the data of `make run`
+	@! [ -e .run/lock ] || flock --nonblock .run/lock true || { echo "a stack is running in .run: stop it first"; exit 1; }
 	rm -rf .venv .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,1 +1,1 @@
-"""The edge: HTTP in, AMQP out. It holds no keys and no data, and decides nothing that a worker decides."""
+"""The edge: turns HTTP requests into AMQP requests. It holds no keys and no data; workers make all decisions."""

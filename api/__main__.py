@@ -1,4 +1,4 @@
-"""The edge as a process: `python -m api`. Exits 0 when told to stop, and otherwise says what is wrong."""
+"""The edge as a process: `python -m api`. A requested stop exits with 0; any other exit prints the reason."""
 
 import argparse
 import asyncio
@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.check import problems
-from api.limits import limited_http
+from api.limits.http import limited_http
 from api.main import create_app, new_streams
 from api.metrics import EdgeMetrics
 from api.settings import SECRETS, Settings
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("api")
 
-#: Connections of ordinary requests, of the broker, and whatever else needs a descriptor besides the event streams.
+#: File descriptors for everything but event streams: ordinary requests, the broker, logs.
 SPARE_DESCRIPTORS = 1_024
-#: A peer that acknowledges nothing for so long, or has no room to read, is gone, and so is what was kept for it. The
-#: kernel alone would try for a quarter of an hour, and wait for ever on one that only stopped reading (RFC 5482).
+#: A connection is closed after this long without an acknowledgement or without room in the peer's
+#: receive window (RFC 5482). The kernel's defaults are 15 minutes for the first and no limit for the second.
 PEER_TIMEOUT_MILLISECONDS = 30_000
-#: How often to look whether somebody is out of patience.
+#: How often the draining edge checks for a forced exit.
 DRAIN_POLL_SECONDS = 0.05
 
 
 def main() -> None:
-    """Serves until SIGTERM or SIGINT, then finishes the requests at hand."""
+    """Serve until SIGTERM or SIGINT, then finish the requests in flight."""
     parser = argparse.ArgumentParser(prog="python -m api", description="An edge of Jincor Auth.")
-    parser.add_argument("--check", action="store_true", help="only say what is wrong: configuration, broker")
+    parser.add_argument("--check", action="store_true", help="check the configuration and the broker, then exit")
     arguments = parser.parse_args()
     settings = load_settings(Settings, SECRETS)
     configure("api", "critical" if arguments.check else settings.log_level, settings.log_format)
@@ -59,8 +59,8 @@ def main() -> None:
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    # Uvicorn has handlers of its own while it serves. When it is done it puts these back and raises the signal again:
-    # without them the process would die of the signal instead of exiting 0. Before it serves they are all there is.
+    # Uvicorn installs its own handlers while it serves, then restores these and raises the signal again.
+    # Without these handlers the process would die of the signal instead of exiting with 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     collect_rarely()
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _tracing() -> "EdgeTracing | None":
-    """What makes spans, if somebody wants them; without it OpenTelemetry is not even imported."""
+    """Return the tracing of this process, or None if it is off; OpenTelemetry is imported only if it is on."""
     if not tracing_enabled():
         return None
     with require_opentelemetry():
@@ -83,7 +83,7 @@ def _tracing() -> "EdgeTracing | None":
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, for connections that stay open."""
+    """Uvicorn with draining, with an orderly end of event streams, and with a timeout for dead peers."""
 
     def __init__(self, config: uvicorn.Config, streams: Streams, leaving: asyncio.Event, drain_seconds: float) -> None:
         super().__init__(config)
@@ -96,31 +96,31 @@ class _Server(uvicorn.Server):
         if sys.platform != "linux":
             return
         for listener in (each for server in self.servers for each in server.sockets):
-            # Connections inherit it when they are accepted.
+            # Accepted connections inherit the option.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PEER_TIMEOUT_MILLISECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._drain()
-        # Uvicorn waits until all responses are done before it tells the application: streams have to end by then.
+        # Uvicorn waits for all responses before it stops the application, so streams must end first.
         self._streams.stop()
         await super().shutdown(sockets)
 
     async def _drain(self) -> None:
-        """Serves a while longer, so that nobody meets a closed door: load balancers see that it is not ready any more,
-        and whoever keeps a connection is told with the next answer to open another (RFC 9112, 9.6).
+        """Serve for `drain_seconds` more while load balancers notice that this edge is not ready.
 
-        Uvicorn would close idle connections at once, and a request that is on its way on one of them would be lost.
+        Each response says `Connection: close`, so clients open their next connection elsewhere (RFC 9112, 9.6).
+        Uvicorn alone would close idle connections at once, and a request already on its way would be lost.
         """
         log.info("edge is leaving, and serves a while longer", extra={"seconds": self._drain_seconds})
         self._leaving.set()
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         deadline = time.monotonic() + self._drain_seconds
-        while not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110 - a second SIGINT sets it, as a flag
+        while not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110 - a second SIGINT sets the flag
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 
 
 def _allow_descriptors(wanted: int) -> None:
-    """Takes what the system allows of open files, which is commonly far more than a process begins with."""
+    """Raise the soft limit of open files to `wanted`, or to the hard limit if that is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
@@ -139,7 +139,7 @@ def _server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         lifespan="on",
         ws="none",
         log_config=None,
-        log_level="error",  # what it says below that repeats our own log
+        log_level="error",  # lower levels repeat our own log
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),

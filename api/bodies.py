@@ -1,4 +1,4 @@
-"""Request bodies: of the one media type that a route expects; JSON is read by the parser that the workers use."""
+"""Request bodies: the media type of each route, and strict JSON parsing with the workers' parser."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
@@ -13,10 +13,9 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class JsonRequest(Request):
-    """Parses strictly: no lone surrogates, no NaN, no endless nesting, UTF-8 alone.
+    """Request whose JSON is parsed strictly: UTF-8 only, no lone surrogates, no NaN, limited nesting.
 
-    The standard library's parser lets some of these pass, and then they cannot be sent on. FastAPI answers what is
-    raised here with 400.
+    The standard library accepts some bodies that cannot be sent to a worker. FastAPI turns parse errors into 400.
     """
 
     async def json(self) -> Any:
@@ -24,7 +23,7 @@ class JsonRequest(Request):
 
 
 class TypedBodyRoute(APIRoute):
-    """A route whose body, if it takes one, must say that it is of this media type, or it is refused with 415."""
+    """Route that refuses a body of another media type with 415."""
 
     media_type: ClassVar[str]
 
@@ -41,12 +40,12 @@ class TypedBodyRoute(APIRoute):
 
 
 class JsonBodyRoute(TypedBodyRoute):
-    """For all but the OAuth 2.0 standards."""
+    """Route with a JSON body: all but the OAuth 2.0 endpoints."""
 
     media_type: ClassVar[str] = JSON
 
 
 class FormBodyRoute(TypedBodyRoute):
-    """For the OAuth 2.0 standards."""
+    """Route with a form body: the OAuth 2.0 endpoints."""
 
     media_type: ClassVar[str] = FORM

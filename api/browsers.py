@@ -1,5 +1,4 @@
-"""What browsers and caches are told: which other sites may ask, and that nothing here is to be kept, run, framed or
-referred to."""
+"""Response headers for browsers and caches: CORS, no caching, and no scripts, frames or referrers."""
 
 from collections.abc import Sequence
 
@@ -8,9 +7,9 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: An answer is data. Even one that a browser took for a page could load nothing and be shown inside of nothing.
+#: Responses are data. Should a browser render one as a page, the page loads nothing and no frame shows it.
 DATA_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
-#: `/docs` is a page: FastAPI's, with a script of its own in it, and Swagger UI from where FastAPI takes it.
+#: `/docs` is FastAPI's page: an inline script, and Swagger UI from the CDN that FastAPI uses.
 PAGE_POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'; "
     "script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
@@ -20,8 +19,7 @@ PREFLIGHT_SECONDS = 600
 
 
 class SafeHeaders:
-    """Keeps answers out of caches, since most carry a token or an account, and browsers from making more of them than
-    they are."""
+    """Middleware that forbids caching and content sniffing: most responses carry a token or an account."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -41,7 +39,7 @@ class SafeHeaders:
 
 
 def cross_origin(origins: Sequence[str]) -> list[Middleware]:
-    """What lets pages of these origins ask; nothing at all without any. No cookies: tokens travel in a header."""
+    """Return the CORS middleware for these origins, or nothing without any. No cookies: tokens travel in a header."""
     if not origins:
         return []
     return [

@@ -1,4 +1,4 @@
-"""`python -m api --check`: whether this configuration leads to a broker that an edge can use."""
+"""`python -m api --check`: check that an edge can use the configured broker."""
 
 from api.main import SUBSCRIBER
 from api.settings import Settings
@@ -7,7 +7,7 @@ from shared.process.broker_check import BrokerNeeds, broker_problems
 
 
 async def problems(settings: Settings) -> list[str]:
-    """What is wrong, a line each; nothing when all is well. Workers are not asked for: edges start without them."""
+    """Return one line for each problem. Workers are not checked: an edge starts without them."""
     needs = BrokerNeeds(
         declares=settings.declare_topology,
         publishes=(RPC_EXCHANGE,),

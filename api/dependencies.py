@@ -1,7 +1,7 @@
-"""What routes ask for by type: the workers, the verifier, the streams, and what travels outside of the body.
+"""Dependencies of routes: the workers, the verifier, the streams, and values from headers and path.
 
-All of it is `async`, without a need: FastAPI sends what is not through a pool of threads, and two such trips cost as
-much as everything else that the edge does about a verification.
+All are `async` although none awaits: FastAPI runs other dependencies in a thread pool. Two such
+trips cost as much as the edge's other work for one verification.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from shared.contracts.wire import Name
 
 
 class State(TypedDict):
-    """What lives as long as the application, made by its lifespan."""
+    """Objects that live as long as the application; its lifespan makes them."""
 
     workers: WorkerCalls
     verifier: Verifies
@@ -35,16 +35,13 @@ class State(TypedDict):
     streams: Streams
     readiness: SharedReadiness
     metrics: EdgeMetrics
-    """Where the server counts what it does not pass on."""
+    """The server counts the requests that it refuses before the application sees them."""
     leaving: asyncio.Event
-    """Set when this process is about to stop."""
+    """Set when this process begins to stop."""
 
 
 def from_state(name: str) -> Any:
-    """Return a dependency that answers this member of the application's `State`.
-
-    It is `async` so that FastAPI calls it on the event loop and not on a thread.
-    """
+    """Return a dependency that returns this member of the application's `State`."""
 
     async def member(request: Request) -> Any:
         return getattr(request.state, name)
@@ -62,13 +59,13 @@ _bearer = HTTPBearer(
 
 _basic = HTTPBasic(
     scheme_name="tenantTokenAsPassword",
-    description="For gateways that know no Bearer: any user name, and the tenant token as the password.",
+    description="For gateways without Bearer support: any user name, with the tenant token as the password.",
     auto_error=False,
 )
 
 
 async def _tenant_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
-    """The token as it came: whether it is any good is for the worker to say."""
+    """Return the tenant token as received; the worker verifies it. Raises `MissingTenantToken`."""
     if credentials is None:
         raise MissingTenantToken
     return credentials.credentials
@@ -77,7 +74,7 @@ async def _tenant_token(credentials: Annotated[HTTPAuthorizationCredentials | No
 async def _optional_tenant_token(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> str | None:
-    """The same, where there is another way to prove oneself."""
+    """Return the tenant token if there is one, for routes that accept other proof too."""
     return credentials.credentials if credentials else None
 
 
@@ -85,7 +82,7 @@ async def _gateway_token(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     basic: Annotated[HTTPBasicCredentials | None, Depends(_basic)],
 ) -> str:
-    """A tenant token from a client of the OAuth 2.0 standards, which may know Basic credentials alone."""
+    """Return the tenant token of an OAuth 2.0 client, which may send it as a Basic password."""
     if basic is None:
         return await _tenant_token(bearer)
     if not basic.password:
@@ -94,7 +91,7 @@ async def _gateway_token(
 
 
 async def _client_address(request: Request) -> IPv4Address | IPv6Address | None:
-    """Who asks. None where that is no IP address: a Unix socket, or a proxy that hides it."""
+    """Return the client's IP address, or None if it has none: a Unix socket, or a proxy that hides it."""
     try:
         return ip_address(request.client.host) if request.client else None
     except ValueError:
@@ -102,7 +99,7 @@ async def _client_address(request: Request) -> IPv4Address | IPv6Address | None:
 
 
 def _decoded(segment: str) -> str:
-    """A path segment as the text it stands for; `EncodedPath` left it encoded."""
+    """Percent-decode a path segment that `EncodedPath` left encoded."""
     try:
         return unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
@@ -122,9 +119,11 @@ GatewayToken = Annotated[str, Depends(_gateway_token)]
 ClientAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_client_address)]
 RegistrationKey = Annotated[
     SecretStr | None,
-    Header(alias="X-Registration-Key", description="Lets its holder register a tenant, or end one, from anywhere."),
+    Header(
+        alias="X-Registration-Key", description="Permits registering, disabling or deleting a tenant from any network."
+    ),
 ]
 RequiredRegistrationKey = Annotated[
-    SecretStr, Header(alias="X-Registration-Key", description="Whoever holds it decides about every tenant.")
+    SecretStr, Header(alias="X-Registration-Key", description="The operator's key. It is valid for every tenant.")
 ]
 PathName = Annotated[Name, BeforeValidator(_decoded), Path(description="Percent-encoded, `/` included.")]

@@ -1,4 +1,4 @@
-"""Any error as an HTTP answer: one table from code to status, and problem documents (RFC 9457)."""
+"""HTTP responses to errors: one table from code to status, and problem documents (RFC 9457)."""
 
 import logging
 import uuid
@@ -35,17 +35,17 @@ log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 
-#: RFC 6750, 3: a request without any credentials gets the challenge alone, a bad token also the reason.
+#: RFC 6750, 3: a request without credentials gets the bare challenge, a bad token also the reason.
 CHALLENGE = 'Bearer realm="jincor-auth"'
 BAD_TOKEN_CHALLENGE = f'{CHALLENGE}, error="invalid_token"'
 RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
-#: The code of the problem that the request at hand is answered with, for its line in the log.
+#: Problem code of the response to the current request, for its log line.
 answered_code: ContextVar[str | None] = ContextVar("answered_code", default=None)
 
 
 class EdgeCode(StrEnum):
-    """What can be wrong with an HTTP request before it is one for a worker. Codes are never renamed."""
+    """Codes of errors that the edge finds before it calls a worker. Codes are never renamed."""
 
     ROUTE_NOT_FOUND = "route_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -58,7 +58,7 @@ class EdgeCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """How a code looks over HTTP."""
+    """HTTP status and headers of an error code."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -90,61 +90,64 @@ HTTP_ANSWERS: dict[str, HttpAnswer] = {
     EdgeCode.HEADERS_TOO_LARGE: HttpAnswer(431),
 }
 
-#: How codes look that only a newer worker knows. RFC 9110, 15.5.4: the request was understood, and is refused.
+#: Answers for codes that only a newer worker knows. RFC 9110, 15.5.4: 403 means understood, but refused.
 UNKNOWN_REFUSAL = HttpAnswer(403)
 UNKNOWN_TEMPORARY = HttpAnswer(503, RETRY)
 
-#: What the framework's own exceptions mean, and what the edge raises where FastAPI lets nothing else through.
+#: Code and text for each `HTTPException`: the framework's own, and the edge's where FastAPI accepts no other.
 HTTP_EXCEPTIONS: dict[int, tuple[ErrorCode | EdgeCode, str]] = {
     400: (ErrorCode.BAD_REQUEST, "body is not valid JSON"),
-    401: (ErrorCode.INVALID_TENANT_TOKEN, "Authorization cannot be read"),  # of Basic, by the framework
-    404: (EdgeCode.ROUTE_NOT_FOUND, "there is nothing at this path"),
-    405: (EdgeCode.METHOD_NOT_ALLOWED, "method is not allowed here"),
-    408: (EdgeCode.BODY_TOO_SLOW, "body did not come in time"),
+    401: (  # raised by the framework for Basic credentials
+        ErrorCode.INVALID_TENANT_TOKEN,
+        "the Authorization header is malformed",
+    ),
+    404: (EdgeCode.ROUTE_NOT_FOUND, "no route matches this path"),
+    405: (EdgeCode.METHOD_NOT_ALLOWED, "method is not allowed for this path, see Allow"),
+    408: (EdgeCode.BODY_TOO_SLOW, "body was not received within the time limit"),
     413: (EdgeCode.BODY_TOO_LARGE, "body is too large"),
-    415: (EdgeCode.UNSUPPORTED_MEDIA_TYPE, "the body is expected to have another Content-Type"),
-    429: (EdgeCode.TOO_MANY_REQUESTS, "too many requests from this address"),
+    415: (EdgeCode.UNSUPPORTED_MEDIA_TYPE, "the body must have another Content-Type"),
+    429: (EdgeCode.TOO_MANY_REQUESTS, "too many requests from this address, see Retry-After"),
 }
-#: The detail of an HTTPException with status 400 whose body is not even HTTP.
+#: Detail of an `HTTPException` with status 400 for a body with broken HTTP framing.
 BROKEN_BODY = "body is not well-formed HTTP"
 
 
 class MissingTenantToken(InvalidTenantToken):
-    """No tenant token came at all."""
+    """The request has no tenant token."""
 
-    text = "tenant token is expected: Authorization: Bearer <token>"
+    text = "a tenant token is required: Authorization: Bearer <token>"
 
 
 class Problem(WireModel):
-    """A problem document (RFC 9457). `code` is for machines and never changes its meaning; the texts may."""
+    """A problem document (RFC 9457). Programs read `code`, whose meaning never changes; the texts may."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
     code: Annotated[ErrorCode | EdgeCode | Code, Field(union_mode="left_to_right")]
-    """There may be new ones: take one that you do not know for what its status says."""
+    """New codes may appear. Treat an unknown code by its `status`."""
     error: str
-    """The same text as `detail`, where clients of the first Jincor Auth look for it. At `/introspect` and `/revoke` a
-    code of OAuth 2.0, if it has one for this."""
+    """The text of `detail`, for clients of the first Jincor Auth. At `/introspect` and `/revoke`: the
+    OAuth 2.0 error code, if the standard has one for this problem."""
     error_description: str | None = Field(None, alias="error_description")
-    """The same text, beside a code of OAuth 2.0."""
+    """The text of `detail`, where `error` is an OAuth 2.0 code."""
     errors: tuple[FieldProblem, ...] = ()
-    """Every bad field of an invalid request."""
+    """Every invalid field of the request."""
     missing: tuple[str, ...] = ()
-    """Of a service that is not ready: what it waits for."""
+    """The missing parts of a service that is not ready."""
     details: Details = Field(default_factory=dict)
-    """What a machine may read about the error, by name. There may be new ones."""
+    """Machine-readable facts about the error, by name. New names may appear."""
     incident: str | None = None
-    """Finds an internal error in the service's log."""
+    """Identifies an internal error in the service's log."""
     request_id: str | None = None
-    """The `X-Request-ID` of this answer."""
+    """The `X-Request-ID` of this response."""
 
 
 def problem(code: str, text: str, unknown: HttpAnswer = UNKNOWN_REFUSAL, **members: Any) -> Problem:
-    """The problem document of a code, which looks like `unknown` if only a newer worker knows it.
+    """Return the problem document of a code; a code missing from the table is answered as `unknown`.
 
-    `members` are those that only some problems have.
+    `members` are further members of the document, such as `errors`.
     """
     status = HTTP_ANSWERS.get(code, unknown).status
     return Problem(
@@ -160,7 +163,7 @@ def problem(code: str, text: str, unknown: HttpAnswer = UNKNOWN_REFUSAL, **membe
 
 
 def problem_of(error: AuthError) -> Problem:
-    """The problem document of an error that a worker or the edge raised."""
+    """Return the problem document of an error that a worker or the edge raised."""
     unknown = UNKNOWN_TEMPORARY if isinstance(error, Temporary) else UNKNOWN_REFUSAL
     details: dict[str, Any] = {"details": error.details} if error.details else {}
     match error:
@@ -175,7 +178,7 @@ def problem_of(error: AuthError) -> Problem:
 def problem_response(
     document: Problem, headers: Mapping[str, str] | None = None, media_type: str = PROBLEM_TYPE
 ) -> Response:
-    """The document as an HTTP answer, with the headers of its code unless others are given."""
+    """Return the document as an HTTP response, with the headers of its code unless others are given."""
     if headers is None:
         headers = HTTP_ANSWERS.get(document.code, UNKNOWN_REFUSAL).headers
     answered_code.set(document.code)
@@ -183,12 +186,12 @@ def problem_response(
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """The answer to any exception. No part of the input is in it, nor in the log: it may be a password."""
+    """Return the response to any exception. Neither it nor the log holds input, which may be a password."""
     return problem_response(*answer_of(request, error))
 
 
 def answer_of(request: Request, error: Exception) -> tuple[Problem, Mapping[str, str] | None]:
-    """The problem document of any exception, and its headers where they are not those of its code."""
+    """Return the problem document of any exception, and its headers if they differ from those of its code."""
     document: Problem
     headers: Mapping[str, str] | None = None
     match error:
@@ -201,10 +204,10 @@ def answer_of(request: Request, error: Exception) -> tuple[Problem, Mapping[str,
         case AuthError():
             document = problem_of(error)
         case RequestValidationError():
-            # Each path begins with where the field was: `body`, `query`, `path`, `header`.
+            # Each path begins with the part of the request: `body`, `query`, `path` or `header`.
             document = problem_of(InvalidRequest(problems=field_problems(error.errors(), skip=1)))
         case HTTPException(status_code=415, detail=expected):
-            text = f"a body is expected with Content-Type: {expected}"
+            text = f"the body must have Content-Type: {expected}"
             document = problem(EdgeCode.UNSUPPORTED_MEDIA_TYPE, text)
         case HTTPException(status_code=400, detail=text) if text == BROKEN_BODY:
             document = problem(ErrorCode.BAD_REQUEST, text)
@@ -224,7 +227,7 @@ def _internal(error: Exception) -> Problem:
 
 
 def _allowed_methods(request: Request) -> str:
-    """All methods of a path (RFC 9110, 10.2.1). The framework names those of the first route that has the path."""
+    """Return all methods of a path (RFC 9110, 10.2.1); the framework names only those of its first route."""
     return ", ".join(
         method
         for method in ("GET", "HEAD", "POST", "PATCH", "DELETE")

@@ -1,4 +1,4 @@
-"""One example of each operation's request and reply for the documentation. A test holds them to the contracts."""
+"""Example request and reply of each operation for the OpenAPI document. A test checks them against the contracts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
 
-#: No token at all, so that no secret scanner takes it for one.
+#: A placeholder, so that no secret scanner reports it.
 TOKEN = "<JWT>"  # noqa: S105 - a placeholder
 TENANT_ID = "6f1d8f0e2b7c4d3aa5b0c9e8"
 USER_ID = "0b54c1de9a7f4e21b8d3f6a2"
@@ -92,7 +92,7 @@ DONE = {"result": 1}
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What goes in as a body, if a body does, and what comes out."""
+    """Body of a request, if it has one, and the reply to it."""
 
     reply: dict[str, Any]
     body: dict[str, Any] | None = None

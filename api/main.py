@@ -1,4 +1,4 @@
-"""The edge put together: settings in, application out."""
+"""Composition of the edge: makes the application from its settings."""
 
 import asyncio
 import functools
@@ -14,11 +14,11 @@ from starlette.middleware import Middleware
 from api.browsers import SafeHeaders, cross_origin
 from api.dependencies import State
 from api.errors import answer_error
+from api.limits.requests import request_limit
 from api.metrics import EdgeMetrics
 from api.middleware import EncodedPath, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
-from api.request_limit import request_limit
 from api.routes import audit, auth, events, forward, health, session, tenant, token, user
 from api.settings import Settings
 from api.streams import Streams
@@ -32,33 +32,33 @@ from shared.contracts.errors import AuthError
 from shared.process.background import background_task
 from shared.process.loop_lag import watch_loop
 
-if TYPE_CHECKING:  # it is there only where traces are wanted
+if TYPE_CHECKING:  # installed only with tracing
     from api.tracing import EdgeTracing
 
 API_VERSION = "2.0.0"
-#: What the broker's permissions for edges go by: their queues begin with `sub.edge.`
+#: Subscriber name of edges. The broker's permissions let edges use queues that begin with `sub.edge.`
 SUBSCRIBER = "edge"
 DESCRIPTION = """
-Multi-tenant authentication. A **tenant** is a service or a product: it registers, and with its token it manages and
-authenticates its own **users**. Every login is a **session**; ending the session ends its token, at once.
+Multi-tenant authentication. A **tenant** is a service or a product. It registers, and manages and authenticates its own
+**users** with its tenant token. Every login opens a **session**. Revoking the session invalidates its token at once.
 
-Errors are problem documents (RFC 9457): `code` is what programs should look at. Every answer carries the
-`X-Request-ID` that came with the request, or a new one. So it is with what is refused before it is read, 400 for broken
-HTTP and 431 for path and headers beyond 64 KiB; then the connection is closed. `Upgrade` and trailers are ignored.
+Errors are problem documents (RFC 9457); programs should read `code`. Every response carries the `X-Request-ID` of the
+request, or a new one. Broken HTTP gets 400, and path and headers above 64 KiB get 431. These two carry a new
+`X-Request-ID` and close the connection. `Upgrade` and trailers are ignored.
 """
 TAGS = [
-    {"name": "Tenants", "description": "Registration of a tenant, and its token."},
-    {"name": "Users", "description": "A tenant's users."},
-    {"name": "Tokens", "description": "Login, verification and logout of a user."},
-    {"name": "Sessions", "description": "Where a user is logged in, and ending that."},
-    {"name": "Audit", "description": "What was done with a tenant's accounts, and tried."},
-    {"name": "Events", "description": "Sessions that end before their time, told as it happens."},
-    {"name": "Health", "description": "For probes and load balancers."},
+    {"name": "Tenants", "description": "Register, update, disable and delete tenants, and manage their tokens."},
+    {"name": "Users", "description": "Manage the users of a tenant."},
+    {"name": "Tokens", "description": "Log users in and out, and verify their tokens."},
+    {"name": "Sessions", "description": "List and revoke the sessions of a user."},
+    {"name": "Audit", "description": "Read the audit trail of a tenant."},
+    {"name": "Events", "description": "Receive the revocations of a tenant's sessions as they happen."},
+    {"name": "Health", "description": "Probes for load balancers and orchestrators."},
 ]
 
 
 def new_streams(settings: Settings) -> Streams:
-    """What holds the event streams of an edge with these settings."""
+    """Return the registry of event streams for these settings."""
     return Streams(settings.event_streams, settings.event_streams_per_tenant, settings.event_heartbeat_seconds)
 
 
@@ -72,10 +72,10 @@ def create_app(
     metrics: EdgeMetrics | None = None,
     tracing: "EdgeTracing | None" = None,
 ) -> FastAPI:
-    """The application. It serves without a broker too, and answers 503 until there is one.
+    """Return the application. It starts without a broker, and answers 503 until it is connected.
 
-    Tests give their `rpc` and `feed`; who has to end the event streams before the application is told to stop gives
-    them as `streams`, and says with `leaving` that it is not ready any more.
+    Tests pass `rpc` and `feed`. The server passes `streams`, to end them before it stops the
+    application, and `leaving`, which it sets when the edge is no longer ready.
     """
     open_streams = streams or new_streams(settings)
     counted = metrics or EdgeMetrics()
@@ -117,7 +117,7 @@ def create_app(
                 cache=remembering.counts if remembering else None,
             )
             await stack.enter_async_context(background_task(watch_loop(counted.loop_was_late)))
-            await client.wait_connected()  # to answer the first request, too; not for ever
+            await client.wait_connected()  # for a limited time, so that the first request succeeds
             workers = WorkerCalls(client, settings.reply_timeout_seconds, tracing)
             yield State(
                 workers=workers,
@@ -156,7 +156,7 @@ def create_app(
             Middleware(EncodedPath),
         ],
     )
-    # A request is held against all routes before its own, so verifications come first.
+    # Routes are matched in order, so the most frequent ones, verifications, come first.
     for routes in (auth, tenant, user, session, token, events, audit, health):
         app.include_router(routes.router)
     if settings.forward_email is not None:

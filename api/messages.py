@@ -1,4 +1,4 @@
-"""HTTP bodies into requests to workers, and their replies into HTTP answers."""
+"""Conversion of HTTP bodies to worker requests, and of worker replies to HTTP responses."""
 
 from typing import Any, TypeVar
 
@@ -11,11 +11,11 @@ RequestT = TypeVar("RequestT", bound=WireModel)
 
 
 def to_request(model: type[RequestT], body: WireModel, **outside: Any) -> RequestT:
-    """The request that a body makes, with what came outside of it. What was absent stays absent, unlike null."""
+    """Return the worker request for a body, plus values from outside the body. Absent members stay absent."""
     given = {name: getattr(body, name) for name in body.model_fields_set}
     return validated(model, **given, **outside)
 
 
 def to_response(reply: WireModel) -> Response:
-    """A reply as it came from the worker: checked when it was received, so not validated again."""
+    """Return a worker's reply as an HTTP response. It was validated when it was received."""
     return Response(reply.to_json(), media_type="application/json")

@@ -1,6 +1,6 @@
-"""The edge's metrics: what they are called, and how they are counted.
+"""Metrics of the edge.
 
-No label holds what a client chose: routes are their templates, and methods those that there are.
+No label holds a value that a client chose: routes are templates, and unknown methods are `other`.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,47 +18,47 @@ Key = tuple[str, str | None, int | None]
 
 
 class EdgeMetrics:
-    """Counts what an edge does. A request costs a few microseconds: its labels are looked up once for all."""
+    """Metrics of one edge. Counting a request takes a few microseconds, because labels are looked up only once."""
 
     def __init__(self) -> None:
         self.registry = registry = process_registry()
 
         self._requests = Counter(
             "jincor_auth_edge_requests",
-            "Requests, by the template of their route and the status of their answer; other: cut off without one.",
+            "Requests by route template and response status; other: connection closed without a response.",
             ("method", "route", "status"),
             registry=registry,
         )
         self._seconds = Histogram(
             "jincor_auth_edge_request_duration_seconds",
-            "From the headers of a request to the first byte of its answer.",
+            "Time from the headers of a request to the first byte of its response.",
             ("method", "route"),
             registry=registry,
             buckets=LATENCY_BUCKETS_SECONDS,
         )
         self._loop_lag = Histogram(
             "jincor_auth_edge_event_loop_lag_seconds",
-            "How late the event loop was.",
+            "Delay of the event loop.",
             registry=registry,
             buckets=LATENCY_BUCKETS_SECONDS,
         )
-        self._streams = Gauge("jincor_auth_edge_event_streams", "Event streams that are open.", registry=registry)
+        self._streams = Gauge("jincor_auth_edge_event_streams", "Open event streams.", registry=registry)
         self._connected = Gauge(
             "jincor_auth_edge_broker_connected",
-            "1 while requests can be sent: 0 without a broker, and in its alarms.",
+            "1 while requests can be sent; 0 without a broker connection or during a broker alarm.",
             registry=registry,
         )
         self._feed_alive = Gauge(
             "jincor_auth_edge_event_feed_alive",
-            "1 while events are known to arrive for the streams.",
+            "1 while revocation events provably arrive for the streams.",
             registry=registry,
         )
         self._cache = _CacheCounts(registry)
-        # Bound once for each combination that occurs, of which there are few: `labels` costs as much as counting.
+        # Each of the few combinations is bound once: `labels` costs as much as counting.
         self._bound: dict[Key, tuple[Counter, Histogram]] = {}
 
     def answered(self, method: str, route: str | None, status: int | None, seconds: float) -> None:
-        """A request was answered with this status, or with None at all."""
+        """Count a request that was answered with this status; None means that it got no response."""
         bound = self._bound.get((method, route, status))
         if bound is None:
             bound = self._bind(method, route, status)
@@ -67,7 +67,7 @@ class EdgeMetrics:
         duration.observe(seconds)
 
     def refused(self, status: int) -> None:
-        """What came was refused before it was known what it asked for."""
+        """Count a request that was refused before its route was known."""
         self._requests.labels(OTHER, OTHER, status).inc()
 
     def loop_was_late(self, seconds: float) -> None:
@@ -81,7 +81,7 @@ class EdgeMetrics:
         feed_alive: Callable[[], bool],
         cache: VerificationCounts | None,
     ) -> None:
-        """What is looked at when Prometheus asks, and costs nothing in between. It asks from a thread of its own."""
+        """Set the sources that are read at each scrape. Prometheus scrapes from its own thread."""
         self._streams.set_function(streams)
         self._connected.set_function(connected)
         self._feed_alive.set_function(feed_alive)
@@ -93,13 +93,13 @@ class EdgeMetrics:
             self._requests.labels(known, route or OTHER, OTHER if status is None else status),
             self._seconds.labels(known, route or OTHER),
         )
-        if known == method:  # others there may be any number of
+        if known == method:  # unknown methods would grow the dictionary without bound
             self._bound[method, route, status] = bound
         return bound
 
 
 class _CacheCounts(Collector):
-    """The verify cache counts for itself; here it is only read."""
+    """Collector that exports the counts of the verification cache."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.counts: VerificationCounts | None = None
@@ -108,7 +108,7 @@ class _CacheCounts(Collector):
     def collect(self) -> Iterable[CounterMetricFamily]:
         family = CounterMetricFamily(
             "jincor_auth_edge_verify_cache",
-            "Verifications: hit, from memory; miss, asked of a worker; distrust, asked while the feed was not alive.",
+            "Verifications. hit: from the cache; miss: by a worker; distrust: by a worker, as the feed was not alive.",
             labels=("result",),
         )
         if self.counts is not None:

@@ -1,4 +1,4 @@
-"""What happens around every request, as pure ASGI middleware: outermost first, in the order of `create_app`."""
+"""ASGI middleware for every request: ids and log lines, unexpected errors, and encoded paths."""
 
 import logging
 import time
@@ -17,16 +17,15 @@ from shared.process.logging import request_id, sampled
 
 log = logging.getLogger(__name__)
 
-#: What stands before every request of every product: a line for each would be its greatest cost.
+#: Products call these before each of their requests. One log line each would cost more than the rest of the work.
 VERIFY_ROUTES = frozenset({"/auth/verify", "/auth/forward", "/tenant/verify", "/introspect"})
 
 
 class RequestContext:
-    """Gives each request an id, from `X-Request-ID` or made here, echoes it, and when all is done counts it and logs
-    one line.
+    """Middleware that gives each request an id, returns it, counts the request and logs one line.
 
-    The line holds the route's template and never the path itself: paths hold logins. Of the verifications that
-    succeed only a share has a line.
+    The id comes from `X-Request-ID` or is new. The line holds the route's template and never the
+    path, because paths hold logins. Successful verifications are sampled.
     """
 
     def __init__(self, app: ASGIApp, metrics: EdgeMetrics, verify_sample: float) -> None:
@@ -78,8 +77,10 @@ class RequestContext:
 
 
 class UnexpectedErrors:
-    """Answers what no handler expected. Starlette's own place for this lies outside of all middleware, where the
-    answer would have neither its id nor its line in the log."""
+    """Middleware that answers unexpected exceptions.
+
+    Starlette's own handler runs outside all middleware, so its response would have no request id and no log line.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -90,15 +91,15 @@ class UnexpectedErrors:
             return
         try:
             await self.app(scope, receive, send)
-        except Exception as error:  # noqa: BLE001 - the last resort: logged with its traceback, answered as a 500
+        except Exception as error:  # noqa: BLE001 - the last resort: logs the traceback and answers 500
             response = await answer_error(Request(scope), error)
             await response(scope, receive, send)
 
 
 class EncodedPath:
-    """Keeps each segment of the path percent-encoded, in one spelling, so that a login may hold a `/`.
+    """Middleware that keeps each path segment percent-encoded, in canonical form, so that a login may hold a `/`.
 
-    Servers decode the whole path before it is routed, and then `/user/a%2Fb` is no longer one user.
+    Servers decode the whole path before routing, which would split the login in `/user/a%2Fb`.
     """
 
     def __init__(self, app: ASGIApp) -> None:

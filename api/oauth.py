@@ -1,6 +1,6 @@
-"""Errors in the words of OAuth 2.0 (RFC 6749, 5.2), for the routes of its standards.
+"""OAuth 2.0 errors (RFC 6749, 5.2) for `/introspect` and `/revoke`.
 
-The members of a problem document stay beside them, so that clients of either kind find what they look for.
+The members of a problem document stay in the response, so both kinds of client can read it.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -22,8 +22,7 @@ from api.errors import (
 )
 from shared.contracts.errors import AuthError, ErrorCode
 
-#: Status and `error`, by the status of the problem. The others are no fault of the request: the standard has no words
-#: for them.
+#: Status and `error` for each problem status. OAuth has no codes for the others, which are not the client's fault.
 OAUTH_ERRORS = {
     400: (400, "invalid_request"),
     401: (401, "invalid_client"),
@@ -33,11 +32,11 @@ OAUTH_ERRORS = {
     422: (400, "invalid_request"),
 }
 BASIC_CHALLENGE = 'Basic realm="jincor-auth"'
-BAD_FORM = "body is not a form, or one of too many fields"
+BAD_FORM = "body is not a form, or has too many fields"
 
 
 class OAuthRoute(FormBodyRoute):
-    """A route that says in OAuth's words what is wrong with a request. All else, such as a 503, is answered as ever."""
+    """Route that reports client errors as OAuth 2.0 errors. Other errors, such as 503, stay plain problem documents."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -52,7 +51,7 @@ class OAuthRoute(FormBodyRoute):
 
 
 def oauth_problem(document: Problem) -> Problem:
-    """The same problem in OAuth's words, if it has any for it."""
+    """Return the problem with its OAuth 2.0 status and error code, or unchanged if OAuth has none."""
     if document.status not in OAUTH_ERRORS:
         return document
     status, error = OAUTH_ERRORS[document.status]
@@ -62,7 +61,7 @@ def oauth_problem(document: Problem) -> Problem:
 
 
 def media_type_of(document: Problem) -> str:
-    """Clients of OAuth read `application/json` (RFC 6749, 5.2)."""
+    """Return the media type of a problem: OAuth 2.0 errors are `application/json` (RFC 6749, 5.2)."""
     return PROBLEM_TYPE if document.error_description is None else JSON
 
 
@@ -78,7 +77,7 @@ def _answer(request: Request, error: Exception) -> Response:
 
 
 def _challenges(request: Request, of_bearer: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """RFC 6749, 5.2: of the scheme that the client used; of all that there are, if it used none of them."""
+    """Return the challenge of the scheme that the client used, or of both schemes (RFC 6749, 5.2)."""
     match request.headers.get("authorization", "").partition(" ")[0].lower():
         case "basic":
             return {"WWW-Authenticate": BASIC_CHALLENGE}

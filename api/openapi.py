@@ -1,4 +1,4 @@
-"""The OpenAPI document: every status that a route can answer, from the same table that makes the answers."""
+"""The OpenAPI document. Its error responses come from the table that makes the actual responses."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from shared.contracts.wire import WireModel
 
 COMPONENTS = "#/components/schemas/"
 
-#: What any operation may answer: all of them take input, and all of them are done by a worker.
+#: Errors of every operation: each takes input, and a worker executes each.
 COMMON_ERRORS: tuple[AuthError, ...] = (
     InvalidRequest(problems=[FieldProblem(field="login", message="Field required")]),
     InternalError(incident="3f0c9d5f8a6e4b7f9f1d2c3b4a5e6f70"),
@@ -41,15 +41,17 @@ COMMON_ERRORS: tuple[AuthError, ...] = (
     DeadlineExceeded(),
 )
 HEADER_MEANINGS = {
-    "Retry-After": {"description": "In seconds. Of `overloaded`: until what fills the queue now has been worked off."}
+    "Retry-After": {"description": "In seconds. For `overloaded`: the estimated time to drain the queue."}
 }
-#: What reading a body may end with.
+#: Statuses of errors in reading a body.
 BODY_STATUSES = (400, 408, 413, 415)
 
 
 class DocumentedApi(FastAPI):
-    """FastAPI with the schema of problem documents, which it would only add as `application/json`, and without its own
-    422, which it adds to routes that have none."""
+    """FastAPI with problem documents in its OpenAPI document, and without FastAPI's own 422 responses.
+
+    FastAPI would list problem documents as `application/json`, and would add a 422 to routes without one.
+    """
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
@@ -71,9 +73,11 @@ def documented(
     token_is_optional: bool = False,
     oauth: bool = False,
 ) -> dict[str, Any]:
-    """What a route's decorator says of its operation; `reply` where the answer over HTTP has a form of its own.
+    """Return the decorator arguments that document a route.
 
-    A tenant token is optional where there is another way to prove oneself. `oauth`: refusals are in its words.
+    - `reply`: model of the HTTP response, if it differs from the operation's reply.
+    - `token_is_optional`: the route accepts other proof instead of a tenant token.
+    - `oauth`: errors are OAuth 2.0 errors.
     """
     example = EXAMPLES[operation.name]
     responses: dict[int | str, dict[str, Any]] = {
@@ -92,7 +96,7 @@ def documented(
 
 
 def problem_content(examples: Mapping[str, Problem], media_type: str = PROBLEM_TYPE) -> dict[str, Any]:
-    """The `content` of a documented response that is a problem document."""
+    """Return the OpenAPI `content` of a response that is a problem document."""
     values = {
         name: {"value": example.model_dump(mode="json", exclude_unset=True)} for name, example in examples.items()
     }

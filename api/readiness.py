@@ -1,4 +1,4 @@
-"""Whether the service behind this edge can do its work, asked no more often than probes need to know."""
+"""Readiness of the broker, the workers and the database, with a result that concurrent probes share."""
 
 import asyncio
 import time
@@ -9,19 +9,18 @@ from shared.contracts.errors import AuthError
 from shared.contracts.health import HEALTH, HealthReply, HealthRequest
 from shared.contracts.operation import Lane
 
-#: Below what probes commonly wait, so that the answer names what is missing before the prober gives up.
+#: Shorter than the usual timeout of probes, so that the prober still receives what is missing.
 PROBE_TIMEOUT_SECONDS = 2.0
-#: Below the second between two questions of a balancer. To ask costs three messages and three looks at the database,
-#: and anybody may ask any number of times.
+#: Shorter than the usual interval of a load balancer, one second. Without sharing, each public probe would cost three
+#: messages and three database reads.
 SHARED_SECONDS = 0.5
 
 
 class SharedReadiness:
-    """Asks the workers for all who want to know at about the same time.
+    """Readiness checks that coalesce concurrent probes.
 
-    An answer is shared by whoever comes while it is awaited, which is `PROBE_TIMEOUT_SECONDS` at most, or within
-    `SHARED_SECONDS` of when it was asked for: it never tells of a moment before that. Whether there is a broker is
-    known here, and is never an old answer.
+    Probes share one check while it runs, which takes at most `PROBE_TIMEOUT_SECONDS`, and until
+    `SHARED_SECONDS` after it began. The state of the broker connection is never cached.
     """
 
     def __init__(self, workers: WorkerCalls, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,18 +30,18 @@ class SharedReadiness:
         self._asked_at = 0.0
 
     async def missing(self) -> tuple[str, ...]:
-        """What the service waits for: nothing, if it is ready."""
+        """Return the missing parts of the service; an empty tuple means ready."""
         if not self._workers.rpc.connected.is_set() or self._workers.rpc.blocked:
             return ("broker",)
         now = self._clock()
         if self._asking is None or (self._asking.done() and now - self._asked_at >= SHARED_SECONDS):
             self._asking, self._asked_at = asyncio.create_task(self._ask()), now
-        # Who gives up waiting leaves the others their answer.
+        # A cancelled probe must not cancel the check of the others.
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> tuple[str, ...]:
         replies = await asyncio.gather(*(self._probe(lane) for lane in Lane))
-        if self._workers.rpc.blocked:  # which shows when something is published
+        if self._workers.rpc.blocked:  # the broker reports an alarm only after a publish
             return ("broker",)
         absent = [f"worker:{lane}" for lane, reply in zip(Lane, replies, strict=True) if reply is None]
         cut_off = any(reply is not None and not reply.database for reply in replies)

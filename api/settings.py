@@ -1,4 +1,4 @@
-"""The edge's settings: environment variables. Their docstrings are the tables of docs/configuration.md."""
+"""Settings of the edge from environment variables. docs/configuration.md is generated from their docstrings."""
 
 from typing import Annotated, Literal, Self
 
@@ -19,15 +19,15 @@ from shared.process.environment import AmqpUrl, CommaSeparated
 from shared.process.logging import LogFormat
 
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")]
-"""As browsers spell it (RFC 6454, 6.2): in lower case, without a path."""
+"""An origin as browsers send it (RFC 6454, 6.2): lower case, without a path."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-#: May be given as files.
+#: Settings that may be files instead: `<name>_FILE`.
 SECRETS = ("AMQP_URL", "AUTH_FORWARD_PASSWORD")
 
 
 class Settings(BaseSettings):
-    """Every variable the edge reads: `AMQP_URL`, and the other fields' names in upper case after `AUTH_`."""
+    """Settings of the edge: `AMQP_URL`, and each other field as `AUTH_<FIELD>`."""
 
     model_config = SettingsConfigDict(
         alias_generator=AliasGenerator(validation_alias=lambda name: f"AUTH_{name.upper()}"),
@@ -40,76 +40,78 @@ class Settings(BaseSettings):
     )
 
     amqp_url: Annotated[tuple[AmqpUrl, ...], NoDecode, CommaSeparated, Field(min_length=1, validation_alias="AMQP_URL")]
-    """The broker, or several nodes of it, separated by commas: each connection begins at a random one, and the next is
-    used when one is away."""
+    """URL of the broker, or of several of its nodes, separated by commas. Each connection starts with a random
+    node, and tries the next if one is unreachable."""
     declare_topology: bool = True
-    """`false` where an administrator declares the exchanges and this user may not."""
+    """`false`: an administrator declares the exchanges, and this broker user may not."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: Port = 8000
     """Port to listen on."""
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
-    """Addresses and networks whose `X-Forwarded-For` is believed. None by default: the client is whoever connects."""
+    """Addresses and networks whose `X-Forwarded-For` is trusted. None: the client address is that of the connection."""
     max_body_bytes: PositiveInt = 131_072
-    """A larger body is refused with 413. Several times the largest valid one, which holds a token. Chunk sizes and
-    trailers are limited to 64 KiB besides."""
+    """Larger bodies are refused with 413. The default is several times the largest valid body, which holds a
+    token. Chunk sizes and trailers have a limit of their own: 64 KiB."""
     body_seconds: Annotated[FiniteFloat, Field(gt=0)] = 10.0
-    """From the headers of a request to the end of its body and trailers; later it is refused with 408. After an
-    earlier answer the edge reads on for 5 seconds at most, and closes the connection."""
+    """Time from the headers of a request to the end of its body and trailers; slower requests are refused with
+    408. If the response comes earlier, the edge reads on for at most 5 seconds and closes the connection."""
     keep_alive_seconds: PositiveInt = 75
-    """How long a connection may be idle between two requests. Longer than clients and balancers keep one, most of which
-    do for 5 to 60 seconds: whoever closes first must not be the one who is about to be sent a request."""
+    """How long a connection may be idle between two requests. Set it higher than the idle timeout of clients and
+    load balancers, usually 5 to 60 seconds. If the edge closes first, a request already on its way is lost."""
     request_limit: NonNegativeInt = 0
-    """How many requests one address may make in a window, of each edge; more are answered 429. 0: any number. Most
-    callers are services with many users behind one address: how many is too many, only their operator knows."""
+    """Requests that one address may make of one edge in a window; more are answered 429. 0: no limit. There is no
+    general default, because most callers are services with many users behind one address."""
     request_limit_seconds: Annotated[FiniteFloat, Field(gt=0, le=3600)] = 1.0
-    """How long that window is."""
+    """Length of the window of `AUTH_REQUEST_LIMIT`."""
     request_limit_exempt: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, CommaSeparated] = ()
-    """Addresses and networks whose requests are not counted."""
+    """Addresses and networks whose requests `AUTH_REQUEST_LIMIT` does not count."""
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, CommaSeparated] = ()
-    """Sites whose pages may ask from browsers, as `https://app.example`. All of them at once (`*`) are not a choice."""
+    """Origins whose pages may call the edge from browsers, such as `https://app.example`. `*` is not accepted."""
     docs: bool = True
-    """Whether `/docs` and `/openapi.json` are there."""
+    """Whether the edge serves `/docs` and `/openapi.json`."""
 
     forward_email: str | None = None
-    """The tenant whose users' tokens `/auth/forward` accepts. Without it there is no such route."""
+    """Email of the tenant whose users' tokens `/auth/forward` accepts. Unset: the route does not exist."""
     forward_password: SecretStr | None = None
-    """Its password: the edge logs in as this tenant."""
+    """Password of the tenant in `AUTH_FORWARD_EMAIL`; the edge logs in as this tenant."""
 
     event_streams: PositiveInt = 2_000
-    """How many event streams may be open at a time, all tenants together; more are answered 503."""
+    """Maximum number of open event streams of one edge; more are answered 503."""
     event_streams_per_tenant: PositiveInt = 500
-    """And of one tenant, so that it leaves some to the others."""
+    """Maximum number of open event streams of one tenant on one edge, so that others can open theirs."""
     event_heartbeat_seconds: Annotated[FiniteFloat, Field(gt=0)] = 15.0
-    """How long an event stream is silent at most. HTML, 9.2.7: 15 seconds or so, since proxies drop silent connections,
-    some of them after half a minute."""
+    """Interval of heartbeats on an idle event stream. The HTML standard, 9.2.7, advises about 15 seconds: some
+    proxies close silent connections after 30 seconds."""
 
     verify_cache_seconds: Annotated[FiniteFloat, Field(ge=0, le=3600)] = 0.0
-    """How old a verification that is used again may be, at most. 0 is strict: a worker is asked each time."""
+    """Maximum age of a cached verification. 0: no cache, a worker verifies each token."""
 
     reply_timeout_seconds: Annotated[FiniteFloat, Field(gt=0, le=600)] = 5.0
-    """How long a request waits for its worker before it is answered 504. Workers refuse deadlines further away than ten
-    minutes."""
+    """How long a request waits for a worker's reply before the edge answers 504. Workers refuse deadlines more than
+    ten minutes ahead."""
     drain_seconds: Annotated[FiniteFloat, Field(ge=0)] = 3.0
-    """How long a stopping edge says 503 at `/health/ready`, and serves all the same: what balancers take to see it."""
+    """How long a stopping edge still serves while `/health/ready` answers 503. Set it to more than your load balancer
+    needs to notice."""
     shutdown_grace_seconds: PositiveInt = 10
-    """How long a stopping edge waits for the requests it holds."""
+    """How long a stopping edge waits, after draining, for the requests in flight."""
 
     metrics_port: Port | None = None
-    """Where Prometheus finds this process; without a port there is no such place. One for each process of a host."""
+    """Port of the metrics endpoint; each process on a host needs its own. Unset: no metrics endpoint."""
     metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address for it to listen on. Metrics are for the operator alone: one that clients cannot reach."""
+    """Address of the metrics endpoint. Metrics are for the operator only: clients must not reach this address."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """`debug`, `info`, `warning` or `error`."""
     log_format: LogFormat = "json"
-    """`json`, or `console` for people."""
+    """`json`, or `console` for reading in a terminal."""
     log_verify_sample: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
-    """Of the verifications that succeed, the share that is logged; each of their lines says it. All others are."""
+    """Share of successful verifications that is logged; each such line holds the share as `sample`. All other requests
+    are logged."""
 
     @model_validator(mode="after")
     def _whole_credentials(self) -> Self:
         if (self.forward_email is None) != (self.forward_password is None):
-            raise ValueError("AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD are set together or not at all")
+            raise ValueError("AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD must be set together, or neither of them")
         return self

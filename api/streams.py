@@ -1,6 +1,6 @@
-"""The event streams that are open at this edge: which event goes to which of them, and when each of them ends.
+"""Open event streams of this edge: delivery of events to them, and the reasons for which they end.
 
-An end is never a loss. Whatever the reason, a client that comes back says how far it came, and goes on from there.
+No event is lost when a stream ends: the client reconnects with its position and continues from there.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from shared.contracts.events import SessionRevokedEvent
 
 log = logging.getLogger(__name__)
 
-#: What may wait for a client that reads more slowly than its tenant ends sessions; half a megabyte at the very most.
+#: Queued events of a client that reads slowly, half a megabyte at most. The stream ends when there are more.
 MAX_WAITING = 256
 
 
 class Ending(StrEnum):
-    """Why a stream ended, as its last comment tells a person who looks at it."""
+    """Reason why a stream ended. It is the text of the stream's last comment."""
 
     STOPPING = "this edge is stopping"
     INTERRUPTED = "events may have been missed"
@@ -30,10 +30,10 @@ class Ending(StrEnum):
 
 
 class Stream:
-    """One open stream: what waits to be sent on it, and why it ended once it has."""
+    """One open stream: its queued events, and the reason for its end once it has ended."""
 
     def __init__(self, session_id: str, expires: int, heartbeat_seconds: float) -> None:
-        """The stream is the tenant's own session's, and lives no longer; `expires` is when it ends by itself."""
+        """Bind the stream to the tenant session `session_id`, which expires at `expires`."""
         self.session_id = session_id
         self.expires = expires
         self.ended: Ending | None = None
@@ -44,11 +44,11 @@ class Stream:
 
     @property
     def behind(self) -> bool:
-        """Whether an event has arrived that was not taken yet."""
+        """Return whether an event is queued."""
         return bool(self._waiting)
 
     async def next(self) -> SessionRevokedEvent | None:
-        """The next event. None when the stream has ended, or when it is time for a heartbeat."""
+        """Wait for the next event. None means that the stream has ended or that a heartbeat is due."""
         if not self._waiting and not self.ended:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
@@ -57,7 +57,7 @@ class Stream:
         return self._waiting.popleft() if self._waiting else None
 
     def put(self, event: SessionRevokedEvent) -> None:
-        """Queues an event; ends the stream instead when there is no room."""
+        """Queue an event, or end the stream if its queue is full."""
         if self.ended:
             return
         if len(self._waiting) == MAX_WAITING:
@@ -69,22 +69,22 @@ class Stream:
         self._changed.set()
 
     def end(self, ending: Ending) -> None:
-        """Nothing more is taken; what waits is still sent. The first reason counts."""
+        """End the stream: queued events are still sent, later ones are dropped. Only the first reason is kept."""
         self.ended = self.ended or ending
         self._changed.set()
 
     def expire_in(self, seconds: float) -> None:
-        """Ends it by itself then."""
+        """End the stream after this time, because its session expires."""
         self._expiry = asyncio.get_running_loop().call_later(seconds, self.end, Ending.EXPIRED)
 
     def close(self) -> None:
-        """Its client is gone."""
+        """Release the stream after its client has disconnected."""
         if self._expiry:
             self._expiry.cancel()
 
 
 class Streams:
-    """All open streams. Its methods are called from the event loop, and none of them waits."""
+    """All open streams. Call its methods from the event loop; none of them waits."""
 
     def __init__(self, max_streams: int, max_streams_per_tenant: int, heartbeat_seconds: float) -> None:
         self._max_streams = max_streams
@@ -92,12 +92,15 @@ class Streams:
         self._heartbeat_seconds = heartbeat_seconds
         self._by_tenant: defaultdict[str, set[Stream]] = defaultdict(set)
         self.count = 0
-        """How many are open."""
+        """Number of open streams."""
         self._stopping = False
 
     @contextlib.contextmanager
     def open(self, tenant: str, session_id: str, expires: int) -> Iterator[Stream]:
-        """A stream of the tenant's events from now on. Raises `Overloaded`, or `Unavailable` when the edge stops."""
+        """Open a stream of the tenant's events from now on.
+
+        Raises `Overloaded` if too many are open, and `Unavailable` if the edge is stopping.
+        """
         if self._stopping:
             raise Unavailable
         if self.count >= self._max_streams or len(self._by_tenant.get(tenant, ())) >= self._max_streams_per_tenant:
@@ -115,18 +118,18 @@ class Streams:
                 del self._by_tenant[tenant]
 
     def deliver(self, event: SessionRevokedEvent) -> None:
-        """Passes an event to its tenant's streams. A stream whose own session it ends, ends with it."""
+        """Pass an event to its tenant's streams. It also ends the streams whose own session it revokes."""
         for stream in self._by_tenant.get(event.data.tenant, ()):
             stream.put(event)
             if event.data.session_id == stream.session_id:
                 stream.end(Ending.REVOKED)
 
     def interrupt(self) -> None:
-        """Ends all streams: an event may not have arrived."""
+        """End all streams, because events may have been missed."""
         self._end_all(Ending.INTERRUPTED)
 
     def stop(self) -> None:
-        """Ends all streams and opens no more."""
+        """End all streams and open no more."""
         self._stopping = True
         self._end_all(Ending.STOPPING)
 

@@ -1,7 +1,7 @@
-"""The edge's spans: one for each HTTP request, one for each request to a worker. Imported only where traces are wanted.
+"""Spans of the edge: one for each HTTP request and one for each worker request. Imported only with tracing on.
 
-Names and attributes are those of OpenTelemetry's semantic conventions for HTTP and messaging, but for the path and the
-query of a request: they hold logins. No span holds a body, a token, or the text of an error.
+Names and attributes follow OpenTelemetry's semantic conventions for HTTP and messaging. Path and query
+are left out because they hold logins. No span holds a body, a token or the text of an error.
 """
 
 import contextlib
@@ -32,9 +32,9 @@ from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.errors import AuthError, DeadlineExceeded, InternalError, Overloaded, Unavailable
 from shared.process.tracing import ProcessTracing
 
-#: What a server is to blame for: 5xx, and it alone, is an error of a server's span.
+#: Only 5xx marks a server span as an error, by the semantic conventions.
 FIRST_SERVER_ERROR = 500
-#: The others are answers: a wrong password is no fault of the request that tried it.
+#: Errors of the service, which mark a span as failed. Others, such as a wrong password, are normal answers.
 FAULTS = (DeadlineExceeded, InternalError, Overloaded, Unavailable)
 
 
@@ -48,12 +48,12 @@ class EdgeTracing(ProcessTracing):
         self._callers: WeakKeyDictionary[object, SpanContext] = WeakKeyDictionary()
 
     def middleware(self) -> Middleware:
-        """Gives each HTTP request its span."""
+        """Return the middleware that creates the span of each HTTP request."""
         return Middleware(Traced, tracing=self)
 
     @contextlib.contextmanager
     def serving(self, method: str, headers: Mapping[str, str]) -> Iterator[Span]:
-        """The span of an HTTP request; a part of its client's trace, if it came with one."""
+        """Open the span of an HTTP request, within the client's trace if the request names one."""
         given = {name: headers[name] for name in TRACE_HEADERS if name in headers}
         known = method if method in METHODS else "HTTP"
         with self._tracer.start_as_current_span(
@@ -67,7 +67,7 @@ class EdgeTracing(ProcessTracing):
 
     @contextlib.contextmanager
     def sending(self, operation: str) -> Iterator[None]:
-        """The span of a request to a worker, with its answer."""
+        """Open the span of a worker request, which lasts until the reply."""
         with self._sending(operation, None, (), {}):
             yield
 
@@ -83,8 +83,10 @@ class EdgeTracing(ProcessTracing):
 
     @contextlib.contextmanager
     def batch(self, callers: Iterable[object]) -> Iterator[None]:
-        """A batch is linked with the spans of all its callers. It is a part of none of their traces, unless it has but
-        one: then it is a request like any other."""
+        """Open the span of a batch, linked to the spans of all its callers.
+
+        With a single caller, the span is part of that caller's trace.
+        """
         found = [self._callers.pop(caller, None) for caller in callers]
         spans = [context for context in found if context is not None]
         alone = len(found) == len(spans) == 1
@@ -122,7 +124,7 @@ class EdgeTracing(ProcessTracing):
 
 
 class Traced:
-    """Gives each HTTP request its span, named by the route's template."""
+    """Middleware that gives each HTTP request a span named by the route's template."""
 
     def __init__(self, app: ASGIApp, tracing: EdgeTracing) -> None:
         self.app = app

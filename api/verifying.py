@@ -1,7 +1,7 @@
-"""Verification at the edge from memory, for operators who allow it: `AUTH_VERIFY_CACHE_SECONDS`.
+"""Optional cache of verifications at the edge: `AUTH_VERIFY_CACHE_SECONDS`.
 
-An answer of the edge stands on two sessions, the user's and that of the tenant who asked. It is kept under both tokens,
-so nobody gets an answer by anything but the very tokens that a worker accepted, and it falls with either session.
+A verification depends on two sessions, the user's and the tenant's. Its cache key is both tokens, so
+only the exact tokens that a worker accepted get the cached answer. It is dropped when either session ends.
 """
 
 import base64
@@ -14,19 +14,22 @@ from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.process.logging import request_id
 
-#: The tenant's token, and the user's.
+#: The tenant's token and the user's token.
 Tokens = tuple[str, str]
 
 
 class Verifies(Protocol):
-    """What tells whose a token is: each time anew, or from memory."""
+    """Verifier of user tokens, with or without a cache."""
 
     async def verify(self, check: VerifyCheck) -> Claims:
-        """The claims of a live user token of this tenant. Raises what `VerificationBatcher.verify` raises."""
+        """Return the claims of a live user token of this tenant. Raises what `VerificationBatcher.verify` raises."""
 
 
 class RememberingVerifier:
-    """Verifies from memory while the feed is alive, and asks otherwise; an async context manager."""
+    """Verifier that uses its cache while the revocation feed is alive, and a worker otherwise.
+
+    An async context manager.
+    """
 
     def __init__(self, verifier: Verifies, make_feed: FeedFactory, *, max_age_seconds: float) -> None:
         self._verifier = verifier
@@ -34,7 +37,7 @@ class RememberingVerifier:
 
     @property
     def counts(self) -> VerificationCounts:
-        """How the verifications so far were answered."""
+        """Return how many verifications the cache answered, and how many a worker did."""
         return self._cached.counts
 
     async def __aenter__(self) -> Self:
@@ -45,7 +48,7 @@ class RememberingVerifier:
         await self._cached.__aexit__(*exc_info)
 
     async def verify(self, check: VerifyCheck) -> Claims:
-        """As the verifier that it asks, but for the staleness that is allowed."""
+        """Return the claims of a live user token; they may be up to `max_age_seconds` old."""
         return await self._cached.verify((check.tenant_token, check.token))
 
     async def _ask(self, tokens: Tokens) -> Claims:
@@ -55,7 +58,7 @@ class RememberingVerifier:
 
 
 def _basis(tokens: Tokens, claims: Claims) -> Validity:
-    # A worker has just accepted the tenant's token, so what it says of itself is true.
+    # A worker has just verified the tenant's token, so its claims can be trusted.
     tenant = Claims.model_validate(_payload(tokens[0]))
     return Validity((claims.jti, tenant.jti), min(claims.exp, tenant.exp))
 

@@ -8,13 +8,13 @@ from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
 from shared.contracts.operation import Operation
 from shared.process.logging import request_id
 
-if TYPE_CHECKING:  # it is there only where traces are wanted
+if TYPE_CHECKING:  # installed only with tracing
     from api.tracing import EdgeTracing
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerCalls:
-    """Calls to workers on behalf of the HTTP request at hand: its id goes with them."""
+    """Calls to workers, which carry the id of the current HTTP request."""
 
     rpc: RpcClient
     timeout_seconds: float
@@ -23,7 +23,7 @@ class WorkerCalls:
     async def call(
         self, operation: Operation[RequestT, ReplyT], request: RequestT, *, timeout_seconds: float | None = None
     ) -> ReplyT:
-        """The reply of a worker. Raises what `RpcClient.call` raises."""
+        """Return the reply of a worker. Raises what `RpcClient.call` raises."""
         with self.tracing.sending(operation.name) if self.tracing else contextlib.nullcontext():
             return await self.rpc.call(
                 operation,

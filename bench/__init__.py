@@ -1,1 +1,1 @@
-"""The benchmark: what the service does on this machine, beside what the machine itself can do."""
+"""The benchmark: measures the service, and for comparison the floor that the machine sets."""

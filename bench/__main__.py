@@ -1,8 +1,8 @@
-"""`python -m bench`: starts a stack of its own, loads it from this process, and prints what it did.
+"""`python -m bench`: starts its own stack, puts load on it and prints the figures.
 
-Absolute figures mean nothing on a shared machine, so each stands beside a floor measured in the same rounds. This
-process is the load generator and nothing else; service, broker, database, echo and the floor's edge have processes of
-their own. All of them share the cores of the machine.
+Absolute figures mean little on a shared machine, so each figure is compared with a floor from the same rounds.
+This process only generates load. Service, broker, database, echo and the edge of the floor are separate
+processes. All of them share the cores of the machine.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from dev.processes import StackError
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--scaling", action="store_true", help="instead, measure 1, 2 and 4 workers and edges")
+    parser.add_argument("--scaling", action="store_true", help="measure only 1, 2 and 4 workers and edges")
     scaling = parser.parse_args().scaling
     try:
         uvloop.run(scale() if scaling else _bench())
@@ -44,7 +44,7 @@ async def _bench() -> None:
             live = await stage.population.add_few()
             requests = await registered(stage, live)
             await verifications.verify_throughput(stage, requests, report)
-            await verifications.verify_at_a_remembering_edge(stage, requests, report)
+            await verifications.verify_at_a_caching_edge(stage, requests, report)
             await verifications.verify_latency(stage, requests, live[0], report)
             await verifications.verify_over_amqp(stage, live, report)
             await verifications.verify_from_memory(stage, live, report)
@@ -57,8 +57,8 @@ async def _bench() -> None:
     add_memory(report)
     report.print()
     minutes = (time.monotonic() - report.began) / 60
-    print(f"\n{os.cpu_count()} cores for everything; took {minutes:.1f} minutes")
-    print(f"Written to {report.write_json()} and {draw(report)}")
+    print(f"\n{os.cpu_count()} cores for service and load generator together; duration: {minutes:.1f} minutes")
+    print(f"Wrote {report.write_json()} and {draw(report)}")
 
 
 main()

@@ -1,6 +1,6 @@
-"""A raw AMQP round trip: one message there and back with no work in it, by the library that the service uses.
+"""A raw AMQP round trip without any work, with the library that the service uses.
 
-`python -m bench.echo AMQP_URL` answers, as a worker would; `connected_echo` asks, as a caller would.
+`python -m bench.echo AMQP_URL` answers as a worker does; `connected_echo` calls as a client does.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from shared.amqp.topology import DIRECT_REPLY_TO
 
 ECHO_QUEUE: Final = "bench.echo"
-#: About as much as a verification with its two tokens.
+#: About the size of a verification with its two tokens.
 ECHO_BYTES: Final = 1024
-#: As a worker has it; see worker/main.py.
+#: As in worker/main.py.
 PREFETCH: Final = 16
-#: What it prints when it is ready to answer.
+#: Printed when the echo is ready to answer.
 READY: Final = "ready"
 
 
 class AmqpEcho:
-    """One confirmed message there and back over direct reply-to; any number at a time."""
+    """Sends confirmed messages and awaits their echo over direct reply-to; concurrent sends are possible."""
 
     def __init__(self, channel: AbstractChannel) -> None:
         self._channel = channel
@@ -46,7 +46,7 @@ class AmqpEcho:
 
 @asynccontextmanager
 async def connected_echo(amqp_url: str) -> AsyncIterator[AmqpEcho]:
-    """Asks the echo that another process serves on this broker."""
+    """Connect to the echo that another process serves on this broker."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         echo = AmqpEcho(channel)
@@ -56,7 +56,7 @@ async def connected_echo(amqp_url: str) -> AsyncIterator[AmqpEcho]:
 
 
 async def serve_echo(amqp_url: str) -> None:
-    """Answers each message with itself, until it is killed."""
+    """Answer each message with a copy, until the process is killed."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=PREFETCH)

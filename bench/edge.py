@@ -1,6 +1,7 @@
-"""An edge with one route more, which does all that a verification does there except asking a worker.
+"""An edge with an additional route that does the work of a verification at the edge, without calling a worker.
 
-`python -m bench.edge` is `python -m api` otherwise: the same application, middleware, dependencies, body and answer.
+Apart from that, `python -m bench.edge` is `python -m api`. The route uses the middleware, dependencies, body and
+response of a verification.
 """
 
 from typing import Final
@@ -16,7 +17,7 @@ from shared.contracts.claims import Claims
 from shared.process.logging import request_id
 
 FLOOR_PATH: Final = "/auth/without-worker"
-#: As long as those that a worker answers with.
+#: As long as the claims in a worker's reply.
 CLAIMS: Final = Claims(
     iss="jincor-auth",
     aud="mBoTqvb9kCJwQPRyzHnY",
@@ -31,10 +32,10 @@ CLAIMS: Final = Claims(
 )
 
 
-# On the router of the real one, so that finding it takes as long.
+# On the router of the real route, so that routing takes as long.
 @auth.router.post(FLOOR_PATH.removeprefix("/auth"), include_in_schema=False)
 async def verify_nobody(body: auth.AuthVerifyBody, tenant_token: TenantToken, _: Verifier) -> Response:
-    """`verify_user`, with the answer at hand."""
+    """Do what `verify_user` does, with constant claims."""
     VerifyCheck(tenant_token=tenant_token, token=body.token, request_id=request_id.get())
     return to_response(auth.AuthVerified(decoded=CLAIMS))
 

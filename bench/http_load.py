@@ -1,4 +1,4 @@
-"""A lean HTTP/1.1 client for load: kept-alive connections, each with one request under way at a time."""
+"""A lean HTTP/1.1 client for load: keep-alive connections, each with one request in flight at a time."""
 
 import asyncio
 import re
@@ -13,11 +13,11 @@ _END_OF_HEADERS = b"\r\n\r\n"
 
 
 class UnexpectedAnswer(Exception):
-    """The service did not answer 200: whatever was measured is not what was meant."""
+    """The service did not answer 200, so the measurement is invalid."""
 
 
 def http_request(method: str, path: str, body: bytes = b"", token: str | None = None) -> bytes:
-    """A request as it goes over the wire, made once and sent many times."""
+    """Return the bytes of a request, to be built once and sent many times."""
     headers = [f"{method} {path} HTTP/1.1", "Host: bench", f"Content-Length: {len(body)}"]
     if body:
         headers.append("Content-Type: application/json")
@@ -27,7 +27,7 @@ def http_request(method: str, path: str, body: bytes = b"", token: str | None = 
 
 
 class HttpConnections:
-    """Connections to one server or spread over several; who asks takes a free one, or waits for it."""
+    """Pool of connections to one or several servers."""
 
     def __init__(self, connections: Sequence["_Connection"]) -> None:
         self._free: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
@@ -35,7 +35,7 @@ class HttpConnections:
             self._free.put_nowait(connection)
 
     async def ask(self, request: bytes) -> bytes:
-        """The body of the answer. Raises `UnexpectedAnswer` if it is not 200."""
+        """Send a request on a free connection and return the body. Raises `UnexpectedAnswer` if it is not 200."""
         connection = await self._free.get()
         answer = await connection.ask(request)
         self._free.put_nowait(connection)
@@ -44,7 +44,7 @@ class HttpConnections:
 
 @asynccontextmanager
 async def http_connections(urls: Sequence[str], count: int) -> AsyncIterator[HttpConnections]:
-    """So many connections. They last for one run: a server closes idle ones."""
+    """Open `count` connections for one run; a server would close them when idle."""
     loop = asyncio.get_running_loop()
     connections = []
     try:
@@ -59,7 +59,7 @@ async def http_connections(urls: Sequence[str], count: int) -> AsyncIterator[Htt
 
 
 class _Connection(asyncio.Protocol):
-    """Reads just as much of HTTP as this service writes: every answer has a Content-Length."""
+    """HTTP client for this service only: it relies on a Content-Length in every response."""
 
     def __init__(self) -> None:
         self._transport: asyncio.WriteTransport | None = None
@@ -78,7 +78,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # That of uvloop is no subclass of what asyncio promises here.
+        # uvloop's transport is no subclass of asyncio's.
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

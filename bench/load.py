@@ -1,4 +1,4 @@
-"""Requests as they go over the wire, and the load that they make; each measurement alternates with its floor."""
+"""Prepared requests, and the load that sends them. Each measurement alternates with its floor."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ PASSWORD: Final = "correct horse battery"
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """As they go over the wire."""
+    """Bytes of prepared requests."""
 
     login: bytes
     verifications: Sequence[bytes]
@@ -28,7 +28,7 @@ class Requests:
 
 
 async def registered(stage: Stage, logins: Sequence[Login]) -> Requests:
-    """Registers a tenant with a user who can log in; these logins are verified."""
+    """Register a tenant with a user, and return its login request and the verifications of these logins."""
 
     async def ask(path: str, body: dict[str, str], token: str | None = None) -> dict[str, str]:
         async with http_connections([stage.stack.url], 1) as http:
@@ -45,19 +45,19 @@ async def registered(stage: Stage, logins: Sequence[Login]) -> Requests:
 
 
 def verifications_of(logins: Sequence[Login]) -> Sequence[bytes]:
-    """One request each."""
+    """Return a verification request for each login."""
     return [post("/auth/verify", {"token": each.token}, each.tenant_token) for each in logins]
 
 
 async def http_load(
     url: str | Sequence[str], requests: Sequence[bytes], seconds: float, connections: int = CONNECTIONS
 ) -> Timed:
-    """Sends the requests in turn, over so many connections."""
+    """Send the requests in turn over this many connections."""
     turn = cycle(requests)
     async with http_connections([url] if isinstance(url, str) else url, connections) as http:
         return await timed(lambda: http.ask(next(turn)), seconds, connections)
 
 
 def post(path: str, body: dict[str, str], token: str | None) -> bytes:
-    """A JSON request, with a tenant's token if it needs one."""
+    """Return a JSON request, with a tenant token if it needs one."""
     return http_request("POST", path, json.dumps(body).encode(), token)

@@ -1,4 +1,4 @@
-"""Rows of the report: logins, verifications while they storm in, and logouts, each beside its floor, round by round."""
+"""Rows of the report: logins, verifications during a login storm, and revocations, each with its floor."""
 
 import asyncio
 import json
@@ -23,17 +23,17 @@ from bench.timing import Timed, timed, timed_at_rate
 from bench.usage import CpuUse
 from shared.amqp.topology import EVENTS_EXCHANGE
 
-#: Enough to keep every hashing thread busy, and far fewer than the lane's queue takes.
+#: Enough to keep every hashing thread busy, and far below the limit of the lane's queue.
 LOGINS_IN_FLIGHT: Final = 16
-#: Beside the storm: a load that the machine carries easily, whose callers do not wait for each other.
+#: Rate of verifications during the storm: a light load whose callers do not wait for each other.
 STEADY_PER_SECOND: Final = 100
 STORM_SECONDS: Final = 3.0
 LOGOUTS: Final = 2_000
 
 
 async def logins_per_second(stage: Stage, requests: Requests, report: Report) -> None:
-    """Logins a second, with all cores for them."""
-    # What a worker takes if nobody tells it otherwise; the stack's worker reads the same variable.
+    """Measure logins per second without other load."""
+    # As in the stack's worker: this variable, or the number of cores.
     threads = int(os.environ.get("AUTH_HASH_THREADS") or os.cpu_count() or 1)
     figure = Figure("login", "logins/s", Target(0.9), f"bare argon2, {threads} threads")
     password_hash = await stage.population.password_hash()
@@ -52,7 +52,7 @@ async def logins_per_second(stage: Stage, requests: Requests, report: Report) ->
 
 
 async def verify_in_a_storm(stage: Stage, requests: Requests, report: Report) -> None:
-    """How long the slowest verifications take while logins storm in."""
+    """Measure the p99 of verifications during a login storm."""
     figure = Figure(
         f"verify p99 with {LOGINS_IN_FLIGHT} logins always in flight",
         "ms",
@@ -81,7 +81,7 @@ async def verify_in_a_storm(stage: Stage, requests: Requests, report: Report) ->
 
 
 async def revocation_lag(stage: Stage, logins: Sequence[Login], report: Report) -> None:
-    """From the answer to a logout until a subscriber is told. Nothing, where it is told before."""
+    """Measure the time from the response to a logout until a subscriber has the event; 0 if it has it earlier."""
     figure = Figure(
         f"revocation lag, p50 of {len(logins):,}", "ms", Target(3, at_most=True), "p50 of AMQP publish to consume"
     )
@@ -114,7 +114,7 @@ async def revocation_lag(stage: Stage, logins: Sequence[Login], report: Report) 
             answered = time.perf_counter()
             at, event = await arrived.get()
             if json.loads(event)["subject"] != login.session_id:
-                raise RuntimeError("an event of another session")
+                raise RuntimeError("received the event of another session")
             lags.append(max(at - answered, 0))
     lag = Timed(lags, sum(lags) or 1)
     figure.add(lag.p50_ms, floor.p50_ms)
@@ -125,7 +125,7 @@ async def revocation_lag(stage: Stage, logins: Sequence[Login], report: Report) 
 
 
 def _argon2_per_second(password_hash: str, threads: int) -> float:
-    """Bare verifications of this very hash, so with its parameters, on so many threads."""
+    """Return argon2 verifications of this hash per second, on this many threads."""
     hasher = PasswordHasher()
     began = time.perf_counter()
 

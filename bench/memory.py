@@ -1,4 +1,4 @@
-"""Rows of the report: the memory that the service's processes hold."""
+"""Rows of the report: memory of the service's processes."""
 
 import os
 from typing import Final
@@ -9,18 +9,18 @@ from bench.usage import resident_mib
 from worker.settings import Settings
 
 LIMIT_MIB: Final = 120
-#: What a password worker holds besides: argon2's memory, once for each thread.
+#: Additional memory of a password worker: argon2's memory for each thread.
 HASHING_MIB: Final = Settings.model_fields["hash_memory_kib"].default / 1024 * (os.cpu_count() or 1)
 
 
 def note_memory(stage: Stage, moment: str, report: Report) -> None:
-    """What the processes of the service hold at this moment."""
+    """Add the current memory of the service's processes to the report."""
     for name, pid in stage.pids.items():
         report.resident_mib[name] = {**report.resident_mib.get(name, {}), moment: resident_mib(pid)}
 
 
 def add_memory(report: Report) -> None:
-    """What the processes have come to, beside what they may."""
+    """Add the highest memory of each process and its limit to the report."""
     for name, limit in (
         ("api", LIMIT_MIB),
         ("worker-verify", LIMIT_MIB),

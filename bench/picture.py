@@ -1,4 +1,4 @@
-"""The report as a picture: an SVG made of text and boxes, so that it needs no library and a diff shows what changed."""
+"""The report as an SVG of text and boxes: it needs no library, and a diff shows what changed."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ PERCENTILES: Final = (50, 90, 99)
 
 
 def draw(report: Report) -> Path:
-    """Writes `bench/results/latest.svg` and returns its path."""
+    """Write `bench/results/latest.svg` and return its path."""
     rows = [*_targets(report.figures), *_latencies(report.latencies)]
     height = ROW * (len(rows) + 1)
     lines = [
@@ -39,10 +39,10 @@ def draw(report: Report) -> Path:
 
 
 def _targets(figures: Sequence[Figure]) -> Iterator[str]:
-    """A bar for each figure, as long as it is good; the line is the target, drawn for all at one place."""
-    yield _text(20, "Each figure against its target (the line): the longer the better", "title")
+    """Yield a bar for each figure. Longer is better; the targets share one line."""
+    yield _text(20, "Each figure relative to its target (the line); longer is better", "title")
     for figure in figures:
-        # Twice as good as the target fills the plot. A lag may be nothing at all.
+        # A figure twice as good as its target fills the plot. A lag may be 0.
         good, bad = (
             (figure.target.limit, figure.score) if figure.target.at_most else (figure.score, figure.target.limit)
         )
@@ -58,7 +58,7 @@ def _targets(figures: Sequence[Figure]) -> Iterator[str]:
 
 
 def _latencies(latencies: dict[str, Timed]) -> Iterator[str]:
-    """A line from p50 to p99 for each, on a logarithmic scale."""
+    """Yield a line from p50 to p99 for each measurement, on a logarithmic scale."""
     yield _text(20, "Latency: p50, p90, p99 in ms", "title")
     highest = max(timed.p99_ms for timed in latencies.values())
     lowest = max(min(timed.p50_ms for timed in latencies.values()), highest / 10_000)

@@ -1,4 +1,4 @@
-"""Tenants, users and sessions put straight into the database, with tokens: to log in 200,000 times takes an hour."""
+"""Tenants, users and sessions written directly to the database, because 200,000 logins would take an hour."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from worker.adapters.jwt_tokens import JwtTokens
 from worker.adapters.mongo_database import INDEXES
 from worker.domain.records import Session, User
 
-#: Every user is logged in on all of them.
+#: Devices of each user, with a session on each.
 DEVICES: Final = ("phone", "laptop")
-#: Nobody's: who is put in here never logs in.
+#: No valid hash: these users never log in.
 PASSWORD_HASH: Final = "none"
-#: Longer than the benchmark takes.
+#: Longer than the benchmark runs.
 LIFETIME: Final = timedelta(days=1)
 
 
@@ -32,7 +32,7 @@ class Login:
 
 
 class Population:
-    """Fills the database of a stack whose master key it knows; an async context manager."""
+    """Writes records to the database of a stack and signs tokens with its master key; an async context manager."""
 
     def __init__(self, mongo_url: str, master_keys: Mapping[str, bytes], issuer: str) -> None:
         self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongo_url)
@@ -46,9 +46,9 @@ class Population:
         self._client.close()
 
     async def add(self, tenants: int, sessions_each: int, logins: int) -> Sequence[Login]:
-        """New tenants with so many sessions each; the tokens of `logins` of these sessions, from all tenants in turn.
+        """Add tenants with sessions, and return the tokens of `logins` sessions, from all tenants in turn.
 
-        Users are only those of these logins: the others' sessions are never asked about.
+        Only the users of these logins are stored: nothing looks up the others.
         """
         issued: list[list[Login]] = []
         for _ in range(tenants):
@@ -66,25 +66,27 @@ class Population:
         return [login for turn in zip(*issued, strict=True) for login in turn][:logins]
 
     async def add_few(self) -> Sequence[Login]:
-        """100 tenants with 2,000 sessions together, and the logins of one that has half of them."""
+        """Add 100 tenants with 2,000 sessions in total, and return the logins of one tenant with half of them."""
         logins = await self.add(tenants=1, sessions_each=1_000, logins=1_000)
         await self.add(tenants=99, sessions_each=10, logins=0)
         return logins
 
     async def drop_indexes(self) -> None:
-        """Leaves sessions the indexes that a verification and the sweep use: to keep the others takes most of the time
-        of adding many."""
+        """Drop the session indexes that neither verifications nor sweeps use.
+
+        Maintaining them takes most of the time of adding many sessions.
+        """
         for index in INDEXES["sessions"]:
             if not index.document.get("sparse"):
                 await self._database["sessions"].drop_index(index.document["name"])
 
     async def password_hash(self) -> str:
-        """A password hash that a worker made. It names its own parameters."""
+        """Return a password hash that a worker made, with its parameters."""
         user = await self._database["users"].find_one({"password_hash": {"$ne": PASSWORD_HASH}})
         return str((user or {})["password_hash"])
 
     async def find_session(self, session_id: str) -> None:
-        """One look at one session, with the driver that the workers use."""
+        """Read one session, with the driver that the workers use."""
         await self._database["sessions"].find_one({"_id": session_id})
 
     async def _insert(self, collection: str, records: Sequence[Session] | Sequence[User]) -> None:
@@ -124,7 +126,7 @@ class Population:
 
 
 def _user(session: Session) -> User:
-    """The owner of a session."""
+    """Return the user of a session."""
     return User(
         id=session.user or "",
         tenant=session.tenant,
@@ -144,7 +146,7 @@ def _new_id() -> str:
 
 
 def _document(record: Session | User) -> dict[str, Any]:
-    """As the workers' adapters write it. Should they come to write it otherwise, verifications here fail at once."""
+    """Return the document as the workers' adapters write it. If their format changes, the verifications fail."""
     members = asdict(record)
     for absent in ("revocation", "displaces"):
         if not members.get(absent, True):

@@ -1,4 +1,4 @@
-"""The figures: as a table for people, as JSON for what compares them later. `picture` draws them."""
+"""The figures of a run, as tables and as JSON. `bench.picture` draws them."""
 
 import json
 import os
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure must reach."""
+    """Limit that a figure must meet."""
 
     limit: float
     at_most: bool = False
@@ -32,7 +32,7 @@ class Target:
 
 @dataclass
 class Figure:
-    """What was measured, round by round, each time beside a floor if there is one: a ratio says more than either."""
+    """Measured values of all rounds, each with its floor if there is one; their ratio is more reliable than either."""
 
     name: str
     unit: str
@@ -52,14 +52,14 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The median of the rounds' ratios: what disturbs a round disturbs both sides of it."""
+        """Median of the ratios of all rounds, since a disturbance affects both the value and the floor of a round."""
         if not self.floors:
             return None
         return statistics.median(value / floor for value, floor in zip(self.values, self.floors, strict=True))
 
     @property
     def score(self) -> float:
-        """What the target is about: the ratio where there is a floor."""
+        """The number that the target limits: the ratio if there is a floor, else the value."""
         return self.value if self.ratio is None else self.ratio
 
     def as_json(self) -> dict[str, Any]:
@@ -77,28 +77,28 @@ class Figure:
 
 @dataclass
 class Report:
-    """Everything that one run has shown."""
+    """All results of one run."""
 
     began: float = field(default_factory=time.monotonic)
     figures: list[Figure] = field(default_factory=list)
     latencies: dict[str, Timed] = field(default_factory=dict)
     """In the order of the picture."""
     cpu_ms: dict[str, Mapping[str, float]] = field(default_factory=dict)
-    """By what was done, once, and then by process."""
+    """CPU time of one action, by action and process."""
     resident_mib: dict[str, Mapping[str, float]] = field(default_factory=dict)
-    """By process, and then by moment."""
+    """By process and moment."""
 
     def add(self, figure: Figure) -> None:
-        """Takes a figure in, and says so: whoever waits minutes likes to see something."""
+        """Add a figure and print it, since a run takes minutes."""
         self.figures.append(figure)
         minutes, seconds = divmod(round(time.monotonic() - self.began), 60)
-        print(f"  {minutes}:{seconds:02} {figure.name}: {figure.score:,.3g} (must be {figure.target})", flush=True)
+        print(f"  {minutes}:{seconds:02} {figure.name}: {figure.score:,.3g} (target {figure.target})", flush=True)
 
     def print(self) -> None:
-        """Everything, as tables."""
+        """Print all results as tables."""
         print()
         print_rows(
-            [("figure", "measured", "unit", "floor", "ratio", "target", "", "the floor is")]
+            [("figure", "measured", "unit", "floor", "ratio", "target", "", "what the floor is")]
             + [
                 (
                     each.name,
@@ -115,7 +115,7 @@ class Report:
         )
         print("\nLatency, ms")
         print_rows(
-            [("", "p50", "p90", "p99", "most", "of")]
+            [("", "p50", "p90", "p99", "max", "samples")]
             + [
                 (
                     name,
@@ -127,7 +127,7 @@ class Report:
         )
         for done, parts in self.cpu_ms.items():
             print(f"\nCPU of {done}, ms")
-            print_rows([(name, f"{each:.3f}") for name, each in {**parts, "together": sum(parts.values())}.items()])
+            print_rows([(name, f"{each:.3f}") for name, each in {**parts, "total": sum(parts.values())}.items()])
         print("\nMemory, MiB")
         print_rows(
             [("", *next(iter(self.resident_mib.values())))]
@@ -135,7 +135,7 @@ class Report:
         )
 
     def write_json(self) -> Path:
-        """Writes `bench/results/latest.json` and returns its path."""
+        """Write `bench/results/latest.json` and return its path."""
         latest = RESULTS / "latest.json"
         latest.parent.mkdir(exist_ok=True)
         document = {

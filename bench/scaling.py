@@ -1,7 +1,7 @@
-"""How throughput grows with more workers and edges, and what it costs them: `python -m bench --scaling`.
+"""Throughput and CPU time with more workers and edges: `python -m bench --scaling`.
 
-On one machine they share its cores with each other and with the load generator. So what tells something is the CPU that
-a verification takes: where it stays the same, more machines bring as much more as they have cores.
+On one machine all processes share its cores with the load generator. The CPU time of a verification is therefore
+the meaningful figure: if it stays constant, throughput grows with the cores of further machines.
 """
 
 import os
@@ -17,12 +17,12 @@ from bench.usage import CpuUse
 COPIES: Final = (1, 2, 4)
 ROUNDS: Final = 3
 SECONDS: Final = 2.0
-#: More of them for more edges: each edge batches what comes to it.
+#: Connections for each edge, since each edge batches its own requests.
 CONNECTIONS_OF_AN_EDGE: Final = 32
 
 
 async def scale() -> None:
-    """Prints a table: throughput, and CPU by kind of process, for each number of copies."""
+    """Print throughput and CPU by kind of process for each number of copies."""
     rows: list[tuple[str, ...]] = [
         ("workers and edges", "connections", "requests/s", "cores used", "api", "worker-verify", "rabbitmq", "mongo")
     ]
@@ -53,5 +53,5 @@ async def scale() -> None:
                         *(f"{ms:.3f} ms" for ms in used),
                     )
                 )
-    print(f"\n{os.cpu_count()} cores for everything; CPU in ms of a verification")
+    print(f"\n{os.cpu_count()} cores for service and load generator together; CPU in ms per verification")
     print_rows(rows)

@@ -1,4 +1,4 @@
-"""What the benchmark measures: a stack of its own, an edge with the floor's route, an echo, a way into the database."""
+"""Processes that the benchmark needs: a stack, an edge with the route of the floor, and an echo."""
 
 import base64
 import os
@@ -26,13 +26,13 @@ MASTER_KEY_ID: Final = "bench"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where everything is."""
+    """The running processes and their addresses."""
 
     stack: LocalStack
     floor_url: str
-    """Of an edge that has the route without a worker, too."""
-    remembering_url: str
-    """Of an edge with `AUTH_VERIFY_CACHE_SECONDS`."""
+    """URL of the edge with the route that calls no worker."""
+    caching_url: str
+    """URL of the edge with `AUTH_VERIFY_CACHE_SECONDS`."""
     echo: AmqpEcho
     population: Population
     master_keys: Mapping[str, bytes]
@@ -40,13 +40,13 @@ class Stage:
 
     @property
     def pids(self) -> Mapping[str, int]:
-        """The service's processes by name: `api`, `worker-verify`, `worker-password`, `mongo`, `rabbitmq`."""
+        """Pids of the service by name: `api`, `worker-verify`, `worker-password`, `mongo`, `rabbitmq`."""
         return {child.name: child.pid for child in self.stack.children}
 
     @asynccontextmanager
     async def more(self, workers: int, edges: int) -> AsyncIterator[list[str]]:
-        """So many more workers of the verify lane and edges; the URLs of these edges."""
-        keys = self.directory / "master-key"  # not read: the environment has the keys
+        """Run additional workers of the verify lane and edges; yields the URLs of these edges."""
+        keys = self.directory / "master-key"  # not read: the keys are in the environment
         services = [
             worker_service(
                 "verify",
@@ -80,8 +80,7 @@ class Stage:
 
     @asynccontextmanager
     async def another(self) -> AsyncIterator[tuple[str, Population]]:
-        """A stack beside it, of the same keys, with a broker and an empty database of its own: its edge's URL, and the
-        way into its database."""
+        """Run a second stack with the same keys and an empty database; yields its URL and its population."""
         async with (
             LocalStack(self.directory / "another", free_port(), say=lambda _: None) as stack,
             Population(stack.mongo_url, self.master_keys, ISSUER) as population,
@@ -91,8 +90,8 @@ class Stage:
 
 @asynccontextmanager
 async def set_up(directory: Path) -> AsyncIterator[Stage]:
-    """Starts everything, and stops it at the end. Raises `StackError`."""
-    # Known here, because sessions that are put into the database need tokens.
+    """Start all processes, and stop them at the end. Raises `StackError`."""
+    # The benchmark needs the key to sign tokens of sessions that it writes to the database.
     master_keys = {MASTER_KEY_ID: secrets.token_bytes(32)}
     os.environ["AUTH_MASTER_KEYS"] = ",".join(
         f"{key_id}:{base64.b64encode(key).decode()}" for key_id, key in master_keys.items()
@@ -101,11 +100,11 @@ async def set_up(directory: Path) -> AsyncIterator[Stage]:
     async with (
         LocalStack(directory, free_port()) as stack,
         _edge("floor-edge", "bench.edge", stack, directory) as floor_url,
-        _edge("remembering-edge", "api", stack, directory, AUTH_VERIFY_CACHE_SECONDS="60") as remembering_url,
+        _edge("caching-edge", "api", stack, directory, AUTH_VERIFY_CACHE_SECONDS="60") as caching_url,
         _echo(stack.amqp_url, directory) as echo,
         Population(stack.mongo_url, master_keys, ISSUER) as population,
     ):
-        yield Stage(stack, floor_url, remembering_url, echo, population, master_keys, directory)
+        yield Stage(stack, floor_url, caching_url, echo, population, master_keys, directory)
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
-"""`python -m bench.streams 5000`: so many idle event streams on one edge, and what they cost it.
+"""`python -m bench.streams 5000`: measures the cost of this many idle event streams on one edge.
 
-Opens them from this process against a stack of its own; then waits through some heartbeats, ends one session of the
-tenant that all streams belong to, and stops the edge.
+It starts its own stack and opens the streams of one tenant from this process. It waits for some heartbeats,
+revokes one session of the tenant, and stops the edge.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from dev.processes import StackError
 from dev.stack import LocalStack
 
 DEFAULT_STREAMS: Final = 1_000
-#: Opened at a time: each of them asks two workers' questions.
+#: Streams that are opened at a time: each opening makes two worker calls.
 OPENING: Final = 50
 #: Two heartbeats of each stream.
 IDLE_SECONDS: Final = 30
@@ -34,7 +34,7 @@ TIMEOUT_SECONDS: Final = 120
 
 
 class Stream:
-    """One client, which reads all the time."""
+    """One client that reads continuously."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -86,24 +86,25 @@ async def _bench(count: int) -> None:
             print(f"opened {count} streams in {time.perf_counter() - began:.1f} s")
             readers = [asyncio.create_task(stream.read()) for stream in streams]
             used = resident_mib(edge.pid) - memory
-            print(f"edge: {memory:.0f} MiB without, {used:.0f} MiB for the streams, {1024 * used / count:.1f} KiB each")
+            print(f"edge: {memory:.0f} MiB, plus {used:.0f} MiB for the streams, {1024 * used / count:.1f} KiB each")
 
             cpu = cpu_seconds({"edge": edge.pid})["edge"]
             await asyncio.sleep(IDLE_SECONDS)
             cpu = cpu_seconds({"edge": edge.pid})["edge"] - cpu
             print(f"heartbeats: {100 * cpu / IDLE_SECONDS:.1f} % of a core")
             beside = await _latencies(lambda: _post(http, "/auth/verify", token=users[0]))
-            print(f"a verification: {_spread(alone)} without, {_spread(beside)} beside the streams")
+            print(f"a verification: {_spread(alone)} without streams, {_spread(beside)} with streams")
 
             began = time.perf_counter()
             await _post(http, "/auth/logout", token=users[1])
             told = [await _told(stream) - began for stream in streams]
-            print(f"a revocation: all told within {1000 * max(told):.0f} ms, the first after {1000 * min(told):.0f} ms")
+            first, last = 1000 * min(told), 1000 * max(told)
+            print(f"a revocation: on the first stream after {first:.0f} ms, on the last after {last:.0f} ms")
 
             began = time.perf_counter()
             await edge.terminate()
             await asyncio.gather(*readers)
-            print(f"stop: all streams ended and the edge gone after {time.perf_counter() - began:.1f} s")
+            print(f"stop: all streams closed and the edge stopped after {time.perf_counter() - began:.1f} s")
 
 
 async def _open(count: int, url: str, token: str) -> list[Stream]:
@@ -141,7 +142,7 @@ def _spread(latencies: Sequence[float]) -> str:
 
 async def _told(stream: Stream) -> float:
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while stream.told_at is None:  # noqa: ASYNC110 - what is measured is measured by the reader
+        while stream.told_at is None:  # noqa: ASYNC110 - the reader measures the time; polling does not affect it
             await asyncio.sleep(0.01)
     return stream.told_at
 

@@ -1,4 +1,4 @@
-"""Many things of one kind that were timed: how many in a second, and how long they took."""
+"""Timing of repeated actions: throughput and durations."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Durations in seconds, of what was done within `elapsed` seconds."""
+    """Durations in seconds of the actions done within `elapsed` seconds."""
 
     durations: Sequence[float]
     elapsed: float
@@ -18,7 +18,7 @@ class Timed:
         return len(self.durations) / self.elapsed
 
     def percentile_ms(self, percent: float) -> float:
-        """The duration that so many per cent were not longer than."""
+        """Return this percentile of the durations in milliseconds."""
         ordered = sorted(self.durations)
         return 1000 * ordered[min(int(len(ordered) * percent / 100), len(ordered) - 1)]
 
@@ -32,7 +32,7 @@ class Timed:
 
 
 async def timed(action: Callable[[], Awaitable[object]], seconds: float, callers: int = 1) -> Timed:
-    """Does it again and again for so long; each of the callers has one under way at a time."""
+    """Repeat the action for this long; each caller has one in flight at a time."""
     durations: list[float] = []
     began = time.perf_counter()
 
@@ -46,10 +46,10 @@ async def timed(action: Callable[[], Awaitable[object]], seconds: float, callers
 
 
 async def timed_at_rate(action: Callable[[], Awaitable[object]], seconds: float, per_second: float) -> Timed:
-    """Begins it so many times a second, whether or not the ones before are done.
+    """Start the action at this rate, whether or not earlier ones are done.
 
-    Each is timed from when it was due: a stall is felt by all that came due in it, as it is by real callers, who do not
-    wait for each other.
+    Each is timed from when it was due. A stall then counts for every action due during it, as for real callers,
+    which do not wait for each other.
     """
     durations: list[float] = []
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Rows of the report: verifications, each beside its floor, round by round."""
+"""Rows of the report: verifications, each with its floor."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from shared.client.auth_client import AuthClient
 
 
 async def verify_throughput(stage: Stage, requests: Requests, report: Report) -> None:
-    """Verifications a second over REST, strict, and what CPU they cost in which process."""
+    """Measure verifications per second over REST without a cache, and their CPU time by process."""
     figure = Figure(
         f"verify over REST, {CONNECTIONS} connections",
         "requests/s",
@@ -26,7 +26,7 @@ async def verify_throughput(stage: Stage, requests: Requests, report: Report) ->
     cpu = CpuUse(stage.pids)
     done: list[float] = []
     taken = 0.0
-    await http_load(stage.stack.url, requests.verifications, SECONDS)  # the first of everything is slower
+    await http_load(stage.stack.url, requests.verifications, SECONDS)  # warm-up
     await http_load(stage.floor_url, requests.without_worker, SECONDS)
     for _ in range(ROUNDS):
         floor = await http_load(stage.floor_url, requests.without_worker, SECONDS)
@@ -40,27 +40,27 @@ async def verify_throughput(stage: Stage, requests: Requests, report: Report) ->
     report.cpu_ms[f"a verification at {CONNECTIONS} connections"] = cpu.ms_each(len(done))
 
 
-async def verify_at_a_remembering_edge(stage: Stage, requests: Requests, report: Report) -> None:
-    """Verifications a second over REST where the edge may remember: `AUTH_VERIFY_CACHE_SECONDS`, off by default."""
+async def verify_at_a_caching_edge(stage: Stage, requests: Requests, report: Report) -> None:
+    """Measure verifications per second at an edge with a cache: `AUTH_VERIFY_CACHE_SECONDS`, off by default."""
     figure = Figure(
-        f"verify at an edge that remembers, {CONNECTIONS} connections",
+        f"verify at an edge with a cache, {CONNECTIONS} connections",
         "requests/s",
         Target(0.8),
         "the same route of the same app, without the worker",
     )
-    await http_load(stage.remembering_url, requests.verifications, SECONDS)
+    await http_load(stage.caching_url, requests.verifications, SECONDS)
     for _ in range(ROUNDS):
         floor = await http_load(stage.floor_url, requests.without_worker, SECONDS)
-        verified = await http_load(stage.remembering_url, requests.verifications, SECONDS)
+        verified = await http_load(stage.caching_url, requests.verifications, SECONDS)
         figure.add(verified.per_second, floor.per_second)
     report.add(figure)
 
 
 async def verify_latency(stage: Stage, requests: Requests, login: Login, report: Report) -> None:
-    """How long a lone verification takes, beside what it cannot do without, done one after the other.
+    """Measure a single verification, and as its floor the unavoidable steps one after the other.
 
-    In that order and rhythm: a process that has slept a while answers later than one that is asked again and again, and
-    on a virtual machine it is more than twice as late.
+    The floor uses the same order and rhythm, because a process that has been idle answers more slowly. On a
+    virtual machine it takes more than twice as long.
     """
     figure = Figure(
         "verify over REST, 1 connection, p50",
@@ -87,7 +87,7 @@ async def verify_latency(stage: Stage, requests: Requests, login: Login, report:
 
 
 async def verify_over_amqp(stage: Stage, logins: Sequence[Login], report: Report) -> None:
-    """Verifications a second that a service gets by the client library, with no edge between."""
+    """Measure verifications per second of the client library, without an edge."""
     figure = Figure(
         f"verify by AuthClient, {CONNECTIONS} callers",
         "calls/s",
@@ -105,14 +105,14 @@ async def verify_over_amqp(stage: Stage, logins: Sequence[Login], report: Report
 
 
 async def verify_from_memory(stage: Stage, logins: Sequence[Login], report: Report) -> None:
-    """Verifications a second by the cached verifier of the client library, in this process."""
+    """Measure verifications per second of the client library's cached verifier, in this process."""
     figure = Figure("verify by the cached verifier, one process", "calls/s", Target(200_000))
     async with (
         AuthClient.connect(stage.stack.amqp_url, tenant_token=logins[0].tenant_token) as auth,
         auth.verifier(max_age_seconds=60) as verifier,
     ):
         if not await verifier.wait_trusted(SECONDS):
-            raise RuntimeError("the feed of revocations is not alive")
+            raise RuntimeError("the revocation feed is not alive")
         for login in logins:
             await verifier.verify(login.token)
         for _ in range(ROUNDS):
@@ -122,21 +122,21 @@ async def verify_from_memory(stage: Stage, logins: Sequence[Login], report: Repo
                 for login in logins:
                     await verifier.verify(login.token)
                 rounds += 1
-                await asyncio.sleep(0)  # the feed has to prove that it is alive
+                await asyncio.sleep(0)  # lets the feed prove that it is alive
             figure.add(rounds * len(logins) / (time.perf_counter() - began))
     report.add(figure)
 
 
 async def verify_in_a_crowd(stage: Stage, requests: Requests, report: Report) -> None:
-    """Verifications a second where many sessions of many tenants are stored, and beside it where few are.
+    """Measure verifications per second with many stored sessions of many tenants; the floor has few.
 
-    Both are without indexes that no verification uses.
+    Both databases lack the indexes that no verification uses.
     """
     figure = Figure(
         "verify with 200,000 sessions, 100 tenants",
         "requests/s",
         Target(0.9),
-        "a stack beside it with 2,000 sessions, 100 tenants",
+        "a second stack with 2,000 sessions, 100 tenants",
     )
     async with stage.another() as (another_url, another_population):
         of_few = verifications_of(await another_population.add_few())

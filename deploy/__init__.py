@@ -1,1 +1,1 @@
-"""What an operator prepares for production: secrets, certificates, and the broker's users. Nothing of it ships."""
+"""Tools for operators: secrets, certificates and the broker's users. No image contains this package."""

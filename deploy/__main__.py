@@ -1,4 +1,4 @@
-"""`python -m deploy secrets|kubernetes-secrets|service|both-versions`: what docs/deployment.md has an operator run."""
+"""`python -m deploy secrets|kubernetes-secrets|service|both-versions`: the commands of docs/deployment.md."""
 
 import argparse
 import contextlib
@@ -18,41 +18,43 @@ from deploy.upgrade import of_both
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy")
     commands = parser.add_subparsers(dest="command", required=True)
-    making = commands.add_parser("secrets", help="make what docker-compose.prod.yml mounts and is missing")
+    making = commands.add_parser("secrets", help="create the missing secrets of docker-compose.prod.yml")
     making.add_argument("--directory", type=Path, default=Path("deploy/secrets"))
-    making.add_argument("--host", default="localhost", help="the edge's public name, for a certificate to try it out")
-    making.add_argument("--renew-certificates", action="store_true", help="those of the nodes; all else is kept")
-    placing = commands.add_parser("kubernetes-secrets", help="make what deploy/kubernetes needs and is missing")
+    making.add_argument("--host", default="localhost", help="public name of the edge, for a test certificate")
+    making.add_argument(
+        "--renew-certificates", action="store_true", help="renew the nodes' certificates, keep the rest"
+    )
+    placing = commands.add_parser("kubernetes-secrets", help="create the missing secrets of deploy/kubernetes")
     placing.add_argument("--directory", type=Path, default=Path("deploy/kubernetes/overlays/production/secrets"))
     for command in (making, placing):
         command.add_argument(
-            "--broker", type=_hosts, help="hosts of a broker that others use, too, separated by commas"
+            "--broker", type=_hosts, help="hosts of a broker shared with other products, separated by commas"
         )
-        command.add_argument("--vhost", default=VHOST, help="the virtual host of that broker")
-    adding = commands.add_parser("service", help="print definitions of a service's broker user; password on stdin")
-    adding.add_argument("name", type=_name, help="of the service: its user, and the `name` it gives to AuthClient")
-    adding.add_argument("--tenant", type=_tenant, required=True, help="the tenant's id")
+        command.add_argument("--vhost", default=VHOST, help="virtual host on the broker")
+    adding = commands.add_parser("service", help="print definitions of a service's broker user; password from stdin")
+    adding.add_argument("name", type=_name, help="name of the service: its broker user, and its `name` for AuthClient")
+    adding.add_argument("--tenant", type=_tenant, required=True, help="id of the tenant")
     adding.add_argument("--vhost", default=VHOST)
     adding.add_argument(
         "--operations",
         type=_operations,
         default=SERVICE_OPERATIONS,
-        help=f"separated by commas, beside what the client itself needs: {', '.join(CLIENT_OPERATIONS)}",
+        help=f"operations, separated by commas; added to those of the client: {', '.join(CLIENT_OPERATIONS)}",
     )
     adding.add_argument(
         "--max-connections",
         type=_positive,
         default=SERVICE_LIMITS.max_connections,
-        help="of the user, from all processes of the service (default: %(default)s)",
+        help="connections of the user, from all processes of the service (default: %(default)s)",
     )
     adding.add_argument(
         "--max-channels",
         type=_positive,
         default=SERVICE_LIMITS.max_channels,
-        help="on all these connections (default: %(default)s)",
+        help="channels on all these connections (default: %(default)s)",
     )
-    adding.add_argument("--keep-user", action="store_true", help="the broker has the user, whose password stays")
-    joining = commands.add_parser("both-versions", help="print definitions for an upgrade: what either version may do")
+    adding.add_argument("--keep-user", action="store_true", help="keep the password of an existing user")
+    joining = commands.add_parser("both-versions", help="print definitions with the permissions of both versions")
     for version in ("old", "new"):
         joining.add_argument(version, type=Path, help=f"definitions.json of the {version} version")
     arguments = parser.parse_args()
@@ -75,15 +77,15 @@ def _make_compose_secrets(arguments: argparse.Namespace) -> None:
     renew = arguments.renew_certificates
     _warn(make_compose_secrets(arguments.directory, arguments.host, place, renew_certificates=renew))
     for certificate in sorted(arguments.directory.glob("*.pem")):
-        sys.stdout.write(f"{certificate.name} is good until {good_until(certificate):%Y-%m-%d}\n")
+        sys.stdout.write(f"{certificate.name} expires on {good_until(certificate):%Y-%m-%d}\n")
     sys.stdout.write(f"export SECRETS_GID={arguments.directory.stat().st_gid}\n")
 
 
 def _warn(exposed: tuple[str, ...]) -> None:
     if exposed:
         sys.stderr.write(
-            f"warning: until now other users of this machine could read {', '.join(exposed)}. They cannot any more. "
-            'If any of them may have, replace the secrets: docs/operations.md, "Secrets that others could read".\n'
+            f"warning: other users of this machine could read {', '.join(exposed)} until now; this is fixed. "
+            'If one of them may have read a secret, replace it: docs/operations.md, "Secrets that others could read".\n'
         )
 
 
@@ -95,7 +97,7 @@ def _place(place: Place, arguments: argparse.Namespace) -> Place:
 def _print_service(arguments: argparse.Namespace) -> None:
     password = None if arguments.keep_user else sys.stdin.readline().strip()
     if password == "":
-        raise ValueError("its password is expected on standard input")
+        raise ValueError("pass the password of the user on standard input")
     permitted = permissions.service(arguments.name, arguments.tenant, arguments.operations)
     limits = Limits(arguments.max_connections, arguments.max_channels)
     account = Account(arguments.name, password, permitted, limits)
@@ -103,7 +105,7 @@ def _print_service(arguments: argparse.Namespace) -> None:
     json.dump(added, sys.stdout, indent=1)
     if arguments.keep_user:
         sys.stderr.write(
-            "definitions hold no limits of a user without its password; set them with\n"
+            "definitions cannot set the limits of a user without its password; set them with\n"
             f"rabbitmqctl set_user_limits {arguments.name} '{json.dumps(limits_of(limits))}'\n"
         )
 
@@ -119,14 +121,14 @@ def _name(text: str) -> str:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"a number of at least 1 is expected, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number of at least 1, not {text!r}")
     return int(text)
 
 
 def _tenant(text: str) -> str:
-    # Patterns of routing keys: a permission for `*` is one to hear every tenant.
+    # The id becomes part of a routing key pattern: a permission for `*` would cover every tenant.
     if not text or set(text) & set(".*#"):
-        raise argparse.ArgumentTypeError(f"not the id of a tenant: {text!r}")
+        raise argparse.ArgumentTypeError(f"must be the id of a tenant, not {text!r}")
     return text
 
 
@@ -137,7 +139,7 @@ def _operations(text: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _as_refusal() -> Iterator[None]:
-    """argparse prints what is wrong of this exception alone."""
+    """Convert `ValueError` to the exception whose text argparse prints."""
     try:
         yield
     except ValueError as error:

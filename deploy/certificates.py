@@ -1,6 +1,6 @@
-"""Certificates of the private networks: an authority of our own, and one certificate for each broker and database node.
+"""Certificates of the private networks: our own authority, and a certificate for each broker and database node.
 
-With the `openssl` command, which every server has. What is there is left alone, unless it is to be renewed.
+Uses the `openssl` command. Existing files are kept unless they are to be renewed.
 """
 
 import subprocess
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from deploy.private_files import OWNER_READS, write_private
 
-#: Ten years. Edges, workers and services know the authority by its file, and all of them have to be given another one
-#: and restarted before it ends: that should be seldom. A node's certificate is renewed without any of them.
+#: Ten years. Edges, workers and services trust the authority's file, so replacing it means restarting all of
+#: them. Renewing a node's certificate requires no restart of them.
 AUTHORITY_DAYS = 3652
-#: Two years and some. docs/operations.md, "Certificates", says how they are renewed.
+#: Two years and three months. docs/operations.md, "Certificates", describes the renewal.
 NODE_DAYS = 825
 SELF_SIGNED_DAYS = 30
 CA = "ca.pem"
@@ -20,7 +20,7 @@ CA_KEY = "ca.key"
 
 
 def make_authority(directory: Path) -> None:
-    """`ca.pem` and `ca.key`. The key signs nodes' certificates and is mounted nowhere."""
+    """Create `ca.pem` and `ca.key`. The key signs the nodes' certificates; no container mounts it."""
     if (directory / CA).exists():
         return
     _openssl(
@@ -41,16 +41,16 @@ def make_authority(directory: Path) -> None:
 
 
 def make_certificate(directory: Path, host: str, *, renew: bool = False) -> None:
-    """`<host>.pem`: the certificate and its key in one file, for a node that is reached under this name.
+    """Create `<host>.pem`: the certificate and key of the node with this host name, in one file.
 
-    With `renew`, also when it is there already: a new key and another term, of the same authority. The file is replaced
-    at once, so that whoever fails halfway is left with the old one.
+    An existing file is kept. With `renew` it is replaced by a new key and certificate of the same
+    authority. The replacement is atomic, so a failure leaves the old file.
     """
     target = directory / f"{host}.pem"
     if target.exists() and not renew:
         return
     key, request, certificate, extensions = (directory / f"{host}.{suffix}" for suffix in ("key", "csr", "crt", "ext"))
-    # A node of a replica set or cluster is a client of the others.
+    # Nodes of a replica set or cluster are also clients of each other.
     names = f"subjectAltName=DNS:{host},DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n"
     write_private(extensions, names, OWNER_READS)
     _openssl(directory, "req", *_new_key(key.name), "-out", request.name, "-subj", f"/O=Jincor Auth/CN={host}")
@@ -65,7 +65,7 @@ def make_certificate(directory: Path, host: str, *, renew: bool = False) -> None
 
 
 def make_self_signed(directory: Path, name: str, host: str) -> None:
-    """A certificate for the edge's public name that no browser trusts: to try it out, until yours is in its place."""
+    """Create a self-signed certificate for the edge's public name, for tests. Replace it before production."""
     target = directory / name
     if target.exists():
         return
@@ -82,7 +82,7 @@ def make_self_signed(directory: Path, name: str, host: str) -> None:
 
 
 def good_until(certificate: Path) -> datetime:
-    """When a certificate ends. One that shares its file with others is the first in it."""
+    """Return when a certificate expires. If the file holds several, the first one counts."""
     shown = _openssl(certificate.parent, "x509", "-in", certificate.name, "-noout", "-enddate", "-dateopt", "iso_8601")
     return datetime.strptime(shown.strip(), "notAfter=%Y-%m-%d %H:%M:%SZ").replace(tzinfo=UTC)
 
@@ -92,7 +92,7 @@ def _new_key(name: str) -> tuple[str, ...]:
 
 
 def _openssl(directory: Path, *arguments: str) -> str:
-    """What it prints. The files that it makes are their owner's alone."""
+    """Run openssl and return its output. Only their owner can read the files that it creates."""
     command = ["openssl", *arguments]
     done = subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True, umask=0o077)  # noqa: S603 - our own arguments
     return done.stdout

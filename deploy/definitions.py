@@ -1,7 +1,7 @@
-"""RabbitMQ's definitions: the exchanges an administrator declares, limits of queues, and users with their permissions.
+"""RabbitMQ definitions: exchanges, limits of queues, and users with their permissions.
 
-A file for `load_definitions` or `rabbitmqctl import_definitions`. Importing it again changes what differs and removes
-nothing. Lanes' queues are not in it: they live with their workers (docs/decisions/0003).
+For `load_definitions` or `rabbitmqctl import_definitions`. A repeated import updates what differs and
+removes nothing. Workers declare the queues of lanes, so those are not here (docs/decisions/0003).
 """
 
 import base64
@@ -22,49 +22,49 @@ from shared.amqp.topology import (
     subscriber_queue,
 )
 
-#: RabbitMQ, "Passwords": the salt of its hashes has four bytes.
+#: Salt size of RabbitMQ's password hashes (RabbitMQ documentation, "Passwords").
 SALT_BYTES = 4
 HASHING = "rabbit_password_hashing_sha256"
 
-#: Takes the probes that the exchanges of requests pass on, and hands them to `events` as its alternate exchange. A
-#: message that has the key of a revocation, too, goes to `DISCARD_EXCHANGE` instead: RabbitMQ routes it under each key
-#: in its headers `CC` and `BCC`, and no permission covers those.
+#: Receives probes from the request exchanges and passes them to `events`, its alternate exchange. A message that
+#: also carries the routing key of a revocation goes to `DISCARD_EXCHANGE` instead. RabbitMQ routes by each key in
+#: the headers `CC` and `BCC` too, and no permission covers those keys.
 SCREEN_EXCHANGE = "screen"
-#: Has no bindings: what is routed here is dropped, or returned if it was published as mandatory.
+#: Has no bindings: RabbitMQ drops messages routed here, or returns them if they are mandatory.
 DISCARD_EXCHANGE = "discard"
 REVOCATIONS_KEYS = "session.#"
 
-#: What a subscriber's queue may hold. An event has about 600 bytes, so this is a hundred thousand: as many as the queue
-#: of dead letters keeps. The length counts, too, because RabbitMQ's bytes are those of bodies without headers.
+#: Size limits of a subscriber's queue: about 100,000 events of 600 bytes, as in the dead-letter queue. The length
+#: is limited too, because RabbitMQ counts only the bytes of bodies, not of headers.
 SUBSCRIBER_MAX_BYTES = 64 * 1024 * 1024
 SUBSCRIBER_MAX_LENGTH = 100_000
-#: A subscriber's queue that nobody consumes for two weeks is removed, with what is in it: longer than any holiday of a
-#: mailer, shorter than the time in which forgotten queues fill a disk. Streams know no expiry.
+#: A subscriber's queue without a consumer is deleted after two weeks, with its messages. A mailer may be down for
+#: days, but forgotten queues must not fill a disk. Streams do not support this limit.
 SUBSCRIBER_EXPIRES_MS = 14 * 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of the broker."""
+    """A broker user."""
 
     user: str
     password: str | None
-    """None: the broker has this user, whose password and tags stay as they are."""
+    """None: the user exists, and keeps its password and tags."""
     permissions: Permissions
     limits: Limits | None = None
-    """None: unlimited, or as the broker's operator has set it."""
+    """None: unlimited, or as set by the broker's operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service's way to the operations it may call."""
+    """A service and the operations that it may call."""
 
     name: str
     operations: tuple[str, ...]
 
 
 def definitions(vhost: str, accounts: Sequence[Account], services: Sequence[Service] = ()) -> dict[str, Any]:
-    """All of it for one virtual host. Passwords are in it as salted hashes."""
+    """Return the definitions for one virtual host. Passwords appear as salted hashes."""
     return {
         "vhosts": [{"name": vhost}],
         "users": [_user(account, account.password) for account in accounts if account.password is not None],
@@ -109,7 +109,7 @@ def definitions(vhost: str, accounts: Sequence[Account], services: Sequence[Serv
             ),
         ],
         "queues": [],
-        # Queues that older workers declared keep their arguments. A policy holds for those, too; the stricter counts.
+        # Queues declared by older workers keep their arguments. A policy applies to them too; the stricter value wins.
         "policies": [
             {
                 "vhost": vhost,
@@ -136,7 +136,7 @@ def definitions(vhost: str, accounts: Sequence[Account], services: Sequence[Serv
                     "expires": SUBSCRIBER_EXPIRES_MS,
                 },
             ),
-            # RabbitMQ applies a policy to no stream that does not know all of its terms, and takes the next one.
+            # RabbitMQ skips a policy for a stream that does not support all its keys, and applies the next one.
             _operator_policy(
                 vhost,
                 "jincor-auth-subscribers-streams",
@@ -148,12 +148,12 @@ def definitions(vhost: str, accounts: Sequence[Account], services: Sequence[Serv
 
 
 def limits_of(limits: Limits) -> dict[str, int]:
-    """Return a user's limits as definitions and `rabbitmqctl set_user_limits` spell them."""
+    """Return a user's limits in the form of definitions and of `rabbitmqctl set_user_limits`."""
     return {"max-connections": limits.max_connections, "max-channels": limits.max_channels}
 
 
 def _operator_policy(vhost: str, name: str, *, priority: int, definition: dict[str, int]) -> dict[str, Any]:
-    """An upper bound for subscribers' queues: a queue's own arguments and other policies can only lower it."""
+    """Return an upper limit for subscribers' queues. Queue arguments and other policies can only lower it."""
     value = {"pattern": r"^sub\.", "apply-to": "queues", "priority": priority, "definition": definition}
     return {"vhost": vhost, "component": "operator_policy", "name": name, "value": value}
 
@@ -171,7 +171,7 @@ def _user(account: Account, password: str) -> dict[str, Any]:
 
 
 def _topic_exchange(vhost: str, name: str, *, internal: bool = False, alternate: str | None = None) -> dict[str, Any]:
-    """Return an exchange; nobody can publish to an internal one, whatever is bound to it."""
+    """Return a topic exchange. Clients cannot publish to an internal exchange; only bindings reach it."""
     return {
         "name": name,
         "vhost": vhost,

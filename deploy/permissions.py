@@ -1,10 +1,10 @@
-"""Who may do what on the broker: RabbitMQ's permissions for each role, made from the topology.
+"""RabbitMQ permissions of each role, derived from the topology.
 
-RabbitMQ checks a topic permission once, where a message is published, and against its first routing key only. A user
-that may declare an exchange or a queue can bind or dead-letter it into any exchange that it may write to, under any
-routing key, and can add routing keys in the headers `CC` and `BCC`. So receivers go by the exchange and the key that
-a delivery names, and a role gets write permission only for exchanges that pass on what is harmless
-(docs/decisions/0027).
+RabbitMQ checks a topic permission only at the first publish, and only for the first routing key. A user
+that may declare an exchange or a queue can bind or dead-letter it into any exchange that it may write to,
+under any routing key. It can also add routing keys in the headers `CC` and `BCC`. Receivers therefore
+check the exchange and the routing key of each delivery, and a role may write only to exchanges that
+pass on harmless messages (docs/decisions/0027).
 """
 
 import re
@@ -27,27 +27,26 @@ from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.tenant_verify import TENANT_VERIFY
 
-#: What permissions call the default exchange, which reaches every queue by its name.
+#: Name of the default exchange in permissions. It routes to every queue by name.
 DEFAULT_EXCHANGE = "amq.default"
 NOTHING = "^$"
-#: Under this name the edge's queues begin (`api.main.SUBSCRIBER`).
+#: Subscriber name of edges, with which their queues begin (`api.main.SUBSCRIBER`).
 EDGE = "edge"
 WORKER = "worker"
 
-#: The user by which Kubernetes' autoscaling looks how long the lanes' queues are.
+#: User that reads the lengths of the lanes' queues for autoscaling on Kubernetes.
 QUEUE_LENGTH = "queue-length"
 
-#: What a service has no business with. Who registers a tenant over AMQP says itself from which address; to enable one
-#: is for operators.
+#: Operations that services may not call. Over AMQP the caller of `tenant.register` states its own address, so no
+#: network rule can apply. `tenant.enable` is for operators.
 NOT_FOR_SERVICES = {TENANT_REGISTER.name, TENANT_ENABLE.name, *(operation.name for operation in HEALTH.values())}
 SERVICE_OPERATIONS = tuple(sorted(OPERATIONS.keys() - NOT_FOR_SERVICES))
-#: What `AuthClient` calls by itself: it logs its tenant in, asks which tenant that is before it subscribes, and asks
-#: for the events that it missed.
+#: Operations that `AuthClient` calls on its own: it logs its tenant in, reads the tenant's id before it subscribes,
+#: and lists missed events.
 CLIENT_OPERATIONS = tuple(sorted((TENANT_LOGIN.name, TENANT_VERIFY.name, EVENT_LIST.name)))
-#: Before the names of our users on a broker that others use, too: users belong to the whole of it, and `worker` may be
-#: somebody's already.
+#: Prefix of our users on a shared broker: users are global there, and `worker` may already exist.
 SHARED_BROKER_PREFIX = "jincor-auth-"
-#: Users that are there already and would become the service's. `guest` is RabbitMQ's own.
+#: Names of existing users, which a service would take over. `guest` is RabbitMQ's own.
 TAKEN_NAMES = frozenset(
     {"guest", *(prefix + role for role in (EDGE, WORKER, QUEUE_LENGTH) for prefix in ("", SHARED_BROKER_PREFIX))}
 )
@@ -55,7 +54,7 @@ TAKEN_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TopicPermission:
-    """Which routing keys a user may publish to a topic exchange, and bind to it."""
+    """Patterns of the routing keys that a user may publish to a topic exchange (write) and bind (read)."""
 
     exchange: str
     write: str = NOTHING
@@ -64,14 +63,14 @@ class TopicPermission:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of the broker's connections a user may take, on all nodes together."""
+    """Maximum connections and channels of a user, on all nodes together."""
 
     max_connections: int
     max_channels: int
 
 
-#: A process of a service takes a connection for its calls, and one for each cache and each subscription: mostly three,
-#: each with one channel. So this is enough for sixteen processes, or for eight while they are replaced one by one.
+#: Enough for sixteen processes, or for eight during a rolling update. A process has a connection for calls, and one
+#: for each cache and each subscription: usually three, each with one channel.
 SERVICE_LIMITS = Limits(max_connections=50, max_channels=100)
 
 
@@ -84,35 +83,39 @@ class Permissions:
     read: str
     topics: tuple[TopicPermission, ...] = ()
     tags: tuple[str, ...] = ()
-    """`management`: may ask the management interface about what is in its virtual host. None otherwise."""
+    """`management` permits reading the user's virtual host in the management interface."""
 
 
 def service_operations(wanted: Collection[str]) -> tuple[str, ...]:
-    """What a service may call that wants these: they, and what its client needs. Raises `ValueError` for others."""
+    """Return the wanted operations plus those of the client.
+
+    Raises `ValueError` for operations that services may not call.
+    """
     if unknown := set(wanted) - set(SERVICE_OPERATIONS):
-        raise ValueError(f"not for services: {', '.join(sorted(unknown))}")
+        raise ValueError(f"services may not call: {', '.join(sorted(unknown))}")
     return tuple(sorted({*wanted, *CLIENT_OPERATIONS}))
 
 
 def service_name(name: str) -> str:
-    """The name, if a service may have it. Raises `ValueError`.
+    """Return the name if it is valid for a service, else raise `ValueError`.
 
-    It is the service's user, a part of its exchange's and queues' names, and what it calls itself to `AuthClient`.
+    The name is the service's broker user, a part of the names of its exchange and queues, and its `name`
+    for `AuthClient`.
     """
     if not NAME_PART.fullmatch(name):
-        raise ValueError(f"a service's name is 1 to 64 letters, digits, `-` or `_`, not {name!r}")
+        raise ValueError(f"the name of a service must be 1 to 64 letters, digits, `-` or `_`, not {name!r}")
     if name in TAKEN_NAMES:
-        raise ValueError(f"{name!r} is a user of the broker already, and not a service's")
+        raise ValueError(f"{name!r} is the name of another broker user; choose another name")
     return name
 
 
 def edge() -> Permissions:
-    """Calls every operation, and takes everybody's revocations."""
+    """Return the permissions of edges: call every operation, receive the revocations of all tenants."""
     return _subscriber(EDGE, writes=RPC_EXCHANGE, tenant="*", topics=())
 
 
 def worker() -> Permissions:
-    """Consumes its lanes, whose queues it declares; replies to anyone; announces revocations."""
+    """Return the permissions of workers: declare and consume lane queues, reply, publish revocations."""
     lanes = _name(RPC_EXCHANGE) + r"\..*"
     return Permissions(
         configure=_whole(lanes),
@@ -126,15 +129,15 @@ def worker() -> Permissions:
 
 
 def service(name: str, tenant: str, operations: Collection[str] = SERVICE_OPERATIONS) -> Permissions:
-    """Calls these operations, which are bound to its exchange, and takes the revocations of its tenant."""
+    """Return the permissions of a service: call these operations, receive the revocations of its tenant."""
     exchange = service_exchange(name)
-    # Its bindings alone would let a request pass under a second key, while the worker goes by the first.
+    # The exchange's bindings are not enough: they would route a request by its second key, while workers use the first.
     calls = TopicPermission(exchange, write=_whole(*map(_name, sorted(operations)), _own(name)))
     return _subscriber(name, writes=exchange, tenant=tenant, topics=(calls,))
 
 
 def queue_length() -> Permissions:
-    """Looks at queues by the management interface: it may enter the virtual host, and nothing in it."""
+    """Return the permissions for reading queue lengths: management access to the virtual host, and nothing in it."""
     return Permissions(configure=NOTHING, write=NOTHING, read=NOTHING, tags=("management",))
 
 
@@ -152,7 +155,7 @@ def _subscriber(name: str, *, writes: str, tenant: str, topics: Sequence[TopicPe
 
 
 def _own(name: str) -> str:
-    """Return a pattern of a subscriber's own names: of its queues, its exchanges and the keys of its probes."""
+    """Return a pattern of the subscriber's own names: queues, exchanges and routing keys of probes."""
     return _name(subscriber_queue(name)) + r"\..*"
 
 

@@ -1,8 +1,8 @@
-"""The files that docker-compose.prod.yml or deploy/kubernetes mount as secrets: made once, each kept when it exists.
+"""Secret files for docker-compose.prod.yml and deploy/kubernetes. Existing files are kept.
 
-A mounted file keeps its owner and permissions, and containers run as users of their own. So compose gives each
-container the group of the files, which may read them; the directory is for its owner alone. On Kubernetes only
-kustomize reads them.
+A mounted file keeps its owner and mode, and containers run as other users. Compose therefore gives each
+container the files' group, which may read them; only the owner may enter the directory. On Kubernetes only
+kustomize reads the files.
 """
 
 import base64
@@ -26,15 +26,15 @@ from deploy.private_files import GROUP_READS, OWNER_READS, close_directory, prot
 DATABASE = "jincor_auth"
 AMQPS_PORT, MANAGEMENT_PORT = 5671, 15671
 VHOST = "/"
-#: The authority of a broker that is not ours: its operator puts the file there.
+#: Certificate authority of a shared broker; the operator provides the file.
 BROKER_CA = "broker-ca.pem"
-#: Where a container finds a secret.
+#: Directory of secrets in a container.
 MOUNTED = "/run/secrets"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """How broker and database are reached, the name of the replica set, and what of the broker is ours."""
+    """Hosts of broker and database, and the names that the secrets use on them."""
 
     brokers: tuple[str, ...]
     databases: tuple[str, ...]
@@ -44,22 +44,22 @@ class Place:
     user_prefix: str = ""
 
     def in_vhost(self, vhost: str) -> "Place":
-        """The same, in this virtual host of the broker."""
+        """Return a copy that uses this virtual host of the broker."""
         return dataclasses.replace(self, vhost=vhost)
 
     def on_broker(self, hosts: tuple[str, ...]) -> "Place":
-        """With a broker that others use, too: it has an authority of its own, and perhaps a user called `worker`."""
+        """Return a copy for a shared broker: it has its own certificate authority, and our users get a prefix."""
         return dataclasses.replace(self, brokers=hosts, broker_ca=BROKER_CA, user_prefix=SHARED_BROKER_PREFIX)
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Those that get certificates of our authority."""
+        """Hosts that get certificates of our authority."""
         return (*(self.brokers if self.broker_ca == CA else ()), *self.databases)
 
 
 #: Names of services in docker-compose.prod.yml.
 COMPOSE = Place(("rabbitmq-1", "rabbitmq-2", "rabbitmq-3"), ("mongo-1", "mongo-2", "mongo-3"), "auth")
-#: The broker's Service, which knows its nodes; and the nodes of the replica set, as its operator names them.
+#: The Kubernetes Service of the broker, and the names that the database operator gives to the nodes of the replica set.
 KUBERNETES = Place(
     ("rabbitmq.jincor-auth.svc",),
     tuple(f"mongo-{number}.mongo-svc.jincor-auth.svc.cluster.local" for number in range(3)),
@@ -70,11 +70,11 @@ KUBERNETES = Place(
 def make_compose_secrets(
     directory: Path, public_host: str, place: Place = COMPOSE, *, renew_certificates: bool = False
 ) -> tuple[str, ...]:
-    """Everything that docker-compose.prod.yml mounts and is missing. Safe to repeat: what exists is in use.
+    """Create the missing secrets of docker-compose.prod.yml. Existing files are kept, so it can be repeated.
 
-    `renew_certificates`: the nodes' ones are made anew all the same. Authority, passwords and keys stay. Returns the
-    names of files that other users of the machine could read until now. Raises `ValueError` if what exists is for
-    another user or virtual host than `place` says, or if the directory or a file in it is another user's.
+    `renew_certificates` replaces the nodes' certificates; authority, passwords and keys stay. Returns the names of
+    files that other users of the machine could read until now. Raises `ValueError` if existing files are for another
+    broker user or virtual host than `place`, or if another user owns the directory or a file in it.
     """
     exposed = close_directory(directory)
     _make_credentials(directory, place, {EDGE: permissions.edge(), WORKER: permissions.worker()})
@@ -86,13 +86,13 @@ def make_compose_secrets(
     _make(directory, "mongo-keyfile", lambda: base64.b64encode(secrets.token_bytes(96)).decode())
     _make(directory, "mongo-root-password", _password)
     for path in directory.iterdir():
-        # The authority's key signs, and is mounted nowhere.
+        # No container mounts the authority's key.
         protect_file(path, OWNER_READS if path.suffix == ".key" else GROUP_READS)
     return exposed
 
 
 def make_kubernetes_secrets(directory: Path, place: Place = KUBERNETES) -> tuple[str, ...]:
-    """Everything that deploy/kubernetes/overlays/production names and is missing: its operators make the rest.
+    """Create the missing secrets of deploy/kubernetes/overlays/production; Kubernetes operators create the others.
 
     Returns and raises as `make_compose_secrets` does.
     """
@@ -114,7 +114,10 @@ def _make_credentials(directory: Path, place: Place, roles: Mapping[str, Permiss
 
 
 def _make_broker_users(directory: Path, place: Place, roles: Mapping[str, Permissions]) -> None:
-    """A user's password is kept in its URL. Definitions are made anew when those that exist allow something else."""
+    """Create the URLs of broker users, which hold their passwords, and the definitions.
+
+    Existing definitions are replaced if their permissions differ.
+    """
     accounts, target = [], directory / "definitions.json"
     unchanged = target.exists()
     for role, permitted in roles.items():
@@ -135,19 +138,19 @@ def _for_each_broker(place: Place, url: Callable[[Place, str, str], str], user: 
 
 
 def _kept_password(path: Path, user: str, vhost: str) -> str:
-    """Of a URL that is in use. Definitions for another user or virtual host would not be those of whoever uses it."""
+    """Return the password in an existing URL. Raises `ValueError` if it is for another user or virtual host."""
     url = URL(path.read_text().partition(",")[0])
     kept = url.path.removeprefix("/") or VHOST
     if (url.user, kept) != (user, vhost):
         raise ValueError(
             f"{path} is for user {url.user} in virtual host {kept}, not for {user} in {vhost}: "
-            "say --broker and --vhost as before, or move that file away"
+            "pass --broker and --vhost as before, or move that file away"
         )
     return url.password or ""
 
 
 def _without_salt(made: dict[str, Any]) -> dict[str, Any]:
-    """Definitions as they can be compared: the hash of a password is another one each time."""
+    """Return definitions without password hashes, which differ each time because of their salt."""
     users = [{**user, "password_hash": None} for user in made["users"]]
     return {**made, "users": users}
 
@@ -161,7 +164,7 @@ def _management_url(place: Place, credentials: str, host: str) -> str:
 
 
 def _path(place: Place) -> str:
-    """`/` is RabbitMQ's default virtual host, which a URL leaves out."""
+    """Return the path of a broker URL, which omits the default virtual host `/`."""
     return "/" if place.vhost == VHOST else "/" + quote(place.vhost, safe="")
 
 
@@ -171,7 +174,7 @@ def _mongo_url(place: Place, password: str) -> str:
 
 
 def _password() -> str:
-    """Fit for a URL as it is."""
+    """Return a random password that needs no escaping in a URL."""
     return secrets.token_urlsafe(32)
 
 

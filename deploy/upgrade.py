@@ -1,6 +1,7 @@
-"""Definitions for the time of an upgrade, when processes of two versions are there: what either of them may do.
+"""Broker definitions for an upgrade, while processes of two versions run.
 
-Those of the new version alone would take from the old processes what only they need; see docs/deployment.md.
+The new version's definitions alone would revoke permissions that old processes still need; see
+docs/deployment.md.
 """
 
 import json
@@ -11,17 +12,17 @@ from typing import Any
 Definitions = dict[str, Any]
 Entry = dict[str, Any]
 
-#: RabbitMQ's permissions are regular expressions in these members.
+#: Members of definitions that hold permissions as regular expressions.
 PERMISSION_MEMBERS = ("configure", "write", "read")
 
 
 def of_both(old: Definitions, new: Definitions) -> Definitions:
-    """Return the new definitions, and beside them all that only the old ones allow.
+    """Return the new definitions plus everything that only the old ones permit.
 
-    Limits and policies are those of the new ones. Raises `ValueError` if the two are of different virtual hosts.
+    Limits and policies are the new ones. Raises `ValueError` if the two are for different virtual hosts.
     """
     if old["vhosts"] != new["vhosts"]:
-        raise ValueError("both definitions must be of the same virtual host")
+        raise ValueError("both definitions must be for the same virtual host")
     return {
         **new,
         "users": _either(old["users"], new["users"]),
@@ -37,13 +38,13 @@ def of_both(old: Definitions, new: Definitions) -> Definitions:
 
 
 def _either(old: Sequence[Entry], new: Sequence[Entry]) -> list[Entry]:
-    """The new entries, and the old ones that are no other form of a new one."""
+    """Return the new entries, and the old entries that no new entry replaces."""
     known = set(map(_identity, new))
     return [*new, *(entry for entry in old if _identity(entry) not in known)]
 
 
 def _joined(old: Sequence[Entry], new: Sequence[Entry]) -> list[Entry]:
-    """The entries of both, each of which allows what the old and the new one of its kind allow."""
+    """Return the entries of both; corresponding entries are merged and permit what either permits."""
     before = {_identity(entry): entry for entry in old}
     return [_join(before.get(_identity(entry), entry), entry) for entry in _either(old, new)]
 
@@ -55,7 +56,7 @@ def _join(old: Entry, new: Entry) -> Entry:
 
 
 def _unrestricted(definitions: Definitions, topic: Entry) -> bool:
-    """Whether a user may publish or bind under any routing key of this exchange: RabbitMQ's rule without an entry."""
+    """Return whether a user may use any routing key of this exchange, which holds without a topic permission."""
     if _identity(topic) in map(_identity, definitions["topic_permissions"]):
         return False
     allowed = [each for each in definitions["permissions"] if each["user"] == topic["user"]]
@@ -64,7 +65,7 @@ def _unrestricted(definitions: Definitions, topic: Entry) -> bool:
 
 
 def _identity(entry: Entry) -> str:
-    """What makes an entry of definitions the same one, whatever it says: whose it is, of what, and where."""
+    """Return a key that is equal for corresponding entries of two versions: its names, without its content."""
     if "source" in entry:
         return json.dumps(entry, sort_keys=True)
     return json.dumps([entry.get(member) for member in ("vhost", "user", "name", "exchange")])

@@ -1,1 +1,1 @@
-"""The local stack of `make run`, `make demo` and the tests; and `asyncapi/`, which describes the messages."""
+"""Development tools: the local stack of `make run`, `make demo` and the tests, and the generators of documentation."""

@@ -1,7 +1,9 @@
-"""`python -m dev run|demo`: the local stack in this terminal, or a tour of the one that runs in another.
+"""`python -m dev run` starts the local stack; `python -m dev demo` shows the API of a running one.
 
-AUTH_RUN_DIR is where it keeps its data (default `.run`), AUTH_PORT where the edge listens (default 8000);
-AMQP_URL and MONGO_URL name a broker and a database of yours to be used instead of its own.
+AUTH_RUN_DIR  directory of the stack's data (default: .run)
+AUTH_PORT     port of the edge (default: 8000)
+AMQP_URL      an existing broker to use instead of a private one
+MONGO_URL     an existing database to use instead of a private one
 """
 
 import argparse

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Prepares this machine for the local stack; does only what is missing, so every make target calls it first.
+# Installs what the local stack needs and this machine lacks. Every make target calls it first.
 #
-#   sh dev/bootstrap.sh EXTRA [broker]    .venv with the packages of locks/EXTRA.txt, and RabbitMQ if asked for
-#   sh dev/bootstrap.sh --as-root PKG...  the system packages; it calls itself with this, through sudo if need be
+#   sh dev/bootstrap.sh EXTRA [broker]    makes .venv with the packages of locks/EXTRA.txt; `broker` adds RabbitMQ
+#   sh dev/bootstrap.sh --as-root PKG...  installs system packages; the script calls itself so, with sudo if needed
 
 set -eu
 
@@ -30,10 +30,10 @@ install_missing_packages() { # [broker]
     missing=
     if ! has_venv; then
         version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
-            || die "Python 3.11 or newer is needed, and $PYTHON does not run."
+            || die "Python 3.11 or newer is required, and $PYTHON does not run."
         "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-            || die "Python 3.11 or newer is needed, $PYTHON is $version: make PYTHON=python3.12 names another."
-        # Debian and Ubuntu keep this part of the standard library in a package of its own.
+            || die "Python 3.11 or newer is required, but $PYTHON is $version. Choose another with: make PYTHON=python3.12"
+        # Debian and Ubuntu package this part of the standard library separately.
         "$PYTHON" -c 'import ensurepip' 2>/dev/null || missing="python$version-venv"
     fi
     if [ "$1" = broker ] && [ -z "${AMQP_URL:-}" ] && ! has_rabbitmq; then
@@ -43,7 +43,7 @@ install_missing_packages() { # [broker]
     [ -z "$missing" ] || install_packages $missing
 }
 
-has_venv() { # Not if the Python it was made with has gone, nor if making it was interrupted.
+has_venv() { # False if its Python was removed, or if its creation was interrupted.
     [ -x .venv/bin/python ] && [ -x .venv/bin/pip ]
 }
 
@@ -52,20 +52,20 @@ has_rabbitmq() {
 }
 
 install_packages() { # PKG...
-    command -v apt-get >/dev/null || die "Please install $*, then run make again."
+    command -v apt-get >/dev/null || die "Install $*, then run make again."
     say "Installing $* with apt-get"
     if [ "$(id -u)" -eq 0 ]; then
         install_as_root "$@"
     elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
         sudo sh "$0" --as-root "$@"
     else
-        die "That needs root. Please run as root: apt-get install $*"
+        die "This needs root. Run as root: apt-get install $*"
     fi
 }
 
-install_as_root() ( # PKG... In a subshell, whose end removes the policy again.
-    # Debian starts a service as it installs it, and at each boot from then on. The stack runs a node of its own,
-    # so a broker that came with it must not take the standard ports.
+install_as_root() ( # PKG... Runs in a subshell, whose exit removes the policy.
+    # Debian starts a service when it installs it, and at each boot. The stack runs its own node, so the
+    # installed broker must not start and occupy the standard ports.
     if [ ! -e "$POLICY" ]; then
         trap 'rm -f "$POLICY"' EXIT
         trap 'exit 1' HUP INT TERM
@@ -93,7 +93,7 @@ make_venv() {
 
 install_locked() { # EXTRA
     lock=locks/$1.txt
-    # What was installed last; locks/check.txt holds everything that the others do.
+    # Copy of the last installed lock file. locks/check.txt is a superset of the others.
     installed=.venv/installed.txt
     if cmp -s "$lock" "$installed" || cmp -s locks/check.txt "$installed"; then return; fi
     say "Installing the packages of $lock into .venv"

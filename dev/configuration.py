@@ -1,6 +1,6 @@
-"""`python -m dev.configuration`: write the tables of docs/configuration.md anew, from the settings of edge and worker.
+"""`python -m dev.configuration`: generate the tables of docs/configuration.md from the settings.
 
-What stands around the tables is written by hand, and stays.
+The text around the tables is written by hand and stays unchanged.
 """
 
 import re
@@ -15,7 +15,7 @@ import api.settings
 import worker.settings
 
 PAGE = Path(__file__).parents[1] / "docs/configuration.md"
-#: What would read otherwise on each machine, and what the command line may say instead.
+#: Defaults in words: one depends on the machine, the other may come from the command line.
 IN_WORDS = {"AUTH_HASH_THREADS": "the number of cores", "AUTH_LANES": "required, or `--lanes`"}
 
 TABLES: dict[str, tuple[type[BaseSettings], Iterable[str]]] = {
@@ -25,11 +25,11 @@ TABLES: dict[str, tuple[type[BaseSettings], Iterable[str]]] = {
 
 
 def page(text: str) -> str:
-    """The page with its tables as they have to be."""
+    """Return the page with its tables replaced."""
     for name, (settings, secrets) in TABLES.items():
         begin, end = f"<!-- settings of the {name}: make configuration -->\n", "<!-- end of the settings -->"
         if text.count(begin) != 1 or end not in text.partition(begin)[2]:
-            raise ValueError(f"the page has no place for the settings of the {name}")
+            raise ValueError(f"the page has no markers for the settings of the {name}")
         before, _, rest = text.partition(begin)
         text = before + begin + _table(settings, set(secrets)) + end + rest.partition(end)[2]
     return text
@@ -42,7 +42,7 @@ def _table(settings: type[BaseSettings], secrets: set[str]) -> str:
 
 def _row(name: str, field: FieldInfo, secrets: set[str]) -> str:
     if field.description is None:
-        raise ValueError(f"{name} has no docstring that says what it means")
+        raise ValueError(f"{name} needs a docstring that describes it")
     meaning = re.sub(r"\s+", " ", field.description).replace("|", "\\|")
     return f"| `{name}` | {_default(name, field)}{', secret' if name in secrets else ''} | {meaning} |\n"
 

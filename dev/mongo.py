@@ -1,4 +1,4 @@
-"""A private MongoDB: `mongod` where there is one, else SecantusDB, which speaks the same protocol."""
+"""A private MongoDB server: `mongod` if it is installed, otherwise SecantusDB, which speaks the same protocol."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ DATABASE: Final = "jincor_auth"
 
 
 class MongoServer:
-    """One server whose data and port belong to `directory`. `product` says which of the two it is."""
+    """A server with its data and port in `directory`. `product` is `mongod` or `SecantusDB`."""
 
     def __init__(self, directory: Path, *, port: int | None = None, log_directory: Path | None = None) -> None:
         self.directory = directory.absolute()
@@ -29,7 +29,7 @@ class MongoServer:
 
     @property
     def url(self) -> str:
-        # With retryable writes SecantusDB scans up to 10,000 records at each write: 1 ms becomes 15 ms.
+        # With retryable writes SecantusDB scans up to 10,000 records at each write, which takes 15 ms instead of 1 ms.
         options = "" if self.product == "mongod" else "?retryWrites=false"
         return f"mongodb://{LOOPBACK}:{self.port}/{DATABASE}{options}"
 
@@ -42,16 +42,16 @@ class MongoServer:
         return self._server
 
     async def start(self) -> None:
-        """Start the server and wait until it accepts connections. Raises `StackError` if not."""
+        """Start the server and wait until it accepts connections. Raises `StackError` if it does not."""
         self._server.start()
         await self._server.wait_until(lambda: accepts_connections(self.port), START_TIMEOUT_SECONDS)
 
     async def stop(self) -> int | None:
-        """Stop in order; return the exit code. Does nothing if it is not running."""
+        """Stop the server with SIGTERM and return its exit code. Does nothing if it is not running."""
         return await self._server.terminate(STOP_GRACE_SECONDS)
 
     async def kill(self) -> None:
-        """SIGKILL the server, as a crash would; `start` brings it back on the same data and port."""
+        """Kill the server with SIGKILL, to simulate a crash; `start` restarts it with the same data and port."""
         await self._server.kill()
 
     def _mongod(self, program: str) -> list[str]:
@@ -60,7 +60,7 @@ class MongoServer:
         return [program, "--dbpath", str(data), "--bind_ip", LOOPBACK, "--port", str(self.port)]
 
     def _secantus(self) -> list[str]:
-        # Without --sync-on-commit: writes that need their fsync ask for it with j: true.
+        # No --sync-on-commit: writes that need an fsync request it with j: true.
         data = self.directory / "secantus"
         server = [sys.executable, "-m", "secantus", "--host", LOOPBACK, "--port", str(self.port)]
         return [*server, "--storage-path", str(data)]

@@ -1,4 +1,4 @@
-"""TCP ports on the loopback address: is one free, find one, keep it for the next start."""
+"""TCP ports on the loopback address: check one, find a free one, and keep it for the next start."""
 
 import asyncio
 import errno
@@ -11,15 +11,15 @@ from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
 
-#: Below those the system gives to outgoing connections (from 32768 on Linux). Otherwise a client that keeps
-#: trying to reach a broker that is down could be given its port, connect to itself, and keep the broker out.
+#: Below the system's range for outgoing connections, which starts at 32768 on Linux. A client that retries a
+#: stopped broker might otherwise get the broker's port, connect to itself and block the broker's restart.
 PORTS: Final = range(20_000, 32_000)
 
 
 def is_free(port: int) -> bool:
-    """True if a server could listen on this port of the loopback address now."""
+    """Return whether a server could listen on this port now."""
     with socket.socket() as probe:
-        # As servers do: connections of the last server that linger in TIME_WAIT do not take the port.
+        # Servers set it too: connections in TIME_WAIT do not occupy the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -31,16 +31,16 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment; nothing is reserved, so start the server soon."""
+    """Return a port that is free now. It is not reserved, so start the server soon."""
     while not is_free(port := secrets.choice(PORTS)):
         pass
     return port
 
 
 def keep_ports(file: Path, wanted: Mapping[str, int | None]) -> dict[str, int]:
-    """One port per name: the one asked for, else the one `file` remembers if it is free, else a free one.
+    """Return a port for each name: the wanted one, else the stored one if it is free, else a free one.
 
-    The choice is written to `file`, so that URLs outlive a restart.
+    The choice is stored in `file`, so that URLs stay the same after a restart.
     """
     remembered: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
     ports = {}
@@ -52,7 +52,7 @@ def keep_ports(file: Path, wanted: Mapping[str, int | None]) -> dict[str, int]:
 
 
 async def accepts_connections(port: int) -> bool:
-    """True if a server accepts connections on this port of the loopback address."""
+    """Return whether a server accepts connections on this port."""
     try:
         _, writer = await asyncio.open_connection(LOOPBACK, port)
     except OSError:

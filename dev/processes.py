@@ -1,7 +1,7 @@
-"""The processes of the local stack: `Service` describes one, `ChildProcess` runs it.
+"""Processes of the local stack: `Service` describes one, `ChildProcess` runs it.
 
-Built on `subprocess.Popen` and polling, not on asyncio's subprocesses: those belong to the event loop that
-started them, and a test that kills a broker runs in another loop than the fixture that started it.
+It uses `subprocess.Popen` and polling. asyncio's subprocesses belong to the event loop that started them,
+but a test that kills a broker runs in another loop than the fixture that started the broker.
 """
 
 import asyncio
@@ -16,34 +16,35 @@ from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
-#: Set in the environment of every child, to tell a recorded pid from a stranger's that came to reuse it.
+#: Set in the environment of every child, to detect that another process reuses a recorded pid.
 OWNER_VARIABLE: Final = "JINCOR_AUTH_DEV_LOG"
 
-#: Fine enough not to be felt at a start, coarse enough to cost nothing.
+#: Short enough not to delay a start noticeably, long enough to cost no CPU.
 POLL_SECONDS: Final = 0.05
 
 
 class StackError(Exception):
-    """Something a person at the terminal can act on; its text is all they get to see."""
+    """An error that the user can fix. Only its text is printed, without a traceback."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A program and how to start it. `env` is the whole environment, nothing is inherited."""
+    """A program and how to start it. `env` is the complete environment: nothing is inherited."""
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str]
     directory: Path = REPOSITORY
-    """Where it runs, and so which copy of this repository `python -m` finds."""
+    """Working directory, and so the copy of this repository that `python -m` finds."""
 
 
 class ChildProcess:
-    """One service as a child of this process; `start` works again after it has ended.
+    """A service as a child of this process. `start` can be called again after it has ended.
 
-    The child has a session of its own, so Ctrl-C at the terminal does not reach it before the ordered stop
-    does. Its output is appended to `<log_directory>/<name>.log`. On Linux the kernel kills it when the
-    *thread* that called `start` ends, whatever ends it: call from one that lives as long as the child should.
+    - The child has its own session, so Ctrl-C in the terminal does not reach it before the ordered stop does.
+    - Its output is appended to `<log_directory>/<name>.log`.
+    - On Linux the kernel kills the child when the *thread* that called `start` ends for any reason. Call
+      `start` from a thread that lives at least as long as the child.
     """
 
     def __init__(self, service: Service, log_directory: Path) -> None:
@@ -58,14 +59,14 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, also after the end of the process. Raises `StackError` before the first start."""
+        """Process id, also after the process has ended. Raises `StackError` before the first start."""
         if self._process is None:
             raise StackError(f"{self.name} was never started")
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs or was never started; the negative signal number if a signal ended it."""
+        """Exit code, or the negative number of the signal that ended it. None while it runs or before a start."""
         return None if self._process is None else self._process.poll()
 
     @property
@@ -73,9 +74,9 @@ class ChildProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process and return at once. Raises `StackError` if the program is not there."""
+        """Start the process and return at once. Raises `StackError` if the program is not installed."""
         if self.running:
-            raise StackError(f"{self.name} is running already")
+            raise StackError(f"{self.name} is already running")
         program = self.service.argv[0]
         if shutil.which(program, path=self.service.env.get("PATH")) is None:
             raise StackError(f"{self.name}: {program} is not installed")
@@ -93,23 +94,23 @@ class ChildProcess:
             )
 
     async def wait_until(self, ready: Callable[[], Awaitable[bool]], timeout_seconds: float) -> None:
-        """Return when `ready` is true. Raises `StackError` if the process ends or time runs out first."""
+        """Wait until `ready` returns true. Raises `StackError` if the process ends or the time is up first."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while not await ready():
                     self.raise_if_ended()
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
-            raise StackError(f"{self.name} was not ready after {timeout_seconds:g} s; {self._last_words()}") from None
+            raise StackError(f"{self.name} is not ready after {timeout_seconds:g} s; {self._last_words()}") from None
 
     async def wait(self) -> int:
         """Wait for the end of the process and return its exit code."""
-        while (exit_code := self.exit_code) is None:  # noqa: ASYNC110 (why we poll: see the module's docstring)
+        while (exit_code := self.exit_code) is None:  # noqa: ASYNC110 (the module's docstring says why)
             await asyncio.sleep(POLL_SECONDS)
         return exit_code
 
     async def terminate(self, grace_seconds: float = 15) -> int | None:
-        """SIGTERM, and SIGKILL after `grace_seconds`; return the exit code (None if it was never started)."""
+        """Send SIGTERM, after `grace_seconds` SIGKILL, and return the exit code (None if it was never started)."""
         if not self.running:
             return self.exit_code
         os.kill(self.pid, signal.SIGTERM)
@@ -119,7 +120,7 @@ class ChildProcess:
             return await self.kill()
 
     async def kill(self) -> int | None:
-        """SIGKILL the process and its process group; return the exit code (None if it was never started)."""
+        """Send SIGKILL to the process group and return the exit code (None if it was never started)."""
         if not self.running:
             return self.exit_code
         os.killpg(self.pid, signal.SIGKILL)
@@ -131,7 +132,7 @@ class ChildProcess:
             raise StackError(f"{self.name} ended with exit code {self.exit_code}; {self._last_words()}")
 
     def tail(self, lines: int = 40) -> str:
-        """The last lines it has logged since it was started last."""
+        """Return the last lines that it logged since its last start."""
         if not self.log_path.exists():
             return ""
         with self.log_path.open("rb") as log:
@@ -143,10 +144,10 @@ class ChildProcess:
 
 
 async def kill_leftover(pid: int, log_path: Path) -> bool:
-    """Kill a child that outlived its stack and wait for its end; False if `pid` is not provably that child.
+    """Kill a child that outlived its stack and wait for its end. Return False if `pid` is not that child.
 
-    Provably means that its environment names the (absolute) path of the log we gave it: by now the number may
-    belong to anybody. Only Linux shows us that environment.
+    The pid may have been reused, so the process must have the absolute path of the child's log in its
+    environment. Only Linux exposes that environment.
     """
     marker = os.fsencode(f"{OWNER_VARIABLE}={log_path}")
 
@@ -159,12 +160,12 @@ async def kill_leftover(pid: int, log_path: Path) -> bool:
     if not is_ours():
         return False
     os.kill(pid, signal.SIGKILL)
-    while is_ours():  # noqa: ASYNC110 (it is not our child, so there is nothing but its absence to wait for)
+    while is_ours():  # noqa: ASYNC110 (only a parent can wait for a process; others must poll)
         await asyncio.sleep(POLL_SECONDS)
     return True
 
 
 def _tether() -> list[str]:
-    """What has the kernel kill the child with its parent, even if that gets a SIGKILL (Linux only)."""
+    """Return the command prefix that makes the kernel kill the child with its parent (Linux only)."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

@@ -1,7 +1,7 @@
-"""A private RabbitMQ node from the distribution's package, with data, ports, cookie and epmd of its own.
+"""A private RabbitMQ node from the distribution's package, with its own data, ports, cookie and epmd.
 
-Nothing becomes a daemon. With `RUNNING_UNDER_SYSTEMD` the start script replaces itself by the Erlang VM
-instead of watching over it, and epmd is started here before the VM would do so: both are our own children.
+The Erlang VM and epmd are children of this process, not daemons. With `RUNNING_UNDER_SYSTEMD` the start
+script replaces itself with the VM, and epmd is started here before the VM would start it.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from dev.processes import ChildProcess, Service, StackError
 START_TIMEOUT_SECONDS: Final = 90
 STOP_GRACE_SECONDS: Final = 30
 
-#: Where Debian keeps the scripts themselves; those on PATH refuse every user but root and rabbitmq.
+#: Debian's own scripts. Its wrappers on PATH only accept the users root and rabbitmq.
 PACKAGED_SCRIPTS: Final = Path("/usr/lib/rabbitmq/bin")
 
-#: One scheduler that does not spin, because the node shares its machine; and nothing listens to the network.
+#: One scheduler without busy waiting, because the node shares its machine, and no listener on the network.
 ERLANG_ARGUMENTS: Final = "+S 1:1 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
 
 
 class RabbitNode:
-    """One node whose data, ports and name belong to `directory`. `config` is the text of its rabbitmq.conf.
+    """A node with its data, ports and name in `directory`. `config` is the text of its rabbitmq.conf.
 
-    Ports that are not given are chosen when the object is made: last time's, if they are free.
+    Missing ports are chosen in the constructor: the last used ones if they are free.
     """
 
     def __init__(
@@ -44,16 +44,16 @@ class RabbitNode:
         log_directory: Path | None = None,
         beside: "RabbitNode | None" = None,
     ) -> None:
-        """`beside` is a node of the same cluster that is started before this one, and stopped after it."""
+        """Prepare the node. `beside` is a node of the same cluster that starts before it and stops after it."""
         self._beside = beside
         self.directory = directory.resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.ports: dict[str, int] = keep_ports(
             self.directory / "ports.json",
-            # Nodes of a cluster find each other by the epmd that they share.
+            # The nodes of a cluster find each other through a shared epmd.
             {"amqp": amqp_port, "dist": dist_port, "epmd": beside.ports["epmd"] if beside else epmd_port},
         )
-        # The data is bound to the name, and two nodes of one name cannot live on one machine.
+        # The data belongs to the node name, and two nodes on one machine need different names.
         self.nodename = f"jincor-{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]}@localhost"
         self._config = config + (_joins(beside.nodename) if beside else "")
         self._env = self._environment()
@@ -67,7 +67,7 @@ class RabbitNode:
 
     @property
     def pid(self) -> int:
-        """The process id of the Erlang VM."""
+        """Process id of the Erlang VM."""
         return self._broker.pid
 
     @property
@@ -75,7 +75,7 @@ class RabbitNode:
         return self._broker
 
     async def start(self) -> None:
-        """Start the node and wait until it speaks AMQP. Raises `StackError` with its log's end if not."""
+        """Start the node and wait until it speaks AMQP. Raises `StackError` with the end of its log otherwise."""
         self._write_files()
         if not self.epmd.running:
             self.epmd.start()
@@ -84,24 +84,24 @@ class RabbitNode:
         await self._broker.wait_until(self._speaks_amqp, START_TIMEOUT_SECONDS)
 
     async def stop(self) -> int | None:
-        """Stop in order; return the exit code of the Erlang VM. Does nothing if it is not running."""
+        """Stop the node and return the exit code of the Erlang VM. Does nothing if it is not running."""
         exit_code = await self._broker.terminate(STOP_GRACE_SECONDS)
         if self._beside is None:
             await self.epmd.terminate()
         return exit_code
 
     async def kill(self) -> None:
-        """SIGKILL the Erlang VM, like a crash; `start` brings the node back on the same data and ports."""
+        """Kill the Erlang VM with SIGKILL, to simulate a crash; `start` restarts it with the same data and ports."""
         await self._broker.kill()
 
     async def ctl(self, *arguments: str, tool: str = "rabbitmqctl") -> str:
-        """Run rabbitmqctl, or another tool of RabbitMQ's, against this node and return what it printed.
+        """Run rabbitmqctl or another tool of RabbitMQ against this node and return its output.
 
         Raises `StackError` if it fails.
         """
         if not self.epmd.running:
-            # rabbitmqctl would start one that nobody stops.
-            raise StackError(f"{tool} needs a node that was started")
+            # rabbitmqctl would start an epmd that nothing stops.
+            raise StackError(f"{tool} needs a running node")
         return await asyncio.to_thread(self._ctl, tool, *arguments)
 
     def _ctl(self, tool: str, *arguments: str) -> str:
@@ -112,7 +112,7 @@ class RabbitNode:
         return done.stdout
 
     async def _speaks_amqp(self) -> bool:
-        """True if the node answers a protocol header with Connection.Start, as it does once it is up."""
+        """Return whether the node answers a protocol header with Connection.Start, which means that it is up."""
         try:
             reader, writer = await asyncio.open_connection(LOOPBACK, self.ports["amqp"])
             with closing(writer):
@@ -131,11 +131,11 @@ class RabbitNode:
             cookie.write_text(
                 (self._beside.directory / cookie.name).read_text() if self._beside else secrets.token_hex(16)
             )
-            # Erlang refuses a cookie that anybody else could read.
+            # Erlang refuses a cookie that other users can read.
             cookie.chmod(0o400)
 
     def _environment(self) -> dict[str, str]:
-        """All of the node's environment. What it does not name, the node would take from /etc/rabbitmq."""
+        """Return the complete environment of the node. Variables missing here would come from /etc/rabbitmq."""
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
@@ -168,7 +168,7 @@ class RabbitNode:
 
 
 def _joins(nodename: str) -> str:
-    """Configuration of a node that joins the other's cluster when it starts for the first time."""
+    """Return the configuration of a node that joins the cluster of `nodename` at its first start."""
     return (
         "cluster_formation.peer_discovery_backend = classic_config\n"
         f"cluster_formation.classic_config.nodes.1 = {nodename}\n"
@@ -176,9 +176,9 @@ def _joins(nodename: str) -> str:
 
 
 def _scripts() -> Path:
-    """The directory of RabbitMQ's own scripts. Raises `StackError` if it is not installed."""
+    """Return the directory of RabbitMQ's scripts. Raises `StackError` if it is not installed."""
     if PACKAGED_SCRIPTS.is_dir():
         return PACKAGED_SCRIPTS
     if server := shutil.which("rabbitmq-server"):
         return Path(server).resolve().parent
-    raise StackError("RabbitMQ is not installed: install rabbitmq-server, or set AMQP_URL to a broker of yours")
+    raise StackError("RabbitMQ is not installed: install rabbitmq-server, or set AMQP_URL to an existing broker")

@@ -1,4 +1,4 @@
-"""`python -m dev run`: the local stack in the foreground until Ctrl-C or SIGTERM."""
+"""`python -m dev run`: run the local stack in the foreground until Ctrl-C or SIGTERM."""
 
 import asyncio
 import os
@@ -8,14 +8,14 @@ from typing import Final
 
 from dev.stack import LocalStack
 
-#: Ctrl-C, a plain kill, and a terminal that was closed, unless `nohup` has us ignore that.
+#: Ctrl-C, `kill`, and, without `nohup`, a closed terminal.
 STOP_SIGNALS: Final = [signal.SIGINT, signal.SIGTERM]
 if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
     STOP_SIGNALS.append(signal.SIGHUP)
 
 
 async def run(directory: Path, port: int) -> None:
-    """Run the stack until a signal stops it. Raises `StackError` if it does not start or does not last."""
+    """Run the stack until a signal stops it. Raises `StackError` if it does not start or a process ends."""
     _cancel_on_signal()
     _say(f"Starting Jincor Auth in {directory}")
     stack = LocalStack(
@@ -26,7 +26,7 @@ async def run(directory: Path, port: int) -> None:
             _say(_first_steps(stack.url, directory))
             await stack.watch()
     except asyncio.CancelledError:
-        # The stack has stopped by now; that it was asked to is a success.
+        # A requested stop is a success. The stack has already stopped here.
         _say("Stopped.")
 
 
@@ -36,7 +36,7 @@ def _cancel_on_signal() -> None:
 
     def stop() -> None:
         for number in STOP_SIGNALS:
-            # An impatient second Ctrl-C must not cut the ordered stop short, which has its own time limits.
+            # A second Ctrl-C must not interrupt the ordered stop, which has its own time limits.
             loop.add_signal_handler(number, lambda: None)
         if task is not None:
             task.cancel()
@@ -46,21 +46,21 @@ def _cancel_on_signal() -> None:
 
 
 def _first_steps(url: str, directory: Path) -> str:
-    """What to paste first. The tenant's email holds the time, so that the lines work again and again."""
+    """Return commands to paste. The tenant's email contains the time, so the commands can be repeated."""
     json = "-H 'Content-Type: application/json'"
     bearer = '-H "Authorization: Bearer $TOKEN"'
     tenant = """{"email":"me+'$(date +%s)'@example.com","password":"correct horse battery"}"""
     user = '"login":"ann","password":"correct horse battery"'
     keep = r"""tee /dev/stderr | sed -n 's/.*"token": *"\([^"]*\)".*/\1/p'"""
     return f"""
-Jincor Auth answers at {url} (its API: {url}/docs); its logs are in {directory}/logs.
+Jincor Auth is ready at {url} (API documentation: {url}/docs); logs: {directory}/logs
 Register a tenant, create a user, log the user in:
 
 TOKEN=$(curl -s {url}/tenant {json} -d '{tenant}' | {keep}); echo
 curl -s {url}/user {bearer} {json} -d '{{"email":"ann@example.com",{user},"sub":"1","scope":"all"}}'; echo
 curl -s {url}/auth {bearer} {json} -d '{{{user},"deviceId":"laptop"}}'; echo
 
-In a second terminal, `make demo` shows the rest. Ctrl-C stops everything.
+`make demo` in a second terminal shows more of the API. Ctrl-C stops everything.
 """
 
 

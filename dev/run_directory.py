@@ -1,4 +1,4 @@
-"""The directory of one local stack: lock, master key, logs, and `stack.json`, by which others find it."""
+"""The directory of one local stack: lock, master key, logs, and `stack.json` with its URLs and pids."""
 
 import base64
 import fcntl
@@ -17,7 +17,7 @@ MASTER_KEY_BYTES: Final = 32
 
 @dataclass(frozen=True)
 class StackState:
-    """Where a running stack answers, and the pids of its processes by name. The URLs may hold credentials."""
+    """URLs of a running stack and the pids of its processes by name. The URLs may hold credentials."""
 
     url: str
     amqp_url: str
@@ -26,7 +26,7 @@ class StackState:
 
 
 class RunDirectory:
-    """Everything a stack keeps between two runs lies in here; one stack at a time uses it."""
+    """Directory of everything that a stack keeps between two runs. One stack at a time uses it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -35,9 +35,9 @@ class RunDirectory:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Hold the directory for one stack. Raises `StackError` if another holds it.
+        """Lock the directory for one stack. Raises `StackError` if another stack holds the lock.
 
-        The lock goes with the process that holds it, so no kill leaves it behind.
+        The kernel releases the lock when the process ends, even after SIGKILL.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self.path / "lock").open("a") as lock:
@@ -45,19 +45,19 @@ class RunDirectory:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StackError(
-                    f"a stack runs in {self.path} already; for a second one set AUTH_RUN_DIR and AUTH_PORT"
+                    f"a stack is already running in {self.path}; for a second one set AUTH_RUN_DIR and AUTH_PORT"
                 ) from None
             yield
 
     async def kill_leftovers(self) -> None:
-        """Kill what a stack that was killed has left running, by the pids it recorded. Call when claimed."""
+        """Kill the processes that a killed stack left running. Call it with the directory claimed."""
         if (state := self.read_state()) is not None:
             for name, pid in state.processes.items():
                 await kill_leftover(pid, self.logs / f"{name}.log")
             self.remove_state()
 
     def master_keys_file(self) -> Path:
-        """The file with this stack's own master key, made on the first call, readable by its owner only."""
+        """Return the file with this stack's master key. The first call creates it, readable by its owner only."""
         file = self.path / "master-key"
         if not file.exists():
             key = base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode()
@@ -65,7 +65,7 @@ class RunDirectory:
         return file
 
     def read_state(self) -> StackState | None:
-        """The stack that runs here, or ran here until it was killed."""
+        """Return the state of the stack that runs here, or ran here until it was killed."""
         try:
             return StackState(**json.loads(self._state_file.read_text()))
         except FileNotFoundError:
@@ -79,7 +79,7 @@ class RunDirectory:
 
 
 def _write_private(file: Path, text: str) -> None:
-    """Write a file that nobody else may read at any moment, and that never exists in part."""
+    """Write a file atomically, so that other users can read it at no moment."""
     draft = file.with_name(f"{file.name}.draft")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)

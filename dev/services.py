@@ -1,6 +1,6 @@
-"""Edge and workers as children of a local stack: how they are started, and with which settings.
+"""Edge and workers of a local stack: commands and settings.
 
-Our own environment overrides the defaults of the local stack; what a caller passes overrides both.
+The environment of this process overrides the stack's defaults; settings that a caller passes override both.
 """
 
 import os
@@ -12,14 +12,14 @@ from typing import Final
 from dev.ports import LOOPBACK
 from dev.processes import Service
 
-#: One worker each. Password hashing has a process of its own, or verifications would wait behind it.
+#: Lanes of each worker. Password hashing has its own process, so that verifications do not wait for it.
 LANES: Final = ("verify,manage", "password")
 
 LOCAL_DEFAULTS: Final = {
     "AUTH_LOG_FORMAT": "json",
-    # Anyone on this machine may register a tenant.
+    # Every user of this machine may register a tenant.
     "AUTH_REGISTRATION_NETWORKS": "127.0.0.0/8,::1/128",
-    # No load balancer stands before it that would have to notice.
+    # No load balancer needs time to notice that the edge is stopping.
     "AUTH_DRAIN_SECONDS": "0",
 }
 
@@ -33,8 +33,8 @@ def worker_service(
     name: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Service:
-    """A worker for these lanes (comma separated), called `worker-<first lane>` unless it gets a name."""
-    # A worker refuses to choose between keys of its environment and keys of a file.
+    """Return a worker for these lanes, separated by commas. Its default name is `worker-<first lane>`."""
+    # A worker refuses keys from both the environment and a file.
     keys = {} if os.environ.get("AUTH_MASTER_KEYS") else {"AUTH_MASTER_KEYS_FILE": str(master_keys_file)}
     settings = {
         **LOCAL_DEFAULTS,
@@ -49,7 +49,7 @@ def worker_service(
 
 
 def api_service(port: int, *, amqp_url: str, name: str = "api", env: Mapping[str, str] | None = None) -> Service:
-    """An edge that listens on this port of the loopback address. It gets no key and no database."""
+    """Return an edge that listens on this port of the loopback address. It gets no key and no database URL."""
     settings = {
         **LOCAL_DEFAULTS,
         **{name: value for name, value in os.environ.items() if not name.startswith(("MONGO_URL", "AUTH_MASTER_KEYS"))},

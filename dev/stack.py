@@ -1,4 +1,4 @@
-"""The whole service on this machine: broker, database, workers and edge, started and stopped in order."""
+"""The local stack: broker, database, workers and edge, started and stopped in order."""
 
 import asyncio
 import signal
@@ -22,11 +22,10 @@ READY_TIMEOUT_SECONDS: Final = 60
 
 
 class LocalStack:
-    """Everything `make run` starts, kept in one directory, as an async context manager.
+    """All processes of `make run`, with their files in one directory; an async context manager.
 
-    It starts no broker if it is given `amqp_url` and no database if it is given `mongo_url`; once entered,
-    both name what is in use. Entering raises `StackError` when the stack cannot come up, and then leaves
-    nothing running.
+    With `amqp_url` it starts no broker, with `mongo_url` no database. Inside the context both attributes hold
+    the URLs in use. Entering raises `StackError` if the stack cannot start, and leaves nothing running.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class LocalStack:
             undo.enter_context(self._directory.claimed())
             await self._directory.kill_leftovers()
             if not is_free(self._port):
-                raise StackError(f"port {self._port} is taken; choose another with AUTH_PORT")
+                raise StackError(f"port {self._port} is in use; choose another with AUTH_PORT")
             await self._start_broker(undo)
             await self._start_database(undo)
             await self._start_services(undo)
@@ -68,7 +67,7 @@ class LocalStack:
         await self._undo.aclose()
 
     async def watch(self) -> NoReturn:
-        """Raise `StackError`, with the end of its log, when one of the processes ends."""
+        """Wait until a process ends, then raise `StackError` with the end of its log."""
         while True:
             self._raise_if_any_ended()
             await asyncio.sleep(POLL_SECONDS)
@@ -108,7 +107,7 @@ class LocalStack:
     async def _report(self, what: str, start: Awaitable[None]) -> None:
         began = time.monotonic()
         await start
-        self._say(f"  {what} ready after {time.monotonic() - began:.1f} s")
+        self._say(f"  {what}: ready after {time.monotonic() - began:.1f} s")
 
     async def _stop(self, child: ChildProcess, stop: Callable[[], Awaitable[int | None]]) -> None:
         was_running = child.running
@@ -118,7 +117,7 @@ class LocalStack:
     async def _is_ready(self) -> bool:
         self._raise_if_any_ended()
         try:
-            # A proxy that the environment asks for would not find this machine's loopback address.
+            # A proxy from the environment cannot reach this machine's loopback address.
             async with httpx.AsyncClient(trust_env=False) as http:
                 return (await http.get(f"{self.url}/health/ready")).is_success
         except httpx.TransportError:

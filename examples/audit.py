@@ -1,9 +1,9 @@
-"""An audit trail: a line for every session that ends before its time, also of those that end while this is not running.
+"""An audit trail: prints a line for every revoked session, including those revoked while this program was stopped.
 
     AMQP_URL=amqp://… AUTH_EMAIL=me@example.com AUTH_PASSWORD=… python examples/audit.py
 
-The broker collects the events in a queue of their own. Each is given up only when it has been written down: after a
-crash it comes again, so a line may come twice, and its `event` tells.
+The broker stores the events in a durable queue. An event is acknowledged after its line was printed, so a
+crash may cause a duplicate line. Duplicates have the same `event`.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from jincor_auth_client import AuthClient, SessionRevokedEvent
 
 
 async def write_down(event: SessionRevokedEvent) -> None:
-    """What raises here is tried again, five times in all; then the event is set aside in a queue of dead letters."""
+    """Print the event. If this raises, the event is redelivered; after five attempts it is dead-lettered."""
     ended = event.data
     line = {
         "time": event.time.isoformat(),

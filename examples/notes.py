@@ -1,9 +1,9 @@
-"""A notes service: its users log in with Jincor Auth, and what they have open goes dark the moment they log out.
+"""A notes service: its users log in with Jincor Auth, and their open connections close as soon as they log out.
 
     AMQP_URL=amqp://… AUTH_EMAIL=me@example.com AUTH_PASSWORD=… uvicorn --app-dir examples notes:app --port 8080
 
-Tokens are verified from memory. The feed of revocations keeps that honest: it tells of each logout within milliseconds,
-and while it cannot be trusted every token is asked about.
+Verifications are cached. The revocation feed reports each logout within milliseconds. While the feed is not
+alive, a worker verifies every token.
 """
 
 import os
@@ -34,11 +34,11 @@ class Credentials(BaseModel):
 
 
 @app.post("/login")
-async def log_in(who: Credentials, request: Request) -> dict[str, str]:
-    """A token for the header `Authorization: Bearer …`. Too many wrong passwords are answered 429."""
-    password, address = who.password.get_secret_value(), request.client and request.client.host
+async def log_in(given: Credentials, request: Request) -> dict[str, str]:
+    """Return a token for the header `Authorization: Bearer …`. Too many failed attempts are answered 429."""
+    password, address = given.password.get_secret_value(), request.client and request.client.host
     try:
-        token = await auth.client.login(who.login, password, device_id=who.device, client_address=address)
+        token = await auth.client.login(given.login, password, device_id=given.device, client_address=address)
     except InvalidCredentials as error:
         raise HTTPException(403, str(error)) from None
     return {"token": token}
@@ -46,25 +46,25 @@ async def log_in(who: Credentials, request: Request) -> dict[str, str]:
 
 @app.post("/logout", status_code=204)
 async def log_out(request: Request, _: Reader) -> None:
-    """From here on nobody accepts the token: not this service, not any other."""
+    """Revoke the session of the token. Every service rejects the token from then on."""
     await auth.logout(request)
 
 
 @app.get("/notes")
 async def read(user: Reader) -> list[str]:
-    """The notes of who asks."""
+    """Return the notes of the user."""
     return notes[user.id]
 
 
 @app.post("/notes", status_code=204)
 async def write(user: Writer, text: Annotated[str, Body(embed=True)]) -> None:
-    """One more note."""
+    """Add a note."""
     notes[user.id].append(text)
 
 
 @app.websocket("/notes/live")
 async def write_live(socket: WriterSocket, user: Writer) -> None:
-    """Keeps what is typed, until its writer goes or the session ends: then this is closed with 1008."""
+    """Save each received text as a note. When the session ends, the socket is closed with 1008."""
     await socket.accept()
     async for text in socket.iter_text():
         notes[user.id].append(text)

@@ -1,1 +1,1 @@
-"""The routes, one file for each kind of thing: parse, call a worker, respond."""
+"""Routes, one file for each resource: parse, call a worker, respond."""

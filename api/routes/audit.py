@@ -1,4 +1,4 @@
-"""A tenant's audit trail."""
+"""Route of a tenant's audit trail."""
 
 from typing import Annotated
 
@@ -16,8 +16,10 @@ router = APIRouter(tags=["Audit"])
 async def list_audit_records(
     query: Annotated[AuditListQuery, Query()], tenant_token: TenantToken, workers: Workers
 ) -> Response:
-    """Lists what was done with the tenant's accounts, and tried, page by page, the newest first: logins that were
-    right, wrong or throttled, changes of users and of the tenant, and what ended sessions."""
+    """List the tenant's audit records, newest first, in pages.
+
+    Records cover successful, failed and throttled logins, changes to users and to the tenant, and revocations.
+    """
     request = to_request(AuditListRequest, query, tenant_token=tenant_token)
     reply = await workers.call(AUDIT_LIST, request)
     return to_response(reply)

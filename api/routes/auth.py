@@ -1,4 +1,4 @@
-"""Users' tokens: login, verification, logout."""
+"""Routes of user tokens: login, verification, logout."""
 
 from fastapi import APIRouter, Response
 
@@ -21,18 +21,18 @@ class AuthVerifyBody(WireModel):
 
 
 class AuthVerified(WireModel):
-    """One answer of a batch, as HTTP clients know it."""
+    """Response of a verification: the token's claims."""
 
     decoded: Claims
 
 
 @router.post("", **documented(AUTH_LOGIN))
-@router.post("/", include_in_schema=False)  # as the clients of the first Jincor Auth spell it
+@router.post("/", include_in_schema=False)  # for clients of the first Jincor Auth
 async def log_in_user(body: AuthLoginBody, tenant_token: TenantToken, workers: Workers) -> Response:
-    """Exchanges a user's login and password for a token. An unknown login and a wrong password look the same.
+    """Exchange a user's login and password for a token. An unknown login and a wrong password get the same answer.
 
-    After too many wrong ones: 429. `clientAddress` is the user's, as you see it: with it, whoever guesses at the login
-    from elsewhere does not keep the user out, and guesses at many logins from one address are limited too.
+    Too many failed attempts are answered 429. Send the user's IP address as `clientAddress`. Failed attempts from
+    other addresses then do not lock the user out, and attempts at many logins from one address are throttled too.
     """
     request = to_request(AuthLoginRequest, body, tenant_token=tenant_token)
     reply = await workers.call(AUTH_LOGIN, request)
@@ -41,14 +41,14 @@ async def log_in_user(body: AuthLoginBody, tenant_token: TenantToken, workers: W
 
 @router.post("/verify", **documented(AUTH_VERIFY, reply=AuthVerified))
 async def verify_user(body: AuthVerifyBody, tenant_token: TenantToken, verifier: Verifier) -> Response:
-    """Tells whether a user's token is alive at this moment, and what it says."""
+    """Verify a user's token and return its claims."""
     check = VerifyCheck(tenant_token=tenant_token, token=body.token, request_id=request_id.get())
     return to_response(AuthVerified(decoded=await verifier.verify(check)))
 
 
 @router.post("/logout", **documented(AUTH_LOGOUT))
 async def log_out_user(body: AuthLogoutBody, tenant_token: TenantToken, workers: Workers) -> Response:
-    """Ends the session of a user's token. Once this has answered, nobody accepts it."""
+    """Revoke the session of a user's token. Verifications after this response reject the token."""
     request = to_request(AuthLogoutRequest, body, tenant_token=tenant_token)
     reply = await workers.call(AUTH_LOGOUT, request)
     return to_response(reply)

@@ -1,8 +1,8 @@
-"""A tenant's revocations as Server-Sent Events: those its client missed, then each as it happens.
+"""Route of a tenant's revocations as Server-Sent Events: missed ones first, then each as it happens.
 
-The id of a block is a position: a time in seconds on the service's clock. What was announced up to then has been sent
-on this stream or on those before it. A client that comes back names its position, and `event.list` fills the gap; so it
-may see events of the two minutes before again, and misses none.
+The id of a block is a position: a time in seconds on the service's clock. All events announced up to
+that time were sent on this stream or on an earlier one. A client reconnects with its position, and
+`event.list` fills the gap. The client misses no event, and may receive those of the last two minutes twice.
 """
 
 import random
@@ -28,24 +28,24 @@ from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
 from shared.contracts.user_list import NO_CURSOR
 
 EVENT_NAME = "session.revoked"
-#: After an interruption all clients come back at once, and the feed is back within a second or two.
+#: After an interruption all clients reconnect at once, and the feed recovers within one or two seconds.
 FEED_WAIT_SECONDS = 3.0
-#: How long a client waits before it comes back. Spread, so that those of an edge that stopped do not come together.
+#: Range of the random delay before a client reconnects, so that the clients of a stopped edge spread out.
 RETRY_MILLISECONDS = (1_000, 5_000)
-#: What is announced while missed events are read comes both ways, and once to the client.
+#: Ids of sent events, to drop duplicates: an event announced while missed events are read arrives twice.
 MAX_REMEMBERED = 256
 
 router = APIRouter(tags=["Events"])
 
 
 class EventStreamResponse(StreamingResponse):
-    """FastAPI's own writes comments as heartbeats, and ours carry positions."""
+    """Stream response whose heartbeats are written by `_blocks`: they carry positions, unlike FastAPI's."""
 
     media_type = "text/event-stream"
 
 
 ReadPage = Callable[[str], Awaitable[EventListReply]]
-"""The page of missed events at a cursor."""
+"""Reads the page of missed events at a cursor."""
 
 
 def _position(text: str) -> int | None:
@@ -56,7 +56,7 @@ def _position(text: str) -> int | None:
     return int(text)
 
 
-#: Absent, or an id; an empty one is as good as none, and null is no text.
+#: An id of this stream, or None if it is absent or empty.
 Position = Annotated[
     int | None, BeforeValidator(_position), WithJsonSchema({"type": "string", "pattern": "^([0-9]{1,12})?$"})
 ]
@@ -64,20 +64,20 @@ Position = Annotated[
 
 async def _last_event_id(
     last_event_id: Annotated[
-        Position, Header(alias="Last-Event-ID", description="The last id that the client got: the stream begins there.")
+        Position, Header(alias="Last-Event-ID", description="The last received id; the stream continues after it.")
     ] = None,
     of_url: Annotated[
-        Position, Query(alias="lastEventId", description="The same, from clients that cannot set the header.")
+        Position, Query(alias="lastEventId", description="As `Last-Event-ID`, for clients that cannot set headers.")
     ] = None,
 ) -> int | None:
-    # The header is of a client that came back by itself, at a URL that says where it began.
+    # A browser that reconnects sends the header along with its original URL, so the header is newer.
     return of_url if last_event_id is None else last_event_id
 
 
 async def _stream(
     tenant_token: TenantToken, workers: Workers, feed: Feed, streams: OpenStreams
 ) -> AsyncIterator[Stream]:
-    """A stream of the tenant's events, which takes all of them from here on, until the response is done."""
+    """Open a stream of the tenant's events from now on; it closes with the response."""
     try:
         claims = (await workers.call(TENANT_VERIFY, TenantVerifyRequest(token=tenant_token))).decoded
     except InvalidToken:
@@ -89,11 +89,11 @@ async def _stream(
 
 
 def _documented() -> dict[str, Any]:
-    """As every other operation, with a stream for its reply."""
+    """Return the documentation of the operation, with a stream as the response."""
     documentation = documented(EVENT_LIST)
     event = _block(SessionRevokedEvent.model_validate(REVOCATION), 1_767_229_200).decode()
     documentation["responses"][200] = {
-        "description": "A stream without an end",
+        "description": "An open-ended event stream",
         "content": {EventStreamResponse.media_type: {"example": f"id: 1767229100\nretry: 2718\n\n{event}"}},
     }
     return {**documentation, "response_model": None, "response_class": EventStreamResponse}
@@ -111,15 +111,16 @@ async def stream_events(
     workers: Workers,
     feed: Feed,
 ) -> Response:
-    """Tells of each session of the tenant that ends before its time, as Server-Sent Events.
+    """Stream the revocations of the tenant's sessions as Server-Sent Events.
 
-    An event is `session.revoked` with a CloudEvent as its data. The `id` is a position in time: a client that comes
-    back with it as `Last-Event-ID` gets what it missed, and maybe some events again; their own `id` is the same each
-    time. A stream ends with the session of its token, and whenever an event might have been missed; a comment says why.
+    Each event is named `session.revoked`; its data is a CloudEvent. Its `id` is a position in time. A client that
+    reconnects with this id as `Last-Event-ID` receives the missed events, and possibly duplicates. A duplicate has the
+    same CloudEvent `id`. The stream ends with the session of its tenant token, and whenever events may have been
+    missed. Its last comment states the reason.
     """
 
     async def read(cursor: str) -> EventListReply:
-        # A client without a position has missed nothing: it only needs to know the time.
+        # A client without a position has missed nothing; its request only reads the service's clock.
         request = EventListRequest(
             tenant_token=tenant_token, since=MAX_SINCE if since is None else since, cursor=cursor, limit=MAX_PAGE
         )
@@ -130,17 +131,17 @@ async def stream_events(
     stream.expire_in(stream.expires - as_of)
 
     def proven() -> int:
-        # Up to when, on the service's clock, everything that was announced has reached this edge.
+        # The time, on the service's clock, up to which all announced events have reached this edge.
         return max(as_of, int(as_of + feed.proven_at - read_at))
 
     begin = as_of if since is None else min(since, as_of)
     blocks = _blocks(stream, begin, _missed(first, read), proven)
-    # nginx, and what took over its header, would hold back a part of the stream.
+    # nginx, and proxies that support its header, would buffer the stream.
     return EventStreamResponse(blocks, headers={"X-Accel-Buffering": "no"})
 
 
 async def _missed(page: EventListReply, read: ReadPage) -> AsyncIterator[SessionRevokedEvent]:
-    """The events of this page and of those after it. Raises what a call raises."""
+    """Yield the events of this page and of all later ones. Raises what a call raises."""
     while True:
         for event in page.events:
             yield event
@@ -152,8 +153,8 @@ async def _missed(page: EventListReply, read: ReadPage) -> AsyncIterator[Session
 async def _blocks(
     stream: Stream, position: int, missed: AsyncIterator[SessionRevokedEvent], proven: Callable[[], int]
 ) -> AsyncIterator[bytes]:
-    """All that is sent. A client that is cut off after any block and comes back with its id misses nothing."""
-    # Without data nobody is told of a block, and its id is taken all the same (HTML, 9.2.6).
+    """Yield the blocks of the stream. A client may reconnect with the id of any block and misses nothing."""
+    # A block without data sets the last id and raises no event (HTML, 9.2.6).
     retry = random.randint(*RETRY_MILLISECONDS)  # noqa: S311 - jitter is no secret
     yield format_sse_event(id=str(position), retry=retry)
     told: deque[str] = deque(maxlen=MAX_REMEMBERED)
@@ -162,12 +163,12 @@ async def _blocks(
             if stream.ended:
                 break
             told.append(event.id)
-            yield _block(event, position)  # not further on: they come in no order that it could follow
+            yield _block(event, position)  # missed events are unordered, so the position stays
     except AuthError:
         stream.end(Ending.INTERRUPTED)
-    if not stream.ended:  # or some of what was missed is not sent, and its client has to ask for it again
+    if not stream.ended:  # otherwise some missed events are unsent, and the client must reconnect for them
         while (live := await stream.next()) or not stream.ended:
-            if not (stream.behind or stream.ended):  # after an interruption, what is proven is proven of a new feed
+            if not (stream.behind or stream.ended):  # after an interruption, `proven` describes the new feed
                 position = max(position, proven())
             if live is None:
                 told.clear()

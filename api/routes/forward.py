@@ -1,4 +1,4 @@
-"""For proxies that ask before they pass a request on, such as nginx with `auth_request`."""
+"""Route for proxies that authenticate each request first, such as nginx with `auth_request`."""
 
 import json
 import logging
@@ -23,12 +23,12 @@ router = APIRouter(prefix="/auth", tags=["Tokens"])
 
 _bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A user's token.", auto_error=False)
 
-#: Printable ASCII but for `%`. The rest is percent-encoded as UTF-8: header values are not for other text.
+#: Printable ASCII except `%`. Other characters are percent-encoded as UTF-8, since headers cannot hold them.
 PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
-#: RFC 9110, 5.5: they are no part of a header's value, so `" admin"` would arrive as `admin`.
+#: Spaces at either end are no part of a header's value (RFC 9110, 5.5): `" admin"` would arrive as `admin`.
 OUTER_SPACES = re.compile("^ +| +$")
 
-#: A proxy passes the status and this header on; what else an answer says, its client never sees.
+#: A proxy passes on only the status and this header, so the response needs no body.
 REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
 
 
@@ -37,14 +37,17 @@ REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
     operation_id="auth.forward",
     response_class=Response,
     responses={
-        401: {"description": "No token of a live session"},
+        401: {"description": "No valid user token"},
         503: {"description": "Service is unavailable", **problem_content({"unavailable": problem_of(Unavailable())})},
     },
 )
 async def forward_auth(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)], tenant: ForwardTenant, verifier: Verifier
 ) -> Response:
-    """Answers 200 with the user's claims as `X-Auth-*` headers, or 401. The tenant is the one of the configuration."""
+    """Verify a user's token for a proxy: 200 with the claims as `X-Auth-*` headers, or 401.
+
+    The tenant is the one in `AUTH_FORWARD_EMAIL`.
+    """
     if bearer is None:
         return Response(status_code=401, headers={"WWW-Authenticate": CHALLENGE})
 
@@ -58,7 +61,7 @@ async def forward_auth(
         return Response(status_code=401, headers=REFUSED)
     except (Temporary, InternalError):
         raise
-    except AuthError as error:  # none of the proxy's business, nor of its client's
+    except AuthError as error:  # wrong credentials of the edge: a matter for the operator only
         log.error("AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD are refused", extra={"code": error.code})  # noqa: TRY400 - the text says it all
         raise Unavailable from None
     return Response(headers=_headers(claims))
@@ -79,5 +82,5 @@ def _headers(claims: Claims) -> dict[str, str]:
 
 
 def header_value(text: str) -> str:
-    """The text as a header that percent-decoding makes the same text again: no other text looks like it."""
+    """Encode a text as a header value. Percent-decoding restores it, and no two texts share an encoding."""
     return OUTER_SPACES.sub(lambda spaces: quote(spaces[0]), quote(text, safe=PLAIN))

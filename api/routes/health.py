@@ -1,4 +1,4 @@
-"""Health: whether this process lives, and whether the service behind it can do its work."""
+"""Health routes: liveness of this process, and readiness of the service behind it."""
 
 from typing import Literal
 
@@ -30,11 +30,11 @@ def _not_ready(missing: tuple[str, ...]) -> Problem:
     return problem(ErrorCode.UNAVAILABLE, f"not ready, missing: {', '.join(missing)}", missing=missing)
 
 
-# HEAD is for uptime checks, and left out of the document: it is what it is anywhere (RFC 9110, 9.3.2).
+# HEAD is for uptime checks. The OpenAPI document omits it, as it always mirrors GET (RFC 9110, 9.3.2).
 @router.head("/live", include_in_schema=False)
 @router.get("/live", operation_id="health.live", response_model=Live)
 async def live() -> Response:
-    """Says that this process answers. It asks nobody else."""
+    """Report that this process is alive. It checks neither the broker nor the workers."""
     return to_response(Live(status="live"))
 
 
@@ -46,10 +46,10 @@ async def live() -> Response:
     responses={503: {"description": "Not ready", **problem_content({"not_ready": _not_ready(("worker:password",))})}},
 )
 async def ready(readiness: Readiness, leaving: Leaving) -> Response:
-    """Asks a worker of each lane, and each of them its database; names what is missing.
+    """Check the broker, one worker of each lane and the database, and name what is missing.
 
-    Who asks within half a second of another, or while that one waits, gets the same answer. A process that is about
-    to stop is not ready either, and says so at once: it serves what comes, but should get nothing new.
+    Concurrent probes, and probes within half a second, share one result. An edge that is stopping is not ready: it
+    still serves requests, but should receive no new ones.
     """
     if leaving.is_set():
         return problem_response(problem(ErrorCode.UNAVAILABLE, "not ready: this edge is stopping"))

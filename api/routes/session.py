@@ -1,4 +1,4 @@
-"""A user's sessions: where it is logged in, and ending that."""
+"""Routes of a user's sessions: list and revoke."""
 
 from fastapi import APIRouter, Response
 
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/user/{login}/sessions", tags=["Sessions"])
 
 @router.get("", **documented(SESSION_LIST))
 async def list_sessions(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
-    """Lists the live sessions of a user, newest first."""
+    """List the live sessions of a user, newest first."""
     request = SessionListRequest(tenant_token=tenant_token, login=login)
     reply = await workers.call(SESSION_LIST, request)
     return to_response(reply)
@@ -22,7 +22,7 @@ async def list_sessions(login: PathName, tenant_token: TenantToken, workers: Wor
 
 @router.delete("", **documented(SESSION_REVOKE_ALL))
 async def revoke_sessions(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
-    """Ends every session of a user."""
+    """Revoke every session of a user."""
     request = SessionRevokeAllRequest(tenant_token=tenant_token, login=login)
     reply = await workers.call(SESSION_REVOKE_ALL, request)
     return to_response(reply)
@@ -32,7 +32,7 @@ async def revoke_sessions(login: PathName, tenant_token: TenantToken, workers: W
 async def revoke_session(
     login: PathName, session_id: PathName, tenant_token: TenantToken, workers: Workers
 ) -> Response:
-    """Ends one session of a user."""
+    """Revoke one session of a user."""
     request = SessionRevokeRequest(tenant_token=tenant_token, login=login, session_id=session_id)
     reply = await workers.call(SESSION_REVOKE, request)
     return to_response(reply)

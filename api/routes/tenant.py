@@ -1,4 +1,4 @@
-"""Tenants: registration, login, the fate of their tokens, and their own."""
+"""Routes of tenants: registration, login, tokens, update, disable, enable and delete."""
 
 from typing import Annotated
 
@@ -32,7 +32,10 @@ router = APIRouter(prefix="/tenant", tags=["Tenants"], route_class=JsonBodyRoute
 async def _authority(
     tenant_token: OptionalTenantToken, client_address: ClientAddress, registration_key: RegistrationKey = None
 ) -> dict[str, object]:
-    """What comes beside the body of who ends a tenant. Raises `MissingTenantToken` when that is no proof at all."""
+    """Return the proof that permits disabling or deleting a tenant, and the client's address.
+
+    Raises `MissingTenantToken` if the request has neither a tenant token nor the registration key.
+    """
     proofs = {"tenant_token": tenant_token, "registration_key": registration_key}
     given: dict[str, object] = {name: value for name, value in proofs.items() if value is not None}
     if not given:
@@ -50,7 +53,7 @@ async def register_tenant(
     client_address: ClientAddress,
     registration_key: RegistrationKey = None,
 ) -> Response:
-    """Registers a tenant and logs it in. Allowed from certain networks, or with the registration key."""
+    """Register a tenant and log it in. Allowed from configured networks, or with the registration key."""
     request = to_request(TenantRegisterRequest, body, client_address=client_address, registration_key=registration_key)
     reply = await workers.call(TENANT_REGISTER, request)
     return to_response(reply)
@@ -58,7 +61,7 @@ async def register_tenant(
 
 @router.post("/login", **documented(TENANT_LOGIN))
 async def log_in_tenant(body: TenantLoginBody, workers: Workers, client_address: ClientAddress) -> Response:
-    """Exchanges a tenant's email and password for a tenant token. After too many wrong ones: 429."""
+    """Exchange a tenant's email and password for a tenant token. Too many failed attempts are answered 429."""
     request = to_request(TenantLoginRequest, body, client_address=client_address)
     reply = await workers.call(TENANT_LOGIN, request)
     return to_response(reply)
@@ -66,14 +69,14 @@ async def log_in_tenant(body: TenantLoginBody, workers: Workers, client_address:
 
 @router.post("/verify", **documented(TENANT_VERIFY))
 async def verify_tenant(body: TenantVerifyRequest, workers: Workers) -> Response:
-    """Tells whether a tenant token is alive, and what it says."""
+    """Verify a tenant token and return its claims."""
     reply = await workers.call(TENANT_VERIFY, body)
     return to_response(reply)
 
 
 @router.post("/logout", **documented(TENANT_LOGOUT))
 async def log_out_tenant(body: TenantLogoutRequest, workers: Workers) -> Response:
-    """Ends the session of a tenant token. Nobody accepts it afterwards."""
+    """Revoke the session of a tenant token. The token is rejected from then on."""
     reply = await workers.call(TENANT_LOGOUT, body)
     return to_response(reply)
 
@@ -82,18 +85,22 @@ async def log_out_tenant(body: TenantLogoutRequest, workers: Workers) -> Respons
 async def update_tenant(
     body: TenantUpdateBody, tenant_token: TenantToken, workers: Workers, client_address: ClientAddress
 ) -> Response:
-    """Ends every token of the tenant and answers a new one; with `password`, that is its password from then on. Its
-    users stay logged in."""
+    """Revoke every token of the tenant and return a new one; `password` changes its password.
+
+    The tenant's users stay logged in.
+    """
     request = to_request(TenantUpdateRequest, body, tenant_token=tenant_token, client_address=client_address)
     reply = await workers.call(TENANT_UPDATE, request)
     return to_response(reply)
 
 
-# What ends a tenant is no DELETE: it takes a password or an email, and a DELETE's body may get lost on its way.
+# Disabling and deleting are POST: they need a body, and intermediaries may drop the body of a DELETE.
 @router.post("/disable", **documented(TENANT_DISABLE, token_is_optional=True))
 async def disable_tenant(body: AuthorityBody, authority: Authority, workers: Workers) -> Response:
-    """Ends every session of the tenant and of its users, and refuses its logins until it is enabled. Takes the
-    tenant's token and its password, or the registration key and the tenant's email."""
+    """Revoke every session of the tenant and of its users, and refuse its logins until it is enabled.
+
+    Needs the tenant token and the tenant's password, or the registration key and the tenant's email.
+    """
     reply = await workers.call(TENANT_DISABLE, to_request(TenantDisableRequest, body, **authority))
     return to_response(reply)
 
@@ -102,8 +109,10 @@ async def disable_tenant(body: AuthorityBody, authority: Authority, workers: Wor
 async def enable_tenant(
     body: TenantEnableBody, workers: Workers, registration_key: RequiredRegistrationKey, client_address: ClientAddress
 ) -> Response:
-    """Lets a tenant log in again that was disabled, or locked after too many wrong passwords in a row. Takes the
-    registration key."""
+    """Enable a tenant that was disabled, or locked after too many failed logins in a row.
+
+    Needs the registration key.
+    """
     request = to_request(TenantEnableRequest, body, registration_key=registration_key, client_address=client_address)
     reply = await workers.call(TENANT_ENABLE, request)
     return to_response(reply)
@@ -111,7 +120,9 @@ async def enable_tenant(
 
 @router.post("/delete", **documented(TENANT_DELETE, token_is_optional=True))
 async def delete_tenant(body: AuthorityBody, authority: Authority, workers: Workers) -> Response:
-    """Removes the tenant and its users, and ends every session of them. Takes the tenant's token and its password, or
-    the registration key and the tenant's email."""
+    """Delete the tenant and its users, and revoke all their sessions.
+
+    Needs the tenant token and the tenant's password, or the registration key and the tenant's email.
+    """
     reply = await workers.call(TENANT_DELETE, to_request(TenantDeleteRequest, body, **authority))
     return to_response(reply)

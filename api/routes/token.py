@@ -1,4 +1,4 @@
-"""Tokens in the words of the OAuth 2.0 standards, for gateways that speak them already."""
+"""OAuth 2.0 routes for gateways: token introspection (RFC 7662) and token revocation (RFC 7009)."""
 
 from typing import Annotated
 
@@ -20,13 +20,16 @@ router = APIRouter(tags=["Tokens"], route_class=OAuthRoute)
 
 
 class TokenForm(WireModel):
-    """Of RFC 7662, 2.1 and RFC 7009, 2.1. There is one kind of token, so hints are ignored."""
+    """Form of RFC 7662, 2.1 and RFC 7009, 2.1. `token_type_hint` is ignored: there is one kind of token."""
 
     token: Token
 
 
 async def _form(request: Request, form: Annotated[TokenForm, Form()]) -> TokenForm:
-    """RFC 6749, 3.2: no parameter comes twice. Of two tokens, gateway and edge might take different ones."""
+    """Return the form, and refuse a repeated `token` (RFC 6749, 3.2).
+
+    Gateway and edge might otherwise read different tokens.
+    """
     if len((await request.form()).getlist("token")) > 1:
         raise InvalidRequest(problems=[FieldProblem(field="token", message="must be given once")])
     return form
@@ -37,7 +40,7 @@ SentForm = Annotated[TokenForm, Depends(_form)]
 
 @router.post("/introspect", **documented(TOKEN_INTROSPECT, media_type=FORM, oauth=True))
 async def introspect_token(form: SentForm, tenant_token: GatewayToken, verifier: Verifier) -> Response:
-    """Tells whether a user's token is active (RFC 7662). Travels and coalesces as a verification does."""
+    """Report whether a user's token is active (RFC 7662)."""
     check = VerifyCheck(tenant_token=tenant_token, token=form.token, request_id=request_id.get())
     try:
         claims = await verifier.verify(check)
@@ -48,6 +51,6 @@ async def introspect_token(form: SentForm, tenant_token: GatewayToken, verifier:
 
 @router.post("/revoke", **documented(TOKEN_REVOKE, media_type=FORM, oauth=True))
 async def revoke_token(form: SentForm, tenant_token: GatewayToken, workers: Workers) -> Response:
-    """Ends the session of a user's token (RFC 7009). A token that is not valid is answered the same."""
+    """Revoke the session of a user's token (RFC 7009). An invalid token gets the same answer."""
     reply = await workers.call(TOKEN_REVOKE, TokenRevokeRequest(tenant_token=tenant_token, token=form.token))
     return to_response(reply)

@@ -1,4 +1,4 @@
-"""A tenant's users: create, find, change, delete."""
+"""Routes of a tenant's users: create, list, update, delete."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/user", tags=["Users"], route_class=JsonBodyRoute)
 
 @router.post("", **documented(USER_CREATE))
 async def create_user(body: UserCreateBody, tenant_token: TenantToken, workers: Workers) -> Response:
-    """Creates a user. An existing one is never replaced."""
+    """Create a user. An existing user is never replaced."""
     request = to_request(UserCreateRequest, body, tenant_token=tenant_token)
     reply = await workers.call(USER_CREATE, request)
     return to_response(reply)
@@ -26,7 +26,7 @@ async def create_user(body: UserCreateBody, tenant_token: TenantToken, workers: 
 
 @router.get("", **documented(USER_LIST))
 async def list_users(query: Annotated[UserListQuery, Query()], tenant_token: TenantToken, workers: Workers) -> Response:
-    """Lists users in order of login, page by page: all, or those whose login or email contains `q`."""
+    """List users by login, in pages: all, or those whose login or email contains `q`."""
     request = to_request(UserListRequest, query, tenant_token=tenant_token)
     reply = await workers.call(USER_LIST, request)
     return to_response(reply)
@@ -34,10 +34,10 @@ async def list_users(query: Annotated[UserListQuery, Query()], tenant_token: Ten
 
 @router.patch("/{login}", **documented(USER_UPDATE))
 async def update_user(login: PathName, body: UserUpdateBody, tenant_token: TenantToken, workers: Workers) -> Response:
-    """Changes what is given and leaves the rest (RFC 7396). A new password ends every session of the user.
+    """Change the given fields of a user (RFC 7396). A new password revokes every session of the user.
 
-    Another `scope` or `sub` is in the tokens of later logins. Tokens that are there keep the old one until their
-    session ends: to take a scope away at once, end the sessions with `DELETE /user/{login}/sessions`.
+    A new `scope` or `sub` appears in tokens of later logins; existing tokens keep the old value. To withdraw a scope
+    at once, revoke the sessions with `DELETE /user/{login}/sessions`.
     """
     request = to_request(UserUpdateRequest, body, tenant_token=tenant_token, login=login)
     reply = await workers.call(USER_UPDATE, request)
@@ -46,7 +46,7 @@ async def update_user(login: PathName, body: UserUpdateBody, tenant_token: Tenan
 
 @router.delete("/{login}", **documented(USER_DELETE))
 async def delete_user(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
-    """Deletes a user and ends every session of it."""
+    """Delete a user and revoke all its sessions."""
     request = UserDeleteRequest(tenant_token=tenant_token, login=login)
     reply = await workers.call(USER_DELETE, request)
     return to_response(reply)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the three nodes a replica set; does nothing if they are one. The password is read inside of mongosh, since every user
-# of the host sees a command's arguments.
+# Initiates the replica set of three nodes, unless it exists. mongosh reads the password from its file, because
+# every user of the host can see command-line arguments.
 set -eu
 exec mongosh --quiet "mongodb://mongo-1/?directConnection=true&tls=true&tlsCAFile=/run/secrets/ca.pem" --eval '
 db.getSiblingDB("admin").auth("root", require("fs").readFileSync("/run/secrets/mongo-root-password", "utf8").trim());

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs as `mongodb`. mongod refuses a key file that others may read, and the secret's group may: a copy of its own.
+# Runs as `mongodb`. mongod refuses a key file that a group may read, as the secret's group may, so it gets a copy.
 set -eu
 install -m 400 /run/secrets/mongo-keyfile /tmp/mongo-keyfile
 exec docker-entrypoint.sh mongod --bind_ip_all --replSet auth --keyFile /tmp/mongo-keyfile \

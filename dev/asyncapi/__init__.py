@@ -1,1 +1,1 @@
-"""The AsyncAPI document of the service and the page that shows it, both made of the contracts: `make asyncapi`."""
+"""Generator of the AsyncAPI document and of its page docs/amqp.md, from the contracts: `make asyncapi`."""

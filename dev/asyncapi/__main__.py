@@ -1,4 +1,4 @@
-"""`python -m dev.asyncapi`: write the document and its page anew."""
+"""`python -m dev.asyncapi`: generate the document and its page."""
 
 from dev.asyncapi.files import made
 

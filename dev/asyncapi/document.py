@@ -1,7 +1,7 @@
-"""The document: channels, operations and messages as AsyncAPI 3.0 describes them, from the side of the service.
+"""The AsyncAPI 3.0 document: channels, operations and messages from the service's point of view.
 
-It receives requests and sends replies and events. AMQP's own properties have no place in AsyncAPI, whose `headers` are
-those of the application, so a message has them as a schema of its own: `x-amqp-properties`.
+The service receives requests, and sends replies and events. AsyncAPI's `headers` are application headers, so
+each message describes its AMQP properties in a schema of their own: `x-amqp-properties`.
 """
 
 import sys
@@ -30,31 +30,34 @@ from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
 from shared.contracts.operation import Lane, Operation
 
-#: Of the messages, not of the software. What older peers may ignore does not change the first number.
+#: Version of the messages, not of the software. Additions that older peers may ignore keep the major number.
 VERSION = "3.0.0"
 
 DESCRIPTION = f"""\
-Requests go to the topic exchange `{RPC_EXCHANGE}` under the name of their operation; the reply comes back to the
-caller's direct reply-to. Events go to the topic exchange `{EVENTS_EXCHANGE}`.
+Publish requests to the topic exchange `{RPC_EXCHANGE}` with the operation's name as the routing key. The reply arrives
+at the caller's direct reply-to. The service publishes events to the topic exchange `{EVENTS_EXCHANGE}`.
 
-Members that a receiver does not know are to be ignored, so that older and newer peers understand each other. A schema
-states the form of a value; some rules go beyond it, such as that a name is printable, and whoever breaks one is
-answered `{ErrorCode.INVALID_REQUEST}` with the field's name.
+Ignore unknown members, so that older and newer peers understand each other. A schema states the form of a value. Some
+rules go beyond the schema: a name must be printable, for example. A request that breaks such a rule is answered
+`{ErrorCode.INVALID_REQUEST}` with the field's name.
 
 A newer service may answer an error `code` that is not in this document. Treat an unknown code as temporary if the reply
-has `retryAfterSeconds`, and otherwise as a refusal: nothing was done, and sending the same again does not help. Within
-the answers of `auth.verify`, an unknown code without `retryAfterSeconds` means that the token is not accepted.
+has `retryAfterSeconds`. Otherwise treat it as a refusal: nothing was done, and retrying does not help. Within the
+answers of `auth.verify`, an unknown code without `retryAfterSeconds` means that the token is not accepted.
 
-No answer is a message of its own. Published as `mandatory` on a channel with confirms, a request that is returned found
-no worker (`{ErrorCode.UNAVAILABLE}`); one that is nacked found its lane's queue full (`{ErrorCode.OVERLOADED}`): more
-than {LANE_MAX_LENGTH:,} requests (of the lane `{Lane.PASSWORD}` as many as its operator set), or
-{LANE_MAX_BYTES // 2**20} MiB of them, wait in it. One that stays unanswered may or may not have been done
-(`{ErrorCode.DEADLINE_EXCEEDED}`). A request without an `expiration` waits for {MESSAGE_TTL_MS // 1000} seconds at
-most."""
+Callers also detect errors without a reply. For this, publish requests as `mandatory`, on a channel with confirms:
+
+- `{ErrorCode.UNAVAILABLE}`: the broker returns the request, because no worker serves it.
+- `{ErrorCode.OVERLOADED}`: the broker nacks the request, because the queue of its lane is full. A queue holds
+  {LANE_MAX_LENGTH:,} requests (in the lane `{Lane.PASSWORD}` as many as the operator has set), or
+  {LANE_MAX_BYTES // 2**20} MiB of them.
+- `{ErrorCode.DEADLINE_EXCEEDED}`: no reply arrives in time. The request may or may not have been done.
+
+A request without an `expiration` waits for at most {MESSAGE_TTL_MS // 1000} seconds."""
 
 
 def document() -> Json:
-    """The whole document. The same contracts give the same document, to the byte."""
+    """Return the whole document. The same contracts give the same bytes."""
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -77,14 +80,14 @@ def document() -> Json:
             "correlationIds": {
                 "correlation_id": {
                     "location": "$message.header#/correlation_id",
-                    "description": "The AMQP property `correlation_id`: the caller's own, and the same in the reply.",
+                    "description": "The AMQP property `correlation_id`. The caller chooses it; the reply repeats it.",
                 }
             },
             "replyAddresses": {
                 "reply_to": {
                     "location": "$message.header#/reply_to",
                     "description": f"The AMQP property `reply_to`: `{DIRECT_REPLY_TO}`, consumed without"
-                    " acknowledgements on the channel that publishes the request. Any other is not answered.",
+                    " acknowledgements on the channel that publishes the request. Other addresses get no reply.",
                 }
             },
             "channelBindings": {
@@ -93,7 +96,7 @@ def document() -> Json:
                 "replies": _exchange("", "default"),
             },
             "operationBindings": {
-                # Each caller has an expiration of its own.
+                # No expiration here: each caller chooses its own.
                 "rpc": amqp(deliveryMode=1, mandatory=True, ack=True),
                 "events": amqp(deliveryMode=2, timestamp=True),
                 "probes": amqp(deliveryMode=1, mandatory=True, ack=True, expiration=int(MISSING_SECONDS * 1000)),
@@ -101,7 +104,7 @@ def document() -> Json:
             "securitySchemes": {
                 "broker": {
                     "type": "userPassword",
-                    "description": "A user of the broker. Tenants prove themselves with their token, in the request.",
+                    "description": "A user of the broker. Tenants authenticate with their token, in the request.",
                 }
             },
         },
@@ -113,7 +116,7 @@ def _server() -> Json:
         "host": "{host}",
         "protocol": "amqp",
         "protocolVersion": "0-9-1",
-        "description": "Your RabbitMQ; `amqps` where it speaks TLS.",
+        "description": "Your RabbitMQ; `amqps` if it uses TLS.",
         "variables": {"host": {"default": "localhost:5672"}},
         "security": [reference("components", "securitySchemes", "broker")],
     }
@@ -132,14 +135,14 @@ def _channels() -> Json:
         },
         "replies": {
             "address": None,
-            "description": "Where the request says. The AMQP `type` tells a reply from an error.",
+            "description": "The `reply_to` of the request. The AMQP `type` is `reply` or `error`.",
             "messages": {message: reference("components", "messages", message) for message in replies},
             "bindings": reference("components", "channelBindings", "replies"),
         },
         "session.revoked": {
             "address": revocations_key("{tenant}"),
-            "description": "Bind a queue of your own: exclusive for a cache, durable and named for an audit. Ignore"
-            f" what was not published to the exchange `{EVENTS_EXCHANGE}` under the routing key that its content names:"
+            "description": "Bind your own queue: exclusive for a cache, durable and named for an audit trail. Ignore a"
+            f" message unless its exchange is `{EVENTS_EXCHANGE}` and its routing key names the tenant in its body:"
             " no worker announced it.",
             "parameters": {"tenant": {"description": "The tenant's id.", "location": "$message.payload#/data/tenant"}},
             "messages": {"event": reference("components", "messages", "session.revoked")},
@@ -147,11 +150,12 @@ def _channels() -> Json:
         },
         "probe": {
             "address": subscriber_queue("{subscriber}", "{queue}"),
-            "description": f"A queue's own name, by which it is bound to `{EVENTS_EXCHANGE}` beside the revocations; "
-            f"`{RPC_EXCHANGE}`, or the exchange of a service, passes on to `{EVENTS_EXCHANGE}` what is for such names.",
+            "description": "The routing key is the name of the subscriber's queue, which is bound to"
+            f" `{EVENTS_EXCHANGE}` with this key too. Publish to `{RPC_EXCHANGE}`, or to the exchange of the service,"
+            f" which passes such messages on to `{EVENTS_EXCHANGE}`.",
             "parameters": {
-                "subscriber": {"description": "Who it is for: by this, a user of the broker gets permission."},
-                "queue": {"description": "Which of the subscriber's queues it is."},
+                "subscriber": {"description": "The subscriber's name, as in the permissions of its broker user."},
+                "queue": {"description": "The rest of the name of the subscriber's queue."},
             },
             "messages": {"probe": reference("components", "messages", "probe")},
             "bindings": reference("components", "channelBindings", "rpc"),
@@ -186,7 +190,7 @@ def _operation(operation: Operation[Any, Any]) -> Json:
 
 
 def _prose(operation: Operation[Any, Any]) -> tuple[str, str]:
-    """What the operation's module says of it: the first line after the name, and the rest."""
+    """Return summary and description from the docstring of the operation's module."""
     first, _, rest = (sys.modules[operation.request.__module__].__doc__ or "").partition("\n\n")
     said = " ".join(first.partition(": ")[2].split())
     return said[:1].upper() + said[1:], rest.strip()
@@ -201,8 +205,8 @@ _SENT = {
     "session.revoked": {
         "action": "send",
         "channel": reference("channels", "session.revoked"),
-        "summary": "A session has ended before its time: told at least once, in no promised order.",
-        "description": "An event has the same id each time it is sent. Skip messages of a `type` that you do not know.",
+        "summary": "A session was revoked. Delivered at least once, in no guaranteed order.",
+        "description": "Duplicates of an event have the same id. Skip messages with an unknown `type`.",
         "tags": [{"name": "event"}],
         "messages": [reference("channels", "session.revoked", "messages", "event")],
         "bindings": reference("components", "operationBindings", "events"),
@@ -210,7 +214,7 @@ _SENT = {
     "probe": {
         "action": "send",
         "channel": reference("channels", "probe"),
-        "summary": "A subscriber's message to itself: since it comes back, a revocation would have come too.",
+        "summary": "A subscriber's message to itself, whose return proves that revocations arrive too.",
         "tags": [{"name": "event"}],
         "messages": [reference("channels", "probe", "messages", "probe")],
         "bindings": reference("components", "operationBindings", "probes"),

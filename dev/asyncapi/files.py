@@ -1,4 +1,4 @@
-"""The two files that the contracts become, and their text."""
+"""The two generated files and their text."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def made() -> dict[Path, str]:
-    """What the files have to hold, by path."""
+    """Return the expected text of each file by path."""
     described = document()
     return {
         DOCS / "asyncapi.json": json.dumps(described, indent=2, ensure_ascii=False) + "\n",

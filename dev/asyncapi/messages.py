@@ -1,4 +1,4 @@
-"""The document's messages: a request, a reply and an error of each operation, the event, the probe; and the schemas."""
+"""The document's messages and schemas: request, reply and error of each operation, the event and the probe."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,16 +23,16 @@ from shared.contracts.events import SESSION_REVOKED, SessionRevokedEvent
 from shared.contracts.operation import Lane, Operation
 from worker.amqp.events import CLOUDEVENTS_TYPE
 
-#: The newest AMQP bindings that the official schema of AsyncAPI 3.0.0 checks.
+#: The newest version of the AMQP bindings that the official schema of AsyncAPI 3.0.0 validates.
 BINDING_VERSION = "0.3.0"
-#: What any request may be answered with. `deadline_exceeded` is no message: the caller finds out by its own clock.
+#: Error replies to any request. `deadline_exceeded` is no reply: the caller detects it by its own clock.
 COMMON_ERRORS: tuple[type[AuthError], ...] = (BadRequest, InvalidRequest, Unavailable, InternalError)
-#: Where passwords are hashed, and too many of one tenant wait. Of a full queue callers hear by the broker's nack.
+#: Error replies in the password lane, for too many waiting requests of a tenant. A full queue is nacked by the broker.
 PASSWORD_ERRORS: tuple[type[AuthError], ...] = (Overloaded,)
 
 
 def messages() -> dict[str, Json]:
-    """Every message, by name: `auth.login.request`, `auth.login.reply`, `auth.login.error`, `session.revoked`."""
+    """Return every message by name, such as `auth.login.request`, `auth.login.error` and `session.revoked`."""
     found: dict[str, Json] = {}
     for name, operation in OPERATIONS.items():
         found[f"{name}.request"] = {
@@ -65,7 +65,7 @@ def messages() -> dict[str, Json]:
     }
     found["probe"] = {
         "contentType": "application/octet-stream",
-        "payload": {"type": "string", "maxLength": 0, "description": "It has no body."},
+        "payload": {"type": "string", "maxLength": 0, "description": "The body is empty."},
         "bindings": amqp(messageType=PROBE_TYPE),
         "x-amqp-properties": _schema("ProbeProperties"),
     }
@@ -73,7 +73,7 @@ def messages() -> dict[str, Json]:
 
 
 def message_traits() -> dict[str, Json]:
-    """What all requests have in common, all replies, and all errors."""
+    """Return the common parts of all requests, of all replies and of all errors."""
     common = {"contentType": JSON_TYPE, "correlationId": reference("components", "correlationIds", "correlation_id")}
     request = {
         **common,
@@ -88,7 +88,7 @@ def message_traits() -> dict[str, Json]:
 
 
 def schemas() -> dict[str, Json]:
-    """Every schema, by name."""
+    """Return every schema by name."""
     found = schemas_of(
         received=[operation.request for operation in OPERATIONS.values()],
         sent=[*(operation.reply for operation in OPERATIONS.values()), ErrorReply, SessionRevokedEvent],
@@ -98,18 +98,18 @@ def schemas() -> dict[str, Json]:
 
 
 def codes_of_parts(operation: Operation[Any, Any]) -> list[str]:
-    """The codes inside of the reply, where each part of it is answered for itself, as in a batch."""
+    """Return the error codes of single answers in a batched reply, or nothing if the reply is no batch."""
     inner = schemas_of([], [operation.reply]).values()
     return _codes(operation.errors) if ErrorReply.__name__ in names_in(list(inner)) else []
 
 
 def reference(*path: str) -> Json:
-    """A reference to another place in the document."""
+    """Return a reference to another place in the document."""
     return {"$ref": "/".join(("#", *path))}
 
 
 def amqp(**binding: object) -> Json:
-    """A bindings object for AMQP 0-9-1."""
+    """Return a bindings object for AMQP 0-9-1."""
     return {"amqp": {**binding, "bindingVersion": BINDING_VERSION}}
 
 

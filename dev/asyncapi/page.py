@@ -1,4 +1,4 @@
-"""The page for readers: the document as Markdown, made of the document alone."""
+"""The document as a Markdown page."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -9,25 +9,25 @@ from dev.asyncapi.schemas import SCHEMAS, Json
 FOREWORD = """\
 # Messages over AMQP
 
-Every message of Jincor Auth on RabbitMQ. Do not edit this page: `make asyncapi` makes it of
-[asyncapi.json](asyncapi.json), and that of the contracts. How to begin:
-[calling it from another language](other-languages.md)."""
+All messages of Jincor Auth on RabbitMQ. To get started, read
+[calling it from another language](other-languages.md). Do not edit this page: `make asyncapi` generates it and
+[asyncapi.json](asyncapi.json) from the contracts."""
 
-#: The keywords that bound a value of a type, and what they count.
+#: Schema keywords that limit a value, by type, and the unit of the limits.
 LIMITS = {
     "string": ("minLength", "maxLength", " characters"),
     "integer": ("minimum", "maximum", ""),
-    "array": ("minItems", "maxItems", " of them"),
+    "array": ("minItems", "maxItems", " items"),
 }
 
 
 def page(document: Json) -> str:
-    """The page of this document."""
+    """Return the page of this document."""
     return "\n\n".join(_Page(document).sections()) + "\n"
 
 
 class _Page:
-    """One document, and which of its schemas have been shown."""
+    """Sections of the page. It remembers which schemas were already shown."""
 
     def __init__(self, document: Json) -> None:
         self._document = document
@@ -54,15 +54,15 @@ class _Page:
     def _overview(self, calls: dict[str, Json]) -> Iterator[str]:
         yield "## Operations"
         yield _table(
-            ("operation", "what it is for", "lane", "repeatable"),
+            ("operation", "purpose", "lane", "repeatable"),
             (
                 (_link(name), operation["summary"], operation["x-lane"], "yes" if operation["x-repeatable"] else "")
                 for name, operation in calls.items()
             ),
         )
         yield (
-            "Who does not know whether a repeatable operation was done sends it again under the same `message_id`. A"
-            " lane is a class of work with a queue and workers of its own."
+            "If it is unknown whether a repeatable operation was done, send it again with the same `message_id`. A lane"
+            " is a class of operations with its own queue and workers."
         )
 
     def _envelopes(self) -> Iterator[str]:
@@ -85,7 +85,7 @@ class _Page:
             f" {'repeatable' if operation['x-repeatable'] else 'not repeatable'}."
         )
         for title, payload in (("Request", request["payload"]), ("Reply", reply["payload"])):
-            # What several operations answer is shown once, among the objects.
+            # Replies that several operations share are shown once, under "Objects".
             if _name(payload).endswith(title):
                 yield f"**{title}**"
                 yield from self._shown_here(payload)
@@ -109,7 +109,7 @@ class _Page:
         return _members(self._at(reference))
 
     def _at(self, value: Json) -> Json:
-        """What a reference leads to in the end."""
+        """Return the value that a reference, or a chain of references, leads to."""
         while "$ref" in value:
             found: Any = self._document
             for part in value["$ref"].removeprefix("#/").split("/"):
@@ -119,7 +119,7 @@ class _Page:
 
 
 def _members(schema: Json) -> Iterator[str]:
-    """What a schema says of itself, and its members or values one by one."""
+    """Yield the description of a schema and the table of its members or values."""
     if "description" in schema:
         yield schema["description"]
     if "enum" in schema:
@@ -135,7 +135,7 @@ def _members(schema: Json) -> Iterator[str]:
 
 
 def _type(schema: Json) -> str:
-    """A type in words."""
+    """Return a type in words."""
     if "$ref" in schema:
         return _link(_name(schema))
     if "const" in schema:
@@ -172,7 +172,7 @@ def _name(reference: Json) -> str:
 
 
 def _link(name: str) -> str:
-    # GitHub makes the anchor of a heading like this.
+    # GitHub's anchor of a heading.
     return f"[`{name}`](#{name.lower().replace('.', '')})"
 
 

@@ -1,4 +1,4 @@
-"""What AMQP carries beside a body, as schemas: the headers of a request, and AMQP's own properties of each message."""
+"""Schemas of a request's headers and of the AMQP properties of each message."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from worker.amqp.consumer import MAX_DEADLINE_MS
 from worker.amqp.events import CLOUDEVENTS_TYPE
 from worker.amqp.unreadable import MAX_PROPERTIES_BYTES
 
-#: An AMQP shortstr.
+#: Maximum length of an AMQP shortstr.
 MAX_PROPERTY_CHARS = 255
 
 _SHORT = {"type": "string", "maxLength": MAX_PROPERTY_CHARS}
@@ -31,7 +31,7 @@ def _object(description: str, properties: Json, required: Sequence[str] = ()) ->
     return {"type": "object", "description": description, "properties": properties, "required": list(required)}
 
 
-#: The schemas, by the names under which the document holds them.
+#: The schemas by their names in the document.
 CARRIED: dict[str, Json] = {
     "RequestHeaders": _object(
         "Headers of a request.",
@@ -39,18 +39,18 @@ CARRIED: dict[str, Json] = {
             DEADLINE_HEADER: {
                 "type": "integer",
                 "minimum": 0,
-                "description": "When the caller stops waiting, in milliseconds since the epoch, at most"
-                f" {MAX_DEADLINE_MS // 60_000} minutes ahead. The request is not begun after it. Recommended.",
+                "description": "Time at which the caller stops waiting, in milliseconds since the epoch, at most"
+                f" {MAX_DEADLINE_MS // 60_000} minutes ahead. Workers do not start the request after it. Recommended.",
             },
             REQUEST_ID_HEADER: {
                 "type": "string",
                 "pattern": f"^{REQUEST_ID.pattern}$",
-                "description": "The id under which the request stands in the logs.",
+                "description": "Id of the request in the logs.",
             },
             **{
                 name: {
                     "type": "string",
-                    "description": f"`{name}` of W3C Trace Context: the trace goes on at the worker.",
+                    "description": f"`{name}` of W3C Trace Context; the worker continues the trace.",
                 }
                 for name in TRACE_HEADERS
             },
@@ -66,24 +66,25 @@ CARRIED: dict[str, Json] = {
                     {"type": "string", "const": DIRECT_REPLY_TO},
                     {"type": "string", "pattern": f"^{REPLY_ADDRESS.pattern}$"},
                 ],
-                "description": "As the caller writes it, or as RabbitMQ hands it on.",
+                "description": "The first form is sent by callers, the second is delivered by RabbitMQ.",
             },
-            "correlation_id": {**_SHORT, "description": "The caller's own; it comes back with the reply."},
+            "correlation_id": {**_SHORT, "description": "Chosen by the caller; the reply repeats it."},
             "message_id": {
                 **_SHORT,
-                "description": "Names the request: sent again under its id it is done once, and answers as the first"
-                " time. Another request needs another id.",
+                "description": "Idempotency key: a request sent again with the same key is done once, and returns the"
+                " first result. Another request needs another key.",
             },
-            "type": {**_SHORT, "description": "The operation's name. The routing key decides."},
+            "type": {**_SHORT, "description": "The operation's name. Only the routing key selects the operation."},
             "expiration": {
                 "type": "string",
                 "pattern": "^[0-9]+$",
-                "description": "Milliseconds that it may wait in its queue: as long as its caller waits. Recommended.",
+                "description": "Milliseconds that the request may wait in its queue; set it to the caller's timeout."
+                " Recommended.",
             },
             "delivery_mode": {
                 "type": "integer",
                 "enum": [1, 2],
-                "description": "1, transient, is enough: a request is answered or given up within seconds.",
+                "description": "1 (transient) is enough: a request is answered or times out within seconds.",
             },
             "priority": _PRIORITY,
         },
@@ -93,9 +94,13 @@ CARRIED: dict[str, Json] = {
         "AMQP properties of a reply.",
         {
             "content_type": {"type": "string", "const": JSON_TYPE},
-            "type": {"type": "string", "enum": [REPLY_TYPE, ERROR_TYPE], "description": "Which of them the body is."},
-            "correlation_id": {**_SHORT, "description": "That of the request, if it had one."},
-            "message_id": {**_SHORT, "description": "The reply's own."},
+            "type": {
+                "type": "string",
+                "enum": [REPLY_TYPE, ERROR_TYPE],
+                "description": "Whether the body is a reply or an error.",
+            },
+            "correlation_id": {**_SHORT, "description": "The `correlation_id` of the request, if it had one."},
+            "message_id": {**_SHORT, "description": "Id of the reply."},
             "delivery_mode": {"type": "integer", "const": 1},
             "priority": _PRIORITY,
         },
@@ -107,7 +112,7 @@ CARRIED: dict[str, Json] = {
             "content_type": {"type": "string", "const": CLOUDEVENTS_TYPE},
             "type": {"type": "string", "const": SESSION_REVOKED, "description": "The event's type."},
             "message_id": {**_SHORT, "description": "The event's id."},
-            "timestamp": {"type": "integer", "description": "When the session ended, in seconds since the epoch."},
+            "timestamp": {"type": "integer", "description": "Time of the revocation, in seconds since the epoch."},
             "delivery_mode": {"type": "integer", "const": 2},
             "priority": _PRIORITY,
         },
@@ -116,8 +121,12 @@ CARRIED: dict[str, Json] = {
     "ProbeProperties": _object(
         "AMQP properties of a probe.",
         {
-            "type": {"type": "string", "const": PROBE_TYPE, "description": "By which whoever else gets it skips it."},
-            "message_id": {**_SHORT, "description": "By which its sender knows it again."},
+            "type": {
+                "type": "string",
+                "const": PROBE_TYPE,
+                "description": "Lets other consumers recognise and skip the message.",
+            },
+            "message_id": {**_SHORT, "description": "Lets the sender recognise its probe."},
             "expiration": {"type": "string", "pattern": "^[0-9]+$", "description": "Milliseconds."},
             "delivery_mode": {"type": "integer", "const": 1},
             "priority": _PRIORITY,

@@ -1,7 +1,7 @@
-"""JSON Schemas of the contracts' models in draft-07, which every AsyncAPI 3 tool has to read.
+"""JSON Schemas of the contracts' models in draft-07, the version that every AsyncAPI 3 tool must read.
 
-Pydantic writes 2020-12. Of what differs there, our models have two things: a reference with neighbours, which draft-07
-overlooks, and definitions under another name. A test knows the keywords of draft-07 and finds a third.
+Pydantic generates draft 2020-12. Two differences matter for our models: draft-07 ignores the siblings of a
+`$ref`, and its definitions have another name. A test against the keywords of draft-07 would find a third.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ SCHEMAS = "#/components/schemas/"
 
 
 def schemas_of(received: Iterable[type[WireModel]], sent: Iterable[type[WireModel]]) -> dict[str, Json]:
-    """The schemas of these models and of all they are made of, by name; `received` and `sent` as the service does."""
+    """Return the schemas of these models and of their parts by name; the service receives and sends them."""
     roots = [*((model, "validation") for model in received), *((model, "serialization") for model in sent)]
     references, found = models_json_schema(
         list(dict.fromkeys(roots)),  # type: ignore[arg-type]  # it wants literals of a list it does not change
@@ -37,7 +37,7 @@ def schemas_of(received: Iterable[type[WireModel]], sent: Iterable[type[WireMode
 
 
 def names_in(value: object) -> Iterator[str]:
-    """The names of all schemas that a part of the document refers to."""
+    """Yield the names of all schemas that a part of the document refers to."""
     if isinstance(value, dict) and str(value.get("$ref", "")).startswith(SCHEMAS):
         yield value["$ref"].removeprefix(SCHEMAS)
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -45,7 +45,7 @@ def names_in(value: object) -> Iterator[str]:
 
 
 class _Draft7(GenerateJsonSchema):
-    """Without titles that repeat the name of their field, and without defaults that say nothing."""
+    """Schema generator that omits titles equal to the field's name and defaults of null."""
 
     schema_dialect = "http://json-schema.org/draft-07/schema#"
 
@@ -55,12 +55,12 @@ class _Draft7(GenerateJsonSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         described = super().default_schema(schema)
         if "default" in described and described["default"] is None:
-            del described["default"]  # left out is not the same as null to everyone: user.update tells them apart
+            del described["default"]  # absent is not null: user.update distinguishes them
         return described
 
 
 def _alone(value: Any) -> Any:
-    """The same schema with every reference in a place of its own."""
+    """Return the schema with every reference moved into an `allOf`, away from its siblings."""
     if isinstance(value, list):
         return [_alone(inner) for inner in value]
     if not isinstance(value, dict):

@@ -1,5 +1,5 @@
-// A client of Jincor Auth over AMQP. It does not reconnect: when the connection is lost, the calls under way fail and
-// `lost` tells why, so that whoever supervises this process starts it anew.
+// A client of Jincor Auth over AMQP. It does not reconnect: when the connection is lost, the calls in flight fail and
+// `lost` resolves with the reason. The process should then exit and be restarted by its supervisor.
 
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
@@ -7,16 +7,16 @@ import amqp from 'amqplib';
 
 const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to';
 const SESSION_REVOKED = 'com.jincor.auth.session.revoked';
-/** What no message says, and a caller finds out by itself. */
-const FOUND_OUT = {
+/** Errors that the client detects itself, without an error reply. */
+const DETECTED = {
   unavailable: 'no broker or no worker',
   overloaded: 'the queue is full',
   deadline_exceeded: 'no answer in time',
 };
 
-/** An answer that is not the one asked for. Its `code` is one of docs/amqp.md and never changes. */
+/** A failed call. `code` is one of the error codes in docs/amqp.md, which never change. */
 export class AuthError extends Error {
-  constructor({ code, message = FOUND_OUT[code], problems = [], retryAfterSeconds }) {
+  constructor({ code, message = DETECTED[code], problems = [], retryAfterSeconds }) {
     super(message);
     Object.assign(this, { code, problems, retryAfterSeconds });
   }
@@ -27,17 +27,17 @@ export class Auth {
   #channel;
   #calls = new Map();
   #lose;
-  /** Resolves with the reason when the connection is gone. */
+  /** Resolves with the reason when the connection is lost. */
   lost = new Promise((resolve) => (this.#lose = resolve));
 
   static async connect(url, { timeoutMs = 5000 } = {}) {
     const address = new URL(url);
-    address.searchParams.set('heartbeat', '5'); // seconds, after some of which a silent broker counts as gone
+    address.searchParams.set('heartbeat', '5'); // in seconds; a broker that stays silent for a few of them counts as lost
     const auth = new Auth();
     auth.#connection = await amqp.connect(address.href, { timeout: timeoutMs });
     auth.#watch(auth.#connection);
-    // With confirms the broker says at once when it cannot take a request. The consumer of the replies has to be on
-    // the channel that publishes the requests, and takes them without acknowledgements.
+    // With confirms the broker reports at once that it cannot accept a request. RabbitMQ requires that the consumer of
+    // direct replies uses the channel that publishes the requests, without acknowledgements.
     auth.#channel = await auth.#connection.createConfirmChannel();
     auth.#watch(auth.#channel);
     auth.#channel.on('return', ({ properties }) => auth.#fail(properties.correlationId, 'unavailable'));
@@ -45,7 +45,7 @@ export class Auth {
     return auth;
   }
 
-  /** The reply to a request; throws an AuthError. Who tries again gives the `messageId` of the first time. */
+  /** Returns the reply to a request, or throws an AuthError. A retry must pass the `messageId` of the first attempt. */
   call(operation, request, { messageId = randomUUID(), timeoutMs = 5000 } = {}) {
     const id = randomUUID();
     const properties = {
@@ -54,7 +54,7 @@ export class Auth {
       correlationId: id,
       messageId,
       replyTo: DIRECT_REPLY_TO,
-      mandatory: true, // without a worker it is returned, not dropped
+      mandatory: true, // without a worker the broker returns the request instead of dropping it
       persistent: false,
       expiration: timeoutMs,
       headers: { 'x-deadline-ms': Date.now() + timeoutMs },
@@ -72,14 +72,14 @@ export class Auth {
     });
   }
 
-  /** The claims of a live user token. The operation answers many checks at once, each for itself; this is one. */
+  /** Returns the claims of a live user token. The operation accepts a batch of checks; this sends one. */
   async verify(tenantToken, token) {
     const { answers } = await this.call('auth.verify', { checks: [{ tenantToken, token }] });
     if (answers[0].error) throw new AuthError(answers[0].error);
     return answers[0].claims;
   }
 
-  /** Emits `revoked` with each session of this tenant that ends from now on; some may come twice. */
+  /** Returns an emitter of `revoked` for each later revocation of this tenant. Duplicates are possible. */
   async revocations(tenant) {
     const revocations = new EventEmitter();
     const channel = await this.#connection.createChannel();
@@ -98,7 +98,7 @@ export class Auth {
   }
 
   async close() {
-    await this.#connection.close().catch(() => {}); // it may be gone already
+    await this.#connection.close().catch(() => {}); // it may already be closed
   }
 
   #watch(emitter) {
@@ -123,7 +123,7 @@ export class Auth {
     this.#end(id)?.reject(new AuthError({ code }));
   }
 
-  /** The call of this id, which is under way no longer. None if nobody waits for it any more. */
+  /** Removes and returns the call in flight with this id, or undefined if it has already ended. */
   #end(id) {
     const call = this.#calls.get(id);
     this.#calls.delete(id);

@@ -1,5 +1,5 @@
-// A user's session, from login to the moment when everybody hears that it has ended.
-// AMQP_URL: the broker. AUTH_REGISTRATION_KEY: lets its holder register a tenant.
+// Registers a tenant, logs a user in and out, and receives the revocation of the session.
+// AMQP_URL: the broker. AUTH_REGISTRATION_KEY: permits registering a tenant.
 
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.limits import limited_http
+from api.limits.http import limited_http
 from api.main import create_app
 from api.settings import Settings
 from api.streams import Streams

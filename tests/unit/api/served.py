@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.limits import LimitedHttp
+from api.limits.http import LimitedHttp
 
 #: A bound for things that happen at once on any machine, or not at all.
 SECONDS = 30

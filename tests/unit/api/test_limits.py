@@ -11,8 +11,8 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from api.limits import MAX_FRAMING_BYTES, MAX_HEADER_BYTES, LimitedHttp
-from api.lingering import LINGER_BYTES
+from api.limits.http import MAX_FRAMING_BYTES, MAX_HEADER_BYTES, LimitedHttp
+from api.limits.lingering import LINGER_BYTES
 from api.metrics import EdgeMetrics
 from tests.unit.api.conftest import ServeEdge
 from tests.unit.api.fake_rpc import FakeRpc
@@ -125,7 +125,7 @@ async def test_what_is_refused_before_the_application(
     assert headers["Content-Type"] == "application/problem+json"
     assert headers["Cache-Control"] == "no-store"
     assert headers["Connection"] == "close"
-    [line] = [vars(record) for record in caplog.records if record.name == "api.limits"]
+    [line] = [vars(record) for record in caplog.records if record.name == "api.limits.http"]
     assert (line["msg"], line["status"], line["code"]) == ("request", status, code)
     assert headers["X-Request-ID"] == document["requestId"] == line["request_id"]
     assert "secret" not in f"{document}{line}".lower()

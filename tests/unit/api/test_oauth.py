@@ -46,7 +46,7 @@ async def test_what_is_no_form(edge: httpx.AsyncClient, rpc: FakeRpc, path: str)
     """Too many fields are told as what they are; so is JSON, by its own status."""
     many = await edge.post(path, content=b"&".join([b"a=1"] * 2_000), headers={**BEARER, **FORM})
     assert is_refusal(many, 400, "invalid_request", "bad_request")
-    assert many.json()["detail"] == "body is not a form, or one of too many fields"
+    assert many.json()["detail"] == "body is not a form, or has too many fields"
 
     json = await edge.post(path, json={"token": "t"}, headers=BEARER)
     assert is_refusal(json, 415, "invalid_request", "unsupported_media_type")

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from api.request_limit import RequestLimit, request_limit
+from api.limits.requests import RequestLimit, request_limit
 from tests.unit.api.conftest import OpenEdge
 
 JSON = {"token": "t"}

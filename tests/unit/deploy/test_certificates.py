@@ -76,6 +76,6 @@ def test_it_says_when_they_end(directory: Path, arguments: tuple[str, ...]) -> N
     """Whether they were made or kept; the public one, too."""
     command = [sys.executable, "-m", "deploy", "secrets", "--directory", str(directory), *arguments]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)  # noqa: S603
-    assert dict(line.split(" is good until ") for line in done.stdout.splitlines() if " is good until " in line) == {
+    assert dict(line.split(" expires on ") for line in done.stdout.splitlines() if " expires on " in line) == {
         name: f"{good_until(directory / name):%Y-%m-%d}" for name in {CA, "edge-tls.pem", *NODES}
     }

@@ -24,7 +24,7 @@ def test_definitions_for_another_place_than_the_urls_are_refused(tmp_path: Path,
     """They would give permissions to users or in a virtual host that nobody uses; and nothing is changed."""
     make_compose_secrets(tmp_path, "auth.example.com", SHARED)
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match="say --broker and --vhost as before"):
+    with pytest.raises(ValueError, match="pass --broker and --vhost as before"):
         make_compose_secrets(tmp_path, "auth.example.com", place)
     assert contents(tmp_path) == before
 

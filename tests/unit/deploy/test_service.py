@@ -79,7 +79,7 @@ def test_a_limit_that_is_none_is_refused(number: str) -> None:
     """RabbitMQ takes -1 for unlimited, and 0 for none at all."""
     refused = service("shop", "--tenant", "1", f"--max-connections={number}")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "argument --max-connections: a number of at least 1 is expected" in refused.stderr
+    assert "argument --max-connections: must be a number of at least 1" in refused.stderr
 
 
 def test_a_password_is_asked_for() -> None:

@@ -67,7 +67,7 @@ async def test_start_after_the_end(child_of: MakeChild) -> None:
     child = child_of(IDLE)
     child.start()
     first = child.pid
-    with pytest.raises(StackError, match="running already"):
+    with pytest.raises(StackError, match="already running"):
         child.start()
     await child.kill()
     child.start()

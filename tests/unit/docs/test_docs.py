@@ -32,7 +32,7 @@ def test_the_page_names_every_variable_once_and_its_secrets() -> None:
 
 def test_a_table_that_is_gone_is_missed() -> None:
     """What is generated has a place, or nobody would notice that it is not."""
-    with pytest.raises(ValueError, match="no place for the settings of the edge"):
+    with pytest.raises(ValueError, match="no markers for the settings of the edge"):
         configuration.page("# Configuration\n")
 
 

@@ -1,4 +1,4 @@
-"""How many requests one client may make of this edge: counted in its memory, so each edge counts for itself."""
+"""Rate limit for the requests of each client. Each edge counts for itself, in memory."""
 
 import math
 import time
@@ -12,18 +12,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.errors import HTTP_EXCEPTIONS, problem, problem_response
 from shared.contracts.address import client_key, normalised_address
 
-#: Probes are not to fail because somebody else is busy, nor to be counted among what others do.
+#: Health probes are neither limited nor counted: another client at the same address must not make them fail.
 UNCOUNTED = {"/health/live", "/health/ready"}
-#: Addresses whose clients are remembered: to read one takes longer than all the rest.
+#: Size of the cache from address to client: parsing an address takes longer than the rest of the check.
 REMEMBERED_ADDRESSES = 4_096
 
 Network = IPv4Network | IPv6Network
 
 
 class RequestLimit:
-    """Answers 429 to a client that has made so many requests in the current window, until the window is over.
+    """Middleware that answers 429 to a client over the limit, until the current window ends.
 
-    One window for all: its counts are thrown away together, so they take no more memory than the clients of one window.
+    All clients share one window, and all counts are dropped when it ends. Memory is bounded by the clients of one
+    window.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class RequestLimit:
         return count > self._requests
 
     def _counted_as(self, host: str) -> str | None:
-        """Under what requests from this address are counted; None if they are not."""
+        """Return the client that this address belongs to, or None if its requests are not counted."""
         try:
             address = normalised_address(ip_address(host))
         except ValueError:  # a Unix socket, or a proxy that hides it
@@ -70,5 +71,5 @@ class RequestLimit:
 
 
 def request_limit(requests: int, seconds: float, exempt: Sequence[Network]) -> list[Middleware]:
-    """What limits the requests of each client; nothing at all, where the limit is 0."""
+    """Return the middleware that limits the requests of each client, or nothing if the limit is 0."""
     return [Middleware(RequestLimit, requests=requests, seconds=seconds, exempt=exempt)] if requests else []

@@ -1,23 +1,24 @@
-"""A transport whose `close` lets the client read what was written to it, though the client is still sending."""
+"""Transport whose `close` waits for a client that is still sending, so that the client can read the response."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Any
 
-#: The edge discards so much of a request that was answered early. A client that writes all of its request before it
-#: reads sees the answer if no more than this is left.
+#: How much of an early-answered request the edge discards. A client that writes its whole request
+#: before it reads gets the response if at most this much is left.
 LINGER_BYTES = 8 * 1024 * 1024
-#: How long the client may take for that, counted from the answer.
+#: How long the client may take for that, measured from the response.
 LINGER_SECONDS = 5.0
 
 
 class LingeringTransport(asyncio.Transport):
-    """Wraps the transport of a connection.
+    """Wrapper of a connection's transport with a lingering close.
 
-    A socket that is closed with unread bytes resets its connection, and the reset discards what the client has not yet
-    read of the answer (RFC 9112, 9.6). So where bytes of a request are still expected, `close` shuts down the writing
-    half alone, and the connection ends when the client closes it, at the latest after LINGER_BYTES or these seconds.
+    Closing a socket with unread bytes resets the connection, and the client loses the unread part of
+    the response (RFC 9112, 9.6). If request bytes are still expected, `close` therefore shuts down
+    only the writing half. The connection ends when the client closes it, at the latest after
+    LINGER_BYTES or `seconds`.
     """
 
     def __init__(self, transport: asyncio.Transport, unread: Callable[[], bool], seconds: float) -> None:
@@ -29,14 +30,14 @@ class LingeringTransport(asyncio.Transport):
         self._discarded = 0
 
     def close(self) -> None:
-        """Close the connection, now or when the client has had its chance to read."""
+        """Close the connection: at once if nothing is unread, otherwise lingering."""
         if self.is_closing():
             return
         if not self._unread():
             self._transport.close()
             return
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._transport.abort)
-        with contextlib.suppress(OSError):  # the client has reset the connection: the transport hears of it next
+        with contextlib.suppress(OSError):  # the client reset the connection; `connection_lost` follows
             self._transport.write_eof()
         self._transport.resume_reading()
 
@@ -55,7 +56,7 @@ class LingeringTransport(asyncio.Transport):
         return self._timer is not None or self._transport.is_closing()
 
     def write(self, data: Any) -> None:
-        if self._timer is None:  # nothing can follow the end of what was written
+        if self._timer is None:  # after `close` the writing half is shut down
             self._transport.write(data)
 
     def abort(self) -> None:

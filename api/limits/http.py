@@ -1,14 +1,13 @@
-"""The edge's HTTP: which bytes belong to a request, how many there may be, and how long they may take.
+"""HTTP/1.1 protocol of the edge: finds the end of each request, and limits its bytes and its time.
 
-| part of a request | at most | in | otherwise |
+| part of a request | max. size | max. time | if larger; if slower |
 |---|---|---|---|
-| path and headers | MAX_HEADER_BYTES | HEADER_SECONDS | 431; closed without an answer |
-| body | `max_body_bytes` | `body_seconds` from the headers | 413; 408 |
-| framing of a chunked body: sizes, extensions, trailers | MAX_FRAMING_BYTES | with the body | 413; 408 |
-| the rest of a request that has its answer | LINGER_BYTES | LINGER_SECONDS | closed |
+| path and headers | MAX_HEADER_BYTES | HEADER_SECONDS | 431; closed without a response |
+| body | `max_body_bytes` | `body_seconds` after the headers | 413; 408 |
+| chunk sizes, chunk extensions, trailers | MAX_FRAMING_BYTES | as the body | 413; 408 |
+| unread rest of an answered request | LINGER_BYTES | LINGER_SECONDS | closed |
 
-Uvicorn bounds none of these, and leaves the end of a request to httptools, which takes trailers for headers and an
-`Upgrade` for the end of its request.
+Uvicorn limits none of these. Its parser, httptools, reports trailers as headers and ends a request at `Upgrade`.
 """
 
 import asyncio
@@ -23,31 +22,31 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.errors import BROKEN_BODY, EdgeCode, problem, problem_response
-from api.lingering import LINGER_SECONDS, LingeringTransport
+from api.limits.lingering import LINGER_SECONDS, LingeringTransport
 from api.metrics import EdgeMetrics
 from shared.contracts.errors import ErrorCode
 from shared.process.logging import request_id
 
 log = logging.getLogger(__name__)
 
-#: Several times a token of the greatest size, which is the longest that a header holds.
+#: Several times the longest token, which is the longest valid header value.
 MAX_HEADER_BYTES = 65_536
-#: From the connection, or from the first byte of a further request on it, to the end of the headers.
+#: Measured to the end of the headers, from the connection or from the first byte of a later request on it.
 HEADER_SECONDS = 10.0
-#: Clients of a JSON service send no trailers. This is the framing of 13,000 chunks of one byte.
+#: The framing of 13,000 chunks of one byte. Clients of a JSON service send no trailers.
 MAX_FRAMING_BYTES = 65_536
-#: Ends the headers, and every chunked body: the parser accepts no line that ends in LF alone.
+#: End of the headers and of every chunked body: the parser rejects lines that end in LF alone.
 EMPTY_LINE = b"\r\n\r\n"
 
-TOO_LARGE = EdgeCode.HEADERS_TOO_LARGE, f"path and headers are longer than {MAX_HEADER_BYTES} bytes"
-#: RFC 9112, 3.2. With none or two, a proxy in front and this edge might take the request for different sites'.
-ONE_HOST = ErrorCode.BAD_REQUEST, "one Host header is expected"
-#: RFC 9112, 6.1. A proxy in front might see another end of the body: it may ignore a coding, or decode it.
-CHUNKED_ALONE = ErrorCode.BAD_REQUEST, "Transfer-Encoding must be chunked, given once, in a request of HTTP/1.1"
-#: The parser accepts HTTP/0.9 and HTTP/2.0 in a request line, too.
-VERSION = ErrorCode.BAD_REQUEST, "the request's version must be HTTP/1.1 or HTTP/1.0"
-#: RFC 9110, 9.3.6. The bytes behind a CONNECT belong to a tunnel, and not to a request.
-NO_TUNNEL = ErrorCode.BAD_REQUEST, "CONNECT is not available here"
+TOO_LARGE = EdgeCode.HEADERS_TOO_LARGE, f"path and headers must not exceed {MAX_HEADER_BYTES} bytes"
+#: RFC 9112, 3.2. Without exactly one, a proxy and this edge might choose different sites.
+ONE_HOST = ErrorCode.BAD_REQUEST, "exactly one Host header is required"
+#: RFC 9112, 6.1. A proxy that ignores or decodes a transfer coding would see another end of the body.
+CHUNKED_ALONE = ErrorCode.BAD_REQUEST, "Transfer-Encoding must be chunked, given once, and only in HTTP/1.1"
+#: The parser also accepts HTTP/0.9 and HTTP/2.0 in a request line.
+VERSION = ErrorCode.BAD_REQUEST, "the HTTP version must be 1.1 or 1.0"
+#: RFC 9110, 9.3.6. The bytes after a CONNECT belong to a tunnel, not to a request.
+NO_TUNNEL = ErrorCode.BAD_REQUEST, "CONNECT is not supported"
 NOT_HTTP = ErrorCode.BAD_REQUEST, "request is not well-formed HTTP"
 
 
@@ -59,25 +58,25 @@ class _Part(Enum):
     BODY = auto()
     """The body of the current request, with its framing."""
     NEXT = auto()
-    """A later request: the current one is complete, and has no answer yet."""
+    """A later request: the current one is complete, but not yet answered."""
 
 
 class LimitedHttp(HttpToolsProtocol):
-    """Uvicorn's HTTP, which knows where each request ends.
+    """Uvicorn's HTTP protocol with limits and with a reliable end of each request.
 
-    - Requests are read one at a time. The parser gets bytes in pieces that end where headers end and where a request
-      ends, so that it never sees a request before the one in front of it was answered.
+    - Requests are read one at a time: the parser never sees a request before the previous one was answered.
+      Each piece that it gets ends with headers or with a request.
     - Trailers are parsed and dropped.
-    - An `Upgrade` is ignored, which a server may do (RFC 9110, 7.8). A second parser reads the body of such a request.
-    - An answer that begins before its request was read to the end announces `Connection: close`.
+    - `Upgrade` is ignored, as RFC 9110, 7.8 permits. A second parser reads the body of such a request.
+    - A response that begins before its request was read completely says `Connection: close`.
 
-    A request that is refused before its body never reaches the application, so its problem document, its line in the
-    log and its count are made here. A fault of a body is raised by `receive`, and the application answers it.
+    A request refused before its body never reaches the application, so this class writes its problem
+    document, its log line and its count. Errors in a body are raised by `receive`; the application answers them.
     """
 
     header_seconds = HEADER_SECONDS
     linger_seconds = LINGER_SECONDS
-    #: The defaults of the settings; see `limited_http`.
+    #: Defaults of the settings; `limited_http` replaces them.
     body_seconds = 10.0
     max_body_bytes = 131_072
 
@@ -87,8 +86,8 @@ class LimitedHttp(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._application: Any = self.app
         self.app = self._serve
-        # Where a connection ends is decided here. The parser would swallow what follows a `Connection: close`, even if
-        # that is a trailer.
+        # This class decides where a connection ends: the parser would drop everything after `Connection: close`,
+        # even a trailer.
         self.parser.set_dangerous_leniencies(lenient_keep_alive=True, lenient_data_after_close=False)
         self._timer: asyncio.TimerHandle | None = None
         self._timed: _Part | None = None
@@ -99,15 +98,15 @@ class LimitedHttp(HttpToolsProtocol):
     def _expect_request(self) -> None:
         self._part = _Part.HEAD
         self._head_bytes = 0
-        #: The last bytes that were parsed: an empty line may have begun with them.
+        #: The last parsed bytes, which may be the start of an empty line.
         self._seam = b""
         #: The announced length of the body; None if it is chunked.
         self._length: int | None = 0
-        #: Bytes after the headers, and how many of them are the body itself.
+        #: Bytes after the headers, and how many of them are the decoded body.
         self._framed_bytes = 0
         self._body_bytes = 0
         self._body_parser: HttpRequestParser | None = None
-        #: Whether the connection goes on after this request, if the request is read to its end before it is answered.
+        #: Whether the connection stays open, provided that the request is read completely before it is answered.
         self._keep_alive = False
         self._refusal: HTTPException | None = None
 
@@ -126,7 +125,7 @@ class LimitedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             self.transport.discard(len(data))
-        elif self._refusal is None:  # otherwise nobody wants it: the answer is on its way
+        elif self._refusal is None:  # otherwise drop the bytes: the response is on its way
             self._unset_keepalive_if_required()
             self._read(self._waiting + data)
 
@@ -134,7 +133,7 @@ class LimitedHttp(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             return
-        # It would close unless the request had been read to its end.
+        # The connection is open, so the request was read completely.
         self._expect_request()
         if self._waiting:
             self.data_received(b"")
@@ -144,7 +143,7 @@ class LimitedHttp(HttpToolsProtocol):
         super().shutdown()
 
     def _is_unread(self) -> bool:
-        """Return whether the client may still be sending, and not only keep the connection."""
+        """Return whether the client may still be sending a request, rather than keeping the connection idle."""
         return self._head_bytes > 0 or self._part is _Part.BODY or bool(self._waiting)
 
     # Pieces for the parser
@@ -159,12 +158,12 @@ class LimitedHttp(HttpToolsProtocol):
         self._waiting = data[start:]
         if self._waiting:
             self.flow.pause_reading()
-        # Most requests come in one read, and need no timer.
+        # Most requests arrive in one read and need no timer.
         is_idle = self._part is _Part.NEXT or (self._part is _Part.HEAD and not self._head_bytes)
         self._start_timer(None if is_idle else self._part)
 
     def _end_of_piece(self, data: bytes, start: int) -> int:
-        """Return where the bytes from `start` reach an end of headers or of a request, or else their own end."""
+        """Return the position after `start` where headers or a request end, or else the end of the data."""
         if self._part is _Part.BODY and self._length is not None:
             return min(len(data), start + self._length - self._body_bytes)
         if self._seam:
@@ -176,7 +175,7 @@ class LimitedHttp(HttpToolsProtocol):
         return len(data) if found < 0 else found + len(EMPTY_LINE)
 
     def _parse(self, piece: bytes) -> bool:
-        """Parse this piece, and return whether the connection is to be read further."""
+        """Parse this piece and return whether to read on."""
         self._seam = (self._seam + piece[1 - len(EMPTY_LINE) :])[1 - len(EMPTY_LINE) :]
         if self._part is _Part.HEAD:
             self._head_bytes += len(piece)
@@ -188,7 +187,7 @@ class LimitedHttp(HttpToolsProtocol):
         try:
             (self._body_parser or self.parser).feed_data(piece)
         except HttpParserUpgrade:
-            pass  # `on_message_complete` has seen to it
+            pass  # handled by `on_message_complete`
         except HttpParserError:
             if self._part is _Part.HEAD:
                 self._refuse(*NOT_HTTP)
@@ -202,17 +201,17 @@ class LimitedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         if self._part is not _Part.HEAD:
-            raise ValueError("a request began inside a piece")  # with a parser more lenient than this one
+            raise ValueError("a request began inside a piece")  # impossible unless the parser becomes more lenient
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._part is _Part.HEAD:  # a trailer, otherwise
+        if self._part is _Part.HEAD:  # otherwise it is a trailer
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if fault := self._fault():
             self._refuse(*fault)
-            raise ValueError(fault)  # which stops the parser: there is nobody to give a body to
+            raise ValueError(fault)  # stops the parser
         super().on_headers_complete()
         self._part = _Part.BODY
         self._head_bytes = 0
@@ -237,27 +236,27 @@ class LimitedHttp(HttpToolsProtocol):
                 self.cycle.keep_alive = self._keep_alive
             super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature of uvicorn's, which is plain text
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; its own response is plain text
         self._refuse(*NOT_HTTP)
 
     def _should_upgrade_to_ws(self) -> bool:
         return False
 
     def _read_body_after_all(self) -> None:
-        """Have another parser read the body of a request that ends with its headers, as httptools has it."""
+        """Start a second parser for the body: httptools ends a request with `Upgrade` at its headers."""
         self._body_parser = parser = HttpRequestParser(_OnlyBody(self))
         framing = b"Transfer-Encoding: chunked" if self._length is None else b"Content-Length: %d" % self._length
         parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + EMPTY_LINE)
 
     def _fault(self) -> tuple[ErrorCode | EdgeCode, str] | None:
-        """Return what is wrong with the headers, now that they are complete, and note the length of the body."""
+        """Return the fault of the complete headers, if any, and store the length of the body."""
         version = self.parser.get_http_version()
         hosts, codings = 0, []
         for name, value in self.headers:
             if name == b"host":
                 hosts += 1
             elif name == b"content-length":
-                self._length = int(value)  # the parser has refused anything else
+                self._length = int(value)  # the parser rejects anything else
             elif name == b"transfer-encoding":
                 codings.append(value.strip().lower())
                 self._length = None
@@ -279,7 +278,7 @@ class LimitedHttp(HttpToolsProtocol):
                 raise self._refusal
 
         async def receive_within_limits() -> Message:
-            refuse_body()  # before the client is told to continue
+            refuse_body()  # before uvicorn sends 100 Continue
             message = await receive()
             refuse_body()
             return message
@@ -289,7 +288,7 @@ class LimitedHttp(HttpToolsProtocol):
     # Refusals
 
     def _start_timer(self, part: _Part | None) -> None:
-        """Limit the time of this part, unless it runs already; None: of nothing."""
+        """Start the timer of this part unless it already runs; None stops the timer."""
         if part is self._timed:
             return
         if self._timer:
@@ -301,23 +300,23 @@ class LimitedHttp(HttpToolsProtocol):
 
     def _time_is_up(self) -> None:
         if self.transport.is_closing():
-            return  # it has a time limit of its own
+            return  # the lingering close has its own time limit
         if self._part is _Part.BODY:
             self._refuse_body(HTTPException(408))
         else:
             self.transport.abort()
 
     def _refuse_body(self, refusal: HTTPException) -> None:
-        """Have the application answer this, whenever it asks for more; what comes is not read any more."""
+        """Raise this at the application's next `receive`, and stop reading."""
         self._refusal = self._refusal or refusal
         self.flow.pause_reading()
         if self.cycle.response_started:
-            self.transport.abort()  # too late to say anything
+            self.transport.abort()  # too late for an error response
         else:
             self.cycle.message_event.set()
 
     def _refuse(self, code: ErrorCode | EdgeCode, text: str) -> None:
-        """Answer in place of the application, unless that has been done, and close the connection."""
+        """Answer in place of the application and close the connection; do nothing if it is already closing."""
         if self.transport.is_closing():
             return
         identifier = uuid.uuid4().hex
@@ -336,7 +335,7 @@ class LimitedHttp(HttpToolsProtocol):
 
 
 class _OnlyBody:
-    """The callbacks of a parser that parses a body alone."""
+    """Callbacks of a parser that reads only a body."""
 
     def __init__(self, http: LimitedHttp) -> None:
         self.on_body = http.on_body
@@ -344,7 +343,7 @@ class _OnlyBody:
 
 
 def limited_http(max_body_bytes: int, body_seconds: float) -> type[LimitedHttp]:
-    """Return the protocol of an edge with these settings."""
+    """Return a protocol class with these limits."""
 
     class ConfiguredHttp(LimitedHttp):
         pass
