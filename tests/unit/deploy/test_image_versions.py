@@ -1,8 +1,8 @@
 """Every image that this repository names is at least of the version without the holes that we know of.
 
-A tag that names a series alone follows it, and whoever pulls gets its newest version. Compose files and tests name such
-tags, and variables that pin them; docs/deployment.md says to pull and to pin. Any other tag that leaves out a part of the
-version counts as the lowest version that begins so: a floor with a patch needs a tag with one.
+A tag that names a series alone follows it: a pull gets its newest version. Compose files and tests name such tags, and
+variables that pin them; docs/deployment.md says to pull and to pin. Any other tag that leaves out a part of the version
+counts as the lowest version that begins so: a floor with a patch needs a tag with one.
 """
 
 import re
@@ -53,7 +53,7 @@ FLOORS: dict[str, dict[Version, Floor]] = {
 #: Built from this tree.
 OURS = re.compile(r"jincor-auth-(api|worker)")
 #: Tags that follow a series, in files from which somebody pulls.
-FOLLOWING = {"mongo": {(8,)}, "rabbitmq": {(4,)}, "haproxy": {(3, 2)}}
+FOLLOWING: dict[str, set[Version]] = {"mongo": {(8,)}, "rabbitmq": {(4,)}, "haproxy": {(3, 2)}}
 FOLLOWED_IN = {"docker-compose.yml", "docker-compose.prod.yml", "tests/images.py"}
 #: Named without a version, as something of the operator's own.
 UNVERSIONED = {"prom/prometheus": "an example of a collector; the operator has one already, or chooses its version"}
@@ -118,7 +118,7 @@ def test_what_is_not_below_is_accepted(reference: str) -> None:
 
 
 def _follows(place: str, reference: str) -> bool:
-    return place in FOLLOWED_IN and _version(reference) in FOLLOWING.get(_name(reference), ())
+    return place in FOLLOWED_IN and _version(reference) in FOLLOWING.get(_name(reference), set())
 
 
 def _problem(reference: str) -> str | None:
