@@ -6,6 +6,7 @@
 | body | `max_body_bytes` | `body_seconds` after the headers | 413; 408 |
 | chunk sizes, chunk extensions, trailers | MAX_FRAMING_BYTES | as the body | 413; 408 |
 | unread rest of an answered request | LINGER_BYTES | LINGER_SECONDS | closed |
+| requests behind an unanswered one | what one or two reads of the socket bring (256 KiB each) | | reading pauses |
 
 Uvicorn limits none of these. Its parser, httptools, reports trailers as headers and ends a request at `Upgrade`.
 """
@@ -35,6 +36,9 @@ MAX_HEADER_BYTES = 65_536
 HEADER_SECONDS = 10.0
 #: The framing of 13,000 chunks of one byte. Clients of a JSON service send no trailers.
 MAX_FRAMING_BYTES = 65_536
+#: What a piece of a chunked body counts as framing, besides its bytes: it costs the parser as much as a small chunk. An
+#: empty line ends a piece, also inside of a chunk; JSON has none.
+PIECE_BYTES = 16
 #: End of the headers and of every chunked body: the parser rejects lines that end in LF alone.
 EMPTY_LINE = b"\r\n\r\n"
 
@@ -121,13 +125,24 @@ class LimitedHttp(HttpToolsProtocol):
         self._start_timer(None)
         self.transport.lost()
         super().connection_lost(exc)
+        # These refer to this object. The garbage collector runs rarely (shared/process/garbage.py), and would leave
+        # thousands of dead connections in memory until then.
+        self.app = self._application
+        self._body_parser = None
+        self._waiting = b""
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             self.transport.discard(len(data))
-        elif self._refusal is None:  # otherwise drop the bytes: the response is on its way
+        elif self._refusal is None:  # otherwise the response is on its way
+            data = self._waiting + data
+            if self._part is _Part.HEAD and not self._head_bytes:
+                data = data.lstrip(b"\r\n")  # RFC 9112, 2.2: some clients send an empty line after a body
+                self._waiting = b""
+                if not data:
+                    return
             self._unset_keepalive_if_required()
-            self._read(self._waiting + data)
+            self._read(data)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -183,7 +198,7 @@ class LimitedHttp(HttpToolsProtocol):
                 self._refuse(*TOO_LARGE)
                 return False
         else:
-            self._framed_bytes += len(piece)
+            self._framed_bytes += len(piece) if self._length is not None else len(piece) + PIECE_BYTES
         try:
             (self._body_parser or self.parser).feed_data(piece)
         except HttpParserUpgrade:

@@ -48,9 +48,10 @@ class LingeringTransport(asyncio.Transport):
             self._transport.abort()
 
     def lost(self) -> None:
-        """Forget the timer of a connection that has ended."""
+        """Cancel the timer of a connection that was lost, and forget its owner, which refers to this transport."""
         if self._timer:
             self._timer.cancel()
+        self._unread = bool
 
     def is_closing(self) -> bool:
         return self._timer is not None or self._transport.is_closing()

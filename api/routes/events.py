@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic import BeforeValidator, WithJsonSchema
@@ -75,9 +75,10 @@ async def _last_event_id(
 
 
 async def _stream(
-    tenant_token: TenantToken, workers: Workers, feed: Feed, streams: OpenStreams
+    request: Request, tenant_token: TenantToken, workers: Workers, feed: Feed, streams: OpenStreams
 ) -> AsyncIterator[Stream]:
     """Open a stream of the tenant's events from now on; it closes with the response."""
+    await request.body()  # it is refused, if it is, before the stream begins
     try:
         claims = (await workers.call(TENANT_VERIFY, TenantVerifyRequest(token=tenant_token))).decoded
     except InvalidToken:

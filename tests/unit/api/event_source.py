@@ -58,6 +58,7 @@ class EventSource:
         self._gone = asyncio.Event()
         self._blocks: asyncio.Queue[Block | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._requested = False
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -108,6 +109,9 @@ class EventSource:
         self._blocks.put_nowait(None)
 
     async def _receive(self) -> Message:
+        if not self._requested:
+            self._requested = True
+            return {"type": "http.request", "body": b"", "more_body": False}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 

@@ -2,21 +2,23 @@
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import logging
+import weakref
 from typing import Any
 
 import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from api.limits.http import MAX_FRAMING_BYTES, MAX_HEADER_BYTES, LimitedHttp
+from api.limits.http import MAX_FRAMING_BYTES, MAX_HEADER_BYTES, PIECE_BYTES, LimitedHttp
 from api.limits.lingering import LINGER_BYTES
 from api.metrics import EdgeMetrics
 from tests.unit.api.conftest import ServeEdge
 from tests.unit.api.fake_rpc import FakeRpc
-from tests.unit.api.served import SECONDS, Listener, answers, connected, dialed, refusing
+from tests.unit.api.served import SECONDS, Listener, answers, connected, dialed, refusing, served
 
 #: What the buffers of two sockets hold besides, on any machine.
 BUFFERED_BYTES = 16 * 1024 * 1024
@@ -402,3 +404,67 @@ async def test_requests_behind_an_open_stream_take_no_more_than_their_bytes() ->
         assert not done, "the edge reads on"
         assert begun == 1
         flood.cancel()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nX: ",
+        b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n" * 50,
+        b"POST / HTTP/1.1\r\nHost: edge\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 9\r\n\r\nbody",
+    ],
+    ids=["nothing", "half a head", "a request", "pipelined requests", "an upgrade and half a body"],
+)
+async def test_a_lost_connection_is_freed_without_the_garbage_collector(sent: bytes) -> None:
+    """The collector runs rarely in an edge, and what a dead connection had not read may be large."""
+    connections: list[weakref.ref[LimitedHttp]] = []
+
+    class Watched(LimitedHttp):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            connections.append(weakref.ref(self))
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with served(_app, Watched) as port:
+            async with dialed(port) as (_, writer):
+                writer.write(sent)
+                await writer.drain()
+                await asyncio.sleep(0.05)  # it may have been read by now, or not
+            async with asyncio.timeout(SECONDS):
+                while not connections or any(connection() for connection in connections):  # noqa: ASYNC110 - a weakref
+                    await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+
+
+async def test_a_body_of_empty_lines_is_refused_before_it_costs_much() -> None:
+    """An empty line ends a piece for the parser, also inside of a chunk, so each piece counts as framing."""
+    pieces = 0
+
+    class Counting(LimitedHttp):
+        def _parse(self, piece: bytes) -> bool:
+            nonlocal pieces
+            pieces += 1
+            return super()._parse(piece)
+
+    body = b"\r\n\r\n" * 32_000
+    async with connected(_app, Counting) as (reader, writer):
+        head = b"POST / HTTP/1.1\r\nHost: edge\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+        await reader.read()
+    assert pieces < 2 * MAX_FRAMING_BYTES / PIECE_BYTES
+
+
+async def test_an_empty_line_after_a_body_is_ignored() -> None:
+    """RFC 9112, 2.2: some clients send one. It is no part of a next request, which may begin much later."""
+    request = b"POST / HTTP/1.1\r\nHost: edge\r\nContent-Length: 2\r\n\r\n{}"
+    async with connected(_app, Hurried) as (reader, writer):
+        for _ in range(2):
+            writer.write(request + b"\r\n")
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(2 * Hurried.header_seconds)
