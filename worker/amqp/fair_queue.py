@@ -25,7 +25,7 @@ class FairQueue(Generic[ItemT]):
         self._capacity = capacity
         self._slots = slots
         self._waiting: dict[str, deque[ItemT]] = {}
-        """In the order of the tenants' turns."""
+        """Waiting items by tenant, in the order of the tenants' turns."""
         self._waiting_in_all = 0
         self._taken: Counter[str] = Counter()
 
