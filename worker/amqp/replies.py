@@ -138,7 +138,7 @@ class ReplyConnection:
         if self._dropped:  # told once for all of them: there may be hundreds a second
             log.warning(
                 "replies were dropped while their connection was lost, their callers hear nothing",
-                extra={"service": self._service, "replies": self._dropped},
+                extra={"caller": self._service, "replies": self._dropped},
             )
             self._dropped = 0
         return [channel]

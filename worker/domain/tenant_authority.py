@@ -110,7 +110,7 @@ async def check_registration_key(key: str, client: ClientAddress | None, call: C
     async with guarded_registration_key(client, call, ports):
         if not ports.registration.is_key(key):
             address = call.client(client)
-            told = {"client_address": None if address is None else str(address), "service": call.service}
+            told = {"client_address": None if address is None else str(address), "caller": call.service}
             log.warning("a wrong registration key was shown", extra=told)
             raise InvalidCredentials
     call.noted.by_operator = True
