@@ -96,8 +96,11 @@ class Connection:
         on_lost: Callable[[], None] | None = None,
         *,
         setup_timeout_seconds: float = SETUP_TIMEOUT_SECONDS,
+        last_backoff_seconds: float = LAST_BACKOFF_SECONDS,
     ) -> None:
         """`urls` are tried in turn, from one of them on; `name` is what the operator sees in the broker's connections.
+
+        `last_backoff_seconds` bounds the waits after connections that were set up and lost soon, again and again.
 
         Raises `ValueError` for what is no address of a broker, without repeating it: it may hold a password.
         """
@@ -108,6 +111,7 @@ class Connection:
         self._setup = setup
         self._on_lost = on_lost
         self._setup_timeout_seconds = setup_timeout_seconds
+        self._last_backoff_seconds = last_backoff_seconds
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
         self.connected = asyncio.Event()
@@ -133,10 +137,11 @@ class Connection:
     async def _stay_connected(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS
         for url in itertools.cycle(self._urls):
-            started = time.monotonic()
+            started, last_backoff = time.monotonic(), LAST_BACKOFF_SECONDS
             try:
                 with lost_connections():
                     await self._connect_once(url)
+                    last_backoff = self._last_backoff_seconds
             except (ConnectionLost, DeliveryError) as error:
                 log.warning(
                     "broker is not usable, trying again",
@@ -145,7 +150,7 @@ class Connection:
             if time.monotonic() - started > STABLE_SECONDS:
                 backoff = FIRST_BACKOFF_SECONDS
             else:
-                backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
+                backoff = min(2 * backoff, last_backoff)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
 
     async def _connect_once(self, url: URL) -> None:
