@@ -2,7 +2,7 @@
 
 RabbitMQ finds the queues of a message in the process of the channel that it came by. A service may bind exchanges of
 its own with patterns that take seconds to match, or thousands of queues, and all that is published on that channel
-waits meanwhile (docs/decisions/0038). A channel on which something was refused or not confirmed is used no more:
+waits meanwhile (docs/decisions/0034). A channel on which something was refused or not confirmed is used no more:
 RabbitMQ 3.10 may go on refusing messages for a queue that lost its leader for as long as the channel lives
 (docs/decisions/0020). A tenant gets its next channel when the broker has closed that one, so it keeps one channel of
 the broker's busy and no more.

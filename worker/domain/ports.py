@@ -212,7 +212,9 @@ class Sessions(Protocol):
         """Its event has reached the broker by then: nothing is left to do, and from now on it is listed."""
 
     async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
-        """A subscriber's queue has refused its event: it is due again at `retry_at`, or, if None, never.
+        """A subscriber's queue has refused its event, or the broker has not confirmed it in time.
+
+        It is due again at `retry_at`, or, if None, never.
 
         From the first refusal on it is listed, since other queues may have taken it. False, and nothing is changed, if
         another refusal was counted since the session was read, or its event has reached the broker.
