@@ -103,9 +103,13 @@ class Connection:
         on_lost: Callable[[], None] | None = None,
         *,
         setup_timeout_seconds: float = SETUP_TIMEOUT_SECONDS,
+        last_backoff_seconds: float = LAST_BACKOFF_SECONDS,
     ) -> None:
         """Connect to one of `urls`, trying them in turn from a random one; the broker lists the
         connection under `name`.
+
+        `last_backoff_seconds` limits the waits after connections that were set up and soon lost,
+        again and again.
 
         Raises `ValueError` for an invalid address, without the address, which may hold a password.
         """
@@ -116,6 +120,7 @@ class Connection:
         self._setup = setup
         self._on_lost = on_lost
         self._setup_timeout_seconds = setup_timeout_seconds
+        self._last_backoff_seconds = last_backoff_seconds
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
         self.connected = asyncio.Event()
@@ -142,10 +147,11 @@ class Connection:
     async def _stay_connected(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS
         for url in itertools.cycle(self._urls):
-            started = time.monotonic()
+            started, last_backoff = time.monotonic(), LAST_BACKOFF_SECONDS
             try:
                 with lost_connections():
                     await self._connect_once(url)
+                    last_backoff = self._last_backoff_seconds
             except (ConnectionLost, DeliveryError) as error:
                 log.warning(
                     "broker is not usable, trying again",
@@ -154,7 +160,7 @@ class Connection:
             if time.monotonic() - started > STABLE_SECONDS:
                 backoff = FIRST_BACKOFF_SECONDS
             else:
-                backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
+                backoff = min(2 * backoff, last_backoff)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
 
     async def _connect_once(self, url: URL) -> None:

@@ -56,17 +56,17 @@ class JsonFormatter(logging.Formatter):
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
+        own: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "service": self._service,
             "logger": record.name,
             "event": record.getMessage(),
-            **_fields(record),
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return _encode(line)
+            own["traceback"] = self.formatException(record.exc_info)
+        # First, so that the order is the same in each line; and again, so that no field of a call site replaces them.
+        return _encode(own | _fields(record) | own)
 
 
 class ConsoleFormatter(logging.Formatter):

@@ -330,13 +330,6 @@ def _reaches(waiting: Waiting, queue: str, expected: int) -> Callable[[], Awaita
     return holds
 
 
-def _reaches(waiting: Waiting, queue: str, expected: int) -> Callable[[], Awaitable[bool]]:
-    async def holds() -> bool:
-        return (await waiting(queue) or 0) >= expected
-
-    return holds
-
-
 def _equals(waiting: Waiting, queue: str, expected: int | None) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
         return await waiting(queue) == expected

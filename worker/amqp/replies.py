@@ -19,7 +19,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from pamqp.commands import Basic
 
-from shared.amqp.connection import Connection, ConnectionLost, lost_connections
+from shared.amqp.connection import LAST_BACKOFF_SECONDS, Connection, ConnectionLost, lost_connections
 from shared.amqp.topology import ERROR_TYPE, JSON_TYPE, REPLY_TYPE, service_of
 from shared.contracts.errors import AuthError, InternalError
 from shared.contracts.wire import WireModel
@@ -31,6 +31,9 @@ Outcome = WireModel | AuthError
 #: How long the first replies to a source may wait for its connection to open, which takes some
 #: milliseconds. Replies do not wait for a connection that was lost.
 FIRST_OPENING_SECONDS = 2.0
+#: Longest wait before reconnecting for a service whose replies end their connection again and again.
+#: Each attempt is a socket, some processes and a crash report at the broker.
+LAST_BACKOFF_OF_SERVICES_SECONDS = 10.0
 #: Half of RabbitMQ 4's limit (`max_message_size`), and more than any reply needs. RabbitMQ closes
 #: the connection of a message beyond its limit.
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -101,7 +104,12 @@ class ReplyConnection:
         self._service = service
         self._channel: UnderlayChannel | None = None
         self._connection = Connection(
-            urls, name if service is None else f"{name} to {service}", self._setup, self._lose_channel
+            urls,
+            name if service is None else f"{name} to {service}",
+            self._setup,
+            self._lose_channel,
+            # Edges are trusted, and services that share a connection are not all to blame for its end.
+            last_backoff_seconds=LAST_BACKOFF_OF_SERVICES_SECONDS if service else LAST_BACKOFF_SECONDS,
         )
         self._waits_until = asyncio.get_running_loop().time() + FIRST_OPENING_SECONDS
         self._dropped = 0
@@ -139,7 +147,7 @@ class ReplyConnection:
         if self._dropped:  # one line for all of them: there may be hundreds a second
             log.warning(
                 "replies were dropped while their connection was lost, their callers hear nothing",
-                extra={"service": self._service, "replies": self._dropped},
+                extra={"caller": self._service, "replies": self._dropped},
             )
             self._dropped = 0
         return [channel]

@@ -2,7 +2,7 @@
 
 RabbitMQ finds the queues of a message in the process of the channel that it came by. A service may bind exchanges of
 its own with patterns that take seconds to match, or thousands of queues, and all that is published on that channel
-waits meanwhile (docs/decisions/0038). A channel on which something was refused or not confirmed is used no more:
+waits meanwhile (docs/decisions/0034). A channel on which something was refused or not confirmed is used no more:
 RabbitMQ 3.10 may go on refusing messages for a queue that lost its leader for as long as the channel lives
 (docs/decisions/0020). A tenant gets its next channel when the broker has closed that one, so it keeps one channel of
 the broker's busy and no more.
@@ -52,6 +52,7 @@ class TenantChannels:
         self._numbers = list(range(MAX_CHANNELS, 0, -1))
         self._of: dict[str, _Channel] = {}
         """The one that was used last is the last."""
+        self._is_closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -72,7 +73,7 @@ class TenantChannels:
                 exchange = await asyncio.shield(channel.opening)
                 await exchange.publish(message, key, mandatory=False)
         except BaseException as error:
-            if isinstance(error, ConnectionLost):
+            if isinstance(error, ConnectionLost) and not self._is_closed:
                 self._on_lost(f"channel for events is lost: {error}")
             # One that has not been opened yet waits for the end of the one before it, and so does the next message.
             channel.is_spoiled = channel.opening.done()
@@ -83,6 +84,7 @@ class TenantChannels:
 
     def close(self) -> None:
         """The connection is lost."""
+        self._is_closed = True  # the next connection is not lost by what is told of this one
         for task in self._tasks:
             task.cancel()
 

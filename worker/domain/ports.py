@@ -259,7 +259,9 @@ class Sessions(Protocol):
         """Record that the session's event reached the broker by `at`. From now on `announced_after` returns it."""
 
     async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
-        """Record that a subscriber's queue refused the event. It is due again at `retry_at`; None: never.
+        """Record that a subscriber's queue refused the event, or that the broker did not confirm it in time.
+
+        The event is due again at `retry_at`; None: never.
 
         From the first refusal on `announced_after` returns the session, since other queues may have
         taken the event. Returns False, and changes nothing, if another refusal was recorded since

@@ -122,7 +122,7 @@ async def check_registration_key(key: str, client: ClientAddress | None, call: C
     async with throttled_registration_key(client, call, ports):
         if not ports.registration.is_key(key):
             address = call.client(client)
-            origin = {"client_address": None if address is None else str(address), "service": call.service}
+            origin = {"client_address": None if address is None else str(address), "caller": call.service}
             log.warning("a wrong registration key was shown", extra=origin)
             raise InvalidCredentials
     call.audit_facts.by_operator = True

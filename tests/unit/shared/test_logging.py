@@ -51,6 +51,13 @@ def test_a_line_is_one_json_object() -> None:
     }
 
 
+def test_no_field_replaces_what_the_process_says_of_itself() -> None:
+    """A value may come from outside: who writes `service` would pass for another process."""
+    own = json_line(record())
+    hostile = json_line(record(**dict.fromkeys(own, "api"), tenant="shop"))
+    assert {**hostile, "time": None} == {**own, "time": None, "tenant": "shop"}
+
+
 def test_a_request_is_on_every_line_of_it(current_request: str) -> None:
     """Whatever is logged while a request is worked on carries its id, unless the call site names another."""
     assert json_line(record())["request_id"] == current_request

@@ -128,7 +128,7 @@ async def test_a_reply_is_dropped_at_once_while_its_connection_is_lost(
     await replies.send(request(100, "calls.shop"), HEALTHY)
     assert shop.taken == ["100"]
     told = [vars(record) for record in caplog.records if "dropped" in record.message]
-    assert [(each["service"], each["replies"]) for each in told] == [("shop", 99)]
+    assert [(each["caller"], each["replies"]) for each in told] == [("shop", 99)]
 
 
 async def test_nothing_waits_for_long_for_connections_that_do_not_open(replies: FakeReplies) -> None:
