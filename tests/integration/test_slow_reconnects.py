@@ -21,7 +21,7 @@ async def test_who_ends_its_connection_again_and_again_waits_longer(
     async def end(_: AbstractConnection) -> Sequence[AbstractChannel]:
         nonlocal opened
         opened += 1
-        asyncio.get_running_loop().call_soon(connection.give_up, "ended by its peer")
+        asyncio.get_running_loop().call_soon(connection.drop, "ended by its peer")
         return []
 
     connection = Connection([amqp_url], "ended", end, last_backoff_seconds=last_backoff_seconds)
