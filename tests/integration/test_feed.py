@@ -201,7 +201,7 @@ async def test_what_no_worker_announced_is_ignored(
         for told in (mine, everyones):
             assert await told.next() == "next"
             assert told.interruptions == 0
-    lines = [record for record in caplog.records if "no worker announced them" in record.message]
+    lines = [record for record in caplog.records if "no worker published them" in record.message]
     assert len(lines) == 2
 
 
