@@ -148,7 +148,10 @@ def _new_id() -> str:
 def _document(record: Session | User) -> dict[str, Any]:
     """Return the document as the workers' adapters write it. If their format changes, the verifications fail."""
     members = asdict(record)
-    for absent in ("revocation", "displaces"):
+    key = members.pop("idempotency_key")
+    if isinstance(record, Session):
+        members["opened_by"] = key
+    for absent in ("revocation", "enforces_limit"):
         if not members.get(absent, True):
             del members[absent]
     return {"_id": members.pop("id"), **members}
