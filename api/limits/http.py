@@ -36,8 +36,8 @@ MAX_HEADER_BYTES = 65_536
 HEADER_SECONDS = 10.0
 #: The framing of 13,000 chunks of one byte. Clients of a JSON service send no trailers.
 MAX_FRAMING_BYTES = 65_536
-#: What a piece of a chunked body counts as framing, besides its bytes: it costs the parser as much as a small chunk. An
-#: empty line ends a piece, also inside of a chunk; JSON has none.
+#: Framing that each piece of a chunked body counts as, besides its bytes: it costs the parser as much as a small chunk.
+#: An empty line ends a piece, also inside a chunk; JSON has none.
 PIECE_BYTES = 16
 #: End of the headers and of every chunked body: the parser rejects lines that end in LF alone.
 EMPTY_LINE = b"\r\n\r\n"

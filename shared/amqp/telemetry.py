@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 #: The headers of W3C Trace Context, as AMQP headers of a request.
 TRACE_HEADERS = ("traceparent", "tracestate")
-#: Of each of them; Trace Context asks to pass on as many. Workers leave the headers of a request undecoded if they are
+#: Longest value of each header; Trace Context asks to pass on as many. Workers leave the headers of a request undecoded if they are
 #: too large, and a `tracestate` comes from clients.
 MAX_TRACE_HEADER_CHARS = 512
 

@@ -109,7 +109,7 @@ async def test_a_key_is_forgotten(attempts: Attempts) -> None:
 
 
 async def test_many_keys_are_forgotten_at_once(attempts: Attempts) -> None:
-    """Those and no others, whether or not they were ever counted."""
+    """`forget` removes the named counts and no others, also names that were never counted."""
     for key in ("ann", "bob", "eve"):
         await counted(attempts, 2, key)
     await attempts.forget("ann", "bob", "nobody")
@@ -131,7 +131,7 @@ async def test_an_outcome_that_comes_late_does_no_harm(attempts: Attempts) -> No
 
 
 async def test_a_row_goes_on_through_windows(attempts: Attempts) -> None:
-    """What a window forgets is still in the row, which is kept for longer the longer it is."""
+    """A new window resets its own count only. The consecutive count is kept for longer, the higher it is."""
     seen = await counted(attempts, STRANGERS.undelayed, limit=STRANGERS)
     assert seen.consecutive == STRANGERS.undelayed
     now = NOW

@@ -16,7 +16,7 @@ class FakeAttempts:
 
     @property
     def keys(self) -> set[str]:
-        """What anything is counted under."""
+        """The keys under which attempts are counted."""
         return set(self._counts)
 
     @property

@@ -10,7 +10,7 @@ from worker.domain.records import (
 
 
 class FakeAudit:
-    """Implements the port `Audit`. What was refused is on record at once."""
+    """Implements the port `Audit`. A refused attempt is on record at once."""
 
     def __init__(self) -> None:
         self.records: dict[str, AuditRecord] = {}

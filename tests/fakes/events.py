@@ -7,7 +7,7 @@ from worker.domain.records import (
 
 
 class FakeEvents:
-    """Implements the port `Events`. What is announced stays in the outbox, as it does while the broker is away."""
+    """Implements the port `Events`. Events stay in the outbox, as they do while the broker is away."""
 
     def __init__(self) -> None:
         self.announced: list[Session] = []

@@ -22,15 +22,15 @@ END_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """What the process is given, over its standard input: there is a token in it."""
+    """The input of the process, passed over standard input because it holds a token."""
 
     amqp_url: str
     tenant_token: str = field(repr=False)
     connections: int
     callers: int
-    """Of each connection."""
+    """The number of callers on each connection."""
     pause_seconds: float
-    """Of a caller, after each answer."""
+    """The pause of a caller after each answer."""
 
 
 @contextlib.asynccontextmanager

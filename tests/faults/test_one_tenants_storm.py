@@ -1,4 +1,4 @@
-"""One tenant's storm of logins leaves others at least half of the rate that they have when the service is idle."""
+"""One tenant's storm of logins leaves another tenant its share of what is hashed, and a part of its idle rate."""
 
 import asyncio
 import time
@@ -27,11 +27,11 @@ LOGGING_IN = 3
 HASHED = "worker_hash_duration_seconds_count"
 #: So many times what can be hashed is a storm.
 STORM = 4
-#: Of the idle rate. The promise is a half of it, on cores that nobody else uses: here the storm's callers, the broker,
-#: the database and other tests want them, too. Without shares it is nothing.
+#: Least share of the idle rate. An equal split gives half at best: the storm's callers, its refusals, the broker and the
+#: database take CPU from the same cores. On an otherwise idle machine it was 42%. Without shares it is nothing.
 LEAST_OF_IDLE = 1 / 4
-#: Of all that is hashed in the storm, which does not depend on the cores: a half is fair, and the rest is for the time
-#: that the other tenant's callers need between two logins.
+#: Least share of all hashes during the storm, which does not depend on the cores. An equal split is half; the other
+#: tenant's callers need some of that time between two logins.
 LEAST_OF_HASHED = 1 / 3
 
 
