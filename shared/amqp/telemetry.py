@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 
 #: The headers of W3C Trace Context, as AMQP headers of a request.
 TRACE_HEADERS = ("traceparent", "tracestate")
-#: Longest value of each header; Trace Context asks to pass on as many. Workers leave the headers of a request undecoded if they are
-#: too large, and a `tracestate` comes from clients.
+#: Longest value of each header; Trace Context asks to pass on as many characters. A `tracestate` comes
+#: from clients, and workers leave headers undecoded if they are too large.
 MAX_TRACE_HEADER_CHARS = 512
 
 

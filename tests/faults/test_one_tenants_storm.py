@@ -27,8 +27,8 @@ LOGGING_IN = 3
 HASHED = "worker_hash_duration_seconds_count"
 #: So many times what can be hashed is a storm.
 STORM = 4
-#: Least share of the idle rate. An equal split gives half at best: the storm's callers, its refusals, the broker and the
-#: database take CPU from the same cores. On an otherwise idle machine it was 42%. Without shares it is nothing.
+#: Least share of the idle rate. An equal split gives half at best: the storm's callers, its refusals, the broker and
+#: the database take CPU from the same cores. On an otherwise idle machine it was 42%. Without shares it is nothing.
 LEAST_OF_IDLE = 1 / 4
 #: Least share of all hashes during the storm, which does not depend on the cores. An equal split is half; the other
 #: tenant's callers need some of that time between two logins.
