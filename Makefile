@@ -7,7 +7,7 @@ export PYTHON
 # Number of test files that run at a time, since tests mostly wait. 0: one after the other, in one process.
 JOBS ?= 2
 
-.PHONY: help run demo test check faults bench asyncapi configuration lock clean
+.PHONY: help run demo test check faults interop bench asyncapi configuration lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ check: ## Check lint, formatting, types, import rules and, with Docker Compose, 
 faults: ## Run the fault tests at full length; FAULTS_SOAK_SECONDS=600
 	@sh dev/bootstrap.sh check broker
 	FAULTS=long .venv/bin/python -m pytest tests/faults $(ARGS)
+
+interop: ## Run the service through clients, gateways and linters of others, which it installs
+	@sh dev/bootstrap.sh check broker
+	@sh dev/interop.sh
+	INTEROP=1 .venv/bin/python -m pytest tests/interop $(ARGS)
 
 bench: ## Measure logins, verifications and revocations on this machine
 	@sh dev/bootstrap.sh local broker

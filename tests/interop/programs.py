@@ -1,0 +1,34 @@
+"""Finds the programs that these tests run."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+#: Debian installs servers in /usr/sbin, which is on the search path of root alone.
+SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin"
+
+
+def program(name: str, *, in_ci: bool = False) -> str:
+    """Return the path of a program.
+
+    Without it the test fails under `make interop` and, with `in_ci`, in CI. Elsewhere it is skipped.
+    """
+    path = shutil.which(name, path=SEARCH_PATH)
+    if path is None:
+        _missing(name, in_ci=in_ci)
+    return str(path)
+
+
+def file(path: Path, *, in_ci: bool = False) -> Path:
+    """Return the path of a file of a program, for example a module of a server; missing files are treated as above."""
+    if not path.exists():
+        _missing(str(path), in_ci=in_ci)
+    return path
+
+
+def _missing(name: str, *, in_ci: bool) -> None:
+    if "INTEROP" in os.environ or (in_ci and "CI" in os.environ):
+        pytest.fail(f"{name} is not installed")
+    pytest.skip(f"{name} is not installed: make interop")
