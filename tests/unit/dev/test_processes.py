@@ -11,7 +11,7 @@ import pytest
 
 from dev.processes import ChildProcess, Service, StackError, kill_leftover
 
-IDLE = "import time; print('until_up', flush=True); time.sleep(60)"
+IDLE = "import time; print('up', flush=True); time.sleep(60)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {IDLE}"
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux offers what this relies on")
@@ -35,7 +35,7 @@ async def child_of(tmp_path: Path) -> AsyncIterator[MakeChild]:
 
 async def until_up(child: ChildProcess) -> None:
     async def has_printed_up() -> bool:
-        return "until_up" in child.tail()
+        return "up" in child.tail()
 
     await child.wait_until(has_printed_up, 10)
 
@@ -114,7 +114,7 @@ child = ChildProcess(service, pathlib.Path({str(tmp_path)!r}))
 child.start()
 while "until_up" not in child.tail():
     time.sleep(0.01)
-print(child.pid, "is until_up", flush=True)
+print(child.pid, "is up", flush=True)
 time.sleep(60)
 """)
     parent.start()

@@ -1,4 +1,4 @@
-"""What is told about a full queue: how long it takes to be worked off."""
+"""The estimated time to drain a full queue."""
 
 import contextlib
 
@@ -10,7 +10,7 @@ TIMEOUT_SECONDS = 60
 
 
 class Clock:
-    """It stands still unless a test moves it."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -29,69 +29,69 @@ def pace(clock: Clock) -> DrainEstimate:
     return DrainEstimate(clock)
 
 
-def answered(pace: DrainEstimate, clock: Clock, seconds: float) -> None:
-    """One more call, on its way alone or behind those that are."""
+def measure_call(pace: DrainEstimate, clock: Clock, seconds: float) -> None:
+    """Measure one call of this duration."""
     with pace.measure():
         clock.now += seconds
 
 
-def told(pace: DrainEstimate) -> int:
+def estimate(pace: DrainEstimate) -> int:
     return pace.retry_after_seconds(TIMEOUT_SECONDS)
 
 
-def test_where_nothing_was_answered_nobody_knows(pace: DrainEstimate) -> None:
-    """A second, as when anything else is away."""
-    assert told(pace) == 1
+def test_estimate_without_a_measurement_is_one_second(pace: DrainEstimate) -> None:
+    assert estimate(pace) == 1
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.004, 1), (1.0, 1), (1.01, 2), (4.2, 5)])
-def test_the_way_of_the_call_answered_last(pace: DrainEstimate, clock: Clock, seconds: float, expected: int) -> None:
-    """In whole seconds, none of them too few."""
-    answered(pace, clock, 30)
-    answered(pace, clock, seconds)
-    assert told(pace) == expected
+def test_estimate_is_the_duration_of_the_last_call_rounded_up(
+    pace: DrainEstimate, clock: Clock, seconds: float, expected: int
+) -> None:
+    measure_call(pace, clock, 30)
+    measure_call(pace, clock, seconds)
+    assert estimate(pace) == expected
 
 
-def test_more_calls_have_a_longer_way(pace: DrainEstimate, clock: Clock) -> None:
-    """A queue that has just filled up is told of by calls that found it empty."""
-    answered(pace, clock, 0.5)
-    with contextlib.ExitStack() as under_way:
+def test_estimate_grows_with_the_calls_in_flight(pace: DrainEstimate, clock: Clock) -> None:
+    """The last measured calls found a queue that was still empty."""
+    measure_call(pace, clock, 0.5)
+    with contextlib.ExitStack() as in_flight:
         for _ in range(16):
-            under_way.enter_context(pace.measure())
-        assert told(pace) == 8
-    assert told(pace) == 1
+            in_flight.enter_context(pace.measure())
+        assert estimate(pace) == 8
+    assert estimate(pace) == 1
 
 
-def test_fewer_calls_have_no_shorter_way(pace: DrainEstimate, clock: Clock) -> None:
-    """Who finds no room although few calls are this client's own waits behind those of others."""
-    with contextlib.ExitStack() as under_way:
+def test_estimate_does_not_shrink_with_fewer_calls_in_flight(pace: DrainEstimate, clock: Clock) -> None:
+    """A drop in our own calls does not mean a shorter queue."""
+    with contextlib.ExitStack() as in_flight:
         for _ in range(15):
-            under_way.enter_context(pace.measure())
-        answered(pace, clock, 4)
-    assert told(pace) == 4
+            in_flight.enter_context(pace.measure())
+        measure_call(pace, clock, 4)
+    assert estimate(pace) == 4
 
 
-def test_it_is_never_longer_than_calls_wait(pace: DrainEstimate, clock: Clock) -> None:
-    """What nobody waits for any more is thrown away."""
-    answered(pace, clock, 30)
+def test_estimate_is_at_most_the_timeout_rounded_up(pace: DrainEstimate, clock: Clock) -> None:
+    """Messages older than the timeout are dropped."""
+    measure_call(pace, clock, 30)
     assert pace.retry_after_seconds(2.5) == 3
     assert pace.retry_after_seconds(0.1) == 1
 
 
-def test_what_was_answered_long_ago_says_nothing(pace: DrainEstimate, clock: Clock) -> None:
-    """There may be other workers since."""
-    answered(pace, clock, 30)
+def test_estimate_ignores_old_measurements(pace: DrainEstimate, clock: Clock) -> None:
+    """The number of workers may have changed."""
+    measure_call(pace, clock, 30)
     clock.now += MAX_MEASUREMENT_AGE_SECONDS
-    assert told(pace) == 30
+    assert estimate(pace) == 30
     clock.now += 0.1
-    assert told(pace) == 1
+    assert estimate(pace) == 1
 
 
-def test_a_call_that_is_not_answered_says_nothing(pace: DrainEstimate, clock: Clock) -> None:
-    """It was given up, or its caller has gone: the queue may be longer, or it may be gone."""
+def test_estimate_ignores_calls_without_an_answer(pace: DrainEstimate, clock: Clock) -> None:
+    """Such a call says nothing about the length of the queue."""
     with contextlib.suppress(TimeoutError), pace.measure():
         clock.now += 30
         raise TimeoutError
-    assert told(pace) == 1
-    answered(pace, clock, 3)
-    assert told(pace) == 3
+    assert estimate(pace) == 1
+    measure_call(pace, clock, 3)
+    assert estimate(pace) == 3
