@@ -112,7 +112,7 @@ from dev.processes import ChildProcess, Service
 service = Service("grandchild", [sys.executable, "-c", {IDLE!r}], os.environ)
 child = ChildProcess(service, pathlib.Path({str(tmp_path)!r}))
 child.start()
-while "until_up" not in child.tail():
+while "up" not in child.tail():
     time.sleep(0.01)
 print(child.pid, "is up", flush=True)
 time.sleep(60)
