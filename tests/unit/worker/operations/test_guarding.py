@@ -1,4 +1,4 @@
-"""Guessing at passwords: how soon it gets slow, and for whom."""
+"""Throttling of failed logins: retry delays, locks, and whose attempts count together."""
 
 import asyncio
 import re
@@ -25,17 +25,17 @@ from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.domain.records import User
 
 HOME, OFFICE, ELSEWHERE = "192.0.2.1", "198.51.100.1", "203.0.113.1"
-#: What each failure after the free ones costs.
+#: The retry delay after each failure beyond the undelayed ones, in seconds.
 WAITS = [1, 2, 4, 8, 16, 32, 60, 60]
-#: Of strangers, in a row.
+#: Maximum of consecutive failures from unknown addresses.
 STRANGERS_LIMIT = 100
 NEW_PASSWORD = "another fine password"
-#: For what happens at once, or not at all.
+#: Bounds way long a broken test waits.
 PATIENCE_SECONDS = 30
 
 
 class SeenHasher(FakeHasher):
-    """Says when it has begun."""
+    """Sets `begun` when a verification starts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class SeenHasher(FakeHasher):
 
 
 class Scene:
-    """Two tenants with a user ann each, and everything that is hashed counted."""
+    """Two tenants with a user `ann` each, and a count of all hashes."""
 
     def __init__(self, **worker: Any) -> None:
         self.hasher = SeenHasher()
@@ -64,28 +64,28 @@ class Scene:
     async def login(self, login: str = "ann", password: str = PASSWORD, **fields: Any) -> str:
         return await self.worker.login(self.shop, login, password=password, **fields)
 
-    async def login_again(self, password: str) -> AuthLoginReply:
-        """A login that the broker delivers once more."""
+    async def redelivered_login(self, password: str) -> AuthLoginReply:
+        """Redeliver a login."""
         fields = {"tenantToken": self.shop, "login": "ann", "password": password, "deviceId": "phone"}
         return await self.worker.redeliver(AUTH_LOGIN, **fields)
 
-    async def guess(self, login: str = "ann", **fields: Any) -> str:
-        """What a wrong password is answered."""
-        return await told(self.login(login, "wrong", **fields))
+    async def try_wrong(self, login: str = "ann", **fields: Any) -> str:
+        """Log in with a wrong password and return the outcome."""
+        return await outcome_of(self.login(login, "wrong", **fields))
 
-    async def guess_tenant(self, email: str, **fields: Any) -> str:
-        """And that of a tenant."""
-        return await told(self.worker.call(TENANT_LOGIN, email=email, password="wrong", **fields))
+    async def try_wrong_tenant(self, email: str, **fields: Any) -> str:
+        """Log a tenant in with a wrong password and return the outcome."""
+        return await outcome_of(self.worker.call(TENANT_LOGIN, email=email, password="wrong", **fields))
 
-    async def use_up(self, login: str = "ann", **fields: Any) -> None:
-        """Makes all the guesses that are free."""
+    async def use_undelayed(self, login: str = "ann", **fields: Any) -> None:
+        """Make all undelayed wrong attempts."""
         for _ in range(LIMIT.undelayed):
-            assert await self.guess(login, **fields) == "wrong"
+            assert await self.try_wrong(login, **fields) == "wrong"
 
-    async def lose_a_guess(self) -> None:
-        """A worker that is lost while it hashes."""
+    async def lose_an_attempt(self) -> None:
+        """Start a wrong login whose worker is lost while it hashes."""
         self.hasher.begun.clear()
-        lost = asyncio.create_task(self.guess())
+        lost = asyncio.create_task(self.try_wrong())
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self.hasher.begun.wait()
         lost.cancel()
@@ -98,8 +98,8 @@ class Scene:
         self.worker.clock.advance(timedelta(seconds=seconds))
 
 
-async def told(login: Awaitable[object]) -> str:
-    """`right`, `wrong`, or how long to wait."""
+async def outcome_of(login: Awaitable[object]) -> str:
+    """Return `right`, `wrong`, or the retry delay."""
     try:
         await login
     except InvalidCredentials:
@@ -114,92 +114,90 @@ async def scene() -> Scene:
     return await Scene().begin()
 
 
-Guess = Callable[[Scene], Awaitable[str]]
-GUESSES: dict[str, Guess] = {
-    "a user": lambda scene: scene.guess("ann"),
-    "nobody": lambda scene: scene.guess("nobody"),
-    "a user at an address": lambda scene: scene.guess("ann", clientAddress=HOME),
-    "nobody at an address": lambda scene: scene.guess("nobody", clientAddress=HOME),
-    "a tenant": lambda scene: scene.guess_tenant("shop@example.com"),
-    "no tenant": lambda scene: scene.guess_tenant("nobody@example.com"),
-    "a tenant at an address": lambda scene: scene.guess_tenant("shop@example.com", clientAddress=HOME),
-    "no tenant at an address": lambda scene: scene.guess_tenant("nobody@example.com", clientAddress=HOME),
+Attempt = Callable[[Scene], Awaitable[str]]
+ATTEMPTS: dict[str, Attempt] = {
+    "a user": lambda scene: scene.try_wrong("ann"),
+    "an unknown user": lambda scene: scene.try_wrong("nobody"),
+    "a user at an address": lambda scene: scene.try_wrong("ann", clientAddress=HOME),
+    "an unknown user at an address": lambda scene: scene.try_wrong("nobody", clientAddress=HOME),
+    "a tenant": lambda scene: scene.try_wrong_tenant("shop@example.com"),
+    "an unknown tenant": lambda scene: scene.try_wrong_tenant("nobody@example.com"),
+    "a tenant at an address": lambda scene: scene.try_wrong_tenant("shop@example.com", clientAddress=HOME),
+    "an unknown tenant at an address": lambda scene: scene.try_wrong_tenant("nobody@example.com", clientAddress=HOME),
 }
 
 
-@pytest.mark.parametrize("who", GUESSES)
-async def test_each_guess_takes_longer(scene: Scene, who: str) -> None:
-    """Some are free, then one waits twice as long each time, up to a minute; at known and unknown accounts alike."""
-    guess = GUESSES[who]
-    assert [await guess(scene) for _ in range(LIMIT.undelayed)] == ["wrong"] * LIMIT.undelayed
+@pytest.mark.parametrize("account", ATTEMPTS)
+async def test_wrong_password_doubles_the_retry_delay_up_to_a_minute(scene: Scene, account: str) -> None:
+    """Known and unknown accounts are throttled alike."""
+    attempt = ATTEMPTS[account]
+    assert [await attempt(scene) for _ in range(LIMIT.undelayed)] == ["wrong"] * LIMIT.undelayed
     for seconds in WAITS:
-        assert await guess(scene) == f"wait {seconds}"
+        assert await attempt(scene) == f"wait {seconds}"
         scene.wait(seconds - 0.001)
-        assert await guess(scene) == "wait 1"
+        assert await attempt(scene) == "wait 1"
         scene.wait(0.001)
-        assert await guess(scene) == "wrong"
+        assert await attempt(scene) == "wrong"
 
 
 @pytest.mark.parametrize(
-    ("there", "not_there"),
+    ("known", "unknown"),
     [
-        ("a user", "nobody"),
-        ("a user at an address", "nobody at an address"),
-        ("a tenant", "no tenant"),
-        ("a tenant at an address", "no tenant at an address"),
+        ("a user", "an unknown user"),
+        ("a user at an address", "an unknown user at an address"),
+        ("a tenant", "an unknown tenant"),
+        ("a tenant at an address", "an unknown tenant at an address"),
     ],
 )
-async def test_nobody_learns_who_is_there(there: str, not_there: str) -> None:
-    """The same guesses at an account and at none are answered the same, after as many hashes; also while throttled."""
+async def test_throttled_answers_are_the_same_for_unknown_accounts(known: str, unknown: str) -> None:
+    """The number of hashes is the same, too."""
     seen = []
-    for who in (there, not_there):
+    for account in (known, unknown):
         scene = await Scene().begin()
         answers = []
         for seconds in (0, 0, 0, 0, 0, 0, 0.5, 1, 1, 3600):
             scene.wait(seconds)
             before = scene.hasher.work
-            answers.append((await GUESSES[who](scene), scene.hasher.work - before))
+            answers.append((await ATTEMPTS[account](scene), scene.hasher.work - before))
         seen.append(answers)
     assert seen[0] == seen[1]
     assert {("wrong", 1), ("wait 1", 0)} <= set(seen[0])
 
 
-async def test_who_waits_is_not_hashed_and_waits_no_longer(scene: Scene) -> None:
-    """An attempt before its time costs no work, right or wrong, and does not put the time off."""
-    await scene.use_up()
+async def test_attempt_before_the_retry_time_costs_no_hash_and_no_delay(scene: Scene) -> None:
+    """This holds for right and wrong passwords."""
+    await scene.use_undelayed()
     before = scene.hasher.work
     for _ in range(20):
-        assert await scene.guess() == "wait 1"
-        assert await told(scene.login()) == "wait 1"
+        assert await scene.try_wrong() == "wait 1"
+        assert await outcome_of(scene.login()) == "wait 1"
     assert scene.hasher.work == before
     scene.wait(1)
-    assert await told(scene.login()) == "right"
+    assert await outcome_of(scene.login()) == "right"
 
 
-async def test_a_right_password_begins_anew(scene: Scene) -> None:
-    """After it all guesses are free again that are free at first."""
+async def test_right_password_resets_the_undelayed_attempts(scene: Scene) -> None:
     for _ in range(3):
-        await scene.use_up()
-        assert await scene.guess() == "wait 1"
+        await scene.use_undelayed()
+        assert await scene.try_wrong() == "wait 1"
         scene.wait(1)
         await scene.login()
 
 
-async def test_all_is_forgotten(scene: Scene) -> None:
-    """A window after the first wrong password, however many there were since."""
-    await scene.use_up()
+async def test_failures_expire_a_window_after_the_first(scene: Scene) -> None:
+    await scene.use_undelayed()
     for _ in range(3):
         scene.wait(10)
-        await scene.guess()
+        await scene.try_wrong()
     scene.wait(LIMIT.window.total_seconds() - 30)
-    await scene.use_up()
+    await scene.use_undelayed()
 
 
-async def test_guesses_in_an_hour(scene: Scene) -> None:
-    """Whoever makes each guess as soon as it is allowed makes no more than OWASP ASVS 4.0.3, 2.2.1, has in mind."""
+async def test_wrong_passwords_in_an_hour_are_at_most_69(scene: Scene) -> None:
+    """OWASP ASVS 4.0.3, 2.2.1, allows at most 100."""
     made, seconds = 0, 0
     while seconds < 3600:
-        answer = await scene.guess("nobody")
+        answer = await scene.try_wrong("nobody")
         made += answer == "wrong"
         wait = 0 if answer == "wrong" else int(answer.split()[1])
         scene.wait(wait)
@@ -207,108 +205,106 @@ async def test_guesses_in_an_hour(scene: Scene) -> None:
     assert made == 69
 
 
-async def test_guesses_at_the_same_time(scene: Scene) -> None:
-    """Of 50 wrong logins at once only those that are free are hashed; none slips past while others are under way."""
+async def test_concurrent_wrong_logins_are_hashed_up_to_the_undelayed_number(scene: Scene) -> None:
+    """Attempts in flight count."""
     before = scene.hasher.work
-    answers = await asyncio.gather(*(scene.guess() for _ in range(50)))
+    answers = await asyncio.gather(*(scene.try_wrong() for _ in range(50)))
     assert sorted(answers) == ["wait 1"] * (50 - LIMIT.undelayed) + ["wrong"] * LIMIT.undelayed
     assert scene.hasher.work - before == LIMIT.undelayed
     scene.wait(1)
-    answers = await asyncio.gather(*(scene.guess() for _ in range(50)))
+    answers = await asyncio.gather(*(scene.try_wrong() for _ in range(50)))
     assert sorted(answers) == ["wait 2"] * 49 + ["wrong"]
 
 
-async def test_right_ones_at_the_same_time(scene: Scene) -> None:
-    """Many processes that start together and log in as one account are all let in, also after some wrong passwords."""
-    assert await asyncio.gather(*(told(scene.login()) for _ in range(50))) == ["right"] * 50
-    await scene.use_up()
+async def test_concurrent_right_logins_are_all_accepted(scene: Scene) -> None:
+    """Many processes of a service may start at once, even after wrong passwords."""
+    assert await asyncio.gather(*(outcome_of(scene.login()) for _ in range(50))) == ["right"] * 50
+    await scene.use_undelayed()
     scene.wait(1)
-    assert await asyncio.gather(*(told(scene.login()) for _ in range(50))) == ["right"] * 50
+    assert await asyncio.gather(*(outcome_of(scene.login()) for _ in range(50))) == ["right"] * 50
 
 
-async def test_strangers_keep_nobody_out(scene: Scene) -> None:
-    """Whatever they guess from elsewhere, the user logs in from where it has before, be that "nobody says where"."""
-    for place in (HOME, None):
-        await scene.login(clientAddress=place)
+async def test_failures_from_elsewhere_do_not_delay_a_known_address(scene: Scene) -> None:
+    """ "No address" is a known origin, too, after a login without one."""
+    for address in (HOME, None):
+        await scene.login(clientAddress=address)
     for number in range(1, 30):
         scene.wait(60)
-        await scene.guess(clientAddress=f"203.0.113.{number}")
-    assert await scene.guess(clientAddress=ELSEWHERE) == "wait 60"
-    for place in (HOME, None):
-        assert await told(scene.login(clientAddress=place)) == "right"
+        await scene.try_wrong(clientAddress=f"203.0.113.{number}")
+    assert await scene.try_wrong(clientAddress=ELSEWHERE) == "wait 60"
+    for address in (HOME, None):
+        assert await outcome_of(scene.login(clientAddress=address)) == "right"
 
 
-async def test_who_is_known_somewhere_guesses_as_little_there(scene: Scene) -> None:
-    """A known place has a count of its own, and no more than that; what is wrong there keeps nobody out elsewhere."""
+async def test_known_address_has_its_own_throttle(scene: Scene) -> None:
+    """Failures known do not delay other addresses."""
     await scene.login(clientAddress=HOME)
-    await scene.use_up(clientAddress=HOME)
-    assert await told(scene.login(clientAddress=HOME)) == "wait 1"
-    assert await told(scene.login(clientAddress=OFFICE)) == "right"
+    await scene.use_undelayed(clientAddress=HOME)
+    assert await outcome_of(scene.login(clientAddress=HOME)) == "wait 1"
+    assert await outcome_of(scene.login(clientAddress=OFFICE)) == "right"
     scene.wait(1)
-    assert await told(scene.login(clientAddress=HOME)) == "right"
+    assert await outcome_of(scene.login(clientAddress=HOME)) == "right"
 
 
-async def test_from_a_new_place_one_waits_a_minute_at_most(scene: Scene) -> None:
-    """Strangers can be in the way of who logs in from somewhere for the first time; never for long."""
+async def test_login_from_a_new_address_waits_a_minute_at_most(scene: Scene) -> None:
+    """Attackers can delay it, but never for long."""
     for _ in range(40):
         scene.wait(60)
-        await scene.guess(clientAddress=ELSEWHERE)
-    assert await told(scene.login(clientAddress=OFFICE)) == "wait 60"
+        await scene.try_wrong(clientAddress=ELSEWHERE)
+    assert await outcome_of(scene.login(clientAddress=OFFICE)) == "wait 60"
     scene.wait(60)
-    assert await told(scene.login(clientAddress=OFFICE)) == "right"
+    assert await outcome_of(scene.login(clientAddress=OFFICE)) == "right"
 
 
-async def test_a_place_is_known_for_some_time(scene: Scene) -> None:
-    """Since the last login there; then it is as strange as any other."""
+async def test_address_stays_known_for_a_limited_time_after_a_login(scene: Scene) -> None:
     email = "shop@example.com"
     await scene.worker.call(TENANT_LOGIN, email=email, password=PASSWORD, clientAddress=HOME)
     for wait, answer in ((THROTTLE.known_for - timedelta(seconds=1), "right"), (THROTTLE.known_for, "wait 1")):
         scene.worker.clock.advance(wait)
         for _ in range(LIMIT.undelayed):
-            await scene.guess_tenant(email, clientAddress=ELSEWHERE)
+            await scene.try_wrong_tenant(email, clientAddress=ELSEWHERE)
         login = scene.worker.call(TENANT_LOGIN, email=email, password=PASSWORD, clientAddress=HOME)
-        assert await told(login) == answer
+        assert await outcome_of(login) == answer
 
 
-async def lock(scene: Scene, guess: Guess) -> None:
-    """As many wrong passwords in a row as may be, over some hours."""
+async def lock(scene: Scene, attempt: Attempt) -> None:
+    """Make the maximum of consecutive wrong attempts, over some hours."""
     made = 0
     while made < STRANGERS_LIMIT:
-        if await guess(scene) == "wrong":
+        if await attempt(scene) == "wrong":
             made += 1
         else:
             scene.wait(LIMIT.longest_wait.total_seconds())
 
 
-@pytest.mark.parametrize("who", GUESSES)
-async def test_so_many_in_a_row_and_no_more(scene: Scene, who: str) -> None:
-    """NIST SP 800-63B-4, 3.2.2: whether there is such an account or not, and nothing is hashed any more."""
-    await lock(scene, GUESSES[who])
+@pytest.mark.parametrize("account", ATTEMPTS)
+async def test_consecutive_failures_at_the_limit_lock_the_account(scene: Scene, account: str) -> None:
+    """NIST SP 800-63B-4, 3.2.2. Unknown accounts are locked alike, and no more hashes are computed."""
+    await lock(scene, ATTEMPTS[account])
     hashed = scene.hasher.work
     for _ in range(5):
         scene.wait(8 * 3600)
-        assert await GUESSES[who](scene) == "wait 60"
+        assert await ATTEMPTS[account](scene) == "wait 60"
     assert scene.hasher.work == hashed
 
 
-async def test_a_locked_account_is_locked_for_strangers_alone(scene: Scene) -> None:
-    """Where it has logged in it goes on, which does not let the strangers go on."""
+async def test_locked_account_accepts_logins_from_known_addresses(scene: Scene) -> None:
+    """Such a login does not unlock the account for other addresses."""
     await scene.login(clientAddress=HOME)
-    await lock(scene, GUESSES["a user"])
+    await lock(scene, ATTEMPTS["a user"])
     for _ in range(3):
-        assert await told(scene.login(clientAddress=HOME)) == "right"
+        assert await outcome_of(scene.login(clientAddress=HOME)) == "right"
         scene.wait(LIMIT.window.total_seconds())
-        assert await told(scene.login(clientAddress=OFFICE)) == "wait 60"
+        assert await outcome_of(scene.login(clientAddress=OFFICE)) == "wait 60"
 
 
-async def test_a_right_password_of_a_stranger_begins_a_new_row(scene: Scene) -> None:
-    """It proves that the one who types is no stranger after all."""
+async def test_right_password_from_a_new_address_resets_the_consecutive_failures(scene: Scene) -> None:
     for _ in range(STRANGERS_LIMIT - 1):
-        while await scene.guess() != "wrong":
+        while await scene.try_wrong() != "wrong":
             scene.wait(LIMIT.longest_wait.total_seconds())
     scene.wait(LIMIT.longest_wait.total_seconds())
-    assert await told(scene.login(clientAddress=OFFICE)) == "right"
-    await scene.use_up(clientAddress=ELSEWHERE)
+    assert await outcome_of(scene.login(clientAddress=OFFICE)) == "right"
+    await scene.use_undelayed(clientAddress=ELSEWHERE)
 
 
 UNLOCKS: dict[str, Callable[[Scene], Awaitable[object]]] = {
@@ -318,126 +314,123 @@ UNLOCKS: dict[str, Callable[[Scene], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.parametrize("how", UNLOCKS)
-async def test_a_user_is_unlocked(scene: Scene, how: str) -> None:
-    """By its tenant, or with a new password; as much is free again as at first. The trail tells of both."""
-    await lock(scene, GUESSES["a user"])
-    assert await scene.guess() == "wait 60"
+@pytest.mark.parametrize("way", UNLOCKS)
+async def test_locked_user_is_unlocked_by_its_tenant_or_a_new_password(scene: Scene, way: str) -> None:
+    """All attempts are undelayed again, and the audit trail shows lock and unlock."""
+    await lock(scene, ATTEMPTS["a user"])
+    assert await scene.try_wrong() == "wait 60"
     outcomes = {record.outcome for record in scene.worker.audit.records.values() if record.login == "ann"}
     assert outcomes == {"ok", "invalid_credentials", "throttled", "locked"}
-    await UNLOCKS[how](scene)
+    await UNLOCKS[way](scene)
     changes = {record.changed for record in scene.worker.audit.records.values() if record.type == "user.update"}
     assert changes == {
-        {"unlock": ("unlock",), "unlock and more": ("scope", "unlock"), "new password": ("password",)}[how]
+        {"unlock": ("unlock",), "unlock and more": ("scope", "unlock"), "new password": ("password",)}[way]
     }
-    await scene.use_up()
-    assert await scene.guess() == "wait 1"
+    await scene.use_undelayed()
+    assert await scene.try_wrong() == "wait 1"
 
 
-async def test_another_change_unlocks_nobody(scene: Scene) -> None:
-    """Nor does the unlocking of somebody else."""
-    await lock(scene, GUESSES["a user"])
+async def test_update_without_unlock_leaves_the_user_locked(scene: Scene) -> None:
+    """Unlocking another user does not help either."""
+    await lock(scene, ATTEMPTS["a user"])
     await scene.worker.create(scene.shop, "bob")
     await scene.update_user(scope="all")
     await scene.update_user("bob", unlock=True)
-    assert await scene.guess() == "wait 60"
+    assert await scene.try_wrong() == "wait 60"
 
 
-async def test_who_is_not_there_is_not_unlocked(scene: Scene) -> None:
-    """The answer is that nobody has this login."""
-    await lock(scene, GUESSES["nobody"])
+async def test_unlock_of_an_unknown_user_is_refused(scene: Scene) -> None:
+    """The lock of the unknown login stays."""
+    await lock(scene, ATTEMPTS["an unknown user"])
     with pytest.raises(UserNotFound):
         await scene.update_user("nobody", unlock=True)
-    assert await scene.guess("nobody") == "wait 60"
+    assert await scene.try_wrong("nobody") == "wait 60"
 
 
-async def test_a_new_user_is_not_locked(scene: Scene) -> None:
-    """Whatever strangers tried at its login before there was such a user."""
-    await lock(scene, GUESSES["nobody"])
+async def test_new_user_with_a_locked_login_is_not_locked(scene: Scene) -> None:
+    """Attempts before the creation are forgotten."""
+    await lock(scene, ATTEMPTS["an unknown user"])
     await scene.worker.create(scene.shop, "nobody")
-    assert await told(scene.login("nobody")) == "right"
+    assert await outcome_of(scene.login("nobody")) == "right"
 
 
-async def test_a_tenant_is_unlocked(scene: Scene) -> None:
-    """By the operator, and by its new password."""
-    await lock(scene, GUESSES["a tenant"])
+async def test_locked_tenant_is_unlocked_by_the_operator_or_a_new_password(scene: Scene) -> None:
+    await lock(scene, ATTEMPTS["a tenant"])
     members = {"email": "shop@example.com", "password": PASSWORD}
-    assert await told(scene.worker.call(TENANT_LOGIN, **members)) == "wait 60"
+    assert await outcome_of(scene.worker.call(TENANT_LOGIN, **members)) == "wait 60"
     await scene.worker.call(TENANT_ENABLE, email="shop@example.com", registrationKey=REGISTRATION_KEY)
-    assert await told(scene.worker.call(TENANT_LOGIN, **members)) == "right"
-    await lock(scene, lambda scene: scene.guess_tenant("shop@example.com", clientAddress=ELSEWHERE))
+    assert await outcome_of(scene.worker.call(TENANT_LOGIN, **members)) == "right"
+    await lock(scene, lambda scene: scene.try_wrong_tenant("shop@example.com", clientAddress=ELSEWHERE))
     change = {"tenantToken": scene.shop, "currentPassword": PASSWORD, "password": NEW_PASSWORD}
     await scene.worker.call(TENANT_UPDATE, **change)
     new = {"email": "shop@example.com", "password": NEW_PASSWORD, "clientAddress": OFFICE}
-    assert await told(scene.worker.call(TENANT_LOGIN, **new)) == "right"
+    assert await outcome_of(scene.worker.call(TENANT_LOGIN, **new)) == "right"
 
 
-async def test_a_locked_tenant_unlocks_itself_with_a_live_token(scene: Scene) -> None:
-    """From anywhere, by a new password; the waits between wrong ones stay. Without the token it is locked as ever."""
-    await lock(scene, GUESSES["a tenant"])
+async def test_locked_tenant_with_a_live_token_changes_its_password(scene: Scene) -> None:
+    """Retry delays still apply. Without the token it stays locked until then."""
+    await lock(scene, ATTEMPTS["a tenant"])
     scene.wait(LIMIT.longest_wait.total_seconds())
     change = {"tenantToken": scene.shop, "password": NEW_PASSWORD, "clientAddress": OFFICE}
-    assert await told(scene.worker.call(TENANT_UPDATE, **change, currentPassword="wrong")) == "wrong"
-    assert await told(scene.worker.call(TENANT_UPDATE, **change, currentPassword=PASSWORD)) == "wait 60"
+    assert await outcome_of(scene.worker.call(TENANT_UPDATE, **change, currentPassword="wrong")) == "wrong"
+    assert await outcome_of(scene.worker.call(TENANT_UPDATE, **change, currentPassword=PASSWORD)) == "wait 60"
     scene.wait(LIMIT.longest_wait.total_seconds())
-    assert await scene.guess_tenant("shop@example.com", clientAddress=OFFICE) == "wait 60"
-    assert await told(scene.worker.call(TENANT_UPDATE, **change, currentPassword=PASSWORD)) == "right"
+    assert await scene.try_wrong_tenant("shop@example.com", clientAddress=OFFICE) == "wait 60"
+    assert await outcome_of(scene.worker.call(TENANT_UPDATE, **change, currentPassword=PASSWORD)) == "right"
     new = {"email": "shop@example.com", "password": NEW_PASSWORD, "clientAddress": ELSEWHERE}
-    assert await told(scene.worker.call(TENANT_LOGIN, **new)) == "right"
+    assert await outcome_of(scene.worker.call(TENANT_LOGIN, **new)) == "right"
 
 
-async def test_a_locked_tenant_is_not_unlocked_by_a_revoked_token(scene: Scene) -> None:
-    """Whoever has one tries no more passwords than without."""
+async def test_locked_tenant_with_a_revoked_token_stays_locked(scene: Scene) -> None:
     await scene.worker.call(TENANT_UPDATE, tenantToken=scene.shop, currentPassword=PASSWORD)
-    await lock(scene, lambda scene: scene.guess_tenant("shop@example.com", clientAddress=ELSEWHERE))
+    await lock(scene, lambda scene: scene.try_wrong_tenant("shop@example.com", clientAddress=ELSEWHERE))
     scene.wait(LIMIT.longest_wait.total_seconds())
     change = {"tenantToken": scene.shop, "currentPassword": PASSWORD, "clientAddress": OFFICE}
     with pytest.raises(InvalidTenantToken):
         await scene.worker.call(TENANT_UPDATE, **change)
 
 
-async def test_a_new_tenant_is_not_locked(scene: Scene) -> None:
-    """As a new user is not."""
-    await lock(scene, GUESSES["no tenant"])
+async def test_new_tenant_with_a_locked_email_is_not_locked(scene: Scene) -> None:
+    await lock(scene, ATTEMPTS["an unknown tenant"])
     await scene.worker.register("nobody@example.com")
     members = {"email": "nobody@example.com", "password": PASSWORD}
-    assert await told(scene.worker.call(TENANT_LOGIN, **members)) == "right"
+    assert await outcome_of(scene.worker.call(TENANT_LOGIN, **members)) == "right"
 
 
-async def test_guesses_at_many_accounts(scene: Scene) -> None:
-    """From one address they are limited together; at other addresses, and where the user is known, nothing changes."""
+async def test_failures_at_many_accounts_throttle_their_address(scene: Scene) -> None:
+    """Other addresses and known users of this address are not affected."""
     await scene.login(clientAddress=HOME)
     assert THROTTLE.address
     for number in range(THROTTLE.address.undelayed):
-        assert await scene.guess(f"user-{number}", clientAddress=HOME) == "wrong"
-    assert await scene.guess("another", clientAddress=HOME) == "wait 1"
-    assert await scene.guess("another", clientAddress=OFFICE) == "wrong"
-    assert await told(scene.login(clientAddress=HOME)) == "right"
-    assert await scene.guess("another", clientAddress=HOME) == "wait 1"
+        assert await scene.try_wrong(f"user-{number}", clientAddress=HOME) == "wrong"
+    assert await scene.try_wrong("another", clientAddress=HOME) == "wait 1"
+    assert await scene.try_wrong("another", clientAddress=OFFICE) == "wrong"
+    assert await outcome_of(scene.login(clientAddress=HOME)) == "right"
+    assert await scene.try_wrong("another", clientAddress=HOME) == "wait 1"
     scene.wait(1)
-    assert await scene.guess("another", clientAddress=HOME) == "wrong"
-    assert await scene.guess("another", clientAddress=HOME) == "wait 2"
+    assert await scene.try_wrong("another", clientAddress=HOME) == "wrong"
+    assert await scene.try_wrong("another", clientAddress=HOME) == "wait 2"
 
 
-async def test_a_right_password_says_nothing_about_its_address(scene: Scene) -> None:
-    """Who has an account of their own cannot log in to it to go on guessing at others."""
+async def test_right_password_does_not_reset_the_throttle_of_its_address(scene: Scene) -> None:
+    """Otherwise attackers could reset it by logging in to an account of their own."""
     assert THROTTLE.address
     await scene.worker.create(scene.shop, "mallory")
     for number in range(THROTTLE.address.undelayed):
-        assert await scene.guess(f"user-{number}", clientAddress=HOME) == "wrong"
+        assert await scene.try_wrong(f"user-{number}", clientAddress=HOME) == "wrong"
         await scene.login("mallory", clientAddress=HOME)
-    assert await scene.guess("another", clientAddress=HOME) == "wait 1"
+    assert await scene.try_wrong("another", clientAddress=HOME) == "wait 1"
 
 
-async def test_a_tenant_counts_for_itself(scene: Scene) -> None:
-    """What one tenant says about an address or a login does nothing to another tenant, nor to the login of tenants."""
+async def test_failures_of_one_tenants_users_do_not_affect_another_tenant(scene: Scene) -> None:
+    """Logins of tenants are not affected either."""
     for number in range(40):
-        await scene.guess(f"user-{number}", clientAddress=HOME)
-        await scene.guess(clientAddress=HOME)
-    assert (await scene.guess(clientAddress=HOME)).startswith("wait")
-    assert await told(scene.worker.login(scene.bank, clientAddress=HOME)) == "right"
+        await scene.try_wrong(f"user-{number}", clientAddress=HOME)
+        await scene.try_wrong(clientAddress=HOME)
+    assert (await scene.try_wrong(clientAddress=HOME)).startswith("wait")
+    assert await outcome_of(scene.worker.login(scene.bank, clientAddress=HOME)) == "right"
     credentials = {"email": "shop@example.com", "password": PASSWORD, "clientAddress": HOME}
-    assert await told(scene.worker.call(TENANT_LOGIN, **credentials)) == "right"
+    assert await outcome_of(scene.worker.call(TENANT_LOGIN, **credentials)) == "right"
 
 
 @pytest.mark.parametrize(
@@ -450,115 +443,116 @@ async def test_a_tenant_counts_for_itself(scene: Scene) -> None:
         ("192.0.2.1", "192.0.2.2", False),
     ],
 )
-async def test_addresses_of_one_client(scene: Scene, one: str, other: str, same: bool) -> None:
-    """An IPv6 client has a /64 of addresses; an IPv4 address is itself, however it is written."""
+async def test_addresses_of_one_client_share_a_throttle(scene: Scene, one: str, other: str, same: bool) -> None:
+    """An IPv6 client has a /64 network; an IPv4-mapped address is the IPv4 address."""
     assert THROTTLE.address
     for number in range(THROTTLE.address.undelayed):
-        await scene.guess(f"user-{number}", clientAddress=one)
-    assert await scene.guess("another", clientAddress=other) == ("wait 1" if same else "wrong")
+        await scene.try_wrong(f"user-{number}", clientAddress=one)
+    assert await scene.try_wrong("another", clientAddress=other) == ("wait 1" if same else "wrong")
 
 
-async def test_a_redelivered_login_is_counted_once(scene: Scene) -> None:
-    """Its worker was lost: the next does it, whatever has to wait by now, and it counts as it did the first time."""
+async def test_redelivered_login_is_counted_once(scene: Scene) -> None:
+    """The next worker handles it regardless of a retry delay."""
     for _ in range(LIMIT.undelayed - 1):
-        await scene.guess()
-    await scene.lose_a_guess()
-    assert await told(scene.login_again("wrong")) == "wrong"
-    assert await scene.guess() == "wait 1"
+        await scene.try_wrong()
+    await scene.lose_an_attempt()
+    assert await outcome_of(scene.redelivered_login("wrong")) == "wrong"
+    assert await scene.try_wrong() == "wait 1"
     scene.wait(1)
-    await scene.lose_a_guess()
-    assert await told(scene.login_again(PASSWORD)) == "right"
-    await scene.use_up()
+    await scene.lose_an_attempt()
+    assert await outcome_of(scene.redelivered_login(PASSWORD)) == "right"
+    await scene.use_undelayed()
 
 
-async def test_a_redelivered_login_that_was_never_counted_is_counted(scene: Scene) -> None:
-    """A lost worker held more than it had begun with: none of that is a free guess."""
+async def test_uncounted_redelivered_login_is_counted(scene: Scene) -> None:
+    """The lost worker may not have started all the requests it held."""
     for _ in range(LIMIT.undelayed):
-        assert await told(scene.login_again("wrong")) == "wrong"
-    assert await told(scene.login_again("wrong")) == "wait 1"
-    assert await scene.guess() == "wait 1"
+        assert await outcome_of(scene.redelivered_login("wrong")) == "wrong"
+    assert await outcome_of(scene.redelivered_login("wrong")) == "wait 1"
+    assert await scene.try_wrong() == "wait 1"
 
 
-async def test_an_attempt_that_is_lost_holds_up_nobody(scene: Scene) -> None:
-    """It counts as a wrong one, and whoever comes when it must be over is told at once how long to wait."""
+async def test_lost_attempt_counts_as_wrong_and_does_not_block_others(scene: Scene) -> None:
+    """The next caller gets the retry delay at once."""
     for _ in range(LIMIT.undelayed + 2):
-        assert await scene.guess() == "wrong"
+        assert await scene.try_wrong() == "wrong"
         scene.wait(60)
-    await scene.lose_a_guess()
+    await scene.lose_an_attempt()
     scene.wait(3)
-    assert await scene.guess() == "wait 5"
+    assert await scene.try_wrong() == "wait 5"
     scene.wait(5)
-    assert await scene.guess() == "wrong"
+    assert await scene.try_wrong() == "wrong"
 
 
 @pytest.mark.parametrize("operation", [TENANT_UPDATE, TENANT_DISABLE, TENANT_DELETE], ids=lambda each: each.name)
-async def test_a_stolen_tenant_token_helps_nobody_guess(scene: Scene, operation: Operation[Any, Any]) -> None:
-    """What takes the tenant's password is counted as its logins are, with them and under the same keys."""
+async def test_wrong_tenant_password_with_a_token_counts_as_a_failed_login(
+    scene: Scene, operation: Operation[Any, Any]
+) -> None:
+    """A stolen token therefore allows no additional attempts."""
     password = "currentPassword" if operation is TENANT_UPDATE else "password"
     for _ in range(LIMIT.undelayed):
-        assert await told(scene.worker.call(operation, tenantToken=scene.shop, **{password: "wrong"})) == "wrong"
+        assert await outcome_of(scene.worker.call(operation, tenantToken=scene.shop, **{password: "wrong"})) == "wrong"
     hashed = scene.hasher.work
-    assert await told(scene.worker.call(operation, tenantToken=scene.shop, **{password: PASSWORD})) == "wait 1"
-    assert await scene.guess_tenant("shop@example.com") == "wait 1"
+    assert await outcome_of(scene.worker.call(operation, tenantToken=scene.shop, **{password: PASSWORD})) == "wait 1"
+    assert await scene.try_wrong_tenant("shop@example.com") == "wait 1"
     assert scene.hasher.work == hashed
     scene.wait(1)
-    assert await told(scene.worker.call(operation, tenantToken=scene.shop, **{password: PASSWORD})) == "right"
+    assert await outcome_of(scene.worker.call(operation, tenantToken=scene.shop, **{password: PASSWORD})) == "right"
 
 
-async def test_a_repeated_update_helps_nobody_guess(scene: Scene) -> None:
-    """Who has an old token and the message id that ended it may try no more passwords than anybody else."""
+async def test_wrong_password_in_a_redelivered_update_counts_as_a_failed_login(scene: Scene) -> None:
+    """An old token with its message id therefore allows no additional attempts."""
     fields = {"tenantToken": scene.shop, "currentPassword": PASSWORD}
     await scene.worker.call(TENANT_UPDATE, "message", **fields, password="another fine password")
     tries = [
-        await told(scene.worker.call(TENANT_UPDATE, "message", **fields, password=f"fine password {number}"))
+        await outcome_of(scene.worker.call(TENANT_UPDATE, "message", **fields, password=f"fine password {number}"))
         for number in range(LIMIT.undelayed + 1)
     ]
     assert tries == ["wrong"] * LIMIT.undelayed + ["wait 1"]
 
 
-@pytest.mark.parametrize("said", [None, HOME])
-async def test_a_service_is_a_place_of_its_own(scene: Scene, said: str | None) -> None:
-    """To the login of tenants it is itself, whatever it says: it uses up no guesses of another place that is known."""
+@pytest.mark.parametrize("stated", [None, HOME])
+async def test_service_is_an_origin_of_its_own_for_tenant_logins(scene: Scene, stated: str | None) -> None:
+    """The address that it states does not count, so it cannot use up the attempts of a known address."""
     login = {"email": "shop@example.com", "password": PASSWORD}
-    where = {} if said is None else {"clientAddress": said}
+    where = {} if stated is None else {"clientAddress": stated}
     for known in ({}, {"clientAddress": HOME}):
         await scene.worker.call(TENANT_LOGIN, **login, **known)
     await scene.worker.call_as("shop", TENANT_LOGIN, **login)
-    guess = {"email": "shop@example.com", "password": "wrong", **where}
+    wrong_login = {"email": "shop@example.com", "password": "wrong", **where}
     for _ in range(LIMIT.undelayed):
-        assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess)) == "wrong"
-    assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess)) == "wait 1"
+        assert await outcome_of(scene.worker.call_as("mallory", TENANT_LOGIN, **wrong_login)) == "wrong"
+    assert await outcome_of(scene.worker.call_as("mallory", TENANT_LOGIN, **wrong_login)) == "wait 1"
     for known in ({}, {"clientAddress": HOME}):
-        assert await told(scene.worker.call(TENANT_LOGIN, **login, **known)) == "right"
-    assert await told(scene.worker.call_as("shop", TENANT_LOGIN, **login)) == "right"
+        assert await outcome_of(scene.worker.call(TENANT_LOGIN, **login, **known)) == "right"
+    assert await outcome_of(scene.worker.call_as("shop", TENANT_LOGIN, **login)) == "right"
 
 
-async def test_a_service_that_guesses_at_many_tenants(scene: Scene) -> None:
-    """It is one client, whatever addresses it says."""
+async def test_failures_of_a_service_at_many_tenants_throttle_the_service(scene: Scene) -> None:
+    """The addresses that it states do not count."""
     assert THROTTLE.address
-    guess = {"password": "wrong"}
+    wrong = {"password": "wrong"}
     for number in range(THROTTLE.address.undelayed):
         where = {"email": f"{number}@example.com", "clientAddress": f"192.0.2.{number}"}
-        assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess, **where)) == "wrong"
-    assert await told(scene.worker.call_as("mallory", TENANT_LOGIN, **guess, email="x@example.com")) == "wait 1"
-    assert await told(scene.worker.call_as("shop", TENANT_LOGIN, **guess, email="x@example.com")) == "wrong"
+        assert await outcome_of(scene.worker.call_as("mallory", TENANT_LOGIN, **wrong, **where)) == "wrong"
+    assert await outcome_of(scene.worker.call_as("mallory", TENANT_LOGIN, **wrong, email="x@example.com")) == "wait 1"
+    assert await outcome_of(scene.worker.call_as("shop", TENANT_LOGIN, **wrong, email="x@example.com")) == "wrong"
 
 
-async def test_users_behind_a_service_are_no_client(scene: Scene) -> None:
-    """Wrong passwords of many users, of whom the service does not say where they are, count for each of them alone."""
+async def test_failures_of_a_services_users_without_addresses_count_per_user(scene: Scene) -> None:
+    """The service itself is not throttled."""
     assert THROTTLE.address
     members = {"tenantToken": scene.shop, "password": "wrong", "deviceId": "phone"}
     for number in range(THROTTLE.address.undelayed + 1):
-        assert await told(scene.worker.call_as("shop", AUTH_LOGIN, **members, login=f"user-{number}")) == "wrong"
+        assert await outcome_of(scene.worker.call_as("shop", AUTH_LOGIN, **members, login=f"user-{number}")) == "wrong"
 
 
-async def test_a_tenant_is_believed_about_its_users_by_either_way(scene: Scene) -> None:
-    """The address that its service gives is a place, the same as through an edge."""
+async def test_user_address_stated_by_a_service_counts_as_through_an_edge(scene: Scene) -> None:
     members = {"tenantToken": scene.shop, "login": "ann", "deviceId": "phone"}
     await scene.worker.call_as("shop", AUTH_LOGIN, **members, password=PASSWORD, clientAddress=HOME)
-    await scene.use_up(clientAddress=ELSEWHERE)
-    assert await told(scene.login(clientAddress=OFFICE)) == "wait 1"
-    assert await told(scene.login(clientAddress=HOME)) == "right"
+    await scene.use_undelayed(clientAddress=ELSEWHERE)
+    assert await outcome_of(scene.login(clientAddress=OFFICE)) == "wait 1"
+    assert await outcome_of(scene.login(clientAddress=HOME)) == "right"
 
 
 KEY_OPERATIONS: dict[str, dict[str, str]] = {
@@ -570,15 +564,17 @@ KEY_OPERATIONS: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("name", KEY_OPERATIONS)
-async def test_guesses_at_the_registration_key(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """They get slow, by where they come from and together for all operations; the operator goes on elsewhere."""
+async def test_wrong_registration_key_throttles_its_address_for_all_operations(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The operator can continue from another address."""
     scene = await Scene().begin()
 
     async def show(key: str, name: str = name, **where: str) -> str:
         members = {**KEY_OPERATIONS[name], **where, "registrationKey": key}
-        return await told(scene.worker.call(OPERATIONS[name], **members))
+        return await outcome_of(scene.worker.call(OPERATIONS[name], **members))
 
-    # Registration is open in this scene, so there a wrong key alone refuses nothing.
+    # Registration is open here, so a wrong key alone is not refused.
     wrong = "right" if name == "tenant.register" else "wrong"
     for number in range(LIMIT.undelayed):
         members = {"email": f"{number}@example.com"} if name == "tenant.register" else {}
@@ -595,41 +591,43 @@ async def test_guesses_at_the_registration_key(name: str, caplog: pytest.LogCapt
     assert "a wrong key" not in caplog.text.replace("a wrong key was", "").replace("a wrong registration key", "")
 
 
-async def test_a_right_registration_key_forgives_wrong_ones(scene: Scene) -> None:
-    """Whoever has it has nothing to guess, and goes on at once from where a script had an old one."""
+async def test_right_registration_key_resets_the_throttle(scene: Scene) -> None:
+    """A script with an old key must not delay the operator."""
     members = {"email": "shop@example.com", "clientAddress": HOME}
     for _ in range(2 * LIMIT.undelayed):
-        assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wrong"
+        assert await outcome_of(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wrong"
         scene.wait(LIMIT.longest_wait.total_seconds())
     for _ in range(3):
-        assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey=REGISTRATION_KEY)) == "right"
+        assert (
+            await outcome_of(scene.worker.call(TENANT_ENABLE, **members, registrationKey=REGISTRATION_KEY)) == "right"
+        )
     for _ in range(LIMIT.undelayed):
-        assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wrong"
-    assert await told(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wait 1"
+        assert await outcome_of(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wrong"
+    assert await outcome_of(scene.worker.call(TENANT_ENABLE, **members, registrationKey="an old key")) == "wait 1"
 
 
-async def test_registration_keys_are_not_counted_where_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
-    """There is nothing to guess: registration from an allowed network goes on, whatever key comes with it."""
+async def test_registration_key_without_a_configured_one_is_not_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """There is no key to find, and registration from an allowed network goes on."""
     worker = InMemoryWorker(registration=FakeRegistration(has_key=False))
     for number in range(2 * LIMIT.undelayed):
         shown = {"email": f"{number}@example.com", "registrationKey": REGISTRATION_KEY, "clientAddress": HOME}
-        assert await told(worker.call(TENANT_REGISTER, **shown, password=PASSWORD)) == "right"
-        assert await told(worker.call(TENANT_DISABLE, **shown)) == "wrong"
+        assert await outcome_of(worker.call(TENANT_REGISTER, **shown, password=PASSWORD)) == "right"
+        assert await outcome_of(worker.call(TENANT_DISABLE, **shown)) == "wrong"
     assert "registration key" not in caplog.text
 
 
-async def test_a_service_that_guesses_at_the_registration_key(scene: Scene) -> None:
-    """It is itself, whatever addresses it says."""
+async def test_wrong_registration_key_of_a_service_throttles_the_service(scene: Scene) -> None:
+    """The addresses that it states do not count."""
     members = {"email": "shop@example.com", "registrationKey": "a wrong key"}
     for number in range(LIMIT.undelayed):
-        guess = scene.worker.call_as("mallory", TENANT_DISABLE, **members, clientAddress=f"192.0.2.{number}")
-        assert await told(guess) == "wrong"
-    assert await told(scene.worker.call_as("mallory", TENANT_DISABLE, **members, clientAddress=HOME)) == "wait 1"
-    assert await told(scene.worker.call(TENANT_DISABLE, **members, clientAddress=HOME)) == "wrong"
+        attempt = scene.worker.call_as("mallory", TENANT_DISABLE, **members, clientAddress=f"192.0.2.{number}")
+        assert await outcome_of(attempt) == "wrong"
+    assert await outcome_of(scene.worker.call_as("mallory", TENANT_DISABLE, **members, clientAddress=HOME)) == "wait 1"
+    assert await outcome_of(scene.worker.call(TENANT_DISABLE, **members, clientAddress=HOME)) == "wrong"
 
 
-class Away(FakeUsers):
-    """A database that answers nothing about users."""
+class UnavailableUsers(FakeUsers):
+    """A database that can stop answering about users."""
 
     away = False
 
@@ -639,34 +637,36 @@ class Away(FakeUsers):
         return await super().find(tenant, login)
 
 
-async def test_what_was_not_tried_is_not_counted() -> None:
-    """When the database is away nothing is hashed, and afterwards as much is free as before."""
-    users = Away()
+async def test_login_without_a_database_is_not_counted() -> None:
+    """No hash was computed."""
+    users = UnavailableUsers()
     scene = await Scene(users=users).begin()
     users.away = True
     for _ in range(2 * LIMIT.undelayed):
         with pytest.raises(Unavailable):
             await scene.login(password="wrong", clientAddress=HOME)
     users.away = False
-    await scene.use_up(clientAddress=HOME)
+    await scene.use_undelayed(clientAddress=HOME)
 
 
-@pytest.mark.parametrize("off", ["account", "address"])
-async def test_each_limit_can_be_switched_off(off: str) -> None:
-    """Without one the other is as ever; without both nothing is counted at all."""
+@pytest.mark.parametrize("disabled", ["account", "address"])
+async def test_throttle_with_one_limit_off_applies_the_other(disabled: str) -> None:
+    """With both disabled, nothing is counted."""
     without_account, without_address = replace(THROTTLE, account=None), replace(THROTTLE, address=None)
-    throttle, left = {"account": (without_account, THROTTLE.address), "address": (without_address, LIMIT)}[off]
-    assert left
+    throttle, remaining = {"account": (without_account, THROTTLE.address), "address": (without_address, LIMIT)}[
+        disabled
+    ]
+    assert remaining
     scene = await Scene(throttle=throttle).begin()
-    answers = [await scene.guess("ann", clientAddress=HOME) for _ in range(100)]
-    assert answers == ["wrong"] * left.undelayed + ["wait 1"] * (100 - left.undelayed)
+    answers = [await scene.try_wrong("ann", clientAddress=HOME) for _ in range(100)]
+    assert answers == ["wrong"] * remaining.undelayed + ["wait 1"] * (100 - remaining.undelayed)
     scene = await Scene(throttle=replace(THROTTLE, account=None, address=None)).begin()
-    assert {await scene.guess("ann", clientAddress=HOME) for _ in range(100)} == {"wrong"}
-    assert await told(scene.login(clientAddress=HOME)) == "right"
+    assert {await scene.try_wrong("ann", clientAddress=HOME) for _ in range(100)} == {"wrong"}
+    assert await outcome_of(scene.login(clientAddress=HOME)) == "right"
 
 
-async def test_keys_tell_nothing(scene: Scene) -> None:
-    """What is stored is no login, no address, and no password that somebody typed in the place of a login."""
-    await scene.guess("my password", clientAddress=HOME)
+async def test_throttle_keys_reveal_no_login_or_address(scene: Scene) -> None:
+    """A login may be a mistyped password."""
+    await scene.try_wrong("my password", clientAddress=HOME)
     assert len(scene.worker.attempts.keys) == 2
     assert all(re.fullmatch("[0-9a-f]{32}", key) for key in scene.worker.attempts.keys)
