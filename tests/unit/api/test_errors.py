@@ -116,7 +116,9 @@ async def test_unknown_worker_error_on_forward_auth_is_401_or_503(
     assert response.status_code == status
 
 
-async def test_fields_refused_by_a_worker_are_listed_in_the_document(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
+async def test_fields_refused_by_a_worker_are_listed_in_the_problem_document(
+    edge: httpx.AsyncClient, rpc: FakeRpc
+) -> None:
     rpc.answers["auth.logout"] = InvalidRequest(problems=[FieldProblem(field="token", message="is odd")])
 
     response = await edge.post("/auth/logout", json={"token": "t"}, headers=TENANT)

@@ -68,7 +68,7 @@ async def test_event_is_sent_to_all_streams_of_its_tenant_only(app: App, rpc: Fa
     async with begun(app.asgi) as first, begun(app.asgi) as second:
         rpc.answers[TENANT_VERIFY.name] = {"decoded": {**EXAMPLES[TENANT_VERIFY.name].reply["decoded"], "tenant": "t2"}}
         async with begun(app.asgi) as other:
-            app.streams.deliver(an_event("of nobody here", tenant="t3"))
+            app.streams.deliver(an_event("of an unsubscribed tenant", tenant="t3"))
             app.streams.deliver(an_event("ours"))
             app.streams.deliver(an_event("theirs", tenant="t2"))
             app.streams.stop()

@@ -153,7 +153,7 @@ async def test_body_that_is_not_json_is_answered_400_or_422(edge: httpx.AsyncCli
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"text"', b"1", b'{"token": {}}', b'{"token": null}', b"{}"])
-async def test_json_body_of_another_shape_is_answered_422(edge: httpx.AsyncClient, rpc: FakeRpc, body: bytes) -> None:
+async def test_json_body_of_the_wrong_shape_is_answered_422(edge: httpx.AsyncClient, rpc: FakeRpc, body: bytes) -> None:
     response = await edge.post("/tenant/logout", content=body, headers=JSON)
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")

@@ -104,7 +104,7 @@ def test_pinned_image_has_one_version_in_all_files() -> None:
     "rabbitmq:4", "rabbitmq:4-management", "rabbitmq:4.3", "rabbitmq:4.0.5", "haproxy:3.2", "python:3-slim",
     "redis:7.4",
 ])  # fmt: skip
-def test_reference_below_its_floor_or_without_a_row_is_refused(reference: str) -> None:
+def test_image_reference_below_its_floor_or_without_a_row_is_refused(reference: str) -> None:
     assert _problem(reference)
 
 
@@ -113,7 +113,7 @@ def test_reference_below_its_floor_or_without_a_row_is_refused(reference: str) -
     "rabbitmq:4.3.6-management", "python:3.13-slim", "python:3.13.9-slim", "prom/prometheus",
     "registry.example.com/jincor-auth-api:2.0.0", "jincor-auth-worker",
 ])  # fmt: skip
-def test_reference_at_or_above_its_floor_is_accepted(reference: str) -> None:
+def test_image_reference_at_or_above_its_floor_is_accepted(reference: str) -> None:
     assert _problem(reference) is None
 
 

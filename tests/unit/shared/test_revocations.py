@@ -150,7 +150,7 @@ async def test_event_both_listed_and_live_is_yielded_once() -> None:
     await service.nothing_more()
 
 
-async def test_interruption_requests_the_events_since_the_last_proof() -> None:
+async def test_reader_after_an_interruption_requests_the_events_since_the_last_proof() -> None:
     """The position is a time of the service's clock."""
     service = Service()
     await service.begun()
@@ -164,7 +164,7 @@ async def test_interruption_requests_the_events_since_the_last_proof() -> None:
     assert service.asked[-1][0] == SERVICE_EPOCH + 100
 
 
-async def test_interruption_with_unread_events_requests_from_before_them() -> None:
+async def test_reader_interrupted_with_unread_events_requests_them_again() -> None:
     """A later proof does not cover unread events."""
     service = Service()
     await service.begun()
@@ -182,7 +182,7 @@ async def test_interruption_with_unread_events_requests_from_before_them() -> No
     assert service.asked[-1][0] == SERVICE_EPOCH + 50
 
 
-async def test_interruption_during_a_catch_up_restarts_it_from_the_same_position() -> None:
+async def test_reader_interrupted_during_a_catch_up_restarts_it_at_the_same_position() -> None:
     service = Service()
     await service.begun()
     service.time = 10
@@ -239,7 +239,7 @@ async def test_reader_without_since_first_asks_for_recent_events() -> None:
     assert abs(since - time.time()) < 3600
 
 
-async def test_interruption_before_the_first_proof_requests_from_the_start() -> None:
+async def test_reader_interrupted_before_the_first_proof_requests_all_since_its_start() -> None:
     service = Service()
     await service.begun()
     waiting = service.announce()

@@ -179,7 +179,7 @@ def test_refused_login_is_explained_without_repeating_it(login: str) -> None:
         ("a\ufe0f@b", False),
     ],
 )
-def test_new_tenant_email_in_another_form_is_refused(email: str, *, new: bool) -> None:
+def test_new_tenant_email_outside_nfc_or_with_invisible_characters_is_refused(email: str, *, new: bool) -> None:
     """A tenant is found by the exact email, so a silent change would lock it out."""
     assert accepts(TenantEmail, email)
     assert accepts(NewTenantEmail, email) is new

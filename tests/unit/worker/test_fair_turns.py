@@ -165,7 +165,7 @@ async def test_second_tenant_gets_half_of_the_hashes(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 async def test_tenant_beside_a_storm_in_two_groups_gets_a_third_of_the_hashes(threads: int) -> None:
-    """The storm uses a tenant token, its service's logins of tenants, and logins without a token."""
+    """The storm's tenant token and its service share one group; its logins without a token are in another."""
     lane = Lane(threads, capacity=4 * CAPACITY)
     await lane.prove("storm", service="its")
     await lane.send("storm", CAPACITY)

@@ -122,7 +122,7 @@ async def test_login_replaces_an_imported_hash_by_one_with_the_pepper(kind: str)
     users, hasher = FakeUsers(), Argon2Hasher(threads=1, memory_kib=8, passes=1, peppers={"p": b"p" * 32})
     worker = InMemoryWorker(users=users, hasher=hasher)
     shop = await worker.register()
-    tenant = (await worker.create(shop, "somebody")).tenant
+    tenant = (await worker.create(shop, "bob")).tenant
     ann = a_user(tenant=tenant, login="ann", password_hash=imported)
     await users.add_new([ann])
     with pytest.raises(InvalidCredentials):

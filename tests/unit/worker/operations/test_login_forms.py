@@ -76,7 +76,7 @@ async def test_operation_finds_the_account_by_either_form_of_its_login(cafe: Sho
     assert await cafe.logins() == []
 
 
-async def test_login_taken_in_another_form_is_refused(cafe: Shop) -> None:
+async def test_login_taken_in_another_unicode_form_is_refused(cafe: Shop) -> None:
     """An account of an earlier version may have the login in NFD."""
     await cafe.worker.create(cafe.token, CAFE)
     await cafe.add("Zoe\u0308")

@@ -114,7 +114,7 @@ async def test_removed_limit_revokes_no_session(worker: InMemoryWorker, shop: st
     assert await worker.sessions.tenants_enforcing_limit(worker.clock.now()) == []
 
 
-async def test_login_without_a_limit_does_not_mark_its_session() -> None:
+async def test_login_without_a_limit_opens_a_session_that_enforces_none() -> None:
     """Therefore the sweep needs no query for it."""
     worker = InMemoryWorker()
     shop = await worker.register()
