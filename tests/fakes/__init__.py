@@ -1,4 +1,4 @@
-"""The worker's ports in memory. The suites of `tests/contract` hold them to what the real adapters do."""
+"""Fakes of the worker's ports, kept in memory. `tests/contract` runs one suite against each fake and its adapter."""
 
 from tests.fakes.activity import FakeActivity
 from tests.fakes.attempts import FakeAttempts

@@ -1,4 +1,4 @@
-"""A fake of the port for activity: in memory, held to the contract suite of the real one."""
+"""Fake of the `Activity` port, kept in memory."""
 
 from datetime import datetime
 

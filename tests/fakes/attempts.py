@@ -1,4 +1,4 @@
-"""A fake of the port for attempts: in memory, held to the contract suite of the real one."""
+"""Fake of the `Attempts` port, kept in memory; it passes the contract suite of the real adapter."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from worker.domain.attempts import AttemptCount, Limit
 
 
 class FakeAttempts:
-    """Implements the port `Attempts`. Others run between its steps, as they do beside the real one."""
+    """Implements the port `Attempts`. Each step yields to the event loop, as the real adapter does."""
 
     def __init__(self) -> None:
         self._counts: dict[str, AttemptCount] = {}
 
     @property
     def keys(self) -> set[str]:
-        """The keys under which attempts are counted."""
+        """Return the keys under which attempts are counted."""
         return set(self._counts)
 
     @property
     def tried(self) -> int:
-        """How many attempts are counted, under whatever key."""
+        """Return the number of attempts counted under all keys."""
         return sum(count.tried for count in self._counts.values())
 
     async def find(self, keys: Sequence[str]) -> dict[str, AttemptCount]:

@@ -1,4 +1,4 @@
-"""A fake of the port for audit: in memory, held to the contract suite of the real one."""
+"""Fake of the `Audit` port, kept in memory; it passes the contract suite of the real adapter."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from worker.domain.records import (
 
 
 class FakeAudit:
-    """Implements the port `Audit`. A refused attempt is on record at once."""
+    """Implements the port `Audit`. Refused attempts are recorded at once."""
 
     def __init__(self) -> None:
         self.records: dict[str, AuditRecord] = {}
@@ -24,7 +24,7 @@ class FakeAudit:
         self.records[record.id] = replace(first, attempts=attempts + record.attempts)
 
     async def write(self) -> None:
-        """Nothing waits here."""
+        """Do nothing: this fake buffers no records."""
 
     async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
         found = [

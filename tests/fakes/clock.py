@@ -6,7 +6,7 @@ from tests.fakes.values import NOW
 
 
 class FakeClock:
-    """Implements the port `Clock`: stands still until it is moved."""
+    """Implements the port `Clock`. Time moves only by `advance`."""
 
     def __init__(self, now: datetime = NOW) -> None:
         self._now = now

@@ -1,4 +1,4 @@
-"""A fake of the port for database: in memory, held to the contract suite of the real one."""
+"""Fake of the `Database` port."""
 
 
 class FakeDatabase:

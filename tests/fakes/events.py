@@ -1,4 +1,4 @@
-"""A fake of the port for events: in memory, held to the contract suite of the real one."""
+"""Fake of the `Events` port, kept in memory; it passes the contract suite of the real adapter."""
 
 from shared.contracts.events import RevocationReason
 from worker.domain.records import (
@@ -7,7 +7,7 @@ from worker.domain.records import (
 
 
 class FakeEvents:
-    """Implements the port `Events`. Events stay in the outbox, as they do while the broker is away."""
+    """Implements the port `Events`. Events stay in the outbox, as if the broker were unreachable."""
 
     def __init__(self) -> None:
         self.announced: list[Session] = []
@@ -17,5 +17,5 @@ class FakeEvents:
 
     @property
     def reasons(self) -> dict[str, RevocationReason]:
-        """Why the sessions announced so far ended, by their ids."""
+        """Return the revocation reason of each announced session, by session id."""
         return {session.id: session.revocation.reason for session in self.announced if session.revocation}

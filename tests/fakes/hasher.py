@@ -1,11 +1,11 @@
-"""A fake of the port for hasher: in memory, held to the contract suite of the real one."""
+"""Fake of the `Hasher` port; it passes the contract suite of the real adapter."""
 
 import asyncio
 import hashlib
 
 
 class FakeHasher:
-    """Implements the port `Hasher`. `work` counts slow computations; `parameters` are those of today."""
+    """Implements the port `Hasher`. `work` counts slow computations; `parameters` are the current ones."""
 
     def __init__(self, parameters: str = "today") -> None:
         self.parameters = parameters
@@ -29,7 +29,7 @@ class FakeHasher:
 
     async def _compute(self) -> None:
         self.work += 1
-        await asyncio.sleep(0)  # others run meanwhile, as they do beside the real one
+        await asyncio.sleep(0)  # lets other tasks run, as the real hasher does
 
     @staticmethod
     def _digest(parameters: str, salt: str, password: str) -> str:

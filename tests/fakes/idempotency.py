@@ -11,7 +11,7 @@ from worker.domain.records import (
 
 @dataclass(frozen=True)
 class _AppliedKey:
-    """The key of a request that was applied, with the decision that it made."""
+    """The key of an applied request, with the decision that the request made."""
 
     key: IdempotencyKey
     generation: int | None = None

@@ -1,4 +1,4 @@
-"""All ports of a worker, each a fake unless a test gives another."""
+"""The ports of a worker: fakes, unless a test passes a port of its own."""
 
 from collections.abc import Set as AbstractSet
 
@@ -58,7 +58,7 @@ def ports(
     min_password_chars: int = MIN_PASSWORD_CHARS,
     max_sessions_per_user: int = 0,
 ) -> Ports:
-    """Everything an operation may use: what is given, and fakes for the rest. The tokens are real JWTs."""
+    """Build the ports of a worker from the arguments, with fakes for the rest. The tokens are real JWTs."""
     return Ports(
         tenants=tenants or FakeTenants(),
         users=users or FakeUsers(),

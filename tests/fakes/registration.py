@@ -1,12 +1,12 @@
-"""A fake of the port for registration: in memory, held to the contract suite of the real one."""
+"""Fake of the `Registration` port."""
 
 from tests.fakes.values import REGISTRATION_KEY
 
 
 class FakeRegistration:
-    """Implements the port `Registration`. `asked` holds the keys and addresses that were shown to it.
+    """Implements the port `Registration`. `asked` holds the keys and addresses that it was called with.
 
-    With `allowed` anybody may register from anywhere; without, only the holder of the key.
+    With `allowed`, every address may register a tenant; otherwise only the holder of the key.
     """
 
     def __init__(self, *, allowed: bool = True, has_key: bool = True) -> None:

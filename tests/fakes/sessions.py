@@ -1,4 +1,4 @@
-"""A fake of the port for sessions: in memory, held to the contract suite of the real one."""
+"""Fake of the `Sessions` port, kept in memory; it passes the contract suite of the real adapter."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from worker.domain.records import (
 
 
 class FakeSessions:
-    """Implements the port `Sessions`. `finds` holds what was asked for, one entry a query."""
+    """Implements the port `Sessions`. `finds` holds the ids of each query, one entry per query."""
 
     def __init__(self) -> None:
         self.finds: list[Sequence[str]] = []
@@ -88,10 +88,10 @@ class FakeSessions:
             self._stored[session.id] = replace(self._stored[session.id], enforces_limit=False)
 
     async def tenants_enforcing_limit(self, older_than: datetime) -> Sequence[str]:
-        return sorted({each.tenant for each in self._displacing(older_than)})
+        return sorted({each.tenant for each in self._enforcing(older_than)})
 
     async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
-        return [each for each in self._displacing(older_than) if each.tenant == tenant][:limit]
+        return [each for each in self._enforcing(older_than) if each.tenant == tenant][:limit]
 
     async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
         return sorted({self._stored[session_id].tenant for session_id, since in self._waiting() if since < older_than})
@@ -122,9 +122,9 @@ class FakeSessions:
     def _waiting(self) -> list[tuple[str, datetime]]:
         return sorted(self._outbox.items(), key=lambda each: each[1])
 
-    def _displacing(self, older_than: datetime) -> list[Session]:
-        displacing = [each for each in self._stored.values() if each.enforces_limit and each.issued_at < older_than]
-        return sorted(displacing, key=lambda each: each.issued_at)
+    def _enforcing(self, older_than: datetime) -> list[Session]:
+        enforcing = [each for each in self._stored.values() if each.enforces_limit and each.issued_at < older_than]
+        return sorted(enforcing, key=lambda each: each.issued_at)
 
     def _live(self, tenant: str, user: str, now: datetime) -> list[Session]:
         return [

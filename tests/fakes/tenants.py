@@ -1,4 +1,4 @@
-"""A fake of the port for tenants: in memory, held to the contract suite of the real one."""
+"""Fake of the `Tenants` port, kept in memory; it passes the contract suite of the real adapter."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

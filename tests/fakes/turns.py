@@ -1,19 +1,19 @@
-"""A fake of the port for turns: in memory, held to the contract suite of the real one."""
+"""Fake of the `Turns` port."""
 
 from worker.domain.call import Call
 
 
 class FakeTurns:
-    """Implements the port `Turns`: it is always everybody's turn. `entered` holds whose requests have come."""
+    """Implements the port `Turns` without waiting. `entered` holds the group of each request, in order."""
 
     def __init__(self) -> None:
         self.entered: list[str] = []
         self.left = 0
 
     def refuse_early(self, session: str | None) -> None:
-        """There is a place for everybody."""
+        """Never refuse: this fake has no capacity limit."""
 
-    async def enter(self, group: str, call: Call, session: str | None = None) -> None:  # noqa: ARG002 - as the port has it
+    async def enter(self, group: str, call: Call, session: str | None = None) -> None:  # noqa: ARG002 - the port's signature
         self.entered.append(group)
 
     def leave(self) -> None:

@@ -1,4 +1,4 @@
-"""A fake of the port for users: in memory, held to the contract suite of the real one."""
+"""Fake of the `Users` port, kept in memory; it passes the contract suite of the real adapter."""
 
 from collections.abc import Collection, Sequence, Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -128,15 +128,15 @@ class FakeUsers:
             self._stored[decision.user] = _StoredUser(stored.user, stored.keys)
 
     async def tenants_with_unfinished_revocations(self, older_than: datetime) -> Sequence[str]:
-        return sorted({decision.tenant for decision in self._endings(older_than)})
+        return sorted({decision.tenant for decision in self._unfinished(older_than)})
 
     async def unfinished_revocations(self, tenant: str, older_than: datetime, limit: int) -> Sequence[UserRevocation]:
-        return [decision for decision in self._endings(older_than) if decision.tenant == tenant][:limit]
+        return [decision for decision in self._unfinished(older_than) if decision.tenant == tenant][:limit]
 
     async def remove_all(self, tenant: str) -> None:
         self._stored = {id_: each for id_, each in self._stored.items() if each.user.tenant != tenant}
 
-    def _endings(self, older_than: datetime) -> list[UserRevocation]:
+    def _unfinished(self, older_than: datetime) -> list[UserRevocation]:
         stored = sorted(self._stored.values(), key=lambda each: each.decided_at)
         return [each.decision for each in stored if each.decision and each.decided_at < older_than]
 
@@ -148,7 +148,7 @@ class FakeUsers:
         return next((each for each in stored if (each.user.tenant, each.user.login) == (tenant, login)), None)
 
     def _removed_after(self, tenant: str, login: str, key: IdempotencyKey) -> _StoredUser | None:
-        """A user of this login that the request had changed, or deleted, and that is removed by now."""
+        """Return the removed user of this login that the request with this key had changed or deleted."""
         removed = (each for each in self._removed if (each.user.tenant, each.user.login) == (tenant, login))
         return next((each for each in removed if each.find_applied(key)), None)
 

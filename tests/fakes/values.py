@@ -1,4 +1,4 @@
-"""Values that tests share."""
+"""Values that several tests share."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,17 +8,17 @@ from worker.domain.ports import (
     Lifetimes,
 )
 
-#: When a `FakeClock` begins.
+#: The initial time of a `FakeClock`.
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ISSUER = "auth.test"
 MASTER_KEYS = {"test": bytes(range(32))}
 REGISTRATION_KEY = "the registration key"
-#: Nobody's choice in the tests, but in those that try them.
+#: Refused passwords; no test uses one except to see it refused.
 COMMON_PASSWORDS = frozenset({"password", "iloveyou"})
 LIFETIMES = Lifetimes(tenant=timedelta(days=2), user=timedelta(days=1))
-#: That of an account, as it is configured by default, but for the end to it.
+#: The default limit of an account, without a maximum of consecutive failures.
 LIMIT = Limit(undelayed=5, longest_wait=timedelta(seconds=60), window=timedelta(hours=1))
-#: That of strangers to it.
+#: The limit of an account for addresses that never logged in to it.
 STRANGERS = replace(LIMIT, max_consecutive=100)
 THROTTLE = Throttle(
     account=STRANGERS, address=replace(LIMIT, undelayed=20), known_for=timedelta(days=30), registration_key=LIMIT

@@ -1,4 +1,4 @@
-"""The edge in this process, its workers faked."""
+"""An edge in the test process, with fake workers."""
 
 import asyncio
 import os
@@ -23,27 +23,27 @@ from tests.unit.api.served import served
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A running edge, and what it holds open."""
+    """A running edge and its open event streams."""
 
     asgi: ASGIApp
     streams: Streams
 
 
-#: Opens an edge with these settings, to be spoken to as ASGI, or as HTTP.
+#: Opens an edge with these settings, reachable over ASGI or HTTP.
 OpenApp = Callable[..., AbstractAsyncContextManager[App]]
 OpenEdge = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
-#: Opens one on a real socket, and gives its port: what limits bodies lies below ASGI.
+#: Opens an edge on a real socket and yields its port, because the limits on bodies apply below ASGI.
 ServeEdge = Callable[..., AbstractAsyncContextManager[int]]
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The event loop of the edge as a process: how its transports pause and close is tested here."""
+    """Use the event loop of the real edge, so that transports pause and close as they do there."""
     return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings come from the test alone."""
+    """Remove settings of the environment."""
     for name in os.environ:
         if name.startswith(("AUTH_", "AMQP_")):
             monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""A client of an event stream, below HTTP: it can stop reading, and go away. And what it may be told."""
+"""A client of an event stream, below HTTP, that can stop reading and disconnect; and events for it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -13,26 +13,26 @@ from shared.contracts.events import SessionRevokedEvent
 from tests.event_stream import Block
 
 TENANT = {"Authorization": "Bearer tenant-token"}
-#: The service's time when a stream is opened.
+#: The service's time at the start of a stream.
 NOW = 1_767_229_260
-#: How long anything may take that has to happen.
+#: Bounds how long a broken test waits.
 PATIENCE_SECONDS = 10
 
 
 def an_event(session_id: str, *, tenant: str = TENANT_ID, at: int = NOW) -> SessionRevokedEvent:
-    """The end of a session."""
+    """Build the event of a revoked session."""
     example = SessionRevokedEvent.model_validate(REVOCATION)
     data = example.data.model_copy(update={"session_id": session_id, "tenant": tenant, "event_timestamp": at})
     return SessionRevokedEvent.of(data, example.source)
 
 
 def a_page(*events: SessionRevokedEvent, next_cursor: str = "0") -> dict[str, Any]:
-    """A reply of `event.list`."""
+    """Build a reply of `event.list`."""
     return {"events": [event.model_dump(mode="json") for event in events], "nextCursor": next_cursor, "asOf": NOW}
 
 
 class EventSource:
-    """`GET /events` of an ASGI application, as an async context manager that is entered once it has answered."""
+    """`GET /events` of an ASGI application; the context manager is entered once the response has started."""
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str], query: str = "") -> None:
         self.status = 0
@@ -40,7 +40,7 @@ class EventSource:
         self._app = app
         self._scope = {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},  # as Uvicorn has it
+            "asgi": {"version": "3.0", "spec_version": "2.3"},  # the versions that Uvicorn states
             "http_version": "1.1",
             "method": "GET",
             "scheme": "http",
@@ -70,18 +70,18 @@ class EventSource:
         await self.leave()
 
     def start(self) -> None:
-        """Sends the request."""
+        """Send the request."""
         self._task = asyncio.create_task(self._run())
 
     async def next(self) -> Block:
-        """The next block."""
+        """Return the next block of the stream."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             block = await self._blocks.get()
         assert block is not None, "the stream has ended"
         return block
 
     async def rest(self) -> list[Block]:
-        """All blocks until the stream ends."""
+        """Return all blocks until the stream ends."""
         blocks = []
         async with asyncio.timeout(PATIENCE_SECONDS):
             while block := await self._blocks.get():
@@ -89,15 +89,15 @@ class EventSource:
         return blocks
 
     def pause(self) -> None:
-        """Reads no more: what is sent from now on has to wait."""
+        """Stop reading, so that the application has to wait."""
         self._reads.clear()
 
     def go_on(self) -> None:
-        """Reads again."""
+        """Resume reading."""
         self._reads.set()
 
     async def leave(self) -> None:
-        """Is gone, and returns when the application is done with it."""
+        """Disconnect, and wait until the application has returned."""
         self._gone.set()
         self._reads.set()
         assert self._task is not None
@@ -130,7 +130,7 @@ class EventSource:
 
 @asynccontextmanager
 async def begun(app: ASGIApp, last_event_id: int | None = None) -> AsyncIterator[EventSource]:
-    """A stream whose first block has been read."""
+    """Open a stream and read its first block."""
     position = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
     async with EventSource(app, {**TENANT, **position}) as source:
         assert source.status == 200

@@ -1,4 +1,4 @@
-"""A stand-in for the feed of revocations: a test says what it proves."""
+"""A fake of the revocation feed, whose state a test sets."""
 
 import time
 from typing import Self
@@ -7,7 +7,7 @@ from shared.amqp.feed import RevocationFeed
 
 
 class FakeFeed(RevocationFeed):
-    """Alive, and up to date when it was made, until a test says otherwise."""
+    """Alive and up to date at its creation, until a test changes that."""
 
     def __init__(self) -> None:
         super().__init__([], "fake", on_revoked=lambda _: None, on_interrupted=lambda: None, subscriber="fake")
@@ -24,5 +24,5 @@ class FakeFeed(RevocationFeed):
     def alive(self) -> bool:
         return self.is_alive
 
-    async def wait_alive(self, timeout_seconds: float) -> bool:  # noqa: ARG002 - the signature it stands in for
+    async def wait_alive(self, timeout_seconds: float) -> bool:  # noqa: ARG002 - the overridden signature
         return self.is_alive

@@ -1,4 +1,4 @@
-"""A stand-in for the workers: it answers from a table, and remembers what it was asked."""
+"""A fake of the workers that answers from a table and records the requests."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from shared.contracts.operation import Operation
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as it would have gone out."""
+    """A recorded request."""
 
     operation: str
     request: dict[str, Any]
@@ -23,7 +23,7 @@ class Call:
 
 
 class FakeRpc(RpcClient):
-    """Requests and replies pass through JSON, as they do on the wire. An exception in `answers` is raised."""
+    """Sends requests and replies through JSON, as on the wire. Exceptions in `answers` are raised."""
 
     def __init__(self) -> None:
         super().__init__([], "fake")
@@ -52,7 +52,7 @@ class FakeRpc(RpcClient):
         request: RequestT,
         *,
         request_id: str | None = None,
-        message_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
+        message_id: str | None = None,  # noqa: ARG002 - the overridden signature
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> ReplyT:
         self.calls.append(Call(operation.name, json.loads(request.to_json()), request_id, timeout_seconds))

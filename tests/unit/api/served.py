@@ -1,4 +1,4 @@
-"""An application on a real socket, behind the HTTP of the edge, and clients that write the bytes themselves."""
+"""An application on a real socket behind the edge's HTTP, and clients that write raw bytes."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.limits.http import LimitedHttp
 
-#: A bound for things that happen at once on any machine, or not at all.
+#: Bounds how long a broken test waits.
 SECONDS = 30
 
 
@@ -26,7 +26,7 @@ class Heard:
 
 
 class Listener:
-    """An application that reads each request to its end, remembers it, and answers 200."""
+    """An application that reads each request to its end, records it, and answers 200."""
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []
@@ -38,14 +38,14 @@ class Listener:
             assert message["type"] == "http.request", message
             body += message["body"]
             more = message["more_body"]
-        # The headers as they are now: a trailer that was added to them would be among them.
+        # Copied now: a trailer that was added to the headers would show.
         self.heard.append(Heard(scope["method"], scope["path"], tuple(scope["headers"]), body))
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
 
 
 async def refusing(_: Scope, __: Receive, send: Send) -> None:
-    """Answer 404 without reading the body, as routing does."""
+    """Answer 404 without reading the body, as the router does."""
     await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body"})
 
@@ -54,7 +54,7 @@ async def refusing(_: Scope, __: Receive, send: Send) -> None:
 async def served(
     app: ASGIApp, http: type[LimitedHttp] = LimitedHttp, state: dict[str, Any] | None = None, **config: Any
 ) -> AsyncIterator[int]:
-    """The port of a server that speaks this HTTP."""
+    """Serve the application with this HTTP class and yield the port."""
     config = {"host": "127.0.0.1", "port": 0, "lifespan": "off", "log_config": None, "ws": "none", **config}
     settings = uvicorn.Config(app, http=http, **config)
     server = uvicorn.Server(settings)
@@ -73,7 +73,7 @@ async def served(
 
 @contextlib.asynccontextmanager
 async def dialed(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to this port; what happens on it has an end."""
+    """Connect to this port, with a limit on the time."""
     async with asyncio.timeout(SECONDS):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
@@ -88,13 +88,13 @@ async def dialed(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio
 async def connected(
     app: ASGIApp, http: type[LimitedHttp] = LimitedHttp, state: dict[str, Any] | None = None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to a server that speaks this HTTP."""
+    """Serve the application and connect to it."""
     async with served(app, http, state) as port, dialed(port) as connection:
         yield connection
 
 
 async def answers(reader: asyncio.StreamReader) -> list[int]:
-    """The statuses of all answers on a connection, which must be whole, until the server closes it."""
+    """Return the statuses of all complete responses until the server closes the connection."""
     statuses = []
     while line := await reader.readline():
         protocol, status, _ = line.split(b" ", 2)

@@ -1,4 +1,4 @@
-"""What browsers may do with the edge, and with what it answers."""
+"""Cross-origin rules and security headers for browsers."""
 
 import httpx
 import pytest
@@ -11,8 +11,7 @@ APP, OTHER = "https://app.example", "https://other.example"
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization, content-type"}
 
 
-async def test_no_other_site_may_ask(edge: httpx.AsyncClient) -> None:
-    """Without a setting no answer says that a page of another site may read it."""
+async def test_request_from_another_origin_by_default_gets_no_cors_headers(edge: httpx.AsyncClient) -> None:
     for response in (
         await edge.get("/health/live", headers={"Origin": APP}),
         await edge.options("/auth", headers={"Origin": APP, **PREFLIGHT}),
@@ -20,8 +19,7 @@ async def test_no_other_site_may_ask(edge: httpx.AsyncClient) -> None:
         assert not [name for name in response.headers if name.startswith("access-control")]
 
 
-async def test_a_site_that_may_ask(open_edge: OpenEdge) -> None:
-    """A site that is named may, with a token in a header; another may not, and nobody with cookies."""
+async def test_configured_origin_may_call_without_cookies_and_others_may_not(open_edge: OpenEdge) -> None:
     async with open_edge(cors_origins=[APP]) as edge:
         allowed = await edge.options("/auth", headers={"Origin": APP, **PREFLIGHT})
         refused = await edge.options("/auth", headers={"Origin": OTHER, **PREFLIGHT})
@@ -38,23 +36,22 @@ async def test_a_site_that_may_ask(open_edge: OpenEdge) -> None:
 @pytest.mark.parametrize(
     "origin", ["*", "null", "app.example", "https://app.example/", "https://*.example", "HTTPS://A"]
 )
-def test_origins_are_named_one_by_one(origin: str) -> None:
-    """What is no origin as browsers spell it stops the start."""
+def test_invalid_origin_in_the_settings_is_rejected(origin: str) -> None:
+    """Origins are listed as browsers send them, without wildcards."""
     with pytest.raises(ValidationError):
         Settings(amqp_url="amqp://broker.invalid", cors_origins=f"{APP},{origin}")
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/nowhere", "/user", "/openapi.json"])
-async def test_answers_are_data(edge: httpx.AsyncClient, path: str) -> None:
-    """No answer can run, load, or be framed, and no page tells where it was."""
+async def test_response_of_any_route_cannot_run_scripts_or_be_framed(edge: httpx.AsyncClient, path: str) -> None:
+    """The referrer policy also hides the URL from other sites."""
     headers = (await edge.get(path)).headers
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
-async def test_docs_are_a_page(edge: httpx.AsyncClient) -> None:
-    """The one page there is may load what it consists of, and be framed by nobody."""
+async def test_docs_page_may_load_its_scripts_but_not_be_framed(edge: httpx.AsyncClient) -> None:
     response = await edge.get("/docs")
     assert response.status_code == 200
     policy = response.headers["Content-Security-Policy"]
@@ -62,7 +59,6 @@ async def test_docs_are_a_page(edge: httpx.AsyncClient) -> None:
     assert "frame-ancestors 'none'" in policy
 
 
-async def test_docs_can_be_left_out(open_edge: OpenEdge) -> None:
-    """Without docs there is neither the page nor the document."""
+async def test_docs_switched_off_are_answered_404(open_edge: OpenEdge) -> None:
     async with open_edge(docs=False) as edge:
         assert [(await edge.get(path)).status_code for path in ("/docs", "/openapi.json", "/redoc")] == [404, 404, 404]

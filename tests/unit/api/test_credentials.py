@@ -1,4 +1,4 @@
-"""Credentials that are none: refused as such, whatever they consist of."""
+"""Malformed credentials."""
 
 import re
 
@@ -24,8 +24,10 @@ from tests.unit.api.fake_rpc import FakeRpc
         "Digest x",
     ],
 )
-async def test_credentials_that_cannot_be_read(edge: httpx.AsyncClient, rpc: FakeRpc, path: str, given: str) -> None:
-    """What is no pair of Basic and no Bearer token is a 401, with the challenge of its scheme, or of both."""
+async def test_malformed_credentials_are_answered_401_with_a_challenge(
+    edge: httpx.AsyncClient, rpc: FakeRpc, path: str, given: str
+) -> None:
+    """The challenge names the scheme that the client used, or both schemes."""
     headers = {"Authorization": given.encode()}
     response = await edge.post(path, data={"token": "t"}, headers=headers)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""What routes depend on, as FastAPI sees it."""
+"""Dependencies of the routes, as FastAPI resolves them."""
 
 import importlib
 import inspect
@@ -16,14 +16,14 @@ ROUTES = [route for module in MODULES for route in module.router.routes if isins
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
-def test_nothing_goes_through_a_pool_of_threads(route: APIRoute) -> None:
-    """The route and all that it depends on run on the event loop, where a request is at once whatever it is."""
+def test_route_and_its_dependencies_run_on_the_event_loop(route: APIRoute) -> None:
+    """FastAPI would run synchronous functions in a thread pool."""
     for called in _called(route.dependant):
         assert inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called), called
 
 
-def test_there_are_routes_with_dependencies() -> None:
-    """The test above looks at the right place."""
+def test_search_for_dependencies_finds_known_ones() -> None:
+    """Shows that the test above can fail."""
     names = {getattr(called, "__name__", "") for route in ROUTES for called in _called(route.dependant)}
     assert {"verify_user", "_tenant_token", "member"} <= names
 

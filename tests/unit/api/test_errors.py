@@ -1,4 +1,4 @@
-"""Errors over HTTP: the table, the documents, and what must never be in them."""
+"""Errors over HTTP: the table of statuses, the problem documents, and their secrecy."""
 
 import logging
 
@@ -24,8 +24,7 @@ TENANT = {"Authorization": "Bearer tenant-token"}
 SECRET = "hunter2-but-longer"
 
 
-def test_each_code_has_a_row() -> None:
-    """Whatever code an error has, the table says how it looks over HTTP."""
+def test_each_error_code_has_a_row_in_the_http_table() -> None:
     assert set(HTTP_ANSWERS) == {*ErrorCode, *EdgeCode}
 
 
@@ -49,8 +48,9 @@ def test_each_code_has_a_row() -> None:
         ("internal", 500),
     ],
 )
-async def test_error_of_a_worker(edge: httpx.AsyncClient, rpc: FakeRpc, code: str, status: int) -> None:
-    """An error of a worker becomes a problem document with its code, its text and the status of its row."""
+async def test_worker_error_becomes_a_problem_document_with_its_status(
+    edge: httpx.AsyncClient, rpc: FakeRpc, code: str, status: int
+) -> None:
     error = ERRORS[ErrorCode(code)]()
     rpc.answers["auth.logout"] = error
 
@@ -78,10 +78,10 @@ async def test_error_of_a_worker(edge: httpx.AsyncClient, rpc: FakeRpc, code: st
 
 
 @pytest.mark.parametrize(("retry", "status"), [({}, 403), ({"retry_after_seconds": 42}, 503)])
-async def test_error_of_a_newer_worker(
+async def test_unknown_worker_error_is_answered_403_or_503_if_temporary(
     edge: httpx.AsyncClient, rpc: FakeRpc, retry: dict[str, int], status: int
 ) -> None:
-    """Its code and its text are passed on, under the status of a refusal, or of what is worth another try."""
+    """A newer worker may send codes that this edge does not know; code and text are passed on."""
     reply = ErrorReply(code="from_tomorrow", message="not today", details={"step": "mail"}, **retry)
     rpc.answers["auth.login"] = from_reply(reply)
 
@@ -95,28 +95,30 @@ async def test_error_of_a_newer_worker(
 
 
 @pytest.mark.parametrize("path", ["/introspect", "/revoke"])
-async def test_error_of_a_newer_worker_where_oauth_is_spoken(edge: httpx.AsyncClient, rpc: FakeRpc, path: str) -> None:
-    """There it is a refusal too, and no fault."""
+async def test_unknown_worker_error_on_oauth_routes_is_a_refusal(
+    edge: httpx.AsyncClient, rpc: FakeRpc, path: str
+) -> None:
     for operation in ("auth.verify", "token.introspect", "token.revoke"):
         rpc.answers[operation] = from_reply(ErrorReply(code="from_tomorrow", message="not today"))
     response = await edge.post(path, data={"token": "t"}, headers=TENANT)
-    # Of introspection, a refused token is the answer.
+    # Introspection answers a refused token with 200.
     assert response.json() == {"active": False} if path == "/introspect" else response.status_code == 403
 
 
 @pytest.mark.parametrize(("operation", "status"), [("auth.verify", 401), ("tenant.login", 503)])
-async def test_error_of_a_newer_worker_behind_a_proxy(
+async def test_unknown_worker_error_on_forward_auth_is_401_or_503(
     open_edge: OpenEdge, rpc: FakeRpc, operation: str, status: int
 ) -> None:
-    """A proxy lets nobody in; what is wrong with this edge's own login is no refusal of its client."""
+    """An error of the edge's own login is 503, because the client's token is not at fault."""
     rpc.answers[operation] = from_reply(ErrorReply(code="from_tomorrow", message="not today"))
     async with open_edge(forward_email="shop@example.com", forward_password="p") as edge:
         response = await edge.get("/auth/forward", headers={"Authorization": "Bearer t"})
     assert response.status_code == status
 
 
-async def test_fields_that_a_worker_refused(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
-    """The fields that a worker complains about are listed as the edge's own."""
+async def test_fields_refused_by_a_worker_are_listed_in_the_problem_document(
+    edge: httpx.AsyncClient, rpc: FakeRpc
+) -> None:
     rpc.answers["auth.logout"] = InvalidRequest(problems=[FieldProblem(field="token", message="is odd")])
 
     response = await edge.post("/auth/logout", json={"token": "t"}, headers=TENANT)
@@ -124,8 +126,7 @@ async def test_fields_that_a_worker_refused(edge: httpx.AsyncClient, rpc: FakeRp
     assert response.json()["errors"] == [{"field": "token", "message": "is odd"}]
 
 
-async def test_every_bad_field_is_listed_without_its_value(edge: httpx.AsyncClient) -> None:
-    """An invalid body gives 422 with each bad field by name, and no part of what was sent."""
+async def test_invalid_body_lists_each_field_without_its_value(edge: httpx.AsyncClient) -> None:
     body = {"email": f"{SECRET}-email", "login": "", "password": ["hunter2-but-longer"]}
     response = await edge.post("/user", json=body, headers=TENANT)
 
@@ -139,8 +140,10 @@ async def test_every_bad_field_is_listed_without_its_value(edge: httpx.AsyncClie
 
 
 @pytest.mark.parametrize("error", Temporary.__subclasses__())
-async def test_how_long_to_wait(edge: httpx.AsyncClient, rpc: FakeRpc, error: type[Temporary]) -> None:
-    """`Retry-After` is what the worker says, or the client of the workers."""
+async def test_temporary_error_passes_on_its_retry_after(
+    edge: httpx.AsyncClient, rpc: FakeRpc, error: type[Temporary]
+) -> None:
+    """The value comes from the worker or from the RPC client."""
     rpc.answers["auth.login"] = error(retry_after_seconds=42)
 
     response = await edge.post("/auth", json={"login": "ada", "password": "p", "deviceId": "d"}, headers=TENANT)
@@ -149,8 +152,7 @@ async def test_how_long_to_wait(edge: httpx.AsyncClient, rpc: FakeRpc, error: ty
     assert response.headers["Retry-After"] == "42"
 
 
-async def test_incident_of_a_worker_is_passed_on(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
-    """The incident that a worker logged is the one that the caller learns."""
+async def test_internal_error_of_a_worker_passes_on_its_incident(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
     rpc.answers["auth.logout"] = InternalError(incident="in-the-workers-log")
 
     response = await edge.post("/auth/logout", json={"token": "t"}, headers=TENANT)
@@ -159,10 +161,9 @@ async def test_incident_of_a_worker_is_passed_on(edge: httpx.AsyncClient, rpc: F
 
 
 @pytest.mark.parametrize("fault", [ZeroDivisionError("what broke"), InternalError()])
-async def test_fault_of_the_edge(
+async def test_unexpected_exception_is_answered_500_with_a_logged_incident(
     edge: httpx.AsyncClient, rpc: FakeRpc, caplog: pytest.LogCaptureFixture, fault: Exception
 ) -> None:
-    """An unexpected exception gives a bare 500 whose incident is in the log next to the traceback."""
     rpc.answers["auth.logout"] = fault
 
     response = await edge.post("/auth/logout", json={"token": "t"}, headers={**TENANT, "X-Request-ID": "r-1"})
@@ -177,8 +178,7 @@ async def test_fault_of_the_edge(
     assert response.headers["X-Request-ID"] == "r-1"
 
 
-async def test_unknown_route(edge: httpx.AsyncClient) -> None:
-    """A path that leads nowhere gives a problem document too."""
+async def test_unknown_path_is_answered_404_with_a_problem_document(edge: httpx.AsyncClient) -> None:
     for path in ("/", "/nowhere", "/user/", "/user//sessions", "/user/a/b", "/tenant/", "/auth//"):
         response = await edge.get(path)
         assert (response.status_code, response.json()["code"]) == (404, "route_not_found"), path
@@ -196,8 +196,9 @@ async def test_unknown_route(edge: httpx.AsyncClient) -> None:
         ("OPTIONS", "/health/live", {"GET", "HEAD"}),
     ],
 )
-async def test_wrong_method(edge: httpx.AsyncClient, method: str, path: str, allowed: set[str]) -> None:
-    """A wrong method gives 405 and the methods that would be right."""
+async def test_wrong_method_is_answered_405_with_the_allowed_ones(
+    edge: httpx.AsyncClient, method: str, path: str, allowed: set[str]
+) -> None:
     response = await edge.request(method, path)
 
     assert response.status_code == 405
@@ -206,10 +207,10 @@ async def test_wrong_method(edge: httpx.AsyncClient, method: str, path: str, all
 
 
 @pytest.mark.parametrize("error", ERRORS.values())
-async def test_no_secret_in_errors_or_logs(
+async def test_error_with_a_secret_in_the_request_reveals_it_nowhere(
     edge: httpx.AsyncClient, rpc: FakeRpc, caplog: pytest.LogCaptureFixture, error: type[AuthError]
 ) -> None:
-    """Whatever goes wrong, passwords and tokens are neither in the answer nor in the log."""
+    """Neither the response nor the log contains it."""
     caplog.set_level(logging.DEBUG)
     rpc.answers["auth.login"] = error()
     body = {"login": "ada", "password": SECRET, "deviceId": "d"}

@@ -1,4 +1,4 @@
-"""Event streams: what is sent on them, from where on, and when they end."""
+"""Event streams: content, start position, end and limits."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from tests.unit.api.event_source import NOW, TENANT, EventSource, a_page, an_eve
 from tests.unit.api.fake_feed import FakeFeed
 from tests.unit.api.fake_rpc import FakeRpc
 
-#: Longer than any test takes.
+#: Seconds, longer than any test runs.
 FAR = 3_600
 
 
@@ -37,8 +37,8 @@ async def app(open_app: OpenApp) -> AsyncIterator[App]:
         yield app
 
 
-async def test_a_stream_begins_with_a_position(app: App) -> None:
-    """Before anything has happened a client has an id to come back with, the service's time, and when to come back."""
+async def test_new_stream_starts_with_position_and_retry_delay(app: App) -> None:
+    """The client can reconnect with this id before any event was sent."""
     async with EventSource(app.asgi, TENANT) as source:
         first = await source.next()
 
@@ -47,8 +47,7 @@ async def test_a_stream_begins_with_a_position(app: App) -> None:
     assert 1_000 <= int(first.retry or 0) <= 5_000
 
 
-async def test_a_stream_is_not_held_back(app: App) -> None:
-    """Its headers say what it is, and that neither caches nor proxies may keep any of it."""
+async def test_stream_headers_forbid_caching_and_buffering(app: App) -> None:
     async with begun(app.asgi) as source:
         assert source.headers["content-type"].partition(";")[0] == "text/event-stream"
         assert source.headers["cache-control"] == "no-store"
@@ -56,8 +55,7 @@ async def test_a_stream_is_not_held_back(app: App) -> None:
         assert len(source.headers["x-request-id"]) == 32
 
 
-async def test_an_event_is_told_as_it_is(app: App) -> None:
-    """The CloudEvent that subscribers on the broker get, in one line, each time."""
+async def test_delivered_event_is_sent_as_the_cloudevent_of_the_broker(app: App) -> None:
     async with begun(app.asgi) as source:
         for event in (an_event("first"), an_event("second")):
             app.streams.deliver(event)
@@ -66,12 +64,11 @@ async def test_an_event_is_told_as_it_is(app: App) -> None:
             assert block.data == event.to_json().decode()
 
 
-async def test_events_go_to_their_tenant(app: App, rpc: FakeRpc) -> None:
-    """To all of its streams, and to no other's."""
+async def test_event_is_sent_to_all_streams_of_its_tenant_only(app: App, rpc: FakeRpc) -> None:
     async with begun(app.asgi) as first, begun(app.asgi) as second:
         rpc.answers[TENANT_VERIFY.name] = {"decoded": {**EXAMPLES[TENANT_VERIFY.name].reply["decoded"], "tenant": "t2"}}
         async with begun(app.asgi) as other:
-            app.streams.deliver(an_event("of nobody here", tenant="t3"))
+            app.streams.deliver(an_event("of an unsubscribed tenant", tenant="t3"))
             app.streams.deliver(an_event("ours"))
             app.streams.deliver(an_event("theirs", tenant="t2"))
             app.streams.stop()
@@ -82,12 +79,12 @@ async def test_events_go_to_their_tenant(app: App, rpc: FakeRpc) -> None:
 @pytest.mark.parametrize(
     ("refusal", "operation"),
     [(InvalidToken(), TENANT_VERIFY), (InvalidTenantToken(), EVENT_LIST)],
-    ids=["dead", "dies"],
+    ids=["revoked", "revoked during the request"],
 )
-async def test_a_token_that_is_none(
+async def test_stream_with_a_revoked_token_is_answered_401(
     open_app: OpenApp, rpc: FakeRpc, refusal: Exception, operation: Operation[Any, Any]
 ) -> None:
-    """It is answered 401 before anything is sent, also if its session ends just then, and nothing stays open."""
+    """No stream stays open."""
     rpc.answers[operation.name] = refusal
     async with open_app() as app:
         async with EventSource(app.asgi, TENANT) as source:
@@ -96,21 +93,20 @@ async def test_a_token_that_is_none(
         assert app.streams.count == 0
 
 
-async def test_no_token(app: App) -> None:
-    """Without a token the answer is the challenge alone."""
+async def test_stream_without_a_token_is_challenged(app: App) -> None:
     async with EventSource(app.asgi, {}) as source:
         assert (source.status, source.headers["www-authenticate"]) == (401, 'Bearer realm="jincor-auth"')
 
 
-async def test_a_feed_that_is_not_alive(app: App, feed: FakeFeed) -> None:
-    """While the edge itself might miss events it opens no streams."""
+async def test_stream_while_the_feed_is_not_alive_is_answered_503(app: App, feed: FakeFeed) -> None:
+    """The edge itself may miss events during that time."""
     feed.is_alive = False
     async with EventSource(app.asgi, TENANT) as source:
         assert (source.status, source.headers["retry-after"]) == (503, "1")
 
 
-async def test_a_worker_that_is_not_there(app: App, rpc: FakeRpc) -> None:
-    """What was missed cannot be told, so no stream begins, and nothing stays open."""
+async def test_stream_from_a_position_without_a_worker_is_answered_503(app: App, rpc: FakeRpc) -> None:
+    """The missed events are unknown without a worker. No stream stays open."""
     rpc.answers[EVENT_LIST.name] = Unavailable()
     async with EventSource(app.asgi, TENANT, "lastEventId=1") as source:
         assert (source.status, source.headers["retry-after"]) == (503, "1")
@@ -118,8 +114,7 @@ async def test_a_worker_that_is_not_there(app: App, rpc: FakeRpc) -> None:
 
 
 @pytest.mark.parametrize("given", ["a", "-1", "1.5", "1 000", "0x10", "+1", "1_0", str(MAX_SINCE + 1), "9" * 30])
-async def test_a_position_of_nobodys(open_edge: OpenEdge, given: str) -> None:
-    """An id that no stream gave is invalid, and named as it was given."""
+async def test_invalid_position_is_answered_422_with_its_field(open_edge: OpenEdge, given: str) -> None:
     async with open_edge() as edge:
         header = await edge.get("/events", headers={**TENANT, "Last-Event-ID": given})
         query = await edge.get("/events", headers=TENANT, params={"lastEventId": given})
@@ -139,10 +134,10 @@ async def test_a_position_of_nobodys(open_edge: OpenEdge, given: str) -> None:
         ({"Last-Event-ID": ""}, "lastEventId=", MAX_SINCE),
     ],
 )
-async def test_what_was_missed_is_asked_for(
+async def test_stream_from_a_position_requests_the_events_since_then(
     app: App, rpc: FakeRpc, headers: dict[str, str], query: str, since: int
 ) -> None:
-    """From the client's position on, if it has one; the header, which is newer, comes before the URL."""
+    """The header wins over the query, because browsers update only the header."""
     async with EventSource(app.asgi, {**TENANT, **headers}, query) as source:
         assert source.status == 200
 
@@ -151,14 +146,13 @@ async def test_what_was_missed_is_asked_for(
     assert (asked["tenantToken"], asked["since"], asked["cursor"]) == ("tenant-token", since, "0")
 
 
-async def test_a_position_ahead_of_time(app: App) -> None:
-    """A client that claims to have seen the future goes on from now."""
+async def test_position_in_the_future_is_replaced_by_the_current_time(app: App) -> None:
     async with EventSource(app.asgi, {**TENANT, "Last-Event-ID": str(NOW + FAR)}) as source:
         assert (await source.next()).id == str(NOW)
 
 
-async def test_an_event_that_comes_twice(app: App) -> None:
-    """Workers announce at least once; a client is told once, as long as the stream remembers."""
+async def test_duplicate_event_is_sent_once(app: App) -> None:
+    """Workers announce at least once."""
     async with begun(app.asgi) as source:
         for name in ("one", "one", "two", "one"):
             app.streams.deliver(an_event(name))
@@ -166,8 +160,7 @@ async def test_an_event_that_comes_twice(app: App) -> None:
         assert sessions_of(await source.rest()) == ["one", "two"]
 
 
-async def test_heartbeats_carry_the_position(open_app: OpenApp, feed: FakeFeed) -> None:
-    """While nothing happens the position moves on with what the feed proves, and no further."""
+async def test_heartbeat_position_advances_with_the_feed_only(open_app: OpenApp, feed: FakeFeed) -> None:
     async with open_app(event_heartbeat_seconds=0.01) as app, begun(app.asgi) as source:
         assert [await source.next() for _ in range(3)] == [Block(id=str(NOW))] * 3
         feed.proven_at = time.monotonic() + FAR
@@ -178,8 +171,8 @@ async def test_heartbeats_carry_the_position(open_app: OpenApp, feed: FakeFeed) 
         assert int((await source.next()).id or 0) >= NOW + FAR
 
 
-async def test_no_position_passes_by_what_waits(app: App, feed: FakeFeed) -> None:
-    """A client that is cut off between two events that came together comes back for the second."""
+async def test_position_does_not_advance_past_waiting_events(app: App, feed: FakeFeed) -> None:
+    """A client that disconnects between two events must get the second one after it reconnects."""
     async with begun(app.asgi) as source:
         source.pause()
         for name in ("being sent", "waits", "waits too"):
@@ -192,8 +185,10 @@ async def test_no_position_passes_by_what_waits(app: App, feed: FakeFeed) -> Non
     assert ids[2] >= NOW + FAR
 
 
-async def test_a_client_that_does_not_read(app: App, caplog: pytest.LogCaptureFixture) -> None:
-    """What waits for it is bounded: beyond that its stream ends, and others do not notice."""
+async def test_slow_client_is_disconnected_at_the_limit_of_waiting_events(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other streams are not affected."""
     async with begun(app.asgi) as slow, begun(app.asgi) as other:
         slow.pause()
         for number in range(MAX_WAITING + 10):
@@ -207,8 +202,8 @@ async def test_a_client_that_does_not_read(app: App, caplog: pytest.LogCaptureFi
     assert "read too slowly" in caplog.text
 
 
-async def test_an_interruption_ends_all_streams(app: App) -> None:
-    """After what had arrived; and its clients may come back at once."""
+async def test_feed_interruption_ends_all_streams_after_earlier_events(app: App) -> None:
+    """The clients may reconnect at once."""
     async with begun(app.asgi) as first, begun(app.asgi) as second:
         app.streams.deliver(an_event("before"))
         app.streams.interrupt()
@@ -221,18 +216,16 @@ async def test_an_interruption_ends_all_streams(app: App) -> None:
         assert app.streams.count == 1
 
 
-async def test_an_edge_that_stops(app: App) -> None:
-    """It ends its streams and opens no more."""
+async def test_stopping_edge_ends_its_streams_and_opens_no_more(app: App) -> None:
     async with begun(app.asgi) as source:
         app.streams.stop()
-        app.streams.interrupt()  # by its feed, which it leaves next
+        app.streams.interrupt()  # its feed does this on closing
         assert await source.rest() == [Block(comment="this edge is stopping")]
     async with EventSource(app.asgi, TENANT) as source:
         assert source.status == 503
 
 
-async def test_the_end_of_the_tenants_session(app: App) -> None:
-    """The stream of a tenant token tells that its session ended, as the last it tells."""
+async def test_revoked_tenant_session_ends_its_stream_after_the_event(app: App) -> None:
     async with begun(app.asgi) as source:
         for name in ("another", SESSION_ID, "later"):
             app.streams.deliver(an_event(name))
@@ -242,16 +235,16 @@ async def test_the_end_of_the_tenants_session(app: App) -> None:
     assert end == Block(comment="the session of the tenant token ended")
 
 
-async def test_the_tenant_token_expires(app: App, rpc: FakeRpc) -> None:
-    """By the service's clock, whatever this machine's says."""
+async def test_expired_tenant_token_ends_the_stream(app: App, rpc: FakeRpc) -> None:
+    """The service's clock decides, not the clock of this machine."""
     claims = EXAMPLES[TENANT_VERIFY.name].reply["decoded"]
     rpc.answers[TENANT_VERIFY.name] = {"decoded": {**claims, "exp": NOW}}
     async with begun(app.asgi) as source:
         assert await source.rest() == [Block(comment="the tenant token expired")]
 
 
-async def test_streams_are_counted(open_app: OpenApp, rpc: FakeRpc) -> None:
-    """Beyond what an edge or a tenant may have open the answer is 503, until one of them is closed."""
+async def test_stream_beyond_the_limit_of_edge_or_tenant_is_answered_503(open_app: OpenApp, rpc: FakeRpc) -> None:
+    """A closed stream frees its slot."""
     async with open_app(event_streams=2, event_streams_per_tenant=1) as app, begun(app.asgi) as source:
         async with EventSource(app.asgi, TENANT) as refused:
             assert (refused.status, refused.headers["retry-after"]) == (503, "1")
@@ -267,8 +260,10 @@ async def test_streams_are_counted(open_app: OpenApp, rpc: FakeRpc) -> None:
 
 
 @pytest.mark.parametrize("reads", [True, False])
-async def test_a_client_that_leaves(app: App, caplog: pytest.LogCaptureFixture, reads: bool) -> None:
-    """Nothing is kept for it, and the request is logged as done, whether it was reading or not."""
+async def test_disconnected_client_leaves_no_stream_and_one_log_line(
+    app: App, caplog: pytest.LogCaptureFixture, reads: bool
+) -> None:
+    """This also holds for a client that has stopped reading."""
     caplog.set_level(logging.INFO)
     async with begun(app.asgi) as source:
         assert app.streams.count == 1
@@ -282,8 +277,8 @@ async def test_a_client_that_leaves(app: App, caplog: pytest.LogCaptureFixture, 
     assert (record.__dict__["route"], record.__dict__["status"]) == ("/events", 200)
 
 
-async def test_what_is_closed_does_not_expire() -> None:
-    """No timer holds a stream for the rest of its token's days."""
+async def test_closed_stream_has_no_expiry_timer() -> None:
+    """A timer would keep the stream in memory until its token expires."""
     streams = Streams(1, 1, heartbeat_seconds=FAR)
     with streams.open("tenant", "session", expires=NOW) as stream:
         stream.expire_in(0)
@@ -293,8 +288,7 @@ async def test_what_is_closed_does_not_expire() -> None:
     assert stream.ended is None
 
 
-async def test_a_client_that_leaves_before_it_is_answered(app: App) -> None:
-    """Neither is anything kept for it."""
+async def test_client_that_disconnects_before_the_response_leaves_no_stream(app: App) -> None:
     source = EventSource(app.asgi, TENANT)
     source.start()
     await source.leave()

@@ -1,4 +1,4 @@
-"""`/auth/forward`: claims as headers that a server behind the proxy reads as they are."""
+"""`/auth/forward`: claims as headers, which servers behind the proxy decode."""
 
 from urllib.parse import unquote
 
@@ -12,12 +12,12 @@ from shared.contracts.auth_verify import AUTH_VERIFY
 from tests.unit.api.conftest import OpenEdge
 from tests.unit.api.fake_rpc import FakeRpc
 
-#: Of these, many are easily taken for another.
+#: Characters that a careless decoder confuses with one another.
 texts = st.text(st.sampled_from(" %20+aä\u00a0\u2003")) | st.text()
 
 
 def received(value: str) -> str:
-    """A header's value as a server takes it from the wire, percent-decoded as docs/gateways.md says."""
+    """Return a header's value as a server receives it, percent-decoded as docs/gateways.md says."""
     server = h11.Connection(h11.SERVER)
     server.receive_data(b"GET / HTTP/1.1\r\nHost: app\r\nX-Auth-Login: %s\r\n\r\n" % value.encode("ascii"))
     request = server.next_event()
@@ -31,19 +31,21 @@ def received(value: str) -> str:
 @example("   ")
 @example("%20admin")
 @example("a b")
-def test_a_value_arrives_as_it_is(text: str) -> None:
-    """Whoever decodes a header has the value again, so no two values are alike on the way."""
+def test_header_value_decodes_to_the_claim(text: str) -> None:
+    """Therefore no two claims have the same header value."""
     assert received(header_value(text)) == text
 
 
 @pytest.mark.parametrize(
     ("claim", "header"), [("login", "X-Auth-Login"), ("sub", "X-Auth-Sub"), ("deviceId", "X-Auth-Device")]
 )
-async def test_a_name_with_a_space_in_front(open_edge: OpenEdge, rpc: FakeRpc, claim: str, header: str) -> None:
-    """Somebody who registers `" admin"` is not admin to who reads the headers."""
-    for name, seen in ((" admin", "%20admin"), ("admin ", "admin%20"), ("admin", "admin")):
+async def test_claim_with_outer_spaces_keeps_them_encoded(
+    open_edge: OpenEdge, rpc: FakeRpc, claim: str, header: str
+) -> None:
+    """A user named `" admin"` must not become admin on a server that strips header values."""
+    for name, encoded in ((" admin", "%20admin"), ("admin ", "admin%20"), ("admin", "admin")):
         response = await _forwarded(open_edge, rpc, {claim: name})
-        assert (response.status_code, response.headers[header]) == (200, seen)
+        assert (response.status_code, response.headers[header]) == (200, encoded)
 
 
 async def _forwarded(open_edge: OpenEdge, rpc: FakeRpc, claims: dict[str, str]) -> httpx.Response:

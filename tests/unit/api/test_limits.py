@@ -1,4 +1,4 @@
-"""Clients that take their time, do not stop, or speak no HTTP: raw bytes on a real socket."""
+"""Clients that are slow, send without end, or speak no HTTP, as raw bytes on a real socket."""
 
 import asyncio
 import contextlib
@@ -20,12 +20,12 @@ from tests.unit.api.conftest import ServeEdge
 from tests.unit.api.fake_rpc import FakeRpc
 from tests.unit.api.served import SECONDS, Listener, answers, connected, dialed, refusing, served
 
-#: What the buffers of two sockets hold besides, on any machine.
+#: An upper bound for what the buffers of two sockets hold on any machine.
 BUFFERED_BYTES = 16 * 1024 * 1024
 
 
-class Hurried(LimitedHttp):
-    """Waits as long as a test can wait for the end."""
+class ShortTimeouts(LimitedHttp):
+    """An HTTP class with short timeouts, so that a test can wait for them."""
 
     header_seconds = 0.2
     body_seconds = 0.2
@@ -39,16 +39,15 @@ async def _app(_: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: edge\r\n", b"GET / HTTP/1.1\r\nX: "])
-async def test_headers_that_do_not_come(begun: bytes) -> None:
-    """A connection whose headers do not end in time is closed, however far they came."""
-    async with connected(_app, Hurried) as (reader, writer):
+async def test_incomplete_headers_close_the_connection_after_the_timeout(begun: bytes) -> None:
+    async with connected(_app, ShortTimeouts) as (reader, writer):
         writer.write(begun)
         assert await reader.read() == b""
 
 
-async def test_headers_that_come_slowly() -> None:
-    """A byte now and then buys no time: the limit is on the whole."""
-    async with connected(_app, Hurried) as (reader, writer):
+async def test_slow_headers_close_the_connection_after_the_timeout() -> None:
+    """The limit is on the whole head, so single bytes do not extend it."""
+    async with connected(_app, ShortTimeouts) as (reader, writer):
 
         async def trickle() -> None:
             writer.write(b"GET / HTTP/1.1\r\nX: ")
@@ -57,15 +56,15 @@ async def test_headers_that_come_slowly() -> None:
                 await asyncio.sleep(0.01)
 
         trickling = asyncio.create_task(trickle())
-        # A byte that is on its way when the edge closes is answered with a reset.
+        # A byte in transit when the edge closes is answered with a reset.
         with contextlib.suppress(ConnectionResetError):
             assert await reader.read() == b""
         trickling.cancel()
 
 
-async def test_a_second_request_gets_its_own_time() -> None:
-    """After an answer the connection waits as long as it waits anyway; a request that begins has to end."""
-    async with connected(_app, Hurried) as (reader, writer):
+async def test_second_request_with_incomplete_headers_has_its_own_timeout() -> None:
+    """The idle time before it does not count."""
+    async with connected(_app, ShortTimeouts) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         await reader.readuntil(b"\r\n\r\n")
@@ -74,8 +73,8 @@ async def test_a_second_request_gets_its_own_time() -> None:
 
 
 @pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100])
-async def test_headers_without_an_end(start: bytes) -> None:
-    """Path or headers that go on and on are refused with 431."""
+async def test_endless_path_or_headers_are_refused(start: bytes) -> None:
+    """The status is 431, or 400 where the parser stops first."""
     async with connected(_app) as (reader, writer):
         writer.write(start + b"x" * MAX_HEADER_BYTES)
         assert (await reader.readline()).startswith((b"HTTP/1.1 431", b"HTTP/1.1 400"))
@@ -83,8 +82,8 @@ async def test_headers_without_an_end(start: bytes) -> None:
 
 @pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n"])
 @pytest.mark.parametrize("part", [b"/%s HTTP/1.1\r\nHost: edge\r\n\r\n", b"/ HTTP/1.1\r\nHost: edge\r\nX: %s\r\n\r\n"])
-async def test_headers_that_are_too_long_and_end(before: bytes, part: bytes) -> None:
-    """They are refused when they end, also if all of them came at once, on a new connection and on a used one."""
+async def test_complete_headers_over_the_limit_are_answered_431(before: bytes, part: bytes) -> None:
+    """This holds for a single write, and for new and reused connections."""
     async with connected(_app) as (reader, writer):
         if before:
             writer.write(before)
@@ -95,7 +94,7 @@ async def test_headers_that_are_too_long_and_end(before: bytes, part: bytes) -> 
 
 
 async def _refusal(reader: asyncio.StreamReader) -> tuple[int, httpx.Headers, dict[str, Any]]:
-    """The answer that a connection ends with."""
+    """Return status, headers and body of the last response of a connection."""
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     line, *fields = head.decode().split("\r\n")
     headers = httpx.Headers([(name, value) for name, _, value in (field.partition(": ") for field in fields)])
@@ -104,7 +103,7 @@ async def _refusal(reader: asyncio.StreamReader) -> tuple[int, httpx.Headers, di
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "code"),
+    ("sent", "status", "code"),
     [
         (b"GET / HTTP/1.1\r\nX: " + b"x" * (MAX_HEADER_BYTES + 1), 431, "headers_too_large"),
         (b"nonsense\r\n\r\n", 400, "bad_request"),
@@ -113,14 +112,14 @@ async def _refusal(reader: asyncio.StreamReader) -> tuple[int, httpx.Headers, di
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: secret\r\n\r\n", 400, "bad_request"),
     ],
 )
-async def test_what_is_refused_before_the_application(
-    caplog: pytest.LogCaptureFixture, said: bytes, status: int, code: str
+async def test_request_refused_by_the_parser_is_answered_logged_and_counted(
+    caplog: pytest.LogCaptureFixture, sent: bytes, status: int, code: str
 ) -> None:
-    """Its answer is a problem document with an id, its line in the log has the same id, and it is counted."""
+    """Response and log line carry the same request id."""
     caplog.set_level(logging.INFO)
     metrics = EdgeMetrics()
     async with connected(_app, state={"metrics": metrics}) as (reader, writer):
-        writer.write(said)
+        writer.write(sent)
         answered, headers, document = await _refusal(reader)
 
     assert (answered, document["status"], document["code"]) == (status, status, code)
@@ -135,8 +134,8 @@ async def test_what_is_refused_before_the_application(
     assert metrics.registry.get_sample_value("jincor_auth_edge_requests_total", labels) == 1
 
 
-async def test_a_request_of_http_1_0_needs_no_host() -> None:
-    """As balancers ask after health (RFC 9112, 3.2 wants a `Host` of HTTP/1.1)."""
+async def test_http_1_0_request_without_host_is_accepted() -> None:
+    """Load balancers send such health checks; RFC 9112, 3.2 requires `Host` only in HTTP/1.1."""
     async with connected(_app) as (reader, writer):
         writer.write(b"GET / HTTP/1.0\r\n\r\n")
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
@@ -153,16 +152,17 @@ BEHIND = {
 
 @pytest.mark.parametrize(("after", "statuses"), BEHIND.values(), ids=BEHIND)
 @pytest.mark.parametrize("begun", [True, False])
-async def test_what_follows_a_request_does_not_answer_it(after: bytes, statuses: list[int], *, begun: bool) -> None:
-    """A refusal of what is sent behind an unanswered request comes after the answer of that request."""
-    worked_on, go_on = asyncio.Event(), asyncio.Event()
+async def test_refusal_of_a_pipelined_request_comes_after_the_earlier_response(
+    after: bytes, statuses: list[int], *, begun: bool
+) -> None:
+    handling, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(_: Scope, __: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]}
         if begun:
             await send(start)
             await send({"type": "http.response.body", "body": b"be", "more_body": True})
-        worked_on.set()
+        handling.set()
         await go_on.wait()
         if not begun:
             await send(start)
@@ -170,15 +170,15 @@ async def test_what_follows_a_request_does_not_answer_it(after: bytes, statuses:
 
     async with connected(slow) as (reader, writer):
         writer.write(GOOD)
-        await worked_on.wait()
+        await handling.wait()
         writer.write(after)
-        await asyncio.sleep(0.05)  # the edge has read it by then, or reads it later: the answers are the same
+        await asyncio.sleep(0.05)  # whether or not the edge has read it by then, the responses are the same
         go_on.set()
         assert await answers(reader) == statuses
 
 
-async def test_headers_at_the_limit() -> None:
-    """A header as long as any token is no trouble, and a body does not count."""
+async def test_headers_of_60_kilobytes_with_a_large_body_are_accepted() -> None:
+    """A header can hold the longest token, and the body does not count."""
     async with connected(_app) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: edge\r\nX: %s\r\nContent-Length: 100000\r\n\r\n" % (b"x" * 60_000))
         writer.write(b"x" * 100_000)
@@ -203,7 +203,7 @@ PIECES = {
 
 
 async def _flood(writer: asyncio.StreamWriter, piece: bytes) -> int:
-    """Write this over and over, and return how many bytes the server took until it closed the connection."""
+    """Write the piece repeatedly; return the number of bytes that the server accepted before it closed."""
     block = piece * (65_536 // len(piece))
     sent = 0
     with contextlib.suppress(ConnectionError):
@@ -215,8 +215,8 @@ async def _flood(writer: asyncio.StreamWriter, piece: bytes) -> int:
 
 
 @pytest.mark.parametrize(("start", "piece"), PIECES.values(), ids=PIECES)
-async def test_a_body_without_an_end_is_cut_off_after_an_early_answer(start: bytes, piece: bytes) -> None:
-    """Whatever it consists of, the edge reads a bounded part of it, and keeps none."""
+async def test_endless_body_after_an_early_response_is_cut_off(start: bytes, piece: bytes) -> None:
+    """The edge reads a bounded part and keeps none of it."""
     async with connected(refusing) as (reader, writer):
         writer.write(CHUNKED + start)
         head = await reader.readuntil(b"\r\n\r\n")
@@ -226,10 +226,8 @@ async def test_a_body_without_an_end_is_cut_off_after_an_early_answer(start: byt
 
 
 @pytest.mark.parametrize(("start", "piece"), PIECES.values(), ids=PIECES)
-async def test_a_body_without_an_end_is_refused(
-    serve_edge: ServeEdge, rpc: FakeRpc, start: bytes, piece: bytes
-) -> None:
-    """Its framing counts, so that neither small chunks nor trailers take more than a body may."""
+async def test_endless_body_is_answered_413(serve_edge: ServeEdge, rpc: FakeRpc, start: bytes, piece: bytes) -> None:
+    """The framing counts too, so that small chunks and trailers cannot exceed the limit of a body."""
     async with serve_edge() as port, dialed(port) as (reader, writer):
         writer.write(CHUNKED + start)
         flood = asyncio.create_task(_flood(writer, piece))
@@ -240,8 +238,7 @@ async def test_a_body_without_an_end_is_refused(
     assert rpc.calls == []
 
 
-async def test_the_framing_of_small_chunks_is_accepted() -> None:
-    """A client may send a body of a few kilobytes in single bytes, and some trailers."""
+async def test_body_in_chunks_of_one_byte_with_trailers_is_accepted() -> None:
     app = Listener()
     chunks = b"1\r\nx\r\n" * (MAX_FRAMING_BYTES // 6)
     async with connected(app) as (reader, writer):
@@ -260,8 +257,8 @@ async def _drip(writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_body_that_comes_slowly_is_refused(serve_edge: ServeEdge, rpc: FakeRpc) -> None:
-    """With 408, though something of it comes all the time."""
+async def test_slow_body_is_answered_408(serve_edge: ServeEdge, rpc: FakeRpc) -> None:
+    """Single bytes do not extend the timeout."""
     async with serve_edge(body_seconds=0.2) as port, dialed(port) as (reader, writer):
         writer.write(CHUNKED)
         dripping = asyncio.create_task(_drip(writer))
@@ -272,16 +269,15 @@ async def test_a_body_that_comes_slowly_is_refused(serve_edge: ServeEdge, rpc: F
     assert rpc.calls == []
 
 
-async def test_a_body_that_comes_slowly_is_cut_off_after_an_early_answer() -> None:
-    """The answer does not buy the client more time."""
-    async with connected(refusing, Hurried) as (reader, writer):
+async def test_slow_body_after_an_early_response_is_cut_off() -> None:
+    async with connected(refusing, ShortTimeouts) as (reader, writer):
         writer.write(CHUNKED)
         assert (await reader.readline()).startswith(b"HTTP/1.1 404")
         await _drip(writer)
 
 
-async def test_a_body_that_comes_slowly_is_cut_off_during_the_answer() -> None:
-    """Too late for a status: an event stream, say, that began before its request has ended."""
+async def test_slow_body_during_the_response_disconnects_the_client() -> None:
+    """An event stream, for example, starts before its request ends; a status is no longer possible."""
     disconnected = asyncio.Event()
 
     async def streaming(_: Scope, receive: Receive, send: Send) -> None:
@@ -291,14 +287,13 @@ async def test_a_body_that_comes_slowly_is_cut_off_during_the_answer() -> None:
             pass
         disconnected.set()
 
-    async with connected(streaming, Hurried) as (_, writer):
+    async with connected(streaming, ShortTimeouts) as (_, writer):
         writer.write(CHUNKED)
         await _drip(writer)
         await disconnected.wait()
 
 
-async def test_a_body_in_time(serve_edge: ServeEdge) -> None:
-    """A body in pieces is a body, and the connection goes on."""
+async def test_body_in_several_writes_is_accepted_and_the_connection_reused(serve_edge: ServeEdge) -> None:
     async with serve_edge() as port, dialed(port) as (reader, writer):
         for piece in (CHUNKED, b'5\r\n{"tok\r', b'\n8\r\nen": "t"\r\n1\r\n}\r\n', b"0\r\n\r", b"\n" + GOOD):
             writer.write(piece)
@@ -309,8 +304,10 @@ async def test_a_body_in_time(serve_edge: ServeEdge) -> None:
 
 @pytest.mark.parametrize("length", [87, 88])
 @pytest.mark.parametrize("chunked", [True, False])
-async def test_a_body_that_is_too_large(serve_edge: ServeEdge, rpc: FakeRpc, length: int, *, chunked: bool) -> None:
-    """The limit is on the body, however it is framed: 413 is a problem document."""
+async def test_body_over_the_limit_is_answered_413_in_any_framing(
+    serve_edge: ServeEdge, rpc: FakeRpc, length: int, *, chunked: bool
+) -> None:
+    """Only the body counts, not its framing."""
     body = b'{"token": "%s"}' % (b"t" * length)
     headers = {"Content-Type": "application/json"}
     async with serve_edge(max_body_bytes=100) as port, httpx.AsyncClient() as client:
@@ -329,8 +326,7 @@ async def test_a_body_that_is_too_large(serve_edge: ServeEdge, rpc: FakeRpc, len
         assert rpc.calls == []
 
 
-async def test_a_body_that_is_not_even_http(serve_edge: ServeEdge, rpc: FakeRpc) -> None:
-    """It is told as what it is, once: there is one line in the log, and one count."""
+async def test_malformed_chunked_body_is_answered_400_once(serve_edge: ServeEdge, rpc: FakeRpc) -> None:
     async with serve_edge() as port, dialed(port) as (reader, writer):
         writer.write(CHUNKED + b"x\r\n\r\n")
         status, headers, document = await _refusal(reader)
@@ -339,8 +335,8 @@ async def test_a_body_that_is_not_even_http(serve_edge: ServeEdge, rpc: FakeRpc)
     assert rpc.calls == []
 
 
-async def test_a_client_that_expects_a_go_ahead_for_too_much_is_refused(serve_edge: ServeEdge) -> None:
-    """Before it sends the body; and the connection ends, since the client may or may not send it now."""
+async def test_expect_continue_with_a_body_over_the_limit_is_answered_413(serve_edge: ServeEdge) -> None:
+    """The connection closes, because the edge cannot know whether the client still sends the body."""
     async with serve_edge(max_body_bytes=100) as port, dialed(port) as (reader, writer):
         writer.write(CHUNKED.replace(b"Transfer-Encoding: chunked", b"Expect: 100-continue\r\nContent-Length: 101"))
         status, headers, _ = await _refusal(reader)
@@ -348,8 +344,10 @@ async def test_a_client_that_expects_a_go_ahead_for_too_much_is_refused(serve_ed
 
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
-async def test_an_early_refusal_reaches_a_client_that_writes_first(serve_edge: ServeEdge, connection: str) -> None:
-    """Python's client, and most others, read the answer when all of a body was sent."""
+async def test_early_refusal_reaches_a_client_that_writes_its_whole_body_first(
+    serve_edge: ServeEdge, connection: str
+) -> None:
+    """Python's client and most others read the response only then."""
     headers = {"Content-Type": "application/json", "Connection": connection}
 
     def statuses(port: int) -> set[int]:
@@ -365,11 +363,11 @@ async def test_an_early_refusal_reaches_a_client_that_writes_first(serve_edge: S
         assert await asyncio.to_thread(statuses, port) == {413}
 
 
-async def test_a_client_that_says_nothing_after_an_early_answer_is_not_waited_for() -> None:
-    """The edge closes its half at once, and the rest soon."""
+async def test_silent_client_after_an_early_response_is_disconnected() -> None:
+    """The edge closes its half at once, and the rest after the linger time."""
     gone = asyncio.Event()
 
-    class Watched(Hurried):
+    class Watched(ShortTimeouts):
         def connection_lost(self, exc: Exception | None) -> None:
             gone.set()
             super().connection_lost(exc)
@@ -380,15 +378,15 @@ async def test_a_client_that_says_nothing_after_an_early_answer_is_not_waited_fo
         await gone.wait()
 
 
-async def test_a_stray_line_does_not_keep_a_connection() -> None:
-    """An empty line after a request, which some clients send, begins a request as anything else does."""
-    async with connected(_app, Hurried) as (reader, writer):
+async def test_empty_line_after_a_request_starts_the_header_timeout() -> None:
+    """Some clients send one."""
+    async with connected(_app, ShortTimeouts) as (reader, writer):
         writer.write(GOOD + b"\r\n")
         assert await answers(reader) == [200]
 
 
-async def test_requests_behind_an_open_stream_take_no_more_than_their_bytes() -> None:
-    """A client that asks on and on behind an unanswered request is not read any more."""
+async def test_pipelined_requests_behind_an_open_stream_stop_the_reading() -> None:
+    """Otherwise a client could fill the memory of the edge."""
     begun = 0
 
     async def waiting(_: Scope, receive: Receive, __: Send) -> None:
@@ -401,7 +399,7 @@ async def test_requests_behind_an_open_stream_take_no_more_than_their_bytes() ->
         writer.write(GOOD)
         flood = asyncio.create_task(_flood(writer, GOOD))
         done, _ = await asyncio.wait([flood], timeout=1)
-        assert not done, "the edge reads on"
+        assert not done, "the edge still reads"
         assert begun == 1
         flood.cancel()
 
@@ -417,8 +415,8 @@ async def test_requests_behind_an_open_stream_take_no_more_than_their_bytes() ->
     ],
     ids=["nothing", "half a head", "a request", "pipelined requests", "an upgrade and half a body"],
 )
-async def test_a_lost_connection_is_freed_without_the_garbage_collector(sent: bytes) -> None:
-    """The collector runs rarely in an edge, and what a dead connection had not read may be large."""
+async def test_lost_connection_is_freed_without_the_garbage_collector(sent: bytes) -> None:
+    """The collector runs rarely in an edge, and the unread bytes of a lost connection may be large."""
     connections: list[weakref.ref[LimitedHttp]] = []
 
     class Watched(LimitedHttp):
@@ -433,7 +431,7 @@ async def test_a_lost_connection_is_freed_without_the_garbage_collector(sent: by
             async with dialed(port) as (_, writer):
                 writer.write(sent)
                 await writer.drain()
-                await asyncio.sleep(0.05)  # it may have been read by now, or not
+                await asyncio.sleep(0.05)  # the edge may have read it by now, or not
             async with asyncio.timeout(SECONDS):
                 while not connections or any(connection() for connection in connections):  # noqa: ASYNC110 - a weakref
                     await asyncio.sleep(0.01)
@@ -441,8 +439,8 @@ async def test_a_lost_connection_is_freed_without_the_garbage_collector(sent: by
         gc.enable()
 
 
-async def test_a_body_of_empty_lines_is_refused_before_it_costs_much() -> None:
-    """An empty line ends a piece for the parser, also inside of a chunk, so each piece counts as framing."""
+async def test_body_of_empty_lines_is_refused_after_few_parser_calls() -> None:
+    """The parser ends a piece at each empty line, even within a chunk, so each piece counts as framing."""
     pieces = 0
 
     class Counting(LimitedHttp):
@@ -459,12 +457,12 @@ async def test_a_body_of_empty_lines_is_refused_before_it_costs_much() -> None:
     assert pieces < 2 * MAX_FRAMING_BYTES / PIECE_BYTES
 
 
-async def test_an_empty_line_after_a_body_is_ignored() -> None:
-    """RFC 9112, 2.2: some clients send one. It is no part of a next request, which may begin much later."""
+async def test_empty_line_after_a_body_does_not_start_the_header_timeout() -> None:
+    """Some clients send one (RFC 9112, 2.2), and their next request may start much later."""
     request = b"POST / HTTP/1.1\r\nHost: edge\r\nContent-Length: 2\r\n\r\n{}"
-    async with connected(_app, Hurried) as (reader, writer):
+    async with connected(_app, ShortTimeouts) as (reader, writer):
         for _ in range(2):
             writer.write(request + b"\r\n")
             assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
             await reader.readuntil(b"\r\n\r\n")
-            await asyncio.sleep(2 * Hurried.header_seconds)
+            await asyncio.sleep(2 * ShortTimeouts.header_seconds)

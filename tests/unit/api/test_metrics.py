@@ -1,4 +1,4 @@
-"""What an edge counts, and under which labels."""
+"""Metrics of an edge and their labels."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ def value(metrics: EdgeMetrics, name: str, **labels: str) -> float | None:
 
 
 def samples(metrics: EdgeMetrics, name: str) -> list[dict[str, str]]:
-    """The labels of all samples of this name."""
+    """Return the labels of all samples of this name."""
     return [
         sample.labels
         for family in metrics.registry.collect()
@@ -44,8 +44,10 @@ def samples(metrics: EdgeMetrics, name: str) -> list[dict[str, str]]:
         ("SECRET /user/secret", {"method": "other", "route": "/user/{login}", "status": "405"}),
     ],
 )
-async def test_a_request_is_counted_by_its_template(metrics: EdgeMetrics, line: str, labels: dict[str, str]) -> None:
-    """Nothing that the client made up is a label: not the path, not the query, not a method of its own."""
+async def test_request_is_counted_under_its_route_template(
+    metrics: EdgeMetrics, line: str, labels: dict[str, str]
+) -> None:
+    """Labels contain nothing that a client chooses: no path, query or unknown method."""
     app = create_app(Settings(amqp_url="amqp://broker.invalid"), FakeRpc(), FakeFeed(), metrics=metrics)
     method, path = line.split()
     async with app.router.lifespan_context(app) as state:
@@ -62,22 +64,19 @@ async def test_a_request_is_counted_by_its_template(metrics: EdgeMetrics, line: 
     assert value(metrics, "request_duration_seconds_count", **labels) == 2
 
 
-def test_methods_without_end_do_not_fill_the_memory(metrics: EdgeMetrics) -> None:
-    """Only what is bounded is remembered."""
+def test_unknown_methods_share_one_label_and_use_no_memory(metrics: EdgeMetrics) -> None:
     for number in range(1_000):
         metrics.answered(f"M{number}", None, 404, 0.001)
     assert value(metrics, "requests_total", method="other", route="other", status="404") == 1_000
-    assert len(metrics._bound) == 0  # noqa: SLF001 - what is kept is what is asked about
+    assert len(metrics._bound) == 0  # noqa: SLF001 - the cached labels show only here
 
 
-def test_a_request_that_was_cut_off_has_no_status(metrics: EdgeMetrics) -> None:
-    """It is counted all the same."""
+def test_aborted_request_is_counted_under_other_status(metrics: EdgeMetrics) -> None:
     metrics.answered("GET", "/events", None, 1.0)
     assert value(metrics, "requests_total", method="GET", route="/events", status="other") == 1
 
 
-def test_what_is_looked_at_is_as_it_is_now(metrics: EdgeMetrics) -> None:
-    """Streams, connection, feed and cache are asked when Prometheus asks."""
+def test_gauges_are_read_at_each_scrape(metrics: EdgeMetrics) -> None:
     open_streams = 0
     connected = asyncio.Event()
     counts = VerificationCounts()
@@ -96,6 +95,6 @@ def test_what_is_looked_at_is_as_it_is_now(metrics: EdgeMetrics) -> None:
     assert cached == [5, 3, 2]
 
 
-def test_an_edge_that_remembers_nothing_has_no_cache_to_count(metrics: EdgeMetrics) -> None:
-    """Zeros would look like a cache that is never hit."""
+def test_edge_without_a_cache_exports_no_cache_metrics(metrics: EdgeMetrics) -> None:
+    """Zeros would look like a cache without hits."""
     assert samples(metrics, "verify_cache_total") == []

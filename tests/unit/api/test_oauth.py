@@ -1,4 +1,4 @@
-"""`/introspect` and `/revoke`: refusals that clients of OAuth 2.0 can read (RFC 6749, 5.2), and others too."""
+"""`/introspect` and `/revoke`: error responses that OAuth 2.0 clients can read (RFC 6749, 5.2)."""
 
 import base64
 
@@ -17,7 +17,7 @@ paths = pytest.mark.parametrize("path", ["/introspect", "/revoke"])
 
 
 def is_refusal(response: httpx.Response, status: int, error: str, code: str) -> bool:
-    """Whether it is an error of OAuth 2.0 with the members of a problem document."""
+    """Return whether the response is this OAuth 2.0 error; assert the members of a problem document."""
     document = response.json()
     assert document["error_description"] == document["detail"] != document["error"]
     assert document["requestId"] == response.headers["X-Request-ID"]
@@ -32,8 +32,10 @@ def is_refusal(response: httpx.Response, status: int, error: str, code: str) -> 
 @pytest.mark.parametrize(
     "form", [b"", b"other=x", b"token=", b"token=a&token=b", b"token=a&token=a", b"token=a&token="]
 )
-async def test_one_token_is_expected(edge: httpx.AsyncClient, rpc: FakeRpc, path: str, form: bytes) -> None:
-    """None, and more than one, is an invalid request which names the field."""
+async def test_form_without_exactly_one_token_is_an_invalid_request(
+    edge: httpx.AsyncClient, rpc: FakeRpc, path: str, form: bytes
+) -> None:
+    """The error names the field."""
     response = await edge.post(path, content=form, headers={**BEARER, **FORM})
 
     assert is_refusal(response, 400, "invalid_request", "invalid_request")
@@ -42,8 +44,10 @@ async def test_one_token_is_expected(edge: httpx.AsyncClient, rpc: FakeRpc, path
 
 
 @paths
-async def test_what_is_no_form(edge: httpx.AsyncClient, rpc: FakeRpc, path: str) -> None:
-    """Too many fields are told as what they are; so is JSON, by its own status."""
+async def test_oversized_form_or_json_body_is_an_invalid_request(
+    edge: httpx.AsyncClient, rpc: FakeRpc, path: str
+) -> None:
+    """JSON keeps its own status, 415."""
     many = await edge.post(path, content=b"&".join([b"a=1"] * 2_000), headers={**BEARER, **FORM})
     assert is_refusal(many, 400, "invalid_request", "bad_request")
     assert many.json()["detail"] == "body is not a form, or has too many fields"
@@ -53,8 +57,7 @@ async def test_what_is_no_form(edge: httpx.AsyncClient, rpc: FakeRpc, path: str)
     assert rpc.calls == []
 
 
-async def test_a_form_that_is_too_large(serve_edge: ServeEdge) -> None:
-    """It keeps its status, too."""
+async def test_form_over_the_size_limit_is_answered_413(serve_edge: ServeEdge) -> None:
     async with serve_edge(max_body_bytes=100) as port, httpx.AsyncClient() as client:
         url = f"http://127.0.0.1:{port}/introspect"
         response = await client.post(url, data={"token": "t" * 100}, headers=BEARER)
@@ -73,10 +76,10 @@ async def test_a_form_that_is_too_large(serve_edge: ServeEdge) -> None:
         ({}, 'Bearer realm="jincor-auth", Basic realm="jincor-auth"'),
     ],
 )
-async def test_a_client_that_is_none(
+async def test_bad_client_credentials_are_an_invalid_client_with_a_challenge(
     edge: httpx.AsyncClient, rpc: FakeRpc, path: str, headers: dict[str, str], challenge: str
 ) -> None:
-    """Bad credentials are an invalid client, challenged by the scheme it used; one without any may choose."""
+    """The challenge names the scheme that the client used, or both if it used none."""
     rpc.answers["auth.verify"] = {"answers": [{"error": {"code": "invalid_tenant_token", "message": "it is not"}}]}
     rpc.answers["token.revoke"] = InvalidTenantToken()
 
@@ -86,8 +89,8 @@ async def test_a_client_that_is_none(
     assert response.headers["WWW-Authenticate"] == challenge
 
 
-async def test_what_is_no_fault_of_the_request(open_edge: OpenEdge, rpc: FakeRpc) -> None:
-    """An overload and a limit are problem documents as everywhere."""
+async def test_overload_and_request_limit_are_problem_documents(open_edge: OpenEdge, rpc: FakeRpc) -> None:
+    """These errors are not faults of the request, so RFC 6749 defines no code for them."""
     rpc.answers["token.revoke"] = Overloaded(retry_after_seconds=7)
     async with open_edge(request_limit=1, request_limit_seconds=60) as edge:
         overloaded = await edge.post("/revoke", data={"token": "t"}, headers=BEARER)
@@ -100,8 +103,8 @@ async def test_what_is_no_fault_of_the_request(open_edge: OpenEdge, rpc: FakeRpc
     assert overloaded.headers["Retry-After"] == "7"
 
 
-async def test_other_routes_stay_as_they_are(edge: httpx.AsyncClient) -> None:
-    """Clients of the first Jincor Auth read a text there."""
+async def test_error_on_other_routes_stays_a_text(edge: httpx.AsyncClient) -> None:
+    """Clients of the first version of Jincor Auth read it."""
     response = await edge.post("/auth/logout", json={}, headers=BEARER)
     assert (response.status_code, response.json()["error"]) == (422, "invalid request: token: Field required")
     assert "error_description" not in response.json()

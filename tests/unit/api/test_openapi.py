@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, consistent, and made of what the contracts say."""
+"""The OpenAPI document: complete, consistent, and equal to the contracts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +27,7 @@ from shared.contracts.user_update import UserUpdateBody
 
 Json = dict[str, Any]
 
-#: Operations whose body over HTTP is not the whole request.
+#: Operations whose HTTP body is not the whole request.
 BODIES: dict[str, type[BaseModel]] = {
     "tenant.register": TenantRegisterBody,
     "tenant.login": TenantLoginBody,
@@ -43,7 +43,7 @@ BODIES: dict[str, type[BaseModel]] = {
     "token.introspect": TokenForm,
     "token.revoke": TokenForm,
 }
-#: Operations whose refusals are in the words of OAuth 2.0: an invalid request is a 400, as JSON.
+#: Operations with OAuth 2.0 errors: an invalid request is a 400, as JSON.
 OAUTH = {"token.introspect", "token.revoke"}
 OAUTH_STATUSES = {"400", "401", "408", "413", "415"}
 OVER_HTTP = OPERATIONS.keys() - {operation.name for operation in HEALTH.values()}
@@ -56,26 +56,25 @@ def document() -> Json:
 
 @pytest.fixture(scope="module")
 def routes(document: Json) -> dict[str, Json]:
-    """What the document says of each operation, by operation id."""
+    """Return the routes of the document by operation id."""
     return {route["operationId"]: route for path in document["paths"].values() for route in path.values()}
 
 
 def nodes(value: object) -> Iterator[Json]:
-    """Every object in a JSON document."""
+    """Yield every object in a JSON document."""
     if isinstance(value, dict):
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from nodes(inner)
 
 
-def test_each_operation_has_a_route(routes: dict[str, Json]) -> None:
-    """Every operation can be reached over HTTP, under its own name."""
+def test_operation_has_a_route_under_its_name(routes: dict[str, Json]) -> None:
     assert routes.keys() == OVER_HTTP | {"health.live", "health.ready"}
 
 
 @pytest.mark.parametrize("name", sorted(OVER_HTTP))
-def test_each_status_is_documented(routes: dict[str, Json], name: str) -> None:
-    """A route states the status of each error that its operation, its input or the way there can end with."""
+def test_route_documents_exactly_its_possible_statuses(routes: dict[str, Json], name: str) -> None:
+    """The statuses come from the operation's errors, its input and the edge itself."""
     route = routes[name]
     expected = {str(HTTP_ANSWERS[error.code].status) for error in OPERATIONS[name].errors}
     expected |= {"200", "422", "429", "500", "503", "504"}
@@ -96,8 +95,7 @@ def test_each_status_is_documented(routes: dict[str, Json], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(OVER_HTTP))
-def test_each_error_has_an_example(routes: dict[str, Json], name: str) -> None:
-    """Each code that a route may answer is shown, and shown under its status."""
+def test_error_of_an_operation_has_an_example_under_its_status(routes: dict[str, Json], name: str) -> None:
     responses = routes[name]["responses"]
     for error in OPERATIONS[name].errors:
         (content,) = responses[str(HTTP_ANSWERS[error.code].status)]["content"].values()
@@ -106,8 +104,7 @@ def test_each_error_has_an_example(routes: dict[str, Json], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(OVER_HTTP))
-def test_examples_keep_the_contract(routes: dict[str, Json], name: str) -> None:
-    """The examples are valid requests and replies."""
+def test_example_is_a_valid_request_and_reply(routes: dict[str, Json], name: str) -> None:
     example, operation = EXAMPLES[name], OPERATIONS[name]
     reply = AuthVerified if name == "auth.verify" else operation.reply
     assert reply.model_validate(example.reply).model_dump(mode="json", exclude_unset=True) == example.reply
@@ -116,8 +113,7 @@ def test_examples_keep_the_contract(routes: dict[str, Json], name: str) -> None:
         BODIES.get(name, operation.request).model_validate(example.body)
 
 
-def test_tenant_token_is_asked_for(routes: dict[str, Json], document: Json) -> None:
-    """The routes that need a tenant token say so, and no other does."""
+def test_route_requires_a_tenant_token_exactly_where_its_contract_does(routes: dict[str, Json], document: Json) -> None:
     secured = {name for name, route in routes.items() if {"tenantToken": []} in route.get("security", [])}
 
     assert secured == {name for name in OVER_HTTP if "tenant_token" in OPERATIONS[name].request.model_fields} | {
@@ -126,8 +122,8 @@ def test_tenant_token_is_asked_for(routes: dict[str, Json], document: Json) -> N
     assert document["components"]["securitySchemes"]["tenantToken"]["scheme"] == "bearer"
 
 
-def test_structure(document: Json) -> None:
-    """The document is OpenAPI 3.1, all its references lead somewhere, and the framework's own errors are not in it."""
+def test_document_is_openapi_3_1_with_resolved_references(document: Json) -> None:
+    """The framework's own error models are absent."""
     assert document["openapi"].startswith("3.1")
     assert document["info"].keys() >= {"title", "version", "description"}
     schemas = document["components"]["schemas"]
@@ -139,7 +135,6 @@ def test_structure(document: Json) -> None:
     assert all(set(route["tags"]) <= tags for path in document["paths"].values() for route in path.values())
 
 
-async def test_document_is_served(edge: httpx.AsyncClient) -> None:
-    """The document and its reader are where everybody looks for them."""
+async def test_document_and_docs_page_are_served(edge: httpx.AsyncClient) -> None:
     assert (await edge.get("/openapi.json")).json()["info"]["title"] == "Jincor Auth"
     assert "/openapi.json" in (await edge.get("/docs")).text

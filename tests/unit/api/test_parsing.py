@@ -1,6 +1,6 @@
-"""Where a request ends: the edge refuses or ignores whatever a proxy in front may read in another way.
+"""Request framing: the edge refuses or ignores everything that a proxy in front of it may read differently.
 
-Raw bytes on a real socket. An application behind it tells what arrived.
+The tests write raw bytes to a real socket; an application behind the edge records what arrived.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from tests.unit.api.served import SECONDS, Listener, answers, connected
 
 HEAD = b"POST /first HTTP/1.1\r\nHost: edge\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n"
-#: A second request on the connection, after which the edge closes it.
+#: A second request on the connection, which closes it.
 LAST = b"GET /last HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n"
-#: A request that an attacker hides in a body.
+#: A request hidden in a body.
 SMUGGLED = b"DELETE /smuggled HTTP/1.1\r\nHost: edge\r\n\r\n"
 CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
 
 
 class Arrived(NamedTuple):
-    """The answers of a connection, and the requests that the application received."""
+    """The response statuses of a connection and the requests that the application received."""
 
     statuses: list[int]
     requests: list[tuple[str, bytes]]
 
 
 async def said(*writes: bytes) -> Arrived:
-    """Send these bytes, and return what comes of them; each write is sent when the one before has arrived."""
+    """Write these bytes, each write after a pause, and return the result."""
     app = Listener()
     async with connected(app) as (reader, writer):
         for write in writes:
@@ -41,7 +41,7 @@ async def said(*writes: bytes) -> Arrived:
 
 
 def cuts(whole: bytes, *ends: bytes) -> list[list[bytes]]:
-    """The bytes in one write, and in several that end after each of these."""
+    """Return the bytes as one write, and as several writes that end after each of these."""
     parts, rest = [], whole
     for end in ends:
         first, found, rest = rest.partition(end)
@@ -63,8 +63,8 @@ TRAILERS = [
 
 @pytest.mark.parametrize("trailer", TRAILERS)
 @pytest.mark.parametrize("cut", [False, True])
-async def test_trailers_change_nothing(trailer: bytes, *, cut: bool) -> None:
-    """Fields after a body reach no application (RFC 9110, 6.5.1), and the next request is read as usual."""
+async def test_trailers_are_dropped_and_the_next_request_is_read(trailer: bytes, *, cut: bool) -> None:
+    """Trailers must not become headers (RFC 9110, 6.5.1)."""
     app = Listener()
     async with connected(app) as (reader, writer):
         for write in cuts(CHUNKED + b"\r\n2\r\nok\r\n0\r\n" + trailer + b"\r\n\r\n" + LAST, b"\r\n\r\n", trailer)[cut]:
@@ -92,15 +92,14 @@ FRAMED = {
 @pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("framed", FRAMED.values(), ids=FRAMED)
 @pytest.mark.parametrize("cut", [False, True])
-async def test_the_body_of_an_upgrade_is_a_body(upgrade: bytes, framed: bytes, *, cut: bool) -> None:
-    """The edge upgrades nothing (RFC 9110, 7.8), so that an announced body is one, and the next request is read."""
+async def test_body_of_an_upgrade_request_is_read_as_a_body(upgrade: bytes, framed: bytes, *, cut: bool) -> None:
+    """The edge never upgrades a connection (RFC 9110, 7.8)."""
     arrived = await said(*cuts(HEAD + upgrade + framed + LAST, b"\r\n\r\n", b"DELETE /smu")[cut])
     assert arrived == ([200, 200], [("/first", SMUGGLED), ("/last", b"")])
 
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
-async def test_an_upgrade_without_a_body_is_a_request(upgrade: bytes) -> None:
-    """The requests behind it are read as usual."""
+async def test_upgrade_request_without_a_body_is_read_as_a_request(upgrade: bytes) -> None:
     again = HEAD + upgrade + b"\r\n"
     arrived = await said(again + again + LAST)
     assert arrived == ([200, 200, 200], [("/first", b""), ("/first", b""), ("/last", b"")])
@@ -116,8 +115,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("framed", BODIES.values(), ids=BODIES)
-async def test_a_body_ends_where_it_says(framed: bytes) -> None:
-    """The next request begins behind it."""
+async def test_next_request_starts_at_the_stated_end_of_the_body(framed: bytes) -> None:
     arrived = await said(HEAD + framed + LAST)
     assert arrived == ([200, 200], [("/first", b"ok"), ("/last", b"")])
 
@@ -133,7 +131,7 @@ REFUSED = {
     "a negative length": HEAD + b"Content-Length: -1\r\n\r\n",
     "a hexadecimal length": HEAD + b"Content-Length: 0x0\r\n\r\n",
     "an empty length": HEAD + b"Content-Length: \r\n\r\n",
-    "an endless length": HEAD + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n",
+    "a length of 40 digits": HEAD + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n",
     "a space before the colon": HEAD + b"Content-Length : 0\r\n\r\n",
     "identity": HEAD + b"Transfer-Encoding: identity\r\n\r\n",
     "identity, chunked": HEAD + b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -162,24 +160,24 @@ REFUSED = {
     "CONNECT": b"CONNECT edge:80 HTTP/1.1\r\nHost: edge\r\n\r\n",
     "CONNECT to a URL": b"CONNECT http://edge/first HTTP/1.1\r\nHost: edge\r\nContent-Length: 0\r\n\r\n",
     "HTTP/2 by prior knowledge": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "a version of two": b"POST /first HTTP/2.0\r\nHost: edge\r\n\r\n",
-    "a version of none": b"POST /first HTTP/0.9\r\nHost: edge\r\n\r\n",
+    "version 2.0": b"POST /first HTTP/2.0\r\nHost: edge\r\n\r\n",
+    "version 0.9": b"POST /first HTTP/0.9\r\nHost: edge\r\n\r\n",
     "no version": b"GET /first\r\n\r\n",
 }
 
 
 @pytest.mark.parametrize("request_bytes", REFUSED.values(), ids=REFUSED)
-async def test_a_request_that_can_be_read_in_two_ways_is_refused(request_bytes: bytes) -> None:
-    """With 400, once, before an application receives it; what follows on the connection is no request."""
+async def test_ambiguous_request_is_answered_400_and_ends_the_connection(request_bytes: bytes) -> None:
+    """The application receives neither this request nor the bytes behind it."""
     arrived = await said(request_bytes + SMUGGLED + LAST)
     assert arrived == ([400], [])
 
 
 BROKEN = {
-    "a size that is none": b"x\r\n",
+    "a size that is no number": b"x\r\n",
     "a size with a prefix": b"0x2\r\nok\r\n0\r\n\r\n",
     "a signed size": b"-2\r\nok\r\n0\r\n\r\n",
-    "an endless size": b"f" * 20 + b"\r\n",
+    "a size of 20 digits": b"f" * 20 + b"\r\n",
     "a size without CR": b"2\nok\r\n0\r\n\r\n",
     "a chunk that is longer": b"1\r\nok\r\n0\r\n\r\n",
     "an extension over two lines": b'2;a="\r\n"\r\nok\r\n0\r\n\r\n',
@@ -193,8 +191,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("chunks", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("upgrade", [b"", UPGRADES[0]], ids=["", "upgrade"])
-async def test_a_body_that_can_be_read_in_two_ways_is_refused(chunks: bytes, upgrade: bytes) -> None:
-    """Nothing that follows it on the connection is a request."""
+async def test_ambiguous_body_is_refused_and_ends_the_connection(chunks: bytes, upgrade: bytes) -> None:
+    """The bytes behind it are not read as a request."""
     app = Listener()
     async with connected(app) as (reader, writer):
         writer.write(CHUNKED + upgrade + b"\r\n" + chunks + SMUGGLED + LAST)
@@ -203,8 +201,8 @@ async def test_a_body_that_can_be_read_in_two_ways_is_refused(chunks: bytes, upg
     assert app.heard == []
 
 
-async def test_requests_behind_an_unanswered_one_wait() -> None:
-    """One request at a time, and in order: those behind it take no memory but their bytes."""
+async def test_pipelined_requests_are_handled_one_at_a_time_in_order() -> None:
+    """Waiting requests use only the memory of their bytes."""
     begun, go_on = asyncio.Event(), asyncio.Event()
     app = Listener()
     paths: list[str] = []
@@ -226,13 +224,12 @@ async def test_requests_behind_an_unanswered_one_wait() -> None:
     assert paths == ["/first"] * 101 + ["/last"]
 
 
-async def test_nothing_is_read_behind_a_request_that_ends_the_connection() -> None:
-    """`Connection: close` is the client's last word."""
+async def test_bytes_behind_a_request_with_connection_close_are_ignored() -> None:
     assert await said(LAST + SMUGGLED) == ([200], [("/last", b"")])
 
 
-async def test_a_client_that_expects_a_go_ahead_gets_it() -> None:
-    """`Expect: 100-continue` (RFC 9110, 10.1.1), when the body is wanted, and the connection goes on."""
+async def test_expect_continue_is_answered_100_and_the_connection_reused() -> None:
+    """RFC 9110, 10.1.1."""
     app = Listener()
     async with connected(app) as (reader, writer):
         writer.write(HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
@@ -242,8 +239,8 @@ async def test_a_client_that_expects_a_go_ahead_gets_it() -> None:
     assert [request.body for request in app.heard] == [b"ok", b""]
 
 
-async def test_every_cut_of_a_connection_reads_the_same() -> None:
-    """Requests of every framing on one connection, cut at every byte."""
+async def test_requests_in_single_bytes_are_read_as_in_one_write() -> None:
+    """The connection holds requests of every framing."""
     kinds = itertools.product((b"", UPGRADES[0]), (*BODIES.values(), *FRAMED.values()))
     whole = b"".join(HEAD + upgrade + framed for upgrade, framed in kinds) + LAST
     expected = await said(whole)

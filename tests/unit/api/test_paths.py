@@ -12,7 +12,7 @@ TENANT = {"Authorization": "Bearer tenant-token"}
 
 
 async def send(edge: httpx.AsyncClient, method: str, raw_path: bytes) -> httpx.Response:
-    """Sends a path as it stands: httpx itself would spell some of them anew."""
+    """Send a path unchanged; httpx would normalize some of them."""
     url = httpx.URL("http://edge").copy_with(raw_path=raw_path)
     return await edge.send(httpx.Request(method, url, headers=TENANT))
 
@@ -38,8 +38,7 @@ async def send(edge: httpx.AsyncClient, method: str, raw_path: bytes) -> httpx.R
         ";,:@&=",
     ],
 )
-async def test_login_in_a_path(edge: httpx.AsyncClient, rpc: FakeRpc, login: str) -> None:
-    """Whatever characters a login has, encoded in a path it is that login."""
+async def test_percent_encoded_login_in_a_path_is_decoded(edge: httpx.AsyncClient, rpc: FakeRpc, login: str) -> None:
     segment = quote(login, safe="").encode()
     assert (await send(edge, "DELETE", b"/user/" + segment)).status_code == 200
     assert (await send(edge, "GET", b"/user/" + segment + b"/sessions")).status_code == 200
@@ -54,16 +53,20 @@ async def test_login_in_a_path(edge: httpx.AsyncClient, rpc: FakeRpc, login: str
     ("segment", "login"),
     [(b"%61%64%61", "ada"), (b"a%2fb", "a/b"), (b"%c3%a4", "ä"), (b"50%", "50%"), (b"a+b", "a+b")],
 )
-async def test_other_spellings(edge: httpx.AsyncClient, rpc: FakeRpc, segment: bytes, login: str) -> None:
-    """Needless, missing and lower-case escapes spell the same login."""
+async def test_unusual_escapes_in_a_path_give_the_same_login(
+    edge: httpx.AsyncClient, rpc: FakeRpc, segment: bytes, login: str
+) -> None:
+    """Needless, missing and lower-case escapes are accepted."""
     await send(edge, "DELETE", b"/user/" + segment)
 
     assert rpc.calls[0].request["login"] == login
 
 
 @pytest.mark.parametrize("login", [".", ".."])
-async def test_a_login_that_paths_cannot_hold(edge: httpx.AsyncClient, rpc: FakeRpc, login: str) -> None:
-    """Most clients would name another user, or none: nobody new gets it, and the answer names the field."""
+async def test_new_login_that_paths_cannot_hold_is_answered_422(
+    edge: httpx.AsyncClient, rpc: FakeRpc, login: str
+) -> None:
+    """Most clients resolve dot segments, and would name another user or none."""
     assert URL(f"http://edge/user/{login.replace('.', '%2E')}/sessions").raw_path != f"/user/{login}/sessions"
 
     body = {"login": login, "email": "ada@example.com", "password": "correct horse battery"}
@@ -75,14 +78,15 @@ async def test_a_login_that_paths_cannot_hold(edge: httpx.AsyncClient, rpc: Fake
     assert rpc.calls == []
 
 
-async def test_encoded_route(edge: httpx.AsyncClient) -> None:
-    """A route is found in any spelling."""
+async def test_percent_encoded_route_is_found(edge: httpx.AsyncClient) -> None:
     assert (await send(edge, "GET", b"/%75ser")).status_code == 200
 
 
 @pytest.mark.parametrize("segment", [b"%FF", b"%C3", b"%00", b"a%0Ab", b"%ED%A0%80", b"x" * 257])
-async def test_bad_login(edge: httpx.AsyncClient, rpc: FakeRpc, segment: bytes) -> None:
-    """A login that is not UTF-8, not printable or too long gives 422 and its name."""
+async def test_invalid_login_in_a_path_is_answered_422_with_its_field(
+    edge: httpx.AsyncClient, rpc: FakeRpc, segment: bytes
+) -> None:
+    """Invalid means not UTF-8, not printable or too long."""
     response = await send(edge, "DELETE", b"/user/" + segment)
 
     assert response.status_code == 422

@@ -1,4 +1,4 @@
-"""The edge as a process of its own, pointed at a broker that is not there."""
+"""The edge as a process of its own, without a reachable broker."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ import pytest
 from shared.process.environment import EX_CONFIG
 
 TIMEOUT_SECONDS = 120
-#: httpx, and uvicorn if it is not told otherwise.
+#: The idle time of httpx, and Uvicorn's default.
 CLIENTS_KEEP_SECONDS = 5
 
 
@@ -28,7 +28,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def process(ulimit: str = "-Sn 1024", **settings: str) -> AsyncIterator[Process]:
-    """`python -m api` with these settings, and that limit of its shell's, gone at the end whatever happens."""
+    """Run `python -m api` with these settings and this resource limit; kill it at the end."""
     edge = await asyncio.create_subprocess_exec(
         *("sh", "-c", f'ulimit {ulimit} && exec "$0" -m api', sys.executable),
         env={**os.environ, "AUTH_DRAIN_SECONDS": "0", **settings},
@@ -54,10 +54,12 @@ async def until_it_answers(url: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize(("setting", "closes"), [({"AUTH_KEEP_ALIVE_SECONDS": "1"}, True), ({}, False)])
-async def test_an_idle_connection(setting: dict[str, str], closes: bool) -> None:
-    """It is closed after the setting; by default not within the five seconds that many clients keep one.
+async def test_idle_connection_closes_after_the_setting_and_not_within_five_seconds_by_default(
+    setting: dict[str, str], closes: bool
+) -> None:
+    """Many clients keep an idle connection for five seconds.
 
-    Whose edge closes first is sent a request now and then that nobody reads.
+    If the edge closed first, a client could send a request that is never read.
     """
     port = free_port()
     async with process(AMQP_URL=f"amqp://127.0.0.1:{free_port()}", AUTH_PORT=str(port), **setting):
@@ -74,8 +76,8 @@ async def test_an_idle_connection(setting: dict[str, str], closes: bool) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_signal_stops_it(number: signal.Signals) -> None:
-    """Without a broker it serves and answers 503; told to stop, it exits 0 and logs no traceback."""
+async def test_edge_without_a_broker_answers_503_and_exits_0_on_a_signal(number: signal.Signals) -> None:
+    """The log holds no traceback and no secret."""
     port = free_port()
     dead_broker = f"amqp://user:s3cret@127.0.0.1:{free_port()}"
     async with process(AMQP_URL=dead_broker, AUTH_PORT=str(port)) as edge:
@@ -94,8 +96,8 @@ async def test_signal_stops_it(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize(("ulimit", "allowed"), [("-Sn 256", 1124), ("-n 512", 512)], ids=["soft", "hard"])
-async def test_descriptors(ulimit: str, allowed: int) -> None:
-    """It takes as many as its event streams need and the system allows, and says so when that is not enough."""
+async def test_descriptor_limit_rises_to_the_need_or_the_hard_limit_is_logged(ulimit: str, allowed: int) -> None:
+    """The need follows from the number of event streams."""
     port = free_port()
     settings = {"AMQP_URL": f"amqp://127.0.0.1:{free_port()}", "AUTH_PORT": str(port), "AUTH_EVENT_STREAMS": "100"}
     async with process(ulimit, **settings) as edge:
@@ -108,8 +110,7 @@ async def test_descriptors(ulimit: str, allowed: int) -> None:
     assert (b"not enough files may be open" in log) == (allowed == 512)
 
 
-async def test_invalid_settings() -> None:
-    """A missing setting ends the start with one line that names it."""
+async def test_missing_setting_ends_the_start_with_one_line() -> None:
     async with process(AMQP_URL="") as edge:
         _, log = await edge.communicate()
 

@@ -1,4 +1,4 @@
-"""How many requests one client may make of an edge."""
+"""The limit on requests per client address."""
 
 import asyncio
 from ipaddress import ip_network
@@ -15,7 +15,7 @@ JSON = {"token": "t"}
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -30,7 +30,7 @@ async def _app(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 class Limited:
-    """Requests to a limit, as a server makes them."""
+    """Sends requests through a `RequestLimit`, as a server does."""
 
     def __init__(self, requests: int = 2, seconds: float = 10, *exempt: str) -> None:
         self.clock = Clock()
@@ -38,14 +38,14 @@ class Limited:
         self._limit = RequestLimit(_app, requests, seconds, networks, self.clock)
 
     async def ask(self, host: str | None = "192.0.2.1", path: str = "/auth/verify") -> tuple[int, str | None]:
-        """The status, and `Retry-After`."""
+        """Send a request; return its status and `Retry-After`."""
         sent: list[Message] = []
 
         async def send(message: Message) -> None:
             sent.append(message)
 
         async def receive() -> Message:
-            raise AssertionError("the body is nobody's business")
+            raise AssertionError("the limit must not read the body")
 
         client = (host, 50_000) if host is not None else None
         scope: dict[str, Any] = {"type": "http", "path": path, "client": client, "headers": []}
@@ -54,8 +54,8 @@ class Limited:
         return sent[0]["status"], headers[b"retry-after"].decode() if b"retry-after" in headers else None
 
 
-async def test_so_many_and_no_more() -> None:
-    """Until the window is over, which `Retry-After` tells in whole seconds; then as many again."""
+async def test_requests_over_the_limit_are_answered_429_until_the_window_ends() -> None:
+    """`Retry-After` gives the rest of the window in whole seconds."""
     limited = Limited(requests=2, seconds=10)
     for _ in range(2):
         assert [await limited.ask() for _ in range(4)] == [(200, None), (200, None), (429, "10"), (429, "10")]
@@ -64,27 +64,25 @@ async def test_so_many_and_no_more() -> None:
         limited.clock.now += 3.5
 
 
-async def test_others_are_counted_for_themselves() -> None:
-    """Each address has as many, an IPv6 network of one client together, and who has none is not counted."""
+async def test_limit_counts_each_address_or_ipv6_network_separately() -> None:
+    """Requests without a client address are not counted."""
     limited = Limited(requests=1)
     for host in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"):
         assert (await limited.ask(host))[0] == 200
     for host in ("192.0.2.2", "2001:db8::2", "::ffff:192.0.2.1"):
         assert (await limited.ask(host))[0] == 429
-    for nobody in (None, "", "unknown"):
-        assert {(await limited.ask(nobody))[0] for _ in range(5)} == {200}
+    for unknown in (None, "", "unknown"):
+        assert {(await limited.ask(unknown))[0] for _ in range(5)} == {200}
 
 
-async def test_networks_that_may_ask_without_end() -> None:
-    """Their requests are not counted."""
+async def test_requests_from_exempt_networks_are_not_counted() -> None:
     limited = Limited(1, 10, "10.0.0.0/8", "2001:db8::/32")
     for host in ("10.1.2.3", "2001:db8:1::1"):
         assert {(await limited.ask(host))[0] for _ in range(5)} == {200}
     assert [(await limited.ask("11.0.0.1"))[0] for _ in range(2)] == [200, 429]
 
 
-async def test_probes_are_not_counted() -> None:
-    """Nor are they refused, whatever else their address does."""
+async def test_health_probes_are_neither_counted_nor_refused() -> None:
     limited = Limited(requests=1)
     for path in ("/health/live", "/health/ready"):
         assert {(await limited.ask(path=path))[0] for _ in range(5)} == {200}
@@ -92,18 +90,16 @@ async def test_probes_are_not_counted() -> None:
     assert (await limited.ask(path="/health/live"))[0] == 200
 
 
-async def test_memory_is_that_of_one_window() -> None:
-    """Clients of former windows are not kept."""
+async def test_counts_of_past_windows_are_dropped() -> None:
     limited = Limited(requests=1)
     for number in range(200):
         await limited.ask(f"192.0.2.{number}")
     limited.clock.now += 10
     await limited.ask("198.51.100.1")
-    assert len(limited._limit._counts) == 1  # noqa: SLF001 - what is not kept cannot be seen from outside
+    assert len(limited._limit._counts) == 1  # noqa: SLF001 - dropped counts show only here
 
 
-async def test_the_answer_is_a_problem(open_edge: OpenEdge) -> None:
-    """As every other error, with the request's id, and it costs no worker anything."""
+async def test_request_over_the_limit_gets_a_problem_document_and_reaches_no_worker(open_edge: OpenEdge) -> None:
     async with open_edge(request_limit=2, request_limit_seconds=3600) as edge:
         responses = [await edge.post("/tenant/verify", json=JSON, headers={"X-Request-ID": "r-1"}) for _ in range(3)]
         assert (await edge.get("/health/live")).status_code == 200
@@ -114,24 +110,23 @@ async def test_the_answer_is_a_problem(open_edge: OpenEdge) -> None:
     assert 0 < int(responses[2].headers["Retry-After"]) <= 3600
 
 
-async def test_exempt_networks_are_a_setting(open_edge: OpenEdge) -> None:
-    """An edge's own services may be named there."""
+async def test_exempt_networks_in_the_settings_are_not_limited(open_edge: OpenEdge) -> None:
+    """Operators list their own services there."""
     networks = {"request_limit_exempt": "203.0.113.0/24, 2001:db8::/32"}
     async with open_edge(request_limit=1, request_limit_seconds=3600, **networks) as edge:
         answers = await asyncio.gather(*(edge.post("/tenant/verify", json=JSON) for _ in range(5)))
     assert {answer.status_code for answer in answers} == {200}
 
 
-async def test_there_is_none_by_default(edge: httpx.AsyncClient) -> None:
-    """Without the setting nothing stands in the way, not even to count."""
+async def test_requests_by_default_are_not_limited(edge: httpx.AsyncClient) -> None:
+    """No middleware is installed then."""
     answers = [await edge.post("/tenant/verify", json=JSON) for _ in range(50)]
     assert {answer.status_code for answer in answers} == {200}
     assert request_limit(0, 1.0, ()) == []
 
 
 @pytest.mark.parametrize("name", ["request_limit", "request_limit_seconds", "request_limit_exempt"])
-async def test_what_is_no_limit(open_edge: OpenEdge, name: str) -> None:
-    """A value that makes no sense stops the start."""
+async def test_invalid_limit_setting_stops_the_start(open_edge: OpenEdge, name: str) -> None:
     with pytest.raises(ValueError, match=name):
         async with open_edge(**{name: "-1"}):
             pass

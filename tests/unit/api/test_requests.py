@@ -1,4 +1,4 @@
-"""What surrounds a request: its id, its log line, its headers, and bodies that are not what they should be."""
+"""Request ids, log lines, headers and malformed bodies."""
 
 import logging
 from typing import NamedTuple
@@ -15,8 +15,9 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize("given", ["r", "01J.x_y:z-9", "a" * 128])
-async def test_request_id_is_accepted(edge: httpx.AsyncClient, rpc: FakeRpc, given: str) -> None:
-    """A plain request id goes to the worker and comes back."""
+async def test_valid_request_id_is_passed_to_the_worker_and_returned(
+    edge: httpx.AsyncClient, rpc: FakeRpc, given: str
+) -> None:
     response = await edge.post("/tenant/logout", json={"token": "t"}, headers={"X-Request-ID": given})
 
     assert response.headers["X-Request-ID"] == given
@@ -24,8 +25,10 @@ async def test_request_id_is_accepted(edge: httpx.AsyncClient, rpc: FakeRpc, giv
 
 
 @pytest.mark.parametrize("given", [None, "", "a" * 129, "two words", 'say "hi"', "new\tline"])
-async def test_request_id_is_made(edge: httpx.AsyncClient, rpc: FakeRpc, given: str | None) -> None:
-    """Without a plain request id the edge makes one, and uses it alike."""
+async def test_missing_or_invalid_request_id_is_replaced(
+    edge: httpx.AsyncClient, rpc: FakeRpc, given: str | None
+) -> None:
+    """The worker and the response get the same new id."""
     headers = {} if given is None else {"X-Request-ID": given}
     response = await edge.post("/tenant/logout", json={"token": "t"}, headers=headers)
 
@@ -34,8 +37,7 @@ async def test_request_id_is_made(edge: httpx.AsyncClient, rpc: FakeRpc, given: 
     assert rpc.calls[0].request_id == made
 
 
-async def test_request_ids_differ(edge: httpx.AsyncClient) -> None:
-    """No two requests get the same id, and one's does not stay for the next."""
+async def test_generated_request_ids_differ(edge: httpx.AsyncClient) -> None:
     ids = {(await edge.get("/health/live")).headers["X-Request-ID"] for _ in range(5)}
 
     assert len(ids) == 5
@@ -50,10 +52,10 @@ async def test_request_ids_differ(edge: httpx.AsyncClient) -> None:
         ("GET /secret-login", None, 404),
     ],
 )
-async def test_log_line(
+async def test_request_leaves_one_log_line_with_its_route_template(
     edge: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, line: str, route: str | None, status: int
 ) -> None:
-    """A request leaves one line, with the template of its route in place of the path."""
+    """The line holds no part of the path or query."""
     caplog.set_level(logging.INFO)
     method, path = line.split()
     await edge.request(method, path, headers={**TENANT, "X-Request-ID": "r-1"})
@@ -67,7 +69,7 @@ async def test_log_line(
 
 
 class Logged(NamedTuple):
-    """A request at a share of so much, its answer, and whether it has a line."""
+    """A sampling rate, a request with its outcome, and the expected number of log lines."""
 
     sample: float
     path: str
@@ -86,10 +88,10 @@ class Logged(NamedTuple):
         Logged(0.0, "/auth/logout", 200, None, 1),
     ],
 )
-async def test_log_of_verifications(
+async def test_successful_verification_is_logged_at_the_sampling_rate(
     open_edge: OpenEdge, rpc: FakeRpc, caplog: pytest.LogCaptureFixture, verification: Logged
 ) -> None:
-    """Of verifications that succeed a share is logged, which the line tells; of all else every one."""
+    """All other requests are always logged. The line states the sampling rate."""
     caplog.set_level(logging.INFO)
     sample, path, status, code, lines = verification
     if status != 200:
@@ -98,26 +100,26 @@ async def test_log_of_verifications(
         answer = await edge.post(path, json={"token": "t"}, headers=TENANT)
 
     assert answer.status_code == status
-    told = [vars(record) for record in caplog.records if record.name == "api.middleware"]
-    assert len(told) == lines
-    for line in told:
+    logged = [vars(record) for record in caplog.records if record.name == "api.middleware"]
+    assert len(logged) == lines
+    for line in logged:
         assert (line["status"], line["code"]) == (status, code)
         assert line.get("sample") == (sample if path == "/auth/verify" and status == 200 else None)
 
 
-async def test_a_code_is_that_of_its_own_request(edge: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
-    """The code of a refusal is on its line, and not on the next."""
+async def test_error_code_is_logged_only_on_its_own_request(
+    edge: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     await edge.get("/nowhere")
     await edge.get("/health/live")
 
-    told = [vars(record) for record in caplog.records if record.name == "api.middleware"]
-    assert [line["code"] for line in told] == ["route_not_found", None]
+    logged = [vars(record) for record in caplog.records if record.name == "api.middleware"]
+    assert [line["code"] for line in logged] == ["route_not_found", None]
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/nowhere", "/user", "/openapi.json"])
-async def test_answers_stay_out_of_caches(edge: httpx.AsyncClient, path: str) -> None:
-    """Good or bad, an answer is neither stored nor sniffed."""
+async def test_response_forbids_caching_and_sniffing(edge: httpx.AsyncClient, path: str) -> None:
     response = await edge.get(path)
 
     assert response.headers["Cache-Control"] == "no-store"
@@ -141,8 +143,8 @@ async def test_answers_stay_out_of_caches(edge: httpx.AsyncClient, path: str) ->
     ],
     ids=lambda body: body[:20],
 )
-async def test_body_that_is_not_json(edge: httpx.AsyncClient, rpc: FakeRpc, body: bytes) -> None:
-    """A body that is not JSON as every parser reads it gives 400 or 422, whatever is wrong with it."""
+async def test_body_that_is_not_json_is_answered_400_or_422(edge: httpx.AsyncClient, rpc: FakeRpc, body: bytes) -> None:
+    """Includes JSON that parsers read differently."""
     response = await edge.post("/tenant/logout", content=body, headers=JSON)
 
     assert response.status_code in {400, 422}
@@ -151,8 +153,7 @@ async def test_body_that_is_not_json(edge: httpx.AsyncClient, rpc: FakeRpc, body
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"text"', b"1", b'{"token": {}}', b'{"token": null}', b"{}"])
-async def test_body_of_another_shape(edge: httpx.AsyncClient, rpc: FakeRpc, body: bytes) -> None:
-    """JSON of another shape gives 422."""
+async def test_json_body_of_the_wrong_shape_is_answered_422(edge: httpx.AsyncClient, rpc: FakeRpc, body: bytes) -> None:
     response = await edge.post("/tenant/logout", content=body, headers=JSON)
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
@@ -160,8 +161,8 @@ async def test_body_of_another_shape(edge: httpx.AsyncClient, rpc: FakeRpc, body
 
 
 @pytest.mark.parametrize("scope", [b'{"\\ud800": 1}', b'{"a": NaN}', b'{"a": %s}' % (b"9" * 5000), b"1", b"[]"])
-async def test_hostile_scope(edge: httpx.AsyncClient, rpc: FakeRpc, scope: bytes) -> None:
-    """A scope that could not be sent on is refused."""
+async def test_scope_that_json_cannot_carry_is_refused(edge: httpx.AsyncClient, rpc: FakeRpc, scope: bytes) -> None:
+    """The edge could not send it to a worker."""
     body = b'{"login": "ada", "email": "a@b", "password": "long enough", "scope": %s}' % scope
     response = await edge.post("/user", content=body, headers={**TENANT, **JSON})
 
@@ -170,8 +171,9 @@ async def test_hostile_scope(edge: httpx.AsyncClient, rpc: FakeRpc, scope: bytes
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
-async def test_content_type_is_required(edge: httpx.AsyncClient, content_type: str | None) -> None:
-    """A body that does not say that it is JSON gives 415."""
+async def test_body_without_a_json_content_type_is_answered_415(
+    edge: httpx.AsyncClient, content_type: str | None
+) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
     response = await edge.post("/tenant/logout", content=b'{"token": "t"}', headers=headers)
 
@@ -179,16 +181,16 @@ async def test_content_type_is_required(edge: httpx.AsyncClient, content_type: s
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
-async def test_content_type_of_json(edge: httpx.AsyncClient, content_type: str) -> None:
-    """JSON may be announced with parameters and in any case."""
+async def test_json_content_type_with_parameters_or_upper_case_is_accepted(
+    edge: httpx.AsyncClient, content_type: str
+) -> None:
     response = await edge.post("/tenant/logout", content=b'{"token": "t"}', headers={"Content-Type": content_type})
 
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", f"limit={'9' * 5000}", f"q={'x' * 257}"])
-async def test_bad_query(edge: httpx.AsyncClient, query: str) -> None:
-    """A bad query names its parameter."""
+async def test_invalid_query_parameter_is_answered_422_with_its_name(edge: httpx.AsyncClient, query: str) -> None:
     response = await edge.get(f"/user?{query}", headers=TENANT)
 
     assert response.status_code == 422

@@ -1,4 +1,4 @@
-"""Settings: where they come from, and what is said when they are wrong."""
+"""Settings of the edge: their sources and their errors."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from api.settings import SECRETS, Settings
 from shared.process.environment import load_settings
 
 
-def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings are environment variables; an empty one counts as absent."""
+def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable counts as absent."""
     monkeypatch.setenv("AMQP_URL", "amqp://guest:pass@one, amqps://guest:pass@two")
     monkeypatch.setenv("AUTH_PORT", "9000")
     monkeypatch.setenv("AUTH_HOST", "")
@@ -23,8 +23,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "guest:pass" not in repr(settings)
 
 
-def test_secret_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The broker's URL may come as a file."""
+def test_broker_url_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     secret = tmp_path / "amqp_url"
     secret.write_text("amqp://from-a-file\n")
     monkeypatch.setenv("AMQP_URL_FILE", str(secret))
@@ -54,10 +53,9 @@ def test_secret_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         ("AUTH_LOG_FORMAT", "s3cret"),
     ],
 )
-def test_wrong_setting(
+def test_missing_or_invalid_setting_is_named_without_its_value(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
-    """A setting that is missing or wrong is named, in one line, and its value is not repeated."""
     if not name.startswith("AMQP_URL"):
         monkeypatch.setenv("AMQP_URL", "amqp://broker")
     monkeypatch.setenv(name, value)

@@ -7,14 +7,15 @@ from typing import Any, Self
 from shared.asgi.middleware import DENIAL_RESPONSE, AsgiApp
 from shared.asgi.session_socket import Message
 
-#: Only bounds how long a broken test waits.
+#: Bounds how long a broken test waits.
 PATIENCE_SECONDS = 10
 
 
 class AsgiConnection:
-    """Runs the application for one connection; an async context manager, at whose end the application has to be done.
+    """Runs the application for one connection. On exit, the context manager waits until the application has returned.
 
-    `sent` is what comes from the application, `put` what the client does. A WebSocket begins with its handshake.
+    `sent` returns a message of the application; `put` queues a message of the client. A WebSocket starts with its
+    handshake.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class AsgiConnection:
         self._to_app.put_nowait(message)
 
     async def sent(self) -> Message:
-        """The next message that the application sends, whatever else it does."""
+        """Return the next message that the application sends."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await self._from_app.get()
 

@@ -1,4 +1,4 @@
-"""A stand-in for the cached verifier: it knows the sessions that a test opens, until the test ends them."""
+"""A fake of the cached verifier, with sessions that a test opens and ends."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from tests.records import some_claims
 
 
 class FakeVerifier:
-    """Implements `shared.asgi.bearer.TokenVerifier`. `failure` is raised whatever the token."""
+    """Implements `shared.asgi.bearer.TokenVerifier`. If `failure` is set, each call raises it."""
 
     def __init__(self) -> None:
         self.failure: AuthError | None = None
@@ -18,13 +18,13 @@ class FakeVerifier:
         self._ended: dict[str, asyncio.Event] = {}
 
     def open(self, token: str, **claims: object) -> Claims:
-        """A session with this token."""
+        """Open a session with this token."""
         self._ended[token] = asyncio.Event()
         self._live[token] = some_claims(**claims)
         return self._live[token]
 
     def end(self, token: str) -> None:
-        """Ends it, and tells who waits for that."""
+        """End the session of this token and wake the callers of `until_ended`."""
         del self._live[token]
         self._ended[token].set()
 

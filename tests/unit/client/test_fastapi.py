@@ -1,4 +1,4 @@
-"""`FastApiAuth`: dependencies for requests and WebSockets, and what the API's document says of them."""
+"""`FastApiAuth`: dependencies for requests and WebSockets, and the OpenAPI document that they produce."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -84,20 +84,22 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_a_dependency_says_whose_request_it_is(client: httpx.AsyncClient) -> None:
-    """As an argument, and for what has no arguments in `request.auth`."""
+async def test_authenticated_request_passes_claims_to_argument_and_scope(client: httpx.AsyncClient) -> None:
     answer = await client.get("/me", headers=ANN)
     assert (answer.status_code, answer.json()) == (200, ["ann", "ann"])
 
 
-async def test_one_request_is_verified_once(client: httpx.AsyncClient, verifier: FakeVerifier) -> None:
-    """However many dependencies want to know."""
+async def test_request_with_several_dependencies_is_verified_once(
+    client: httpx.AsyncClient, verifier: FakeVerifier
+) -> None:
     assert (await client.get("/notes", headers=ANN)).json() is True
     assert verifier.asked == ["ann's"]
 
 
-async def test_who_is_not_let_in_gets_what_rfc_6750_says(client: httpx.AsyncClient, verifier: FakeVerifier) -> None:
-    """401 without a token and with a dead one, 403 without the scope, 503 while nobody can be asked."""
+async def test_refused_request_gets_status_and_challenge_of_rfc_6750(
+    client: httpx.AsyncClient, verifier: FakeVerifier
+) -> None:
+    """401 without a token or with a revoked one, 403 without the scope, 503 while the service is unreachable."""
     missing = await client.get("/me")
     assert (missing.status_code, missing.headers["WWW-Authenticate"]) == (401, CHALLENGE)
     assert missing.json() == {"detail": "not authenticated"}
@@ -115,8 +117,9 @@ async def test_who_is_not_let_in_gets_what_rfc_6750_says(client: httpx.AsyncClie
     assert (unavailable.status_code, unavailable.headers["Retry-After"]) == (503, "1")
 
 
-async def test_the_application_decides_what_errors_look_like(app: FastAPI, client: httpx.AsyncClient) -> None:
-    """They are exceptions of the framework."""
+async def test_refused_request_with_an_exception_handler_gets_its_response(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
 
     @app.exception_handler(HTTPException)
     async def problem(_: Request, error: HTTPException) -> JSONResponse:
@@ -126,8 +129,8 @@ async def test_the_application_decides_what_errors_look_like(app: FastAPI, clien
     assert (refused.json(), refused.headers["WWW-Authenticate"]) == ({"title": "not authenticated"}, CHALLENGE)
 
 
-async def test_what_an_endpoint_asks_by_itself_fails_as_its_dependencies_do(auth: FastApiAuth) -> None:
-    """With the handlers of `FastApiAuth`; other errors are the endpoint's to answer."""
+async def test_error_raised_by_an_endpoint_gets_the_response_of_a_dependency(auth: FastApiAuth) -> None:
+    """The handlers of `FastApiAuth` cover temporary errors; the endpoint handles all others."""
     app = FastAPI(exception_handlers=auth.exception_handlers)
 
     @app.get("/newer")
@@ -151,8 +154,8 @@ async def test_what_an_endpoint_asks_by_itself_fails_as_its_dependencies_do(auth
             await client.get(f"/{ErrorCode.INVALID_CREDENTIALS}")
 
 
-async def test_the_document_of_the_api_names_the_scheme(client: httpx.AsyncClient) -> None:
-    """So that its page has a button to authorize, and only where a token is expected."""
+async def test_openapi_document_requires_the_scheme_only_where_a_token_is_expected(client: httpx.AsyncClient) -> None:
+    """The documentation page shows its Authorize button from this entry."""
     document = (await client.get("/openapi.json")).json()
     assert document["components"]["securitySchemes"] == {
         "userToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A user's token."}
@@ -162,28 +165,30 @@ async def test_the_document_of_the_api_names_the_scheme(client: httpx.AsyncClien
         assert "parameters" not in document["paths"][path]["get"]
 
 
-async def test_tests_of_a_service_override_one_dependency(
+async def test_overridden_authentication_still_requires_scopes(
     app: FastAPI, auth: FastApiAuth, client: httpx.AsyncClient
 ) -> None:
-    """And scopes are still required."""
+    """Tests of a service override this one dependency."""
     app.dependency_overrides[auth.authenticated] = lambda: some_claims(login="bob", scope="notes:read notes:write")
     assert (await client.put("/notes")).json() == "bob"
     app.dependency_overrides[auth.authenticated] = lambda: some_claims(login="bob", scope="notes:read")
     assert (await client.put("/notes")).status_code == 403
 
 
-@pytest.mark.parametrize("how", ["header", "subprotocol"])
-async def test_a_websocket_ends_with_its_session(app: FastAPI, verifier: FakeVerifier, how: str) -> None:
-    """The endpoint meets the exception it has to expect anyway."""
+@pytest.mark.parametrize("carrier", ["header", "subprotocol"])
+async def test_websocket_whose_session_ends_closes_with_1008(
+    app: FastAPI, verifier: FakeVerifier, carrier: str
+) -> None:
+    """The endpoint sees a `WebSocketDisconnect`, as after any lost connection."""
     connection = (
         AsgiConnection(app, path="/live", authorization=["Bearer ann's"])
-        if how == "header"
+        if carrier == "header"
         else AsgiConnection(app, path="/live", subprotocols=["jincor-auth", "jincor-auth.bearer.ann's"])
     )
     async with connection:
         accepted = await connection.sent()
         assert accepted["type"] == "websocket.accept"
-        assert accepted["subprotocol"] == (None if how == "header" else "jincor-auth")
+        assert accepted["subprotocol"] == (None if carrier == "header" else "jincor-auth")
         connection.put({"type": "websocket.receive", "text": "hello"})
         assert (await connection.sent())["text"] == "ann: hello"
         verifier.end("ann's")
@@ -192,10 +197,10 @@ async def test_a_websocket_ends_with_its_session(app: FastAPI, verifier: FakeVer
 
 
 @pytest.mark.parametrize(("path", "authorization", "status"), [("/live", [], 401), ("/who", ["Bearer ann's"], 403)])
-async def test_a_websocket_is_refused_before_it_is_open(
+async def test_websocket_without_permission_is_refused_before_the_handshake(
     app: FastAPI, path: str, authorization: list[str], status: int
 ) -> None:
-    """With a status where the server can send one, otherwise with 1008."""
+    """The refusal is an HTTP status where the server supports it, otherwise close code 1008."""
     async with AsgiConnection(app, path=path, authorization=authorization) as connection:
         start, body = await connection.sent(), await connection.sent()
         assert (start["type"], start["status"]) == ("websocket.http.response.start", status)
@@ -205,8 +210,7 @@ async def test_a_websocket_is_refused_before_it_is_open(
         assert (closed["type"], closed["code"]) == ("websocket.close", 1008)
 
 
-async def test_without_its_lifespan_it_says_what_is_missing() -> None:
-    """A mistake of the programmer, not an answer to a client."""
+async def test_use_without_the_lifespan_raises_an_error_that_names_it() -> None:
     auth = FastApiAuth("amqp://broker.invalid")
     for use in (auth.verify("ann's"), auth.until_ended("ann's")):
         with pytest.raises(RuntimeError, match="lifespan"):
@@ -215,8 +219,7 @@ async def test_without_its_lifespan_it_says_what_is_missing() -> None:
         _ = auth.client
 
 
-def test_a_scope_that_can_be_none_is_a_mistake_that_shows_at_once(auth: FastApiAuth) -> None:
-    """When the endpoint is declared, not when it is called."""
+def test_invalid_scope_name_fails_at_declaration(auth: FastApiAuth) -> None:
     for declare in (auth.require, auth.websocket):
         with pytest.raises(ValueError, match="not a valid scope name"):
             declare('notes:"read"')

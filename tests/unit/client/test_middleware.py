@@ -1,4 +1,4 @@
-"""`AuthMiddleware` in front of an application that is nothing but ASGI."""
+"""`AuthMiddleware` in front of a plain ASGI application."""
 
 import json
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ def verifier() -> FakeVerifier:
     return verifier
 
 
-async def who(scope: AsgiScope, _receive: Receive, send: Send) -> None:
-    """Answers with the login of who asks."""
+async def whoami(scope: AsgiScope, _receive: Receive, send: Send) -> None:
+    """Answer with the login of the caller."""
     if scope["type"] == "lifespan":
         await send({"type": "lifespan.startup.complete"})
         return
@@ -43,7 +43,7 @@ async def who(scope: AsgiScope, _receive: Receive, send: Send) -> None:
 async def ask(
     app: AuthMiddleware, *authorization: str, path: str = "/", root_path: str = ""
 ) -> tuple[int, dict[str, str], str]:
-    """Status, headers and body of the answer to a request."""
+    """Return status, headers and body of the response to a request."""
     async with AsgiConnection(app, "http", path, authorization=authorization, root_path=root_path) as connection:
         start, body = await connection.sent(), await connection.sent()
     headers = {name.decode(): value.decode() for name, value in start["headers"]}
@@ -51,36 +51,38 @@ async def ask(
 
 
 @pytest.mark.parametrize("authorization", ["Bearer ann's", "bearer ann's", "BEARER   ann's "])
-async def test_who_has_a_live_token_is_let_in_with_its_claims(verifier: FakeVerifier, authorization: str) -> None:
-    """The name of a scheme has no case (RFC 9110, 11.1)."""
-    assert await ask(AuthMiddleware(who, verifier), authorization) == (200, {}, "ann")
+async def test_live_token_passes_its_claims_in_any_case_of_the_scheme(
+    verifier: FakeVerifier, authorization: str
+) -> None:
+    """Scheme names are case-insensitive (RFC 9110, 11.1)."""
+    assert await ask(AuthMiddleware(whoami, verifier), authorization) == (200, {}, "ann")
 
 
 @pytest.mark.parametrize(
     "authorization", [(), ("Basic YTpi",), ("Bearer",), ("Bearer ",), ("ann's",), ("Bearer ann's", "Bearer bob's")]
 )
-async def test_who_has_no_token_is_challenged(verifier: FakeVerifier, authorization: Sequence[str]) -> None:
-    """Without a reason, as RFC 6750 wants it, and without a question to anyone."""
-    status, headers, body = await ask(AuthMiddleware(who, verifier), *authorization)
+async def test_request_without_a_token_is_challenged_without_a_reason(
+    verifier: FakeVerifier, authorization: Sequence[str]
+) -> None:
+    """RFC 6750 gives no error code here, and the verifier is not called."""
+    status, headers, body = await ask(AuthMiddleware(whoami, verifier), *authorization)
     assert (status, headers["www-authenticate"]) == (401, CHALLENGE)
     assert json.loads(body) == {"detail": "not authenticated"}
     assert headers["content-length"] == str(len(body))
     assert verifier.asked == []
 
 
-async def test_a_token_that_is_none_is_refused_with_the_reason(verifier: FakeVerifier) -> None:
-    """And a session that has ended is no session."""
-    app = AuthMiddleware(who, verifier)
+async def test_invalid_or_revoked_token_is_refused_with_invalid_token(verifier: FakeVerifier) -> None:
+    app = AuthMiddleware(whoami, verifier)
     refused = await ask(app, "Bearer nonsense")
     assert (refused[0], refused[1]["www-authenticate"]) == (401, f'{CHALLENGE}, error="invalid_token"')
     verifier.end("ann's")
     assert await ask(app, "Bearer ann's") == refused
 
 
-async def test_a_scope_that_is_not_sufficient_is_refused_with_the_one_that_would_be(verifier: FakeVerifier) -> None:
-    """All of the names are required."""
-    assert (await ask(AuthMiddleware(who, verifier, require="notes:read"), "Bearer ann's"))[0] == 200
-    app = AuthMiddleware(who, verifier, require="notes:read notes:write")
+async def test_insufficient_scope_is_refused_with_all_required_names(verifier: FakeVerifier) -> None:
+    assert (await ask(AuthMiddleware(whoami, verifier, require="notes:read"), "Bearer ann's"))[0] == 200
+    app = AuthMiddleware(whoami, verifier, require="notes:read notes:write")
     status, headers, body = await ask(app, "Bearer ann's")
     challenge = f'{CHALLENGE}, error="insufficient_scope", scope="notes:read notes:write"'
     assert (status, headers["www-authenticate"]) == (403, challenge)
@@ -91,18 +93,17 @@ async def test_a_scope_that_is_not_sufficient_is_refused_with_the_one_that_would
     "failure",
     [Unavailable(), Overloaded(), DeadlineExceeded(), InternalError(), InvalidTenantToken(), InvalidCredentials()],
 )
-async def test_while_nobody_can_be_asked_nobody_is_let_in(verifier: FakeVerifier, failure: AuthError) -> None:
-    """With 503 and when to come again, also when it is this service's own credentials that are refused."""
+async def test_failed_verification_is_answered_503_with_retry_after(verifier: FakeVerifier, failure: AuthError) -> None:
+    """This includes a refusal of the service's own credentials."""
     verifier.failure = failure
-    status, headers, body = await ask(AuthMiddleware(who, verifier), "Bearer ann's")
+    status, headers, body = await ask(AuthMiddleware(whoami, verifier), "Bearer ann's")
     assert (status, headers["retry-after"]) == (503, "1")
     assert json.loads(body) == {"detail": Unavailable.text}
 
 
-async def test_who_is_not_let_in_hears_when_to_come_again(verifier: FakeVerifier) -> None:
-    """As the service says it."""
+async def test_failed_verification_passes_on_the_retry_after_of_the_service(verifier: FakeVerifier) -> None:
     verifier.failure = Overloaded(retry_after_seconds=7)
-    status, headers, _ = await ask(AuthMiddleware(who, verifier), "Bearer ann's")
+    status, headers, _ = await ask(AuthMiddleware(whoami, verifier), "Bearer ann's")
     assert (status, headers["retry-after"]) == (503, "7")
 
 
@@ -122,32 +123,32 @@ async def test_who_is_not_let_in_hears_when_to_come_again(verifier: FakeVerifier
         ("/notes", False),
     ],
 )
-async def test_paths_are_open_to_everyone_only_as_said(verifier: FakeVerifier, path: str, is_open: bool) -> None:
-    """The very path, or what is below it; and nothing that leads out of there."""
-    app = AuthMiddleware(who, verifier, exclude=["/health", "/static/*"])
+async def test_excluded_path_is_open_only_on_an_exact_match_or_below_a_wildcard(
+    verifier: FakeVerifier, path: str, is_open: bool
+) -> None:
+    """Paths with `.` or `..` segments never match a wildcard."""
+    app = AuthMiddleware(whoami, verifier, exclude=["/health", "/static/*"])
     for root_path in ("", "/notes"):
         status, _, body = await ask(app, path=root_path + path, root_path=root_path)
         assert (status, body) == (200, "nobody") if is_open else status == 401
 
 
-async def test_what_is_no_connection_of_a_client_passes(verifier: FakeVerifier) -> None:
-    """The lifespan."""
-    async with AsgiConnection(AuthMiddleware(who, verifier), "lifespan") as connection:
+async def test_lifespan_scope_passes_without_authentication(verifier: FakeVerifier) -> None:
+    async with AsgiConnection(AuthMiddleware(whoami, verifier), "lifespan") as connection:
         assert await connection.sent() == {"type": "lifespan.startup.complete"}
 
 
-async def test_a_websocket_is_refused_as_a_request_is(verifier: FakeVerifier) -> None:
-    """With status and body where the server can send them before the handshake."""
-    async with AsgiConnection(AuthMiddleware(who, verifier)) as connection:
+async def test_websocket_without_a_token_is_refused_with_401_and_a_body(verifier: FakeVerifier) -> None:
+    """This needs a server with the denial response extension."""
+    async with AsgiConnection(AuthMiddleware(whoami, verifier)) as connection:
         start, body = await connection.sent(), await connection.sent()
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 401)
     assert (b"www-authenticate", CHALLENGE.encode()) in start["headers"]
     assert (body["type"], json.loads(body["body"])) == ("websocket.http.response.body", {"detail": "not authenticated"})
 
 
-async def test_a_websocket_is_closed_where_it_cannot_be_refused_otherwise(verifier: FakeVerifier) -> None:
-    """With 1008, before it is open."""
-    app = AuthMiddleware(who, verifier, require="notes:write")
+async def test_websocket_on_a_server_without_denial_responses_is_closed_with_1008(verifier: FakeVerifier) -> None:
+    app = AuthMiddleware(whoami, verifier, require="notes:write")
     async with AsgiConnection(app, authorization=["Bearer ann's"], can_deny=False) as connection:
         assert await connection.sent() == {
             "type": "websocket.close",

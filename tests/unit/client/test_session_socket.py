@@ -1,4 +1,4 @@
-"""WebSockets behind `AuthMiddleware`: they end with their session, whatever the application is doing."""
+"""WebSockets behind `AuthMiddleware`: they close when their session ends."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ def verifier() -> FakeVerifier:
 
 
 class Echo:
-    """Sends back what it receives, until it is told that the client has gone; `seen` is what it received."""
+    """Sends back each message until the client disconnects; `seen` holds the received messages."""
 
     def __init__(self, subprotocol: str | None = None) -> None:
         self.seen: list[Any] = []
@@ -44,13 +44,13 @@ class Echo:
 
 
 def connect(app: AsgiApp, verifier: FakeVerifier, subprotocols: Sequence[str] = ()) -> AsgiConnection:
-    """A WebSocket of Ann's."""
+    """Open a WebSocket with Ann's token."""
     authorization = () if subprotocols else ["Bearer ann's"]
     return AsgiConnection(AuthMiddleware(app, verifier), authorization=authorization, subprotocols=subprotocols)
 
 
-async def test_it_carries_messages_until_the_session_ends(verifier: FakeVerifier) -> None:
-    """Then the client is closed with 1008, and the application hears that it has gone, and nothing after that."""
+async def test_websocket_carries_messages_until_the_session_ends(verifier: FakeVerifier) -> None:
+    """Then the client gets close code 1008, and the application one disconnect message and nothing more."""
     app = Echo()
     async with connect(app, verifier) as connection:
         assert (await connection.sent())["type"] == "websocket.accept"
@@ -64,8 +64,7 @@ async def test_it_carries_messages_until_the_session_ends(verifier: FakeVerifier
     assert len(app.seen) == 4
 
 
-async def test_a_client_that_goes_first_ends_it_as_ever(verifier: FakeVerifier) -> None:
-    """Nothing is left running."""
+async def test_client_disconnect_before_the_session_ends_leaves_no_task_running(verifier: FakeVerifier) -> None:
     app = Echo()
     async with connect(app, verifier) as connection:
         await connection.sent()
@@ -74,8 +73,8 @@ async def test_a_client_that_goes_first_ends_it_as_ever(verifier: FakeVerifier) 
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_an_application_that_only_sends_meets_an_error(verifier: FakeVerifier) -> None:
-    """An `OSError`, as of a lost connection; it may let it pass, and closing is no error."""
+async def test_application_that_only_sends_gets_an_os_error_when_the_session_ends(verifier: FakeVerifier) -> None:
+    """The application need not catch it, and a late `websocket.close` is no error."""
 
     async def ticker(_scope: AsgiScope, _receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
@@ -94,8 +93,8 @@ async def test_an_application_that_only_sends_meets_an_error(verifier: FakeVerif
         assert message == ENDED
 
 
-async def test_a_session_that_ends_during_the_handshake_is_closed_right_after_it(verifier: FakeVerifier) -> None:
-    """An application need not expect it any earlier."""
+async def test_session_that_ends_during_the_handshake_is_closed_after_it(verifier: FakeVerifier) -> None:
+    """The application sees the disconnect only after `websocket.accept`."""
 
     async def slow(_scope: AsgiScope, receive: Receive, send: Send) -> None:
         verifier.end("ann's")
@@ -109,8 +108,7 @@ async def test_a_session_that_ends_during_the_handshake_is_closed_right_after_it
         assert await connection.sent() == ENDED
 
 
-async def test_an_application_that_refuses_the_handshake_is_left_alone(verifier: FakeVerifier) -> None:
-    """It has nothing that could be closed."""
+async def test_handshake_refused_by_the_application_gets_no_second_close(verifier: FakeVerifier) -> None:
 
     async def refusing(_scope: AsgiScope, receive: Receive, send: Send) -> None:
         await receive()
@@ -120,8 +118,8 @@ async def test_an_application_that_refuses_the_handshake_is_left_alone(verifier:
         assert await connection.sent() == {"type": "websocket.close", "code": 4000}
 
 
-async def test_who_gives_up_receiving_loses_no_message(verifier: FakeVerifier) -> None:
-    """Not even one that comes at that very moment: the next call gets it."""
+async def test_cancelled_receive_loses_no_message(verifier: FakeVerifier) -> None:
+    """A message that arrives during the cancellation is returned by the next call."""
     waits, has_come = asyncio.Event(), asyncio.Event()
 
     async def impatient(_scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -153,23 +151,23 @@ async def test_who_gives_up_receiving_loses_no_message(verifier: FakeVerifier) -
         (["jincor-auth.bearer.ann's"], "jincor-auth.bearer.ann's", None),
     ],
 )
-async def test_a_browser_offers_its_token_as_a_subprotocol(
+async def test_token_in_a_subprotocol_is_answered_with_another_subprotocol(
     verifier: FakeVerifier, offered: Sequence[str], own: str | None, answered: str | None
 ) -> None:
-    """And is answered with another of those it offered: the application's own, or ours; never with the token."""
+    """The handshake selects the application's own subprotocol or ours, and never echoes the token."""
     async with connect(Echo(own), verifier, offered) as connection:
         assert await connection.sent() == {"type": "websocket.accept", "subprotocol": answered}
         verifier.end("ann's")
         assert await connection.sent() == ENDED
 
 
-async def test_a_session_that_cannot_be_watched_is_not_let_stay(
+async def test_websocket_whose_session_cannot_be_watched_is_closed(
     verifier: FakeVerifier, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever the reason; it is in the log, without the token."""
+    """The log names the failure without the token."""
 
     class Unwatched(FakeVerifier):
-        async def until_ended(self, token: str) -> None:  # noqa: ARG002 - the signature it stands in for
+        async def until_ended(self, token: str) -> None:  # noqa: ARG002 - the overridden signature
             raise InvalidTenantToken
 
     verifier = Unwatched()
@@ -183,8 +181,7 @@ async def test_a_session_that_cannot_be_watched_is_not_let_stay(
 
 
 @pytest.mark.parametrize("offered", ["jincor-auth.bearer.", "jincor-auth.bearer.stolen", "bearer.ann's"])
-async def test_a_subprotocol_without_a_live_token_is_refused(verifier: FakeVerifier, offered: str) -> None:
-    """As an Authorization header would be."""
+async def test_subprotocol_without_a_live_token_is_refused_with_401(verifier: FakeVerifier, offered: str) -> None:
     async with connect(Echo(), verifier, [offered]) as connection:
         start, body = await connection.sent(), await connection.sent()
     assert start["status"] == 401

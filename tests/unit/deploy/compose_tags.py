@@ -1,10 +1,10 @@
-"""Compose files as YAML, with the tags that only compose knows."""
+"""Compose files as YAML, with the tags that only Compose defines."""
 
 import yaml
 
 
 class Merging(yaml.SafeLoader):  # type: ignore[misc] # yaml has no types
-    """Reads what compose does with a member as the member that it leaves there."""
+    """A loader that returns each member as Compose leaves it after the merge."""
 
 
 Merging.add_constructor("!reset", lambda *_: None)

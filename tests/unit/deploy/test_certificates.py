@@ -1,4 +1,4 @@
-"""Certificates of the private networks, and how they are renewed."""
+"""Certificates of the private networks and their renewal."""
 
 import subprocess
 import sys
@@ -32,8 +32,8 @@ def openssl(directory: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_authority_outlives_several_terms_of_its_nodes(directory: Path) -> None:
-    """It is what everybody has to be given anew when it ends."""
+def test_authority_certificate_outlives_four_node_certificates(directory: Path) -> None:
+    """Every client needs the new file when the authority expires."""
     now = datetime.now(UTC)
     terms = {name: good_until(directory / name) - now for name in {CA, *NODES}}
     authority = terms.pop(CA)
@@ -41,15 +41,14 @@ def test_the_authority_outlives_several_terms_of_its_nodes(directory: Path) -> N
     assert all(timedelta(days=800) < term < authority / 4 for term in terms.values())
 
 
-def test_what_is_there_is_kept(directory: Path) -> None:
-    """Whoever makes secrets again wants what is missing, or new permissions."""
+def test_second_run_keeps_existing_secrets(directory: Path) -> None:
     before = contents(directory)
     make_compose_secrets(directory, "auth.example.com")
     assert contents(directory) == before
 
 
-def test_renewal_makes_the_nodes_certificates_anew_and_nothing_else(directory: Path) -> None:
-    """By the same authority, so that whoever trusts it notices nothing; each for its name and a longer term."""
+def test_renewal_replaces_only_the_node_certificates(directory: Path) -> None:
+    """The same authority signs them, so its clients need no new file."""
     before, modes = contents(directory), {path.name: path.stat().st_mode for path in directory.iterdir()}
     make_compose_secrets(directory, "auth.example.com", renew_certificates=True)
     after = contents(directory)
@@ -59,8 +58,8 @@ def test_renewal_makes_the_nodes_certificates_anew_and_nothing_else(directory: P
         openssl(directory, *VERIFY, "-CAfile", CA, "-verify_hostname", name.removesuffix(".pem"), name)
 
 
-def test_the_authority_is_given_a_longer_term_as_the_page_says(directory: Path) -> None:
-    """With the key that it had: the nodes' certificates of before are good under it."""
+def test_documented_command_extends_the_authority_with_its_key(directory: Path) -> None:
+    """Existing node certificates stay valid under it."""
     (line,) = [line for line in OPERATIONS.read_text().splitlines() if line.startswith("openssl x509 -in ca.pem")]
     before = contents(directory)
     command = ["sh", "-c", line.replace("3652", "5000")]
@@ -72,8 +71,8 @@ def test_the_authority_is_given_a_longer_term_as_the_page_says(directory: Path) 
 
 
 @pytest.mark.parametrize("arguments", [(), ("--renew-certificates",)], ids=["kept", "renewed"])
-def test_it_says_when_they_end(directory: Path, arguments: tuple[str, ...]) -> None:
-    """Whether they were made or kept; the public one, too."""
+def test_command_prints_the_expiry_of_each_certificate(directory: Path, arguments: tuple[str, ...]) -> None:
+    """The list includes kept certificates and the public one."""
     command = [sys.executable, "-m", "deploy", "secrets", "--directory", str(directory), *arguments]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)  # noqa: S603
     assert dict(line.split(" expires on ") for line in done.stdout.splitlines() if " expires on " in line) == {

@@ -1,4 +1,4 @@
-"""The compose files, as far as no container engine is needed to judge them."""
+"""The compose files, as far as a test can judge them without a container engine."""
 
 import re
 from pathlib import Path
@@ -13,27 +13,27 @@ from tests.unit.deploy.compose_tags import Merging
 REPOSITORY = Path(__file__).parents[3]
 PRODUCTION, SHARED_BROKER = "docker-compose.prod.yml", "deploy/shared-broker.yml"
 BECOMING_A_USER = {"CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID"}
-#: Docker's, of a container that says nothing.
-USUAL_SHARES = 1024
+#: Docker's default for a container without `cpu_shares`.
+DEFAULT_SHARES = 1024
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", PRODUCTION])
-def test_hashing_yields_the_cores(name: str) -> None:
-    """To every other container: niceness does not count between them."""
+def test_password_worker_has_a_tenth_of_the_cpu_shares_of_the_others(name: str) -> None:
+    """Niceness has no effect between containers."""
     services = yaml.safe_load((REPOSITORY / name).read_text())["services"]
-    shares = {service: spec.get("cpu_shares", USUAL_SHARES) for service, spec in services.items()}
+    shares = {service: spec.get("cpu_shares", DEFAULT_SHARES) for service, spec in services.items()}
     assert shares.pop("worker-password") * 10 <= min(shares.values())
 
 
-def test_production_has_no_page_to_paste_tokens_into() -> None:
-    """Its script comes from another site."""
+def test_production_edge_serves_no_documentation_page() -> None:
+    """Users would paste tokens into a page whose script comes from another site."""
     edge = yaml.safe_load((REPOSITORY / PRODUCTION).read_text())["services"]["edge"]
     assert not api.settings.Settings(amqp_url="amqp://broker.invalid", docs=edge["environment"]["AUTH_DOCS"]).docs
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", PRODUCTION])
-def test_no_container_has_what_it_does_not_need(name: str) -> None:
-    """No capabilities but those by which an image gives its data to its user, and no file system to write to."""
+def test_container_drops_capabilities_and_has_a_read_only_root(name: str) -> None:
+    """Only images that change to their own user at the start keep the capabilities for that."""
     services = yaml.safe_load((REPOSITORY / name).read_text())["services"]
     for service, spec in services.items():
         assert spec["cap_drop"] == ["ALL"], service
@@ -42,12 +42,12 @@ def test_no_container_has_what_it_does_not_need(name: str) -> None:
         assert spec["security_opt"] == ["no-new-privileges:true"], service
 
 
-def test_the_brokers_metrics_are_on_a_network_of_their_own() -> None:
-    """Edges, workers and services are on others; and each node finds its address there by a name of that network."""
+def test_broker_metrics_listen_only_on_their_own_network() -> None:
+    """Edges, workers and services are on other networks. Each node finds its address by a name of this network."""
     services = yaml.safe_load((REPOSITORY / PRODUCTION).read_text())["services"]
-    there = {name: spec["networks"] for name, spec in services.items() if "broker-telemetry" in spec["networks"]}
-    assert set(there) == set(COMPOSE.brokers)
-    for name, networks in there.items():
+    members = {name: spec["networks"] for name, spec in services.items() if "broker-telemetry" in spec["networks"]}
+    assert set(members) == set(COMPOSE.brokers)
+    for name, networks in members.items():
         assert networks["broker-telemetry"]["aliases"] == [f"{name}-telemetry"]
         assert services[name]["hostname"] == name
     assert 'getent hosts "$(hostname)-telemetry"' in (REPOSITORY / "deploy/rabbitmq/start.sh").read_text()
@@ -57,17 +57,17 @@ def test_the_brokers_metrics_are_on_a_network_of_their_own() -> None:
     assert bound == "prometheus.tcp.ip = $(METRICS_ADDRESS)"
 
 
-def test_no_script_hands_a_secret_to_a_command_as_an_argument() -> None:
-    """Every user of the host reads the arguments of all processes."""
+def test_script_passes_no_secret_as_an_argument() -> None:
+    """Every user of the host can read the arguments of all processes."""
     scripts = sorted((REPOSITORY / "deploy").rglob("*.sh"))
     assert len(scripts) == 4
     assert not [script for script in scripts if re.search(r"\$\((cat |< *)/run/secrets", script.read_text())]
 
 
-def test_on_a_shared_broker_nothing_of_ours_is_left_and_its_authority_is_known() -> None:
-    """Who waits for our brokers in production waits for what is left, and whoever connects is given the file."""
+def test_shared_broker_file_removes_our_brokers_and_adds_its_authority() -> None:
+    """Services that depend on our brokers keep their other dependencies, and clients of the broker get the file."""
     services = yaml.safe_load((REPOSITORY / PRODUCTION).read_text())["services"]
-    changes = yaml.load((REPOSITORY / SHARED_BROKER).read_text(), Merging)  # noqa: S506 - safe, and two tags more
+    changes = yaml.load((REPOSITORY / SHARED_BROKER).read_text(), Merging)  # noqa: S506 - a SafeLoader with two more tags
     assert BROKER_CA in changes["secrets"]
     assert changes["networks"]["broker"] == {"internal": False}
     brokers = set(COMPOSE.brokers)
@@ -76,7 +76,7 @@ def test_on_a_shared_broker_nothing_of_ours_is_left_and_its_authority_is_known()
         if name not in brokers and brokers & set(service.get("depends_on", ())):
             change = changes["services"][name]
             assert change["secrets"] == [BROKER_CA]
-            left = {on: how for on, how in service["depends_on"].items() if on not in brokers}
-            assert (change["depends_on"] or {}) == left
+            others = {on: condition for on, condition in service["depends_on"].items() if on not in brokers}
+            assert (change["depends_on"] or {}) == others
         else:
             assert name in brokers or name not in changes["services"]

@@ -1,8 +1,8 @@
-"""Every image that this repository names is at least of the version without the holes that we know of.
+"""Every image that this repository names has at least the lowest version without a known vulnerability.
 
-A tag that names a series alone follows it: a pull gets its newest version. Compose files and tests name such tags, and
-variables that pin them; docs/deployment.md says to pull and to pin. Any other tag that leaves out a part of the version
-counts as the lowest version that begins so: a floor with a patch needs a tag with one.
+A tag that names only a series follows it: a pull gets the newest version of the series. Compose files and tests name
+such tags and variables that pin them; docs/deployment.md tells operators to pull and to pin. Any other tag that omits a
+part of the version counts as the lowest version that begins with it: a floor with a patch needs a tag with a patch.
 """
 
 import re
@@ -23,55 +23,55 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Floor:
-    """The lowest version of a series that may be named, and why none below it."""
+    """The lowest allowed version of a series, with the reason."""
 
     version: Version
     reason: str
 
 
-#: By image and series. A series without a row has no floor yet, and is refused until somebody has looked.
+#: By image and series. A series without a row is refused until a row is added.
 FLOORS: dict[str, dict[Version, Floor]] = {
     "mongo": {
         (8, 0): Floor(
             (8, 0, 37),
-            "CVE-2026-118383 (memory is used after it was freed, before anybody logs in) and CVE-2026-120815 (the "
-            "localhost exception makes administrators); 8.0.17 fixed CVE-2025-14847 (anybody reads its memory)",
+            "CVE-2026-118383 (use of freed memory before authentication) and CVE-2026-120815 (the "
+            "localhost exception creates administrators); 8.0.17 fixed CVE-2025-14847 (memory readable before login)",
         ),
         (8, 3): Floor((8, 3, 16), "CVE-2026-118383 and CVE-2026-120815, as above"),
     },
     "rabbitmq": {
-        (4, 2): Floor((4, 2, 10), "CVE-2026-67416: a publisher makes consumers of others end"),
+        (4, 2): Floor((4, 2, 10), "CVE-2026-67416: a publisher can stop consumers of other users"),
         (4, 3): Floor((4, 3, 4), "CVE-2026-67416, as above"),
     },
     "haproxy": {
         (3, 2): Floor((3, 2, 26), "CVE-2026-110354: one chunked request keeps a thread busy until a restart"),
     },
     "python": {
-        (3, 13): Floor((3, 13), "what the tests of the images run on; whoever builds gets the patches of the day"),
+        (3, 13): Floor((3, 13), "the version that the tests run on; each build gets its latest patch"),
     },
 }
-#: Built from this tree.
+#: Images built from this tree.
 OURS = re.compile(r"jincor-auth-(api|worker)")
-#: Tags that follow a series, in files from which somebody pulls.
+#: Tags that follow a series, allowed in the files of FOLLOWED_IN.
 FOLLOWING: dict[str, set[Version]] = {"mongo": {(8,)}, "rabbitmq": {(4,)}, "haproxy": {(3, 2)}}
 FOLLOWED_IN = {"docker-compose.yml", "docker-compose.prod.yml", "tests/images.py"}
-#: Named without a version, as something of the operator's own.
+#: Images that the operator chooses, named without a version.
 UNVERSIONED = {"prom/prometheus": "an example of a collector; the operator has one already, or chooses its version"}
-#: What the operator's images of MongoDB are called is the operator's affair; the resource has the version.
+#: Resources that give only the version; the operator's configuration holds the image name.
 OPERATORS_MEMBERS = {"MongoDBCommunity": ("mongo", "version")}
-#: Says what was, and is not changed afterwards.
+#: Files about past versions, which stay unchanged.
 HISTORY = {"CHANGELOG.md"}
 TEXTS = {".md", ".py", ".sh", ".yaml", ".yml", ""}
-#: A reference in running text: the name of an image that we know, and a tag; `mongo:27017` is a port.
+#: A reference in running text: the name of a known image with a tag; `mongo:27017` is a port.
 IN_TEXT = re.compile(rf"(?<![\w./-])((?:[\w.-]+/)*(?:{'|'.join(FLOORS)}):\d{{1,2}}(?!\d)[\w.@:-]*)")
-#: What compose puts in the place of a variable that is not set; of those within one another, the innermost.
+#: A variable as Compose interpolates it, with its default. Matches the innermost of nested ones.
 INTERPOLATED = re.compile(r"\$\{\w+(?::-([^${}]*)|:\?[^${}]*)?\}")
 
 
-def test_images_are_found_where_they_are_named() -> None:
-    """The rest of this file is about what is found."""
-    places = {place for place, _ in NAMED}
-    assert places >= {
+def test_search_finds_the_images_of_each_kind_of_file() -> None:
+    """The other tests of this file judge only the references found."""
+    files = {file for file, _ in NAMED}
+    assert files >= {
         "Dockerfile.api",
         "Dockerfile.worker",
         "deploy/kubernetes/base/mongo.yaml",
@@ -83,16 +83,16 @@ def test_images_are_found_where_they_are_named() -> None:
     }
 
 
-def test_every_image_is_at_least_of_its_floor() -> None:
-    pinned = [(place, reference) for place, reference in NAMED if not _follows(place, reference)]
-    assert not [f"{place}: {problem}" for place, reference in pinned if (problem := _problem(reference))]
+def test_image_reference_is_at_least_its_floor() -> None:
+    pinned = [(file, reference) for file, reference in NAMED if not _follows(file, reference)]
+    assert not [f"{file}: {problem}" for file, reference in pinned if (problem := _problem(reference))]
 
 
-def test_there_is_one_version_of_each_image() -> None:
-    """What one file pins the others pin, or follow the series; documents may name others."""
+def test_pinned_image_has_one_version_in_all_files() -> None:
+    """Files may follow the series instead; pages of docs may name other versions."""
     pinned: dict[str, set[Version]] = {}
-    for place, reference in NAMED:
-        if not place.startswith("docs/") and (name := _name(reference)) in FLOORS and not _follows(place, reference):
+    for file, reference in NAMED:
+        if not file.startswith("docs/") and (name := _name(reference)) in FLOORS and not _follows(file, reference):
             pinned.setdefault(name, set()).add(_version(reference))
     assert {"mongo", "rabbitmq", "python"} <= pinned.keys()
     assert all(len(each) == 1 for each in pinned.values()), pinned
@@ -104,7 +104,7 @@ def test_there_is_one_version_of_each_image() -> None:
     "rabbitmq:4", "rabbitmq:4-management", "rabbitmq:4.3", "rabbitmq:4.0.5", "haproxy:3.2", "python:3-slim",
     "redis:7.4",
 ])  # fmt: skip
-def test_what_is_below_or_unknown_is_refused(reference: str) -> None:
+def test_image_reference_below_its_floor_or_without_a_row_is_refused(reference: str) -> None:
     assert _problem(reference)
 
 
@@ -113,12 +113,12 @@ def test_what_is_below_or_unknown_is_refused(reference: str) -> None:
     "rabbitmq:4.3.6-management", "python:3.13-slim", "python:3.13.9-slim", "prom/prometheus",
     "registry.example.com/jincor-auth-api:2.0.0", "jincor-auth-worker",
 ])  # fmt: skip
-def test_what_is_not_below_is_accepted(reference: str) -> None:
+def test_image_reference_at_or_above_its_floor_is_accepted(reference: str) -> None:
     assert _problem(reference) is None
 
 
-def _follows(place: str, reference: str) -> bool:
-    return place in FOLLOWED_IN and _version(reference) in FOLLOWING.get(_name(reference), set())
+def _follows(file: str, reference: str) -> bool:
+    return file in FOLLOWED_IN and _version(reference) in FOLLOWING.get(_name(reference), set())
 
 
 def _problem(reference: str) -> str | None:
@@ -127,34 +127,32 @@ def _problem(reference: str) -> str | None:
         return None
     floor = FLOORS.get(name, {}).get(version[:2])
     if floor is None:
-        return (
-            f"{reference}: no row of FLOORS is for this series; name more of the version, another series, or add a row"
-        )
+        return f"{reference}: FLOORS has no row for this series; name more of the version, another series, or add a row"
     if version < floor.version:
         return f"{reference} is or may be below {'.'.join(map(str, floor.version))}: {floor.reason}"
     return None
 
 
 def _name(reference: str) -> str:
-    """Of official images the last part, also where a mirror has them."""
+    """Return the image name; for official images without the registry of a mirror."""
     name = re.sub(r"(@.*|:[^/]*)$", "", reference)
     last = name.rpartition("/")[2]
     return last if last in FLOORS else name
 
 
 def _version(reference: str) -> Version:
-    """As much of it as the tag names. Of `latest`, of no tag and of a digest alone: nothing."""
+    """Return as much of the version as the tag names; empty for `latest`, no tag, or only a digest."""
     tag = re.search(r":v?(\d+(?:\.\d+)*)(?![\d.])[^/]*$", reference.partition("@")[0])
     return tuple(int(part) for part in tag[1].split(".")) if tag else ()
 
 
 def _named() -> Iterator[tuple[str, str]]:
-    """Places and references: from the members that hold images, and whatever looks like one of ours in any text."""
+    """Yield file and reference for each member that holds an image and each known image in running text."""
     for path in sorted(REPOSITORY.rglob("*")):
-        place = path.relative_to(REPOSITORY)
-        hidden = any(part.startswith(".") and part != ".ci" for part in place.parts)
-        skipped = hidden or place.parts[0] == "locks" or "secrets" in place.parts or path == Path(__file__)
-        if skipped or str(place) in HISTORY or path.suffix not in {*TEXTS, ".api", ".worker"} or not path.is_file():
+        file = path.relative_to(REPOSITORY)
+        hidden = any(part.startswith(".") and part != ".ci" for part in file.parts)
+        skipped = hidden or file.parts[0] == "locks" or "secrets" in file.parts or path == Path(__file__)
+        if skipped or str(file) in HISTORY or path.suffix not in {*TEXTS, ".api", ".worker"} or not path.is_file():
             continue
         try:
             text = path.read_text()
@@ -163,9 +161,9 @@ def _named() -> Iterator[tuple[str, str]]:
         found = {*IN_TEXT.findall(text), *_started(text)}
         if path.name.startswith("Dockerfile"):
             found |= set(_from(text))
-        elif path.suffix in {".yml", ".yaml"} and place.parts[0] != "tests":
+        elif path.suffix in {".yml", ".yaml"} and file.parts[0] != "tests":
             found |= set(_members(list(yaml.load_all(text, Merging))))
-        yield from ((str(place), reference.rstrip(".,;:")) for reference in sorted(found))
+        yield from ((str(file), reference.rstrip(".,;:")) for reference in sorted(found))
 
 
 def _from(dockerfile: str) -> Iterator[str]:
@@ -175,7 +173,7 @@ def _from(dockerfile: str) -> Iterator[str]:
 
 
 def _started(text: str) -> Iterator[str]:
-    """The last word of commands that start a container and give it no command."""
+    """Yield the last word of commands that start a container without a command."""
     for command in re.findall(r"^docker (?:run|pull) .*$", text.replace("\\\n", " "), re.M):
         yield shlex.split(command)[-1]
 

@@ -1,6 +1,6 @@
-"""The example for Kubernetes: valid by Kubernetes' schemas, and true to the code's settings, queues and secrets.
+"""The Kubernetes example: valid by the published schemas, and consistent with the code's settings, queues and secrets.
 
-Operators' resources have no schema here: of them it is checked that what they name is there.
+Resources of operators have no schema here; their references are checked instead.
 """
 
 import fnmatch
@@ -37,7 +37,7 @@ MONITORS = Path("components/prometheus-operator")
 ALERTS = REPOSITORY / "deploy/prometheus/alerts.yml"
 NAMESPACE = "jincor-auth"
 VERSION = "1.34"
-#: Resources of operators, whose schemas come with them.
+#: API groups of operators, which ship their own schemas.
 OPERATORS = {
     "cert-manager.io/v1",
     "keda.sh/v1alpha1",
@@ -45,19 +45,19 @@ OPERATORS = {
     "monitoring.coreos.com/v1",
     "rabbitmq.com/v1beta1",
 }
-#: What the operators put on the pods of a cluster named `rabbitmq` and of a replica set named `mongo`.
+#: Labels that the operators set on the pods of the cluster `rabbitmq` and of the replica set `mongo`.
 OPERATORS_PODS = [{"app.kubernetes.io/name": "rabbitmq"}, {"app": "mongo-svc"}]
-#: What services of others, which use the client, put on their pods to be let in to the broker.
+#: Labels that let pods of other services, which use the client, reach the broker.
 CLIENTS_NAMESPACE = "jincor-auth/clients"
 CLIENTS_PODS = [{"jincor-auth/client": "true"}]
-#: By which the charts of what reaches us from other namespaces know their own pods.
+#: Pod labels of the charts whose pods reach ours from other namespaces.
 OTHERS_PODS = {
     "haproxy-controller": {"app.kubernetes.io/name": "kubernetes-ingress"},
     "ingress": {"app.kubernetes.io/name": "kubernetes-ingress"},
     "keda": {"app": "keda-operator"},
     "monitoring": {"app.kubernetes.io/name": "prometheus"},
 }
-#: Networks of all pods, as installers have them by default.
+#: Default pod networks of common installers.
 PODS_NETWORKS = (
     "10.244.0.0/16",
     "10.42.0.0/16",
@@ -66,16 +66,16 @@ PODS_NETWORKS = (
     "172.16.0.0/12",
     "10.128.0.0/14",
 )
-#: As many addresses as an ingress controller may need.
+#: The number of addresses that an ingress controller needs at most.
 MANY_CONTROLLERS = 256
-#: What kustomize appends to the names of secrets that it makes.
+#: The suffix that kustomize appends to the names of generated secrets.
 KUSTOMIZE_HASH = re.compile(r"(.*)-[0-9a-z]{10}")
 WORKERS = [f"worker-{lane}" for lane in Lane]
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the example, with secrets as an operator makes them."""
+    """Copy the example and generate its secrets, as an operator does."""
     directory = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
     shutil.copytree(KUBERNETES, directory, ignore=shutil.ignore_patterns("secrets"))
     make_kubernetes_secrets(directory / OVERLAY / "secrets")
@@ -84,7 +84,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["files", "rendered"])
 def objects(request: pytest.FixtureRequest, directory: Path) -> list[Object]:
-    """Base and overlay as their files have them; and as kustomize makes one of them, where that is installed."""
+    """Return base and overlay, as files and as kustomize renders them (if installed)."""
     if request.param == "files":
         return [*_listed(directory / "base"), *_listed(directory / OVERLAY)]
     return _rendered(directory / OVERLAY)
@@ -92,7 +92,7 @@ def objects(request: pytest.FixtureRequest, directory: Path) -> list[Object]:
 
 @pytest.fixture(scope="module", params=["files", "rendered"])
 def monitors(request: pytest.FixtureRequest, directory: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """What the component adds, likewise: rendered, by an overlay that names it as the overlay's comment says."""
+    """Return the monitors of the component, as files and rendered with the overlay's comment line enabled."""
     if request.param == "files":
         return list(_listed(directory / MONITORS))
     copy = tmp_path_factory.mktemp("monitored") / "kubernetes"
@@ -104,7 +104,7 @@ def monitors(request: pytest.FixtureRequest, directory: Path, tmp_path_factory: 
 
 @pytest.fixture(scope="module")
 def secrets(directory: Path) -> dict[str, dict[str, str]]:
-    """What the overlay makes: the contents by secret and key."""
+    """Return the contents of the generated secrets by secret and key."""
     generators = _kustomization(directory / OVERLAY)["secretGenerator"]
     return {
         generator["name"]: {
@@ -117,32 +117,32 @@ def secrets(directory: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("part", ["base", str(OVERLAY), str(MONITORS)])
-def test_every_file_is_part_of_it(part: str) -> None:
-    """Kustomize reads what is listed and is silent about the rest."""
+def test_example_file_is_listed_in_its_kustomization(part: str) -> None:
+    """Kustomize ignores unlisted files without a warning."""
     kustomization = _kustomization(KUBERNETES / part)
     listed = {entry for entry in kustomization["resources"] if entry.endswith(".yaml")}
     listed |= set(kustomization.get("configurations", []))
     patches = {patch["path"] for patch in kustomization.get("patches", [])}
-    there = {path.name for path in (KUBERNETES / part).glob("*.yaml")} - {"kustomization.yaml"}
-    assert listed | patches == there
+    existing = {path.name for path in (KUBERNETES / part).glob("*.yaml")} - {"kustomization.yaml"}
+    assert listed | patches == existing
 
 
-def test_kubernetes_accepts_it(objects: list[Object]) -> None:
-    """By the published schemas, which know every member; only operators' resources have none here."""
+def test_object_is_valid_by_the_published_schema(objects: list[Object]) -> None:
+    """Resources of operators have no schema here."""
     for each in objects:
         if each["apiVersion"] not in OPERATORS:
             kubernetes_validate.validate(each, VERSION, strict=True)
 
 
-def test_a_member_that_kubernetes_does_not_know_is_found(objects: list[Object]) -> None:
-    """The check above can fail."""
+def test_object_with_an_unknown_member_is_refused(objects: list[Object]) -> None:
+    """Shows that the schema check can fail."""
     service = _one(objects, "Service", "edge")
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate({**service, "spec": {**service["spec"], "port": 80}}, VERSION, strict=True)
 
 
-def test_selectors_find_pods(objects: list[Object]) -> None:
-    """Each selects a pod of ours or of an operator; a Deployment and its spreading, its own."""
+def test_selector_matches_pods_of_ours_or_of_an_operator(objects: list[Object]) -> None:
+    """The selectors of a Deployment match only its own pods."""
     pods = [each["spec"]["template"]["metadata"]["labels"] for each in _all(objects, "Deployment")]
     for deployment in _all(objects, "Deployment"):
         template = deployment["spec"]["template"]
@@ -161,8 +161,8 @@ def test_selectors_find_pods(objects: list[Object]) -> None:
                 assert any(labels.items() <= known.items() for known in pods + foreign), each["metadata"]
 
 
-def test_every_deployment_may_be_disrupted_and_scaled(objects: list[Object]) -> None:
-    """One at a time, and by one autoscaler each, never below two."""
+def test_deployment_has_one_disruption_budget_and_one_autoscaler(objects: list[Object]) -> None:
+    """One pod may be disrupted at a time; no autoscaler goes below two replicas."""
     names = {each["metadata"]["name"] for each in _all(objects, "Deployment")}
     assert names == {"edge", *WORKERS}
     budgets = {
@@ -177,17 +177,15 @@ def test_every_deployment_may_be_disrupted_and_scaled(objects: list[Object]) -> 
 
 
 @pytest.mark.parametrize("lane", list(Lane))
-def test_a_lane_is_scaled_by_its_own_queue(objects: list[Object], lane: Lane) -> None:
-    """Under the name that its workers give it."""
+def test_lane_is_scaled_by_the_length_of_its_queue(objects: list[Object], lane: Lane) -> None:
     (trigger,) = _one(objects, "ScaledObject", f"worker-{lane}")["spec"]["triggers"]
     queue_type = QueueType(_environment(_container(objects, f"worker-{lane}"))["AUTH_QUEUE_TYPE"])
     assert trigger["metadata"]["queueName"] == lane_queue(lane, queue_type=queue_type).name
-    assert all(isinstance(value, str) for value in trigger["metadata"].values()), "as KEDA wants them"
+    assert all(isinstance(value, str) for value in trigger["metadata"].values()), "KEDA requires strings"
     assert _one(objects, "TriggerAuthentication", trigger["authenticationRef"]["name"])
 
 
-def test_probes_ask_what_the_images_answer(objects: list[Object]) -> None:
-    """The edge's routes at a port it has, and the command of the worker's health check."""
+def test_probe_uses_a_route_or_command_of_its_image(objects: list[Object]) -> None:
     container = _container(objects, "edge")
     routes = {route.path for route in health.router.routes if isinstance(route, APIRoute)}
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -207,10 +205,10 @@ def test_probes_ask_what_the_images_answer(objects: list[Object]) -> None:
 
 
 @pytest.mark.parametrize("name", ["edge", *WORKERS])
-def test_a_pod_starts_with_what_it_is_given(
+def test_pod_environment_and_files_are_valid_settings(
     objects: list[Object], secrets: dict[str, dict[str, str]], tmp_path: Path, name: str
 ) -> None:
-    """Its variables are settings, its files are where they say, and both are valid; and it may finish when it stops."""
+    """The termination grace period also covers the configured shutdown."""
     pod, container = _pod(objects, name), _container(objects, name)
     for file, content in _mounted(pod, secrets).items():
         target = _below(tmp_path, file)
@@ -218,10 +216,12 @@ def test_a_pod_starts_with_what_it_is_given(
         target.write_text(content.replace("/run/secrets", str(_below(tmp_path, "/run/secrets"))))
     module = api.settings if name == "edge" else worker.settings
     files = {f"{secret}_FILE" for secret in module.SECRETS}
-    given = _environment(container) | ({"AUTH_LANES": container["args"][1]} if "args" in container else {})
-    plain = {variable: value for variable, value in given.items() if variable not in files}
+    environment = _environment(container) | ({"AUTH_LANES": container["args"][1]} if "args" in container else {})
+    plain = {variable: value for variable, value in environment.items() if variable not in files}
     assert plain.keys() <= {field.validation_alias for field in module.Settings.model_fields.values()}
-    secret = secret_files({name: str(_below(tmp_path, given[name])) for name in given.keys() & files}, module.SECRETS)
+    secret = secret_files(
+        {name: str(_below(tmp_path, environment[name])) for name in environment.keys() & files}, module.SECRETS
+    )
     settings = module.Settings(**plain, **secret)
     assert all(Path(URL(url.get_secret_value()).query["cafile"]).exists() for url in settings.amqp_url)
     grace = settings.shutdown_grace_seconds
@@ -230,10 +230,10 @@ def test_a_pod_starts_with_what_it_is_given(
     assert pod["terminationGracePeriodSeconds"] > stopping
 
 
-def test_urls_lead_to_the_broker_and_the_database_that_operators_make(
+def test_generated_url_names_the_operators_broker_and_database(
     objects: list[Object], secrets: dict[str, dict[str, str]]
 ) -> None:
-    """By names that are in their certificates, as users that they have."""
+    """The hosts are in the certificates and the users exist."""
     broker, database = _one(objects, "RabbitmqCluster", "rabbitmq"), _one(objects, "MongoDBCommunity", "mongo")
     names = {each["spec"]["secretName"]: each["spec"].get("dnsNames", []) for each in _all(objects, "Certificate")}
     urls = [URL(secrets[name]["amqp-url"]) for name in ("edge", "worker")]
@@ -253,8 +253,10 @@ def test_urls_lead_to_the_broker_and_the_database_that_operators_make(
     assert mongo.startswith(f"mongodb://worker:{secrets['mongo-users'][user['passwordSecretRef']['key']]}@")
 
 
-def test_secrets_that_are_named_are_made(objects: list[Object], secrets: dict[str, dict[str, str]]) -> None:
-    """By the overlay, or by cert-manager; all but the certificate of the public name, which is the operator's own."""
+def test_referenced_secret_is_generated_by_the_overlay_or_cert_manager(
+    objects: list[Object], secrets: dict[str, dict[str, str]]
+) -> None:
+    """The only exception is the certificate of the public name, which the operator provides."""
     ours = [each for each in objects if each["kind"] != "Secret"]
     named = {value for value in _values(ours, {"secretName"}) if isinstance(value, str)}
     for reference in _values(
@@ -268,8 +270,8 @@ def test_secrets_that_are_named_are_made(objects: list[Object], secrets: dict[st
 
 
 @pytest.mark.parametrize("name", ["edge", *WORKERS])
-def test_pods_may_do_nothing_but_their_work(objects: list[Object], name: str) -> None:
-    """What Pod Security calls `restricted`, and a root file system that cannot be written."""
+def test_pod_runs_restricted_with_a_read_only_root(objects: list[Object], name: str) -> None:
+    """The level is `restricted` of the Pod Security Standards."""
     pod, container = _pod(objects, name), _container(objects, name)
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -283,8 +285,8 @@ def test_pods_may_do_nothing_but_their_work(objects: list[Object], name: str) ->
 
 
 @pytest.mark.parametrize("name", ["edge", *WORKERS])
-def test_limits_are_those_of_the_compose_file(objects: list[Object], name: str) -> None:
-    """One set of numbers, of which those in docker-compose.prod.yml were run."""
+def test_pod_limits_equal_those_of_the_compose_file(objects: list[Object], name: str) -> None:
+    """The limits of docker-compose.prod.yml are the measured ones."""
     compose = yaml.safe_load((REPOSITORY / "docker-compose.prod.yml").read_text())["services"][name]
     limits = compose["deploy"]["resources"]["limits"]
     container = _container(objects, name)
@@ -294,8 +296,7 @@ def test_limits_are_those_of_the_compose_file(objects: list[Object], name: str) 
     assert container.get("args", []) == compose.get("command", [])
 
 
-def test_lanes_differ_in_nothing_but_their_work(objects: list[Object]) -> None:
-    """Their Deployments are one, but for the lane, the resources and the threads of hashing."""
+def test_worker_deployments_differ_only_in_lane_resources_and_hash_threads(objects: list[Object]) -> None:
     pods = []
     for name in WORKERS:
         pod, container = _pod(objects, name), _container(objects, name)
@@ -305,9 +306,9 @@ def test_lanes_differ_in_nothing_but_their_work(objects: list[Object]) -> None:
     assert pods[0] == pods[1] == pods[2]
 
 
-def test_only_the_edge_is_reached_and_only_what_is_needed(objects: list[Object]) -> None:
-    """Nothing by default; the edge by the ingress controller, workers by nobody, metrics by who collects them; workers
-    reach broker and database."""
+def test_network_policies_allow_only_the_needed_connections(objects: list[Object]) -> None:
+    """The default is deny. The ingress controller reaches the edge, Prometheus the metrics, and workers reach only
+    broker and database."""
     policies = {each["metadata"]["name"]: each["spec"] for each in _all(objects, "NetworkPolicy")}
     assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert [entry["port"] for rule in policies["worker"]["egress"] for entry in rule["ports"]] == [5671, 27017]
@@ -332,13 +333,13 @@ def test_only_the_edge_is_reached_and_only_what_is_needed(objects: list[Object])
     for policy in policies.values():
         for peer in _peers(policy.get("ingress", []), "from"):
             namespace = peer.get("namespaceSelector", {}).get("matchLabels", {}).get("kubernetes.io/metadata.name")
-            assert namespace is None or peer["podSelector"]["matchLabels"] == OTHERS_PODS[namespace], "not all of it"
+            assert namespace is None or peer["podSelector"]["matchLabels"] == OTHERS_PODS[namespace], "whole namespace"
     (clients,) = [
         peer
         for peer in _peers(policies["rabbitmq"]["ingress"], "from")
         if "allowed" in _values(peer, {CLIENTS_NAMESPACE})
     ]
-    assert clients["podSelector"]["matchLabels"] in CLIENTS_PODS, "not everything in that namespace"
+    assert clients["podSelector"]["matchLabels"] in CLIENTS_PODS, "whole namespace"
     inside = [
         peer for rule in policies["worker"]["ingress"] for peer in rule["from"] if "namespaceSelector" not in peer
     ]
@@ -349,8 +350,8 @@ def test_only_the_edge_is_reached_and_only_what_is_needed(objects: list[Object])
         assert ports["metrics"] == _environment(container)["AUTH_METRICS_PORT"]
 
 
-def test_nobody_but_prometheus_reaches_the_brokers_metrics(objects: list[Object]) -> None:
-    """Edges, workers, services and the other nodes reach what they need and not the metrics, which name queues."""
+def test_only_prometheus_reaches_the_metrics_of_the_broker(objects: list[Object]) -> None:
+    """The metrics name queues, which other pods must not see."""
     ports = {
         entry["port"]
         for rule in _one(objects, "NetworkPolicy", "rabbitmq")["spec"]["ingress"]
@@ -362,9 +363,9 @@ def test_nobody_but_prometheus_reaches_the_brokers_metrics(objects: list[Object]
     assert _one(objects, "RabbitmqCluster", "rabbitmq")["spec"]["tls"]["disableNonTLSListeners"] is True, "nor 15692"
 
 
-def test_the_edge_believes_the_ingress_and_no_other_pod() -> None:
-    """Whom it believes decides for others which client they are: whether they may register, and what they are throttled
-    for. A NetworkPolicy alone would not do, for a cluster may ignore it."""
+def test_edge_trusts_forwarded_addresses_only_from_the_ingress() -> None:
+    """The forwarded address decides about registration and throttling. A NetworkPolicy is not enough, because a cluster
+    may ignore it."""
     patch = yaml.safe_load((KUBERNETES / OVERLAY / "edge.yaml").read_text())
     (container,) = patch["spec"]["template"]["spec"]["containers"]
     trusted = ipaddress.ip_network(_environment(container)["AUTH_TRUSTED_PROXIES"])
@@ -372,8 +373,8 @@ def test_the_edge_believes_the_ingress_and_no_other_pod() -> None:
     assert not any(trusted.overlaps(ipaddress.ip_network(pods)) for pods in PODS_NETWORKS)
 
 
-def test_broker_and_database_may_do_nothing_but_their_work(objects: list[Object]) -> None:
-    """As in docker-compose.prod.yml. What operators add to their pods is theirs."""
+def test_broker_and_database_pods_run_restricted(objects: list[Object]) -> None:
+    """Same restrictions as in docker-compose.prod.yml; pods that operators add are not checked."""
     broker = _one(objects, "RabbitmqCluster", "rabbitmq")["spec"]["override"]["statefulSet"]
     database = _one(objects, "MongoDBCommunity", "mongo")["spec"]["statefulSet"]
     containers = [each for spec in (broker, database) for each in spec["spec"]["template"]["spec"]["containers"]]
@@ -387,8 +388,8 @@ def test_broker_and_database_may_do_nothing_but_their_work(objects: list[Object]
         }
 
 
-def test_images_can_be_pinned_by_digest(directory: Path, tmp_path: Path) -> None:
-    """As the overlay's comment says: ours, and the broker's, which is in a resource of its operator."""
+def test_overlay_with_digests_pins_our_images_and_the_broker(directory: Path, tmp_path: Path) -> None:
+    """The overlay's comment describes this; the broker's image is in a resource of its operator."""
     copy = tmp_path / "kubernetes"
     shutil.copytree(directory, copy)
     kustomization = copy / OVERLAY / "kustomization.yaml"
@@ -404,13 +405,13 @@ def test_images_can_be_pinned_by_digest(directory: Path, tmp_path: Path) -> None
     assert images == {f"{name}@{digest}" for name in ("jincor-auth-api", "jincor-auth-worker", "rabbitmq")}
 
 
-def test_the_prometheus_operator_is_not_needed(objects: list[Object]) -> None:
-    """A cluster without it knows no PodMonitor, and would refuse everything else along with it."""
+def test_overlay_without_the_component_has_no_pod_monitor(objects: list[Object]) -> None:
+    """A cluster without the Prometheus operator refuses the whole overlay if it contains one."""
     assert not _all(objects, "PodMonitor")
 
 
-def test_every_pod_is_monitored_once_and_as_the_alerts_call_it(objects: list[Object], monitors: list[Object]) -> None:
-    """By labels and a port that its Deployment has; the broker's port is its operator's."""
+def test_pod_is_monitored_once_under_the_job_name_of_the_alerts(objects: list[Object], monitors: list[Object]) -> None:
+    """The labels and the port are those of its Deployment; the operator defines the broker's port."""
     (jobs,) = set(re.findall(r'job=~"([^"]+)"', ALERTS.read_text()))
     names = [each["metadata"]["name"] for each in monitors]
     assert sorted(names) == sorted(["edge", *WORKERS, "rabbitmq"])
@@ -433,10 +434,10 @@ def test_every_pod_is_monitored_once_and_as_the_alerts_call_it(objects: list[Obj
         assert job.endswith(name.partition("-")[0])
 
 
-def test_the_brokers_metrics_are_asked_under_a_name_of_its_certificate(
+def test_broker_metrics_are_scraped_under_a_name_of_the_certificate(
     objects: list[Object], monitors: list[Object]
 ) -> None:
-    """By the authority in the secret that cert-manager makes."""
+    """Prometheus trusts the authority in the secret of cert-manager."""
     (endpoint,) = _one(monitors, "PodMonitor", "rabbitmq")["spec"]["podMetricsEndpoints"]
     trusted = endpoint["tlsConfig"]["ca"]["secret"]
     certificate = _one(objects, "Certificate", "rabbitmq")["spec"]
@@ -444,8 +445,8 @@ def test_the_brokers_metrics_are_asked_under_a_name_of_its_certificate(
     assert endpoint["tlsConfig"]["serverName"] in certificate["dnsNames"]
 
 
-def test_secrets_are_kept_and_permissions_brought_up_to_date(tmp_path: Path) -> None:
-    """Made again after an upgrade: no secret changes, and the definitions hold what the roles may do now."""
+def test_second_run_keeps_secrets_and_updates_permissions(tmp_path: Path) -> None:
+    """After an upgrade, the definitions hold the permissions of the new version."""
     make_kubernetes_secrets(tmp_path)
     definitions = tmp_path / "definitions.json"
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -461,8 +462,8 @@ def test_secrets_are_kept_and_permissions_brought_up_to_date(tmp_path: Path) -> 
     assert before.items() <= {path.name: path.read_bytes() for path in tmp_path.iterdir()}.items()
 
 
-def test_the_generated_users_are_the_ones_that_are_named(secrets: dict[str, dict[str, str]]) -> None:
-    """The definitions hold a user for each URL, and one of them may use the management interface."""
+def test_definitions_hold_a_user_for_each_url(secrets: dict[str, dict[str, str]]) -> None:
+    """Only `queue-length` may use the management interface."""
     definitions = yaml.safe_load(secrets["rabbitmq-definitions"]["definitions.json"])
     assert {user["name"]: user["tags"] for user in definitions["users"]} == {
         "edge": [],
@@ -519,7 +520,7 @@ def _environment(container: Object) -> dict[str, str]:
 
 
 def _mounted(pod: Object, secrets: dict[str, dict[str, str]]) -> dict[str, str]:
-    """The pod's files and what is in them; of a certificate, whatever."""
+    """Return the pod's files and their contents; certificates are empty."""
     (volume,), (mount,) = pod["volumes"], pod["containers"][0]["volumeMounts"]
     assert mount["name"] == volume["name"]
     files: dict[str, str] = {}
@@ -533,7 +534,7 @@ def _mounted(pod: Object, secrets: dict[str, dict[str, str]]) -> dict[str, str]:
 
 
 def _unhashed(name: str, secrets: dict[str, dict[str, str]]) -> str:
-    """As the overlay calls it: rendered, the name may end in a hash."""
+    """Return the name that the overlay uses, without the hash that rendering appends."""
     hashed = KUSTOMIZE_HASH.fullmatch(name)
     return hashed[1] if hashed and hashed[1] in secrets else name
 
@@ -552,7 +553,7 @@ def _peers(rules: list[Object], direction: str = "to") -> Iterator[Object]:
 
 
 def _values(document: Any, keys: set[str]) -> Iterator[Any]:
-    """Whatever stands under one of these keys, at any depth."""
+    """Yield each value under one of these keys, at any depth."""
     if isinstance(document, dict):
         for key, value in document.items():
             if key in keys:

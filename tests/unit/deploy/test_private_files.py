@@ -1,4 +1,4 @@
-"""Who can read the secret files, tried as another user of the machine."""
+"""Permissions of the secret files, tried as another user of the machine."""
 
 import os
 import stat
@@ -13,12 +13,12 @@ import pytest
 from deploy.secret_files import make_compose_secrets, make_kubernetes_secrets
 from dev.processes import REPOSITORY
 
-NOBODY = 65534
+OTHER_USER = 65534
 MAKERS: dict[str, Callable[[Path], tuple[str, ...]]] = {
     "secrets": lambda directory: make_compose_secrets(directory, "auth.example.com"),
     "kubernetes-secrets": make_kubernetes_secrets,
 }
-#: Prints how many of these it can read: directories as lists, files as what is in them.
+#: Prints the number of readable paths: directories are listed, files read.
 SPY = """
 seen=0
 for path; do
@@ -26,7 +26,7 @@ for path; do
 done
 echo $seen
 """
-#: Stands before `openssl`, which is called between the creation of other files: notes what could be read by then.
+#: Replaces `openssl`, which runs between the creation of other files, and logs the modes of all files so far.
 WATCHING_OPENSSL = """#!/bin/sh
 stat --format '%a %n' . * >> {log}
 exec {openssl} "$@"
@@ -35,7 +35,7 @@ exec {openssl} "$@"
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A directory that every user of the machine can enter, which pytest's own is not."""
+    """Create a directory that every user of the machine can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -50,51 +50,55 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def opened(directory: Path) -> None:
-    """As earlier versions left a directory that had been there before."""
+def open_to_all(directory: Path) -> None:
+    """Give the files the permissions that earlier versions left in an existing directory."""
     for path in directory.iterdir():
         path.chmod(0o444)
     directory.chmod(0o755)
 
 
-def as_somebody_else(directory: Path) -> int:
-    """How many of the directory's list and its files another user reads."""
+def readable_by_another_user(directory: Path) -> int:
+    """Return how many of the directory's list and its files another user can read."""
     if os.geteuid() != 0:
-        pytest.skip("only root can try it as somebody else")
+        pytest.skip("only root can run as another user")
     paths = [str(directory), *(str(path) for path in directory.iterdir())]
     command = ["sh", "-c", SPY, "spy", *paths]
     done = subprocess.run(  # noqa: S603 - our own script
-        command, capture_output=True, text=True, check=True, user=NOBODY, group=NOBODY, extra_groups=[]
+        command, capture_output=True, text=True, check=True, user=OTHER_USER, group=OTHER_USER, extra_groups=[]
     )
     return int(done.stdout)
 
 
-def test_another_user_reads_nothing(shared: Path, make: Callable[[Path], tuple[str, ...]]) -> None:
+def test_secret_directory_is_unreadable_for_another_user(shared: Path, make: Callable[[Path], tuple[str, ...]]) -> None:
     directory = shared / "secrets"
     make(directory)
-    assert as_somebody_else(directory) == 0
-    opened(directory)
-    assert as_somebody_else(directory) == len(list(directory.iterdir())) + 1, "the question can be answered otherwise"
+    assert readable_by_another_user(directory) == 0
+    open_to_all(directory)
+    assert readable_by_another_user(directory) == len(list(directory.iterdir())) + 1, "the check can fail"
 
 
-def test_an_open_directory_is_closed_and_so_is_each_file(shared: Path, make: Callable[[Path], tuple[str, ...]]) -> None:
-    """Either would do: so a mistake with one of them opens nothing. The contents stay."""
+def test_second_run_closes_an_open_directory_and_its_files(
+    shared: Path, make: Callable[[Path], tuple[str, ...]]
+) -> None:
+    """Both are closed, so that a mistake with one of them exposes nothing. The contents stay."""
     directory = shared / "secrets"
     assert make(directory) == ()
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
-    opened(directory)
-    assert set(make(directory)) == set(before), "whoever runs it learns what has been readable"
+    open_to_all(directory)
+    assert set(make(directory)) == set(before), "the caller learns which files were readable"
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
     assert mode(directory) == 0o700
     assert not any(mode(path) & 0o037 for path in directory.iterdir())
-    assert as_somebody_else(directory) == 0
+    assert readable_by_another_user(directory) == 0
     assert make(directory) == ()
     directory.chmod(0o755)
-    assert as_somebody_else(directory) == 1, "the list alone"
+    assert readable_by_another_user(directory) == 1, "only the list"
 
 
-def test_a_hard_link_does_not_see_what_is_written_later(shared: Path, make: Callable[[Path], tuple[str, ...]]) -> None:
-    """Made while the directory was open, it would outlive every change of the directory's permissions."""
+def test_hard_link_to_an_old_file_does_not_get_new_contents(
+    shared: Path, make: Callable[[Path], tuple[str, ...]]
+) -> None:
+    """A link made while the directory was open stays readable after its permissions change."""
     directory = shared / "secrets"
     make(directory)
     links = {path: shared / f"kept-{path.name}" for path in directory.iterdir()}
@@ -106,9 +110,8 @@ def test_a_hard_link_does_not_see_what_is_written_later(shared: Path, make: Call
 
 
 @pytest.mark.parametrize("existing", [False, True])
-def test_nothing_can_be_read_before_it_is_finished(shared: Path, existing: bool) -> None:
-    """Neither a file that is to be closed nor a draft, in a directory that is to be closed, under a umask that closes
-    nothing."""
+def test_unfinished_files_are_unreadable_under_any_umask(shared: Path, existing: bool) -> None:
+    """This covers drafts and files whose permissions change later, in a directory that was open before."""
     directory, tools, log = shared / "secrets", shared / "bin", shared / "log"
     if existing:
         directory.mkdir()
@@ -130,8 +133,8 @@ def test_nothing_can_be_read_before_it_is_finished(shared: Path, existing: bool)
     assert not [(bits, name) for bits, name in seen if int(bits, 8) & 0o007 or (name == "." and int(bits, 8) & 0o077)]
 
 
-def test_files_have_the_group_of_their_directory(shared: Path) -> None:
-    """Containers get it, and the command says which one that is."""
+def test_generated_files_get_the_group_of_their_directory(shared: Path) -> None:
+    """Containers run with this group; the command prints it."""
     if os.geteuid() != 0:
         pytest.skip("only root can give a directory to any group")
     directory = shared / "secrets"
@@ -143,27 +146,27 @@ def test_files_have_the_group_of_their_directory(shared: Path) -> None:
     assert {(path.stat().st_gid, mode(path)) for path in directory.iterdir() if path.suffix != ".key"} == {
         (4321, 0o440)
     }
-    assert mode(directory / "ca.key") == 0o400, "it signs, and no container needs it"
+    assert mode(directory / "ca.key") == 0o400, "the signing key, which no container needs"
 
 
 @pytest.mark.parametrize("name", [".", "master-keys"])
-def test_what_belongs_to_somebody_else_is_refused(
+def test_file_or_directory_of_another_user_is_refused(
     shared: Path, make: Callable[[Path], tuple[str, ...]], name: str
 ) -> None:
-    """They could open the directory again, or know the key that they put there."""
+    """The owner could open the directory again, or know the key in the file."""
     if os.geteuid() != 0:
         pytest.skip("only root can give files away")
     directory = shared / "secrets"
     directory.mkdir()
     (directory / "master-keys").write_text("1:known")
-    os.chown(directory / name, NOBODY, -1)
-    with pytest.raises(ValueError, match=f"belongs to user {NOBODY}"):
+    os.chown(directory / name, OTHER_USER, -1)
+    with pytest.raises(ValueError, match=f"belongs to user {OTHER_USER}"):
         make(directory)
     assert [path.name for path in directory.iterdir()] == ["master-keys"]
 
 
-def test_whatever_else_is_there_is_closed_too(shared: Path, make: Callable[[Path], tuple[str, ...]]) -> None:
-    """Also a file that is no text, such as an archive of the others."""
+def test_second_run_closes_unknown_files(shared: Path, make: Callable[[Path], tuple[str, ...]]) -> None:
+    """Binary files are included, such as an archive of the secrets."""
     directory = shared / "secrets"
     make(directory)
     (directory / "old.tar.gz").write_bytes(b"\x1f\x8b\xff\x00")
@@ -173,8 +176,8 @@ def test_whatever_else_is_there_is_closed_too(shared: Path, make: Callable[[Path
     assert not mode(directory / "old.tar.gz") & 0o037
 
 
-def test_what_a_link_leads_to_keeps_its_permissions(shared: Path) -> None:
-    """A certificate of the public name may be kept elsewhere, for other programs to read, or for none."""
+def test_target_of_a_link_keeps_its_permissions(shared: Path) -> None:
+    """The certificate of the public name may be stored elsewhere for other programs."""
     directory, elsewhere = shared / "secrets", shared / "elsewhere.pem"
     MAKERS["secrets"](directory)
     (directory / "edge-tls.pem").rename(elsewhere)

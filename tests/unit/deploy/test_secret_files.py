@@ -1,4 +1,4 @@
-"""Secrets for a broker that others use, too, made once and made again."""
+"""Secrets for a broker that other services share, generated once and again."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from tests.unit.deploy.test_certificates import contents
 SHARED = COMPOSE.in_vhost("auth/main").on_broker(("rabbit.example.com",))
 
 
-def test_what_is_made_again_for_the_same_place_is_kept(tmp_path: Path) -> None:
-    """Also where the virtual host's name has to be encoded in a URL."""
+def test_second_run_for_the_same_broker_keeps_the_files(tmp_path: Path) -> None:
+    """The virtual host's name needs URL encoding here."""
     make_compose_secrets(tmp_path, "auth.example.com", SHARED)
     before = contents(tmp_path)
     make_compose_secrets(tmp_path, "auth.example.com", SHARED)
@@ -20,8 +20,8 @@ def test_what_is_made_again_for_the_same_place_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [COMPOSE, COMPOSE.in_vhost("auth/main"), SHARED.in_vhost("/")])
-def test_definitions_for_another_place_than_the_urls_are_refused(tmp_path: Path, place: Place) -> None:
-    """They would give permissions to users or in a virtual host that nobody uses; and nothing is changed."""
+def test_second_run_for_another_broker_or_vhost_is_refused(tmp_path: Path, place: Place) -> None:
+    """The new definitions would not match the existing URLs. No file changes."""
     make_compose_secrets(tmp_path, "auth.example.com", SHARED)
     before = contents(tmp_path)
     with pytest.raises(ValueError, match="pass --broker and --vhost as before"):
@@ -29,8 +29,7 @@ def test_definitions_for_another_place_than_the_urls_are_refused(tmp_path: Path,
     assert contents(tmp_path) == before
 
 
-def test_the_autoscaler_looks_at_that_virtual_host(tmp_path: Path) -> None:
-    """On Kubernetes its URL names it."""
+def test_autoscaler_url_names_the_virtual_host(tmp_path: Path) -> None:
     make_kubernetes_secrets(tmp_path, KUBERNETES.in_vhost("auth").on_broker(("rabbit.example.com",)))
     url = (tmp_path / "queue-length-url").read_text()
     assert url.startswith("https://jincor-auth-queue-length:")

@@ -1,4 +1,4 @@
-"""`python -m deploy service`, as an operator runs it."""
+"""`python -m deploy service`, run as an operator runs it."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from deploy.permissions import CLIENT_OPERATIONS, EDGE, QUEUE_LENGTH, SERVICE_OP
 from dev.processes import REPOSITORY
 
 
-def service(*arguments: str, password: str = "secret\n") -> subprocess.CompletedProcess[str]:  # noqa: S107 - a test's
+def service(*arguments: str, password: str = "secret\n") -> subprocess.CompletedProcess[str]:  # noqa: S107 - a test value
     return subprocess.run(  # noqa: S603 - a module of this repository
         [sys.executable, "-m", "deploy", "service", *arguments],
         cwd=REPOSITORY,
@@ -36,8 +36,8 @@ def operations(definitions: Any) -> set[str]:
     }
 
 
-def test_a_service_may_call_what_its_client_needs_whatever_it_is_for() -> None:
-    """Otherwise it could not even log its tenant in."""
+def test_service_with_chosen_operations_also_gets_those_of_the_client() -> None:
+    """Without these, the service could not log its tenant in."""
     assert operations(made("shop", "--tenant", "1")) == set(SERVICE_OPERATIONS)
     few = made("shop", "--tenant", "1", "--operations", "auth.login, auth.verify")
     assert operations(few) == {"auth.login", "auth.verify", *CLIENT_OPERATIONS}
@@ -45,8 +45,8 @@ def test_a_service_may_call_what_its_client_needs_whatever_it_is_for() -> None:
 
 
 @pytest.mark.parametrize("name", [EDGE, WORKER, QUEUE_LENGTH, "guest", "a.b", "", "two words", "s" * 65])
-def test_a_name_that_is_taken_or_none_is_refused(name: str) -> None:
-    """A user of that name would be the service's from then on; and `AuthClient` accepts no other names."""
+def test_reserved_or_invalid_service_name_is_refused(name: str) -> None:
+    """The command would replace a reserved user; `AuthClient` rejects invalid names."""
     refused = service(name, "--tenant", "1")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "argument name: " in refused.stderr
@@ -57,14 +57,14 @@ def test_a_name_that_is_taken_or_none_is_refused(name: str) -> None:
     [("--tenant", "*"), ("--tenant", "a.b"), ("--tenant", ""), ("--tenant", "1", "--operations", "tenant.register")],
     ids=" ".join,
 )
-def test_what_would_reach_further_than_its_tenant_is_refused(arguments: tuple[str, ...]) -> None:
-    """`*` is a routing key by which everybody's revocations are heard; and registering is nothing for services."""
+def test_tenant_or_operation_beyond_one_tenant_is_refused(arguments: tuple[str, ...]) -> None:
+    """`*` is a routing key that receives the revocations of all tenants; services must not register tenants."""
     refused = service("shop", *arguments)
     assert (refused.returncode, refused.stdout) == (2, "")
 
 
-def test_a_service_has_limits_on_the_broker() -> None:
-    """On its connections and channels; where the definitions cannot hold them, the command says how to set them."""
+def test_service_user_has_connection_and_channel_limits() -> None:
+    """With `--keep-user`, the definitions hold no user, so the command prints how to set the limits."""
     (user,) = made("shop", "--tenant", "1")["users"]
     assert user["limits"] == {"max-connections": 50, "max-channels": 100}
     (user,) = made("shop", "--tenant", "1", "--max-connections", "7", "--max-channels", "9")["users"]
@@ -75,15 +75,15 @@ def test_a_service_has_limits_on_the_broker() -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "many", ""])
-def test_a_limit_that_is_none_is_refused(number: str) -> None:
-    """RabbitMQ takes -1 for unlimited, and 0 for none at all."""
+def test_limit_below_one_is_refused(number: str) -> None:
+    """RabbitMQ reads -1 as unlimited and 0 as no connection at all."""
     refused = service("shop", "--tenant", "1", f"--max-connections={number}")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "argument --max-connections: must be a number of at least 1" in refused.stderr
 
 
-def test_a_password_is_asked_for() -> None:
-    """None is made up, and an empty one is none."""
+def test_empty_password_is_refused() -> None:
+    """The command never generates a password for a service."""
     refused = service("shop", "--tenant", "1", password="\n")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "password" in refused.stderr

@@ -1,4 +1,4 @@
-"""`python -m deploy both-versions`: what the processes of two versions need, and nothing else."""
+"""`python -m deploy both-versions`: the permissions that the processes of two versions need, and no others."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from dev.processes import REPOSITORY
 
 
 def of(*topics: TopicPermission, write: str = "^(rpc)$", services: tuple[str, ...] = ("auth.login",)) -> Any:
-    """Definitions of an edge with these permissions, and of a service with these operations."""
+    """Return definitions of an edge with these permissions and of a service with these operations."""
     account = Account("edge", "secret", Permissions("^$", write, "^$", topics))
     return definitions("/", [account], [Service("shop", services)])
 
@@ -26,8 +26,8 @@ def allowed(made: Any, member: str, name: str, kind: str = "permissions") -> boo
     return re.search(entry[member], name) is not None
 
 
-def test_what_either_version_may_do_both_may() -> None:
-    """And what neither may, nobody may."""
+def test_permissions_of_both_versions_are_united() -> None:
+    """No other permissions are added."""
     old = of(TopicPermission("probes", write="^(sub\\.edge\\..*)$"), write="^(rpc|probes)$")
     new = of(TopicPermission("probes", write="^(now)$"), write="^(rpc|calls)$", services=("auth.verify",))
     both = of_both(old, new)
@@ -45,23 +45,22 @@ def test_what_either_version_may_do_both_may() -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_restriction_that_only_one_version_has_restricts_nobody_yet(*, reverse: bool) -> None:
-    """Without a topic permission RabbitMQ allows every routing key, and the other version counts on it."""
+def test_topic_restriction_of_one_version_is_dropped_while_the_other_needs_all_keys(*, reverse: bool) -> None:
+    """Without a topic permission RabbitMQ allows every routing key, and the other version relies on that."""
     versions = of(), of(TopicPermission("rpc", write="^(auth\\.login)$"))
     assert of_both(*(reversed(versions) if reverse else versions))["topic_permissions"] == []
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_restriction_on_what_the_other_version_cannot_reach_stays(*, reverse: bool) -> None:
-    """It takes nothing from anybody."""
+def test_topic_restriction_on_an_exchange_unused_by_the_other_version_stays(*, reverse: bool) -> None:
     versions = of(), of(TopicPermission("probes", write="^(sub)$"), write="^(rpc|probes)$")
     (entry,) = of_both(*(reversed(versions) if reverse else versions))["topic_permissions"]
     assert (entry["exchange"], entry["write"]) == ("probes", "^(sub)$")
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_an_empty_permission_allows_nothing(*, reverse: bool) -> None:
-    """As RabbitMQ takes it, and an export of a running broker may have it; beside a pattern it would match all."""
+def test_empty_permission_of_one_version_adds_nothing(*, reverse: bool) -> None:
+    """An export of a running broker may contain one. As a part of a joined pattern it would match everything."""
     versions = of(write=""), of()
     both = of_both(*(reversed(versions) if reverse else versions))
     assert [name for name in ("rpc", "events", "calls.bank") if allowed(both, "write", name)] == ["rpc"]
@@ -69,8 +68,8 @@ def test_an_empty_permission_allows_nothing(*, reverse: bool) -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_restriction_stays_beside_an_empty_permission(*, reverse: bool) -> None:
-    """Whoever may write nothing there counts on no routing key."""
+def test_topic_restriction_beside_an_empty_permission_stays(*, reverse: bool) -> None:
+    """A user without write permission relies on no routing key."""
     restricted = of(TopicPermission("rpc", write="^(auth\\.login)$"))
     nothing = of(write="")
     nothing["permissions"][0]["read"] = ""
@@ -79,8 +78,8 @@ def test_a_restriction_stays_beside_an_empty_permission(*, reverse: bool) -> Non
     assert entry["write"] == "^(auth\\.login)$"
 
 
-def test_two_equal_versions_are_that_version(tmp_path: Path) -> None:
-    """As the command prints it."""
+def test_two_equal_versions_give_the_same_definitions(tmp_path: Path) -> None:
+    """This run includes the output of the command."""
     made = definitions("/", [Account("edge", "secret", edge()), Account("worker", "secret", worker())])
     path = tmp_path / "definitions.json"
     path.write_text(json.dumps(made))
@@ -93,6 +92,6 @@ def test_two_equal_versions_are_that_version(tmp_path: Path) -> None:
     assert json.loads(printed.stdout) == made
 
 
-def test_definitions_of_two_virtual_hosts_are_refused() -> None:
+def test_definitions_of_different_virtual_hosts_are_refused() -> None:
     with pytest.raises(ValueError, match="same virtual host"):
         of_both(definitions("/", []), definitions("other", []))

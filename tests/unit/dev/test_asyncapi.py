@@ -1,4 +1,4 @@
-"""The AsyncAPI document: committed as the contracts say, valid by the official schema, and consistent in itself."""
+"""The AsyncAPI document: generated from the contracts, valid by the official schema, consistent in itself."""
 
 import copy
 import itertools
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 OFFICIAL = Path(__file__).parent / "asyncapi_spec" / "asyncapi-3.0.0.json"
 
-#: What draft-07 knows of the keywords that pydantic might use, and this document's own.
+#: Keywords of draft-07 that pydantic may emit, and this document's own extension.
 KEYWORDS = {
     *("$ref", "title", "description", "default", "readOnly", "writeOnly", "type", "enum", "const", "format", "pattern"),
     *("minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
@@ -46,7 +46,7 @@ def official() -> Draft7Validator:
 
 
 def nodes(value: object) -> Iterator[Json]:
-    """Every object in a JSON document."""
+    """Yield every object in a JSON document."""
     if isinstance(value, dict):
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -54,7 +54,7 @@ def nodes(value: object) -> Iterator[Json]:
 
 
 def at(whole: Json, reference: str) -> Any:
-    """What a reference leads to."""
+    """Resolve a reference."""
     found: Any = whole
     for part in reference.removeprefix("#/").split("/"):
         found = found[part]
@@ -62,13 +62,12 @@ def at(whole: Json, reference: str) -> Any:
 
 
 @pytest.mark.parametrize("path", made(), ids=lambda path: path.name)
-def test_what_is_committed_is_what_the_contracts_say(path: Path) -> None:
-    """A change of a contract is a change of the document and of the page, in the same commit."""
+def test_committed_file_equals_the_generated_one(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == made()[path], f"run `make asyncapi` and commit {path.name}"
 
 
-def test_the_document_is_valid(described: Json, official: Draft7Validator) -> None:
-    """By the schema that AsyncAPI publishes, with the bindings of AMQP."""
+def test_document_is_valid_by_the_official_schema(described: Json, official: Draft7Validator) -> None:
+    """The schema includes the AMQP bindings."""
     assert [f"{error.json_path}: {error.message}" for error in official.iter_errors(described)] == []
 
 
@@ -88,17 +87,16 @@ def test_the_document_is_valid(described: Json, official: Draft7Validator) -> No
         lambda whole: whole["components"]["schemas"]["Claims"].update(type="claims"),
     ],
 )
-def test_the_official_schema_refuses_what_is_wrong(
+def test_official_schema_refuses_each_spoiled_member(
     spoil: Callable[[Json], object], described: Json, official: Draft7Validator
 ) -> None:
-    """Which shows that it looks at each of these."""
+    """Shows that the schema checks each of these members."""
     spoiled = copy.deepcopy(described)
     spoil(spoiled)
     assert not official.is_valid(spoiled)
 
 
-def test_references_lead_somewhere_and_every_component_is_used(described: Json) -> None:
-    """Nothing is missing and nothing is left over."""
+def test_references_resolve_and_every_component_is_used(described: Json) -> None:
     references = {node["$ref"] for node in nodes(described) if "$ref" in node}
     for reference in references:
         at(described, reference)
@@ -107,20 +105,20 @@ def test_references_lead_somewhere_and_every_component_is_used(described: Json) 
             assert f"#/components/{kind}/{name}" in references, name
 
 
-def test_operations_name_messages_of_their_channels(described: Json) -> None:
-    """As the specification wants it: by way of the channel, for requests and for replies."""
+def test_operation_refers_to_messages_through_its_channel(described: Json) -> None:
+    """The specification requires this for requests and for replies."""
     for name, operation in described["operations"].items():
         ends = [(operation["channel"], operation["messages"])]
         if "reply" in operation:
             ends.append((operation["reply"]["channel"], operation["reply"]["messages"]))
-            assert at(described, operation["reply"]["channel"]["$ref"])["address"] is None, "the request has it"
+            assert at(described, operation["reply"]["channel"]["$ref"])["address"] is None, "the request carries it"
         for channel, messages in ends:
             for message in messages:
                 assert message["$ref"].startswith(f"{channel['$ref']}/messages/"), name
 
 
-def test_every_operation_is_there_with_its_queue_and_errors(described: Json) -> None:
-    """All that the contracts say of an operation, and no operation that has no contract."""
+def test_document_lists_every_operation_with_queue_errors_and_lane(described: Json) -> None:
+    """The document lists no other operation."""
     calls = {name: each for name, each in described["operations"].items() if each["action"] == "receive"}
     assert list(calls) == list(OPERATIONS)
     for queue in (make(lane) for lane in Lane for make in (lane_queue, health_queue)):
@@ -135,8 +133,8 @@ def test_every_operation_is_there_with_its_queue_and_errors(described: Json) -> 
         assert call["summary"].endswith("?") or len(call["summary"]) > 10
 
 
-def test_errors_of_a_batch_are_in_its_answers(described: Json) -> None:
-    """A bad token is the answer to one check, not to the message it came in."""
+def test_batch_operation_lists_token_errors_in_its_reply(described: Json) -> None:
+    """An invalid token is the answer to one check, not to the whole message."""
     assert {
         name: each["x-codes-in-reply"] for name, each in described["operations"].items() if "x-codes-in-reply" in each
     } == {"auth.verify": ["invalid_tenant_token", "invalid_token"]}
@@ -146,8 +144,8 @@ def test_errors_of_a_batch_are_in_its_answers(described: Json) -> None:
     assert "invalid_token" not in codes
 
 
-def test_schemas_are_draft_07(described: Json) -> None:
-    """No keyword of a later draft, and no reference with neighbours, which draft-07 would overlook."""
+def test_schema_uses_only_keywords_of_draft_07(described: Json) -> None:
+    """Draft-07 ignores the siblings of a reference, so there are none."""
     for name, schema in described["components"]["schemas"].items():
         Draft7Validator.check_schema(schema)
         for keywords in schemas_within(schema):
@@ -156,7 +154,7 @@ def test_schemas_are_draft_07(described: Json) -> None:
 
 
 def schemas_within(schema: Json) -> Iterator[Json]:
-    """A schema and those that it is made of."""
+    """Yield a schema and its inner schemas."""
     yield schema
     for keyword in ("anyOf", "allOf", "oneOf"):
         for inner in schema.get(keyword, ()):
@@ -166,8 +164,7 @@ def schemas_within(schema: Json) -> Iterator[Json]:
         yield from schemas_within(inner)
 
 
-def test_models_are_described_once(described: Json) -> None:
-    """Messages refer to their model; a model within another is referred to as well."""
+def test_model_is_described_once_and_referenced_elsewhere(described: Json) -> None:
     for name, message in described["components"]["messages"].items():
         if name != "probe":
             assert list(names_in(message["payload"])), name
@@ -177,14 +174,13 @@ def test_models_are_described_once(described: Json) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
-def test_the_examples_of_the_edge_fit(name: str, described: Json) -> None:
-    """What the API's documentation shows as an answer is a valid reply, but where the edge takes a batch apart."""
+def test_example_of_the_edge_is_a_valid_reply(name: str, described: Json) -> None:
+    """The edge unpacks the batch of `auth.verify`, so that example differs from the reply."""
     schema = {"$ref": f"{SCHEMAS}{OPERATIONS[name].reply.__name__}", "components": described["components"]}
     assert Draft7Validator(schema).is_valid(EXAMPLES[name].reply) == (name != "auth.verify")
 
 
-def test_the_page_shows_every_operation_and_code_and_its_links_work(described: Json) -> None:
-    """A reader finds each of them under a heading, and every link within the page has one."""
+def test_page_has_every_operation_code_and_member_and_its_links_resolve(described: Json) -> None:
     text, guide = (
         (REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("amqp.md", "other-languages.md")
     )

@@ -1,4 +1,4 @@
-"""`.ci/run`, with stand-ins for what it would install and run."""
+"""`.ci/run` with fakes of the programs that it installs and runs."""
 
 import os
 import subprocess
@@ -7,12 +7,12 @@ from pathlib import Path
 from dev.processes import REPOSITORY
 
 
-def test_a_missing_service_is_a_failure_there(tmp_path: Path) -> None:
-    """Checks and tests run with `CI` set, without which a test skips what it misses."""
+def test_ci_run_sets_ci_for_checks_and_tests(tmp_path: Path) -> None:
+    """With `CI` set, a test fails instead of skipping when a service is missing."""
     for name in ("make", "curl", "npm", "apt-get", "promtool"):
-        stand_in = tmp_path / name
-        stand_in.write_text('#!/bin/sh\n[ "${0##*/}" != make ] || echo "$1 CI=$CI"\n')
-        stand_in.chmod(0o755)
+        fake = tmp_path / name
+        fake.write_text('#!/bin/sh\n[ "${0##*/}" != make ] || echo "$1 CI=$CI"\n')
+        fake.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     done = subprocess.run(  # noqa: S603 - a script of this repository
         [str(REPOSITORY / ".ci/run")],

@@ -1,4 +1,4 @@
-"""The check of messages against the document, with messages that it must let pass and messages that it must not."""
+"""The conformance check of messages against the document, with valid and invalid messages."""
 
 import dataclasses
 import json
@@ -84,7 +84,7 @@ def declared() -> Declared:
 
 
 def changed(message: Published, part: str, path: str, value: object) -> Published:
-    """With another member of its `properties`, `headers` or `body`; None takes it away."""
+    """Return the message with another member of its `properties`, `headers` or `body`; None removes the member."""
     whole = json.loads(message.body) if part == "body" else dict(getattr(message, part))
     inner, (*outer, last) = whole, path.split(".")
     for step in outer:
@@ -96,8 +96,7 @@ def changed(message: Published, part: str, path: str, value: object) -> Publishe
     return dataclasses.replace(message, **changes)
 
 
-def test_declared_messages_are_told_by_name(declared: Declared) -> None:
-    """In whatever order they were seen."""
+def test_declared_messages_in_any_order_are_identified(declared: Declared) -> None:
     assert [name for name, _ in declared.identify([REPLY, ERROR, REQUEST, EVENT, PROBE])] == [
         "user.delete.reply",
         "user.delete.error",
@@ -159,15 +158,13 @@ def test_declared_messages_are_told_by_name(declared: Declared) -> None:
         changed(PROBE, "properties", "type", "com.jincor.auth.session.revoked"),
     ],
 )
-def test_a_tampered_message_is_refused(tampered: Published, declared: Declared) -> None:
-    """Whatever part of a message is not as declared, it is not let pass."""
+def test_message_with_one_undeclared_part_is_refused(tampered: Published, declared: Declared) -> None:
     conversation = [] if tampered.exchange else [REQUEST]
     with pytest.raises(Undeclared):
         declared.identify([*conversation, tampered])
 
 
-def test_an_answer_of_a_batch_has_the_codes_of_its_operation(declared: Declared) -> None:
-    """An error inside of a reply is held against what the operation declares for it."""
+def test_batch_answer_with_an_undeclared_code_is_refused(declared: Declared) -> None:
     checks = json.dumps({"checks": [{"tenantToken": "t", "token": "u"}]}).encode()
     request = dataclasses.replace(
         REQUEST, routing_key="auth.verify", properties={**REQUEST.properties, "type": "auth.verify"}, body=checks

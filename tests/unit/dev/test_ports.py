@@ -1,4 +1,4 @@
-"""Which ports the local stack's servers get."""
+"""Ports of the local stack's servers."""
 
 import socket
 from collections.abc import Iterator
@@ -15,31 +15,28 @@ def taken_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_port_with_a_server_is_taken(taken_port: int) -> None:
-    """A port is not free while somebody listens on it."""
+def test_port_with_a_listener_is_not_free(taken_port: int) -> None:
     assert not is_free(taken_port)
     assert is_free(free_port())
 
 
-async def test_a_server_accepts_connections(taken_port: int) -> None:
-    """Readiness is told by connecting, not by the port being taken."""
+async def test_listening_server_accepts_connections(taken_port: int) -> None:
+    """Readiness needs a connection; a taken port is not enough."""
     assert await accepts_connections(taken_port)
     assert not await accepts_connections(free_port())
 
 
-def test_ports_are_kept(tmp_path: Path) -> None:
-    """The next start in the same directory gets the same ports."""
+def test_second_start_in_a_directory_gets_the_same_ports(tmp_path: Path) -> None:
     file = tmp_path / "ports.json"
     assert keep_ports(file, {"amqp": None, "dist": None}) == keep_ports(file, {"amqp": None, "dist": None})
 
 
-def test_a_kept_port_that_was_taken_is_replaced(tmp_path: Path, taken_port: int) -> None:
-    """A port that somebody else uses now does not keep the stack from starting."""
+def test_kept_port_in_use_by_another_process_is_replaced(tmp_path: Path, taken_port: int) -> None:
     file = tmp_path / "ports.json"
     keep_ports(file, {"amqp": taken_port})
     assert keep_ports(file, {"amqp": None})["amqp"] != taken_port
 
 
-def test_a_port_that_was_asked_for_is_used(tmp_path: Path, taken_port: int) -> None:
-    """Whoever asks for a port gets it, or an error from the server; never another one."""
+def test_requested_port_in_use_is_not_replaced(tmp_path: Path, taken_port: int) -> None:
+    """The server then fails with its own error."""
     assert keep_ports(tmp_path / "ports.json", {"amqp": taken_port})["amqp"] == taken_port

@@ -1,4 +1,4 @@
-"""How the processes of the local stack are started, watched and stopped."""
+"""Start, supervision and stop of the local stack's processes."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ MakeChild = Callable[[str], ChildProcess]
 
 @pytest.fixture
 async def child_of(tmp_path: Path) -> AsyncIterator[MakeChild]:
-    """Makes children that run a Python text, and leaves none of them behind."""
+    """Start children that run a Python program, and kill them at the end."""
     children = []
 
     def make(code: str) -> ChildProcess:
@@ -33,37 +33,35 @@ async def child_of(tmp_path: Path) -> AsyncIterator[MakeChild]:
         await child.kill()
 
 
-async def up(child: ChildProcess) -> None:
-    async def has_spoken() -> bool:
+async def until_up(child: ChildProcess) -> None:
+    async def has_printed_up() -> bool:
         return "up" in child.tail()
 
-    await child.wait_until(has_spoken, 10)
+    await child.wait_until(has_printed_up, 10)
 
 
-async def test_terminate_returns_the_exit_code(child_of: MakeChild) -> None:
-    """A process that heeds SIGTERM ends by it."""
+async def test_terminate_of_a_cooperating_process_returns_its_exit_code(child_of: MakeChild) -> None:
     child = child_of(IDLE)
     child.start()
-    await up(child)
+    await until_up(child)
     assert await child.terminate() == -signal.SIGTERM
     assert not child.running
 
 
-async def test_terminate_kills_after_the_grace(child_of: MakeChild) -> None:
-    """A process that ignores SIGTERM is killed when its time is up."""
+async def test_terminate_of_a_process_that_ignores_sigterm_kills_it_after_the_grace(child_of: MakeChild) -> None:
     child = child_of(DEAF)
     child.start()
-    await up(child)
+    await until_up(child)
     assert await child.terminate(grace_seconds=0.2) == -signal.SIGKILL
 
 
-async def test_terminate_of_what_never_started(child_of: MakeChild) -> None:
-    """Stopping is safe at every point of a start that failed."""
+async def test_terminate_before_the_start_returns_none(child_of: MakeChild) -> None:
+    """A failed start can stop its processes at any point."""
     assert await child_of(IDLE).terminate() is None
 
 
-async def test_start_after_the_end(child_of: MakeChild) -> None:
-    """A process that was killed can be started again, but not while it runs."""
+async def test_start_after_a_kill_runs_a_new_process(child_of: MakeChild) -> None:
+    """A running process cannot be started twice."""
     child = child_of(IDLE)
     child.start()
     first = child.pid
@@ -75,8 +73,8 @@ async def test_start_after_the_end(child_of: MakeChild) -> None:
     assert child.pid != first
 
 
-async def test_tail_begins_at_the_last_start(child_of: MakeChild) -> None:
-    """The log keeps every run, and the tail does not blame one run for the words of another."""
+async def test_tail_after_a_restart_holds_only_the_last_run(child_of: MakeChild) -> None:
+    """The log file keeps all runs."""
     child = child_of("import os; print('said by', os.getpid())")
     pids = []
     for _ in range(2):
@@ -87,8 +85,7 @@ async def test_tail_begins_at_the_last_start(child_of: MakeChild) -> None:
     assert child.log_path.read_text() == f"said by {pids[0]}\nsaid by {pids[1]}\n"
 
 
-async def test_an_early_end_is_told_with_the_log(child_of: MakeChild) -> None:
-    """Whoever waits for a process that dies learns its exit code and its last words."""
+async def test_wait_for_a_process_that_exits_raises_its_exit_code_and_output(child_of: MakeChild) -> None:
     child = child_of("print('no such queue'); raise SystemExit(3)")
     child.start()
 
@@ -99,16 +96,15 @@ async def test_an_early_end_is_told_with_the_log(child_of: MakeChild) -> None:
         await child.wait_until(never, 10)
 
 
-async def test_a_missing_program_is_named(tmp_path: Path) -> None:
-    """A program that is not installed is an error in one line."""
+async def test_start_of_a_missing_program_raises_an_error_with_its_name(tmp_path: Path) -> None:
     child = ChildProcess(Service("child", ["no-such-program"], os.environ), tmp_path)
     with pytest.raises(StackError, match="no-such-program is not installed"):
         child.start()
 
 
 @linux_only
-async def test_a_child_does_not_outlive_a_killed_parent(child_of: MakeChild, tmp_path: Path) -> None:
-    """When the stack itself is killed with SIGKILL, so are its processes."""
+async def test_child_of_a_killed_parent_is_killed(child_of: MakeChild, tmp_path: Path) -> None:
+    """This holds for SIGKILL, too."""
     parent = child_of(f"""
 import os, pathlib, sys, time
 from dev.processes import ChildProcess, Service
@@ -122,7 +118,7 @@ print(child.pid, "is up", flush=True)
 time.sleep(60)
 """)
     parent.start()
-    await up(parent)
+    await until_up(parent)
     grandchild = int(parent.tail().split()[0])
     assert environment_of(grandchild)
     await parent.kill()
@@ -130,11 +126,11 @@ time.sleep(60)
 
 
 @linux_only
-async def test_only_a_leftover_of_ours_is_killed(child_of: MakeChild, tmp_path: Path) -> None:
-    """A recorded pid may belong to anybody by now; only a process that names our log is ours to kill."""
+async def test_leftover_process_is_killed_only_if_it_names_our_log(child_of: MakeChild, tmp_path: Path) -> None:
+    """Another process may have the recorded pid by now."""
     child = child_of(IDLE)
     child.start()
-    await up(child)
+    await until_up(child)
     assert not await kill_leftover(child.pid, tmp_path / "another.log")
     assert child.running
     assert await kill_leftover(child.pid, child.log_path)
@@ -150,7 +146,7 @@ def wait_for_end(pid: int) -> None:
 
 
 def environment_of(pid: int) -> bytes:
-    """Empty once the process has ended, even if nobody has collected its exit code."""
+    """Return the environment of a process; empty once it has exited, even as a zombie."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:

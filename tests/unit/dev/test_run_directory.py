@@ -1,4 +1,4 @@
-"""What a local stack keeps in its directory, and that no two share one."""
+"""Files of a local stack in its run directory, and the lock on it."""
 
 import base64
 from pathlib import Path
@@ -11,8 +11,7 @@ from dev.run_directory import RunDirectory, StackState
 STATE = StackState("http://localhost", "amqp://localhost", "mongodb://localhost", {"api": 1})
 
 
-def test_one_stack_at_a_time(tmp_path: Path) -> None:
-    """A second stack in the directory is refused until the first has gone."""
+def test_second_stack_in_a_claimed_directory_is_refused(tmp_path: Path) -> None:
     first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
     with first.claimed(), pytest.raises(StackError, match="AUTH_RUN_DIR"), second.claimed():
         pass
@@ -20,8 +19,8 @@ def test_one_stack_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_the_master_key_is_made_once(tmp_path: Path) -> None:
-    """Sessions survive a restart of the stack, because its key does; nobody else can read it."""
+def test_master_key_is_private_and_survives_a_restart(tmp_path: Path) -> None:
+    """Sessions survive a restart of the stack because of this."""
     file = RunDirectory(tmp_path).master_keys_file()
     written = file.read_text()
     key_id, _, encoded = written.strip().partition(":")
@@ -31,8 +30,8 @@ def test_the_master_key_is_made_once(tmp_path: Path) -> None:
     assert RunDirectory(tmp_path).master_keys_file().read_text() == written
 
 
-def test_a_running_stack_is_found(tmp_path: Path) -> None:
-    """What one process writes about its stack another one reads; its URLs are private."""
+def test_written_state_of_a_stack_is_read_by_another_process(tmp_path: Path) -> None:
+    """The file is private because its URLs hold passwords."""
     directory = RunDirectory(tmp_path)
     assert directory.read_state() is None
     directory.write_state(STATE)
@@ -40,8 +39,8 @@ def test_a_running_stack_is_found(tmp_path: Path) -> None:
     assert (tmp_path / "stack.json").stat().st_mode & 0o777 == 0o600
 
 
-async def test_the_state_of_a_killed_stack_is_removed(tmp_path: Path) -> None:
-    """What a killed stack has written does not outlive the next start, and harms no stranger's process."""
+async def test_state_of_a_killed_stack_is_removed_by_the_next_start(tmp_path: Path) -> None:
+    """Processes of other programs are not touched."""
     directory = RunDirectory(tmp_path)
     directory.write_state(STATE)
     await directory.kill_leftovers()

@@ -1,4 +1,4 @@
-"""Dashboard and alerts, held against the metrics that the code has and the page that explains them."""
+"""Dashboard, alerts and the operations page agree with the metrics of the code."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from worker.metrics import WorkerMetrics
 ALERTS = REPOSITORY / "deploy/prometheus/alerts.yml"
 DASHBOARD = REPOSITORY / "deploy/grafana/dashboard.json"
 OPERATIONS = REPOSITORY / "docs/operations.md"
-#: Prometheus' own, of each target.
+#: Prometheus adds this metric to each target.
 UP = {"up"}
 TIMEOUT_SECONDS = 120
 
 
 def families() -> dict[str, set[str]]:
-    """The samples that each metric of edges and workers may have, those included that have none at the start."""
+    """Return the sample names of each metric of edges and workers, including metrics without a sample yet."""
     parts = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
     return {
         family.name: {family.name + part for part in parts.get(family.type, ("",))}
@@ -35,7 +35,7 @@ def samples() -> set[str]:
 
 
 def named(text: str) -> set[str]:
-    """What looks like one of our metrics, or one of the process, in any text."""
+    """Return the words of a text that look like our metrics or those of the process."""
     return set(re.findall(r"\b(?:jincor_auth|process|python)_[a-z_]+\b", text)) | UP & set(re.findall(r"\w+", text))
 
 
@@ -45,21 +45,19 @@ def expressions(dashboard: str) -> list[str]:
 
 
 @pytest.mark.parametrize("text", [ALERTS.read_text(), *expressions(DASHBOARD.read_text())])
-def test_every_metric_that_is_asked_for_exists(text: str) -> None:
-    """A metric that is renamed must not leave an alert that can never fire, or a panel that stays empty."""
+def test_metric_in_an_alert_or_panel_exists(text: str) -> None:
+    """A renamed metric would leave an alert that never fires, or an empty panel."""
     assert named(text)
     assert named(text) - UP <= samples()
 
 
-def test_every_metric_of_ours_is_looked_at() -> None:
-    """On the dashboard or by an alert; otherwise it would cost for nothing."""
-    looked_at = named(ALERTS.read_text() + "\n".join(expressions(DASHBOARD.read_text())))
+def test_exported_metric_is_used_by_the_dashboard_or_an_alert() -> None:
+    used = named(ALERTS.read_text() + "\n".join(expressions(DASHBOARD.read_text())))
     for name, possible in families().items():
-        assert possible & looked_at or not name.startswith("jincor_auth"), name
+        assert possible & used or not name.startswith("jincor_auth"), name
 
 
-def test_every_metric_of_ours_is_explained() -> None:
-    """A row of the table for each, and none for what there is not."""
+def test_operations_page_explains_exactly_the_exported_metrics() -> None:
     rows = re.findall(r"^\| `(jincor_auth_\w+)`", OPERATIONS.read_text(), re.MULTILINE)
     assert set(rows) == {
         f"{name}_total" if f"{name}_total" in possible else name
@@ -68,16 +66,15 @@ def test_every_metric_of_ours_is_explained() -> None:
     }
 
 
-def test_every_alert_has_its_section() -> None:
-    """Whoever is woken by it reads what it means and what to do, where the alert says; and nothing else is there."""
+def test_alert_names_its_section_of_the_operations_page() -> None:
+    """The page has no sections for other alerts."""
     alerts = ALERTS.read_text()
     names = re.findall(r"- alert: (\w+)", alerts)
     assert re.findall(r"runbook: docs/operations\.md#(\w+)", alerts) == [name.lower() for name in names]
     assert re.findall(r"^### (JincorAuth\w+)$", OPERATIONS.read_text(), re.MULTILINE) == names
 
 
-def test_every_alert_is_tried() -> None:
-    """It fires in one test of the rules, and keeps quiet in another."""
+def test_alert_has_one_test_that_fires_and_one_that_stays_silent() -> None:
     tests = (ALERTS.parent / "alerts.test.yml").read_text()
     for name in re.findall(r"- alert: (\w+)", ALERTS.read_text()):
         assert re.search(rf"- alertname: {name}\n", tests), name
@@ -93,12 +90,11 @@ def test_every_alert_is_tried() -> None:
     ],
     ids=" ".join,
 )
-def test_promtool_is_content(arguments: tuple[str, ...]) -> None:
-    """Prometheus' own tool reads the files, and runs the tests of the rules."""
+def test_promtool_accepts_the_rules_their_tests_and_the_configuration(arguments: tuple[str, ...]) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         assert not os.environ.get("CI"), "CI brings promtool; see .ci/run"
-        pytest.skip("promtool is not here; it is part of Debian's package prometheus")
+        pytest.skip("promtool is not installed; it is part of Debian's package prometheus")
     command = [promtool, *arguments]
     done = subprocess.run(  # noqa: S603 - the tool that was found, on files of this repository
         command, cwd=ALERTS.parent, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False

@@ -1,4 +1,4 @@
-"""Addresses of clients."""
+"""Client addresses on the wire and as keys."""
 
 from ipaddress import ip_address
 from typing import Any
@@ -23,8 +23,8 @@ def request(address: Any) -> TenantLoginRequest:
         ("fe80::1%eth0", "fe80::1"),
     ],
 )
-def test_an_address_travels(text: str, plain: str) -> None:
-    """From an address or a text; IPv4 as what it is, however it is written, and IPv6 without a zone."""
+def test_address_is_sent_without_ipv4_mapping_or_zone(text: str, plain: str) -> None:
+    """Texts and address objects are both accepted."""
     for given in (text, ip_address(text)):
         assert TenantLoginRequest.model_validate_json(request(given).to_json()).client_address == ip_address(plain)
 
@@ -33,8 +33,8 @@ def test_an_address_travels(text: str, plain: str) -> None:
     "other",
     [False, True, 0, 1, 1.0, b"\x00" * 4, "", "unknown", "192.0.2.1:80", "10.0.0.0/8", [], "fe80::1%" + 128_000 * "x"],
 )
-def test_what_is_no_address(other: Any) -> None:
-    """Numbers are none, although Python takes them for some."""
+def test_invalid_address_is_rejected(other: Any) -> None:
+    """Python's `ip_address` would accept numbers."""
     with pytest.raises(ValidationError):
         request(other)
 
@@ -49,6 +49,5 @@ def test_what_is_no_address(other: Any) -> None:
         ("::1", "::/64"),
     ],
 )
-def test_which_addresses_are_one_client(text: str, client: str) -> None:
-    """IPv4 by address, however it is written, IPv6 by /64."""
+def test_client_key_is_the_ipv4_address_or_the_ipv6_64_network(text: str, client: str) -> None:
     assert client_key(ip_address(text)) == client

@@ -1,4 +1,4 @@
-"""The cached verifier, one situation at a time; `test_cached_verifier_model` mixes them."""
+"""The cached verifier in single situations; `test_cached_verifier_model` combines them."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from tests.records import a_revocation, some_claims
 
 
 class FakeFeed:
-    """A feed that the test speaks through."""
+    """A feed whose state and events a test controls."""
 
     def __init__(
         self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
@@ -36,7 +36,7 @@ class FakeFeed:
 
 
 class Worker:
-    """Knows which tokens are alive, and counts who asks. Holds its answers while `gate` is closed."""
+    """A fake of the workers that knows the live tokens and counts requests. A cleared `gate` delays its answers."""
 
     def __init__(self) -> None:
         self.live: dict[str, Claims] = {}
@@ -78,14 +78,14 @@ def a_verifier(worker: Worker, max_age_seconds: float = 60) -> tuple[CachedVerif
     return CachedVerifier(worker.ask, make_feed, max_age_seconds=max_age_seconds), feeds[0]
 
 
-async def test_a_token_is_asked_about_once(worker: Worker) -> None:
+async def test_token_verified_repeatedly_costs_one_request(worker: Worker) -> None:
     verifier, _ = a_verifier(worker)
     claims = worker.log_in("token")
     assert [await verifier.verify("token") for _ in range(3)] == [claims] * 3
     assert worker.asked == 1
 
 
-async def test_an_event_makes_it_ask_again(worker: Worker) -> None:
+async def test_revocation_event_makes_the_next_verification_ask_a_worker(worker: Worker) -> None:
     verifier, feed = a_verifier(worker)
     claims = worker.log_in("token")
     await verifier.verify("token")
@@ -96,7 +96,7 @@ async def test_an_event_makes_it_ask_again(worker: Worker) -> None:
     assert worker.asked == 2
 
 
-async def test_without_a_live_feed_it_asks_each_time_and_keeps_nothing(worker: Worker) -> None:
+async def test_verification_without_a_live_feed_is_never_cached(worker: Worker) -> None:
     verifier, feed = a_verifier(worker)
     worker.log_in("token")
     feed.alive = False
@@ -107,8 +107,8 @@ async def test_without_a_live_feed_it_asks_each_time_and_keeps_nothing(worker: W
     assert worker.asked == 3
 
 
-async def test_what_was_kept_is_not_used_while_the_feed_is_not_alive(worker: Worker) -> None:
-    """A late probe is no interruption: when it comes, what was kept is good again."""
+async def test_cached_answer_is_unused_while_the_feed_is_not_alive(worker: Worker) -> None:
+    """A late probe is no interruption: the cached answer is valid again afterwards."""
     verifier, feed = a_verifier(worker)
     worker.log_in("token")
     await verifier.verify("token")
@@ -120,7 +120,7 @@ async def test_what_was_kept_is_not_used_while_the_feed_is_not_alive(worker: Wor
     assert worker.asked == 2
 
 
-async def test_a_maximum_age_of_zero_asks_each_time(worker: Worker) -> None:
+async def test_maximum_age_of_zero_disables_the_cache(worker: Worker) -> None:
     verifier, _ = a_verifier(worker, max_age_seconds=0)
     worker.log_in("token")
     for _ in range(2):
@@ -128,8 +128,8 @@ async def test_a_maximum_age_of_zero_asks_each_time(worker: Worker) -> None:
     assert worker.asked == 2
 
 
-async def test_an_answer_overtaken_by_its_event_is_refused(worker: Worker) -> None:
-    """The worker looked before the logout, the event is here before the answer: by now it is known to be dead."""
+async def test_answer_that_arrives_after_its_revocation_event_is_refused(worker: Worker) -> None:
+    """The worker looked up the session before the logout, and the event arrived first."""
     verifier, feed = a_verifier(worker)
     claims = worker.log_in("token")
     worker.gate.clear()
@@ -141,7 +141,7 @@ async def test_an_answer_overtaken_by_its_event_is_refused(worker: Worker) -> No
         await verifying
 
 
-async def test_an_answer_overtaken_by_an_interruption_is_not_kept(worker: Worker) -> None:
+async def test_answer_that_arrives_after_an_interruption_is_not_cached(worker: Worker) -> None:
     verifier, feed = a_verifier(worker)
     worker.log_in("token")
     worker.gate.clear()
@@ -155,13 +155,13 @@ async def test_an_answer_overtaken_by_an_interruption_is_not_kept(worker: Worker
 
 
 @pytest.mark.parametrize(("max_age_seconds", "max_entries"), [(-1, 1), (float("nan"), 1), (1, 0)])
-def test_settings_that_make_no_sense_are_refused(worker: Worker, max_age_seconds: float, max_entries: int) -> None:
+def test_invalid_cache_setting_raises_an_error(worker: Worker, max_age_seconds: float, max_entries: int) -> None:
     with pytest.raises(ValueError, match="must"):
         CachedVerifier(worker.ask, FakeFeed, max_age_seconds=max_age_seconds, max_entries=max_entries)
 
 
-async def test_until_ended_returns_with_the_event(worker: Worker) -> None:
-    """And not before, though the worker may be away meanwhile."""
+async def test_until_ended_returns_on_the_revocation_event(worker: Worker) -> None:
+    """Events of other sessions do not wake it."""
     verifier, feed = a_verifier(worker)
     claims = worker.log_in("token")
     waiting = asyncio.create_task(verifier.until_ended("token"))
@@ -174,10 +174,10 @@ async def test_until_ended_returns_with_the_event(worker: Worker) -> None:
     await asyncio.wait_for(waiting, 5)
 
 
-async def test_until_ended_finds_out_by_itself_when_no_event_comes(
+async def test_until_ended_without_an_event_asks_again_after_the_maximum_age(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It asks after the maximum age, and goes on while nobody answers, or a newer worker says: not yet."""
+    """It goes on through temporary errors, including unknown ones of a newer worker."""
     monkeypatch.setattr(cached_verifier, "RETRY_SECONDS", 0.01)
     verifier, feed = a_verifier(worker, max_age_seconds=0.01)
     feed.alive = False
@@ -196,14 +196,12 @@ async def test_until_ended_finds_out_by_itself_when_no_event_comes(
     await asyncio.wait_for(waiting, 5)
 
 
-async def test_until_ended_returns_at_once_for_what_is_no_token(worker: Worker) -> None:
+async def test_until_ended_for_an_invalid_token_returns_at_once(worker: Worker) -> None:
     verifier, _ = a_verifier(worker)
     await asyncio.wait_for(verifier.until_ended("token"), 5)
 
 
-async def test_until_ended_returns_at_exp_though_nobody_can_be_asked(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_until_ended_without_a_worker_returns_at_expiry(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cached_verifier, "RETRY_SECONDS", 0.01)
     verifier, feed = a_verifier(worker, max_age_seconds=0.01)
     feed.alive = False
@@ -214,8 +212,8 @@ async def test_until_ended_returns_at_exp_though_nobody_can_be_asked(
     await asyncio.wait_for(waiting, 30)
 
 
-async def test_who_ended_a_session_need_not_wait_for_the_event(worker: Worker) -> None:
-    """Whoever waits for its end is told, too."""
+async def test_forgotten_session_is_refused_without_an_event(worker: Worker) -> None:
+    """`until_ended` also returns."""
     verifier, _ = a_verifier(worker)
     claims = worker.log_in("token")
     waiting = asyncio.create_task(verifier.until_ended("token"))
@@ -228,8 +226,8 @@ async def test_who_ended_a_session_need_not_wait_for_the_event(worker: Worker) -
     await asyncio.wait_for(waiting, 5)
 
 
-async def test_it_counts_how_it_came_by_its_answers(worker: Worker) -> None:
-    """From memory, by asking, and by asking because the feed was not alive."""
+async def test_counts_distinguish_hits_misses_and_distrusts(worker: Worker) -> None:
+    """A distrust is a request made because the feed was not alive."""
     verifier, feed = a_verifier(worker)
     worker.log_in("token")
     for _ in range(3):

@@ -1,7 +1,7 @@
-"""The cached verifier against a model of the world: whatever happens in whatever order, it keeps its promise.
+"""The cached verifier against a model: it keeps its promise in any order of events.
 
-Questions, answers and events travel as slowly as the test likes and in any order. Events come twice, late or never.
-The feed is cut, with and without anybody noticing.
+Requests, answers and events take any time and arrive in any order. Events are duplicated, late or lost.
+The feed loses its connection, with or without noticing.
 """
 
 import asyncio
@@ -18,23 +18,23 @@ from shared.contracts.events import SessionRevokedEvent
 from tests.records import a_revocation, some_claims
 
 MAX_AGE_SECONDS = 10
-#: Few, so that what happens happens to the same ones; the cache has room for fewer.
+#: Small, so that events often concern the same sessions; the cache holds fewer.
 MAX_LIVE = 3
 MAX_ENTRIES = 2
-#: How long a feed may be believed alive after it was cut.
+#: How long the verifier may believe a disconnected feed to be alive.
 TRUST_SECONDS = 3
 
 
 @dataclass
 class Session:
-    """A session as it really is."""
+    """The true state of a session."""
 
     claims: Claims
     ended_at: float | None = None
     told: bool = False
-    """Its event has reached the verifier."""
+    """The event has reached the verifier."""
     cleared: bool = False
-    """The verifier has dropped everything since it ended."""
+    """The verifier has dropped all entries since the session ended."""
 
     @property
     def token(self) -> str:
@@ -42,7 +42,7 @@ class Session:
 
 
 class ModelFeed:
-    """Is alive until a moment that the world decides."""
+    """A feed that is alive until a moment that the model sets."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class ModelFeed:
 
 @dataclass
 class Question:
-    """A verification under way."""
+    """A verification in flight."""
 
     session: Session
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -84,7 +84,7 @@ class Question:
 
 
 class World(RuleBasedStateMachine):
-    """Sessions, the worker that knows the truth, the feed, and the verifier under test."""
+    """Sessions, a worker that knows the truth, the feed, and the verifier under test."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class World(RuleBasedStateMachine):
             await asyncio.sleep(0)
 
     async def ask(self, token: str) -> Claims:
-        """What a worker answers, when the test lets it."""
+        """Answer as a worker, at the moment that the test chooses."""
         question = self.asking[token].pop(0)
         question.asked.set()
         claims = await question.answer
@@ -142,7 +142,7 @@ class World(RuleBasedStateMachine):
     def is_live(self, session: Session) -> bool:
         return session.ended_at is None and self.time < session.claims.exp
 
-    # What happens in the world.
+    # Actions of the environment.
 
     @precondition(lambda self: sum(map(self.is_live, self.sessions)) < MAX_LIVE)
     @rule(lifetime=st.sampled_from([6, 15, 100]))
@@ -171,13 +171,13 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.travelling)
     @rule(data=st.data())
     def event_is_lost(self, data: st.DataObject) -> None:
-        """Its worker died before it was published, and the sweep is far away."""
+        """The worker died before publishing, and the sweep has not run yet."""
         self.travelling.remove(data.draw(st.sampled_from(self.travelling)))
 
     @precondition(lambda self: self.subscribed)
     @rule(noticed=st.booleans())
     def cut(self, noticed: bool) -> None:
-        """The feed loses what travels. If nobody notices, it is trusted a little longer."""
+        """The feed loses the events in transit. Unnoticed, it is trusted a little longer."""
         self.subscribed = False
         self.travelling.clear()
         self.cut_at = self.time
@@ -203,18 +203,18 @@ class World(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.time += seconds
 
-    # What the service does.
+    # Actions of the service.
 
     @precondition(lambda self: self.sessions)
     @rule(data=st.data())
     def verify(self, data: st.DataObject) -> None:
-        """Decided from memory, or by a question that is answered before anything else happens."""
+        """Verify from the cache, or with a request that is answered at once."""
         self.loop.run_until_complete(self.begin(self.some_session(data), quick=True))
 
     @precondition(lambda self: self.sessions)
     @rule(data=st.data())
     def begin_to_verify(self, data: st.DataObject) -> None:
-        """Decided from memory, or by a question that is on its way for a while."""
+        """Verify from the cache, or with a request that stays in flight."""
         self.loop.run_until_complete(self.begin(self.some_session(data), quick=False))
 
     @rule()
@@ -271,7 +271,7 @@ class World(RuleBasedStateMachine):
         self.judge_acceptance(question)
 
     def judge_acceptance(self, question: Question) -> None:
-        """The promise: what was accepted just now may have been accepted."""
+        """Check the promise: an accepted token was acceptable at that moment."""
         session = question.session
         assert not session.told, "accepted after its event had arrived"
         if question.checked_at is not None:
@@ -287,7 +287,7 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_bounded(self) -> None:
-        assert len(self.verifier._cache) <= MAX_ENTRIES  # noqa: SLF001 - there is no other way to see it
+        assert len(self.verifier._cache) <= MAX_ENTRIES  # noqa: SLF001 - the cache shows its size only here
 
 
 TestWorld = World.TestCase

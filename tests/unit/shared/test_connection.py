@@ -1,4 +1,4 @@
-"""What counts as a lost connection, and what does not; and which of several nodes is asked."""
+"""Lost connections, their errors, and the choice between several nodes."""
 
 import asyncio
 import contextlib
@@ -17,28 +17,26 @@ from shared.amqp.rpc_client import RpcClient
 @pytest.mark.parametrize(
     "error", [AMQPConnectionError("gone"), ChannelInvalidStateError(), OSError(), RuntimeError("closed"), Exception()]
 )
-async def test_whatever_the_libraries_raise_is_a_loss(error: Exception) -> None:
-    """The type of what was raised is told, because its text may be empty."""
+async def test_library_error_becomes_connection_lost_with_its_type(error: Exception) -> None:
+    """The text of a library error may be empty, so the type is stated."""
     with pytest.raises(ConnectionLost, match=type(error).__name__), lost_connections():
         raise error
 
 
-async def test_what_the_broker_says_of_a_message_is_no_loss() -> None:
-    """A message that was returned or refused says nothing about the connection."""
+async def test_returned_or_refused_message_is_no_connection_loss() -> None:
     with pytest.raises(DeliveryError), lost_connections():
         raise DeliveryError(None, Basic.Nack(1))
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_a_loss() -> None:
-    """The libraries cancel what waits on a dying connection; its caller was not cancelled."""
+async def test_cancellation_by_a_library_becomes_connection_lost() -> None:
+    """The libraries cancel waiting futures of a dying connection; the caller was not cancelled."""
     waiting = asyncio.get_running_loop().create_future()
     waiting.cancel()
     with pytest.raises(ConnectionLost), lost_connections():
         await waiting
 
 
-async def test_a_cancellation_is_a_cancellation() -> None:
-    """Who is cancelled, by a caller or by a deadline, ends as cancelled."""
+async def test_cancellation_by_the_caller_or_a_deadline_stays_a_cancellation() -> None:
 
     async def wait_for_ever() -> None:
         with lost_connections():
@@ -49,8 +47,8 @@ async def test_a_cancellation_is_a_cancellation() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("refused"), DeliveryError(None, Basic.Nack(1))])
-async def test_a_cancellation_that_a_library_swallows_is_one_all_the_same(error: Exception) -> None:
-    """It comes in the moment in which a connection fails: who was cancelled would go on connecting for ever."""
+async def test_cancellation_swallowed_by_a_library_is_raised_all_the_same(error: Exception) -> None:
+    """Otherwise a task cancelled during a failing connect would reconnect for ever."""
 
     async def connect() -> None:
         try:
@@ -74,35 +72,34 @@ async def test_a_cancellation_that_a_library_swallows_is_one_all_the_same(error:
 @pytest.mark.parametrize(
     "url", ["", "amqp://u:hunter2@host:abc/", "http://u:hunter2@host/", "u:hunter2@host", "amqp://u:hunter2/x@host/"]
 )
-def test_what_is_no_address_of_a_broker_is_refused_without_repeating_it(url: str) -> None:
-    """A slash in a password is the usual one."""
+def test_invalid_broker_url_is_refused_without_repeating_it(url: str) -> None:
+    """An unescaped slash in the password is the most common mistake."""
     with pytest.raises(ValueError, match="address of a broker") as refused:
         RpcClient([url], "test")
     assert "hunter2" not in str(refused.value)
 
 
-async def test_without_any_address_it_does_not_begin() -> None:
+async def test_client_without_a_broker_url_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one broker address"):
         async with RpcClient([], "test"):
             pass
 
 
-async def test_it_is_entered_once_at_a_time() -> None:
-    """A second task would be one that nobody ends."""
+async def test_client_entered_twice_raises_an_error() -> None:
+    """A second connection task would never be stopped."""
     async with RpcClient(["amqp://guest:guest@127.0.0.1:9/"], "test") as client:
         with pytest.raises(RuntimeError, match="already entered"):
             await client.__aenter__()
 
 
-async def test_processes_begin_at_different_nodes() -> None:
-    """All are given the same list. That forty leave out one of three nodes happens once in millions of runs."""
+async def test_processes_with_the_same_urls_start_at_different_nodes() -> None:
+    """Forty starts miss one of three nodes once in millions of runs."""
     async with answering(3) as (urls, asked):
         begun = {await _first_asked(urls, asked) for _ in range(40)}
     assert begun == set(urls)
 
 
-async def test_the_next_node_is_asked_when_one_is_away() -> None:
-    """Wherever in the list it stands."""
+async def test_unreachable_node_is_skipped() -> None:
     async with answering(1) as ((url,), asked):
         for urls in ([away(), url], [url, away()]):
             assert await _first_asked(urls, asked) == url
@@ -110,7 +107,7 @@ async def test_the_next_node_is_asked_when_one_is_away() -> None:
 
 @contextlib.asynccontextmanager
 async def answering(count: int) -> AsyncIterator[tuple[Sequence[str], "asyncio.Queue[str]"]]:
-    """Addresses where somebody hangs up at once, and which of them were asked."""
+    """Yield addresses of servers that hang up at once, and a queue of the contacted ones."""
     asked: asyncio.Queue[str] = asyncio.Queue()
 
     def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -132,12 +129,12 @@ def _address(host: str, port: int) -> str:
 
 
 async def _first_asked(urls: Sequence[str], asked: "asyncio.Queue[str]") -> str:
-    """By a connection of its own, which ends then."""
+    """Return the first node that a new connection contacts."""
     while not asked.empty():
         asked.get_nowait()
 
     async def no_setup(_: AbstractConnection) -> Sequence[AbstractChannel]:
-        raise AssertionError("nobody answered")
+        raise AssertionError("no server accepts connections")
 
     async with asyncio.timeout(30), Connection(urls, "test", no_setup):
         return await asked.get()

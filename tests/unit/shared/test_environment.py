@@ -1,4 +1,4 @@
-"""Settings from the environment: what is wrong with them is told in one line each, and no value is shown."""
+"""Settings from the environment: errors are one line each and show no value."""
 
 import os
 from pathlib import Path
@@ -40,8 +40,8 @@ def refusal(capsys: pytest.CaptureFixture[str], **overrides: object) -> list[str
     return captured.err.splitlines()
 
 
-def test_a_secret_may_be_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """White space around the content does not count: editors end files with a newline."""
+def test_secret_is_read_from_a_file_without_outer_white_space(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Editors end files with a newline."""
     file = tmp_path / "key"
     file.write_text("\n open sesame\n\n")
     environment.setenv("TEST_KEY_FILE", str(file))
@@ -49,44 +49,41 @@ def test_a_secret_may_be_a_file(environment: pytest.MonkeyPatch, tmp_path: Path)
     assert secret_files(os.environ, ["TEST_KEY", "OTHER"]) == {"TEST_KEY": "open sesame"}
 
 
-def test_overrides_come_first(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What the command line says is stronger than the environment."""
+def test_override_wins_over_the_environment(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Overrides come from the command line."""
     file = tmp_path / "key"
     file.write_text("from a file")
     environment.setenv("TEST_KEY_FILE", str(file))
     assert load_settings(Settings, ["TEST_KEY"], TEST_KEY="from the caller").key.get_secret_value() == "from the caller"
 
 
-def test_a_secret_is_given_once(
+def test_secret_given_as_variable_and_file_is_refused(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A variable and its file together leave open which one counts, so neither does."""
+    """It would be unclear which one counts."""
     environment.setenv("TEST_KEY", "open sesame")
     environment.setenv("TEST_KEY_FILE", str(tmp_path / "key"))
     assert refusal(capsys) == ["configuration error: TEST_KEY and TEST_KEY_FILE are both set; set one"]
 
 
-def test_a_file_that_cannot_be_read(
+def test_unreadable_secret_file_is_refused_with_variable_and_path(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The variable and the path are named."""
     for path, reason in ((tmp_path / "absent", "No such file or directory"), (tmp_path, "Is a directory")):
         environment.setenv("TEST_KEY_FILE", str(path))
         assert refusal(capsys) == [f"configuration error: TEST_KEY_FILE: {reason}: {path}"]
 
 
-def test_a_file_that_is_no_text(
+def test_secret_file_that_is_not_text_is_refused_without_its_content(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The variable is named, and no byte of the content is shown."""
     file = tmp_path / "key"
     file.write_bytes(b"open \xf3esame")
     environment.setenv("TEST_KEY_FILE", str(file))
     assert refusal(capsys) == [f"configuration error: TEST_KEY_FILE: is not text: {file}"]
 
 
-def test_every_problem_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """All that is wrong is told at once, by variable, without what was in it."""
+def test_settings_with_several_errors_report_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     lines = refusal(capsys, TEST_KEY="abcd", TEST_PORT="sesame")
     assert lines[0] == "configuration error: TEST_KEY: must be longer"
     assert lines[1].startswith("configuration error: TEST_PORT: Input should be a valid integer")
@@ -110,8 +107,7 @@ def test_every_problem_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
         ("amqp://guest:sesame@[broker/", False),
     ],
 )
-def test_the_address_of_a_broker(url: str, *, accepted: bool) -> None:
-    """What cannot be connected to is refused at the start, without a word of its password."""
+def test_broker_url_is_accepted_or_refused_without_its_password(url: str, *, accepted: bool) -> None:
     adapter = TypeAdapter(AmqpUrl, config=ConfigDict(hide_input_in_errors=True))
     if accepted:
         assert adapter.validate_python(url).get_secret_value() == url

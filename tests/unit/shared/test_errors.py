@@ -1,4 +1,4 @@
-"""The error tree: every code is one class, and an error survives its journey."""
+"""The error tree: one class per code, the same on both sides of the wire."""
 
 import json
 from typing import Any
@@ -26,23 +26,21 @@ from shared.contracts.token_introspect import TokenIntrospectReply
 from shared.contracts.user_create import UserCreateRequest
 
 
-def travelled(error: AuthError) -> AuthError:
-    """The error as the other side raises it."""
+def received_as(error: AuthError) -> AuthError:
+    """Return the error as the receiver raises it."""
     return from_reply(ErrorReply.model_validate_json(error.to_reply().to_json()))
 
 
-def test_every_code_is_one_class() -> None:
-    """No code is without its error, no error without a code or a text of its own."""
+def test_error_code_has_exactly_one_class_and_text() -> None:
     assert set(ERRORS) == set(ErrorCode)
     assert {*ERRORS.values(), Temporary} == {*AuthError.__subclasses__(), *Temporary.__subclasses__()}
     assert len({error.text for error in ERRORS.values()}) == len(ERRORS)
 
 
 @pytest.mark.parametrize("error", ERRORS.values())
-def test_an_error_travels(error: type[AuthError]) -> None:
-    """What one side raises is what the other side raises, with the same words."""
+def test_error_is_received_with_its_class_and_text(error: type[AuthError]) -> None:
     for sent in (error(), error("more precisely this")):
-        received = travelled(sent)
+        received = received_as(sent)
         assert type(received) is error
         assert str(received) == str(sent)
         assert received.to_reply() == sent.to_reply()
@@ -50,9 +48,9 @@ def test_an_error_travels(error: type[AuthError]) -> None:
 
 
 @pytest.mark.parametrize("error", Temporary.__subclasses__())
-def test_how_long_to_wait_travels(error: type[Temporary]) -> None:
-    """Whoever is told to come again learns when that is worth it; from a peer that does not say, in a second."""
-    received = travelled(error(retry_after_seconds=42))
+def test_temporary_error_is_received_with_its_retry_after(error: type[Temporary]) -> None:
+    """An older peer may omit the value; the default is one second."""
+    received = received_as(error(retry_after_seconds=42))
     assert isinstance(received, error)
     assert received.retry_after_seconds == 42
     silent = from_reply(ErrorReply(code=error.code, message="not now"))
@@ -60,31 +58,27 @@ def test_how_long_to_wait_travels(error: type[Temporary]) -> None:
     assert silent.retry_after_seconds == 1
 
 
-def test_problems_travel() -> None:
-    """Every bad field arrives, and the text names them all."""
+def test_invalid_request_is_received_with_its_problems() -> None:
     problems = (FieldProblem(field="login", message="Field required"), FieldProblem(field="scope", message="too long"))
-    received = travelled(InvalidRequest(problems=problems))
+    received = received_as(InvalidRequest(problems=problems))
     assert isinstance(received, InvalidRequest)
     assert received.problems == problems
     assert str(received) == "invalid request: login: Field required; scope: too long"
 
 
-def test_an_incident_travels() -> None:
-    """The id that finds a fault in the worker's log arrives."""
-    received = travelled(InternalError(incident="1234"))
+def test_internal_error_is_received_with_its_incident() -> None:
+    received = received_as(InternalError(incident="1234"))
     assert isinstance(received, InternalError)
     assert received.incident == "1234"
     assert str(received) == InternalError.text
 
 
-def test_an_error_of_a_newer_worker_is_readable() -> None:
-    """Members this side does not know yet are ignored."""
+def test_error_with_an_unknown_member_is_read() -> None:
     reply = ErrorReply.model_validate_json(b'{"code": "login_taken", "message": "taken", "hint": "try another"}')
     assert reply.code is ErrorCode.LOGIN_TAKEN
 
 
-def test_validation_names_fields_and_shows_none() -> None:
-    """What pydantic complains about becomes problems by path, without a word of what was given."""
+def test_validation_error_becomes_problems_without_values() -> None:
     with pytest.raises(ValidationError) as caught:
         UserCreateRequest.model_validate(
             {"tenantToken": "t", "login": "sesame\n", "email": "sesame", "password": "sesame", "sub": ["sesame"]}
@@ -96,52 +90,51 @@ def test_validation_names_fields_and_shows_none() -> None:
 
 
 def answered(**members: Any) -> AuthError:
-    """The exception of a reply that another version sent."""
+    """Return the exception for a reply of another version."""
     return from_reply(ErrorReply.model_validate_json(json.dumps({"message": "not now", **members})))
 
 
-def test_an_unknown_code_is_a_refusal() -> None:
-    """A code of a newer worker keeps its name and its text, and is none of the errors that are known."""
+def test_unknown_code_is_received_as_a_plain_auth_error() -> None:
+    """The code of a newer worker keeps its name and text."""
     error = answered(code="second_factor_required")
     assert type(error) is AuthError
     assert (error.code, str(error)) == ("second_factor_required", "not now")
-    assert type(travelled(error)) is AuthError
-    assert travelled(error).code == "second_factor_required"
+    assert type(received_as(error)) is AuthError
+    assert received_as(error).code == "second_factor_required"
 
 
-def test_an_unknown_code_that_says_when_to_try_again_is_temporary() -> None:
-    """Whoever retries what is temporary retries it too."""
+def test_unknown_code_with_a_retry_after_is_temporary() -> None:
+    """Callers that retry temporary errors retry this one."""
     error = answered(code="moving_house", retryAfterSeconds=7)
     assert type(error) is Temporary
     assert (error.code, error.retry_after_seconds) == ("moving_house", 7)
     assert error.to_reply() == ErrorReply(code="moving_house", message="not now", retry_after_seconds=7)
 
 
-def test_an_error_without_a_text_has_one_all_the_same() -> None:
+def test_error_with_an_empty_text_gets_a_default_text() -> None:
     for members in ({}, {"retryAfterSeconds": 1}):
         assert str(answered(code="new", message="", **members))
 
 
 @pytest.mark.parametrize("code", ["", "New", "new code", "new\n", "neu\u00e9", "1st", "a" * 65, 7, None])
-def test_a_code_is_short_and_plain(code: object) -> None:
-    """It stands in logs and documents of whoever gets it, so what is spelled otherwise is no error of this service."""
+def test_malformed_code_is_rejected(code: object) -> None:
+    """Codes appear in logs and documents of the receiver."""
     with pytest.raises(ValidationError):
         answered(code=code)
 
 
-def test_every_code_is_spelled_as_those_to_come() -> None:
-    """A peer that is older than a code reads it."""
+def test_code_and_future_codes_are_readable_by_older_peers() -> None:
     for code in ErrorCode:
         assert answered(code=code).code == code
         assert answered(code=f"{code}_2").code == f"{code}_2"
 
 
-def test_details_travel_with_any_error() -> None:
-    """Also with one that this version knows: it may have got them since."""
+def test_details_are_received_with_known_and_unknown_codes() -> None:
+    """A newer version may add details to a known code."""
     details: dict[str, bool | int | str] = {"attemptsLeft": 2, "locked": False, "step": "mail"}
     for code in (*ErrorCode, "unheard_of"):
         error = answered(code=code, details=details)
-        assert error.details == travelled(error).details == details
+        assert error.details == received_as(error).details == details
     assert AuthError("refused", details=details).details == details
     assert answered(code="throttled").details == {}
 
@@ -161,14 +154,14 @@ def test_details_travel_with_any_error() -> None:
     ],
     ids=lambda details: str(details)[:30],
 )
-def test_details_out_of_bounds_are_left_out(details: object) -> None:
-    """They are not worth losing the error that they belong to."""
+def test_details_out_of_bounds_are_dropped(details: object) -> None:
+    """The error itself is still received."""
     error = answered(code="throttled", retryAfterSeconds=9, details=details)
     assert (error.code, error.details) == (ErrorCode.THROTTLED, {})
 
 
-def test_an_unknown_refusal_of_a_check_is_an_invalid_token() -> None:
-    """Whatever a newer worker has against a token, it is not accepted, in the way that every caller knows."""
+def test_unknown_refusal_of_a_check_is_an_invalid_token() -> None:
+    """Callers know this error, and the token must not be accepted."""
     with pytest.raises(InvalidToken, match="not now"):
         VerifyAnswer.model_validate({"error": {"code": "key_is_asleep", "message": "not now"}}).unwrap()
     with pytest.raises(Temporary) as raised:
@@ -179,8 +172,8 @@ def test_an_unknown_refusal_of_a_check_is_an_invalid_token() -> None:
 
 
 @pytest.mark.parametrize("kind", ["DPoP", "bearer ", "N_A", 7])
-def test_a_token_of_an_unknown_type_is_inactive(kind: object) -> None:
-    """It may need a proof beside it, which nobody would ask for who takes it for a Bearer token."""
+def test_introspected_token_of_an_unknown_type_is_inactive(kind: object) -> None:
+    """Such a token may require a proof that a Bearer check omits."""
     reply = {"active": True, "token_type": kind, "sub": "ann", "scope": "admin"}
     assert TokenIntrospectReply.model_validate_json(json.dumps(reply)) == TokenIntrospectReply(active=False)
     known = {**reply, "token_type": "Bearer"}

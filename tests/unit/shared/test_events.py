@@ -1,4 +1,4 @@
-"""What subscribers are told of a session that ended."""
+"""Events about revoked sessions."""
 
 import json
 
@@ -19,8 +19,8 @@ DATA = SessionRevoked(
 )
 
 
-def test_an_event_is_a_cloudevent() -> None:
-    """The envelope is CloudEvents 1.0 in structured JSON, the data CAEP's, times as each of them has it."""
+def test_revocation_event_is_a_cloudevent_with_caep_data() -> None:
+    """The envelope is CloudEvents 1.0 in structured JSON; each format has its own form of time."""
     assert json.loads(SessionRevokedEvent.of(DATA, "auth.test").to_json()) == {
         "specversion": "1.0",
         "id": "session.revoked:session-1",
@@ -42,28 +42,28 @@ def test_an_event_is_a_cloudevent() -> None:
     }
 
 
-def test_a_revocation_is_one_event() -> None:
-    """Made again, by another worker or after a crash, it is the same event: subscribers may count on its id."""
+def test_event_built_twice_for_a_revocation_is_the_same() -> None:
+    """Subscribers rely on the id when another worker publishes it again."""
     assert SessionRevokedEvent.of(DATA, "auth.test") == SessionRevokedEvent.of(DATA, "auth.test")
     other = DATA.model_copy(update={"session_id": "session-2"})
     assert SessionRevokedEvent.of(other, "auth.test").id != SessionRevokedEvent.of(DATA, "auth.test").id
 
 
-def test_events_are_routed_by_tenant() -> None:
-    """A subscriber can ask for the events of its tenant alone."""
+def test_event_is_routed_by_its_tenant() -> None:
+    """A subscriber can bind the events of one tenant."""
     assert DATA.routing_key == "session.revoked.shop"
 
 
 @pytest.mark.parametrize("reason", RevocationReason)
-def test_an_event_is_read_as_it_was_written(reason: RevocationReason) -> None:
-    """Subscribers read what was published, whatever the reason, for users and for tenants."""
+def test_event_is_read_back_unchanged(reason: RevocationReason) -> None:
+    """This holds for every reason, and for users and tenants."""
     for changes in ({"reason": reason}, {"reason": reason, "user": None, "device_id": None}):
         event = SessionRevokedEvent.of(DATA.model_copy(update=changes), "auth.test")
         assert SessionRevokedEvent.model_validate_json(event.to_json()) == event
 
 
-def test_a_reason_that_is_not_known_yet_is_read() -> None:
-    """A service that is newer than its subscriber may end sessions for other reasons: they end all the same."""
+def test_event_with_an_unknown_reason_is_read() -> None:
+    """A newer service may revoke for a reason that this subscriber does not know."""
     newer = SessionRevokedEvent.of(DATA, "auth.test").to_json().replace(b'"logout"', b'"moved_to_mars"')
     event = SessionRevokedEvent.model_validate_json(newer)
     assert event.data.reason == "moved_to_mars"
@@ -73,8 +73,7 @@ def test_a_reason_that_is_not_known_yet_is_read() -> None:
 
 
 @pytest.mark.parametrize("reason", ["null", "1", "[]", "{}"])
-def test_a_reason_is_a_text(reason: str) -> None:
-    """Anything else is no event of ours."""
+def test_reason_that_is_no_text_is_rejected(reason: str) -> None:
     event = SessionRevokedEvent.of(DATA, "auth.test").to_json().decode().replace('"logout"', reason)
     with pytest.raises(ValidationError):
         SessionRevokedEvent.model_validate_json(event)

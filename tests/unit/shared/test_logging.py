@@ -1,4 +1,4 @@
-"""What a log line says, and in which form."""
+"""Content and format of log lines."""
 
 import json
 import logging
@@ -36,8 +36,8 @@ def json_line(given: logging.LogRecord) -> dict[str, Any]:
     return parsed
 
 
-def test_a_line_is_one_json_object() -> None:
-    """Time in UTC, level, service, logger and event, and what the call site named, each as itself."""
+def test_log_line_is_one_json_object_with_the_given_fields() -> None:
+    """The time is in UTC; field values keep their JSON types."""
     line = json_line(record("%d users created", 3, tenant="shop", users=3, first=None))
     assert datetime.fromisoformat(line.pop("time")).utcoffset() is not None
     assert line == {
@@ -51,54 +51,52 @@ def test_a_line_is_one_json_object() -> None:
     }
 
 
-def test_no_field_replaces_what_the_process_says_of_itself() -> None:
-    """A value may come from outside: who writes `service` would pass for another process."""
+def test_extra_field_cannot_replace_a_built_in_field() -> None:
+    """Values may come from outside: a field `service` must not make a line look like another process's."""
     own = json_line(record())
     hostile = json_line(record(**dict.fromkeys(own, "api"), tenant="shop"))
     assert {**hostile, "time": None} == {**own, "time": None, "tenant": "shop"}
 
 
-def test_a_request_is_on_every_line_of_it(current_request: str) -> None:
-    """Whatever is logged while a request is worked on carries its id, unless the call site names another."""
+def test_log_line_within_a_request_carries_its_id(current_request: str) -> None:
+    """The call site may name another request."""
     assert json_line(record())["request_id"] == current_request
     assert json_line(record(request_id="another"))["request_id"] == "another"
     assert ConsoleFormatter().format(record()).endswith(f"user created request_id={current_request}")
 
 
-def test_without_a_request_there_is_no_id() -> None:
-    """Lines of a process's own work carry no id."""
+def test_log_line_outside_a_request_has_no_request_id() -> None:
     assert "request_id" not in json_line(record())
 
 
-def test_a_hostile_text_stays_on_its_line() -> None:
-    """Line breaks in a message or a field cannot make up a second record."""
+def test_line_breaks_in_values_do_not_start_another_line() -> None:
+    """Otherwise a client could forge log records."""
     hostile = 'x\n{"level": "info", "event": "all is well"}\r\u2028'
     line = json_line(record("%s", hostile, login=hostile))
     assert line["event"] == line["login"] == hostile
 
 
-def test_a_fault_brings_its_traceback() -> None:
-    """The traceback is one field of the line, or follows it where a person reads."""
+def test_exception_is_logged_with_its_traceback() -> None:
+    """The traceback is a JSON field, or follows the line in the console format."""
     assert "ZeroDivisionError: division by zero" in json_line(failed())["traceback"]
     first, *rest = ConsoleFormatter().format(failed()).splitlines()
     assert first.endswith(" error   oh")
     assert rest[-1] == "ZeroDivisionError: division by zero"
 
 
-def test_values_that_are_not_json_are_text() -> None:
-    """A call site may name anything: a line is never lost to its fields."""
+def test_value_that_is_not_json_is_logged_as_text() -> None:
+    """A line must not be lost because of a field."""
     assert json_line(record(error=ValueError("no")))["error"] == "no"
 
 
-def test_a_line_for_people() -> None:
-    """Time, level, message, and what the call site named."""
+def test_console_line_has_time_level_message_and_fields() -> None:
     _, _, rest = ConsoleFormatter().format(record(tenant="shop", users=3)).partition(" ")
     assert rest == "info    user created tenant=shop users=3"
 
 
 @pytest.fixture
 def logging_as_it_was() -> Iterator[None]:
-    """Puts the process's logging back after a test that configured it."""
+    """Restore the logging of the process after a test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in ("aio_pika", "aiormq")}
@@ -111,8 +109,8 @@ def logging_as_it_was() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("logging_as_it_was")
-def test_all_records_go_to_standard_error_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """Configured again, each record is still one line; what is below the level is none."""
+def test_logging_configured_twice_writes_each_record_once_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """Records below the level are dropped."""
     for _ in range(2):
         configure("worker", "warning", "json")
     logging.getLogger("any").info("not this")
@@ -125,13 +123,12 @@ def test_all_records_go_to_standard_error_once(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("rate", "least", "most"), [(0.0, 0, 0), (0.01, 50, 150), (0.5, 4_800, 5_200), (1.0, 10_000, 10_000)]
 )
-def test_a_share_is_sampled(rate: float, least: int, most: int) -> None:
-    """About so many, and all or none where that is said."""
+def test_sampling_selects_about_the_given_share(rate: float, least: int, most: int) -> None:
     assert least <= sum(sampled(f"request-{number}", rate) for number in range(10_000)) <= most
 
 
-def test_what_is_sampled_in_one_log_is_in_the_other() -> None:
-    """The name decides, not chance; and what is in a small share is in each greater one."""
+def test_sampling_of_a_name_is_the_same_everywhere() -> None:
+    """The name decides, not chance; a larger rate includes the selection of a smaller one."""
     names = [f"request-{number}" for number in range(1_000)]
     assert [sampled(name, 0.1) for name in names] == [sampled(name, 0.1) for name in names]
     assert all(sampled(name, 0.2) for name in names if sampled(name, 0.1))

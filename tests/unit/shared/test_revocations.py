@@ -1,4 +1,4 @@
-"""Reading revocations live: what was missed is asked for, in the right order, and told once."""
+"""Live revocations: missed events are requested, kept in order and delivered once."""
 
 import asyncio
 import time
@@ -20,12 +20,12 @@ from shared.contracts.event_list import EventListReply
 from shared.contracts.events import SessionRevokedEvent
 from tests.records import a_revocation, some_claims
 
-#: The service's clock is far from ours, on purpose.
+#: Far from the local clock on purpose.
 SERVICE_EPOCH = 2_000_000_000
 
 
 class FakeFeed:
-    """A feed that the test speaks through; alive from the start."""
+    """A feed whose events a test controls; alive from the start."""
 
     def __init__(
         self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
@@ -46,7 +46,7 @@ class FakeFeed:
 
 
 class Service:
-    """What was announced, and when, on a clock of its own; and a reader of it."""
+    """A fake of the service with announced events and a clock of its own, and a reader of its events."""
 
     def __init__(self, since: int | None = None) -> None:
         self.time = 0.0
@@ -68,7 +68,7 @@ class Service:
         return self.feed
 
     async def answer(self, since: int, cursor: str) -> EventListReply:
-        """Pages of two, of what was announced since then; `meanwhile` happens while it answers."""
+        """Answer with a page of the events since then, and run the next `meanwhile` callback."""
         self.asked.append((since, cursor))
         if self.refuse:
             raise InvalidCredentials
@@ -89,7 +89,7 @@ class Service:
         return reply
 
     def announce(self, *, lost: bool = False) -> str:
-        """An event, which reaches the feed unless it is lost."""
+        """Announce an event, which reaches the feed unless it is lost."""
         event = a_revocation(some_claims())
         self.announced.append((int(SERVICE_EPOCH + self.time), event))
         if not lost:
@@ -97,14 +97,14 @@ class Service:
         return event.data.session_id
 
     def prove(self) -> None:
-        """A probe came back: all that was announced before now has arrived."""
+        """Return of a probe: all events announced before now have arrived."""
         self.feed.proven_at = self.time
 
     async def read(self, count: int) -> list[str]:
         return [(await asyncio.wait_for(anext(self.events), 5)).data.session_id for _ in range(count)]
 
     async def nothing_more(self) -> None:
-        """Lets the reader do all it can; nothing may come of it."""
+        """Let the reader run until it waits, and check that it yields nothing."""
         reading = asyncio.ensure_future(anext(self.events))
         for _ in range(20):
             await asyncio.sleep(0)
@@ -115,7 +115,7 @@ class Service:
         await self.nothing_more()
 
     async def rest(self, count: int) -> list[str]:
-        """What comes after `nothing_more`."""
+        """Read the events that come after `nothing_more`."""
         first = await asyncio.wait_for(self._reading, 5)
         return [first.data.session_id, *await self.read(count - 1)]
 
@@ -125,7 +125,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revocations, "RETRY_SECONDS", 0)
 
 
-async def test_from_now_on_means_without_the_past() -> None:
+async def test_reader_without_since_skips_past_events() -> None:
     service = Service()
     service.announce(lost=True)
     await service.begun()
@@ -133,7 +133,7 @@ async def test_from_now_on_means_without_the_past() -> None:
     assert await service.rest(3) == sessions
 
 
-async def test_since_a_moment_comes_the_past_first_page_by_page() -> None:
+async def test_reader_with_since_yields_past_events_first() -> None:
     service = Service(since=SERVICE_EPOCH)
     past = [service.announce(lost=True) for _ in range(5)]
     assert await service.read(5) == past
@@ -142,7 +142,7 @@ async def test_since_a_moment_comes_the_past_first_page_by_page() -> None:
     assert await service.rest(1) == [later]
 
 
-async def test_what_is_in_the_list_and_in_the_feed_is_told_once() -> None:
+async def test_event_both_listed_and_live_is_yielded_once() -> None:
     service = Service(since=SERVICE_EPOCH)
     past = service.announce(lost=True)
     service.feed.on_revoked(service.announced[0][1])
@@ -150,8 +150,8 @@ async def test_what_is_in_the_list_and_in_the_feed_is_told_once() -> None:
     await service.nothing_more()
 
 
-async def test_what_an_interruption_lost_is_asked_for_since_the_last_proof() -> None:
-    """By the service's clock, however far ours is from it."""
+async def test_reader_after_an_interruption_requests_the_events_since_the_last_proof() -> None:
+    """The position is a time of the service's clock."""
     service = Service()
     await service.begun()
     service.time = 100
@@ -164,8 +164,8 @@ async def test_what_an_interruption_lost_is_asked_for_since_the_last_proof() -> 
     assert service.asked[-1][0] == SERVICE_EPOCH + 100
 
 
-async def test_an_interruption_while_events_wait_goes_back_to_before_them() -> None:
-    """What was proven since is no proof of what has not been read."""
+async def test_reader_interrupted_with_unread_events_requests_them_again() -> None:
+    """A later proof does not cover unread events."""
     service = Service()
     await service.begun()
     service.time = 50
@@ -182,7 +182,7 @@ async def test_an_interruption_while_events_wait_goes_back_to_before_them() -> N
     assert service.asked[-1][0] == SERVICE_EPOCH + 50
 
 
-async def test_an_interruption_during_the_catch_up_makes_it_begin_again_where_it_began() -> None:
+async def test_reader_interrupted_during_a_catch_up_restarts_it_at_the_same_position() -> None:
     service = Service()
     await service.begun()
     service.time = 10
@@ -202,7 +202,7 @@ async def test_an_interruption_during_the_catch_up_makes_it_begin_again_where_it
     assert [since for since, _ in service.asked[-2:]] == [SERVICE_EPOCH + 10] * 2
 
 
-async def test_a_reader_that_is_too_slow_asks_for_what_did_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_reader_requests_the_events_dropped_from_its_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revocations, "MAX_BUFFERED", 2)
     service = Service()
     await service.begun()
@@ -216,7 +216,7 @@ async def test_a_reader_that_is_too_slow_asks_for_what_did_not_fit(monkeypatch: 
     [Unavailable(), from_reply(ErrorReply(code="from_tomorrow", message="", retry_after_seconds=1))],
     ids=["unavailable", "code of a newer worker"],
 )
-async def test_it_waits_for_a_service_that_is_away(failure: AuthError) -> None:
+async def test_reader_retries_after_a_temporary_error(failure: AuthError) -> None:
     service = Service(since=SERVICE_EPOCH)
     service.away, service.failure = 3, failure
     past = service.announce(lost=True)
@@ -224,24 +224,22 @@ async def test_it_waits_for_a_service_that_is_away(failure: AuthError) -> None:
     assert len(service.asked) == 4
 
 
-async def test_a_refusal_ends_it() -> None:
-    """Wrong credentials do not become right by waiting."""
+async def test_reader_stops_on_refused_credentials() -> None:
     service = Service()
     service.refuse = True
     with pytest.raises(InvalidCredentials):
         await service.read(1)
 
 
-async def test_the_reader_of_now_asks_with_its_own_clock_first() -> None:
-    """All it wants to know is the service's time; a short list tells it as well as a long one."""
+async def test_reader_without_since_first_asks_for_recent_events() -> None:
+    """The first request only serves to learn the service's time, so the list should be short."""
     service = Service()
     await service.begun()
     ((since, _),) = service.asked
     assert abs(since - time.time()) < 3600
 
 
-async def test_an_interruption_before_the_first_proof_is_caught_up_with() -> None:
-    """An event came and was not read, nothing was proven yet, and the feed is cut: from where it began, then."""
+async def test_reader_interrupted_before_the_first_proof_requests_all_since_its_start() -> None:
     service = Service()
     await service.begun()
     waiting = service.announce()
@@ -250,8 +248,7 @@ async def test_an_interruption_before_the_first_proof_is_caught_up_with() -> Non
     assert sorted([*await service.rest(1), *await service.read(1)]) == sorted([waiting, lost])
 
 
-async def test_whose_events_they_are_is_asked_until_somebody_answers() -> None:
-    """Nobody there is a matter of time; a refusal is not, and ends it."""
+async def test_tenant_lookup_is_retried_on_temporary_errors_only() -> None:
     answers: list[Exception | str] = [Unavailable(), Overloaded(), "shop"]
 
     async def tenant() -> str:

@@ -1,4 +1,4 @@
-"""Which headers go with a request, and when traces are wanted at all."""
+"""Trace headers of requests, and when tracing is on."""
 
 import subprocess
 import sys
@@ -10,23 +10,22 @@ from shared.amqp.telemetry import MAX_TRACE_HEADER_CHARS, ForwardedHeaders, trac
 from shared.process.environment import ENDPOINTS, EX_CONFIG, tracing_enabled
 
 TIMEOUT_SECONDS = 120
-#: A process without what the extra installs. FastAPI itself needs OpenTelemetry's API, and so it is there.
+#: Hides what the extra installs. OpenTelemetry's API stays, because FastAPI depends on it.
 WITHOUT = "import sys; sys.modules['opentelemetry.sdk'] = None; sys.argv[1:] = []; "
 
 
 class Caller:
-    """Who waits for a place in a batch."""
+    """A caller that waits in a batch."""
 
 
-def test_a_request_carries_the_headers_of_its_context() -> None:
-    """Asked each time."""
+def test_request_carries_the_trace_headers_of_its_context() -> None:
     numbers = iter("123")
     tracing = ForwardedHeaders(lambda: {"traceparent": next(numbers)})
     assert [tracing.headers() for _ in range(2)] == [{"traceparent": "1"}, {"traceparent": "2"}]
 
 
-def test_only_trace_context_goes_with_a_request_and_only_as_much_as_workers_read() -> None:
-    """A client of an edge writes `tracestate`, and a service's propagator may add headers of any size."""
+def test_request_carries_only_trace_context_within_the_size_limit() -> None:
+    """Clients of an edge choose `tracestate`, and a propagator may add headers of any size."""
     given = {"traceparent": "1", "tracestate": MAX_TRACE_HEADER_CHARS * "a", "baggage": "x"}
     tracing = ForwardedHeaders(lambda: given)
     assert trace_headers(tracing) == {"traceparent": "1", "tracestate": given["tracestate"]}
@@ -36,8 +35,8 @@ def test_only_trace_context_goes_with_a_request_and_only_as_much_as_workers_read
 
 
 @pytest.mark.parametrize(("callers", "expected"), [(1, {"traceparent": "1"}), (2, {}), (0, {})])
-def test_a_batch_of_one_goes_on_in_its_callers_trace(callers: int, expected: dict[str, str]) -> None:
-    """And a batch of several in nobody's; whoever happens to be asked then does not matter."""
+def test_batch_carries_trace_headers_only_for_a_single_caller(callers: int, expected: dict[str, str]) -> None:
+    """The headers are those of the caller's own context, not of the sending task."""
     numbers = iter("123")
     tracing = ForwardedHeaders(lambda: {"traceparent": next(numbers)})
     waiting = [Caller() for _ in range(callers)]
@@ -49,7 +48,7 @@ def test_a_batch_of_one_goes_on_in_its_callers_trace(callers: int, expected: dic
 
 
 @pytest.mark.parametrize(
-    ("environ", "wanted"),
+    ("environ", "enabled"),
     [
         ({}, False),
         ({"OTEL_SERVICE_NAME": "auth"}, False),
@@ -59,9 +58,9 @@ def test_a_batch_of_one_goes_on_in_its_callers_trace(callers: int, expected: dic
         *(({name: "http://collector:4318", "OTEL_TRACES_EXPORTER": "none"}, False) for name in ENDPOINTS),
     ],
 )
-def test_traces_are_wanted_where_there_is_somewhere_to_send_them(environ: dict[str, str], wanted: bool) -> None:
-    """As OpenTelemetry's own variables say it."""
-    assert tracing_enabled(environ) is wanted
+def test_tracing_is_on_if_an_endpoint_is_set_and_not_disabled(environ: dict[str, str], enabled: bool) -> None:
+    """The variables are OpenTelemetry's own."""
+    assert tracing_enabled(environ) is enabled
 
 
 def run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -84,8 +83,7 @@ def run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("main", ["api.__main__", "worker.main"])
-def test_traces_without_the_library_refuse_the_start(main: str) -> None:
-    """With a line that names the variable and what to install."""
+def test_tracing_without_the_library_stops_the_start_with_a_hint(main: str) -> None:
     done = run(f"{WITHOUT}from {main} import main; main()", OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318")
     assert done.returncode == EX_CONFIG
     assert "OTEL_EXPORTER_OTLP_ENDPOINT: traces need OpenTelemetry" in done.stderr
@@ -93,7 +91,7 @@ def test_traces_without_the_library_refuse_the_start(main: str) -> None:
 
 
 @pytest.mark.parametrize(("main", "loaded"), [("api.__main__", "opentelemetry.sdk"), ("worker.main", "opentelemetry")])
-def test_where_no_traces_are_wanted_the_library_is_not_even_imported(main: str, loaded: str) -> None:
-    """It costs memory and a moment at the start. FastAPI imports OpenTelemetry's API for itself."""
+def test_opentelemetry_without_tracing_is_not_imported(main: str, loaded: str) -> None:
+    """The import costs memory and time. FastAPI imports OpenTelemetry's API by itself."""
     done = run(f"import sys, {main}; assert {main}._tracing() is None; sys.exit({loaded!r} in sys.modules)")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The tenant's own session: whose it is, and what happens when it is refused."""
+"""The tenant session of a client: its login, renewal, and refused credentials."""
 
 import asyncio
 from typing import Any
@@ -33,7 +33,7 @@ PASSWORD = SecretStr("correct horse battery")
 
 
 class FakeRpc(RpcClient):
-    """Answers by itself."""
+    """A client whose replies come from `answer`."""
 
     def __init__(self) -> None:
         super().__init__([], "none")
@@ -43,19 +43,19 @@ class FakeRpc(RpcClient):
         operation: Operation[RequestT, ReplyT],
         request: RequestT,
         *,
-        request_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
-        message_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
-        timeout_seconds: float = 1,  # noqa: ARG002 - the signature it stands in for
+        request_id: str | None = None,  # noqa: ARG002 - the overridden signature
+        message_id: str | None = None,  # noqa: ARG002 - the overridden signature
+        timeout_seconds: float = 1,  # noqa: ARG002 - the overridden signature
     ) -> ReplyT:
         return operation.reply.model_validate(await self.answer(request))
 
     async def answer(self, request: WireModel) -> dict[str, Any]:
-        """The members of the reply."""
+        """Return the members of the reply."""
         raise NotImplementedError
 
 
 class Workers(FakeRpc):
-    """Log in whom they know, and count who tries. A token is the email that it was made for."""
+    """Fake workers that log in known tenants and record each attempt. The token of a tenant is its email."""
 
     def __init__(self, *known: str) -> None:
         super().__init__()
@@ -81,15 +81,15 @@ def session(workers: Workers, email: str | None = None) -> TenantSession:
     return TenantSession(RetryingRpcClient(workers, 1), email, PASSWORD if email else None)
 
 
-async def test_its_tenant_is_asked_for_once() -> None:
+async def test_tenant_requested_twice_costs_one_login() -> None:
     workers = Workers("a@x.test")
     mine = session(workers, "a@x.test")
     assert [await mine.tenant() for _ in range(2)] == ["a@x.test"] * 2
     assert workers.logins == ["a@x.test"]
 
 
-async def test_one_without_credentials_becomes_the_session_of_who_registers() -> None:
-    """With its credentials, too: so it renews itself as that tenant."""
+async def test_session_without_credentials_takes_over_those_of_a_registration() -> None:
+    """It can then renew itself as that tenant."""
     workers = Workers("new@x.test")
     mine = session(workers)
     mine.begin("new@x.test", PASSWORD, "ended")
@@ -97,15 +97,15 @@ async def test_one_without_credentials_becomes_the_session_of_who_registers() ->
     assert workers.logins == ["new@x.test"]
 
 
-async def test_one_that_is_a_tenants_stays_what_it_is() -> None:
-    """Subscriptions and what is kept in memory are that tenant's."""
+async def test_session_with_a_tenant_ignores_a_registration() -> None:
+    """Subscriptions and cached answers belong to the first tenant."""
     mine = session(Workers("a@x.test", "new@x.test"), "a@x.test")
     mine.begin("new@x.test", PASSWORD, "new@x.test")
     assert await mine.tenant() == "a@x.test"
 
 
-async def test_refused_credentials_are_not_tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who subscribes tries each second, and each login costs the workers a password hash."""
+async def test_refused_credentials_are_not_retried_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Subscribers try each second, and each login costs a password hash."""
     workers = Workers()
     mine = session(workers, "a@x.test")
     for _ in range(3):
@@ -120,8 +120,8 @@ async def test_refused_credentials_are_not_tried_again_at_once(monkeypatch: pyte
     assert len(workers.logins) == 3
 
 
-async def test_a_throttled_login_is_nobodys_fault() -> None:
-    """What was asked for may be a user's login, and that one is not throttled: it cannot be done at the moment."""
+async def test_throttled_tenant_login_is_raised_as_unavailable() -> None:
+    """The caller may have asked for a user's login, which is not throttled."""
     workers = Workers("a@x.test")
     workers.throttle = True
     mine = session(workers, "a@x.test")
@@ -132,8 +132,8 @@ async def test_a_throttled_login_is_nobodys_fault() -> None:
 
 
 class Accounts(FakeRpc):
-    """Know one tenant, its password and its token. An update is refused with `refuse`; or it is made, and answered with
-    `lost` when `let_go` is set, and refused with `then` when it comes again."""
+    """Fake workers that know one tenant, its password and its token. `refuse` is raised before an update.
+    `lost` is raised after an update, once `let_go` is set, and `then` for its retry."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,8 +180,8 @@ def clients(workers: Accounts, email: str | None = "a@x.test") -> tuple[TenantAc
     return TenantAccount(calls, mine), UserAccounts(mine)
 
 
-async def test_who_calls_while_the_password_changes_waits_for_the_new_token() -> None:
-    """The old one is refused, and so would be the old password: which costs a hash, and is counted as a guess."""
+async def test_call_during_a_password_change_waits_for_the_new_token() -> None:
+    """The old token is invalid, and a login with the old password would count as a failed attempt."""
     workers = Accounts()
     tenant, users = clients(workers)
     workers.let_go.clear()
@@ -196,8 +196,8 @@ async def test_who_calls_while_the_password_changes_waits_for_the_new_token() ->
 
 
 @pytest.mark.parametrize("lost", [DeadlineExceeded, InternalError])
-async def test_a_change_of_the_password_whose_answer_is_lost(lost: type[AuthError]) -> None:
-    """Both may be right, so the next login tries both, and goes on with the one that is."""
+async def test_password_change_with_a_lost_answer_tries_both_passwords(lost: type[AuthError]) -> None:
+    """Either password may be valid; the session keeps the one that works."""
     workers = Accounts()
     tenant, users = clients(workers)
     workers.lost = lost
@@ -210,14 +210,13 @@ async def test_a_change_of_the_password_whose_answer_is_lost(lost: type[AuthErro
     workers.lost = None
     workers.token += "ended"
     await tenant.update("new password", password="third password")
-    workers.password = "new password"  # an operator has put it back
+    workers.password = "new password"  # reset by an operator
     workers.token += "ended"
     with pytest.raises(InvalidCredentials):
         await users.list()
 
 
-async def test_a_change_of_the_password_that_was_not_made_and_not_answered() -> None:
-    """The old one is tried when the new one is refused."""
+async def test_password_change_that_never_happened_falls_back_to_the_old_one() -> None:
     workers = Accounts()
     tenant, users = clients(workers)
     workers.refuse = DeadlineExceeded
@@ -231,8 +230,8 @@ async def test_a_change_of_the_password_that_was_not_made_and_not_answered() -> 
 
 
 @pytest.mark.parametrize("last", [Overloaded, Throttled, InvalidCredentials])
-async def test_a_change_of_the_password_whose_last_attempt_is_refused(last: type[AuthError]) -> None:
-    """The first may have been made, and lost with its worker."""
+async def test_password_change_with_a_refused_retry_tries_the_new_password(last: type[AuthError]) -> None:
+    """The first attempt may have succeeded before its worker died."""
     workers = Accounts()
     tenant, users = clients(workers)
     workers.lost, workers.then = Unavailable, last
@@ -244,8 +243,7 @@ async def test_a_change_of_the_password_whose_last_attempt_is_refused(last: type
     assert workers.tried[-1] == "new password"
 
 
-async def test_a_change_of_the_password_that_is_refused() -> None:
-    """The old one is tried first, as it is the likelier."""
+async def test_refused_password_change_keeps_the_old_password() -> None:
     workers = Accounts()
     tenant, users = clients(workers)
     workers.refuse = InvalidCredentials
@@ -256,8 +254,8 @@ async def test_a_change_of_the_password_that_is_refused() -> None:
     assert workers.tried == ["old password"]
 
 
-async def test_a_client_with_a_token_alone_goes_on_with_the_new_one() -> None:
-    """It has been given no password to log in with, and keeps none."""
+async def test_client_with_only_a_token_continues_with_the_new_token() -> None:
+    """It has no password to log in with, and stores none."""
     workers = Accounts()
     tenant, users = clients(workers, email=None)
     await tenant.update("old password", password="new password")
@@ -268,6 +266,6 @@ async def test_a_client_with_a_token_alone_goes_on_with_the_new_one() -> None:
     assert not workers.tried
 
 
-def test_the_operations_it_uses_may_be_repeated() -> None:
+def test_operations_of_the_tenant_session_are_repeatable() -> None:
     assert TENANT_LOGIN.repeatable
     assert TENANT_VERIFY.repeatable

@@ -1,4 +1,4 @@
-"""How the queues of a lane are declared, by their type."""
+"""Declaration of the lane queues, by queue type."""
 
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -21,7 +21,7 @@ from shared.contracts.operation import Lane
 
 @dataclass
 class FakeChannel:
-    """Remembers what was declared on it, and bound; it is its own queue."""
+    """Records declarations and bindings; it is its own queue."""
 
     declared: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     bound: list[tuple[str, str]] = field(default_factory=list)
@@ -34,8 +34,8 @@ class FakeChannel:
         self.bound.append((exchange, routing_key))
 
 
-def test_no_name_is_used_for_two_types() -> None:
-    """RabbitMQ would refuse the second one for as long as the first exists."""
+def test_queue_name_differs_between_queue_types() -> None:
+    """RabbitMQ refuses to declare an existing queue with another type."""
     names = [
         make(lane, queue_type=queue_type).name
         for make in (lane_queue, health_queue)
@@ -55,8 +55,8 @@ def test_no_name_is_used_for_two_types() -> None:
         ),
     ],
 )
-async def test_a_queue_goes_when_it_has_no_workers(queue_type: QueueType, arguments: dict[str, Any]) -> None:
-    """At once, or after a while where there is no such thing."""
+async def test_queue_without_workers_is_deleted_or_expires(queue_type: QueueType, arguments: dict[str, Any]) -> None:
+    """Quorum queues cannot be auto-delete, so they expire."""
     channel, queue = FakeChannel(), lane_queue(Lane.VERIFY, queue_type=queue_type)
     await queue.declare(cast(AbstractChannel, channel))
     ((name, declared),) = channel.declared
@@ -66,8 +66,8 @@ async def test_a_queue_goes_when_it_has_no_workers(queue_type: QueueType, argume
 
 @pytest.mark.parametrize("queue_type", QueueType)
 @pytest.mark.parametrize("lane", Lane)
-async def test_every_queue_is_bounded(lane: Lane, queue_type: QueueType) -> None:
-    """The broker refuses requests beyond its length and its bytes, and drops those that nobody waits for any more."""
+async def test_queue_has_limits_on_length_bytes_and_message_age(lane: Lane, queue_type: QueueType) -> None:
+    """The broker refuses requests over the limits and drops those older than any caller waits."""
     limits = {
         "x-max-length-bytes": LANE_MAX_BYTES,
         "x-overflow": "reject-publish",
@@ -84,6 +84,6 @@ async def test_every_queue_is_bounded(lane: Lane, queue_type: QueueType) -> None
         assert declared["arguments"].items() >= {**limits, "x-max-length": length}.items()
 
 
-def test_the_largest_request_fits_into_a_lane() -> None:
-    """Or it would be refused for ever, as if the queue were full."""
+def test_largest_request_fits_into_a_lane() -> None:
+    """Otherwise the broker would always refuse it, as if the queue were full."""
     assert max(operation.max_body_bytes for operation in OPERATIONS.values()) <= LANE_MAX_BYTES

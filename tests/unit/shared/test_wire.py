@@ -1,4 +1,4 @@
-"""How values look on the wire, what is refused there, and what never shows."""
+"""Values on the wire: their form, their limits, and their secrecy."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ SECRET = "correct horse battery staple"
 
 
 def accepts(kind: Any, value: object) -> bool:
-    """Whether a value is accepted on the wire; if not, the refusal must not repeat it."""
+    """Return whether the wire accepts the value; assert that a refusal does not repeat it."""
     try:
         TypeAdapter(kind, config=WireModel.model_config).validate_json(json.dumps(value))
     except ValidationError as error:
@@ -45,8 +45,8 @@ def accepts(kind: Any, value: object) -> bool:
     return True
 
 
-def test_members_are_camel_case() -> None:
-    """Python writes `device_id`, the wire says `deviceId`; Python code may give either."""
+def test_members_are_camel_case_on_the_wire() -> None:
+    """Python code may use either name."""
     session = Session(id="1", device_id="phone", issued_date=1, expiration_date=2)
     wire = {"id": "1", "deviceId": "phone", "issuedDate": 1, "expirationDate": 2}
     assert json.loads(session.to_json()) == wire
@@ -54,14 +54,14 @@ def test_members_are_camel_case() -> None:
     assert Session.model_validate(wire) == session
 
 
-def test_unknown_members_are_ignored() -> None:
+def test_unknown_member_is_ignored() -> None:
     """An older peer understands a newer one."""
     request = {"email": "shop@example.com", "password": SECRET, "captcha": {"new": True}}
     assert "captcha" not in json.loads(TenantLoginRequest.model_validate(request).to_json())
 
 
-def test_what_was_not_given_is_not_sent() -> None:
-    """Absent and null are different things: a patch that does not name the scope does not remove it."""
+def test_member_that_was_not_set_is_not_sent() -> None:
+    """A patch without `scope` must not remove the scope."""
     assert json.loads(UserUpdateBody(sub="007").to_json()) == {"sub": "007"}
     assert json.loads(UserUpdateBody(sub="007", scope=None).to_json()) == {"sub": "007", "scope": None}
 
@@ -77,8 +77,7 @@ REQUESTS: list[WireModel] = [
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
-def test_secrets_are_sent_and_never_shown(request_: WireModel) -> None:
-    """Passwords and tokens travel as they are, and print as nothing."""
+def test_secret_is_sent_but_absent_from_repr_and_log(request_: WireModel) -> None:
     assert SECRET.encode() in request_.to_json()
     assert SECRET not in repr(request_)
     assert SECRET not in str(request_)
@@ -87,8 +86,7 @@ def test_secrets_are_sent_and_never_shown(request_: WireModel) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_a_refusal_never_repeats_what_was_refused(operation: Any) -> None:
-    """Whatever is put in the place of any member of any request, the refusal does not show it."""
+def test_validation_error_never_repeats_the_value(operation: Any) -> None:
     for value in (f"{SECRET}\n", [SECRET], {SECRET: SECRET}, 1_234_567_890_123):
         members = {field.alias: value for field in operation.request.model_fields.values()}
         try:
@@ -121,8 +119,7 @@ def test_a_refusal_never_repeats_what_was_refused(operation: Any) -> None:
         ({"$ne": None}, False),
     ],
 )
-def test_names(value: object, *, accepted: bool) -> None:
-    """A name is 1 to 256 printable characters, and a string."""
+def test_name_is_accepted_with_1_to_256_printable_characters(value: object, *, accepted: bool) -> None:
     assert accepts(Name, value) is accepted
 
 
@@ -152,22 +149,19 @@ def test_names(value: object, *, accepted: bool) -> None:
         ("\u0958" * 129, False),
     ],
 )
-def test_new_logins(value: str, *, accepted: bool) -> None:
-    """The login of a new user is a name that a path can hold, and that no other user's can be taken for, unless by
-    what is displayed."""
+def test_new_login_is_accepted_unless_it_can_be_confused(value: str, *, accepted: bool) -> None:
+    """A new login must fit into a path, and must not look like another login or a tenant."""
     assert accepts(NewLogin, value) is accepted
 
 
-def test_a_new_login_is_stored_in_one_form() -> None:
-    """However it is typed; where a user is named, it stays as it is."""
+def test_new_login_is_normalized_but_an_existing_one_is_not() -> None:
     fields = {"tenant_token": "t", "email": "ann@example.com", "password": SECRET}
     assert UserCreateRequest(login="Cafe\u0301", **fields).login == "Caf\u00e9"
     assert UserDeleteRequest(tenant_token="t", login="Cafe\u0301").login == "Cafe\u0301"
 
 
 @pytest.mark.parametrize("login", ["admin ", "admin\ufe0f", "tenant:ann"])
-def test_what_is_wrong_with_a_login_is_told(login: str) -> None:
-    """By the field and what is expected, without repeating the login."""
+def test_refused_login_is_explained_without_repeating_it(login: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         validated(UserCreateRequest, tenant_token="t", email="a@b", password=SECRET, login=login)
     (problem,) = refused.value.problems
@@ -185,21 +179,20 @@ def test_what_is_wrong_with_a_login_is_told(login: str) -> None:
         ("a\ufe0f@b", False),
     ],
 )
-def test_the_email_of_a_new_tenant_has_one_form(email: str, *, new: bool) -> None:
-    """A tenant is found by its email exactly as it is stored: another form is refused, and not silently changed."""
+def test_new_tenant_email_outside_nfc_or_with_invisible_characters_is_refused(email: str, *, new: bool) -> None:
+    """A tenant is found by the exact email, so a silent change would lock it out."""
     assert accepts(TenantEmail, email)
     assert accepts(NewTenantEmail, email) is new
 
 
 @pytest.mark.parametrize("login", [".", "..", "admin ", "admin\ufe0f", "tenant:ann"])
-def test_a_login_from_before_can_be_named(login: str) -> None:
-    """As it is stored; those that no path can hold over AMQP."""
+def test_login_of_an_earlier_version_is_accepted_unchanged(login: str) -> None:
+    """Some of these logins fit into no path, and can only be used over AMQP."""
     assert UserDeleteRequest(tenant_token="t", login=login).login == login
 
 
 @pytest.mark.parametrize(("value", "accepted"), [("", True), ("x" * 256, True), ("x" * 257, False), ("a\nb", False)])
-def test_searches(value: str, *, accepted: bool) -> None:
-    """A search may be empty; otherwise it is part of a name."""
+def test_search_is_empty_or_part_of_a_name(value: str, *, accepted: bool) -> None:
     assert accepts(Search, value) is accepted
 
 
@@ -223,14 +216,13 @@ def test_searches(value: str, *, accepted: bool) -> None:
         (None, False),
     ],
 )
-def test_emails(value: object, *, accepted: bool) -> None:
-    """An email is name@domain of at most 254 characters; whether it exists only a message to it can tell."""
+def test_email_is_accepted_as_name_at_domain_up_to_254_characters(value: object, *, accepted: bool) -> None:
+    """Only a message to it can show whether it exists."""
     assert accepts(Email, value) is accepted
     assert accepts(TenantEmail, value) is accepted
 
 
-def test_a_tenants_email_has_one_spelling() -> None:
-    """A tenant's email is lower case, however it was typed; a user's stays as it is."""
+def test_tenant_email_is_lowercased_but_a_user_email_is_not() -> None:
     assert TenantLoginRequest(email="Shop@Example.COM", password=SECRET).email == "shop@example.com"
     created = UserCreateRequest(tenant_token="t", email="Ann@Example.COM", login="ann", password=SECRET)
     assert created.email == "Ann@Example.COM"
@@ -260,9 +252,8 @@ def test_a_tenants_email_has_one_spelling() -> None:
         ("half a character: \ud83d", False, False),
     ],
 )
-def test_passwords(value: object, *, new: bool, tried: bool) -> None:
-    """A new password has 8 to 256 characters of any kind, counted in its NFKC form; one that is tried may be shorter,
-    and is merely wrong."""
+def test_password_is_limited_by_its_nfkc_characters(value: object, *, new: bool, tried: bool) -> None:
+    """A new password has 8 to 256 characters; at a login, a shorter one is accepted and merely wrong."""
     assert accepts(NewPassword, value) is new
     assert accepts(TriedPassword, value) is tried
 
@@ -279,15 +270,14 @@ def test_passwords(value: object, *, new: bool, tried: bool) -> None:
         ("Correct Horse 1!", "Correct Horse 1!"),
     ],
 )
-def test_equivalent_code_points_are_one_password(kind: Any, typed: str, normalised: str) -> None:
-    """A password is what its user sees: its NFKC form (NIST SP 800-63B-4, 3.1.1.2). ASCII is its own."""
+def test_password_is_normalized_to_nfkc(kind: Any, typed: str, normalised: str) -> None:
+    """NIST SP 800-63B-4, 3.1.1.2: equivalent code points are the same password."""
     assert TypeAdapter(kind).validate_python(typed).get_secret_value() == normalised
     assert TypeAdapter(kind).validate_python(normalised).get_secret_value() == normalised
 
 
 @pytest.mark.parametrize("length", [1, 7, 257, 1000])
-def test_a_password_is_refused_in_words_that_do_not_tell_its_length(length: int) -> None:
-    """The refusal says what is expected and not what was given."""
+def test_refused_password_error_does_not_reveal_its_length(length: int) -> None:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(NewPassword).validate_python("x" * length)
     (problem,) = caught.value.errors(include_input=False, include_url=False)
@@ -330,13 +320,13 @@ def nested(depth: int) -> Any:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_scopes(value: object, *, accepted: bool) -> None:
-    """A scope is a string, an object or nothing, of a size and a depth that fit in a token."""
+def test_scope_is_limited_in_type_size_and_depth(value: object, *, accepted: bool) -> None:
+    """A scope must fit into a token."""
     assert accepts(Scope, value) is accepted
 
 
-def test_a_scope_too_deep_for_anything_is_refused() -> None:
-    """Nesting that would exhaust a stack is refused like any other."""
+def test_scope_with_extreme_nesting_is_refused() -> None:
+    """Such nesting could exhaust a stack."""
     with pytest.raises(ValidationError):
         TypeAdapter(Scope).validate_json("[" * 50_000 + "]" * 50_000)
     with pytest.raises(ValidationError):
@@ -344,15 +334,14 @@ def test_a_scope_too_deep_for_anything_is_refused() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"login": "ann"}, {"unknown": 1}])
-def test_a_patch_changes_something(body: dict[str, Any]) -> None:
-    """A patch that names nothing to change is a mistake."""
+def test_patch_without_a_change_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="provide at least one of email, password, sub, scope"):
         UserUpdateBody.model_validate(body)
 
 
 @pytest.mark.parametrize("member", ["email", "password", "sub"])
-def test_only_a_scope_can_be_removed(member: str) -> None:
-    """Null removes a scope; an account without email, password or subject there is not."""
+def test_patch_with_null_is_refused_except_for_the_scope(member: str) -> None:
+    """An account without email, password or subject does not exist."""
     with pytest.raises(ValidationError, match="must not be null") as refused:
         UserUpdateBody.model_validate({member: None, "scope": "all"})
     assert [problem["loc"] for problem in refused.value.errors()] == [(member,)]
@@ -362,8 +351,8 @@ def test_only_a_scope_can_be_removed(member: str) -> None:
 @pytest.mark.parametrize(
     ("member", "value"), [("email", "nobody"), ("password", "short"), ("sub", ""), ("sub", 7), ("email", ["a@b"])]
 )
-def test_a_bad_member_of_a_patch_is_named_by_its_name(member: str, value: object) -> None:
-    """Once, and by no more than that; and the schema offers no null."""
+def test_invalid_member_of_a_patch_is_reported_once(member: str, value: object) -> None:
+    """The schema offers no null."""
     with pytest.raises(ValidationError) as refused:
         UserUpdateBody.model_validate({member: value})
     assert [problem["loc"] for problem in refused.value.errors()] == [(member,)]
@@ -373,15 +362,14 @@ def test_a_bad_member_of_a_patch_is_named_by_its_name(member: str, value: object
 
 
 @pytest.mark.parametrize(("checks", "accepted"), [(0, False), (1, True), (256, True), (257, False)])
-def test_a_batch_has_its_limits(checks: int, *, accepted: bool) -> None:
-    """A batch of nothing, or of more than is answered in one go, is refused."""
+def test_batch_is_accepted_with_1_to_256_checks(checks: int, *, accepted: bool) -> None:
     given = [{"tenantToken": "t", "token": "u"}] * checks
     assert accepts(AuthVerifyRequest.model_fields["checks"].rebuild_annotation(), given) is accepted
 
 
 @pytest.mark.parametrize("email", ["a" * 250 + "@b.c", "İ" * 130 + "@b", "İ" * 126 + "@b"])
-def test_a_tenant_email_is_within_its_limit_in_lower_case(email: str) -> None:
-    """Some letters are two in lower case; what is accepted is stored, and is accepted again as it was stored."""
+def test_tenant_email_is_limited_by_its_lower_case_length(email: str) -> None:
+    """Some letters become two in lower case; an accepted email must be accepted again as stored."""
     accepted = len(email.lower()) <= MAX_EMAIL_CHARS
     if accepted:
         first = TenantLoginRequest.model_validate({"email": email, "password": "p"})

@@ -1,4 +1,4 @@
-"""A worker on fakes, and the tenant and the user that most tests begin with."""
+"""A worker on fakes, with a tenant and a user that most tests start with."""
 
 import pytest
 
@@ -13,11 +13,11 @@ def worker() -> InMemoryWorker:
 
 @pytest.fixture
 async def shop(worker: InMemoryWorker) -> str:
-    """The token of a tenant."""
+    """Return the token of a tenant."""
     return await worker.register()
 
 
 @pytest.fixture
 async def ann(worker: InMemoryWorker, shop: str) -> User:
-    """A user of the tenant `shop`."""
+    """Return a user of the tenant `shop`."""
     return await worker.create(shop)

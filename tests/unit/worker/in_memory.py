@@ -1,4 +1,4 @@
-"""The worker without broker and database: its operations on fakes, called as its consumer calls them."""
+"""A worker without broker and database: its operations on fakes, called as the consumer calls them."""
 
 import json
 import uuid
@@ -44,7 +44,7 @@ ReplyT = TypeVar("ReplyT", bound=WireModel)
 
 
 class InMemoryWorker:
-    """A worker and its whole world. Fields are given and checked as they are on the wire."""
+    """A worker with fakes of all its ports. Requests pass through JSON and validation, as on the wire."""
 
     def __init__(
         self,
@@ -92,15 +92,15 @@ class InMemoryWorker:
     async def call(
         self, operation: Operation[RequestT, ReplyT], message_id: str | None = None, **fields: Any
     ) -> ReplyT:
-        """The reply to a request of these fields. Raises what the caller would be answered."""
+        """Send a request and return the reply. Operation errors are raised."""
         return await self._handle(operation, Call(message_id or uuid.uuid4().hex), fields)
 
     async def call_as(self, service: str, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
-        """The reply to a request that a service of the broker sent, and no edge."""
+        """Send a request as a service on the broker, without an edge."""
         return await self._handle(operation, Call(uuid.uuid4().hex, service=service), fields)
 
     async def redeliver(self, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
-        """The reply to a request that another worker was lost with."""
+        """Send a request as redelivered after the loss of another worker."""
         return await self._handle(operation, Call(uuid.uuid4().hex, redelivered=True), fields)
 
     async def _handle(self, operation: Operation[RequestT, ReplyT], call: Call, fields: dict[str, Any]) -> ReplyT:
@@ -110,26 +110,26 @@ class InMemoryWorker:
         return reply
 
     async def register(self, email: str = "shop@example.com") -> str:
-        """The token of a new tenant."""
+        """Register a tenant and return its token."""
         return (await self.call(TENANT_REGISTER, email=email, password=PASSWORD)).token
 
     async def create(self, tenant_token: str, login: str = "ann", **fields: Any) -> User:
-        """A new user of the tenant, with the usual password."""
+        """Create a user of the tenant, with the usual password."""
         wanted = {"email": f"{login}@example.com", "password": PASSWORD, **fields}
         return await self.call(USER_CREATE, tenantToken=tenant_token, login=login, **wanted)
 
     async def login(self, tenant_token: str, login: str = "ann", **fields: Any) -> str:
-        """The token of a new session of the user."""
+        """Log the user in and return the token."""
         wanted = {"password": PASSWORD, "deviceId": "phone", **fields}
         return (await self.call(AUTH_LOGIN, tenantToken=tenant_token, login=login, **wanted)).access_token
 
     async def verify(self, tenant_token: str, token: str) -> Claims:
-        """The claims of a user token. Raises what is wrong with it."""
+        """Verify a user token and return its claims; an invalid token raises its error."""
         reply = await self.call(AUTH_VERIFY, checks=[{"tenantToken": tenant_token, "token": token}])
         return reply.answers[0].unwrap()
 
     async def session_of(self, token: str) -> Session:
-        """The stored session that a token belongs to."""
+        """Return the stored session of a token."""
         session_id = self.ports.tokens.session_id(token)
         assert session_id is not None
         return (await self.sessions.find([session_id]))[session_id]

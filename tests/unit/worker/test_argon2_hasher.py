@@ -1,4 +1,4 @@
-"""What is particular to `Argon2Hasher`; what every hasher does is in `tests/contract/test_hasher.py`."""
+"""Behaviour of `Argon2Hasher` beyond the contract of `tests/contract/test_hasher.py`."""
 
 import asyncio
 import hmac
@@ -12,7 +12,7 @@ from argon2.exceptions import InvalidHashError
 
 from worker.adapters.argon2_hasher import Argon2Hasher
 
-#: Some 30 ms: long beside everything else that a verification does.
+#: About 30 ms, much longer than the rest of a verification.
 MEMORY_KIB, PASSES = 8_192, 8
 
 
@@ -23,13 +23,13 @@ def hasher() -> Iterator[Argon2Hasher]:
     hasher.close()
 
 
-async def test_hashes_say_how_they_were_made(hasher: Argon2Hasher) -> None:
-    """Argon2id with the parameters asked for, in the PHC format that every argon2 library reads."""
+async def test_hash_is_argon2id_in_phc_format_with_the_configured_parameters(hasher: Argon2Hasher) -> None:
+    """Every argon2 library reads this format."""
     assert (await hasher.hash("password")).startswith(f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1$")
 
 
-async def test_an_unknown_account_costs_the_same_work(hasher: Argon2Hasher) -> None:
-    """Without a hash the processor computes as long as with one."""
+async def test_verification_without_a_hash_costs_the_same_work(hasher: Argon2Hasher) -> None:
+    """Otherwise the time of a login would reveal whether the account exists."""
     password_hash = await hasher.hash("password")
 
     async def seconds_of_work(stored: str | None) -> float:
@@ -42,8 +42,8 @@ async def test_an_unknown_account_costs_the_same_work(hasher: Argon2Hasher) -> N
     assert 1 / 3 < unknown / known < 3
 
 
-async def test_a_hash_of_former_parameters_costs_the_same_work(hasher: Argon2Hasher) -> None:
-    """Once one was met, wrong passwords cost as long for it, for a hash of today and for none; right ones less."""
+async def test_verification_of_a_hash_with_old_parameters_costs_the_same_work(hasher: Argon2Hasher) -> None:
+    """This holds for wrong passwords, once the hasher has verified one old hash."""
     former = Argon2Hasher(threads=1, memory_kib=MEMORY_KIB, passes=PASSES // 2)
     stored = {"former": await former.hash("password"), "today": await hasher.hash("password"), "none": None}
     former.close()
@@ -57,8 +57,8 @@ async def test_a_hash_of_former_parameters_costs_the_same_work(hasher: Argon2Has
     assert max(seconds.values()) < 1.6 * min(seconds.values())
 
 
-async def test_a_bcrypt_hash_costs_the_same_work(hasher: Argon2Hasher) -> None:
-    """Once one was met, wrong passwords cost as long for it, for one of another cost, for one of today and for none."""
+async def test_verification_of_a_bcrypt_hash_costs_the_same_work(hasher: Argon2Hasher) -> None:
+    """This holds for wrong passwords of all kinds of hashes, once the hasher has verified a bcrypt hash."""
     stored = {cost: bcrypt.hashpw(b"password", bcrypt.gensalt(cost)).decode() for cost in (9, 10)}
     for made_elsewhere in stored.values():
         assert await hasher.verify(made_elsewhere, "password")
@@ -73,8 +73,7 @@ async def test_a_bcrypt_hash_costs_the_same_work(hasher: Argon2Hasher) -> None:
 
 
 @pytest.mark.parametrize("kind", ["argon2id", "bcrypt"])
-async def test_the_event_loop_goes_on_meanwhile(hasher: Argon2Hasher, kind: str) -> None:
-    """While a password is hashed or checked, other work of the process is done."""
+async def test_hashing_does_not_block_the_event_loop(hasher: Argon2Hasher, kind: str) -> None:
     made_elsewhere = bcrypt.hashpw(b"password", bcrypt.gensalt(8)).decode()
     doing = hasher.hash("password") if kind == "argon2id" else hasher.verify(made_elsewhere, "password")
     hashing = asyncio.create_task(doing)
@@ -82,11 +81,11 @@ async def test_the_event_loop_goes_on_meanwhile(hasher: Argon2Hasher, kind: str)
     while not hashing.done():
         await asyncio.sleep(0)
         turns += 1
-    assert turns > 1  # one, were it done on the loop
+    assert turns > 1  # it would be 1 if the loop computed the hash
 
 
-async def test_what_is_no_hash_is_a_fault(hasher: Argon2Hasher) -> None:
-    """A stored text that is no hash is not taken for a wrong password: somebody has to look at it."""
+async def test_malformed_hash_raises_an_error(hasher: Argon2Hasher) -> None:
+    """It is no wrong password: an operator has to investigate."""
     with pytest.raises(InvalidHashError):
         await hasher.verify("$2b$12$not-a-hash", "password")
 
@@ -96,7 +95,7 @@ PEPPERS = {"new": b"n" * 32, "old": b"o" * 32}
 
 @pytest.fixture
 def peppered() -> Iterator[Callable[..., Argon2Hasher]]:
-    """Makes cheap hashers with these of the peppers."""
+    """Return a factory of cheap hashers with these peppers."""
     made: list[Argon2Hasher] = []
 
     def make(*pepper_ids: str) -> Argon2Hasher:
@@ -109,17 +108,16 @@ def peppered() -> Iterator[Callable[..., Argon2Hasher]]:
         hasher.close()
 
 
-async def test_a_hash_names_its_pepper(peppered: Callable[..., Argon2Hasher]) -> None:
-    """Before argon2's own format, which stays as it is without one."""
+async def test_hash_with_a_pepper_starts_with_its_id(peppered: Callable[..., Argon2Hasher]) -> None:
+    """Without a pepper, argon2's own format is unchanged."""
     assert (await peppered("old").hash("password")).startswith("old$argon2id$v=19$")
     assert (await peppered().hash("password")).startswith("$argon2id$v=19$")
 
 
-async def test_without_its_pepper_a_hash_is_of_no_use(
+async def test_verification_without_the_pepper_fails_and_is_logged(
     peppered: Callable[..., Argon2Hasher], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not to who has the database, and not to a worker that has lost it: then the right password is wrong, and the
-    log says why."""
+    """This protects a stolen database. A worker that lost its pepper refuses the right password and logs the reason."""
     password_hash = await peppered("old").hash("password")
     assert not await peppered().verify(password_hash.removeprefix("old"), "password")
     assert not await peppered().verify(f"new{password_hash.removeprefix('old')}", "password")
@@ -128,15 +126,15 @@ async def test_without_its_pepper_a_hash_is_of_no_use(
     assert "password$" not in caplog.text
 
 
-async def test_a_pepper_goes_through_hmac(peppered: Callable[..., Argon2Hasher]) -> None:
-    """argon2 is given HMAC-SHA-256 of the password: another implementation can verify it."""
+async def test_pepper_is_applied_as_hmac_sha256(peppered: Callable[..., Argon2Hasher]) -> None:
+    """Another implementation can verify such a hash."""
     password_hash = await peppered("old").hash("password")
     digest = hmac.digest(PEPPERS["old"], b"password", "sha256")
     assert PasswordHasher().verify(password_hash.removeprefix("old"), digest)
 
 
-async def test_peppers_rotate(peppered: Callable[..., Argon2Hasher]) -> None:
-    """Hashes of all peppers and of none verify; but those of the first are stale, so that logins replace them."""
+async def test_hashes_of_old_peppers_verify_and_are_stale(peppered: Callable[..., Argon2Hasher]) -> None:
+    """Logins replace stale hashes; only those of the first pepper are current."""
     hashes = [await peppered(*ids).hash("password") for ids in ((), ("old",), ("new",))]
     hasher = peppered("new", "old")
     assert [await hasher.verify(each, "password") for each in hashes] == [True, True, True]
@@ -145,8 +143,10 @@ async def test_peppers_rotate(peppered: Callable[..., Argon2Hasher]) -> None:
     assert not hasher.is_stale(await hasher.hash("password"))
 
 
-async def test_a_bcrypt_hash_has_no_pepper(peppered: Callable[..., Argon2Hasher]) -> None:
-    """It verifies as it came, and is stale; what a login then makes has the pepper. With a pepper it is none."""
+async def test_imported_bcrypt_hash_verifies_without_a_pepper_and_is_stale(
+    peppered: Callable[..., Argon2Hasher],
+) -> None:
+    """The hash that replaces it has the pepper. A bcrypt hash with a pepper is malformed."""
     made_elsewhere = bcrypt.hashpw(b"password", bcrypt.gensalt(4)).decode()
     hasher = peppered("new", "old")
     assert await hasher.verify(made_elsewhere, "password")
@@ -157,13 +157,12 @@ async def test_a_bcrypt_hash_has_no_pepper(peppered: Callable[..., Argon2Hasher]
         await hasher.verify(f"new{made_elsewhere}", "password")
 
 
-async def test_an_unknown_account_has_no_password_with_a_pepper_either(peppered: Callable[..., Argon2Hasher]) -> None:
-    """No hash, no right password."""
+async def test_verification_without_a_hash_fails_with_a_pepper(peppered: Callable[..., Argon2Hasher]) -> None:
     assert not await peppered("new").verify(None, "password")
 
 
-async def test_it_tells_how_busy_it_is_and_how_long_each_hash_took() -> None:
-    """What waits for a thread is under way too; the wait is not part of the time."""
+async def test_hashes_in_flight_and_their_durations_are_reported() -> None:
+    """Waiting hashes count as in flight, but the duration excludes the wait."""
     seconds: list[float] = []
     hasher = Argon2Hasher(threads=1, memory_kib=MEMORY_KIB, passes=PASSES, on_hashed=seconds.append)
     started = time.perf_counter()

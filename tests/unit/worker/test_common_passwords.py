@@ -1,4 +1,4 @@
-"""The list of passwords that nobody may choose."""
+"""The list of common passwords, which the password policy refuses."""
 
 import sys
 import unicodedata
@@ -11,26 +11,26 @@ COMMON = common_passwords()
 
 
 @pytest.mark.parametrize("password", ["password", "12345678", "1qaz2wsx", "iloveyou", "trustno1", "government"])
-def test_what_many_people_choose_is_on_it(password: str) -> None:
-    """Passwords that leaked again and again, and words that everybody knows."""
+def test_common_password_is_on_the_list(password: str) -> None:
+    """Frequently leaked passwords and common words."""
     assert password in COMMON
 
 
 @pytest.mark.parametrize(
     "password", ["correct horse battery", "correct horse battery staple", "another fine password", "long enough"]
 )
-def test_what_nobody_is_likely_to_try_is_not(password: str) -> None:
-    """Several words are not one of them. The documents, the examples and these tests use such."""
+def test_password_of_several_words_is_not_on_the_list(password: str) -> None:
+    """The documents, the examples and these tests use such passwords."""
     assert password not in COMMON
 
 
-def test_it_is_written_as_it_is_compared() -> None:
-    """In lower case and in NFKC form, and nothing that is too short for a password takes room."""
+def test_listed_passwords_are_in_lower_case_nfkc_and_long_enough() -> None:
+    """Passwords below the minimum length would waste memory."""
     assert len(COMMON) > 40_000
     assert all(len(word) >= 8 for word in COMMON)
     assert all(unicodedata.normalize("NFKC", word).casefold() == word for word in COMMON)
 
 
-def test_it_takes_some_megabytes() -> None:
-    """What docs/configuration.md says of a password worker's memory."""
+def test_list_takes_less_than_five_megabytes() -> None:
+    """docs/configuration.md states this as the memory of a password worker."""
     assert sys.getsizeof(COMMON) + sum(map(sys.getsizeof, COMMON)) < 5_000_000

@@ -1,4 +1,4 @@
-"""What becomes of a message: it is answered if it can be, settled once, and never takes the worker with it."""
+"""The consumer: each message is answered if possible, acknowledged once, and never stops the worker."""
 
 import asyncio
 import json
@@ -42,14 +42,14 @@ from worker.operations import HANDLERS, Handler
 
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
-#: Request ids of which every other one is logged, and these are one and the other.
+#: Request ids on both sides of a sampling rate of one half.
 LOGGED, UNLOGGED = "r-2", "r-1"
 NOW_MS = int(NOW.timestamp() * 1000)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What was published in answer to a message."""
+    """A published reply."""
 
     routing_key: str
     correlation_id: str | None
@@ -63,7 +63,7 @@ class Reply:
 
 
 class FakeChannel:
-    """The channel a message came by. `lost` makes it what a channel is after its connection broke."""
+    """The channel of a message; `lost` simulates a broken connection."""
 
     def __init__(self) -> None:
         self.settled: list[str] = []
@@ -77,7 +77,7 @@ class FakeChannel:
     async def basic_publish(
         self, body: bytes, *, routing_key: str, properties: Basic.Properties, mandatory: bool
     ) -> None:
-        assert not mandatory  # a caller that is gone would come back as a returned message
+        assert not mandatory  # the reply to a disconnected caller would be returned
         assert properties.content_type == "application/json"
         self.settled.append("reply")
         self.replies.append(Reply(routing_key, properties.correlation_id, properties.message_type or "", body))
@@ -88,7 +88,7 @@ class FakeChannel:
 
 
 class FakeQueue:
-    """A queue that hands over what a test puts into it."""
+    """A queue that delivers the messages of a test."""
 
     def __init__(self) -> None:
         self.bound: list[str] = []
@@ -109,7 +109,7 @@ class FakeQueue:
 
 
 class FakeConnection:
-    """A connection whose exchanges were declared by an administrator."""
+    """A connection to a broker whose exchanges already exist."""
 
     def __init__(self) -> None:
         self.queues: dict[str, FakeQueue] = {}
@@ -127,7 +127,7 @@ class FakeConnection:
 
 
 class FakeReplyConnection(ReplyConnection):
-    """Open, on a fake channel."""
+    """An open connection on a fake channel."""
 
     def __init__(self, channel: FakeChannel) -> None:
         super().__init__([], "fake", None)
@@ -138,7 +138,7 @@ class FakeReplyConnection(ReplyConnection):
 
 
 class FakeReplies(Replies):
-    """Replies that go out on a fake channel, but for the error that they `fail` with."""
+    """Replies on a fake channel; `fail` is raised instead if it is set."""
 
     def __init__(self, channel: FakeChannel) -> None:
         super().__init__([], "fake", connect=lambda *_: FakeReplyConnection(channel))
@@ -151,7 +151,7 @@ class FakeReplies(Replies):
 
 
 class Broker:
-    """A consumer of one lane, and the messages that it is given."""
+    """A consumer of one lane and the messages delivered to it."""
 
     def __init__(self, handlers: Mapping[str, Handler] = HANDLERS, verify_sample: float = 1.0) -> None:
         self.channel = FakeChannel()
@@ -179,7 +179,7 @@ class Broker:
         headers: dict[str, Any] | None = None,
         **properties: Any,
     ) -> None:
-        """Hands over a message, a good one unless told otherwise, and returns when the consumer has taken it."""
+        """Deliver a message, valid by default, and return when the consumer has taken it."""
         if not self.connection.queues:
             await self.consumer.setup(cast(AbstractConnection, self.connection))
         given = {
@@ -201,7 +201,7 @@ class Broker:
         await self.connection.queues[lane_queue(Lane.VERIFY).name].deliver(message)
 
     async def answer(self, body: bytes = b"{}", **message: Any) -> Reply:
-        """The one reply to a message, which has been acknowledged after it."""
+        """Deliver a message and return its only reply, which is sent before the acknowledgement."""
         await self.deliver(body, **message)
         assert await self.consumer.drain(10)
         assert self.channel.settled == ["reply", "ack"]
@@ -210,7 +210,7 @@ class Broker:
 
 
 def handler(function: Callable[[Call], Awaitable[HealthReply]]) -> Mapping[str, Handler]:
-    """A table of operations with this one in the place of a health check."""
+    """Return a table of operations with this function as the health check."""
 
     async def handle(_request: Any, call: Call, _: Ports) -> HealthReply:
         return await function(call)
@@ -229,54 +229,52 @@ def broker() -> Broker:
 
 @pytest.fixture
 def idle() -> Broker:
-    """A broker whose worker has nothing to do: it fails when it is given something."""
+    """A broker whose worker fails on any call."""
     return Broker(handler(never))
 
 
-async def test_a_request_is_answered_and_acknowledged(broker: Broker) -> None:
-    """The reply goes to the caller's address under the id of its call; the message is settled after it."""
+async def test_request_is_answered_and_then_acknowledged(broker: Broker) -> None:
+    """The reply goes to the caller's address with the correlation id of the call."""
     reply = await broker.answer()
     assert (reply.routing_key, reply.correlation_id, reply.type) == (REPLY_TO, "call", "reply")
     assert json.loads(reply.body) == {"database": True}
 
 
 @pytest.mark.parametrize(("exchange", "service"), [("rpc", None), ("calls.shop", "shop")])
-async def test_the_exchange_tells_who_sent_a_request(exchange: str, service: str | None) -> None:
-    """The broker lets nobody choose it: an edge publishes to `rpc`, a service to the exchange of its name."""
+async def test_exchange_identifies_the_sender_of_a_request(exchange: str, service: str | None) -> None:
+    """The broker's permissions enforce this: edges publish to `rpc`, each service to its own exchange."""
     seen: list[str | None] = []
 
-    async def note(call: Call) -> HealthReply:
+    async def record(call: Call) -> HealthReply:
         seen.append(call.service)
         return HealthReply(database=True)
 
-    reply = await Broker(handler(note)).answer(exchange=exchange)
+    reply = await Broker(handler(record)).answer(exchange=exchange)
     assert (reply.type, seen) == ("reply", [service])
 
 
 @pytest.mark.parametrize("exchange", ["", "sub.shop.mine", "calls.", "calls.shop.mine", "events"])
-async def test_a_request_by_an_exchange_that_somebody_made_is_dropped(idle: Broker, exchange: str) -> None:
-    """A service can bind exchanges under any name into its own, so such a name says nothing about who sent it."""
+async def test_request_from_an_unknown_exchange_is_dropped(idle: Broker, exchange: str) -> None:
+    """A service can bind exchanges of any name to its own, so such a name does not identify the sender."""
     await idle.deliver(exchange=exchange)
     assert await idle.consumer.drain(10)
     assert idle.channel.settled == ["ack"]
 
 
-async def test_a_request_that_was_dead_lettered_is_dropped(idle: Broker) -> None:
-    """It names the exchange of a service, but the broker has not checked its routing key."""
+async def test_dead_lettered_request_is_dropped(idle: Broker) -> None:
+    """It carries the name of a service's exchange, but the broker has not checked its routing key."""
     await idle.deliver(exchange="calls.shop", headers={"x-death": [{"queue": "sub.shop.mine", "count": 1}]})
     assert await idle.consumer.drain(10)
     assert idle.channel.settled == ["ack"]
 
 
-async def test_each_queue_has_its_prefetch(broker: Broker) -> None:
-    """As many requests of each queue are held as it was told."""
+async def test_queue_is_consumed_with_its_own_prefetch(broker: Broker) -> None:
     await broker.answer()
     assert broker.connection.prefetches == [16, 2]
     assert list(broker.connection.queues)[:2] == ["rpc.verify", "rpc.verify.health"]
 
 
-async def test_an_expected_error_is_a_reply() -> None:
-    """What an operation refuses is answered as what it is, and acknowledged."""
+async def test_expected_error_is_answered_and_acknowledged() -> None:
 
     async def refuse(_call: Call) -> HealthReply:
         raise LoginTaken
@@ -285,8 +283,10 @@ async def test_an_expected_error_is_a_reply() -> None:
     assert reply.error == LoginTaken().to_reply()
 
 
-async def test_a_fault_is_an_incident(caplog: pytest.LogCaptureFixture) -> None:
-    """A fault is answered with an incident and nothing of what happened; the log tells the rest under it."""
+async def test_unexpected_exception_is_answered_with_an_incident_that_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The reply contains nothing else about the exception."""
 
     async def fail(_call: Call) -> HealthReply:
         raise ZeroDivisionError("with a secret in it")
@@ -319,22 +319,21 @@ async def test_a_fault_is_an_incident(caplog: pytest.LogCaptureFixture) -> None:
     ],
     ids=lambda value: str(value)[:50],
 )
-async def test_a_malformed_message_is_a_bad_request(idle: Broker, message: dict[str, Any], complaint: str) -> None:
-    """What is not a request of this service is answered as such, and acknowledged: it will never be better."""
+async def test_malformed_message_is_answered_bad_request(idle: Broker, message: dict[str, Any], complaint: str) -> None:
+    """It is acknowledged, because a redelivery would be malformed, too."""
     error = (await idle.answer(**message)).error
     assert error.code == ErrorCode.BAD_REQUEST
     assert complaint in error.message
 
 
 @pytest.mark.parametrize("operation", ["tenant.conquer", ""])
-async def test_an_operation_of_a_newer_version_is_unavailable(idle: Broker, operation: str) -> None:
-    """A newer worker of the lane has bound it. The caller is not wrong, and may find that worker the next time."""
+async def test_unknown_operation_is_answered_unavailable(idle: Broker, operation: str) -> None:
+    """A newer worker of the lane has bound it, and a retry may reach that worker."""
     error = (await idle.answer(operation=operation)).error
     assert (error.code, error.retry_after_seconds) == (ErrorCode.UNAVAILABLE, 1)
 
 
-async def test_invalid_fields_are_all_named_without_their_values(broker: Broker) -> None:
-    """Each bad field of a request is named with what was expected, and nothing of what was in it."""
+async def test_request_with_invalid_fields_lists_each_without_its_value(broker: Broker) -> None:
     body = json.dumps({"login": "", "password": 1234567890, "deviceId": {"secret": "sesame"}}).encode()
     reply = await broker.answer(body, operation="auth.login")
     assert reply.error.code == ErrorCode.INVALID_REQUEST
@@ -345,16 +344,15 @@ async def test_invalid_fields_are_all_named_without_their_values(broker: Broker)
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"text"', b"1"])
-async def test_json_that_is_no_object(idle: Broker, body: bytes) -> None:
-    """JSON of another shape is an invalid request as a whole."""
+async def test_body_that_is_no_json_object_is_answered_invalid_request(idle: Broker, body: bytes) -> None:
     error = (await idle.answer(body)).error
     assert error.code == ErrorCode.INVALID_REQUEST
     assert [problem.field for problem in error.problems] == ["(whole)"]
 
 
 @pytest.mark.parametrize("reply_to", [None, "", "rpc.password", "amq.rabbitmq.reply-to", "xamq.rabbitmq.reply-to.x"])
-async def test_an_address_that_is_not_direct_reply_to(idle: Broker, reply_to: str | None) -> None:
-    """A message that wants its answer elsewhere gets none and does nothing; it is acknowledged."""
+async def test_request_with_another_reply_address_is_dropped(idle: Broker, reply_to: str | None) -> None:
+    """The operation does not run, and the message is acknowledged."""
     await idle.deliver(reply_to=reply_to)
     assert await idle.consumer.drain(10)
     assert idle.channel.settled == ["ack"]
@@ -370,22 +368,22 @@ async def test_an_address_that_is_not_direct_reply_to(idle: Broker, reply_to: st
     ],
     ids=str,
 )
-async def test_a_request_past_its_deadline_is_not_begun(idle: Broker, message: dict[str, Any]) -> None:
-    """Nobody waits for its answer any more: it is acknowledged, not done and not answered."""
+async def test_request_past_its_deadline_is_dropped(idle: Broker, message: dict[str, Any]) -> None:
+    """Its caller no longer waits."""
     await idle.deliver(**message)
     assert await idle.consumer.drain(10)
     assert idle.channel.settled == ["ack"]
 
 
 @pytest.mark.parametrize("redelivered", [False, True])
-async def test_a_request_in_time_is_done(broker: Broker, *, redelivered: bool) -> None:
-    """Up to its deadline a request is done, also one that a lost connection brought back."""
+async def test_request_within_its_deadline_is_answered(broker: Broker, *, redelivered: bool) -> None:
+    """This includes redelivered requests."""
     reply = await broker.answer(headers={DEADLINE_HEADER: NOW_MS}, redelivered=redelivered)
     assert reply.type == "reply"
 
 
-async def test_a_request_tells_for_how_long_it_is_waited_for() -> None:
-    """In the time of the event loop, which does not jump."""
+async def test_call_carries_its_deadline_in_event_loop_time() -> None:
+    """This clock never jumps."""
     seen: list[Call] = []
 
     async def look(call: Call) -> HealthReply:
@@ -399,8 +397,8 @@ async def test_a_request_tells_for_how_long_it_is_waited_for() -> None:
     assert abs(seen[1].expires_at - asyncio.get_running_loop().time() - 1.5) < 1
 
 
-async def test_a_request_that_waits_past_its_deadline_is_not_answered() -> None:
-    """Nobody waits for it: it is acknowledged, and counted as late."""
+async def test_request_that_expires_in_the_operation_is_not_answered() -> None:
+    """It is acknowledged and counted as late."""
 
     async def wait(_: Call) -> HealthReply:
         raise DeadlineExceeded
@@ -413,16 +411,15 @@ async def test_a_request_that_waits_past_its_deadline_is_not_answered() -> None:
     assert broker.metrics.registry.get_sample_value("jincor_auth_worker_requests_total", late) == 1
 
 
-async def test_a_request_keeps_its_message_id() -> None:
-    """The operation is told the id of the message, or one of its own when it came without."""
+async def test_call_carries_the_message_id_or_a_new_one() -> None:
     seen = []
 
-    async def note(call: Call) -> HealthReply:
+    async def record(call: Call) -> HealthReply:
         seen.append(call.message_id)
         return HealthReply(database=True)
 
     for message_id in ("message", None, None):
-        await Broker(handler(note)).answer(message_id=message_id)
+        await Broker(handler(record)).answer(message_id=message_id)
     assert seen[0] == "message"
     assert all(seen)
     assert len(set(seen)) == 3
@@ -431,15 +428,15 @@ async def test_a_request_keeps_its_message_id() -> None:
 @pytest.mark.parametrize(
     ("header", "expected"), [("abc-123", "abc-123"), (None, None), (7, None), ("x" * 129, None), ("a\nb", None)]
 )
-async def test_a_request_is_logged_under_its_id(header: object, expected: str | None) -> None:
-    """Whatever is logged while a request is worked on carries the id that it came with, if it is short and plain."""
+async def test_log_lines_of_a_request_carry_its_valid_request_id(header: object, expected: str | None) -> None:
+    """Long or non-printable ids are ignored."""
     seen: list[str | None] = []
 
-    async def note(_call: Call) -> HealthReply:
+    async def record(_call: Call) -> HealthReply:
         seen.append(request_id.get())
         return HealthReply(database=True)
 
-    await Broker(handler(note)).answer(headers={REQUEST_ID_HEADER: header})
+    await Broker(handler(record)).answer(headers={REQUEST_ID_HEADER: header})
     assert seen == [expected]
     assert request_id.get() is None
 
@@ -452,10 +449,10 @@ async def test_a_request_is_logged_under_its_id(header: object, expected: str | 
         ({"headers": {DEADLINE_HEADER: 0}}, HEALTH_VERIFY, "late"),
     ],
 )
-async def test_each_request_is_one_line_in_the_log(
+async def test_request_leaves_one_log_line_with_operation_and_code(
     broker: Broker, caplog: pytest.LogCaptureFixture, message: dict[str, Any], operation: str, code: str
 ) -> None:
-    """The line tells the operation and how it ended; no name that a caller made up gets in."""
+    """Names chosen by a caller do not appear in it."""
     caplog.set_level(logging.INFO)
     await broker.deliver(**message)
     assert await broker.consumer.drain(10)
@@ -468,10 +465,10 @@ async def test_each_request_is_one_line_in_the_log(
     ("sample", "known", "lines"),
     [(0.0, True, 0), (1.0, True, 1), (0.0, False, 1), (0.5, True, 1)],
 )
-async def test_of_verifications_that_succeed_a_share_is_logged(
+async def test_successful_verification_is_logged_at_the_sampling_rate(
     caplog: pytest.LogCaptureFixture, sample: float, known: bool, lines: int
 ) -> None:
-    """The line tells the share and whose they were; a batch with a bad token in it is logged in any case."""
+    """A batch with an invalid token is always logged. The line states the rate and the tenant."""
     caplog.set_level(logging.INFO)
 
     async def verify(_request: Any, _call: Call, _ports: Ports) -> AuthVerifyReply:
@@ -482,15 +479,15 @@ async def test_of_verifications_that_succeed_a_share_is_logged(
     broker = Broker({"auth.verify": verify}, verify_sample=sample)
     checks = [{"tenantToken": "sesame", "token": "sesame", "requestId": request} for request in (UNLOGGED, LOGGED)]
     await broker.answer(json.dumps({"checks": checks}).encode(), operation="auth.verify")
-    told = [vars(record) for record in caplog.records if record.getMessage() == "request"]
-    assert len(told) == lines
-    for line in told:
+    logged = [vars(record) for record in caplog.records if record.getMessage() == "request"]
+    assert len(logged) == lines
+    for line in logged:
         assert line["tenant"] == "shop"
         assert line.get("sample") == (sample if known else None)
 
 
-async def test_a_batch_of_several_tenants_names_all_of_them(caplog: pytest.LogCaptureFixture) -> None:
-    """And one request's tenant is not on the line of the next."""
+async def test_log_line_of_a_batch_names_all_its_tenants(caplog: pytest.LogCaptureFixture) -> None:
+    """The tenants of one request do not appear on the next line."""
     caplog.set_level(logging.INFO)
 
     async def act(call: Call) -> HealthReply:
@@ -502,12 +499,12 @@ async def test_a_batch_of_several_tenants_names_all_of_them(caplog: pytest.LogCa
     for tenants in ("shop+bank", "shop", "nobody"):
         await broker.deliver(message_id=tenants)
         assert await broker.consumer.drain(10)
-    told = [vars(record) for record in caplog.records if record.getMessage() == "request"]
-    assert [line.get("tenants", line.get("tenant")) for line in told] == [["bank", "shop"], "shop", None]
+    logged = [vars(record) for record in caplog.records if record.getMessage() == "request"]
+    assert [line.get("tenants", line.get("tenant")) for line in logged] == [["bank", "shop"], "shop", None]
 
 
-async def test_a_batch_is_logged_under_all_its_ids(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever looks for one of the requests that travelled together finds the line, which holds no token."""
+async def test_log_line_of_a_batch_names_all_its_request_ids(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """An operator finds the line by any of the coalesced requests. It contains no token."""
     caplog.set_level(logging.INFO)
     checks = [{"tenantToken": "sesame", "token": "sesame", "requestId": request} for request in ("one", "two", None)]
     await broker.answer(json.dumps({"checks": checks}).encode(), operation="auth.verify")
@@ -517,7 +514,7 @@ async def test_a_batch_is_logged_under_all_its_ids(broker: Broker, caplog: pytes
 
 
 class Held:
-    """An operation that is under way until it is let go."""
+    """An operation that stays in flight until `let_go` is set."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -530,8 +527,8 @@ class Held:
         return HealthReply(database=True)
 
 
-async def test_a_request_whose_connection_is_lost_is_answered_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
-    """The reply has a connection of its own; that the request cannot be acknowledged, and comes back, is logged."""
+async def test_request_whose_connection_is_lost_is_still_answered(caplog: pytest.LogCaptureFixture) -> None:
+    """Replies have their own connection. The failed acknowledgement, which causes a redelivery, is logged."""
     held = Held()
     await held.broker.deliver()
     await held.begun.wait()
@@ -543,11 +540,11 @@ async def test_a_request_whose_connection_is_lost_is_answered_all_the_same(caplo
     assert ChannelInvalidStateError.__name__ in vars(warning)["error"]
 
 
-@pytest.mark.parametrize("error", [ConnectionLost("fake"), RuntimeError("what nobody thought of")])
-async def test_a_request_whose_reply_is_lost_is_acknowledged_all_the_same(
+@pytest.mark.parametrize("error", [ConnectionLost("fake"), RuntimeError("unexpected")])
+async def test_request_whose_reply_is_lost_is_still_acknowledged(
     broker: Broker, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    """Delivered again, it could only lose its reply again; and not settled, it would keep its place for ever."""
+    """A redelivery would lose its reply again, and an unacknowledged message would block the prefetch."""
     broker.replies.fail = error
     await broker.deliver()
     assert await broker.consumer.drain(10)
@@ -555,43 +552,43 @@ async def test_a_request_whose_reply_is_lost_is_acknowledged_all_the_same(
     assert "reply is lost" in caplog.text
 
 
-async def test_what_is_not_safe_to_repeat_is_not_repeated(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All operations are, at present. Of another one nobody would know how far the first worker came."""
+async def test_redelivered_request_of_a_non_repeatable_operation_is_unavailable(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No operation is like that today. It is unknown how far the first worker came."""
     monkeypatch.setitem(OPERATIONS, HEALTH_VERIFY, replace(OPERATIONS[HEALTH_VERIFY], repeatable=False))
     reply = await broker.answer(redelivered=True, headers={DEADLINE_HEADER: NOW_MS + 1})
     assert reply.error.code is ErrorCode.UNAVAILABLE
 
 
-async def test_a_body_beyond_the_limit_is_refused_unread(idle: Broker) -> None:
+async def test_body_over_the_limit_is_refused_without_parsing(idle: Broker) -> None:
     """The limit is that of the operation."""
     reply = await idle.answer(b" " * (MAX_BODY_BYTES + 1))
     assert reply.error.code is ErrorCode.BAD_REQUEST
     assert str(MAX_BODY_BYTES) in reply.error.message
 
 
-async def test_a_reply_to_many_bad_fields_stays_small(broker: Broker) -> None:
-    """The first bad check is told, and the other two hundred thousand are not."""
+async def test_reply_to_many_invalid_checks_stays_small(broker: Broker) -> None:
+    """It reports only the first of them."""
     reply = await broker.answer(b'{"checks": [' + b"{}," * 200_000 + b"{}]}", operation="auth.verify")
     assert reply.error.code is ErrorCode.INVALID_REQUEST
     assert len(reply.body) < 1_000
 
 
-async def test_a_consumer_that_drains_consumes_nothing_more() -> None:
-    """Also when its connection is lost and comes back meanwhile."""
+async def test_draining_consumer_does_not_consume_after_a_reconnect() -> None:
     broker = Broker()
     assert await broker.consumer.drain(10)
     assert await broker.consumer.setup(cast(AbstractConnection, broker.connection)) == []
     assert broker.connection.queues == {}
 
 
-async def test_drain_finishes_what_is_at_hand() -> None:
-    """Draining stops every consumer first, and returns when the requests at hand are answered."""
+async def test_drain_cancels_consumers_and_finishes_requests_in_flight() -> None:
     held = Held()
     await held.broker.deliver()
     await held.begun.wait()
     draining = asyncio.create_task(held.broker.consumer.drain(10))
     consumed = [queue for queue in held.broker.connection.queues.values() if hasattr(queue, "deliver")]
-    while not all(queue.cancelled for queue in consumed):  # noqa: ASYNC110 - two turns
+    while not all(queue.cancelled for queue in consumed):  # noqa: ASYNC110 - two iterations
         await asyncio.sleep(0)
     assert held.broker.channel.settled == []
     held.let_go.set()
@@ -599,8 +596,8 @@ async def test_drain_finishes_what_is_at_hand() -> None:
     assert held.broker.channel.settled == ["reply", "ack"]
 
 
-async def test_drain_does_not_wait_for_ever() -> None:
-    """When the grace is over, draining says that something is not finished."""
+async def test_drain_returns_false_after_the_grace_period() -> None:
+    """It reports that a request is still in flight."""
     held = Held()
     await held.broker.deliver()
     await held.begun.wait()
@@ -613,7 +610,7 @@ async def test_drain_does_not_wait_for_ever() -> None:
     ("message", "seconds"),
     [
         ({"headers": {DEADLINE_HEADER: NOW_MS + 4_000}, "expiration": "5000"}, 1.0),
-        ({"headers": {DEADLINE_HEADER: NOW_MS + 6_000}, "expiration": "5000"}, 0.0),  # a sender's clock is ahead
+        ({"headers": {DEADLINE_HEADER: NOW_MS + 6_000}, "expiration": "5000"}, 0.0),  # the sender's clock is ahead
         ({"headers": {DEADLINE_HEADER: NOW_MS + 4_000}}, None),
         ({"expiration": "5000"}, None),
         ({"headers": {DEADLINE_HEADER: "soon"}, "expiration": "5000"}, None),
@@ -621,22 +618,24 @@ async def test_drain_does_not_wait_for_ever() -> None:
         ({"headers": {DEADLINE_HEADER: NOW_MS + 4_000}, "expiration": "5000", "redelivered": True}, None),
     ],
 )
-async def test_how_long_a_request_has_waited(message: dict[str, Any], seconds: float | None) -> None:
-    """Its deadline less the time that it was given is when it was sent. What does not tell both is not guessed at."""
+async def test_queue_wait_is_measured_from_deadline_and_expiration(
+    message: dict[str, Any], seconds: float | None
+) -> None:
+    """The send time is the deadline minus the expiration. A request without both is not measured."""
     broker = Broker()
     await broker.deliver(**message)
     assert await broker.consumer.drain(10)
-    told = [
+    samples = [
         broker.metrics.registry.get_sample_value(
             f"jincor_auth_worker_queue_wait_seconds_{part}", {"operation": HEALTH_VERIFY}
         )
         for part in ("count", "sum")
     ]
-    assert told == ([0, 0] if seconds is None else [1, pytest.approx(seconds)])
+    assert samples == ([0, 0] if seconds is None else [1, pytest.approx(seconds)])
 
 
-async def test_each_request_is_counted(broker: Broker) -> None:
-    """Under its operation and its answer; a name that a caller made up is no label."""
+async def test_request_is_counted_by_operation_and_code(broker: Broker) -> None:
+    """Names chosen by a caller never become a label."""
     for operation in (HEALTH_VERIFY, HEALTH_VERIFY, "drop table"):
         await broker.deliver(operation=operation)
     assert await broker.consumer.drain(10)

@@ -1,4 +1,4 @@
-"""Whose turn it is on the password lane, and who is refused for want of a place."""
+"""Fair turns on the password lane, and refusals when it is full."""
 
 import asyncio
 import sys
@@ -14,41 +14,41 @@ from worker.domain.ports import BEYOND_THREADS
 
 THREADS = 2
 AT_A_TIME = THREADS + BEYOND_THREADS
-PLACES = 32
-#: For what happens at once, or not at all.
+CAPACITY = 32
+#: Bounds how long a broken test waits.
 PATIENCE_SECONDS = 10
-#: Tenants that come and go together, so often: reading meanwhile failed within a tenth of it.
+#: Simultaneous tenants and rounds; unsynchronized reads failed within a tenth of the rounds.
 LINES_AT_ONCE, ROUNDS = 200, 30
 
 
 async def settle() -> None:
-    """Lets everybody go as far as they can."""
+    """Let all tasks run until they wait."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 class Lane:
-    """Requests of several tenants, each of which hashes until it is told that it is done."""
+    """Requests of several tenants, each of which hashes until a test finishes it."""
 
-    def __init__(self, threads: int = THREADS, places: int = PLACES) -> None:
+    def __init__(self, threads: int = THREADS, capacity: int = CAPACITY) -> None:
         self.waits: list[float] = []
-        self.turns = FairTurns(threads, places, on_waited=self.waits.append)
+        self.turns = FairTurns(threads, capacity, on_waited=self.waits.append)
         self.hashing: list[tuple[str, asyncio.Event]] = []
         self.hashed: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def send(
-        self, whose: str, times: int = 1, *, expires_in: float | None = None, service: str | None = None
+        self, group: str, times: int = 1, *, expires_in: float | None = None, service: str | None = None
     ) -> list[asyncio.Task[None]]:
-        sent = [asyncio.create_task(self._request(whose, expires_in, service)) for _ in range(times)]
+        sent = [asyncio.create_task(self._request(group, expires_in, service)) for _ in range(times)]
         self._tasks += sent
         await settle()
         return sent
 
-    async def finish_one(self, *, whose: str | None = None) -> None:
-        """The hash that has taken longest is done, or that of this tenant."""
-        one = next(each for each in self.hashing if whose in (None, each[0]))
+    async def finish_one(self, *, group: str | None = None) -> None:
+        """Finish the oldest hash, or the oldest hash of this tenant."""
+        one = next(each for each in self.hashing if group in (None, each[0]))
         self.hashing.remove(one)
         one[1].set()
         await settle()
@@ -61,63 +61,63 @@ class Lane:
 
     @property
     def on_threads(self) -> list[str]:
-        return sorted(whose for whose, _ in self.hashing)
+        return sorted(group for group, _ in self.hashing)
 
     async def prove(self, tenant: str, service: str) -> None:
-        """A request of the service with that tenant's token, which is done at once."""
+        """Make a request of the service with that tenant's token, and finish it."""
         await self.turns.enter(tenant, Call("message", service=service), f"session of {tenant}")
         self.turns.leave()
 
-    async def _request(self, whose: str, expires_in: float | None, service: str | None) -> None:
+    async def _request(self, group: str, expires_in: float | None, service: str | None) -> None:
         expires_at = None if expires_in is None else asyncio.get_running_loop().time() + expires_in
         try:
-            await self.turns.enter(whose, Call("message", expires_at=expires_at, service=service))
+            await self.turns.enter(group, Call("message", expires_at=expires_at, service=service))
             async with self.turns.thread():
                 done = asyncio.Event()
-                self.hashing.append((whose, done))
+                self.hashing.append((group, done))
                 await done.wait()
-                self.hashed[whose] += 1
+                self.hashed[group] += 1
         except (Overloaded, DeadlineExceeded) as refusal:
-            self.outcomes[f"{whose} {refusal.code}"] += 1
+            self.outcomes[f"{group} {refusal.code}"] += 1
         else:
-            self.outcomes[f"{whose} ok"] += 1
+            self.outcomes[f"{group} ok"] += 1
         finally:
             self.turns.leave()
 
 
-async def test_one_tenant_alone_uses_all_threads() -> None:
-    """In the order in which its requests came, and nobody is refused while half of the places are free."""
+async def test_single_tenant_uses_all_threads_in_order() -> None:
+    """No request is refused while half of the capacity is free."""
     lane = Lane()
-    await lane.send("shop", PLACES // 2)
+    await lane.send("shop", CAPACITY // 2)
     assert lane.on_threads == ["shop"] * THREADS
-    assert lane.turns.waiting == PLACES // 2 - AT_A_TIME
+    assert lane.turns.waiting == CAPACITY // 2 - AT_A_TIME
     await lane.finish_all()
-    assert lane.outcomes == {"shop ok": PLACES // 2}
-    assert len(lane.waits) == PLACES // 2
+    assert lane.outcomes == {"shop ok": CAPACITY // 2}
+    assert len(lane.waits) == CAPACITY // 2
     assert lane.turns.waiting == 0
 
 
-async def test_a_tenant_has_half_of_the_places() -> None:
-    """The rest of its storm is refused at once, and all others have places."""
+async def test_tenant_over_half_of_the_capacity_is_refused() -> None:
+    """Requests of other tenants still find capacity."""
     lane = Lane()
-    await lane.send("storm", 3 * PLACES)
-    assert lane.outcomes == {"storm overloaded": 3 * PLACES - PLACES // 2}
+    await lane.send("storm", 3 * CAPACITY)
+    assert lane.outcomes == {"storm overloaded": 3 * CAPACITY - CAPACITY // 2}
     await lane.send("shop", 5)
     await lane.send("bank", 5)
     await lane.finish_all()
     assert (lane.outcomes["shop ok"], lane.outcomes["bank ok"]) == (5, 5)
-    await lane.send("storm", PLACES // 2)
+    await lane.send("storm", CAPACITY // 2)
     await lane.finish_all()
-    assert lane.outcomes["storm ok"] == PLACES
+    assert lane.outcomes["storm ok"] == CAPACITY
 
 
-async def test_a_storm_is_refused_by_the_session_that_it_claims() -> None:
-    """Before anything is proven, and only while the tenant of that session has no place."""
+async def test_request_of_a_full_tenant_is_refused_early_by_its_session() -> None:
+    """The session is not verified yet; the refusal ends when the tenant has capacity again."""
     lane = Lane()
     await lane.turns.enter("storm", Call("message"), "session")
     lane.turns.leave()
     lane.turns.refuse_early("session")
-    await lane.send("storm", PLACES)
+    await lane.send("storm", CAPACITY)
     with pytest.raises(Overloaded):
         lane.turns.refuse_early("session")
     for other in ("another", "", None):
@@ -126,26 +126,25 @@ async def test_a_storm_is_refused_by_the_session_that_it_claims() -> None:
     lane.turns.refuse_early("session")
 
 
-async def test_sessions_are_remembered_in_numbers() -> None:
-    """The last ones that entered."""
+async def test_early_refusal_keeps_only_the_latest_sessions() -> None:
     lane = Lane()
     for number in range(MAX_SESSIONS + 1):
         await lane.turns.enter("storm", Call("message"), f"session {number}")
         lane.turns.leave()
-    await lane.send("storm", PLACES)
+    await lane.send("storm", CAPACITY)
     lane.turns.refuse_early("session 0")
     with pytest.raises(Overloaded):
         lane.turns.refuse_early("session 1")
     await lane.finish_all()
 
 
-async def test_several_storms_leave_places() -> None:
-    """Each gets as many as are left."""
+async def test_several_storms_leave_capacity_for_another_tenant() -> None:
+    """Each gets half of what the others leave."""
     lane = Lane()
     for number in range(3):
-        await lane.send(f"storm {number}", 3 * PLACES)
-    taken = 3 * 3 * PLACES - lane.outcomes.total()
-    assert PLACES // 2 < taken < PLACES
+        await lane.send(f"storm {number}", 3 * CAPACITY)
+    taken = 3 * 3 * CAPACITY - lane.outcomes.total()
+    assert CAPACITY // 2 < taken < CAPACITY
     await lane.send("shop")
     assert "shop overloaded" not in lane.outcomes
     await lane.finish_all()
@@ -153,10 +152,10 @@ async def test_several_storms_leave_places() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-async def test_another_tenant_gets_half_of_the_threads(threads: int) -> None:
-    """Of as many as are hashed while both want all of them."""
+async def test_second_tenant_gets_half_of_the_hashes(threads: int) -> None:
+    """This holds while both tenants have waiting requests."""
     lane = Lane(threads)
-    await lane.send("storm", PLACES)
+    await lane.send("storm", CAPACITY)
     await lane.send("shop", 3 * threads)
     for _ in range(4 * threads):
         await lane.finish_one()
@@ -165,13 +164,13 @@ async def test_another_tenant_gets_half_of_the_threads(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-async def test_another_tenant_gets_a_third_of_the_threads_beside_a_storm_in_two_lines(threads: int) -> None:
-    """A tenant storms with its token, with its service's logins of tenants, and as anybody may without a token."""
-    lane = Lane(threads, places=4 * PLACES)
+async def test_tenant_beside_a_storm_in_two_groups_gets_a_third_of_the_hashes(threads: int) -> None:
+    """The storm's tenant token and its service share one group; its logins without a token are in another."""
+    lane = Lane(threads, capacity=4 * CAPACITY)
     await lane.prove("storm", service="its")
-    await lane.send("storm", PLACES)
-    await lane.send("service its", PLACES, service="its")
-    await lane.send("clients of edges", PLACES)
+    await lane.send("storm", CAPACITY)
+    await lane.send("service its", CAPACITY, service="its")
+    await lane.send("clients of edges", CAPACITY)
     await lane.send("shop", 5 * threads)
     for _ in range(9 * threads):
         await lane.finish_one()
@@ -180,56 +179,56 @@ async def test_another_tenant_gets_a_third_of_the_threads_beside_a_storm_in_two_
     await lane.finish_all()
 
 
-async def test_a_service_waits_in_the_line_of_the_tenant_it_last_proved() -> None:
-    """Together they get no more places than one tenant; and a service that has proven none waits for itself."""
+async def test_service_shares_the_group_of_its_last_verified_tenant() -> None:
+    """Together they get the capacity of one tenant. A service without a verified tenant has its own group."""
     lane = Lane()
     await lane.prove("shop", service="its")
     await lane.prove("storm", service="its")
-    await lane.send("storm", PLACES)
+    await lane.send("storm", CAPACITY)
     await lane.send("service its", 1, service="its")
-    assert lane.outcomes == {"storm overloaded": PLACES // 2, "service its overloaded": 1}
-    for whose, service in (("shop", None), ("service another", "another"), ("clients of edges", None)):
-        await lane.send(whose, service=service)
+    assert lane.outcomes == {"storm overloaded": CAPACITY // 2, "service its overloaded": 1}
+    for group, service in (("shop", None), ("service another", "another"), ("clients of edges", None)):
+        await lane.send(group, service=service)
     await lane.finish_all()
     assert lane.outcomes["shop ok"] == lane.outcomes["service another ok"] == lane.outcomes["clients of edges ok"] == 1
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-async def test_a_request_waits_for_one_hash_of_a_storm(threads: int) -> None:
-    """Whoever asks for little does not stand behind those who ask for much, time after time."""
+async def test_request_beside_a_storm_waits_for_one_hash(threads: int) -> None:
+    """The wait stays the same from request to request."""
     lane = Lane(threads)
-    await lane.send("storm", PLACES)
+    await lane.send("storm", CAPACITY)
     for number in range(1, 5):
         await lane.send("shop")
         waited = 0
         while "shop" not in lane.on_threads:
-            await lane.finish_one(whose="storm")
+            await lane.finish_one(group="storm")
             waited += 1
         assert waited == 1
-        await lane.finish_one(whose="shop")
+        await lane.finish_one(group="shop")
         assert lane.hashed["shop"] == number
     await lane.finish_all()
 
 
-async def test_a_refusal_says_when_to_come_back() -> None:
-    """After as long as those have waited whose turn came last, and never after nobody waits any more."""
-    lane = Lane(threads=1, places=16)
+async def test_refusal_carries_the_recent_wait_as_retry_after() -> None:
+    """The value is the wait of the latest served requests, bounded by the caller's deadline."""
+    lane = Lane(threads=1, capacity=16)
     await lane.send("storm", 8)
     await asyncio.sleep(1.1)
     await lane.finish_one()
     await lane.send("storm", 1)
-    with pytest.raises(Overloaded) as told:
+    with pytest.raises(Overloaded) as refusal:
         await lane.turns.enter("storm", Call("message"))
-    assert told.value.retry_after_seconds >= 2
+    assert refusal.value.retry_after_seconds >= 2
     soon = asyncio.get_running_loop().time() + 1
-    with pytest.raises(Overloaded) as told:
+    with pytest.raises(Overloaded) as refusal:
         await lane.turns.enter("storm", Call("message", expires_at=soon))
-    assert told.value.retry_after_seconds == 1
+    assert refusal.value.retry_after_seconds == 1
     await lane.finish_all()
 
 
-async def test_nobody_is_hashed_for_who_has_given_up() -> None:
-    """A request whose time is up while it waits is not begun, and makes room."""
+async def test_request_that_expires_while_waiting_is_not_hashed() -> None:
+    """It frees its capacity."""
     lane = Lane()
     await lane.send("shop", AT_A_TIME)
     late = await lane.send("shop", 3, expires_in=0.05)
@@ -241,9 +240,9 @@ async def test_nobody_is_hashed_for_who_has_given_up() -> None:
     assert lane.outcomes["shop ok"] == AT_A_TIME + 1
 
 
-async def test_nobody_is_hashed_who_gives_up_while_waiting_for_a_thread() -> None:
-    """What has begun is finished: a second hash of the same request does not come too late."""
-    turns = FairTurns(1, PLACES)
+async def test_request_that_expires_before_its_thread_is_not_hashed() -> None:
+    """A request that has started may still compute a second hash after its deadline."""
+    turns = FairTurns(1, CAPACITY)
     soon = asyncio.get_running_loop().time() + 0.05
     await turns.enter("shop", Call("message", expires_at=soon))
     async with turns.thread():
@@ -262,34 +261,34 @@ async def test_nobody_is_hashed_who_gives_up_while_waiting_for_a_thread() -> Non
 
 
 @pytest.mark.parametrize("turns_come", [False, True])
-async def test_a_cancelled_request_leaves_its_turn_to_others(*, turns_come: bool) -> None:
-    """Whatever it was waiting for: the others are all served, and as much is free as at first."""
+async def test_cancelled_request_passes_its_turn_to_the_next(*, turns_come: bool) -> None:
+    """All others are served, and the full capacity is free afterwards."""
     lane = Lane()
-    sent = await lane.send("shop", PLACES // 2)
+    sent = await lane.send("shop", CAPACITY // 2)
     other = await lane.send("bank", 3)
     for task in (sent[3], sent[5], sent[-1], other[1], sent[0]):
-        if turns_come and lane.hashing:  # of whoever is next, which may be this one
+        if turns_come and lane.hashing:  # the next in turn may be the cancelled one
             lane.hashing.pop(0)[1].set()
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.sleep(0)
     await settle()
     await lane.finish_all()
-    assert lane.outcomes.total() >= PLACES // 2 + 3 - 5
+    assert lane.outcomes.total() >= CAPACITY // 2 + 3 - 5
     lane.outcomes.clear()
-    await lane.send("shop", PLACES)
+    await lane.send("shop", CAPACITY)
     assert lane.on_threads == ["shop"] * THREADS
-    assert lane.outcomes == {"shop overloaded": PLACES // 2}
+    assert lane.outcomes == {"shop overloaded": CAPACITY // 2}
     await lane.finish_all()
-    assert lane.outcomes["shop ok"] == PLACES // 2
+    assert lane.outcomes["shop ok"] == CAPACITY // 2
 
 
-def test_prometheus_reads_how_many_wait_while_lines_come_and_go() -> None:
-    """It asks from a thread of its own, and one error would fail the whole scrape."""
+def test_waiting_count_is_readable_from_another_thread() -> None:
+    """Prometheus scrapes in its own thread, and one error would fail the whole scrape."""
     turns = FairTurns(1, 512)
 
-    async def request(whose: str) -> None:
-        await turns.enter(whose, Call("message"))
+    async def request(group: str) -> None:
+        await turns.enter(group, Call("message"))
         await asyncio.sleep(0)
         turns.leave()
 
@@ -309,9 +308,9 @@ def test_prometheus_reads_how_many_wait_while_lines_come_and_go() -> None:
         sys.setswitchinterval(switch_interval)
 
 
-async def test_a_request_that_is_cancelled_late_removes_no_newer_line() -> None:
-    """It was the last of a line that all others had left, and its tenant has begun another: there it stays, alone."""
-    turns, leave, leave_late = FairTurns(THREADS, PLACES), asyncio.Event(), asyncio.Event()
+async def test_late_cancellation_does_not_remove_a_newer_group() -> None:
+    """The cancelled request was the last of its tenant's group, and the tenant has started a new group since."""
+    turns, leave, leave_late = FairTurns(THREADS, CAPACITY), asyncio.Event(), asyncio.Event()
 
     async def hold(until: asyncio.Event) -> None:
         await turns.enter("shop", Call("message"))
@@ -320,7 +319,7 @@ async def test_a_request_that_is_cancelled_late_removes_no_newer_line() -> None:
 
     tasks = [asyncio.create_task(hold(leave)) for _ in range(AT_A_TIME + 1)]
     await settle()
-    leave.set()  # in this order: those leave, another enters, and then the one that waited cleans up
+    leave.set()  # the order: these leave, another enters, then the cancelled one cleans up
     tasks.append(asyncio.create_task(hold(leave_late)))
     tasks[AT_A_TIME].cancel()
     await settle()
@@ -331,8 +330,8 @@ async def test_a_request_that_is_cancelled_late_removes_no_newer_line() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_what_has_not_entered_is_hashed_all_the_same() -> None:
-    """As a line of its own."""
+async def test_thread_without_entering_is_granted() -> None:
+    """It counts as a group of its own."""
     lane = Lane()
     async with lane.turns.thread():
         lane.turns.leave()

@@ -1,4 +1,4 @@
-"""The heartbeat file: fresh while the worker takes requests, and otherwise not."""
+"""The heartbeat file, fresh only while the worker takes requests."""
 
 import asyncio
 import os
@@ -12,8 +12,8 @@ from worker.heartbeat import FRESH_SECONDS, beat_forever, fresh, main
 PATIENCE_SECONDS = 10
 
 
-async def test_it_beats_once_requests_are_taken(tmp_path: Path) -> None:
-    """Not before; and a file that was not touched for long says that they are not taken any more."""
+async def test_heartbeat_file_is_fresh_only_while_requests_are_taken(tmp_path: Path) -> None:
+    """An old file means that the worker has stopped taking requests."""
     path, taking = tmp_path / "beat", asyncio.Event()
     beating = asyncio.create_task(beat_forever(path, taking))
     try:
@@ -21,7 +21,7 @@ async def test_it_beats_once_requests_are_taken(tmp_path: Path) -> None:
         assert not fresh(path)
         taking.set()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not fresh(path):  # noqa: ASYNC110 - a file has no event
+            while not fresh(path):  # noqa: ASYNC110 - a file has no event to wait for
                 await asyncio.sleep(0.01)
     finally:
         beating.cancel()
@@ -31,8 +31,8 @@ async def test_it_beats_once_requests_are_taken(tmp_path: Path) -> None:
     assert not fresh(path)
 
 
-def test_the_check_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its exit code, and in words for whoever looks at the container's health."""
+def test_health_command_exits_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operators see the text in the container's health."""
     monkeypatch.delenv("AUTH_HEARTBEAT_FILE", raising=False)
     with pytest.raises(SystemExit, match="AUTH_HEARTBEAT_FILE is not set"):
         main()

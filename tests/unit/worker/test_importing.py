@@ -1,4 +1,4 @@
-"""Lines of a file that are to become users: which are taken, which are refused, and what is said of them."""
+"""Import of users from a file: accepted lines, refused lines, and the report about them."""
 
 import io
 import json
@@ -33,7 +33,7 @@ def lines(*users: Any) -> io.BytesIO:
 
 
 def refusal(**changes: Any) -> str:
-    """Why ann is not taken, when these of her members are otherwise."""
+    """Return why Ann's line with these changes is refused."""
     (line,) = read(lines({**ANN, **changes}))
     assert isinstance(line, Refused)
     return line.problem
@@ -54,8 +54,8 @@ async def tenants() -> FakeTenants:
     return tenants
 
 
-def test_a_line_is_a_user() -> None:
-    """With the members of user.create, and more of them if they are given."""
+def test_line_with_valid_members_becomes_a_user() -> None:
+    """Optional members are kept."""
     more = {"sub": "customer 7", "scope": {"cart": ["read"]}, "registrationDate": 1_500_000_000_123}
     short, full = (
         line.user for line in read(lines(ANN, {**ANN, "login": "bob", **more})) if isinstance(line, Accepted)
@@ -91,13 +91,12 @@ def test_a_line_is_a_user() -> None:
         ({"passwordHash": None}, "passwordHash: Input should be a valid string"),
     ],
 )
-def test_a_field_that_breaks_a_rule_is_named(changes: dict[str, Any], problem: str) -> None:
-    """By the rules of user.create, and by its own."""
+def test_line_with_an_invalid_field_is_refused_with_its_name(changes: dict[str, Any], problem: str) -> None:
+    """The rules of user.create and those of the import apply."""
     assert refusal(**changes).startswith(problem)
 
 
-def test_a_field_that_is_missing_is_named() -> None:
-    """All of them, on one line."""
+def test_line_with_missing_fields_names_them_all() -> None:
     (line,) = read(lines({"login": "ann"}))
     assert line == Refused(1, "email: Field required; passwordHash: Field required")
 
@@ -105,15 +104,15 @@ def test_a_field_that_is_missing_is_named() -> None:
 @pytest.mark.parametrize(
     "raw", [b"{", b"[]", b'"ann"', b"null", b"\xff\xfe{", b'{"login": "\\ud800"}', b"ann;ann@example.com"]
 )
-def test_what_is_no_object_is_refused(raw: bytes) -> None:
-    """And the lines after it are read."""
+def test_line_that_is_no_json_object_is_refused(raw: bytes) -> None:
+    """The lines after it are read."""
     first, second = read(io.BytesIO(raw + b"\n" + json.dumps(ANN).encode()))
     assert isinstance(first, Refused)
     assert isinstance(second, Accepted)
 
 
-def test_unknown_members_are_refused() -> None:
-    """A misspelled one would be lost for everybody. Its name is not repeated: it may be anything."""
+def test_line_with_an_unknown_member_is_refused() -> None:
+    """A misspelled member would be lost. Its name is not repeated, because it may hold a secret."""
     problem = refusal(scopes="admin", **{BCRYPT: "ann"})
     assert problem.startswith("has members other than email, login, passwordHash, ")
     assert "scopes" not in problem
@@ -121,15 +120,15 @@ def test_unknown_members_are_refused() -> None:
     assert refusal(registration_date=1_500_000_000_000) == problem
 
 
-def test_blank_lines_and_a_byte_order_mark_are_nothing() -> None:
-    """Editors and spreadsheets leave them; line numbers count them."""
+def test_blank_lines_and_a_byte_order_mark_are_skipped() -> None:
+    """Editors and spreadsheets write them. Line numbers count blank lines."""
     text = json.dumps(ANN).encode()
     assert [line.number for line in read(io.BytesIO(b"\xef\xbb\xbf" + text + b"\r\n\n  \n{\n"))] == [1, 4]
     assert list(read(io.BytesIO(b""))) == []
 
 
-def test_a_line_without_end_is_not_held() -> None:
-    """It is refused, and the next one is the next."""
+def test_endless_line_is_refused_without_buffering_it() -> None:
+    """The next line is read normally."""
     endless = b'{"login": "' + b"x" * 3 * MAX_LINE_BYTES + b'"}\n'
     first, second = read(io.BytesIO(b"\xef\xbb\xbf" + endless + json.dumps(ANN).encode()))
     assert first == Refused(1, f"must not be longer than {MAX_LINE_BYTES} bytes")
@@ -137,8 +136,8 @@ def test_a_line_without_end_is_not_held() -> None:
     assert second.number == 2
 
 
-def test_the_longest_members_fit_into_a_line() -> None:
-    """Each at its limit, with every character escaped."""
+def test_longest_members_fit_into_a_line() -> None:
+    """Each member is at its limit, with every character escaped."""
     astral = "\U00020000"
     user = {
         "login": astral * 256,
@@ -152,8 +151,8 @@ def test_the_longest_members_fit_into_a_line() -> None:
     assert len(json.dumps(user)) < MAX_LINE_BYTES / 4
 
 
-def test_a_login_that_comes_twice_is_refused() -> None:
-    """Nobody can tell which line is right, so the first is taken, and the other is named. Case tells logins apart."""
+def test_duplicate_login_is_refused_with_the_first_line_number() -> None:
+    """The first line wins, and logins are case-sensitive."""
     first, second, other = read(lines(ANN, {**ANN, "email": "ann@home.example"}, {**ANN, "login": "Ann"}))
     assert isinstance(first, Accepted)
     assert second == Refused(2, "login: line 1 has it already")
@@ -173,8 +172,8 @@ def test_a_login_that_comes_twice_is_refused() -> None:
         ARGON2.replace("m=65536", "m=4096"),
     ],
 )
-def test_hashes_that_are_taken(taken: str) -> None:
-    """bcrypt's and argon2id's, within the bounds."""
+def test_supported_password_hash_is_accepted(taken: str) -> None:
+    """Supported are bcrypt and argon2id within the bounds."""
     (line,) = read(lines({**ANN, "passwordHash": taken}))
     assert isinstance(line, Accepted)
 
@@ -189,7 +188,7 @@ def test_hashes_that_are_taken(taken: str) -> None:
         (BCRYPT[:-1], "be a bcrypt hash"),
         (BCRYPT + "6", "be a bcrypt hash"),
         (BCRYPT + "\n", "be a bcrypt hash"),
-        (BCRYPT[:-1] + "7", "be a bcrypt hash"),  # a bit that means nothing is set
+        (BCRYPT[:-1] + "7", "be a bcrypt hash"),  # an unused bit is set
         (BCRYPT[:28] + "v" + BCRYPT[29:], "be a bcrypt hash"),
         (f"pepper{BCRYPT}", "be a bcrypt hash"),
         (f"pepper{ARGON2}", "be a bcrypt hash"),
@@ -210,26 +209,28 @@ def test_hashes_that_are_taken(taken: str) -> None:
         ("", "be a bcrypt hash"),
     ],
 )
-def test_hashes_that_are_refused(refused: str, problem: str) -> None:
-    """With what would have to be different, and without the hash."""
-    said = refusal(passwordHash=refused)
-    assert said.startswith("passwordHash: must ")
-    assert problem in said
-    assert not refused or refused not in said
+def test_unsupported_password_hash_is_refused_without_repeating_it(refused: str, problem: str) -> None:
+    """The report says what was expected."""
+    report = refusal(passwordHash=refused)
+    assert report.startswith("passwordHash: must ")
+    assert problem in report
+    assert not refused or refused not in report
 
 
 @pytest.mark.parametrize("value", [BCRYPT, "a secret password", "another\nsecret", 7_777_777, ["listed secret"]])
-def test_nothing_of_a_line_is_in_what_is_said_of_it(value: Any) -> None:
-    """Somebody's columns are shifted: whatever stands where, nothing of it comes out."""
+def test_report_about_a_line_repeats_nothing_of_it(value: Any) -> None:
+    """A file with shifted columns may hold secrets in any member."""
     members = ("login", "email", "passwordHash", "sub", "scope", "registrationDate", "secret member")
-    said = [line.problem for each in members for line in read(lines({**ANN, each: value})) if isinstance(line, Refused)]
-    assert len(said) > 1
+    report = [
+        line.problem for each in members for line in read(lines({**ANN, each: value})) if isinstance(line, Refused)
+    ]
+    assert len(report) > 1
     for text in (BCRYPT, "secret", "7777777", "7_777_777"):
-        assert text not in " ".join(said)
+        assert text not in " ".join(report)
 
 
-def test_a_hash_is_not_in_what_a_debugger_or_a_traceback_shows() -> None:
-    """The lines are records, and records are printed."""
+def test_hash_is_absent_from_the_repr_of_a_line() -> None:
+    """Debuggers and tracebacks print it."""
     (line,) = read(lines(ANN))
     assert isinstance(line, Accepted)
     assert BCRYPT not in repr(line)
@@ -238,8 +239,8 @@ def test_a_hash_is_not_in_what_a_debugger_or_a_traceback_shows() -> None:
     assert broken == Refused(1, "must be one JSON object")
 
 
-async def test_users_become_accounts(tenants: FakeTenants) -> None:
-    """All that are right, in their order with those that are not; also more than are stored at a time."""
+async def test_valid_lines_of_several_batches_are_stored(tenants: FakeTenants) -> None:
+    """Outcomes keep the order of the lines."""
     users = FakeUsers()
     given = [{**ANN, "login": f"user {number}"} for number in range(2 * BATCH + 1)]
     given[BATCH] = {"login": "broken"}
@@ -251,8 +252,8 @@ async def test_users_become_accounts(tenants: FakeTenants) -> None:
     assert len(await users.page("shop", "", "", 1000)) == 2 * BATCH
 
 
-async def test_who_is_there_stays_as_they_are(tenants: FakeTenants) -> None:
-    """Again, with other values: every user is there already, and nothing of them has changed."""
+async def test_existing_user_stays_unchanged(tenants: FakeTenants) -> None:
+    """A second import with other values reports the user as existing."""
     users = FakeUsers()
     await stored(users, tenants, ANN)
     ann = await users.find("shop", "ann")
@@ -263,8 +264,8 @@ async def test_who_is_there_stays_as_they_are(tenants: FakeTenants) -> None:
     assert await users.find("shop", "ann") == ann
 
 
-async def test_a_tenant_that_is_deleted_meanwhile_keeps_no_users() -> None:
-    """As where a user is created at that moment."""
+async def test_users_of_a_tenant_deleted_during_the_import_are_removed() -> None:
+    """User creation behaves the same."""
     users = FakeUsers()
     with pytest.raises(TenantNotFound):
         await stored(users, FakeTenants(), ANN)
@@ -272,7 +273,7 @@ async def test_a_tenant_that_is_deleted_meanwhile_keeps_no_users() -> None:
 
 
 class CountingAttempts(FakeAttempts):
-    """Counts the writes that forget something."""
+    """Counts the calls of `forget`."""
 
     writes = 0
 
@@ -281,8 +282,8 @@ class CountingAttempts(FakeAttempts):
         await super().forget(*keys)
 
 
-async def test_what_strangers_tried_before_an_account_was_there_is_forgotten(tenants: FakeTenants) -> None:
-    """Or it could be locked before its owner ever logs in. Accounts that were there keep what was tried at theirs."""
+async def test_attempts_before_the_import_of_an_account_are_forgotten(tenants: FakeTenants) -> None:
+    """Otherwise an account could be locked before its first login. Attempts at existing accounts are kept."""
     users, attempts = FakeUsers(), CountingAttempts()
     shop = users_of("shop")
     await stored(users, tenants, {**ANN, "login": "old"})
@@ -297,7 +298,7 @@ async def test_what_strangers_tried_before_an_account_was_there_is_forgotten(ten
 
 
 class LostUsers(FakeUsers):
-    """A database that goes away after some batches."""
+    """A database that becomes unavailable after one batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -310,36 +311,35 @@ class LostUsers(FakeUsers):
         return await super().add_new(users)
 
 
-async def test_what_was_told_before_an_interruption_is_so(tenants: FakeTenants) -> None:
-    """And the next run finishes it."""
+async def test_outcomes_before_an_interruption_are_stored_and_a_second_run_finishes(tenants: FakeTenants) -> None:
     users = LostUsers()
     given = [{**ANN, "login": f"user {number}"} for number in range(BATCH + 50)]
-    told: list[Any] = []
+    outcomes_so_far: list[Any] = []
 
     async def begin() -> None:
         outcomes = store(read(lines(*given)), "shop", tenants, users, attempts=FakeAttempts(), clock=FakeClock())
         async for line in outcomes:
-            told.append(line)  # noqa: PERF401 - it does not come to its end
+            outcomes_so_far.append(line)  # noqa: PERF401 - the loop ends with an exception
 
     with pytest.raises(Unavailable):
         await begin()
-    there = {user.login for user in await users.page("shop", "", "", 1000)}
-    assert there == {line.user.login for line in told if isinstance(line, Imported)}
-    assert len(there) == BATCH
+    stored_logins = {user.login for user in await users.page("shop", "", "", 1000)}
+    assert stored_logins == {line.user.login for line in outcomes_so_far if isinstance(line, Imported)}
+    assert len(stored_logins) == BATCH
     users.batches_left = 2
     assert [type(line) for line in await stored(users, tenants, *given)] == [AlreadyExists] * BATCH + [Imported] * 50
 
 
-def test_logins_of_one_normal_form_are_one() -> None:
-    """Typed in another form it is the same login, and the account has it in NFC."""
+def test_logins_with_the_same_nfc_form_are_duplicates() -> None:
+    """The account is stored under the NFC form."""
     first, second = read(lines({**ANN, "login": "Cafe\u0301"}, {**ANN, "login": "Caf\u00e9"}))
     assert isinstance(first, Accepted)
     assert first.user.login == "Caf\u00e9"
     assert second == Refused(2, "login: line 1 has it already")
 
 
-async def test_accounts_from_before_stay_under_their_spelling(tenants: FakeTenants) -> None:
-    """A file that was imported before new logins were in NFC makes nobody a second account."""
+async def test_account_of_an_earlier_version_keeps_its_spelling(tenants: FakeTenants) -> None:
+    """Importing an old file again must not create a second account."""
     users = FakeUsers()
     old = a_user(tenant="shop", login="Cafe\u0301")
     await users.add(old)

@@ -1,4 +1,4 @@
-"""Tenants are isolated, and kinds of tokens are: what one may do with the tokens and logins of another is nothing."""
+"""Isolation of tenants and of token kinds: tokens and logins of one tenant are useless for another."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,7 +22,7 @@ from tests.fakes import ISSUER, LIFETIMES, MASTER_KEYS
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.adapters.jwt_tokens import JwtTokens
 
-#: A valid request of each operation that a tenant makes, about its user `ann`; `token` is put in by the test.
+#: A valid request of each tenant operation, about the user `ann`; the tests add `token`.
 REQUESTS: dict[str, dict[str, Any]] = {
     "tenant.update": {"currentPassword": PASSWORD},
     "user.create": {"login": "bob", "email": "bob@example.com", "password": PASSWORD},
@@ -75,25 +75,26 @@ async def signed_with_another_key(worker: InMemoryWorker, tenant_token: str) -> 
     return JwtTokens({key_id: bytes(32) for key_id in MASTER_KEYS}, ISSUER).sign(session, claims)
 
 
-def test_every_operation_of_a_tenant_is_tried() -> None:
-    """An operation that takes a tenant token stands in this module's table."""
+def test_table_of_requests_holds_every_tenant_operation() -> None:
     assert set(BY_TENANTS) == set(REQUESTS)
 
 
 @pytest.mark.usefixtures("ann")
 @pytest.mark.parametrize("operation", BY_TENANTS.values(), ids=BY_TENANTS)
-async def test_a_tenant_token_is_accepted(worker: InMemoryWorker, shop: str, operation: Operation[Any, Any]) -> None:
-    """The requests that are refused below are refused for their tenant token alone."""
+async def test_request_with_a_live_tenant_token_is_accepted(
+    worker: InMemoryWorker, shop: str, operation: Operation[Any, Any]
+) -> None:
+    """Shows that the requests below are refused only for their tenant token."""
     assert await call(worker, operation, shop, await worker.login(shop))
 
 
 @pytest.mark.usefixtures("ann")
 @pytest.mark.parametrize("operation", BY_TENANTS.values(), ids=BY_TENANTS)
 @pytest.mark.parametrize("credential", [garbage, user_token, logged_out, expired, signed_with_another_key])
-async def test_nothing_else_is_a_tenant_token(
+async def test_request_without_a_live_tenant_token_is_refused(
     worker: InMemoryWorker, shop: str, operation: Operation[Any, Any], credential: Credential
 ) -> None:
-    """What is not a live tenant token opens no operation, and nothing happens."""
+    """The refused request changes nothing."""
     token = await worker.login(shop)
     presented = await credential(worker, shop)
     announced = len(worker.events.announced)
@@ -103,8 +104,8 @@ async def test_nothing_else_is_a_tenant_token(
 
 
 @pytest.mark.parametrize("name", ["user.update", "user.delete", "session.list", "session.revoke", "session.revoke_all"])
-async def test_another_tenants_login_is_unknown(worker: InMemoryWorker, shop: str, ann: User, name: str) -> None:
-    """A login of one tenant is nobody to another, and nothing happens to its user."""
+async def test_login_of_another_tenant_is_not_found(worker: InMemoryWorker, shop: str, ann: User, name: str) -> None:
+    """Nothing happens to its user."""
     token = await worker.login(shop)
     bank = await worker.register("bank@example.com")
     with pytest.raises(UserNotFound):
@@ -114,8 +115,9 @@ async def test_another_tenants_login_is_unknown(worker: InMemoryWorker, shop: st
 
 
 @pytest.mark.parametrize("name", ["user.update", "user.delete", "session.revoke_all"])
-async def test_what_happens_to_a_namesake_stays_there(worker: InMemoryWorker, shop: str, ann: User, name: str) -> None:
-    """Changing or removing one's own `ann` does not touch another tenant's `ann`."""
+async def test_change_of_a_user_leaves_the_same_login_of_another_tenant(
+    worker: InMemoryWorker, shop: str, ann: User, name: str
+) -> None:
     token = await worker.login(shop)
     bank = await worker.register("bank@example.com")
     await worker.create(bank, "ann")
@@ -125,16 +127,15 @@ async def test_what_happens_to_a_namesake_stays_there(worker: InMemoryWorker, sh
 
 
 @pytest.mark.usefixtures("ann")
-async def test_another_tenants_user_cannot_log_in(worker: InMemoryWorker) -> None:
-    """The right password of another tenant's user is a wrong one."""
+async def test_login_of_another_tenants_user_is_refused(worker: InMemoryWorker) -> None:
     bank = await worker.register("bank@example.com")
     with pytest.raises(InvalidCredentials):
         await worker.login(bank, "ann", password=PASSWORD)
 
 
 @pytest.mark.usefixtures("ann")
-async def test_another_tenants_user_token_is_invalid(worker: InMemoryWorker, shop: str) -> None:
-    """Neither verified nor logged out by anybody but its own tenant."""
+async def test_user_token_of_another_tenant_is_invalid(worker: InMemoryWorker, shop: str) -> None:
+    """This holds for verification and logout."""
     token = await worker.login(shop)
     bank = await worker.register("bank@example.com")
     with pytest.raises(InvalidToken):
@@ -144,8 +145,8 @@ async def test_another_tenants_user_token_is_invalid(worker: InMemoryWorker, sho
     assert (await worker.verify(shop, token)).login == "ann"
 
 
-async def test_a_tenant_token_is_no_user_token(worker: InMemoryWorker, shop: str) -> None:
-    """Its own or another's: a tenant token is invalid where a user token belongs."""
+async def test_tenant_token_in_place_of_a_user_token_is_invalid(worker: InMemoryWorker, shop: str) -> None:
+    """This holds for the own token and for that of another tenant."""
     bank = await worker.register("bank@example.com")
     for token in (shop, bank):
         with pytest.raises(InvalidToken):
@@ -155,8 +156,10 @@ async def test_a_tenant_token_is_no_user_token(worker: InMemoryWorker, shop: str
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_strangers_question_is_answered_with_the_same_words(worker: InMemoryWorker, shop: str) -> None:
-    """Another tenant's token, a dead one and nonsense cannot be told apart by their answers."""
+async def test_verification_error_is_the_same_for_foreign_revoked_and_malformed_tokens(
+    worker: InMemoryWorker, shop: str
+) -> None:
+    """Otherwise a tenant could find out which tokens of others are live."""
     token, dead = await worker.login(shop), await worker.login(shop)
     await worker.call(AUTH_LOGOUT, tenantToken=shop, token=dead)
     bank = await worker.register("bank@example.com")

@@ -1,4 +1,4 @@
-"""Which tokens pass: those this service signed for that very session, and no others, however they are made."""
+"""Verification of tokens: only a token that this service signed for that session is accepted."""
 
 import base64
 import hashlib
@@ -47,7 +47,7 @@ TOKEN = TOKENS.sign(SESSION, claims_of(SESSION))
 
 
 def key_of(session: Session, master_key: bytes = MASTER_KEYS["test"]) -> bytes:
-    """The key of a session, as whoever holds both halves would derive it."""
+    """Derive the key of a session from both halves."""
     return hmac.digest(master_key, b"\0".join((KEY_PURPOSE, session.id.encode(), session.secret)), "sha256")
 
 
@@ -61,7 +61,7 @@ def decoded(segment: str) -> Any:
 
 
 def forged(header: object = None, payload: object = None, *, key: bytes | None = None, digest: str = "sha256") -> str:
-    """`TOKEN` with another header or payload, signed with the right key unless given another."""
+    """Return `TOKEN` with another header or payload, signed with the right key by default."""
     segments = [
         TOKEN.split(".")[0] if header is None else encoded(header),
         TOKEN.split(".")[1] if payload is None else encoded(payload),
@@ -75,7 +75,7 @@ PAYLOAD: dict[str, Any] = decoded(TOKEN.split(".")[1])
 
 
 def refused(token: str, session: Session = SESSION, now: datetime = NOW, tokens: JwtTokens = TOKENS) -> bool:
-    """Whether a token is refused, and refused in the one way there is."""
+    """Return whether the token is refused as an invalid token."""
     session_id = tokens.session_id(token)
     assert session_id is None or isinstance(session_id, str)
     try:
@@ -85,8 +85,8 @@ def refused(token: str, session: Session = SESSION, now: datetime = NOW, tokens:
     return False
 
 
-def test_a_token_is_verified() -> None:
-    """What was signed is what is read, for users and for tenants."""
+def test_signed_token_verifies_to_its_claims() -> None:
+    """This holds for users and for tenants."""
     for session in (SESSION, TENANT_SESSION):
         claims = claims_of(session)
         token = TOKENS.sign(session, claims)
@@ -94,15 +94,14 @@ def test_a_token_is_verified() -> None:
         assert TOKENS.verify(token, session, NOW) == claims
 
 
-def test_the_forger_of_these_tests_can_forge() -> None:
-    """With the right key, header and claims the forgery passes: what is refused below is refused for a reason."""
+def test_forged_token_with_right_key_header_and_claims_is_accepted() -> None:
+    """Shows that the forgeries below are refused for their one change."""
     assert forged() == TOKEN
     assert forged(HEADER, PAYLOAD) != TOKEN
     assert not refused(forged(HEADER, PAYLOAD))
 
 
-def test_a_token_shows_no_secret() -> None:
-    """Nothing of either half of the key is in the token."""
+def test_token_reveals_no_part_of_its_key() -> None:
     readable = base64.urlsafe_b64decode(TOKEN.replace(".", "") + "==")
     for secret in (SESSION.secret, MASTER_KEYS["test"], key_of(SESSION)):
         assert secret not in readable
@@ -110,8 +109,7 @@ def test_a_token_shows_no_secret() -> None:
         assert encoded(secret) not in TOKEN
 
 
-def test_the_same_claims_make_the_same_token() -> None:
-    """Signed twice for one session, it is one token."""
+def test_token_signed_twice_with_the_same_claims_is_the_same() -> None:
     assert TOKENS.sign(SESSION, claims_of(SESSION)) == TOKEN
 
 
@@ -176,27 +174,26 @@ def test_the_same_claims_make_the_same_token() -> None:
     ],
     ids=lambda header: repr(header)[:60],
 )
-def test_another_header(header: object) -> None:
-    """Signed with the right key, a token of any other header is refused."""
+def test_token_with_another_header_is_refused(header: object) -> None:
+    """Its signature is right."""
     assert refused(forged(header))
 
 
 @pytest.mark.parametrize("changes", [{"alg": "none"}, {"alg": "HS512"}, {"kid": {}}, {"kid": ["x" * 32]}, {"jku": ""}])
-def test_what_cannot_be_ours_names_no_session(changes: dict[str, Any]) -> None:
-    """A token that no session of ours can have made is not even looked for."""
+def test_token_with_a_foreign_header_names_no_session(changes: dict[str, Any]) -> None:
+    """Therefore it costs no lookup."""
     assert TOKENS.session_id(forged(HEADER)) == SESSION.id
     assert TOKENS.session_id(forged({**HEADER, **changes})) is None
 
 
 @pytest.mark.parametrize("digest", ["sha512", "sha384", "sha1", "md5"])
-def test_another_digest(digest: str) -> None:
-    """The right key with another digest than the algorithm's makes no signature."""
+def test_signature_with_another_digest_is_refused(digest: str) -> None:
     assert refused(forged(digest=digest))
     assert refused(jwt.encode(PAYLOAD, key_of(SESSION) * 2, "HS512", headers=HEADER))
 
 
-def test_a_token_without_a_signature() -> None:
-    """`alg: none` is refused with and without a signature, and so is a missing one."""
+def test_token_without_a_signature_is_refused() -> None:
+    """`alg: none` is refused with and without a signature."""
     unsigned = jwt.encode(PAYLOAD, None, "none", headers={"kid": SESSION.id, "typ": USER_TYPE})
     header, payload, signature = TOKEN.split(".")
     for token in (
@@ -225,8 +222,8 @@ def test_a_token_without_a_signature() -> None:
     ],
     ids=str,
 )
-def test_changed_claims(changes: dict[str, Any]) -> None:
-    """A claim that is changed, added or stretched breaks the signature."""
+def test_token_with_changed_claims_is_refused(changes: dict[str, Any]) -> None:
+    """The signature no longer matches."""
     header, _, signature = TOKEN.split(".")
     assert refused(f"{header}.{encoded({**PAYLOAD, **changes})}.{signature}")
 
@@ -243,15 +240,15 @@ def test_changed_claims(changes: dict[str, Any]) -> None:
         b"\0",
     ],
 )
-def test_another_key(key: bytes) -> None:
-    """Neither half of the key, nor another session's key, makes a signature."""
+def test_signature_with_another_key_is_refused(key: bytes) -> None:
+    """Half of the key is not enough, nor is the key of another session."""
     assert refused(forged(key=key))
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"iss": "somebody else"},
+        {"iss": "another issuer"},
         {"iss": [ISSUER]},
         {"iss": None},
         {"aud": "bank"},
@@ -265,28 +262,26 @@ def test_another_key(key: bytes) -> None:
     ],
     ids=str,
 )
-def test_claims_that_were_never_ours(changes: dict[str, Any]) -> None:
-    """Even signed with the right key: another issuer, another audience, or no times at all are refused."""
+def test_signed_token_with_foreign_claims_is_refused(changes: dict[str, Any]) -> None:
+    """Wrong or missing issuer, audience and times are refused even with the right key."""
     assert refused(forged(None, {**PAYLOAD, **changes}))
     (member,) = changes
     assert refused(forged(None, {name: value for name, value in PAYLOAD.items() if name != member}))
 
 
 @pytest.mark.parametrize("payload", [b"", b"null", b"[]", b'"text"', b"\xff", b"{", b"[" * 5_000])
-def test_a_payload_that_is_no_object(payload: bytes) -> None:
-    """Even signed with the right key, a payload of anything but claims is refused."""
+def test_signed_token_whose_payload_is_no_object_is_refused(payload: bytes) -> None:
     assert refused(forged(None, payload))
 
 
-def test_a_token_of_another_session() -> None:
-    """A token passes for its own session alone, whosever the other is."""
+def test_token_of_another_session_is_refused() -> None:
     for other in (a_session(), a_session(secret=SESSION.secret), a_session(user="bob"), a_session(tenant="bank")):
         assert refused(TOKEN, other)
         assert refused(forged({**HEADER, "kid": other.id}), other)
 
 
-def test_a_token_of_the_other_kind() -> None:
-    """A user's token is not a tenant's, nor the reverse, even for a session of the same id and secret."""
+def test_token_of_the_other_kind_is_refused() -> None:
+    """A user token is no tenant token, even for a session with the same id and secret."""
     as_tenant = replace(SESSION, user=None)
     assert refused(TOKEN, as_tenant)
     assert refused(forged({**HEADER, "typ": TENANT_TYPE}), as_tenant)
@@ -294,23 +289,21 @@ def test_a_token_of_the_other_kind() -> None:
     assert refused(TOKENS.sign(TENANT_SESSION, claims_of(TENANT_SESSION)), as_user)
 
 
-def test_a_token_ends_when_it_says() -> None:
-    """A token is alive until the second of its `exp`, and dead from then on."""
+def test_token_expires_at_the_second_of_exp() -> None:
     assert not refused(TOKEN, now=SESSION.expires_at - timedelta(milliseconds=1))
     for late in (timedelta(0), timedelta(milliseconds=1), timedelta(days=365_000)):
         assert refused(TOKEN, now=SESSION.expires_at + late)
 
 
-def test_a_token_may_end_before_its_session() -> None:
-    """The session's end is the latest, not the only one."""
+def test_token_that_expires_before_its_session_is_refused() -> None:
     soon = NOW + timedelta(hours=1)
     token = TOKENS.sign(SESSION, claims_of(SESSION, exp=int(soon.timestamp())))
     assert not refused(token, now=soon - timedelta(milliseconds=1))
     assert refused(token, now=soon)
 
 
-def test_a_token_ends_with_its_session() -> None:
-    """Whatever `exp` says, a token does not outlive the session as it is stored."""
+def test_token_of_an_expired_session_is_refused_with_any_exp() -> None:
+    """The stored session decides."""
     stretched = TOKENS.sign(SESSION, claims_of(SESSION, exp=PAYLOAD["exp"] + 3600))
     assert not refused(stretched)
     assert refused(stretched, now=SESSION.expires_at)
@@ -321,8 +314,8 @@ def test_a_token_ends_with_its_session() -> None:
 OLD, NEW = b"o" * 32, b"n" * 32
 
 
-def test_master_keys_overlap() -> None:
-    """While both keys are configured tokens of both pass, and new ones are made under the first."""
+def test_tokens_of_all_configured_master_keys_are_accepted() -> None:
+    """New tokens use the first key."""
     before = JwtTokens({"old": OLD}, ISSUER)
     during = JwtTokens({"new": NEW, "old": OLD}, ISSUER)
     after = JwtTokens({"new": NEW}, ISSUER)
@@ -335,8 +328,8 @@ def test_master_keys_overlap() -> None:
     assert refused(new_token, newer, tokens=before)
 
 
-def test_a_master_key_that_is_rotated_out() -> None:
-    """Tokens of a key that is gone are dead, even if another key took over its place or its name."""
+def test_token_of_a_removed_master_key_is_refused() -> None:
+    """Another key under the old id, or the old key under another id, does not help."""
     session = a_session(master_key_id="old")
     token = JwtTokens({"old": OLD}, ISSUER).sign(session, claims_of(session))
     for keys in ({"new": NEW}, {"new": OLD}, {"old": NEW}):
@@ -375,14 +368,14 @@ def test_a_master_key_that_is_rotated_out() -> None:
     ],
     ids=lambda token: ascii(token[:20]),
 )
-def test_what_is_no_token(token: str) -> None:
-    """Text that is not a token in its one spelling names no session and is refused."""
+def test_malformed_token_names_no_session_and_is_refused(token: str) -> None:
+    """Only the exact spelling of a token is accepted."""
     assert TOKENS.session_id(token) is None
     assert refused(token)
 
 
-def test_a_token_of_the_greatest_claims_fits() -> None:
-    """A token with every claim at its limit, in characters that take the most room, is a token."""
+def test_token_with_the_largest_claims_is_accepted() -> None:
+    """Every claim is at its limit, in the characters that take the most room."""
     wide = "🙂" * MAX_NAME_CHARS
     scope = "🙂" * ((MAX_SCOPE_CHARS - 2) // 12)
     session = a_session(login=wide, device_id=wide, id="s" * 64)
@@ -393,12 +386,11 @@ def test_a_token_of_the_greatest_claims_fits() -> None:
     assert not refused(TOKENS.sign(tenant_session, claims_of(tenant_session)), tenant_session)
 
 
-def test_every_single_change_breaks_a_token() -> None:
-    """With any one character exchanged for any other of its alphabet, or left out, a token is refused."""
-    for place in range(len(TOKEN)):
-        left, right = TOKEN[:place], TOKEN[place + 1 :]
+def test_token_with_one_changed_or_missing_character_is_refused() -> None:
+    for position in range(len(TOKEN)):
+        left, right = TOKEN[:position], TOKEN[position + 1 :]
         assert refused(left + right)
-        for other in BASE64URL if place >= len(TOKEN) - 43 else BASE64URL[place % 8 :: 8]:
+        for other in BASE64URL if position >= len(TOKEN) - 43 else BASE64URL[position % 8 :: 8]:
             assert refused(left + other + right) or left + other + right == TOKEN
 
 
@@ -407,17 +399,17 @@ texts = st.text(st.characters(codec=None, categories=None)) | st.text(BASE64URL 
 
 @settings(deadline=None)
 @given(texts)
-def test_any_text_is_refused(text: str) -> None:
-    """No text whatever is anything but an invalid token."""
+def test_arbitrary_text_is_refused(text: str) -> None:
     assert refused(text)
 
 
 @settings(deadline=None)
 @given(head=texts, middle=texts, tail=texts, keep=st.sets(st.sampled_from([0, 1, 2]), max_size=2))
-def test_any_text_in_the_place_of_a_segment_is_refused(head: str, middle: str, tail: str, keep: set[int]) -> None:
-    """Nor does a token become anything else when any of its segments is replaced."""
+def test_token_with_arbitrary_segments_is_refused(head: str, middle: str, tail: str, keep: set[int]) -> None:
     segments = TOKEN.split(".")
-    mixed = ".".join(segments[place] if place in keep else (head, middle, tail)[place] for place in range(3))
+    mixed = ".".join(
+        segments[position] if position in keep else (head, middle, tail)[position] for position in range(3)
+    )
     assert refused(mixed)
 
 
@@ -430,22 +422,20 @@ json_values = st.recursive(
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit"]), json_values))
-def test_any_header_is_refused(changes: dict[str, Any]) -> None:
-    """A header with any JSON in the place of its members is refused, unless nothing changed."""
+def test_token_with_arbitrary_header_members_is_refused(changes: dict[str, Any]) -> None:
     header = {**HEADER, **changes}
     assert refused(forged(header)) == (header != HEADER)
 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["iss", "aud", "exp", "iat", "nbf", "sub", "jti"]), json_values, min_size=1))
-def test_any_claims_without_the_key_are_refused(changes: dict[str, Any]) -> None:
-    """Whatever the claims, without the key there is no signature."""
+def test_arbitrary_claims_without_the_key_are_refused(changes: dict[str, Any]) -> None:
     assert refused(forged(None, {**PAYLOAD, **changes}, key=b"guessed" * 5))
 
 
 @pytest.mark.parametrize("kind", ["jincor-key+jwt", "JWT", f"{USER_TYPE}+v2", ["JWT"], None])
-def test_a_token_of_an_unknown_kind_names_no_session(kind: object) -> None:
-    """A newer kind of token is refused before anything it says is looked up, though its signature is right."""
+def test_token_of_an_unknown_type_names_no_session(kind: object) -> None:
+    """A newer kind of token is refused before any lookup, even with a right signature."""
     token = forged({**HEADER, "typ": kind}, PAYLOAD)
     assert TOKENS.session_id(token) is None
     assert refused(token)

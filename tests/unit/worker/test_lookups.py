@@ -1,4 +1,4 @@
-"""Lookups that meet become one query, and each gets its own answer."""
+"""Coalesced lookups: concurrent ones share a query, and each gets its own rows."""
 
 import asyncio
 import contextlib
@@ -10,12 +10,12 @@ import pytest
 from shared.contracts.errors import Unavailable
 from worker.adapters.lookups import MAX_IDS, Lookups
 
-#: Longer than a busy machine stands still.
+#: Bounds how long a broken test waits.
 WAITING_SECONDS = 30
 
 
 class Table:
-    """A database whose answers are let through one by one; `asked` holds the ids of each query."""
+    """A database that answers its queries one by one; `asked` holds the ids of each query."""
 
     def __init__(self) -> None:
         self.rows = {"a": "A", "b": "B", "c": "C"}
@@ -36,21 +36,20 @@ class Table:
 
 
 async def _begun(*tasks: "asyncio.Task[dict[str, str]]") -> None:
-    """They have come as far as they can."""
+    """Let the tasks run until they wait."""
     for _ in range(10 * len(tasks)):
         await asyncio.sleep(0)
 
 
-async def test_a_lone_lookup_is_asked_at_once() -> None:
-    """Before anybody else gets a turn, and for what it wants."""
+async def test_single_lookup_is_queried_at_once() -> None:
     table = Table()
     table.answer()
     assert await Lookups(table.look).find(["a", "unknown"]) == {"a": "A"}
     assert table.asked == [{"a", "unknown"}]
 
 
-async def test_those_that_come_meanwhile_travel_together() -> None:
-    """In one query, from which each gets what it has asked for."""
+async def test_lookups_during_a_query_share_the_next_one() -> None:
+    """Each lookup gets only its own rows."""
     table = Table()
     lookups = Lookups(table.look, WAITING_SECONDS)
     tasks = [asyncio.create_task(lookups.find(ids)) for ids in (["a"], ["b", "c"], ["c", "unknown"], ["a"])]
@@ -61,8 +60,8 @@ async def test_those_that_come_meanwhile_travel_together() -> None:
     assert table.asked == [{"a"}, {"a", "b", "c", "unknown"}]
 
 
-async def test_what_was_written_before_a_lookup_is_seen_by_it() -> None:
-    """However late it joins: no query that has begun is joined."""
+async def test_lookup_sees_rows_written_before_it() -> None:
+    """It never joins a query that has started."""
     table = Table()
     lookups = Lookups(table.look, WAITING_SECONDS)
     first = asyncio.create_task(lookups.find(["a"]))
@@ -71,7 +70,7 @@ async def test_what_was_written_before_a_lookup_is_seen_by_it() -> None:
     table.answer()
     await first
     await _begun(second)
-    assert len(table.asked) == 2  # the second is under way
+    assert len(table.asked) == 2  # the second is in flight
     third = asyncio.create_task(lookups.find(["b"]))
     await _begun(third)
     table.answer()
@@ -82,8 +81,8 @@ async def test_what_was_written_before_a_lookup_is_seen_by_it() -> None:
     assert len(table.asked) == 3
 
 
-async def test_an_error_reaches_all_who_travel_in_the_query() -> None:
-    """And nobody else; the next query is asked as ever."""
+async def test_query_error_is_raised_in_all_its_lookups() -> None:
+    """Other lookups are not affected."""
     table = Table()
     lookups = Lookups(table.look, WAITING_SECONDS)
     tasks = [asyncio.create_task(lookups.find([each])) for each in "abc"]
@@ -98,8 +97,8 @@ async def test_an_error_reaches_all_who_travel_in_the_query() -> None:
     assert await lookups.find(["a"]) == {"a": "A"}
 
 
-async def test_an_error_that_only_one_hears_is_no_complaint_of_asyncio() -> None:
-    """Whoever asked has heard it; nobody was there to hear it again."""
+async def test_query_error_of_a_single_lookup_is_not_reported_as_unretrieved() -> None:
+    """asyncio logs exceptions of tasks that are never awaited."""
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     table = Table()
@@ -112,22 +111,22 @@ async def test_an_error_that_only_one_hears_is_no_complaint_of_asyncio() -> None
     assert not complaints
 
 
-async def test_nobody_waits_long_behind_a_query_that_is_not_answered() -> None:
-    """Such as that to a database which is away."""
+async def test_lookup_behind_a_stuck_query_starts_its_own_after_a_while() -> None:
+    """An unreachable database does not answer."""
     table = Table()
     lookups = Lookups(table.look, 0.01)
     stuck = asyncio.create_task(lookups.find(["a"]))
     behind = asyncio.create_task(lookups.find(["b"]))
     async with asyncio.timeout(WAITING_SECONDS):
-        while len(table.asked) < 2:  # noqa: ASYNC110 - time brings it about
+        while len(table.asked) < 2:  # noqa: ASYNC110 - the wait ends by the clock
             await asyncio.sleep(0.01)
     assert not stuck.done()
     table.answer(2)
     assert [await stuck, await behind] == [{"a": "A"}, {"b": "B"}]
 
 
-async def test_no_query_grows_beyond_what_an_index_likes() -> None:
-    """What would be too much for one goes in another."""
+async def test_query_holds_at_most_the_maximum_of_ids() -> None:
+    """Further ids go into another query."""
     table = Table()
     lookups = Lookups(table.look, WAITING_SECONDS)
     many = [f"{number}" for number in range(MAX_IDS)]
@@ -138,8 +137,8 @@ async def test_no_query_grows_beyond_what_an_index_likes() -> None:
     assert table.asked == [{"a"}, set(many), {"b", "c"}]
 
 
-async def test_who_gives_up_takes_nobody_along() -> None:
-    """Neither one who joined nor, but for an honest error, the one who asks."""
+async def test_cancelled_lookup_leaves_the_others_with_an_answer_or_an_error() -> None:
+    """If the one that runs the query is cancelled, the others get `Unavailable`."""
     table = Table()
     lookups = Lookups(table.look, WAITING_SECONDS)
     first, asks, joined, stays = (asyncio.create_task(lookups.find([each])) for each in "abca")

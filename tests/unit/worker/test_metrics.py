@@ -1,4 +1,4 @@
-"""What a worker counts, and under which labels."""
+"""Metrics of a worker and their labels."""
 
 import asyncio
 import socket
@@ -30,10 +30,10 @@ def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:
 @pytest.mark.parametrize(
     ("outcome", "code"), [(HealthReply(database=True), "ok"), (LoginTaken(), "login_taken"), (None, "late")]
 )
-def test_a_request_is_counted_by_operation_and_code(
+def test_request_is_counted_by_operation_and_code(
     metrics: WorkerMetrics, outcome: WireModel | LoginTaken | None, code: str
 ) -> None:
-    """With how long it took, and how long it had waited."""
+    """Its duration and its queue wait are measured."""
     metrics.taken("user.create", 0.25)
     metrics.answered("user.create", outcome, 0.5)
     assert value(metrics, "requests_total", operation="user.create", code=code) == 1
@@ -41,14 +41,13 @@ def test_a_request_is_counted_by_operation_and_code(
     assert value(metrics, "queue_wait_seconds_sum", operation="user.create") == 0.25
 
 
-def test_a_wait_that_nobody_knows_is_not_counted(metrics: WorkerMetrics) -> None:
-    """A request that does not say when it was sent did not wait for no time."""
+def test_unknown_queue_wait_is_not_counted(metrics: WorkerMetrics) -> None:
+    """It would distort the metric as a wait of zero."""
     metrics.taken(OTHER, None)
     assert value(metrics, "queue_wait_seconds_count", operation=OTHER) is None
 
 
-def test_a_batch_of_verifications_is_counted_by_its_answers(metrics: WorkerMetrics) -> None:
-    """One message, its size, and each of its answers."""
+def test_verification_batch_is_counted_by_size_and_answers(metrics: WorkerMetrics) -> None:
     answers = (
         VerifyAnswer(claims=some_claims()),
         *(VerifyAnswer.failed(error) for error in (InvalidToken(), InvalidToken(), InvalidTenantToken())),
@@ -61,8 +60,7 @@ def test_a_batch_of_verifications_is_counted_by_its_answers(metrics: WorkerMetri
         assert value(metrics, "verifications_total", code=code) == number
 
 
-def test_sessions_are_counted_by_whose_they_are_and_why_they_end(metrics: WorkerMetrics) -> None:
-    """A tenant's own are told from users'."""
+def test_sessions_are_counted_by_kind_and_revocation_reason(metrics: WorkerMetrics) -> None:
     metrics.session_opened(a_session())
     metrics.session_opened(a_session(user=None))
     metrics.sessions_revoked(RevocationReason.PASSWORD_CHANGED, 3)
@@ -71,8 +69,7 @@ def test_sessions_are_counted_by_whose_they_are_and_why_they_end(metrics: Worker
     assert value(metrics, "sessions_revoked_total", reason="password_changed") == 3
 
 
-def test_a_sweep_tells_the_backlog_and_a_failed_one_leaves_it(metrics: WorkerMetrics) -> None:
-    """What the last sweep saw is what is known, until another one sees."""
+def test_failed_sweep_keeps_the_last_backlog(metrics: WorkerMetrics) -> None:
     metrics.swept(Unannounced(number=7, oldest_seconds=30.0))
     metrics.swept(None)
     metrics.finished(2)
@@ -84,15 +81,17 @@ def test_a_sweep_tells_the_backlog_and_a_failed_one_leaves_it(metrics: WorkerMet
         assert [value(metrics, "sweeps_total", sweep=sweep, result=result) for result in ("ok", "failed")] == [1, 1]
 
 
-def test_refusals_are_counted_by_what_follows(metrics: WorkerMetrics) -> None:
+def test_refused_events_are_counted_as_retried_or_listed(metrics: WorkerMetrics) -> None:
     for is_retried in (True, True, False):
         metrics.refused(is_retried)
     assert [value(metrics, "events_refused_total", then=then) for then in ("retried", "listed")] == [2, 1]
 
 
 @pytest.mark.parametrize(("in_flight", "in_use", "waiting"), [(0, 0, 0), (3, 3, 0), (6, 4, 2)])
-def test_hashing_beyond_the_threads_waits(metrics: WorkerMetrics, in_flight: int, in_use: int, waiting: int) -> None:
-    """As many as there are threads are in use; the rest waits for one, beside those whose turn has not come."""
+def test_hashes_beyond_the_threads_are_counted_as_waiting(
+    metrics: WorkerMetrics, in_flight: int, in_use: int, waiting: int
+) -> None:
+    """Requests that wait for their turn are added to them."""
     metrics.watch(
         hash_threads=4,
         hashing=lambda: in_flight,
@@ -108,15 +107,14 @@ def test_hashing_beyond_the_threads_waits(metrics: WorkerMetrics, in_flight: int
     assert value(metrics, "broker_connected") == 1
 
 
-def test_an_event_before_its_cause_is_one_at_once(metrics: WorkerMetrics) -> None:
-    """Another worker decided it, by a clock that is ahead."""
+def test_negative_event_lag_is_counted_as_zero(metrics: WorkerMetrics) -> None:
+    """The clock of another worker may be ahead."""
     metrics.announced(-0.5)
     assert value(metrics, "event_lag_seconds_sum") == 0
     assert value(metrics, "event_lag_seconds_count") == 1
 
 
-async def test_metrics_are_served_on_a_port_of_their_own(metrics: WorkerMetrics) -> None:
-    """In Prometheus' format, for as long as the block lasts, and to nobody else's address."""
+async def test_metrics_endpoint_serves_its_port_until_it_is_closed(metrics: WorkerMetrics) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with metrics_endpoint(metrics.registry, "127.0.0.1", port):
@@ -129,8 +127,8 @@ async def test_metrics_are_served_on_a_port_of_their_own(metrics: WorkerMetrics)
         await asyncio.open_connection("127.0.0.1", port)
 
 
-def test_a_taken_port_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None:
-    """The second process of a host hears that it needs another, by the name of the setting."""
+def test_taken_metrics_port_stops_the_start_with_the_setting_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two processes of one host need different ports."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SystemExit) as ended, metrics_endpoint(CollectorRegistry(), "127.0.0.1", port):
@@ -139,7 +137,7 @@ def test_a_taken_port_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None
     assert f"AUTH_METRICS_PORT: cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
 
-def test_without_a_port_nothing_is_served() -> None:
-    """Which is the default."""
+def test_metrics_without_a_port_are_not_served() -> None:
+    """This is the default."""
     with metrics_endpoint(CollectorRegistry(), "256.0.0.1", None):
         pass

@@ -1,4 +1,4 @@
-"""A worker that hashes yields its cores; tried in processes of their own, since nobody becomes less nice again."""
+"""The niceness of a worker that hashes, tried in other processes because a process cannot lower its own again."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from worker.niceness import AUTOGROUP
 
-#: Than the tests are; it cannot be more than 19.
+#: The expected niceness, above that of the tests; the maximum is 19.
 NICER = str(min(os.nice(0) + 7, 19))
 YIELD = """
 import os, sys
@@ -21,7 +21,7 @@ print(os.nice(0), *Path("/proc/self/autogroup").read_text().split() if sys.argv[
 
 
 def yielded(niceness: int, autogroup: Path, *, leads_a_session: bool) -> list[str]:
-    """The niceness of a process that has yielded its cores, and its autogroup as the kernel shows it, if it is that."""
+    """Return the niceness of a process after `yield_cores`, and its autogroup if the kernel has one."""
     done = subprocess.run(  # noqa: S603 - our own interpreter and our own text
         [sys.executable, "-c", YIELD, str(niceness), str(autogroup)],
         start_new_session=leads_a_session,
@@ -40,30 +40,29 @@ def autogroup(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_session_of_its_own_is_as_nice(autogroup: Path) -> None:
-    """Or it would have as large a share as every other session, however nice it is in its own."""
+def test_process_with_its_own_session_sets_its_autogroup(autogroup: Path) -> None:
+    """Otherwise the scheduler gives the session a full share regardless of the niceness in it."""
     assert yielded(7, autogroup, leads_a_session=True) == [NICER]
     assert autogroup.read_text() == "7"
 
 
-def test_a_session_that_is_shared_stays_as_it_is(autogroup: Path) -> None:
-    """What else was started from the same terminal is not made to yield."""
+def test_process_in_a_shared_session_leaves_its_autogroup(autogroup: Path) -> None:
+    """Other programs of the same terminal must not be slowed down."""
     assert yielded(7, autogroup, leads_a_session=False) == [NICER]
     assert autogroup.read_text() == "untouched"
 
 
-def test_who_is_to_yield_nothing_changes_nothing(autogroup: Path) -> None:
+def test_niceness_of_zero_changes_nothing(autogroup: Path) -> None:
     """`AUTH_PASSWORD_NICE=0`."""
     assert yielded(0, autogroup, leads_a_session=True) == [str(os.nice(0))]
     assert autogroup.read_text() == "untouched"
 
 
-def test_a_system_without_sessions_of_that_kind(tmp_path: Path) -> None:
-    """Its niceness is all there is."""
+def test_system_without_autogroups_sets_only_the_niceness(tmp_path: Path) -> None:
     assert yielded(7, tmp_path / "nowhere" / "nothing", leads_a_session=True) == [NICER]
 
 
 @pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel has no autogroups")
-def test_the_kernel_takes_it() -> None:
-    """As sched(7) says it is written."""
+def test_kernel_accepts_the_autogroup_value() -> None:
+    """The format is that of sched(7)."""
     assert yielded(7, AUTOGROUP, leads_a_session=True)[-2:] == ["nice", "7"]

@@ -1,4 +1,4 @@
-"""Who may register a tenant: holders of the key, and addresses in the networks."""
+"""Registration of tenants, allowed with the key or from the configured networks."""
 
 from ipaddress import ip_network
 
@@ -28,15 +28,15 @@ NETWORKS = [ip_network("10.1.0.0/16"), ip_network("2001:db8::/32")]
         (None, None, False),
     ],
 )
-def test_key_or_network_opens(key: str | None, address: str | None, *, allowed: bool) -> None:
-    """Either is enough."""
+def test_registration_is_allowed_with_the_key_or_from_a_network(
+    key: str | None, address: str | None, *, allowed: bool
+) -> None:
     policy = RegistrationPolicy(NETWORKS, "right")
     assert (policy.admits(address) or (key is not None and policy.is_key(key))) is allowed
 
 
 @pytest.mark.parametrize("key", [None, "", "any"])
-def test_nobody_may_unless_configured(key: str | None) -> None:
-    """Without a key and without networks there is no way in."""
+def test_registration_without_configuration_is_refused(key: str | None) -> None:
     policy = RegistrationPolicy([], None)
     assert not policy.admits(None)
     assert not policy.admits("127.0.0.1")
@@ -46,8 +46,7 @@ def test_nobody_may_unless_configured(key: str | None) -> None:
 
 
 @pytest.mark.parametrize(("key", "wrong"), [("right", ["right", "wrong"]), (None, [])])
-def test_wrong_keys_are_counted(key: str | None, wrong: list[str]) -> None:
-    """Each that is shown; where there is no key, nobody can guess at it."""
+def test_wrong_keys_are_counted_if_a_key_is_configured(key: str | None, wrong: list[str]) -> None:
     counted: list[str] = []
     policy = RegistrationPolicy(NETWORKS, key, on_wrong_key=lambda: counted.append("wrong"))
     for shown in ("right", "wrong", ""):
@@ -56,6 +55,6 @@ def test_wrong_keys_are_counted(key: str | None, wrong: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("key", "right"), [("right", True), ("wrong", False), ("", False), ("right ", False)])
-def test_a_network_is_no_key(key: str, *, right: bool) -> None:
-    """What takes the key takes the key: from no network may anybody end a tenant without it."""
+def test_configured_network_does_not_replace_the_key(key: str, *, right: bool) -> None:
+    """Deleting or disabling a tenant with the key must not be possible from a network alone."""
     assert RegistrationPolicy(NETWORKS, "right").is_key(key) is right

@@ -1,4 +1,4 @@
-"""Replies share a connection with their own source alone, and one that cannot be sent is dropped at once."""
+"""Connections of replies: one per source, and a reply that cannot be sent is dropped at once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -22,12 +22,12 @@ from worker.amqp.replies import (
 
 ADDRESS = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUAzNzEyNjYxMgAABC8AAAAAawNrgQ==.UEjM6ylt/7vpPmNhq19Pvw=="
 HEALTHY = HealthReply(database=True)
-#: At which nothing listens: a connection that never opens.
+#: An address without a listener, so that the connection never opens.
 NOWHERE = "amqp://guest:guest@127.0.0.1:9/"
 
 
 class FakeChannel:
-    """Takes what is published on it, and is its own underlay; `lost` makes it fail as a dead one does."""
+    """Records what is published on it, and is its own underlay; `lost` makes publishing fail."""
 
     def __init__(self) -> None:
         self.taken: list[str] = []
@@ -49,7 +49,7 @@ class FakeChannel:
 
 
 class FakeConnection(ReplyConnection):
-    """Never opens by itself: the test opens and loses it."""
+    """A connection that a test opens and loses."""
 
     def __init__(self, service: str | None) -> None:
         super().__init__([NOWHERE], "test", service)
@@ -65,7 +65,7 @@ class FakeConnection(ReplyConnection):
 
 
 class FakeReplies(Replies):
-    """Replies on connections of the test's, which are in `opened` by their service."""
+    """Replies on fake connections, which `opened` holds by service."""
 
     def __init__(self) -> None:
         self.opened: dict[str | None, FakeConnection] = {}
@@ -75,7 +75,7 @@ class FakeReplies(Replies):
         return self.opened.setdefault(service, FakeConnection(service))
 
     async def open(self, service: str | None) -> FakeChannel:
-        """Opens the connection of a service before its first request."""
+        """Open the connection of a service before its first request."""
         connection = self.opened.setdefault(service, FakeConnection(service))
         await connection.open()
         return connection.channel
@@ -91,16 +91,16 @@ def request(number: int, exchange: str = "rpc") -> Any:
     return SimpleNamespace(reply_to=ADDRESS, correlation_id=f"{number}", exchange=exchange)
 
 
-async def test_each_source_has_a_connection_of_its_own(replies: FakeReplies) -> None:
-    """Edges share one; each service has another, whichever request comes first."""
+async def test_replies_to_each_source_use_their_own_connection(replies: FakeReplies) -> None:
+    """Edges share one connection, and each service has its own."""
     edges, shop, mail = [await replies.open(source) for source in (None, "shop", "mail")]
     for number, exchange in enumerate(("rpc", "calls.shop", "calls.mail", "rpc", "calls.shop")):
         await replies.send(request(number, exchange), HEALTHY)
     assert (edges.taken, shop.taken, mail.taken) == (["0", "3"], ["1", "4"], ["2"])
 
 
-async def test_the_first_reply_to_a_service_waits_until_its_connection_is_open(replies: FakeReplies) -> None:
-    """And opens it."""
+async def test_first_reply_to_a_service_waits_for_its_connection(replies: FakeReplies) -> None:
+    """The reply itself opens the connection."""
     sending = asyncio.create_task(replies.send(request(1, "calls.shop"), HEALTHY))
     await asyncio.sleep(0.01)
     assert not sending.done()
@@ -109,10 +109,10 @@ async def test_the_first_reply_to_a_service_waits_until_its_connection_is_open(r
     assert channel.taken == ["1"]
 
 
-async def test_a_reply_is_dropped_at_once_while_its_connection_is_lost(
+async def test_reply_on_a_lost_connection_is_dropped_at_once(
     replies: FakeReplies, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However many there are, the log tells of them once; those of other sources are sent."""
+    """The drops are logged once. Replies to other sources are sent."""
     edges, shop = await replies.open(None), await replies.open("shop")
     shop.lost = True
     await replies.send(request(1, "calls.shop"), HEALTHY)
@@ -127,17 +127,17 @@ async def test_a_reply_is_dropped_at_once_while_its_connection_is_lost(
         await replies.open("shop")
     await replies.send(request(100, "calls.shop"), HEALTHY)
     assert shop.taken == ["100"]
-    told = [vars(record) for record in caplog.records if "dropped" in record.message]
-    assert [(each["caller"], each["replies"]) for each in told] == [("shop", 99)]
+    logged = [vars(record) for record in caplog.records if "dropped" in record.message]
+    assert [(each["caller"], each["replies"]) for each in logged] == [("shop", 99)]
 
 
-async def test_nothing_waits_for_long_for_connections_that_do_not_open(replies: FakeReplies) -> None:
-    """The first replies to a service wait for a bounded time together, later ones not at all; and however many
-    services there are, connections are bounded in number: those beyond share one."""
+async def test_replies_to_many_services_wait_briefly_on_few_connections(replies: FakeReplies) -> None:
+    """The first replies to services wait together for a bounded time, later ones not at all. Services beyond the limit
+    share one connection."""
     sources = [f"calls.service-{number}" for number in range(MAX_SERVICES + 10)]
     async with asyncio.timeout(30):
         await asyncio.gather(*(replies.send(request(1, source), HEALTHY) for source in sources * 2))
-    assert len(replies.opened) == MAX_SERVICES + 2  # one for edges, one that is shared
+    assert len(replies.opened) == MAX_SERVICES + 2  # one for edges, one shared
     async with asyncio.timeout(FIRST_OPENING_SECONDS):
         for source in sources * 2:
             await replies.send(request(2, source), HEALTHY)
@@ -147,12 +147,12 @@ async def test_nothing_waits_for_long_for_connections_that_do_not_open(replies: 
     assert shared.taken == ["3"] * 3
 
 
-async def test_what_the_broker_would_not_take_is_an_internal_error(
+async def test_reply_over_the_size_limit_becomes_an_internal_error(
     replies: FakeReplies, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It would end the connection that others' replies are on."""
+    """The broker would close the connection, which other replies use."""
     edges = await replies.open(None)
     await replies.send(request(1), AuthLoginReply(access_token="x" * MAX_BODY_BYTES))
     reply = ErrorReply.model_validate_json(edges.bodies[0])
-    told = next(record for record in caplog.records if record.message == "reply is too large")
-    assert (reply.code, vars(told)["incident"]) == ("internal", reply.incident)
+    logged = next(record for record in caplog.records if record.message == "reply is too large")
+    assert (reply.code, vars(logged)["incident"]) == ("internal", reply.incident)

@@ -1,4 +1,4 @@
-"""What a worker is told from outside: what it demands, what it refuses, and what it never shows."""
+"""Settings of a worker: required ones, refused values, and secrecy."""
 
 import base64
 import os
@@ -24,7 +24,7 @@ REQUIRED = {
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment with what is required and nothing else of ours."""
+    """Provide an environment with only the required settings."""
     for name in list(os.environ):
         if name.startswith(("AUTH_", "AMQP_URL", "MONGO_URL")):
             monkeypatch.delenv(name)
@@ -38,15 +38,15 @@ def load() -> Settings:
 
 
 def refusal(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The lines that a worker with a bad configuration ends with."""
+    """Return the error lines of a worker with an invalid configuration."""
     with pytest.raises(SystemExit) as ended:
         load()
     assert ended.value.code == EX_CONFIG == 78
     return capsys.readouterr().err.splitlines()
 
 
-def test_what_is_required_is_enough() -> None:
-    """Without anything optional nobody may register, and tokens end."""
+def test_required_settings_alone_are_enough() -> None:
+    """By default registration is closed and tokens expire."""
     settings = load()
     assert settings.lanes == {Lane.VERIFY, Lane.MANAGE}
     assert [url.get_secret_value() for url in settings.amqp_url] == [REQUIRED["AMQP_URL"]]
@@ -56,8 +56,8 @@ def test_what_is_required_is_enough() -> None:
     assert settings.lifetimes.tenant.days == settings.lifetimes.user.days == 7
 
 
-def test_each_throttle_can_be_switched_off(environment: pytest.MonkeyPatch) -> None:
-    """Both are on unless a 0 says otherwise."""
+def test_throttle_is_on_by_default_and_off_with_zero(environment: pytest.MonkeyPatch) -> None:
+    """Each throttle has its own setting."""
     throttle = load().throttle
     assert throttle.account
     assert throttle.address
@@ -81,10 +81,10 @@ def test_each_throttle_can_be_switched_off(environment: pytest.MonkeyPatch) -> N
         ({"ACCOUNT": "200", "CONSECUTIVE": "150"}, "CONSECUTIVE"),
     ],
 )
-def test_a_row_shorter_than_what_is_free_is_refused_under_the_name_that_was_set(
+def test_consecutive_failures_below_the_undelayed_ones_are_refused_under_the_variable_set(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: dict[str, str], named: str
 ) -> None:
-    """Nobody has to look for a variable that they have not set; both are told, since either may be changed."""
+    """The text names both variables, because either may be changed."""
     for name, value in given.items():
         environment.setenv(f"AUTH_THROTTLE_{name}_FAILURES", value)
     assert refusal(capsys) == [
@@ -93,7 +93,7 @@ def test_a_row_shorter_than_what_is_free_is_refused_under_the_name_that_was_set(
     ]
 
 
-def test_without_an_end_to_a_row_any_number_is_free(environment: pytest.MonkeyPatch) -> None:
+def test_undelayed_failures_without_a_consecutive_limit_are_unbounded(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AUTH_THROTTLE_ACCOUNT_FAILURES", "200")
     environment.setenv("AUTH_THROTTLE_CONSECUTIVE_FAILURES", "0")
     assert load().throttle.account == load().throttle.known_origin
@@ -101,10 +101,9 @@ def test_without_an_end_to_a_row_any_number_is_free(environment: pytest.MonkeyPa
 
 @pytest.mark.parametrize("name", REQUIRED)
 @pytest.mark.parametrize("value", [None, ""])
-def test_what_is_missing_is_named(
+def test_missing_or_empty_required_setting_is_named(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str | None
 ) -> None:
-    """A variable that is missing or empty stops the start with one line that names it."""
     if value is None:
         environment.delenv(name)
     else:
@@ -112,17 +111,16 @@ def test_what_is_missing_is_named(
     assert refusal(capsys) == [f"configuration error: {name}: Field required"]
 
 
-def test_everything_missing_is_named_at_once(
+def test_several_missing_settings_are_reported_together(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One start tells all that is missing, a line each."""
     for name in REQUIRED:
         environment.delenv(name)
     assert sorted(refusal(capsys)) == sorted(f"configuration error: {name}: Field required" for name in REQUIRED)
 
 
-def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
-    """Spaces around an entry do no harm, and order is kept where it means something."""
+def test_list_settings_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
+    """Spaces around entries are ignored, and the order is kept."""
     environment.setenv("AMQP_URL", "amqp://a/, amqp://b/")
     environment.setenv("AUTH_LANES", " password ")
     environment.setenv("AUTH_MASTER_KEYS", f" now:{KEY} , before:{OTHER_KEY} ")
@@ -152,36 +150,34 @@ def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["AUTH_MASTER_KEYS", "AUTH_PASSWORD_PEPPERS"])
-def test_master_keys_that_are_none(
+def test_invalid_key_is_reported_by_its_number_only(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, keys: str, problem: str
 ) -> None:
-    """A bad key is told by its place in the list and never by what it is; a pepper is written as a key is."""
+    """The line never contains the key. Peppers have the same format."""
     environment.setenv(name, keys)
     assert refusal(capsys) == [f"configuration error: {name}: {problem}"]
 
 
-def test_a_registration_key_that_could_be_guessed(
-    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It is refused in words that do not tell how long the one given was."""
+def test_short_registration_key_is_refused(environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line does not reveal its length."""
     environment.setenv("AUTH_REGISTRATION_KEY", "fifteen letters")
     assert refusal(capsys) == ["configuration error: AUTH_REGISTRATION_KEY: must have at least 16 characters"]
     environment.setenv("AUTH_REGISTRATION_KEY", "sixteen letters!")
     assert load().registration_key is not None
 
 
-def test_there_is_no_pepper_by_default(environment: pytest.MonkeyPatch) -> None:
-    """And those that are given keep their order: the first is that of new hashes."""
+def test_peppers_are_off_by_default_and_keep_their_order(environment: pytest.MonkeyPatch) -> None:
+    """New hashes use the first pepper."""
     assert load().password_peppers is None
     environment.setenv("AUTH_PASSWORD_PEPPERS", f"2026:{KEY},2025:{OTHER_KEY}")
     assert list(load().password_peppers or ()) == ["2026", "2025"]
 
 
 @pytest.mark.parametrize("pepper_id", ["a$b", "a b", "é", "x" * 65])
-def test_ids_of_peppers_are_plain(
+def test_pepper_id_with_other_characters_is_refused(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pepper_id: str
 ) -> None:
-    """They stand before the hashes that they name, and must not be mistaken for a part of them."""
+    """The id is a prefix of the hash, and must be distinguishable from it."""
     environment.setenv("AUTH_PASSWORD_PEPPERS", f"good:{KEY},{pepper_id}:{OTHER_KEY}")
     problem = "key 2 must have an id of 1 to 64 letters, digits, `.`, `-` or `_`"
     assert refusal(capsys) == [f"configuration error: AUTH_PASSWORD_PEPPERS: {problem}"]
@@ -194,7 +190,7 @@ def test_ids_of_peppers_are_plain(
         ("AMQP_URL", "https://guest:sesame@broker/"),
         ("AMQP_URL", "amqp://broker/,amqp://guest:sesame/not-escaped@broker/"),
         ("AMQP_URL", "amqp://guest:sesame@[broker/"),
-        ("AMQP_URL", "amqp://guest:ses\uff20ame@broker/"),  # NFKC makes it an `@`
+        ("AMQP_URL", "amqp://guest:ses\uff20ame@broker/"),  # NFKC turns it into an `@`
         ("AUTH_REGISTRATION_KEY", "only-15-sesames"),
         ("MONGO_URL", "sesame"),
         ("MONGO_URL", "mongodb://user:hunter2/sesame@host/db"),
@@ -229,10 +225,9 @@ def test_ids_of_peppers_are_plain(
         ("AUTH_LOG_FORMAT", "sesame"),
     ],
 )
-def test_an_invalid_value_is_named(
+def test_invalid_value_is_reported_by_variable_without_the_value(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
-    """Each line begins with the variable, and no line repeats what was in it."""
     environment.setenv(name, value)
     lines = refusal(capsys)
     assert lines
@@ -243,8 +238,10 @@ def test_an_invalid_value_is_named(
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_secrets_may_be_files(environment: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
-    """A secret is read from the file that its `_FILE` variable names, without the newline at its end."""
+def test_secret_is_read_from_the_file_of_its_variable(
+    environment: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """The newline at the end of the file is ignored."""
     value = {**REQUIRED, "AUTH_PASSWORD_PEPPERS": f"p:{KEY}"}.get(name, "registration-secret")
     file = tmp_path / "secret"
     file.write_text(f"{value}\n")
@@ -255,8 +252,8 @@ def test_secrets_may_be_files(environment: pytest.MonkeyPatch, tmp_path: Path, n
     assert load() == from_variable
 
 
-def test_a_worker_shows_no_secret(environment: pytest.MonkeyPatch) -> None:
-    """The settings may be logged: none of their secrets is in what they print as."""
+def test_repr_and_json_of_the_settings_show_no_secret(environment: pytest.MonkeyPatch) -> None:
+    """The settings may be logged."""
     environment.setenv("AUTH_REGISTRATION_KEY", "registration-secret")
     environment.setenv("AUTH_PASSWORD_PEPPERS", f"p:{OTHER_KEY}")
     settings = load()
@@ -265,6 +262,5 @@ def test_a_worker_shows_no_secret(environment: pytest.MonkeyPatch) -> None:
             assert secret not in printed
 
 
-def test_the_command_line_comes_first() -> None:
-    """Lanes of the command line take the place of those of the environment."""
+def test_lanes_of_the_command_line_replace_those_of_the_environment() -> None:
     assert load_settings(Settings, SECRETS, AUTH_LANES="password").lanes == {Lane.PASSWORD}

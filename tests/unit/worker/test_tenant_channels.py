@@ -1,4 +1,4 @@
-"""One channel at a time for each tenant, whatever the broker does with it."""
+"""One channel at a time per tenant, whatever the broker does with it."""
 
 import asyncio
 from types import SimpleNamespace
@@ -16,8 +16,8 @@ PATIENCE_SECONDS = 10
 
 
 class FakeConnection:
-    """Opens channels that are their own exchange and underlay. One that is `busy` confirms nothing, and the broker does
-    not close it."""
+    """Opens channels, which are their own exchange and underlay. A `busy` channel confirms nothing, and the broker
+    does not close it."""
 
     def __init__(self) -> None:
         self.channels: dict[int, FakeChannel] = {}
@@ -50,7 +50,7 @@ class FakeChannel:
 
     async def close(self) -> None:
         if self.busy:
-            raise TimeoutError  # the library gives up, and keeps the number
+            raise TimeoutError  # the library stops waiting, and keeps the number
         del self.connection.channels[self.number]
 
 
@@ -73,10 +73,8 @@ async def publish(channels: TenantChannels, tenant: str, seconds: float = PATIEN
         await channels.publish(tenant, Message(b""), "key")
 
 
-async def test_a_tenant_has_one_channel_until_something_is_refused(
-    channels: TenantChannels, connection: FakeConnection
-) -> None:
-    """Then it has another."""
+async def test_tenant_uses_one_channel_until_a_refusal(channels: TenantChannels, connection: FakeConnection) -> None:
+    """Afterwards it gets a new channel."""
     await asyncio.gather(*(publish(channels, SLOW) for _ in range(5)))
     assert connection.opened == 1
     connection.channels[1].refuses = True
@@ -86,10 +84,10 @@ async def test_a_tenant_has_one_channel_until_something_is_refused(
     assert (connection.opened, len(connection.channels)) == (2, 1)
 
 
-async def test_a_tenant_whose_channel_is_busy_gets_no_other_one(
+async def test_tenant_with_a_busy_channel_gets_no_second_one(
     channels: TenantChannels, connection: FakeConnection
 ) -> None:
-    """Until the broker has closed it, however often its events are tried again; other tenants' are published."""
+    """It gets one after the broker has closed the first. Events of other tenants are published."""
     connection.busy = True
     for _ in range(3):
         with pytest.raises(TimeoutError):

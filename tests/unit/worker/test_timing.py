@@ -1,4 +1,4 @@
-"""Whether the time that a refused login takes tells who has an account."""
+"""Whether the duration of a refused login reveals that an account exists."""
 
 import random
 import time
@@ -16,12 +16,12 @@ from tests.records import a_user
 from tests.unit.worker.in_memory import InMemoryWorker
 from worker.adapters.argon2_hasher import Argon2Hasher
 
-#: Of each kind.
+#: Number of logins of each kind.
 SAMPLES = 60
-#: Some 3 ms: many times what the rest of a login takes here.
+#: About 3 ms, many times the rest of a login in this test.
 MEMORY_KIB, PASSES = 4_096, 1
-#: Equal times pass but for one run in two billion: the rank statistic of equal samples is within six standard
-#: deviations of one half.
+#: The allowed deviation: the rank statistic of equal distributions stays within six standard deviations of one half,
+#: except once in two billion runs.
 SPREAD = 6 * ((2 * SAMPLES + 1) / (12 * SAMPLES * SAMPLES)) ** 0.5
 
 
@@ -33,12 +33,12 @@ def hasher() -> Iterator[Argon2Hasher]:
 
 
 def slower(one: list[float], other: list[float]) -> float:
-    """How often a time of the one is greater than one of the other (Mann and Whitney's U, as a share)."""
+    """Return the share of pairs in which a time of `one` is greater (the Mann-Whitney U statistic)."""
     return sum((a > b) + (a == b) / 2 for a in one for b in other) / (len(one) * len(other))
 
 
 async def times_of_refusals(log_in: Callable[[str], Awaitable[None]], *names: str) -> dict[str, list[float]]:
-    """How long each of them was refused, in random turns."""
+    """Measure the refusals of each name, in random order."""
     taken: dict[str, list[float]] = {name: [] for name in names}
     turns = list(names) * SAMPLES
     random.shuffle(turns)
@@ -51,12 +51,12 @@ async def times_of_refusals(log_in: Callable[[str], Awaitable[None]], *names: st
 
 
 @pytest.mark.parametrize("operation", ["auth.login", "tenant.login"])
-async def test_times_do_not_tell_who_is_there(hasher: Argon2Hasher, operation: str) -> None:
-    """Wrong password and no account take as long as each other, in random turns and compared by rank.
+async def test_refused_login_takes_as_long_for_an_unknown_account(hasher: Argon2Hasher, operation: str) -> None:
+    """The times of a wrong password and of an unknown account are compared by rank, in random order.
 
-    It finds what is greater than the noise of this machine, such as a hash that is left out, or one of half the passes.
-    It does not find microseconds, nor what real database and network add: `tests/contract/test_guessing.py` counts the
-    questions to the database. Random turns make a busy machine slow for both kinds alike.
+    The test detects differences above the noise of the machine, such as a missing hash or one of half the passes.
+    It does not detect microseconds or the cost of a real database: `tests/contract/test_guessing.py` counts the
+    queries. The random order spreads slow phases of the machine over both kinds.
     """
     worker = InMemoryWorker(hasher=hasher, throttle=replace(THROTTLE, account=None, address=None))
     shop = await worker.register()
@@ -68,13 +68,13 @@ async def test_times_do_not_tell_who_is_there(hasher: Argon2Hasher, operation: s
         else:
             await worker.call(AUTH_LOGIN, tenantToken=shop, login=name, password="wrong", deviceId="phone")
 
-    there, nobody = ("ann", "nobody") if operation == "auth.login" else ("shop", "nobody")
-    taken = await times_of_refusals(log_in, there, nobody)
-    assert abs(slower(taken[there], taken[nobody]) - 0.5) < SPREAD
+    known, unknown = ("ann", "unknown") if operation == "auth.login" else ("shop", "unknown")
+    taken = await times_of_refusals(log_in, known, unknown)
+    assert abs(slower(taken[known], taken[unknown]) - 0.5) < SPREAD
 
 
-async def test_times_do_not_tell_who_was_imported(hasher: Argon2Hasher) -> None:
-    """Once the worker has met a bcrypt hash, an account with one, one with a hash of ours and none take as long."""
+async def test_refused_login_takes_as_long_for_an_imported_account(hasher: Argon2Hasher) -> None:
+    """This holds once the worker has verified a bcrypt hash."""
     users = FakeUsers()
     worker = InMemoryWorker(users=users, hasher=hasher, throttle=replace(THROTTLE, account=None, address=None))
     shop = await worker.register()
@@ -87,13 +87,12 @@ async def test_times_do_not_tell_who_was_imported(hasher: Argon2Hasher) -> None:
 
     with pytest.raises(InvalidCredentials):
         await log_in("bob")
-    taken = await times_of_refusals(log_in, "ann", "bob", "nobody")
+    taken = await times_of_refusals(log_in, "ann", "bob", "unknown")
     for name in ("ann", "bob"):
-        assert abs(slower(taken[name], taken["nobody"]) - 0.5) < SPREAD
+        assert abs(slower(taken[name], taken["unknown"]) - 0.5) < SPREAD
 
 
-def test_the_measure_finds_a_difference() -> None:
-    """Times that differ by more than their noise are told apart, equal ones are not."""
+def test_rank_statistic_detects_a_difference_above_the_noise() -> None:
     chance = random.Random(1)
     base = [chance.gauss(3, 0.2) for _ in range(SAMPLES)]
     same = [chance.gauss(3, 0.2) for _ in range(SAMPLES)]

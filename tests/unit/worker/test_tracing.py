@@ -1,4 +1,4 @@
-"""Spans of commands to the database: which there are, and what they keep to themselves."""
+"""Spans of database commands: which exist, and what they omit."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -18,7 +18,7 @@ ADDRESS = ("mongo.test", 27017)
 
 
 class Database:
-    """Commands as PyMongo tells of them, and the spans they made."""
+    """PyMongo's command events, and the spans made from them."""
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()
@@ -49,15 +49,14 @@ def database() -> Database:
     return Database()
 
 
-def test_a_command_of_no_request_has_no_span(database: Database) -> None:
-    """The sweep looks every two seconds; that is nobody's trace."""
+def test_command_outside_a_request_has_no_span(database: Database) -> None:
+    """The sweep queries every two seconds, without a trace."""
     database.begin({"find": "sessions", "filter": {}})
     database.succeed()
     assert database.spans == []
 
 
-def test_a_command_tells_what_it_is_and_not_what_it_asks(database: Database) -> None:
-    """Its name, its collection, its server; no filter and no document."""
+def test_command_span_names_command_and_collection_without_the_filter(database: Database) -> None:
     with database.tracer.start_as_current_span("request"):
         database.begin({"find": "users", "filter": {"email": "secret"}})
         database.succeed()
@@ -81,8 +80,10 @@ def test_a_command_tells_what_it_is_and_not_what_it_asks(database: Database) -> 
         ({"errmsg": "connection closed"}, "lost"),
     ],
 )
-def test_a_failure_tells_its_code_and_not_its_text(database: Database, failure: dict[str, Any], error: str) -> None:
-    """The text of a duplicate key quotes it: an email, a login."""
+def test_failed_command_span_has_the_error_code_without_the_text(
+    database: Database, failure: dict[str, Any], error: str
+) -> None:
+    """The text of a duplicate key error quotes an email or login."""
     with database.tracer.start_as_current_span("request"):
         database.begin({"insert": "users"})
         database.fail(failure)
@@ -92,8 +93,8 @@ def test_a_failure_tells_its_code_and_not_its_text(database: Database, failure: 
     assert "secret" not in span.to_json()
 
 
-def test_commands_at_the_same_time_are_told_apart(database: Database) -> None:
-    """By the ids that PyMongo gives them; a command without a collection is named by itself."""
+def test_concurrent_commands_have_separate_spans(database: Database) -> None:
+    """PyMongo's request ids distinguish them. A command without a collection is named after itself."""
     with database.tracer.start_as_current_span("request"):
         database.begin({"find": "sessions"}, request_id=1)
         database.begin({"ping": 1}, request_id=2)

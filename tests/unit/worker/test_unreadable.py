@@ -1,4 +1,4 @@
-"""Properties of messages that a worker leaves undecoded."""
+"""Message properties that a worker leaves undecoded."""
 
 import struct
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ BODY_BYTES = 7
 
 @pytest.fixture(autouse=True)
 def tolerant() -> Iterator[None]:
-    """The library as it is in a worker's process."""
+    """Patch the library as a worker's process does."""
     before = ContentHeader.unmarshal
     tolerate_unreadable_properties()
     yield
@@ -24,12 +24,12 @@ def tolerant() -> Iterator[None]:
 
 
 def frame(table: bytes) -> bytes:
-    """What a header frame holds of a message whose header table has these bytes."""
+    """Return the payload of a header frame whose header table has these bytes."""
     return struct.pack(">HHQHI", BASIC_CLASS, 0, BODY_BYTES, HEADERS_FLAG, len(table)) + table
 
 
 def text(size: int) -> bytes:
-    """A table with one text of so many bytes."""
+    """Return a table with one text of this size."""
     return b"\x01aS" + struct.pack(">I", size) + size * b"x"
 
 
@@ -40,15 +40,14 @@ def read(data: bytes) -> ContentHeader:
     return header
 
 
-def test_what_fits_is_read_and_what_is_larger_is_left_out() -> None:
-    """The body is read either way."""
+def test_properties_over_the_limit_are_left_out() -> None:
+    """The body is read in both cases."""
     fits = MAX_PROPERTIES_BYTES - len(frame(text(0)))
     assert read(frame(text(fits))).properties.headers == {"a": fits * "x"}
     assert dict(read(frame(text(fits + 1))).properties) == dict(Basic.Properties())
 
 
-def test_the_log_tells_of_many_in_one_line_without_their_content(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever is wrong with them."""
+def test_unreadable_properties_are_logged_once_without_their_content(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(100):
         read(frame(text(MAX_PROPERTIES_BYTES)))
         read(frame(b"\x01aS" + struct.pack(">I", 2) + b"\xff\xfe"))

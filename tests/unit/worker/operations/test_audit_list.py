@@ -15,8 +15,8 @@ async def listed(worker: InMemoryWorker, shop: str, **wanted: Any) -> tuple[Audi
 
 
 @pytest.mark.usefixtures("ann")
-async def test_it_is_listed_for_its_tenant_alone(worker: InMemoryWorker, shop: str) -> None:
-    """Page by page, the newest first, by operation, login and time; another tenant reads its own."""
+async def test_records_of_a_tenant_are_listed_by_page_and_filter(worker: InMemoryWorker, shop: str) -> None:
+    """The newest comes first. Another tenant sees only its own records."""
     bank = await worker.register("bank@example.com")
     worker.clock.advance(timedelta(minutes=1))
     now = int(worker.clock.now().timestamp() * 1000)
@@ -39,8 +39,7 @@ async def test_it_is_listed_for_its_tenant_alone(worker: InMemoryWorker, shop: s
 
 
 @pytest.mark.parametrize("cursor", ["1", "x" * 48, "000000000000001.zz", "0" * 15 + "." + "0" * 33])
-async def test_a_cursor_that_is_none(worker: InMemoryWorker, shop: str, cursor: str) -> None:
-    """Only those of earlier pages are."""
+async def test_invalid_cursor_is_refused_by_field(worker: InMemoryWorker, shop: str, cursor: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         await worker.call(AUDIT_LIST, tenantToken=shop, cursor=cursor)
     assert [problem.field for problem in refusal.value.problems] == ["cursor"]

@@ -1,4 +1,4 @@
-"""The audit trail: what is on record after each operation, in whose trail, and what is not."""
+"""The audit trail: the records of each operation, their tenant, and what is never recorded."""
 
 import logging
 from datetime import timedelta
@@ -24,8 +24,8 @@ from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.domain.records import AuditRecord
 
 EMAIL = "shop@example.com"
-#: What each operation's usual request leaves, beyond its name: login, why sessions ended, and what was changed.
-LEFT: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
+#: The record of each operation's usual request: login, revocation reason and changed fields.
+RECORDED: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "tenant.register": ("tenant:new.shop@example.com", None, ()),
     "tenant.login": (f"tenant:{EMAIL}", None, ()),
     "tenant.logout": (f"tenant:{EMAIL}", "logout", ()),
@@ -45,7 +45,7 @@ LEFT: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
 
 
 def record_of(worker: InMemoryWorker) -> AuditRecord:
-    """The only one there is."""
+    """Return the only record."""
     [record] = worker.audit.records.values()
     return record
 
@@ -55,8 +55,8 @@ async def refused(worker: InMemoryWorker, operation: str, **fields: Any) -> None
         await worker.call(OPERATIONS[operation], **fields)
 
 
-def test_each_operation_is_recorded_or_only_reads() -> None:
-    """What is not recorded changes nothing, and decides about no password."""
+def test_operation_is_recorded_unless_it_only_reads() -> None:
+    """An unrecorded operation changes nothing and checks no password."""
     reads = {
         "tenant.verify",
         "auth.verify",
@@ -67,18 +67,18 @@ def test_each_operation_is_recorded_or_only_reads() -> None:
         AUDIT_LIST.name,
     }
     assert set(OPERATIONS) == set(AuditType) | reads | {f"health.{lane}" for lane in Lane}
-    assert set(LEFT) == set(AuditType)
+    assert set(RECORDED) == set(AuditType)
 
 
 @pytest.mark.usefixtures("ann")
-@pytest.mark.parametrize("name", LEFT)
-async def test_what_was_done_is_on_record(worker: InMemoryWorker, shop: str, name: str) -> None:
-    """One record with the tenant, the account, and why sessions ended; the same request again leaves no other."""
+@pytest.mark.parametrize("name", RECORDED)
+async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWorker, shop: str, name: str) -> None:
+    """The record holds the tenant, the account and the revocation reason."""
     token = await worker.login(shop)
     session = await worker.session_of(token)
     accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
     worker.audit.records.clear()
-    login, reason, changed = LEFT[name]
+    login, reason, changed = RECORDED[name]
     for _ in range(2):
         await worker.call(OPERATIONS[name], "message", **accounts.request(name))
         worker.clock.advance(timedelta(seconds=1))
@@ -88,12 +88,12 @@ async def test_what_was_done_is_on_record(worker: InMemoryWorker, shop: str, nam
         assert (record.tenant == session.tenant) == (name != "tenant.register")
         if name in {"auth.logout", "session.revoke", "token.revoke"}:
             assert record.session == session.id
-        if name in {"tenant.update", "tenant.delete"}:  # its token has ended: no other request can be proven by it
+        if name in {"tenant.update", "tenant.delete"}:  # its token is revoked, so a second request would be refused
             break
 
 
-async def test_a_login_tells_its_session_device_and_address(worker: InMemoryWorker, shop: str) -> None:
-    """As the tenant's product said them."""
+async def test_login_record_holds_session_device_and_address(worker: InMemoryWorker, shop: str) -> None:
+    """The tenant's product states device and address."""
     await worker.create(shop)
     worker.audit.records.clear()
     token = await worker.login(shop, clientAddress="192.0.2.1")
@@ -102,8 +102,8 @@ async def test_a_login_tells_its_session_device_and_address(worker: InMemoryWork
     assert record.client_address == "192.0.2.1"
 
 
-async def test_a_service_cannot_say_where_a_tenant_logs_in(worker: InMemoryWorker, shop: str) -> None:
-    """The record has the service's name and no address. Of its users a tenant says itself where they are."""
+async def test_tenant_login_record_of_a_service_has_its_name_and_no_address(worker: InMemoryWorker, shop: str) -> None:
+    """The address that a service states counts only for logins of its users."""
     where = {"clientAddress": "192.0.2.1"}
     await worker.create(shop)
     worker.audit.records.clear()
@@ -120,8 +120,8 @@ async def test_a_service_cannot_say_where_a_tenant_logs_in(worker: InMemoryWorke
     assert (record_of(worker).client_address, record_of(worker).service) == ("192.0.2.1", "shop")
 
 
-async def test_one_record_cannot_hide_another(worker: InMemoryWorker, shop: str) -> None:
-    """A message id is its sender's choice: another request under the same is on record, too."""
+async def test_requests_with_the_same_message_id_are_recorded_separately(worker: InMemoryWorker, shop: str) -> None:
+    """The caller chooses the message id, so it must not hide a record."""
     for login in ("ann", "bob"):
         await worker.create(shop, login)
     worker.audit.records.clear()
@@ -131,28 +131,32 @@ async def test_one_record_cannot_hide_another(worker: InMemoryWorker, shop: str)
 
 
 @pytest.mark.usefixtures("ann")
-async def test_wrong_and_throttled_passwords_of_a_user(worker: InMemoryWorker, shop: str) -> None:
-    """As one record a minute each, with their number; wrong ones by where they came from."""
+async def test_failed_logins_of_a_user_are_recorded_once_a_minute_with_their_number(
+    worker: InMemoryWorker, shop: str
+) -> None:
+    """Records are separate by outcome and address."""
     worker.audit.records.clear()
     for number in range(LIMIT.undelayed + 3):
         where = "192.0.2.1" if number < 3 else "192.0.2.2"
         await refused(
             worker, "auth.login", tenantToken=shop, login="ann", password="x", deviceId="d", clientAddress=where
         )
-    told = {(record.outcome, record.client_address): record for record in worker.audit.records.values()}
-    assert {key: record.attempts for key, record in told.items()} == {
+    by_outcome = {(record.outcome, record.client_address): record for record in worker.audit.records.values()}
+    assert {key: record.attempts for key, record in by_outcome.items()} == {
         ("invalid_credentials", "192.0.2.1"): 3,
         ("invalid_credentials", "192.0.2.2"): 2,
         ("throttled", "192.0.2.2"): 3,
     }
-    assert {record.login for record in told.values()} == {"ann"}
+    assert {record.login for record in by_outcome.values()} == {"ann"}
     worker.clock.advance(timedelta(minutes=1))
     await refused(worker, "auth.login", tenantToken=shop, login="ann", password="x", deviceId="d")
     assert len(worker.audit.records) == 4
 
 
-async def test_names_that_nobody_has_are_not_kept(worker: InMemoryWorker, shop: str) -> None:
-    """They may be passwords. However many are tried from however many addresses, they are one record a minute."""
+async def test_failed_logins_of_unknown_users_are_one_record_without_the_login(
+    worker: InMemoryWorker, shop: str
+) -> None:
+    """A login may be a mistyped password. All addresses share one record a minute."""
     worker.audit.records.clear()
     for number in range(20):
         fields = {"password": "x", "deviceId": "d", "clientAddress": f"192.0.2.{number}"}
@@ -162,8 +166,7 @@ async def test_names_that_nobody_has_are_not_kept(worker: InMemoryWorker, shop: 
 
 
 @pytest.mark.usefixtures("shop")
-async def test_wrong_passwords_of_a_tenant(worker: InMemoryWorker) -> None:
-    """They are in the trail of who has the email, and in nobody's where nobody has it."""
+async def test_failed_tenant_login_is_recorded_for_an_existing_tenant_only(worker: InMemoryWorker) -> None:
     worker.audit.records.clear()
     for email in (EMAIL, "nobody@example.com"):
         await refused(worker, "tenant.login", email=email, password="wrong", clientAddress="192.0.2.1")
@@ -172,8 +175,8 @@ async def test_wrong_passwords_of_a_tenant(worker: InMemoryWorker) -> None:
 
 
 @pytest.mark.parametrize("name", ["tenant.update", "tenant.disable", "tenant.delete"])
-async def test_wrong_passwords_beside_a_tenant_token(worker: InMemoryWorker, shop: str, name: str) -> None:
-    """They are in its trail: that somebody has stolen a token may be seen by that."""
+async def test_wrong_password_with_a_tenant_token_is_recorded(worker: InMemoryWorker, shop: str, name: str) -> None:
+    """The record may reveal a stolen token."""
     worker.audit.records.clear()
     password = "currentPassword" if name == "tenant.update" else "password"
     await refused(worker, name, tenantToken=shop, **{password: "wrong"})
@@ -182,8 +185,8 @@ async def test_wrong_passwords_beside_a_tenant_token(worker: InMemoryWorker, sho
 
 
 @pytest.mark.usefixtures("ann")
-async def test_what_is_not_proven_is_in_nobodys_trail(worker: InMemoryWorker, shop: str) -> None:
-    """With no live tenant token, or a wrong registration key; nor what found nothing to do."""
+async def test_unauthorized_request_leaves_no_record(worker: InMemoryWorker, shop: str) -> None:
+    """This includes wrong registration keys and requests about unknown users or tokens."""
     token = await worker.login(shop)
     worker.audit.records.clear()
     await refused(worker, "auth.login", tenantToken=token, login="ann", password=PASSWORD, deviceId="d")
@@ -195,8 +198,10 @@ async def test_what_is_not_proven_is_in_nobodys_trail(worker: InMemoryWorker, sh
     assert worker.audit.records == {}
 
 
-async def test_what_the_operator_does_is_told_apart(worker: InMemoryWorker, shop: str) -> None:
-    """A tenant can tell it from what was done with its token."""
+async def test_operation_with_the_registration_key_is_recorded_as_by_the_operator(
+    worker: InMemoryWorker, shop: str
+) -> None:
+    """Tenants can distinguish it from operations with their token."""
     worker.audit.records.clear()
     tenant = (await worker.session_of(shop)).tenant
     await worker.call(TENANT_DELETE, email=EMAIL, registrationKey=REGISTRATION_KEY)
@@ -205,25 +210,25 @@ async def test_what_the_operator_does_is_told_apart(worker: InMemoryWorker, shop
 
 
 @pytest.mark.parametrize(("key", "by_operator"), [(REGISTRATION_KEY, True), ("some other key", False), (None, False)])
-async def test_who_shows_a_wrong_key_is_not_the_operator(
+async def test_registration_with_a_wrong_key_is_not_recorded_as_by_the_operator(
     worker: InMemoryWorker, key: str | None, *, by_operator: bool
 ) -> None:
-    """Although the tenant may register from where it is."""
+    """The address alone allows the registration here."""
     shown = {} if key is None else {"registrationKey": key}
     await worker.call(TENANT_REGISTER, email="bank@example.com", password=PASSWORD, **shown)
     assert record_of(worker).by_operator is by_operator
 
 
-class Away(FakeAudit):
-    """A database that takes no records."""
+class UnavailableAudit(FakeAudit):
+    """A database that stores no audit records."""
 
-    async def append(self, record: AuditRecord) -> None:  # noqa: ARG002 - as the port has it
+    async def append(self, record: AuditRecord) -> None:  # noqa: ARG002 - the port's signature
         raise Unavailable
 
 
-async def test_a_login_does_not_depend_on_its_record(caplog: pytest.LogCaptureFixture) -> None:
-    """It succeeds without, and the log says so, with no secret in it."""
-    worker = InMemoryWorker(audit=Away())
+async def test_login_succeeds_without_its_audit_record(caplog: pytest.LogCaptureFixture) -> None:
+    """The lost record is logged without secrets."""
+    worker = InMemoryWorker(audit=UnavailableAudit())
     shop = await worker.register()
     await worker.create(shop)
     caplog.clear()
@@ -233,8 +238,8 @@ async def test_a_login_does_not_depend_on_its_record(caplog: pytest.LogCaptureFi
     assert (line.message, vars(line)["operation"]) == ("audit record is lost", AUTH_LOGIN.name)
 
 
-async def test_no_secret_is_in_any_record(worker: InMemoryWorker, shop: str) -> None:
-    """Neither a password, right or wrong, nor a token, nor a key, whatever was asked."""
+async def test_audit_records_hold_no_secret(worker: InMemoryWorker, shop: str) -> None:
+    """No password, right or wrong, no token and no key."""
     await worker.create(shop)
     token = await worker.login(shop)
     await refused(worker, "auth.login", tenantToken=shop, login=NEW_PASSWORD, password="wrong one", deviceId="d")

@@ -24,8 +24,7 @@ ANN: dict[str, Any] = {"login": "ann", "password": PASSWORD, "deviceId": "phone"
 
 
 @pytest.mark.parametrize("scope", [None, "read write", {"a": {"b": [1, None]}}])
-async def test_the_claims_of_a_user(worker: InMemoryWorker, shop: str, scope: Any) -> None:
-    """A user token says who logged in, where, for which tenant, from when until when."""
+async def test_user_token_carries_the_claims_of_its_user(worker: InMemoryWorker, shop: str, scope: Any) -> None:
     user = await worker.create(shop, "ann", scope=scope, sub="007")
     token = (await worker.call(AUTH_LOGIN, tenantToken=shop, **ANN)).access_token
     claims = await worker.verify(shop, token)
@@ -44,8 +43,8 @@ async def test_the_claims_of_a_user(worker: InMemoryWorker, shop: str, scope: An
     assert claims.model_dump(exclude_unset=True) == expected | ({} if scope is None else {"scope": scope})
 
 
-async def test_each_login_is_a_session_of_its_own(worker: InMemoryWorker, shop: str, ann: User) -> None:
-    """Two logins share neither session nor secret, even from one device."""
+async def test_login_opens_a_session_with_its_own_secret(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """This holds for two logins from one device."""
     first, second = [await worker.session_of(await worker.login(shop)) for _ in range(2)]
     assert first.id != second.id
     assert first.secret != second.secret
@@ -54,8 +53,7 @@ async def test_each_login_is_a_session_of_its_own(worker: InMemoryWorker, shop: 
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_user_token_ends_by_itself(worker: InMemoryWorker, shop: str) -> None:
-    """A user token lasts as long as it is configured to, and no longer."""
+async def test_user_token_expires_after_its_lifetime(worker: InMemoryWorker, shop: str) -> None:
     token = await worker.login(shop)
     worker.clock.advance(LIFETIMES.user - timedelta(seconds=1))
     await worker.verify(shop, token)
@@ -64,8 +62,8 @@ async def test_a_user_token_ends_by_itself(worker: InMemoryWorker, shop: str) ->
         await worker.verify(shop, token)
 
 
-async def test_a_login_is_activity(worker: InMemoryWorker, shop: str, ann: User) -> None:
-    """A login that succeeds is noted, one that fails is not."""
+async def test_successful_login_is_recorded_as_activity(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """A failed login is not."""
     with pytest.raises(InvalidCredentials):
         await worker.login(shop, password="wrong")
     assert worker.activity.last_seen == {}
@@ -74,16 +72,15 @@ async def test_a_login_is_activity(worker: InMemoryWorker, shop: str, ann: User)
 
 
 @pytest.mark.usefixtures("ann")
-async def test_the_same_request_delivered_twice(worker: InMemoryWorker, shop: str) -> None:
-    """A redelivered login answers with the same token and opens no second session."""
+async def test_redelivered_login_returns_the_same_token(worker: InMemoryWorker, shop: str) -> None:
     first = await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN)
     worker.clock.advance(timedelta(seconds=3))
     assert await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN) == first
     assert await worker.call(AUTH_LOGIN, "another", tenantToken=shop, **ANN) != first
 
 
-async def test_nobody_learns_who_has_an_account() -> None:
-    """An unknown login, a wrong password and another tenant's login get the same answer after the same work."""
+async def test_failed_login_gets_the_same_answer_after_the_same_work() -> None:
+    """Unknown login, wrong password and another tenant's login cannot be distinguished."""
     hasher = FakeHasher()
     worker = InMemoryWorker(hasher=hasher)
     shop, bank = await worker.register(), await worker.register("bank@example.com")
@@ -98,8 +95,7 @@ async def test_nobody_learns_who_has_an_account() -> None:
     assert answers == [(InvalidCredentials().to_reply(), 1)] * 4
 
 
-async def test_a_weak_hash_is_made_stronger() -> None:
-    """A login with the right password replaces a hash of former parameters and ends no session."""
+async def test_login_replaces_a_stale_hash_and_keeps_sessions() -> None:
     hasher = FakeHasher("yesterday")
     worker = InMemoryWorker(hasher=hasher)
     shop = await worker.register()
@@ -116,8 +112,8 @@ async def test_a_weak_hash_is_made_stronger() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bcrypt", "argon2id"])
-async def test_an_imported_hash_is_one_of_ours_after_the_first_login(kind: str) -> None:
-    """With the pepper that it did not have, and of all of the password; a wrong one before changes nothing."""
+async def test_login_replaces_an_imported_hash_by_one_with_the_pepper(kind: str) -> None:
+    """The new hash covers the whole password. A wrong password changes nothing."""
     password = "correct horse battery staple, " * 3
     imported = {
         "bcrypt": bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode(),
@@ -126,7 +122,7 @@ async def test_an_imported_hash_is_one_of_ours_after_the_first_login(kind: str) 
     users, hasher = FakeUsers(), Argon2Hasher(threads=1, memory_kib=8, passes=1, peppers={"p": b"p" * 32})
     worker = InMemoryWorker(users=users, hasher=hasher)
     shop = await worker.register()
-    tenant = (await worker.create(shop, "somebody")).tenant
+    tenant = (await worker.create(shop, "bob")).tenant
     ann = a_user(tenant=tenant, login="ann", password_hash=imported)
     await users.add_new([ann])
     with pytest.raises(InvalidCredentials):
@@ -144,8 +140,8 @@ async def test_an_imported_hash_is_one_of_ours_after_the_first_login(kind: str) 
     hasher.close()
 
 
-class Interrupted(FakeHasher):
-    """While it verifies, something else happens to the user, as it may in another worker."""
+class InterruptedHasher(FakeHasher):
+    """Runs another operation during `verify`, as another worker may."""
 
     worker: InMemoryWorker
     meanwhile: tuple[Any, dict[str, str]] | None = None
@@ -163,9 +159,11 @@ class Interrupted(FakeHasher):
     [(USER_UPDATE, {"password": "another fine password"}), (USER_DELETE, {})],
     ids=["password change", "deletion"],
 )
-async def test_a_login_that_races_leaves_no_session(operation: Any, fields: dict[str, str]) -> None:
-    """A login under way when the password changes or the user is deleted is refused, and its session dies."""
-    hasher = Interrupted()
+async def test_login_during_a_password_change_or_deletion_leaves_no_session(
+    operation: Any, fields: dict[str, str]
+) -> None:
+    """The login is refused, and its session is revoked."""
+    hasher = InterruptedHasher()
     worker = hasher.worker = InMemoryWorker(hasher=hasher)
     shop = await worker.register()
     user = await worker.create(shop)
@@ -179,9 +177,9 @@ async def test_a_login_that_races_leaves_no_session(operation: Any, fields: dict
     assert worker.activity.last_seen == {}
 
 
-async def test_a_login_that_raced_may_be_sent_again() -> None:
-    """Under the same message id the next attempt opens a session that lives."""
-    hasher = Interrupted()
+async def test_login_retried_after_a_race_opens_a_session() -> None:
+    """The retry has the same message id."""
+    hasher = InterruptedHasher()
     worker = hasher.worker = InMemoryWorker(hasher=hasher)
     shop = await worker.register()
     user = await worker.create(shop)
@@ -193,8 +191,8 @@ async def test_a_login_that_raced_may_be_sent_again() -> None:
     assert await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN) == again
 
 
-async def test_a_login_sent_again_after_its_session_ended_opens_another(worker: InMemoryWorker, shop: str) -> None:
-    """A token that is dead already is no answer to somebody who has just given the right password."""
+async def test_login_redelivered_after_a_logout_opens_another_session(worker: InMemoryWorker, shop: str) -> None:
+    """The caller gave the right password, so a revoked token is no answer."""
     await worker.create(shop)
     first = await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **ANN)
     await worker.call(AUTH_LOGOUT, tenantToken=shop, token=first.access_token)
@@ -202,8 +200,9 @@ async def test_a_login_sent_again_after_its_session_ended_opens_another(worker: 
     assert (await worker.verify(shop, again.access_token)).login == "ann"
 
 
-async def test_a_login_of_another_device_is_another_login(worker: InMemoryWorker, shop: str) -> None:
-    """Also under a message id that was used before."""
+async def test_login_with_the_same_message_id_but_another_device_opens_a_session(
+    worker: InMemoryWorker, shop: str
+) -> None:
     await worker.create(shop)
     for device in ("phone", "laptop"):
         reply = await worker.call(AUTH_LOGIN, "message", tenantToken=shop, **{**ANN, "deviceId": device})

@@ -13,8 +13,7 @@ from tests.unit.worker.in_memory import InMemoryWorker
 pytestmark = pytest.mark.usefixtures("ann")
 
 
-async def test_a_token_is_dead_once_logout_has_answered(worker: InMemoryWorker, shop: str) -> None:
-    """The token's session ends, as logged out, and is announced; the user's other sessions live on."""
+async def test_logout_revokes_only_its_session_and_announces_it(worker: InMemoryWorker, shop: str) -> None:
     token, other = await worker.login(shop), await worker.login(shop)
     assert (await worker.call(AUTH_LOGOUT, tenantToken=shop, token=token)).result == 1
     with pytest.raises(InvalidToken):
@@ -23,8 +22,8 @@ async def test_a_token_is_dead_once_logout_has_answered(worker: InMemoryWorker, 
     assert worker.events.reasons == {(await worker.session_of(token)).id: RevocationReason.LOGOUT}
 
 
-async def test_what_is_announced_is_the_revoked_session(worker: InMemoryWorker, shop: str) -> None:
-    """The event is made from the session as it is stored, and stays in the outbox until it is published."""
+async def test_logout_keeps_the_stored_session_in_the_outbox(worker: InMemoryWorker, shop: str) -> None:
+    """It stays there until its event is published."""
     token = await worker.login(shop)
     await worker.call(AUTH_LOGOUT, tenantToken=shop, token=token)
     session = await worker.session_of(token)
@@ -33,8 +32,8 @@ async def test_what_is_announced_is_the_revoked_session(worker: InMemoryWorker, 
     assert await worker.sessions.unannounced(session.tenant, worker.clock.now(), 10) == worker.events.announced
 
 
-async def test_logout_twice(worker: InMemoryWorker, shop: str) -> None:
-    """A token is logged out once, and announced once."""
+async def test_second_logout_of_a_token_is_refused(worker: InMemoryWorker, shop: str) -> None:
+    """The revocation is announced once."""
     token = await worker.login(shop)
     await worker.call(AUTH_LOGOUT, tenantToken=shop, token=token)
     with pytest.raises(InvalidToken):
@@ -42,8 +41,8 @@ async def test_logout_twice(worker: InMemoryWorker, shop: str) -> None:
     assert len(worker.events.announced) == 1
 
 
-async def test_logout_twice_at_once(worker: InMemoryWorker, shop: str) -> None:
-    """Of concurrent logouts of one token one is done, the others find an invalid token."""
+async def test_concurrent_logouts_of_a_token_succeed_once(worker: InMemoryWorker, shop: str) -> None:
+    """The others find an invalid token."""
     token = await worker.login(shop)
     answers = await asyncio.gather(
         *(worker.call(AUTH_LOGOUT, tenantToken=shop, token=token) for _ in range(5)), return_exceptions=True
@@ -54,15 +53,15 @@ async def test_logout_twice_at_once(worker: InMemoryWorker, shop: str) -> None:
 
 
 async def test_logout_costs_one_query(worker: InMemoryWorker, shop: str) -> None:
-    """Both tokens are looked up together."""
+    """Both tokens are found by the same query."""
     token = await worker.login(shop)
     worker.sessions.finds.clear()
     await worker.call(AUTH_LOGOUT, tenantToken=shop, token=token)
     assert len(worker.sessions.finds) == 1
 
 
-async def test_a_tenant_token_is_not_logged_out_here(worker: InMemoryWorker, shop: str) -> None:
-    """A tenant token is refused where a user token belongs, and stays alive."""
+async def test_logout_with_a_tenant_token_is_refused(worker: InMemoryWorker, shop: str) -> None:
+    """The tenant token stays valid."""
     with pytest.raises(InvalidToken):
         await worker.call(AUTH_LOGOUT, tenantToken=shop, token=shop)
     assert worker.events.announced == []

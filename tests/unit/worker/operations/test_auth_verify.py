@@ -31,7 +31,7 @@ class CountingTokens(JwtTokens):
 
 
 async def outcomes(worker: InMemoryWorker, *checks: tuple[str, str]) -> list[str]:
-    """For each check of a tenant token and a token the login that was found, or the code of the error."""
+    """Return for each check the login of the claims, or the error code."""
     asked = [{"tenantToken": tenant_token, "token": token} for tenant_token, token in checks]
     reply = await worker.call(AUTH_VERIFY, checks=asked)
     return [
@@ -40,13 +40,12 @@ async def outcomes(worker: InMemoryWorker, *checks: tuple[str, str]) -> list[str
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_live_token_is_decoded(worker: InMemoryWorker, shop: str) -> None:
-    """The answer is what the token says of its user."""
+async def test_live_token_is_answered_with_its_claims(worker: InMemoryWorker, shop: str) -> None:
     assert (await worker.verify(shop, await worker.login(shop))).login == "ann"
 
 
-async def test_a_batch_is_answered_in_order(worker: InMemoryWorker, shop: str) -> None:
-    """Each check is answered for itself: live, dead, foreign and malformed tokens of two tenants, mixed."""
+async def test_batch_of_mixed_checks_is_answered_in_order(worker: InMemoryWorker, shop: str) -> None:
+    """It holds live, revoked, foreign and malformed tokens of two tenants."""
     bank = await worker.register("bank@example.com")
     checks: list[tuple[tuple[str, str], str]] = []
     for number in range(30):
@@ -68,8 +67,8 @@ async def test_a_batch_is_answered_in_order(worker: InMemoryWorker, shop: str) -
     assert await outcomes(worker, *(check for check, _ in checks)) == [outcome for _, outcome in checks]
 
 
-async def test_a_full_batch_costs_one_query(worker: InMemoryWorker, shop: str) -> None:
-    """As many checks as a batch may hold are answered from one look at the sessions, each asked for once."""
+async def test_full_batch_costs_one_query(worker: InMemoryWorker, shop: str) -> None:
+    """Repeated sessions are queried once."""
     tokens = []
     for number in range(MAX_BATCH // 2):
         await worker.create(shop, f"user-{number}")
@@ -81,14 +80,13 @@ async def test_a_full_batch_costs_one_query(worker: InMemoryWorker, shop: str) -
     assert len(asked) == len(set(asked)) == MAX_BATCH // 2 + 1
 
 
-async def test_a_batch_of_nonsense_costs_no_query(worker: InMemoryWorker) -> None:
-    """What cannot be a token is not looked for."""
+async def test_batch_of_malformed_tokens_costs_no_query(worker: InMemoryWorker) -> None:
     assert await outcomes(worker, ("x", "y"), ("z", "y")) == [ErrorCode.INVALID_TENANT_TOKEN] * 2
     assert worker.sessions.finds == []
 
 
-async def test_a_tenant_token_is_checked_once_a_batch() -> None:
-    """Most checks of a batch come with one tenant token, which is verified once, good or bad."""
+async def test_tenant_token_is_verified_once_per_batch() -> None:
+    """Most checks of a batch share one tenant token. This holds for valid and invalid ones."""
     tokens = CountingTokens()
     worker = InMemoryWorker(tokens=tokens)
     shop, bank = await worker.register(), await worker.register("bank@example.com")
@@ -103,15 +101,14 @@ async def test_a_tenant_token_is_checked_once_a_batch() -> None:
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_dead_tenant_token_answers_nothing(worker: InMemoryWorker, shop: str) -> None:
-    """A tenant that logged out learns nothing about its users' tokens."""
+async def test_check_with_a_revoked_tenant_token_is_refused(worker: InMemoryWorker, shop: str) -> None:
     token = await worker.login(shop)
     await worker.call(TENANT_LOGOUT, token=shop)
     assert await outcomes(worker, (shop, token)) == [ErrorCode.INVALID_TENANT_TOKEN]
 
 
-async def test_a_verification_is_activity(worker: InMemoryWorker, shop: str, ann: User) -> None:
-    """A live token tells that its user is active; a dead one tells nothing."""
+async def test_successful_verification_is_recorded_as_activity(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """A refused one is not."""
     token = await worker.login(shop)
     worker.activity.last_seen.clear()
     await worker.verify(shop, token)

@@ -28,12 +28,12 @@ from worker.domain.records import Revocation, Session
 from worker.operations.event_list import MAX_UNANNOUNCED
 
 BEGIN = int(NOW.timestamp())
-#: Four bytes each, and nothing is longer.
+#: The longest name: four bytes per character.
 LONGEST_NAME = "\N{GRINNING FACE}" * MAX_NAME_CHARS
 
 
 async def revoke(worker: InMemoryWorker, tenant_token: str, *, announced: bool = True, **attributes: Any) -> Session:
-    """A session of the tenant, that was revoked now, and announced unless it is on its way."""
+    """Add a session of the tenant, revoke it now, and announce it unless told otherwise."""
     tenant = (await worker.session_of(tenant_token)).tenant
     session = await worker.sessions.add(a_session(tenant=tenant, **attributes))
     revoked = await worker.sessions.revoke(session, Revocation(worker.clock.now(), RevocationReason.LOGOUT))
@@ -44,7 +44,7 @@ async def revoke(worker: InMemoryWorker, tenant_token: str, *, announced: bool =
 
 
 async def announce(worker: InMemoryWorker) -> None:
-    """What was to be announced has reached the broker."""
+    """Mark all pending announcements as published."""
     due = worker.clock.now() + timedelta(days=1)
     for tenant in await worker.sessions.tenants_unannounced(due):
         for session in await worker.sessions.unannounced(tenant, due, 100):
@@ -59,14 +59,12 @@ def sessions_of(reply: EventListReply) -> list[str]:
     return [event.data.session_id for event in reply.events]
 
 
-async def test_a_tenant_without_revocations(worker: InMemoryWorker, shop: str) -> None:
-    """An empty list is one page, the last, and tells the time."""
+async def test_list_without_revocations_is_one_empty_page_with_the_time(worker: InMemoryWorker, shop: str) -> None:
     assert await listed(worker, shop) == EventListReply(events=(), next_cursor="0", as_of=BEGIN)
 
 
 @pytest.mark.usefixtures("ann")
-async def test_events_are_those_that_were_announced(worker: InMemoryWorker, shop: str) -> None:
-    """Of each revocation the very event that subscribers were sent, the oldest first."""
+async def test_listed_events_equal_the_announced_ones_oldest_first(worker: InMemoryWorker, shop: str) -> None:
     first, *others = [await worker.login(shop) for _ in range(3)]
     await worker.call(AUTH_LOGOUT, tenantToken=shop, token=first)
     await announce(worker)
@@ -82,8 +80,10 @@ async def test_events_are_those_that_were_announced(worker: InMemoryWorker, shop
 
 
 @pytest.mark.parametrize("since", [0, BEGIN, MAX_SINCE])
-async def test_what_is_being_announced_is_listed(worker: InMemoryWorker, shop: str, since: int) -> None:
-    """It may have passed by a subscriber that had not come back yet: it is on the first page, whatever is asked for."""
+async def test_unannounced_event_is_on_the_first_page_of_any_query(
+    worker: InMemoryWorker, shop: str, since: int
+) -> None:
+    """A subscriber that was disconnected may have missed it on the broker."""
     done = [await revoke(worker, shop) for _ in range(2)]
     session = await revoke(worker, shop, announced=False)
     first = await listed(worker, shop, since=since, limit=1)
@@ -94,8 +94,8 @@ async def test_what_is_being_announced_is_listed(worker: InMemoryWorker, shop: s
     assert sorted(sessions_of(await listed(worker, shop))) == sorted(each.id for each in (*done, session))
 
 
-class NotedBetweenLooks(FakeSessions):
-    """Announcements are noted right after somebody has looked for those that are not."""
+class AnnouncedBetweenQueries(FakeSessions):
+    """Marks announcements as published right after the query for unannounced ones."""
 
     async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
         found = await super().unannounced_of(tenant, limit)
@@ -104,16 +104,14 @@ class NotedBetweenLooks(FakeSessions):
         return found
 
 
-async def test_what_is_noted_between_two_looks_is_listed() -> None:
-    """An event whose announcement is noted while it is looked for is found, and once."""
-    worker = InMemoryWorker(sessions=NotedBetweenLooks())
+async def test_event_announced_between_the_two_queries_is_listed_once() -> None:
+    worker = InMemoryWorker(sessions=AnnouncedBetweenQueries())
     shop = await worker.register()
     session = await revoke(worker, shop, announced=False)
     assert sessions_of(await listed(worker, shop)) == [session.id]
 
 
-async def test_the_tenants_own_sessions_are_listed(worker: InMemoryWorker, shop: str) -> None:
-    """The end of a tenant's session is an event without a user."""
+async def test_revoked_tenant_session_is_listed_without_a_user(worker: InMemoryWorker, shop: str) -> None:
     other = (await worker.call(TENANT_LOGIN, email="shop@example.com", password=PASSWORD)).token
     await worker.call(TENANT_LOGOUT, token=other)
     await announce(worker)
@@ -121,8 +119,8 @@ async def test_the_tenants_own_sessions_are_listed(worker: InMemoryWorker, shop:
     assert (event.data.session_id, event.data.user) == ((await worker.session_of(other)).id, None)
 
 
-async def test_other_tenants_events_are_not_listed(worker: InMemoryWorker, shop: str) -> None:
-    """Not even with the cursor of a page of theirs."""
+async def test_events_of_other_tenants_are_not_listed(worker: InMemoryWorker, shop: str) -> None:
+    """This includes a query with the cursor of another tenant."""
     bank = await worker.register("bank@example.com")
     for _ in range(2):
         await revoke(worker, bank)
@@ -132,8 +130,8 @@ async def test_other_tenants_events_are_not_listed(worker: InMemoryWorker, shop:
     assert set(sessions_of(await listed(worker, shop, cursor=theirs.next_cursor))) <= {mine.id}
 
 
-async def test_a_list_begins_two_minutes_before_since(worker: InMemoryWorker, shop: str) -> None:
-    """What was asked for by time comes with what may have been seen late, and with nothing older."""
+async def test_list_starts_two_minutes_before_since(worker: InMemoryWorker, shop: str) -> None:
+    """The overlap covers events that were announced late."""
     revoked = []
     for _ in range(4):
         revoked.append((await revoke(worker, shop)).id)
@@ -144,24 +142,24 @@ async def test_a_list_begins_two_minutes_before_since(worker: InMemoryWorker, sh
     assert sessions_of(await listed(worker, shop, since=0)) == revoked
 
 
-async def test_who_asks_from_the_end_of_time_learns_the_time(worker: InMemoryWorker, shop: str) -> None:
-    """A subscriber that begins now takes its first position this way."""
+async def test_list_since_the_maximum_returns_only_the_time(worker: InMemoryWorker, shop: str) -> None:
+    """New subscribers get their first position this way."""
     await revoke(worker, shop)
     assert await listed(worker, shop, since=MAX_SINCE) == EventListReply(events=(), next_cursor="0", as_of=BEGIN)
 
 
-async def test_asking_from_the_last_answer_on_misses_nothing(worker: InMemoryWorker, shop: str) -> None:
-    """Whatever was revoked between two lists, or just before the first without being in it, is in the second."""
+async def test_list_since_the_last_as_of_misses_no_event(worker: InMemoryWorker, shop: str) -> None:
+    """It includes events revoked at the very time of the last list."""
     as_of = (await listed(worker, shop)).as_of
-    late = await revoke(worker, shop)  # at the very time of the first list
+    late = await revoke(worker, shop)  # at the time of the first list
     worker.clock.advance(timedelta(hours=1))
     new = await revoke(worker, shop)
     assert sessions_of(await listed(worker, shop, since=as_of)) == [late.id, new.id]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
-async def test_pages_hold_each_event_once(worker: InMemoryWorker, shop: str, limit: int) -> None:
-    """However many sessions ended in one millisecond: revoking all of a user's ends them so."""
+async def test_pages_hold_each_event_exactly_once(worker: InMemoryWorker, shop: str, limit: int) -> None:
+    """Many sessions can be revoked in one millisecond, for example by session.revoke_all."""
     revoked = []
     for together in (3, 1, 4):
         revoked += sorted([(await revoke(worker, shop)).id for _ in range(together)])
@@ -174,8 +172,8 @@ async def test_pages_hold_each_event_once(worker: InMemoryWorker, shop: str, lim
     assert found == revoked
 
 
-async def test_every_page_tells_the_time_of_the_first(worker: InMemoryWorker, shop: str) -> None:
-    """What is announced while pages are read may lie before their ends, so the next list begins where the first did."""
+async def test_page_carries_the_time_of_the_first_page(worker: InMemoryWorker, shop: str) -> None:
+    """Events announced between two pages may sort before their end; the next list must include them."""
     for _ in range(3):
         await revoke(worker, shop)
     reply = await listed(worker, shop, limit=1)
@@ -185,8 +183,7 @@ async def test_every_page_tells_the_time_of_the_first(worker: InMemoryWorker, sh
         assert reply.as_of == BEGIN
 
 
-async def test_a_page_has_a_usual_size(worker: InMemoryWorker, shop: str) -> None:
-    """Who asks for no size gets the usual one."""
+async def test_page_without_a_limit_has_the_default_size(worker: InMemoryWorker, shop: str) -> None:
     for _ in range(DEFAULT_PAGE + 1):
         await revoke(worker, shop)
     reply = await listed(worker, shop)
@@ -194,8 +191,8 @@ async def test_a_page_has_a_usual_size(worker: InMemoryWorker, shop: str) -> Non
     assert len((await listed(worker, shop, cursor=reply.next_cursor)).events) == 1
 
 
-async def test_the_largest_page_is_a_message(worker: InMemoryWorker, shop: str) -> None:
-    """Full, of the longest names, and with as much on its way: an eighth of what RabbitMQ takes."""
+async def test_largest_page_fits_into_a_message(worker: InMemoryWorker, shop: str) -> None:
+    """It has the longest names and the most unannounced events, and stays below an eighth of RabbitMQ's limit."""
     for number in range(MAX_PAGE + MAX_UNANNOUNCED + 1):
         session = await revoke(worker, shop, announced=number < MAX_PAGE, login=LONGEST_NAME, device_id=LONGEST_NAME)
     reply = await listed(worker, shop, limit=MAX_PAGE)
@@ -220,15 +217,13 @@ async def test_the_largest_page_is_a_message(worker: InMemoryWorker, shop: str) 
         "1.2." + "a" * 65,
     ],
 )
-async def test_a_cursor_of_nobodys(worker: InMemoryWorker, shop: str, cursor: str) -> None:
-    """A cursor that no page answered is an invalid request that names the field."""
+async def test_malformed_cursor_is_refused_by_field(worker: InMemoryWorker, shop: str, cursor: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await listed(worker, shop, cursor=cursor)
     assert [problem.field for problem in caught.value.problems] == ["cursor"]
 
 
 @pytest.mark.parametrize("query", [{"since": -1}, {"since": MAX_SINCE + 1}, {"limit": 0}, {"limit": MAX_PAGE + 1}])
-def test_what_cannot_be_asked_for(query: dict[str, int]) -> None:
-    """Times that are no dates, and pages that are none or too large, are refused."""
+def test_query_out_of_bounds_is_refused_by_field(query: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(query))):
         EVENT_LIST.request.model_validate({"tenantToken": "t", **query})

@@ -10,7 +10,7 @@ from tests.unit.worker.in_memory import InMemoryWorker
 
 @pytest.mark.parametrize("lane", Lane)
 @pytest.mark.parametrize("answers", [True, False])
-async def test_health_tells_of_the_database(lane: Lane, *, answers: bool) -> None:
-    """A worker that lives says so of every lane, also when its database does not answer."""
+async def test_health_reports_whether_the_database_answers(lane: Lane, *, answers: bool) -> None:
+    """The worker answers for every lane in both cases."""
     worker = InMemoryWorker(database=FakeDatabase(answers=answers))
     assert (await worker.call(HEALTH[lane])).database is answers

@@ -1,4 +1,4 @@
-"""What a message id does not do: it comes from callers and is no secret, so it opens nothing and hides nothing."""
+"""Limits of message ids: callers choose them, so they authorize nothing and hide nothing."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,8 +29,8 @@ async def users(worker: InMemoryWorker, tenant_token: str) -> tuple[User, ...]:
 
 
 @pytest.mark.usefixtures("ann")
-async def test_of_another_tenant(worker: InMemoryWorker, shop: str) -> None:
-    """What one tenant did under an id says nothing to another tenant, who uses the same id and the same login."""
+async def test_message_id_used_by_another_tenant_has_no_effect(worker: InMemoryWorker, shop: str) -> None:
+    """Login and operation are the same, too."""
     bank = await worker.register("bank@example.com")
     token = await worker.login(shop)
     session = (await worker.session_of(token)).id
@@ -51,8 +51,9 @@ async def test_of_another_tenant(worker: InMemoryWorker, shop: str) -> None:
 
 
 @pytest.mark.usefixtures("ann")
-async def test_of_a_logout_of_another_tenants_user(worker: InMemoryWorker, shop: str) -> None:
-    """A token that its own tenant has logged out under the id is as invalid to others as it ever was."""
+async def test_message_id_of_another_tenants_logout_does_not_validate_its_token(
+    worker: InMemoryWorker, shop: str
+) -> None:
     bank = await worker.register("bank@example.com")
     token = await worker.login(shop)
     await worker.call(AUTH_LOGOUT, "message", tenantToken=shop, token=token)
@@ -61,8 +62,8 @@ async def test_of_a_logout_of_another_tenants_user(worker: InMemoryWorker, shop:
 
 
 @pytest.mark.usefixtures("ann")
-async def test_of_a_token_that_is_forged(worker: InMemoryWorker, shop: str) -> None:
-    """Knowing the id and the session of a logout is not knowing the token: its signature is checked as ever."""
+async def test_message_id_of_a_logout_does_not_validate_a_forged_token(worker: InMemoryWorker, shop: str) -> None:
+    """The signature is checked again."""
     logouts: list[tuple[Operation[Any, Any], str, dict[str, str]]] = [
         (AUTH_LOGOUT, await worker.login(shop), {"tenantToken": shop}),
         (TENANT_LOGOUT, shop, {}),
@@ -76,8 +77,7 @@ async def test_of_a_token_that_is_forged(worker: InMemoryWorker, shop: str) -> N
 
 
 @pytest.mark.usefixtures("ann")
-async def test_of_another_session(worker: InMemoryWorker, shop: str) -> None:
-    """Another token under the same id is another logout, and so is another session another revocation."""
+async def test_message_id_reused_for_another_session_revokes_it(worker: InMemoryWorker, shop: str) -> None:
     tokens = [await worker.login(shop) for _ in range(2)]
     for token in tokens:
         await worker.call(AUTH_LOGOUT, "message", tenantToken=shop, token=token)
@@ -88,8 +88,7 @@ async def test_of_another_session(worker: InMemoryWorker, shop: str) -> None:
 
 
 @pytest.mark.usefixtures("ann")
-async def test_of_another_operation(worker: InMemoryWorker, shop: str) -> None:
-    """A logout under the id is no revocation under it; and of all that is asked for about one user, each is done."""
+async def test_message_id_reused_for_another_operation_runs_it(worker: InMemoryWorker, shop: str) -> None:
     token = await worker.login(shop)
     session = (await worker.session_of(token)).id
     await worker.call(AUTH_LOGOUT, "message", tenantToken=shop, token=token)
@@ -110,8 +109,7 @@ async def test_of_another_operation(worker: InMemoryWorker, shop: str) -> None:
 
 
 @pytest.mark.usefixtures("ann")
-async def test_of_another_user(worker: InMemoryWorker, shop: str) -> None:
-    """The same operation about somebody else is another request."""
+async def test_message_id_reused_for_another_user_applies_to_that_user(worker: InMemoryWorker, shop: str) -> None:
     await worker.create(shop, "bob")
     for login in ("ann", "bob"):
         await worker.call(USER_DELETE, "message", tenantToken=shop, login=login)
@@ -120,16 +118,17 @@ async def test_of_another_user(worker: InMemoryWorker, shop: str) -> None:
 
 @pytest.mark.usefixtures("ann")
 @pytest.mark.parametrize("password", [{}, {"password": NEW_PASSWORD}], ids=["without password", "with password"])
-async def test_of_another_change(worker: InMemoryWorker, shop: str, password: dict[str, str]) -> None:
-    """Other values are another request, so that nothing is taken for written that was not."""
+async def test_message_id_reused_for_another_change_applies_it(
+    worker: InMemoryWorker, shop: str, password: dict[str, str]
+) -> None:
     for scope in ("some", {"all": True}, None):
         fields = {"tenantToken": shop, "login": "ann", "scope": scope, **password}
         assert (await worker.call(USER_UPDATE, "message", **fields)).scope == scope
         assert (await users(worker, shop))[0].scope == scope
 
 
-async def test_of_another_password() -> None:
-    """A password is not kept where it could be compared at once, so another one under the same id is refused."""
+async def test_message_id_reused_with_another_password_is_refused() -> None:
+    """Passwords are not stored in a form that could be compared, so the request is not applied."""
     hasher = FakeHasher()
     worker = InMemoryWorker(hasher=hasher)
     shop = await worker.register()
@@ -144,14 +143,15 @@ async def test_of_another_password() -> None:
     assert hasher.work == before + 1
 
 
-def test_what_may_come_back_is_remembered() -> None:
-    """Idempotency keys are valid longer than every deadline, by more than two workers' clocks may differ."""
+def test_idempotency_window_exceeds_every_deadline_and_clock_difference() -> None:
     assert timedelta(milliseconds=MAX_DEADLINE_MS) + timedelta(minutes=3) <= IDEMPOTENCY_WINDOW
 
 
 @pytest.mark.usefixtures("ann")
-async def test_of_long_ago(worker: InMemoryWorker, shop: str) -> None:
-    """Nothing comes back as late as that: who counts from one again after a restart means another request."""
+async def test_message_id_reused_after_the_idempotency_window_is_a_new_request(
+    worker: InMemoryWorker, shop: str
+) -> None:
+    """No redelivery is that late, but callers that count their ids may restart from 1."""
     await worker.call(SESSION_REVOKE_ALL, "1", tenantToken=shop, login="ann")
     worker.clock.advance(IDEMPOTENCY_WINDOW)
     token = await worker.login(shop)
@@ -161,8 +161,8 @@ async def test_of_long_ago(worker: InMemoryWorker, shop: str) -> None:
 
 
 @pytest.mark.usefixtures("ann")
-async def test_of_many_changes_ago(worker: InMemoryWorker, shop: str) -> None:
-    """So many of a user's changes are remembered, and the user does not grow without end."""
+async def test_idempotency_keys_of_a_user_are_limited_in_number(worker: InMemoryWorker, shop: str) -> None:
+    """The stored user does not grow without limit."""
     change = {"tenantToken": shop, "login": "ann"}
     await worker.call(USER_UPDATE, "message", **change, email="first@example.com")
     for number in range(MAX_IDEMPOTENCY_KEYS - 1):
@@ -184,10 +184,10 @@ async def test_of_many_changes_ago(worker: InMemoryWorker, shop: str) -> None:
         (("m", "phone"), ("m/0", "phone")),
     ],
 )
-async def test_two_logins_never_share_a_session(
+async def test_logins_with_ambiguous_message_ids_and_devices_have_separate_sessions(
     worker: InMemoryWorker, shop: str, first: tuple[str, str], second: tuple[str, str]
 ) -> None:
-    """Whatever separators callers put into message ids and devices, each login has a session on its own device."""
+    """Callers choose both values, separators included."""
     opened = []
     for message_id, device in (first, second):
         fields = {"tenantToken": shop, "login": "ann", "password": PASSWORD, "deviceId": device}

@@ -12,8 +12,8 @@ from tests.unit.worker.in_memory import InMemoryWorker
 
 
 @pytest.mark.usefixtures("ann")
-async def test_live_sessions_come_newest_first(worker: InMemoryWorker, shop: str) -> None:
-    """A session is told by its id, its device and its dates in milliseconds; never by its secret."""
+async def test_live_sessions_are_listed_newest_first(worker: InMemoryWorker, shop: str) -> None:
+    """Each has its id, device and dates in milliseconds, without the secret."""
     first = await worker.login(shop, deviceId="phone")
     worker.clock.advance(timedelta(seconds=1))
     second = await worker.login(shop, deviceId="laptop")
@@ -36,8 +36,7 @@ async def test_live_sessions_come_newest_first(worker: InMemoryWorker, shop: str
 
 
 @pytest.mark.usefixtures("ann")
-async def test_ended_sessions_are_not_listed(worker: InMemoryWorker, shop: str) -> None:
-    """Neither those that were logged out nor those that expired."""
+async def test_revoked_and_expired_sessions_are_not_listed(worker: InMemoryWorker, shop: str) -> None:
     await worker.login(shop)
     worker.clock.advance(timedelta(seconds=1))
     out, live = await worker.login(shop), await worker.login(shop)
@@ -48,8 +47,7 @@ async def test_ended_sessions_are_not_listed(worker: InMemoryWorker, shop: str) 
 
 
 @pytest.mark.usefixtures("ann")
-async def test_sessions_of_others_are_not_listed(worker: InMemoryWorker, shop: str) -> None:
-    """A user's list holds that user's sessions alone."""
+async def test_sessions_of_other_users_are_not_listed(worker: InMemoryWorker, shop: str) -> None:
     await worker.create(shop, "bob")
     bank = await worker.register("bank@example.com")
     await worker.create(bank, "ann")
@@ -58,7 +56,7 @@ async def test_sessions_of_others_are_not_listed(worker: InMemoryWorker, shop: s
     assert (await worker.call(SESSION_LIST, tenantToken=shop, login="ann")).sessions == ()
 
 
-async def test_an_unknown_user(worker: InMemoryWorker, shop: str) -> None:
-    """Nobody has no sessions, which is not the same as somebody having none."""
+async def test_list_of_an_unknown_user_is_refused(worker: InMemoryWorker, shop: str) -> None:
+    """The empty list of an existing user is different."""
     with pytest.raises(UserNotFound):
         await worker.call(SESSION_LIST, tenantToken=shop, login="nobody")

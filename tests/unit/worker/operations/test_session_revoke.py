@@ -17,8 +17,8 @@ async def revoke(worker: InMemoryWorker, tenant_token: str, token: str, login: s
     return reply.result
 
 
-async def test_a_revoked_session_is_dead(worker: InMemoryWorker, shop: str) -> None:
-    """Its token is refused and its end announced; the user's other sessions live on."""
+async def test_revocation_invalidates_only_the_token_of_its_session(worker: InMemoryWorker, shop: str) -> None:
+    """The revocation is announced."""
     token, other = await worker.login(shop), await worker.login(shop)
     assert await revoke(worker, shop, token) == 1
     with pytest.raises(InvalidToken):
@@ -27,8 +27,8 @@ async def test_a_revoked_session_is_dead(worker: InMemoryWorker, shop: str) -> N
     assert worker.events.reasons == {(await worker.session_of(token)).id: RevocationReason.REVOKED}
 
 
-async def test_a_session_is_revoked_once(worker: InMemoryWorker, shop: str) -> None:
-    """A session that has ended is not found, and not announced again."""
+async def test_second_revocation_is_not_found(worker: InMemoryWorker, shop: str) -> None:
+    """It is not announced again."""
     token = await worker.login(shop)
     await revoke(worker, shop, token)
     with pytest.raises(SessionNotFound):
@@ -36,8 +36,7 @@ async def test_a_session_is_revoked_once(worker: InMemoryWorker, shop: str) -> N
     assert len(worker.events.announced) == 1
 
 
-async def test_an_expired_session(worker: InMemoryWorker, shop: str) -> None:
-    """A session that ended by itself is not found."""
+async def test_revocation_of_an_expired_session_is_not_found(worker: InMemoryWorker, shop: str) -> None:
     token = await worker.login(shop)
     worker.clock.advance(LIFETIMES.user)
     with pytest.raises(SessionNotFound):
@@ -45,8 +44,8 @@ async def test_an_expired_session(worker: InMemoryWorker, shop: str) -> None:
     assert worker.events.announced == []
 
 
-async def test_a_session_of_somebody_else(worker: InMemoryWorker, shop: str) -> None:
-    """The sessions of other users, of the tenant itself and of other tenants are not found, and live on."""
+async def test_revocation_of_another_users_session_is_not_found(worker: InMemoryWorker, shop: str) -> None:
+    """This covers other users, the tenant itself and other tenants."""
     bank = await worker.register("bank@example.com")
     await worker.create(shop, "bob")
     await worker.create(bank, "ann")
@@ -59,14 +58,12 @@ async def test_a_session_of_somebody_else(worker: InMemoryWorker, shop: str) -> 
     await worker.verify(bank, theirs)
 
 
-async def test_an_unknown_session(worker: InMemoryWorker, shop: str) -> None:
-    """An id of nothing is not found."""
+async def test_revocation_of_an_unknown_session_is_not_found(worker: InMemoryWorker, shop: str) -> None:
     with pytest.raises(SessionNotFound):
         await worker.call(SESSION_REVOKE, tenantToken=shop, login="ann", sessionId="unknown")
 
 
-async def test_an_unknown_user(worker: InMemoryWorker, shop: str) -> None:
-    """A session is not revoked under a wrong login."""
+async def test_revocation_under_another_login_is_not_found(worker: InMemoryWorker, shop: str) -> None:
     token = await worker.login(shop)
     with pytest.raises(UserNotFound):
         await revoke(worker, shop, token, login="nobody")

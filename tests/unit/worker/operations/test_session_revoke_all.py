@@ -9,8 +9,8 @@ from tests.unit.worker.in_memory import InMemoryWorker
 
 
 @pytest.mark.usefixtures("ann")
-async def test_every_session_of_the_user_ends(worker: InMemoryWorker, shop: str) -> None:
-    """Each is refused and announced; those of others live on, and so does the tenant's own."""
+async def test_every_session_of_the_user_is_revoked_and_announced(worker: InMemoryWorker, shop: str) -> None:
+    """Sessions of other users and of the tenant stay live."""
     tokens = [await worker.login(shop) for _ in range(3)]
     await worker.create(shop, "bob")
     bystander = await worker.login(shop, "bob")
@@ -24,8 +24,7 @@ async def test_every_session_of_the_user_ends(worker: InMemoryWorker, shop: str)
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_user_may_log_in_again(worker: InMemoryWorker, shop: str) -> None:
-    """What ends are the sessions, not the account: a login after it lives."""
+async def test_login_after_the_revocation_is_accepted(worker: InMemoryWorker, shop: str) -> None:
     await worker.login(shop)
     await worker.call(SESSION_REVOKE_ALL, tenantToken=shop, login="ann")
     token = await worker.login(shop)
@@ -36,14 +35,13 @@ async def test_a_user_may_log_in_again(worker: InMemoryWorker, shop: str) -> Non
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_user_without_sessions(worker: InMemoryWorker, shop: str) -> None:
-    """Nothing to end is no error, as often as it is asked for."""
+async def test_revocation_without_sessions_succeeds(worker: InMemoryWorker, shop: str) -> None:
     for _ in range(2):
         assert (await worker.call(SESSION_REVOKE_ALL, tenantToken=shop, login="ann")).result == 1
     assert worker.events.announced == []
 
 
-async def test_an_unknown_user(worker: InMemoryWorker, shop: str) -> None:
-    """Nobody is told apart from somebody without sessions."""
+async def test_revocation_of_an_unknown_user_is_refused(worker: InMemoryWorker, shop: str) -> None:
+    """An existing user without sessions is different."""
     with pytest.raises(UserNotFound):
         await worker.call(SESSION_REVOKE_ALL, tenantToken=shop, login="nobody")

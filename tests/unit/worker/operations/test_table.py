@@ -1,4 +1,4 @@
-"""The table of handlers: which function answers which request."""
+"""The table of handlers by operation."""
 
 import typing
 from typing import Any
@@ -11,14 +11,12 @@ from shared.contracts.operation import Operation
 from worker.operations import HANDLERS
 
 
-def test_every_operation_has_a_handler() -> None:
-    """A worker answers every operation, and nothing else."""
+def test_table_of_handlers_holds_exactly_the_operations() -> None:
     assert set(HANDLERS) == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_a_handler_is_named_after_its_operation(operation: Operation[Any, Any]) -> None:
-    """Function and module are the operation's word, and the function takes and answers its messages."""
+def test_handler_has_the_name_and_types_of_its_operation(operation: Operation[Any, Any]) -> None:
     handler: Any = HANDLERS[operation.name]
     word = "health" if operation in HEALTH.values() else operation.name.replace(".", "_")
     assert handler.__name__ == word

@@ -28,13 +28,15 @@ BY_KEY = {"email": EMAIL, "registrationKey": REGISTRATION_KEY}
 
 @pytest.fixture(params=["tenant", "operator"])
 def authority(request: pytest.FixtureRequest, shop: str) -> dict[str, Any]:
-    """Either way to prove that one may."""
+    """Return the authority of the tenant or of the operator."""
     return {"tenantToken": shop, "password": PASSWORD} if request.param == "tenant" else BY_KEY
 
 
 @pytest.mark.usefixtures("ann")
-async def test_nothing_of_it_is_left(worker: InMemoryWorker, shop: str, authority: dict[str, Any]) -> None:
-    """Neither its users nor its sessions nor theirs; subscribers are told of each. Another tenant notices nothing."""
+async def test_deletion_removes_users_and_revokes_all_sessions(
+    worker: InMemoryWorker, shop: str, authority: dict[str, Any]
+) -> None:
+    """Each revocation is announced. Another tenant is not affected."""
     tenant = (await worker.session_of(shop)).tenant
     token, bank = await worker.login(shop), await worker.register("bank@example.com")
     await worker.create(bank)
@@ -52,8 +54,10 @@ async def test_nothing_of_it_is_left(worker: InMemoryWorker, shop: str, authorit
     assert (await worker.verify(bank, theirs)).login == "ann"
 
 
-async def test_its_email_may_be_registered_again(worker: InMemoryWorker, shop: str, authority: dict[str, Any]) -> None:
-    """By another tenant, which is not the one that was: it has no users, and the old tokens are nothing to it."""
+async def test_email_of_a_deleted_tenant_can_be_registered_again(
+    worker: InMemoryWorker, shop: str, authority: dict[str, Any]
+) -> None:
+    """The new tenant has no users, and old tokens are invalid for it."""
     await worker.create(shop)
     token = await worker.login(shop)
     await worker.call(TENANT_DELETE, **authority)
@@ -63,8 +67,9 @@ async def test_its_email_may_be_registered_again(worker: InMemoryWorker, shop: s
     assert (await worker.create(successor)).login == "ann"
 
 
-async def test_the_same_call_again_spares_a_successor(worker: InMemoryWorker, authority: dict[str, Any]) -> None:
-    """It is done, however often it comes, and whoever has the email by then."""
+async def test_repeated_deletion_spares_a_new_tenant_with_the_email(
+    worker: InMemoryWorker, authority: dict[str, Any]
+) -> None:
     for _ in range(2):
         assert await worker.call(TENANT_DELETE, "message", **authority) == Done.now()
     successor = await worker.register()
@@ -72,8 +77,7 @@ async def test_the_same_call_again_spares_a_successor(worker: InMemoryWorker, au
     assert await worker.call(TENANT_VERIFY, token=successor)
 
 
-async def test_nobody_is_brought_back(worker: InMemoryWorker) -> None:
-    """A registration that comes again when its tenant was deleted registers nobody."""
+async def test_repeated_registration_of_a_deleted_tenant_is_refused(worker: InMemoryWorker) -> None:
     fields = {"email": EMAIL, "password": PASSWORD}
     await worker.call(TENANT_REGISTER, "message", **fields)
     await worker.call(TENANT_DELETE, **BY_KEY)
@@ -82,8 +86,8 @@ async def test_nobody_is_brought_back(worker: InMemoryWorker) -> None:
     assert await worker.call(TENANT_REGISTER, "another", **fields)
 
 
-async def test_who_may_not_deletes_nothing(worker: InMemoryWorker, shop: str) -> None:
-    """Neither with a token and a wrong password, nor with another tenant's token, nor with another key."""
+async def test_deletion_without_authority_is_refused(worker: InMemoryWorker, shop: str) -> None:
+    """Wrong password, another tenant's token and a wrong key are not enough."""
     bank = (await worker.call(TENANT_REGISTER, email="bank@example.com", password="the password of a bank")).token
     for fields in (
         {"tenantToken": shop, "password": "wrong"},
@@ -114,14 +118,14 @@ async def test_who_may_not_deletes_nothing(worker: InMemoryWorker, shop: str) ->
     ],
     ids=lambda fields: "+".join(fields) or "nothing",
 )
-async def test_one_of_two_proofs_is_expected(worker: InMemoryWorker, fields: dict[str, str]) -> None:
-    """Half of one, or both at once, is no proof: it would not be clear who is meant."""
+async def test_request_without_exactly_one_authority_is_refused(worker: InMemoryWorker, fields: dict[str, str]) -> None:
+    """It would be unclear which tenant is meant."""
     with pytest.raises(ValueError, match="provide either tenantToken and password, or registrationKey and email"):
         await worker.call(TENANT_DELETE, **fields)
 
 
-class Interrupted(FakeHasher):
-    """While it works, the tenant is deleted by another worker."""
+class InterruptedHasher(FakeHasher):
+    """Deletes the tenant during a computation, as another worker may."""
 
     worker: InMemoryWorker
     armed = False
@@ -133,9 +137,8 @@ class Interrupted(FakeHasher):
             await self.worker.call(TENANT_DELETE, **BY_KEY)
 
 
-async def test_what_races_leaves_nothing() -> None:
-    """A login or a creation under way when the tenant is deleted leaves neither a session nor a user."""
-    hasher = Interrupted()
+async def test_login_or_creation_during_the_deletion_leaves_nothing() -> None:
+    hasher = InterruptedHasher()
     worker = hasher.worker = InMemoryWorker(hasher=hasher)
     for race in ("auth.login", "user.create"):
         shop = await worker.register()

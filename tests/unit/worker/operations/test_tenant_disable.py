@@ -20,13 +20,15 @@ BY_KEY = {"email": EMAIL, "registrationKey": REGISTRATION_KEY}
 
 @pytest.fixture(params=["tenant", "operator"])
 def authority(request: pytest.FixtureRequest, shop: str) -> dict[str, Any]:
-    """Either way to prove that one may."""
+    """Return the authority of the tenant or of the operator."""
     return {"tenantToken": shop, "password": PASSWORD} if request.param == "tenant" else BY_KEY
 
 
 @pytest.mark.usefixtures("ann")
-async def test_everything_of_it_ends_and_is_told(worker: InMemoryWorker, shop: str, authority: dict[str, Any]) -> None:
-    """Its tokens and its users' are invalid, each with its event; another tenant notices nothing."""
+async def test_disabling_revokes_and_announces_all_sessions_of_tenant_and_users(
+    worker: InMemoryWorker, shop: str, authority: dict[str, Any]
+) -> None:
+    """Another tenant is not affected."""
     token, bank = await worker.login(shop), await worker.register("bank@example.com")
     await worker.create(bank)
     theirs = await worker.login(bank)
@@ -41,10 +43,10 @@ async def test_everything_of_it_ends_and_is_told(worker: InMemoryWorker, shop: s
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_verification_takes_one_query_as_ever(
+async def test_verification_for_a_disabled_tenant_costs_one_query(
     worker: InMemoryWorker, shop: str, authority: dict[str, Any]
 ) -> None:
-    """That a tenant is disabled is known by its sessions: nothing else is looked at."""
+    """The revoked sessions alone show that the tenant is disabled."""
     token = await worker.login(shop)
     await worker.call(TENANT_DISABLE, **authority)
     before = len(worker.sessions.finds)
@@ -53,10 +55,10 @@ async def test_a_verification_takes_one_query_as_ever(
     assert len(worker.sessions.finds) == before + 1
 
 
-async def test_its_logins_are_refused_as_if_the_password_were_wrong(
+async def test_login_of_a_disabled_tenant_gets_the_answer_of_a_wrong_password(
     worker: InMemoryWorker, authority: dict[str, Any]
 ) -> None:
-    """A stranger does not learn that there is such a tenant, nor that it is disabled."""
+    """It reveals neither the tenant nor its state."""
     await worker.call(TENANT_DISABLE, **authority)
     answers = []
     for password in (PASSWORD, "wrong"):
@@ -67,10 +69,10 @@ async def test_its_logins_are_refused_as_if_the_password_were_wrong(
 
 
 @pytest.mark.usefixtures("ann")
-async def test_what_ended_stays_ended_when_it_is_enabled(
+async def test_enabling_does_not_restore_revoked_sessions(
     worker: InMemoryWorker, shop: str, authority: dict[str, Any]
 ) -> None:
-    """It logs in again, and so do its users; tokens from before are of no use."""
+    """Tenant and users log in again."""
     token = await worker.login(shop)
     await worker.call(TENANT_DISABLE, **authority)
     await worker.call(TENANT_ENABLE, **BY_KEY)
@@ -87,25 +89,25 @@ async def test_what_ended_stays_ended_when_it_is_enabled(
         ({"tenantToken": "a.b.c"}, InvalidTenantToken),
     ],
 )
-async def test_a_tenant_needs_its_token_and_its_password(
+async def test_disabling_by_the_tenant_needs_its_token_and_password(
     worker: InMemoryWorker, shop: str, fields: dict[str, str], error: type[Exception]
 ) -> None:
-    """One of them is not enough, and nothing happens."""
+    """A refused request changes nothing."""
     with pytest.raises(error):
         await worker.call(TENANT_DISABLE, **{"tenantToken": shop, "password": PASSWORD, **fields})
     await worker.call(TENANT_VERIFY, token=shop)
 
 
-async def test_an_operator_needs_the_key(worker: InMemoryWorker, shop: str) -> None:
-    """Another key is refused, whether there is such a tenant or not."""
+async def test_disabling_by_the_operator_needs_the_registration_key(worker: InMemoryWorker, shop: str) -> None:
+    """Unknown tenants get the same answer."""
     for email in (EMAIL, "nobody@example.com"):
         with pytest.raises(InvalidCredentials):
             await worker.call(TENANT_DISABLE, email=email, registrationKey="another key")
     await worker.call(TENANT_VERIFY, token=shop)
 
 
-class Interrupted(FakeHasher):
-    """While it verifies, the tenant is disabled and maybe enabled again, as it may be by another worker."""
+class InterruptedHasher(FakeHasher):
+    """Disables the tenant, and enables it again if told to, during `verify`, as another worker may."""
 
     worker: InMemoryWorker
     meanwhile: tuple[Any, ...] = ()
@@ -118,10 +120,12 @@ class Interrupted(FakeHasher):
         return right
 
 
-@pytest.mark.parametrize("meanwhile", [(TENANT_DISABLE,), (TENANT_DISABLE, TENANT_ENABLE)], ids=["", "and enabled"])
-async def test_a_login_that_races_leaves_no_session(meanwhile: tuple[Any, ...]) -> None:
-    """A user's, a tenant's, or an update under way when the tenant is disabled: no session of it lives after that."""
-    hasher = Interrupted()
+@pytest.mark.parametrize(
+    "meanwhile", [(TENANT_DISABLE,), (TENANT_DISABLE, TENANT_ENABLE)], ids=["disabled", "enabled again"]
+)
+async def test_login_or_update_while_the_tenant_is_disabled_leaves_no_session(meanwhile: tuple[Any, ...]) -> None:
+    """The login may be of a user or of the tenant."""
+    hasher = InterruptedHasher()
     worker = hasher.worker = InMemoryWorker(hasher=hasher)
     shop = await worker.register(EMAIL)
     ann = await worker.create(shop)

@@ -15,22 +15,19 @@ BY_KEY = {"email": EMAIL, "registrationKey": REGISTRATION_KEY}
 
 
 @pytest.mark.usefixtures("shop")
-async def test_a_disabled_tenant_logs_in_again(worker: InMemoryWorker) -> None:
-    """With the password that it had."""
+async def test_enabled_tenant_logs_in_with_its_old_password(worker: InMemoryWorker) -> None:
     await worker.call(TENANT_DISABLE, **BY_KEY)
     await worker.call(TENANT_ENABLE, **BY_KEY)
     assert await worker.call(TENANT_LOGIN, email=EMAIL, password=PASSWORD)
 
 
-async def test_one_that_is_not_disabled_is_left_alone(worker: InMemoryWorker, shop: str) -> None:
-    """Its tokens live on."""
+async def test_enabling_an_active_tenant_keeps_its_sessions(worker: InMemoryWorker, shop: str) -> None:
     await worker.call(TENANT_ENABLE, **BY_KEY)
     assert await worker.call(TENANT_VERIFY, token=shop)
 
 
 @pytest.mark.usefixtures("shop")
-async def test_it_does_not_undo_what_was_decided_since(worker: InMemoryWorker) -> None:
-    """The same call again leaves a tenant disabled that was disabled after it."""
+async def test_repeated_enabling_does_not_undo_a_later_disabling(worker: InMemoryWorker) -> None:
     await worker.call(TENANT_ENABLE, "message", **BY_KEY)
     await worker.call(TENANT_DISABLE, **BY_KEY)
     await worker.call(TENANT_ENABLE, "message", **BY_KEY)
@@ -39,8 +36,8 @@ async def test_it_does_not_undo_what_was_decided_since(worker: InMemoryWorker) -
 
 
 @pytest.mark.usefixtures("shop")
-async def test_only_the_key_enables(worker: InMemoryWorker) -> None:
-    """Who has it learns of tenants that there are not; nobody else learns anything."""
+async def test_enabling_needs_the_registration_key(worker: InMemoryWorker) -> None:
+    """Only the key's holder learns which tenants are unknown."""
     await worker.call(TENANT_DISABLE, **BY_KEY)
     for email in (EMAIL, "nobody@example.com"):
         with pytest.raises(InvalidCredentials):

@@ -14,16 +14,16 @@ from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 EMAIL = "shop@example.com"
 
 
-async def test_a_tenant_logs_in(worker: InMemoryWorker, shop: str) -> None:
-    """Each login opens a session of its own, under both names that clients read."""
+async def test_tenant_login_opens_a_session_of_its_own(worker: InMemoryWorker, shop: str) -> None:
+    """The reply has the token under both names that clients read."""
     reply = await worker.call(TENANT_LOGIN, email="Shop@Example.com", password=PASSWORD)
     assert reply.token == reply.access_token != shop
     for token in (reply.token, shop):
         assert (await worker.call(TENANT_VERIFY, token=token)).decoded.login == f"tenant:{EMAIL}"
 
 
-async def test_the_claims_of_a_tenant(worker: InMemoryWorker, shop: str) -> None:
-    """A tenant token is meant for this service alone, says that it is a tenant's, and ends."""
+async def test_tenant_token_carries_the_claims_of_its_tenant(worker: InMemoryWorker, shop: str) -> None:
+    """Its audience is this service alone."""
     claims = (await worker.call(TENANT_VERIFY, token=shop)).decoded
     expected = {
         "iss": ISSUER,
@@ -40,8 +40,7 @@ async def test_the_claims_of_a_tenant(worker: InMemoryWorker, shop: str) -> None
     assert claims.model_dump(exclude_unset=True) == expected
 
 
-async def test_a_tenant_token_ends_by_itself(worker: InMemoryWorker, shop: str) -> None:
-    """A tenant token lasts as long as it is configured to, and no longer."""
+async def test_tenant_token_expires_after_its_lifetime(worker: InMemoryWorker, shop: str) -> None:
     worker.clock.advance(LIFETIMES.tenant - timedelta(seconds=1))
     await worker.call(TENANT_VERIFY, token=shop)
     worker.clock.advance(timedelta(seconds=1))
@@ -50,15 +49,14 @@ async def test_a_tenant_token_ends_by_itself(worker: InMemoryWorker, shop: str) 
 
 
 @pytest.mark.usefixtures("shop")
-async def test_the_same_request_delivered_twice(worker: InMemoryWorker) -> None:
-    """A redelivered login answers with the same token."""
+async def test_redelivered_tenant_login_returns_the_same_token(worker: InMemoryWorker) -> None:
     first = await worker.call(TENANT_LOGIN, "message", email=EMAIL, password=PASSWORD)
     assert await worker.call(TENANT_LOGIN, "message", email=EMAIL, password=PASSWORD) == first
     assert await worker.call(TENANT_LOGIN, "another", email=EMAIL, password=PASSWORD) != first
 
 
-class Recording(FakeHasher):
-    """Remembers which hashes were checked."""
+class RecordingHasher(FakeHasher):
+    """Records the verified hashes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,9 +68,9 @@ class Recording(FakeHasher):
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "wrong"])
-async def test_a_disabled_tenant_costs_what_nobody_does(password: str) -> None:
-    """A right password takes less than a wrong one, where some were hashed with other parameters."""
-    hasher = Recording()
+async def test_login_of_a_disabled_tenant_costs_the_work_of_an_unknown_one(password: str) -> None:
+    """With its own hash, a right password could take less time than a wrong one."""
+    hasher = RecordingHasher()
     worker = InMemoryWorker(hasher=hasher)
     await worker.register()
     await worker.call(TENANT_DISABLE, email=EMAIL, registrationKey=REGISTRATION_KEY)
@@ -81,8 +79,8 @@ async def test_a_disabled_tenant_costs_what_nobody_does(password: str) -> None:
     assert hasher.checked == [None]
 
 
-async def test_nobody_learns_who_is_a_tenant() -> None:
-    """An unknown email and a wrong password get the same answer after the same work."""
+async def test_failed_tenant_login_gets_the_same_answer_after_the_same_work() -> None:
+    """Unknown email and wrong password cannot be distinguished."""
     hasher = FakeHasher()
     worker = InMemoryWorker(hasher=hasher)
     await worker.register(EMAIL)
@@ -96,8 +94,7 @@ async def test_nobody_learns_who_is_a_tenant() -> None:
     assert answers[0][1] == 1
 
 
-async def test_a_weak_hash_is_made_stronger() -> None:
-    """A login with the right password replaces a hash of former parameters, once."""
+async def test_tenant_login_replaces_a_stale_hash_once() -> None:
     hasher = FakeHasher("yesterday")
     worker = InMemoryWorker(hasher=hasher)
     await worker.register(EMAIL)
@@ -110,8 +107,7 @@ async def test_a_weak_hash_is_made_stronger() -> None:
     assert await worker.tenants.find_by_email(EMAIL) == stored
 
 
-async def test_a_wrong_password_never_becomes_the_hash() -> None:
-    """A refused login rewrites nothing, however weak the hash."""
+async def test_failed_tenant_login_leaves_a_stale_hash_unchanged() -> None:
     hasher = FakeHasher("yesterday")
     worker = InMemoryWorker(hasher=hasher)
     await worker.register(EMAIL)

@@ -10,32 +10,29 @@ from shared.contracts.tenant_verify import TENANT_VERIFY
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 
 
-async def test_logout_ends_the_session_and_says_so(worker: InMemoryWorker, shop: str) -> None:
-    """The session is revoked as logged out, and announced once."""
+async def test_tenant_logout_revokes_and_announces_its_session(worker: InMemoryWorker, shop: str) -> None:
     assert (await worker.call(TENANT_LOGOUT, token=shop)).result == 1
     session = await worker.session_of(shop)
     assert worker.events.announced == [session]
     assert worker.events.reasons == {session.id: RevocationReason.LOGOUT}
 
 
-async def test_logout_ends_one_session(worker: InMemoryWorker, shop: str) -> None:
-    """The tenant's other sessions live on."""
+async def test_tenant_logout_keeps_the_tenants_other_sessions(worker: InMemoryWorker, shop: str) -> None:
     other = (await worker.call(TENANT_LOGIN, email="shop@example.com", password=PASSWORD)).token
     await worker.call(TENANT_LOGOUT, token=shop)
     await worker.call(TENANT_VERIFY, token=other)
 
 
 @pytest.mark.usefixtures("ann")
-async def test_users_stay_logged_in(worker: InMemoryWorker, shop: str) -> None:
-    """The sessions of a tenant's users do not end with its own."""
+async def test_tenant_logout_keeps_the_sessions_of_users(worker: InMemoryWorker, shop: str) -> None:
     user_token = await worker.login(shop)
     other = (await worker.call(TENANT_LOGIN, email="shop@example.com", password=PASSWORD)).token
     await worker.call(TENANT_LOGOUT, token=shop)
     assert (await worker.verify(other, user_token)).login == "ann"
 
 
-async def test_logout_of_a_dead_token(worker: InMemoryWorker, shop: str) -> None:
-    """A token is logged out once, and announced once."""
+async def test_second_tenant_logout_is_refused(worker: InMemoryWorker, shop: str) -> None:
+    """The revocation is announced once."""
     await worker.call(TENANT_LOGOUT, token=shop)
     with pytest.raises(InvalidToken):
         await worker.call(TENANT_LOGOUT, token=shop)
@@ -43,8 +40,8 @@ async def test_logout_of_a_dead_token(worker: InMemoryWorker, shop: str) -> None
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_user_token_is_not_logged_out_here(worker: InMemoryWorker, shop: str) -> None:
-    """A user token is refused where a tenant token belongs, and stays alive."""
+async def test_tenant_logout_with_a_user_token_is_refused(worker: InMemoryWorker, shop: str) -> None:
+    """The user token stays valid."""
     token = await worker.login(shop)
     with pytest.raises(InvalidToken):
         await worker.call(TENANT_LOGOUT, token=token)

@@ -10,16 +10,14 @@ from tests.fakes import REGISTRATION_KEY, FakeHasher, FakeRegistration
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 
 
-async def test_a_tenant_gets_an_id_and_a_token(worker: InMemoryWorker) -> None:
-    """A new tenant is answered with its id, its login, and a token that is alive."""
+async def test_registration_returns_an_id_and_a_live_token(worker: InMemoryWorker) -> None:
     reply = await worker.call(TENANT_REGISTER, email="Shop@Example.com", password=PASSWORD)
     assert (reply.email, reply.login) == ("shop@example.com", "tenant:shop@example.com")
     claims = (await worker.call(TENANT_VERIFY, token=reply.token)).decoded
     assert claims.id == claims.tenant == claims.sub == reply.id
 
 
-async def test_what_is_stored_is_no_password(worker: InMemoryWorker) -> None:
-    """The store gets a hash and never the password."""
+async def test_registration_stores_a_hash_and_not_the_password(worker: InMemoryWorker) -> None:
     await worker.call(TENANT_REGISTER, email="shop@example.com", password=PASSWORD)
     stored = await worker.tenants.find_by_email("shop@example.com")
     assert stored is not None
@@ -27,30 +25,28 @@ async def test_what_is_stored_is_no_password(worker: InMemoryWorker) -> None:
     assert await worker.ports.hasher.verify(stored.password_hash, PASSWORD)
 
 
-async def test_an_email_in_another_case_is_the_same_email(worker: InMemoryWorker) -> None:
-    """A second registration of an email is refused, and the first password stays."""
+async def test_registration_of_an_email_in_another_case_is_refused(worker: InMemoryWorker) -> None:
+    """The first password stays."""
     await worker.call(TENANT_REGISTER, email="shop@example.com", password=PASSWORD)
     with pytest.raises(EmailTaken):
         await worker.call(TENANT_REGISTER, email="SHOP@example.com", password="another password")
     await worker.call(TENANT_LOGIN, email="shop@example.com", password=PASSWORD)
 
 
-async def test_the_same_request_delivered_twice(worker: InMemoryWorker) -> None:
-    """A redelivered registration answers as it did the first time, token included."""
+async def test_redelivered_registration_returns_the_first_result(worker: InMemoryWorker) -> None:
+    """This includes the token."""
     fields = {"email": "shop@example.com", "password": PASSWORD}
     first = await worker.call(TENANT_REGISTER, "message", **fields)
     assert await worker.call(TENANT_REGISTER, "message", **fields) == first
 
 
-async def test_a_message_id_is_no_password(worker: InMemoryWorker) -> None:
-    """Who knows the message id of a registration, but not its password, does not get the tenant."""
+async def test_message_id_with_another_password_does_not_return_the_tenant(worker: InMemoryWorker) -> None:
     await worker.call(TENANT_REGISTER, "message", email="shop@example.com", password=PASSWORD)
     with pytest.raises(EmailTaken):
         await worker.call(TENANT_REGISTER, "message", email="shop@example.com", password="another password")
 
 
-async def test_registration_is_decided_by_key_and_address() -> None:
-    """The policy is shown the key of the request, and its address where that is no right one."""
+async def test_registration_policy_gets_the_key_and_otherwise_the_address() -> None:
     registration = FakeRegistration()
     worker = InMemoryWorker(registration=registration)
     fields = {"password": PASSWORD, "clientAddress": "2001:db8::1"}
@@ -60,8 +56,8 @@ async def test_registration_is_decided_by_key_and_address() -> None:
     assert registration.asked == ["key", "2001:db8::1", REGISTRATION_KEY, None]
 
 
-async def test_a_service_has_no_address() -> None:
-    """Whatever it says: only edges know where a client is."""
+async def test_registration_by_a_service_has_no_address() -> None:
+    """Only edges know the address of a client."""
     registration = FakeRegistration()
     worker = InMemoryWorker(registration=registration)
     fields = {"email": "shop@example.com", "password": PASSWORD, "clientAddress": "2001:db8::1"}
@@ -69,8 +65,8 @@ async def test_a_service_has_no_address() -> None:
     assert registration.asked == [None]
 
 
-async def test_who_may_not_register_learns_nothing() -> None:
-    """An email that is taken is refused as one that is not, and neither costs a hash."""
+async def test_forbidden_registration_does_not_reveal_a_taken_email() -> None:
+    """Neither answer costs a hash."""
     hasher, registration = FakeHasher(), FakeRegistration()
     worker = InMemoryWorker(registration=registration, hasher=hasher)
     await worker.register("shop@example.com")
@@ -84,8 +80,7 @@ async def test_who_may_not_register_learns_nothing() -> None:
     assert hasher.work == hashed
 
 
-async def test_a_forbidden_registration_does_nothing() -> None:
-    """What is not allowed is refused before anything is hashed or stored."""
+async def test_forbidden_registration_neither_hashes_nor_stores() -> None:
     hasher = FakeHasher()
     worker = InMemoryWorker(registration=FakeRegistration(allowed=False), hasher=hasher)
     with pytest.raises(RegistrationForbidden):

@@ -25,7 +25,7 @@ async def login(worker: InMemoryWorker, password: str = PASSWORD) -> str:
     return (await worker.call(TENANT_LOGIN, email=EMAIL, password=password)).token
 
 
-async def lives(worker: InMemoryWorker, token: str) -> bool:
+async def is_live(worker: InMemoryWorker, token: str) -> bool:
     try:
         await worker.call(TENANT_VERIFY, token=token)
     except InvalidToken:
@@ -39,45 +39,42 @@ async def lives(worker: InMemoryWorker, token: str) -> bool:
     [({}, RevocationReason.ALL_REVOKED), ({"password": NEW_PASSWORD}, RevocationReason.PASSWORD_CHANGED)],
     ids=["rotation", "new password"],
 )
-async def test_every_token_ends_but_the_new_one(
+async def test_update_revokes_all_tenant_sessions_except_the_new_one(
     worker: InMemoryWorker, shop: str, fields: dict[str, str], reason: RevocationReason
 ) -> None:
-    """The tenant's own, each with its event; its users stay logged in, and another tenant notices nothing."""
+    """Each revocation is announced. Users and other tenants are not affected."""
     second, bank = await login(worker), await worker.register("bank@example.com")
     token = await worker.login(shop)
     reply = await worker.call(TENANT_UPDATE, tenantToken=shop, currentPassword=PASSWORD, **fields)
     assert reply.token == reply.access_token
-    assert [await lives(worker, each) for each in (shop, second, reply.token, bank)] == [False, False, True, True]
+    assert [await is_live(worker, each) for each in (shop, second, reply.token, bank)] == [False, False, True, True]
     assert worker.events.reasons == {(await worker.session_of(each)).id: reason for each in (shop, second)}
     assert (await worker.verify(reply.token, token)).login == "ann"
     assert await worker.login(reply.token)
 
 
-async def test_a_new_password_takes_the_place_of_the_old(worker: InMemoryWorker, shop: str) -> None:
-    """From then on it logs in, and the old one is a wrong one."""
+async def test_new_tenant_password_replaces_the_old_one(worker: InMemoryWorker, shop: str) -> None:
     await worker.call(TENANT_UPDATE, tenantToken=shop, currentPassword=PASSWORD, password=NEW_PASSWORD)
     with pytest.raises(InvalidCredentials):
         await login(worker)
     assert await login(worker, NEW_PASSWORD)
 
 
-async def test_a_rotation_leaves_the_password(worker: InMemoryWorker, shop: str) -> None:
-    """Without a new password the old one stays."""
+async def test_update_without_a_new_password_keeps_the_old_one(worker: InMemoryWorker, shop: str) -> None:
     await worker.call(TENANT_UPDATE, tenantToken=shop, currentPassword=PASSWORD)
     assert await login(worker)
 
 
-async def test_a_token_is_not_enough(worker: InMemoryWorker, shop: str) -> None:
-    """Who has stolen it, and knows no password, changes nothing and ends nothing."""
+async def test_update_with_a_token_and_a_wrong_password_is_refused(worker: InMemoryWorker, shop: str) -> None:
+    """A stolen token changes nothing."""
     with pytest.raises(InvalidCredentials):
         await worker.call(TENANT_UPDATE, tenantToken=shop, currentPassword="wrong", password=NEW_PASSWORD)
-    assert await lives(worker, shop)
+    assert await is_live(worker, shop)
     assert worker.events.announced == []
     assert await login(worker)
 
 
-async def test_a_password_is_not_enough(worker: InMemoryWorker, shop: str) -> None:
-    """Nor is one with a token that has ended, or that is another tenant's, which does not know this password."""
+async def test_update_with_a_password_and_no_live_token_is_refused(worker: InMemoryWorker, shop: str) -> None:
     await worker.call(TENANT_LOGOUT, token=shop)
     with pytest.raises(InvalidTenantToken):
         await worker.call(TENANT_UPDATE, tenantToken=shop, currentPassword=PASSWORD)
@@ -88,16 +85,16 @@ async def test_a_password_is_not_enough(worker: InMemoryWorker, shop: str) -> No
 
 
 @pytest.mark.parametrize("password", ["password", EMAIL, f"tenant:{EMAIL}"])
-async def test_a_password_that_may_not_be_chosen(worker: InMemoryWorker, shop: str, password: str) -> None:
-    """It is refused as at a registration, and nothing has happened."""
+async def test_update_to_a_refused_password_changes_nothing(worker: InMemoryWorker, shop: str, password: str) -> None:
+    """The policy is that of a registration."""
     with pytest.raises(InvalidRequest) as refused:
         await worker.call(TENANT_UPDATE, tenantToken=shop, currentPassword=PASSWORD, password=password)
     assert [problem.field for problem in refused.value.problems] == ["password"]
-    assert await lives(worker, shop)
+    assert await is_live(worker, shop)
 
 
-async def test_another_password_under_the_same_message_id(worker: InMemoryWorker, shop: str) -> None:
-    """Who knows of the request, but not the password that it set, gets no token for it."""
+async def test_repeated_update_with_another_password_returns_no_token(worker: InMemoryWorker, shop: str) -> None:
+    """The message id alone must not be enough to get the token."""
     fields = {"tenantToken": shop, "currentPassword": PASSWORD}
     await worker.call(TENANT_UPDATE, "message", **fields, password=NEW_PASSWORD)
     with pytest.raises(InvalidCredentials):
@@ -108,8 +105,8 @@ async def test_another_password_under_the_same_message_id(worker: InMemoryWorker
         await worker.call(TENANT_UPDATE, "another", **fields, password=NEW_PASSWORD)
 
 
-class Interrupted(FakeHasher):
-    """While it verifies, the tenant's password is changed, as it may be in another worker."""
+class InterruptedHasher(FakeHasher):
+    """Changes the tenant's password during `verify`, as another worker may."""
 
     worker: InMemoryWorker
     shop: str | None = None
@@ -122,9 +119,9 @@ class Interrupted(FakeHasher):
         return right
 
 
-async def test_a_login_that_races_leaves_no_session() -> None:
-    """A tenant's login with the old password, under way when it changes, is refused, and its session dies."""
-    hasher = Interrupted()
+async def test_login_during_a_tenant_password_change_leaves_no_session() -> None:
+    """The login with the old password is refused, and its session is revoked."""
+    hasher = InterruptedHasher()
     worker = hasher.worker = InMemoryWorker(hasher=hasher)
     hasher.shop = await worker.register(EMAIL)
     with pytest.raises(Unavailable):

@@ -11,16 +11,18 @@ from tests.unit.worker.in_memory import InMemoryWorker
 
 
 async def introspect(worker: InMemoryWorker, tenant_token: str, token: str) -> dict[str, Any]:
-    """What is told of a token, as it is on the wire."""
+    """Introspect a token and return the members of the reply on the wire."""
     reply = await worker.call(TOKEN_INTROSPECT, tenantToken=tenant_token, token=token)
     return reply.model_dump(exclude_unset=True)
 
 
 @pytest.mark.parametrize(
-    ("scope", "told"), [("read write", {"scope": "read write"}), ({"read": True}, {}), (None, {})], ids=str
+    ("scope", "members"), [("read write", {"scope": "read write"}), ({"read": True}, {}), (None, {})], ids=str
 )
-async def test_an_active_token(worker: InMemoryWorker, shop: str, scope: Any, told: dict[str, Any]) -> None:
-    """The members of RFC 7662 under the names it gives them; a scope only where it is a string."""
+async def test_active_token_is_introspected_with_the_members_of_rfc_7662(
+    worker: InMemoryWorker, shop: str, scope: Any, members: dict[str, Any]
+) -> None:
+    """A scope is included only if it is a string."""
     user = await worker.create(shop, "ann", scope=scope, sub="007")
     token = await worker.login(shop)
     assert await introspect(worker, shop, token) == {
@@ -34,13 +36,13 @@ async def test_an_active_token(worker: InMemoryWorker, shop: str, scope: Any, to
         "aud": user.tenant,
         "iss": ISSUER,
         "jti": (await worker.session_of(token)).id,
-        **told,
+        **members,
     }
 
 
 @pytest.mark.usefixtures("ann")
-async def test_of_any_other_token_nothing_is_told(worker: InMemoryWorker, shop: str) -> None:
-    """Dead, expired, foreign, a tenant's or no token at all: inactive, and not a word more."""
+async def test_any_other_token_is_introspected_as_inactive_only(worker: InMemoryWorker, shop: str) -> None:
+    """Revoked, expired, foreign, tenant and malformed tokens are covered."""
     bank = await worker.register("bank@example.com")
     await worker.create(bank, "ann")
     dead, foreign = await worker.login(shop), await worker.login(bank)
@@ -54,7 +56,7 @@ async def test_of_any_other_token_nothing_is_told(worker: InMemoryWorker, shop: 
 
 @pytest.mark.usefixtures("ann")
 async def test_introspection_costs_one_query(worker: InMemoryWorker, shop: str) -> None:
-    """Both tokens are looked up together."""
+    """Both tokens are found by the same query."""
     token = await worker.login(shop)
     worker.sessions.finds.clear()
     await introspect(worker, shop, token)

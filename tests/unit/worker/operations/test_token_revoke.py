@@ -10,8 +10,7 @@ from tests.unit.worker.in_memory import InMemoryWorker
 pytestmark = pytest.mark.usefixtures("ann")
 
 
-async def test_a_revoked_token_is_dead(worker: InMemoryWorker, shop: str) -> None:
-    """The token's session ends and is announced; the user's other sessions live on."""
+async def test_token_revocation_revokes_only_its_session_and_announces_it(worker: InMemoryWorker, shop: str) -> None:
     token, other = await worker.login(shop), await worker.login(shop)
     assert (await worker.call(TOKEN_REVOKE, tenantToken=shop, token=token)).result == 1
     with pytest.raises(InvalidToken):
@@ -20,8 +19,8 @@ async def test_a_revoked_token_is_dead(worker: InMemoryWorker, shop: str) -> Non
     assert worker.events.reasons == {(await worker.session_of(token)).id: RevocationReason.TOKEN_REVOKED}
 
 
-async def test_revoking_what_is_not_valid_is_done_already(worker: InMemoryWorker, shop: str) -> None:
-    """Dead, foreign, a tenant's or no token at all: the answer is the same, and nothing happens (RFC 7009, 2.2)."""
+async def test_revocation_of_an_invalid_token_succeeds_without_effect(worker: InMemoryWorker, shop: str) -> None:
+    """RFC 7009, 2.2. Covered are revoked, foreign, tenant and malformed tokens."""
     bank = await worker.register("bank@example.com")
     await worker.create(bank, "ann")
     dead, foreign = await worker.login(shop), await worker.login(bank)

@@ -1,4 +1,4 @@
-"""Whose turn each operation waits for that has a password hashed, and that it gives it back."""
+"""Turns on the password lane: which group each operation enters, and that it leaves again."""
 
 import pytest
 
@@ -12,26 +12,26 @@ from worker.domain.call import Call
 
 EMAIL = "shop@example.com"
 NAMES = [name for name, each in OPERATIONS.items() if each.lane is Lane.PASSWORD and not name.startswith("health.")]
-#: Of those who have not proven who they are.
-STRANGERS = {"tenant.register", "tenant.login"}
+#: Operations whose callers are not authenticated yet.
+UNAUTHENTICATED = {"tenant.register", "tenant.login"}
 
 
-class Full(FakeTurns):
-    """A lane without a place for anybody, once it is told so."""
+class FullTurns(FakeTurns):
+    """A lane that refuses each request while `full` is set."""
 
     full = False
 
-    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
+    async def enter(self, group: str, call: Call, session: str | None = None) -> None:
         if self.full:
             raise Overloaded
-        await super().enter(whose, call, session)
+        await super().enter(group, call, session)
 
 
 class Scene:
-    """A tenant and its user ann, and a worker of which everything that is hashed is counted."""
+    """A tenant with a user `ann`, and a worker whose hashes are counted."""
 
     def __init__(self) -> None:
-        self.turns, self.hasher = Full(), FakeHasher()
+        self.turns, self.hasher = FullTurns(), FakeHasher()
         self.worker = InMemoryWorker(turns=self.turns, hasher=self.hasher)
         self.tenant = ""
 
@@ -47,28 +47,28 @@ class Scene:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_request_waits_for_the_turn_of_its_tenant(name: str) -> None:
-    """Once, however much it hashes. Clients of the edges are one until they have proven who they are."""
+async def test_request_enters_the_group_of_its_tenant_once(name: str) -> None:
+    """Unauthenticated clients of the edges share one group."""
     scene = Scene()
     accounts = await scene.begin()
     await scene.worker.call(OPERATIONS[name], **accounts.request(name))
-    assert scene.turns.entered == ["clients of edges" if name in STRANGERS else scene.tenant]
+    assert scene.turns.entered == ["clients of edges" if name in UNAUTHENTICATED else scene.tenant]
     assert scene.turns.left == 1
     assert scene.hasher.work
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_service_is_one_until_it_has_proven_its_tenant(name: str) -> None:
-    """By the exchange that it published to, which it cannot choose."""
+async def test_unauthenticated_request_of_a_service_enters_the_services_group(name: str) -> None:
+    """The exchange identifies the service, which cannot choose it."""
     scene = Scene()
     accounts = await scene.begin()
     await scene.worker.call_as("billing", OPERATIONS[name], **accounts.request(name))
-    assert scene.turns.entered == ["service billing" if name in STRANGERS else scene.tenant]
+    assert scene.turns.entered == ["service billing" if name in UNAUTHENTICATED else scene.tenant]
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_request_without_a_place_does_nothing(name: str) -> None:
-    """It is refused before anything is hashed, counted as a guess, or changed; and done when there is a place."""
+async def test_request_refused_by_a_full_lane_has_no_effect(name: str) -> None:
+    """No hash, failed attempt or change; the request succeeds later."""
     scene = Scene()
     accounts = await scene.begin()
     records = dict(scene.worker.audit.records)
@@ -82,8 +82,7 @@ async def test_a_request_without_a_place_does_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(OPERATIONS) - set(NAMES)))
-async def test_what_hashes_nothing_takes_no_turn(name: str) -> None:
-    """It has lanes of its own, where nobody waits for cores."""
+async def test_operation_without_a_hash_takes_no_turn(name: str) -> None:
     scene = Scene()
     accounts = await scene.begin()
     await scene.worker.call(OPERATIONS[name], **accounts.request(name))

@@ -13,8 +13,8 @@ from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 ANN: dict[str, Any] = {"login": "ann", "email": "ann@example.com", "password": PASSWORD}
 
 
-async def test_a_user_is_answered_without_its_password(worker: InMemoryWorker, shop: str) -> None:
-    """The answer is the account with its dates in milliseconds, and no word of the password."""
+async def test_created_user_is_returned_without_its_password(worker: InMemoryWorker, shop: str) -> None:
+    """Dates are in milliseconds."""
     created = await worker.call(USER_CREATE, tenantToken=shop, **ANN, sub="007", scope={"read": True})
     tenant = (await worker.session_of(shop)).tenant
     milliseconds = int(NOW.timestamp()) * 1000
@@ -30,8 +30,8 @@ async def test_a_user_is_answered_without_its_password(worker: InMemoryWorker, s
     }
 
 
-async def test_what_is_stored_is_no_password(worker: InMemoryWorker, shop: str, ann: User) -> None:
-    """The store gets a hash and never the password, even one that looks like a hash."""
+async def test_user_creation_stores_a_hash_and_not_the_password(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """A password that looks like a hash is hashed, too."""
     stored = await worker.users.find(ann.tenant, "ann")
     assert stored is not None
     assert PASSWORD not in stored.password_hash
@@ -43,37 +43,33 @@ async def test_what_is_stored_is_no_password(worker: InMemoryWorker, shop: str, 
     await worker.login(shop, "bob", password=like_a_hash)
 
 
-async def test_the_subject_is_the_id_unless_given(worker: InMemoryWorker, shop: str) -> None:
-    """A user without a `sub` of the tenant's is its own subject, and has no scope."""
+async def test_subject_defaults_to_the_id_of_the_user(worker: InMemoryWorker, shop: str) -> None:
     created = await worker.call(USER_CREATE, tenantToken=shop, **ANN)
     assert created.sub == created.id
     assert created.scope is None
 
 
-async def test_a_login_is_taken(worker: InMemoryWorker, shop: str, ann: User) -> None:
-    """A second user of one login is refused, and the first one and its password stay."""
+async def test_creation_of_a_taken_login_is_refused(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """The existing user and its password stay."""
     with pytest.raises(LoginTaken):
         await worker.call(USER_CREATE, tenantToken=shop, login="ann", email="x@example.com", password="other password")
     claims = await worker.verify(shop, await worker.login(shop, "ann"))
     assert claims.id == ann.id
 
 
-async def test_two_tenants_use_one_login(worker: InMemoryWorker, ann: User) -> None:
-    """A login is a tenant's own."""
+async def test_login_taken_by_another_tenant_is_available(worker: InMemoryWorker, ann: User) -> None:
     bank = await worker.register("bank@example.com")
     theirs = await worker.create(bank, "ann")
     assert theirs.id != ann.id
     assert theirs.tenant != ann.tenant
 
 
-async def test_the_same_request_delivered_twice(worker: InMemoryWorker, shop: str) -> None:
-    """A redelivered creation answers with the user that it created first."""
+async def test_redelivered_creation_returns_the_first_user(worker: InMemoryWorker, shop: str) -> None:
     first = await worker.call(USER_CREATE, "message", tenantToken=shop, **ANN)
     assert await worker.call(USER_CREATE, "message", tenantToken=shop, **ANN) == first
 
 
-async def test_another_request_with_the_same_message_id(worker: InMemoryWorker, shop: str) -> None:
-    """A message id names a request of one tenant: elsewhere it finds nothing."""
+async def test_message_id_reused_for_another_tenant_or_login_creates_a_user(worker: InMemoryWorker, shop: str) -> None:
     first = await worker.call(USER_CREATE, "message", tenantToken=shop, **ANN)
     bank = await worker.register("bank@example.com")
     theirs = await worker.call(USER_CREATE, "message", tenantToken=bank, **ANN)
@@ -83,10 +79,10 @@ async def test_another_request_with_the_same_message_id(worker: InMemoryWorker, 
 
 
 @pytest.mark.parametrize("changed", [{"password": "another password"}, {"email": "x@example.com"}, {"scope": "all"}])
-async def test_a_different_request_under_the_same_message_id(
+async def test_message_id_reused_with_other_values_is_refused(
     worker: InMemoryWorker, shop: str, changed: dict[str, str]
 ) -> None:
-    """It is not the request that made the user, so it does not get the user for an answer."""
+    """The first request's user is no valid answer to another request."""
     await worker.call(USER_CREATE, "message", tenantToken=shop, **ANN)
     with pytest.raises(LoginTaken):
         await worker.call(USER_CREATE, "message", tenantToken=shop, **{**ANN, **changed})

@@ -13,8 +13,8 @@ from tests.unit.worker.in_memory import InMemoryWorker
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_deleted_user_is_gone(worker: InMemoryWorker, shop: str) -> None:
-    """It is not listed, cannot log in, and is not found to be deleted again."""
+async def test_deleted_user_is_not_listed_and_cannot_log_in(worker: InMemoryWorker, shop: str) -> None:
+    """A second deletion does not find it."""
     assert (await worker.call(USER_DELETE, tenantToken=shop, login="ann")).result == 1
     assert (await worker.call(USER_LIST, tenantToken=shop)).users == ()
     with pytest.raises(InvalidCredentials):
@@ -24,8 +24,8 @@ async def test_a_deleted_user_is_gone(worker: InMemoryWorker, shop: str) -> None
 
 
 @pytest.mark.usefixtures("ann")
-async def test_deletion_ends_every_session(worker: InMemoryWorker, shop: str) -> None:
-    """Each session of the user ends and is announced; those of others live on."""
+async def test_user_deletion_revokes_and_announces_its_sessions(worker: InMemoryWorker, shop: str) -> None:
+    """Sessions of other users stay live."""
     tokens = [await worker.login(shop) for _ in range(3)]
     await worker.create(shop, "bob")
     bystander = await worker.login(shop, "bob")
@@ -38,8 +38,8 @@ async def test_deletion_ends_every_session(worker: InMemoryWorker, shop: str) ->
     assert (await worker.verify(shop, bystander)).login == "bob"
 
 
-async def test_a_login_may_be_used_again(worker: InMemoryWorker, shop: str, ann: User) -> None:
-    """A new user of the same login is another user: the tokens of the former one stay dead."""
+async def test_login_of_a_deleted_user_can_be_used_again(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """Tokens of the deleted user stay invalid."""
     token = await worker.login(shop)
     await worker.call(USER_DELETE, tenantToken=shop, login="ann")
     assert (await worker.create(shop, "ann")).id != ann.id
@@ -48,13 +48,11 @@ async def test_a_login_may_be_used_again(worker: InMemoryWorker, shop: str, ann:
 
 
 @pytest.mark.usefixtures("ann")
-async def test_deletion_leaves_nothing_for_the_sweep(worker: InMemoryWorker, shop: str) -> None:
-    """A deletion that was carried out is forgotten."""
+async def test_completed_deletion_leaves_nothing_for_the_sweep(worker: InMemoryWorker, shop: str) -> None:
     await worker.call(USER_DELETE, tenantToken=shop, login="ann")
     assert await worker.users.tenants_with_unfinished_revocations(datetime.max.replace(tzinfo=UTC)) == []
 
 
-async def test_an_unknown_user(worker: InMemoryWorker, shop: str) -> None:
-    """Deleting nobody is told apart from deleting somebody."""
+async def test_deletion_of_an_unknown_user_is_refused(worker: InMemoryWorker, shop: str) -> None:
     with pytest.raises(UserNotFound):
         await worker.call(USER_DELETE, tenantToken=shop, login="nobody")

@@ -35,10 +35,10 @@ async def stored(worker: InMemoryWorker, tenant_token: str) -> tuple[User, ...]:
         ),
     ],
 )
-async def test_what_is_named_is_written(
+async def test_update_writes_only_the_given_members(
     worker: InMemoryWorker, shop: str, fields: dict[str, Any], attributes: dict[str, Any]
 ) -> None:
-    """Members of the request are written, absent ones stay, and null removes a scope."""
+    """Null removes a scope."""
     before = await worker.create(shop, "ann", scope="some", sub="001")
     bystander = await worker.create(shop, "bob")
     answer = await worker.call(USER_UPDATE, tenantToken=shop, login="ann", **fields)
@@ -47,8 +47,7 @@ async def test_what_is_named_is_written(
 
 
 @pytest.mark.usefixtures("ann")
-async def test_sessions_outlive_a_change_without_password(worker: InMemoryWorker, shop: str) -> None:
-    """A user whose scope changed stays logged in, with the claims of its login."""
+async def test_update_without_a_password_keeps_sessions_and_their_claims(worker: InMemoryWorker, shop: str) -> None:
     token = await worker.login(shop)
     await worker.call(USER_UPDATE, tenantToken=shop, login="ann", scope="all", email="new@example.com", sub="007")
     assert (await worker.verify(shop, token)).scope is None
@@ -57,8 +56,7 @@ async def test_sessions_outlive_a_change_without_password(worker: InMemoryWorker
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_new_password_takes_the_place_of_the_old(worker: InMemoryWorker, shop: str) -> None:
-    """From the answer on the new password logs in, and the old one does not."""
+async def test_new_user_password_replaces_the_old_one(worker: InMemoryWorker, shop: str) -> None:
     await worker.call(USER_UPDATE, tenantToken=shop, login="ann", password=NEW_PASSWORD)
     await worker.login(shop, password=NEW_PASSWORD)
     with pytest.raises(InvalidCredentials):
@@ -66,8 +64,8 @@ async def test_a_new_password_takes_the_place_of_the_old(worker: InMemoryWorker,
 
 
 @pytest.mark.usefixtures("ann")
-async def test_a_new_password_ends_every_session(worker: InMemoryWorker, shop: str) -> None:
-    """Each session of the user ends and is announced; those of others live on."""
+async def test_new_user_password_revokes_and_announces_all_sessions(worker: InMemoryWorker, shop: str) -> None:
+    """Sessions of other users stay live."""
     tokens = [await worker.login(shop) for _ in range(3)]
     await worker.create(shop, "bob")
     bystander = await worker.login(shop, "bob")
@@ -81,16 +79,15 @@ async def test_a_new_password_ends_every_session(worker: InMemoryWorker, shop: s
     assert [user.scope for user in await stored(worker, shop)] == ["all", None]
 
 
-async def test_a_change_leaves_nothing_for_the_sweep(worker: InMemoryWorker, shop: str, ann: User) -> None:
-    """A decision that was carried out is forgotten, and the user may log in at once."""
+async def test_completed_update_leaves_nothing_for_the_sweep(worker: InMemoryWorker, shop: str, ann: User) -> None:
+    """The user can log in at once."""
     await worker.call(USER_UPDATE, tenantToken=shop, login="ann", password=NEW_PASSWORD)
     assert await worker.users.tenants_with_unfinished_revocations(datetime.max.replace(tzinfo=UTC)) == []
     token = await worker.login(shop, password=NEW_PASSWORD)
     assert (await worker.verify(shop, token)).id == ann.id
 
 
-async def test_an_unknown_user() -> None:
-    """Nobody is changed into being, and no password is hashed for nobody."""
+async def test_update_of_an_unknown_user_is_refused_without_a_hash() -> None:
     hasher = FakeHasher()
     worker = InMemoryWorker(hasher=hasher)
     shop = await worker.register()
@@ -102,8 +99,7 @@ async def test_an_unknown_user() -> None:
     assert await stored(worker, shop) == ()
 
 
-async def test_a_user_deleted_meanwhile() -> None:
-    """A user that is deleted while its new password is hashed is not found."""
+async def test_update_of_a_user_deleted_during_the_hash_is_refused() -> None:
 
     class DeletedMeanwhile(FakeUsers):
         async def find(self, tenant: str, login: str) -> Any:

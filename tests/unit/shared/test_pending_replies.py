@@ -1,4 +1,4 @@
-"""When a call that waits is given up, and when it is not."""
+"""Pending calls: when they are abandoned and when they go on waiting."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from aiormq.abc import AbstractChannel
 
 from shared.amqp.pending_replies import ALARM_CHECK_SECONDS, PendingReplies
 
-#: More looks than it takes to give a call up.
-SOME_LOOKS = 5
+#: More checks of the alarm than a blocked call needs to be abandoned.
+SOME_CHECKS = 5
 
 
 class FakeChannel:
-    """A channel, and its own connection, to a broker that takes messages or does not."""
+    """A channel and its connection to a broker that accepts messages or not."""
 
     def __init__(self) -> None:
         self.connection = self
@@ -27,14 +27,14 @@ class FakeChannel:
 
 
 class Waiter:
-    """Calls, and what they come to."""
+    """Makes calls and returns their outcome."""
 
     def __init__(self, channel: FakeChannel) -> None:
         self.calls = PendingReplies()
         self.calls.begin(cast(AbstractChannel, channel))
 
     async def call(self, call_id: str, before: Callable[[], Any] | None = None) -> object:
-        """The reply, or why there is none; `before` is what publishing it waits for."""
+        """Return the reply or the reason for its absence; publishing waits for `before`."""
         try:
             async with asyncio.timeout(30) as deadline:
                 answer = self.calls.add(call_id, deadline)
@@ -57,36 +57,35 @@ async def waiter(channel: FakeChannel) -> Waiter:
     return Waiter(channel)
 
 
-async def test_a_call_goes_on_waiting_while_the_broker_takes_messages(waiter: Waiter) -> None:
-    """However slow its worker is."""
+async def test_call_keeps_waiting_while_the_broker_accepts_messages(waiter: Waiter) -> None:
+    """A slow worker is no reason to abandon it."""
     call = asyncio.create_task(waiter.call("one"))
-    await asyncio.wait([call], timeout=SOME_LOOKS * ALARM_CHECK_SECONDS)
+    await asyncio.wait([call], timeout=SOME_CHECKS * ALARM_CHECK_SECONDS)
     assert not call.done()
     reply = cast(AbstractIncomingMessage, object())
     waiter.calls.answer("one", reply)
     assert await call is reply
 
 
-async def test_a_broker_that_takes_nothing_gives_everybody_up(channel: FakeChannel, waiter: Waiter) -> None:
-    """Calls that wait for a reply, and calls that could not even publish."""
+async def test_blocked_broker_abandons_all_calls(channel: FakeChannel, waiter: Waiter) -> None:
+    """This includes calls that could not publish their request."""
     channel.taking.clear()
     calls = [waiter.call("waits"), waiter.call("publishes", before=asyncio.Event().wait)]
     assert await asyncio.gather(*calls) == ["given up", "given up"]
     assert waiter.calls.blocked
 
 
-async def test_a_broker_that_takes_requests_again_is_noticed(channel: FakeChannel, waiter: Waiter) -> None:
-    """Though nobody calls meanwhile."""
+async def test_unblocked_broker_is_noticed_without_a_call(channel: FakeChannel, waiter: Waiter) -> None:
     channel.taking.clear()
     assert await waiter.call("one") == "given up"
     channel.taking.set()
     async with asyncio.timeout(30):
-        while waiter.calls.blocked:  # noqa: ASYNC110 - it looks by the clock
+        while waiter.calls.blocked:  # noqa: ASYNC110 - the check runs by the clock
             await asyncio.sleep(ALARM_CHECK_SECONDS)
 
 
-async def test_a_lost_channel_gives_everybody_up_at_once(channel: FakeChannel, waiter: Waiter) -> None:
-    """And the next channel begins with a clean slate."""
+async def test_lost_channel_abandons_all_calls_at_once(channel: FakeChannel, waiter: Waiter) -> None:
+    """The next channel starts unblocked."""
     channel.taking.clear()
     assert await waiter.call("one") == "given up"
     call = asyncio.create_task(waiter.call("two"))
@@ -96,6 +95,6 @@ async def test_a_lost_channel_gives_everybody_up_at_once(channel: FakeChannel, w
     assert not waiter.calls.blocked
 
 
-async def test_an_answer_to_nobody_is_dropped(waiter: Waiter) -> None:
-    """Its caller's time was up."""
+async def test_reply_without_a_pending_call_is_dropped(waiter: Waiter) -> None:
+    """The caller's deadline has passed."""
     waiter.calls.answer("nobody", cast(AbstractIncomingMessage, "reply"))

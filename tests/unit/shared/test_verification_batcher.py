@@ -1,4 +1,4 @@
-"""How verifications coalesce: a lone one waits for nothing, many travel together, and answers never cross."""
+"""Coalescing of verifications: a single one is sent at once, others share batches, each caller gets its answer."""
 
 import asyncio
 import json
@@ -25,13 +25,13 @@ from shared.contracts.errors import (
 from shared.contracts.operation import Operation
 from shared.contracts.wire import MAX_TOKEN_CHARS
 
-#: Where a test holds a batch for as long as the machine takes.
+#: Seconds, longer than any test runs.
 NEVER = 3600.0
 
 
 @dataclass
 class Batch:
-    """A message that was sent, and its answer to come."""
+    """A sent message and its pending reply."""
 
     tokens: list[str]
     body_bytes: int
@@ -39,12 +39,12 @@ class Batch:
     reply: asyncio.Future[list[dict[str, Any]]] = field(default_factory=asyncio.Future)
 
     def answer(self) -> None:
-        """As a worker does: each token whose name begins with `dead` is invalid, the others are decoded."""
+        """Answer as a worker does: tokens whose name starts with `dead` are invalid, all others valid."""
         self.reply.set_result([answer_to(token) for token in self.tokens])
 
 
 class HeldRpc(RpcClient):
-    """Sends nothing: it holds each batch until a test answers it. What passes is JSON, as on the wire."""
+    """Holds each batch until a test answers it. Messages pass through JSON, as on the wire."""
 
     def __init__(self) -> None:
         super().__init__([], "held")
@@ -52,7 +52,7 @@ class HeldRpc(RpcClient):
 
     @property
     def open(self) -> list[Batch]:
-        """Those that are not answered yet."""
+        """Return the batches without an answer."""
         return [batch for batch in self.batches if not batch.reply.done()]
 
     async def call(
@@ -60,8 +60,8 @@ class HeldRpc(RpcClient):
         operation: Operation[RequestT, ReplyT],
         request: RequestT,
         *,
-        request_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
-        message_id: str | None = None,  # noqa: ARG002 - the signature it stands in for
+        request_id: str | None = None,  # noqa: ARG002 - the overridden signature
+        message_id: str | None = None,  # noqa: ARG002 - the overridden signature
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> ReplyT:
         body = request.to_json()
@@ -84,7 +84,7 @@ def ask(verifier: VerificationBatcher, token: str) -> asyncio.Task[Claims]:
 
 
 async def ask_in_turn(verifier: VerificationBatcher, tokens: Sequence[str]) -> list[asyncio.Task[Claims]]:
-    """Asks for one after the other, so that the first leave alone, and the others wait when no more may leave."""
+    """Start the calls one after the other: the first are sent alone, the others wait for a free batch."""
     asked = []
     for token in tokens:
         asked.append(ask(verifier, token))
@@ -93,7 +93,7 @@ async def ask_in_turn(verifier: VerificationBatcher, tokens: Sequence[str]) -> l
 
 
 async def outcome(asked: Awaitable[Claims]) -> str:
-    """The token that the claims are of, or what the error says."""
+    """Return the token of the claims, or the text of the error."""
     try:
         return (await asked).jti
     except AuthError as error:
@@ -105,7 +105,7 @@ def expected(token: str) -> str:
 
 
 async def settled() -> None:
-    """Until everything that can happen without an answer has happened."""
+    """Let the event loop run until only answers are missing."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -120,8 +120,7 @@ def verifier(rpc: HeldRpc) -> VerificationBatcher:
     return VerificationBatcher(rpc, timeout_seconds=60, max_batches_in_flight=2, stalled_seconds=NEVER)
 
 
-async def test_a_lone_call_leaves_at_once(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
-    """With nothing under way a check is sent by itself, without waiting for company."""
+async def test_single_call_is_sent_at_once(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
     asked = ask(verifier, "one")
     await settled()
     (batch,) = rpc.batches
@@ -131,8 +130,9 @@ async def test_a_lone_call_leaves_at_once(rpc: HeldRpc, verifier: VerificationBa
     assert await outcome(asked) == "one"
 
 
-async def test_calls_wait_for_each_other_only_under_load(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
-    """With as many batches under way as allowed, further calls leave together when one of them is answered."""
+async def test_calls_beyond_the_batches_in_flight_share_the_next_batch(
+    rpc: HeldRpc, verifier: VerificationBatcher
+) -> None:
     asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(7)])
     assert [batch.tokens for batch in rpc.batches] == [["token-0"], ["token-1"]]
     rpc.batches[1].answer()
@@ -143,15 +143,15 @@ async def test_calls_wait_for_each_other_only_under_load(rpc: HeldRpc, verifier:
     assert [await outcome(each) for each in asked] == [f"token-{number}" for number in range(7)]
 
 
-async def test_batches_whose_replies_do_not_come_hold_up_nobody_else(rpc: HeldRpc) -> None:
-    """They are waited for, and others leave meanwhile."""
+async def test_stalled_batches_do_not_block_further_calls(rpc: HeldRpc) -> None:
+    """Their callers still wait for the reply until the deadline."""
     verifier = VerificationBatcher(rpc, timeout_seconds=5, stalled_seconds=0.1)
     lost = await ask_in_turn(verifier, ["a", "b"])
     behind = ask(verifier, "c")
     await settled()
     assert [batch.tokens for batch in rpc.batches] == [["a"], ["b"]]
     async with asyncio.timeout(30):
-        while len(rpc.batches) < 3:  # noqa: ASYNC110 - it stalls by the clock
+        while len(rpc.batches) < 3:  # noqa: ASYNC110 - a batch stalls by the real clock
             await asyncio.sleep(0.01)
     rpc.batches[2].answer()
     rpc.batches[0].answer()
@@ -160,8 +160,9 @@ async def test_batches_whose_replies_do_not_come_hold_up_nobody_else(rpc: HeldRp
         await lost[1]
 
 
-async def test_calls_of_one_turn_leave_in_equal_parts(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
-    """Calls made at once share the batches that may leave: none waits for them, and no batch is all of them."""
+async def test_simultaneous_calls_are_split_evenly_over_the_free_batches(
+    rpc: HeldRpc, verifier: VerificationBatcher
+) -> None:
     asked = [ask(verifier, f"token-{number}") for number in range(7)]
     await settled()
     assert [batch.tokens for batch in rpc.batches] == [
@@ -173,8 +174,9 @@ async def test_calls_of_one_turn_leave_in_equal_parts(rpc: HeldRpc, verifier: Ve
     assert [await outcome(each) for each in asked] == [f"token-{number}" for number in range(7)]
 
 
-async def test_a_batch_has_a_greatest_size(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
-    """However many wait, no message holds more than a worker takes, none is left out, and first come are first sent."""
+async def test_batches_hold_at_most_the_maximum_in_order_of_arrival(
+    rpc: HeldRpc, verifier: VerificationBatcher
+) -> None:
     tokens = [f"token-{number}" for number in range(2 * MAX_BATCH + 100)]
     asked = [ask(verifier, token) for token in tokens]
     await settled()
@@ -187,7 +189,7 @@ async def test_a_batch_has_a_greatest_size(rpc: HeldRpc, verifier: VerificationB
     assert [await outcome(each) for each in asked] == tokens
 
 
-#: The longest in JSON that a caller may give, of characters that are escaped, and two that are common.
+#: The longest token in JSON (all characters escaped), the longest plain token, and a common one.
 LONGEST = '"' * MAX_TOKEN_CHARS
 LONG = "x" * MAX_TOKEN_CHARS
 SHORT = "x" * 400
@@ -202,8 +204,8 @@ SHORT = "x" * 400
         pytest.param([SHORT, LONGEST, LONG] * 80, id="mixed"),
     ],
 )
-async def test_a_batch_is_never_larger_than_a_worker_accepts(tokens: list[str]) -> None:
-    """A caller with odd tokens cannot get the batch refused that other callers' tokens travel in."""
+async def test_batch_of_any_tokens_fits_into_the_maximum_body(tokens: list[str]) -> None:
+    """A caller with unusual tokens must not get the batch of other callers refused."""
     rpc = HeldRpc()
     verifier = VerificationBatcher(rpc, timeout_seconds=60, max_batches_in_flight=1)
     first = ask(verifier, "first")
@@ -219,8 +221,8 @@ async def test_a_batch_is_never_larger_than_a_worker_accepts(tokens: list[str]) 
     assert [(await each).jti for each in [first, *asked]] == ["first", *tokens]
 
 
-async def test_a_batch_is_filled_up_to_what_a_worker_accepts(rpc: HeldRpc) -> None:
-    """Splitting costs no more messages than it must: the next check would not have fitted."""
+async def test_batch_of_long_tokens_is_filled_up_to_the_maximum_body(rpc: HeldRpc) -> None:
+    """The next check would not have fitted."""
     verifier = VerificationBatcher(rpc, timeout_seconds=60, max_batches_in_flight=1)
     asked = await ask_in_turn(verifier, ["first", *[LONG] * 100])
     while rpc.open:
@@ -232,9 +234,8 @@ async def test_a_batch_is_filled_up_to_what_a_worker_accepts(rpc: HeldRpc) -> No
         assert AUTH_VERIFY.max_body_bytes - check < batch.body_bytes <= AUTH_VERIFY.max_body_bytes
 
 
-async def test_what_may_wait_is_bounded_by_size(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
-    """Callers with the longest tokens do not fill the memory of the process: beyond 32 MiB they hear `overloaded`, and
-    those that give up make room."""
+async def test_waiting_checks_beyond_the_size_limit_are_refused(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
+    """The limit, 32 MiB, protects the memory of the process. Cancelled callers free their share."""
     await ask_in_turn(verifier, ["one", "two"])
     asked = [ask(verifier, LONGEST) for _ in range(1000)]
     await settled()
@@ -265,8 +266,10 @@ steps = st.lists(
 
 @settings(deadline=None)
 @given(steps=steps, max_batches_in_flight=st.integers(1, 4))
-async def test_answers_never_cross(steps: list[tuple[str, Any]], max_batches_in_flight: int) -> None:
-    """In whatever order batches are answered, fail and lose callers, each caller gets the answer to its own check."""
+async def test_answers_in_any_order_reach_their_own_callers(
+    steps: list[tuple[str, Any]], max_batches_in_flight: int
+) -> None:
+    """Batches are answered, fail and lose callers in any order."""
     rpc = HeldRpc()
     verifier = VerificationBatcher(
         rpc, timeout_seconds=60, max_batches_in_flight=max_batches_in_flight, stalled_seconds=NEVER
@@ -299,10 +302,10 @@ async def test_answers_never_cross(steps: list[tuple[str, Any]], max_batches_in_
 
 
 @pytest.mark.parametrize("error", [Unavailable(), Overloaded(), DeadlineExceeded(), InternalError(incident="1")])
-async def test_a_failed_batch_fails_its_members_alone(
+async def test_failed_batch_fails_only_its_own_callers(
     rpc: HeldRpc, verifier: VerificationBatcher, error: AuthError
 ) -> None:
-    """Every caller of a failed batch hears why it failed; those of others do not, and calls go on."""
+    """Later calls are sent as usual."""
     asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(5)])
     rpc.batches[0].answer()
     await settled()
@@ -316,8 +319,10 @@ async def test_a_failed_batch_fails_its_members_alone(
     assert outcomes == ["token-0", "token-1", *[f"{type(error).__name__}: {error}"] * 3, "late"]
 
 
-async def test_a_fault_fails_its_members_at_once(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
-    """Whatever a call raises, nobody of its batch waits for a deadline, and calls go on."""
+async def test_unexpected_exception_fails_the_callers_of_its_batch_at_once(
+    rpc: HeldRpc, verifier: VerificationBatcher
+) -> None:
+    """Later calls are sent as usual."""
     asked = ask(verifier, "one")
     await settled()
     rpc.batches[0].reply.set_exception(ZeroDivisionError())
@@ -329,18 +334,18 @@ async def test_a_fault_fails_its_members_at_once(rpc: HeldRpc, verifier: Verific
 
 
 @pytest.mark.parametrize("answers", [[], [answer_to("one")] * 2])
-async def test_a_reply_of_another_length_answers_nobody(
+async def test_reply_with_a_wrong_number_of_answers_is_an_internal_error(
     rpc: HeldRpc, verifier: VerificationBatcher, answers: list[dict[str, Any]]
 ) -> None:
-    """Answers that cannot be told apart are not guessed at."""
+    """The answers cannot be assigned to callers."""
     asked = ask(verifier, "one")
     await settled()
     rpc.batches[0].reply.set_result(answers)
     assert await outcome(asked) == f"InternalError: {InternalError.text}"
 
 
-async def test_who_gives_up_is_not_asked_for(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
-    """A caller that is cancelled while it waits costs nothing, and a batch of nobody is not sent."""
+async def test_cancelled_waiting_call_is_not_sent(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
+    """A batch without callers is not sent at all."""
     asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(6)])
     for number in (2, 4):
         asked[number].cancel()
@@ -362,8 +367,9 @@ async def test_who_gives_up_is_not_asked_for(rpc: HeldRpc, verifier: Verificatio
     assert await outcome(last) == "last"
 
 
-async def test_who_gives_up_takes_nobody_along(rpc: HeldRpc, verifier: VerificationBatcher) -> None:
-    """A caller that is cancelled after its batch was sent does not disturb the answers of the others."""
+async def test_cancelled_sent_call_does_not_affect_the_others_of_its_batch(
+    rpc: HeldRpc, verifier: VerificationBatcher
+) -> None:
     asked = await ask_in_turn(verifier, [f"token-{number}" for number in range(5)])
     rpc.batches[0].answer()
     await settled()
@@ -373,8 +379,8 @@ async def test_who_gives_up_takes_nobody_along(rpc: HeldRpc, verifier: Verificat
     assert [await outcome(asked[number]) for number in (0, 1, 2, 4)] == ["token-0", "token-1", "token-2", "token-4"]
 
 
-async def test_nobody_waits_for_ever(rpc: HeldRpc) -> None:
-    """A check without an answer ends at its deadline, sent or still waiting, and its late answer harms nobody."""
+async def test_unanswered_call_ends_at_its_deadline(rpc: HeldRpc) -> None:
+    """This holds for sent and waiting checks; a late answer is ignored."""
     verifier = VerificationBatcher(rpc, timeout_seconds=0.01, max_batches_in_flight=1, stalled_seconds=NEVER)
     asked = await ask_in_turn(verifier, ["sent", "waiting"])
     assert [await outcome(each) for each in asked] == [f"DeadlineExceeded: {DeadlineExceeded.text}"] * 2
@@ -384,8 +390,10 @@ async def test_nobody_waits_for_ever(rpc: HeldRpc) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * (MAX_TOKEN_CHARS + 1), "\x01", "x\n", "ü", "\u200b"])
-async def test_what_cannot_be_a_token_is_not_sent(rpc: HeldRpc, verifier: VerificationBatcher, text: str) -> None:
-    """Neither side's bandwidth is spent on it, and it takes no place in the batch of other callers."""
+async def test_malformed_token_is_refused_without_a_request(
+    rpc: HeldRpc, verifier: VerificationBatcher, text: str
+) -> None:
+    """It takes no room in the batch of other callers."""
     with pytest.raises(InvalidToken):
         await verifier.verify(VerifyCheck(tenant_token="tenant", token=text))
     with pytest.raises(InvalidTenantToken):
@@ -393,8 +401,8 @@ async def test_what_cannot_be_a_token_is_not_sent(rpc: HeldRpc, verifier: Verifi
     assert rpc.batches == []
 
 
-async def test_beyond_what_may_wait_a_check_is_refused_at_once() -> None:
-    """And whoever gives up makes room: a check that nobody waits for takes no place, in the queue or in a batch."""
+async def test_waiting_checks_beyond_the_count_limit_are_refused() -> None:
+    """Cancelled callers free their slots in the queue and in batches."""
     rpc = HeldRpc()
     verifier = VerificationBatcher(rpc, max_batches_in_flight=2, stalled_seconds=NEVER)
     calls = await ask_in_turn(verifier, ["token 0", "token 1"])

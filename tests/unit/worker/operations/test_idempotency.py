@@ -1,4 +1,4 @@
-"""Requests that come twice under one message id: the second time they do nothing more, and answer as the first."""
+"""Idempotency: a request sent again under its message id changes nothing and gets the first result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,30 +24,30 @@ from worker.domain import records
 
 @dataclass(frozen=True)
 class Scene:
-    """A tenant, its user ann, and a token of each; what happens to them."""
+    """A tenant, its user `ann`, a token of each, and requests about them."""
 
     worker: InMemoryWorker
     shop: str
     token: str
 
     async def send(self, name: str, message_id: str = "message") -> Any:
-        """What the usual request of an operation is answered."""
+        """Send the usual request of an operation and return the reply."""
         session = self.worker.ports.tokens.session_id(self.token) or ""
         accounts = Accounts("shop@example.com", PASSWORD, self.shop, self.token, session, REGISTRATION_KEY)
         return await self.worker.call(OPERATIONS[name], message_id, **accounts.request(name))
 
     async def update(self, **fields: Any) -> None:
-        """Another request changes ann."""
+        """Update Ann by another request."""
         await self.worker.call(USER_UPDATE, tenantToken=self.shop, login="ann", **fields)
 
     async def delete(self, login: str = "ann") -> None:
-        """Another request deletes a user."""
+        """Delete a user by another request."""
         await self.worker.call(USER_DELETE, tenantToken=self.shop, login=login)
 
-    async def logs_in(self, password: str = PASSWORD) -> str:
+    async def log_in(self, password: str = PASSWORD) -> str:
         return await self.worker.login(self.shop, password=password)
 
-    async def lives(self, token: str) -> bool:
+    async def is_live(self, token: str) -> bool:
         try:
             await self.worker.verify(self.shop, token)
         except InvalidToken:
@@ -55,7 +55,7 @@ class Scene:
         return True
 
     async def stored_users(self) -> Sequence[records.User]:
-        """As they are stored, their generations and hashes included; also without a tenant token that lives."""
+        """Return the stored users with generations and hashes, even without a live tenant token."""
         return await self.worker.users.page((await self.worker.session_of(self.shop)).tenant, "", "", 10)
 
     async def users(self) -> dict[str, User]:
@@ -69,48 +69,48 @@ async def scene(worker: InMemoryWorker, shop: str) -> Scene:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-async def test_sent_again_it_answers_the_same(scene: Scene, operation: Operation[Any, Any]) -> None:
-    """Whatever it is: a caller that lost the first answer may ask again under the same message id, minutes later."""
+async def test_repeated_request_returns_the_first_result_without_effect(
+    scene: Scene, operation: Operation[Any, Any]
+) -> None:
+    """A caller that lost the answer may retry for minutes."""
     assert operation.repeatable
     first = await scene.send(operation.name)
     ended = scene.worker.events.reasons
     users = await scene.stored_users()
     scene.worker.clock.advance(timedelta(minutes=10))
     again = await scene.send(operation.name)
-    # A list of events says when it was read; what is in it is the same.
+    # The reply of event.list carries its time; the events are the same.
     assert again.model_dump(exclude={"as_of"}) == first.model_dump(exclude={"as_of"})
     assert scene.worker.events.reasons == ended
     assert await scene.stored_users() == users
 
 
 @pytest.mark.parametrize("name", ["auth.logout", "session.revoke", "token.revoke", "session.revoke_all"])
-async def test_who_logged_in_since_stays_logged_in(scene: Scene, name: str) -> None:
-    """An ending that comes again ends what it ended, and no session that began later."""
+async def test_repeated_revocation_spares_later_sessions(scene: Scene, name: str) -> None:
     await scene.send(name)
-    later = await scene.logs_in()
+    later = await scene.log_in()
     assert await scene.send(name) == Done.now()
-    assert await scene.lives(later)
-    assert not await scene.lives(scene.token)
+    assert await scene.is_live(later)
+    assert not await scene.is_live(scene.token)
 
 
 @pytest.mark.parametrize("name", ["auth.logout", "session.revoke", "token.revoke", "session.revoke_all", "user.delete"])
 @pytest.mark.parametrize("successor", [False, True])
-async def test_what_was_ended_is_ended_whatever_followed(scene: Scene, name: str, *, successor: bool) -> None:
-    """It answers `Done` also when the user was deleted since, and spares another user who has the login now."""
+async def test_repeated_revocation_after_a_deletion_succeeds(scene: Scene, name: str, *, successor: bool) -> None:
+    """A new user with the same login is not affected."""
     await scene.send(name)
     if name != "user.delete":
         await scene.delete()
     later = None
     if successor:
         await scene.worker.create(scene.shop)
-        later = await scene.logs_in()
+        later = await scene.log_in()
     assert await scene.send(name) == Done.now()
     assert set(await scene.users()) == ({"ann"} if successor else set())
-    assert later is None or await scene.lives(later)
+    assert later is None or await scene.is_live(later)
 
 
-async def test_a_tenant_that_logged_in_since_stays_logged_in(scene: Scene) -> None:
-    """Its earlier logout comes again, and ends nothing."""
+async def test_repeated_tenant_logout_spares_a_later_session(scene: Scene) -> None:
     await scene.send("tenant.logout")
     later = await scene.worker.call(TENANT_LOGIN, email="shop@example.com", password=PASSWORD)
     assert await scene.send("tenant.logout") == Done.now()
@@ -118,8 +118,8 @@ async def test_a_tenant_that_logged_in_since_stays_logged_in(scene: Scene) -> No
 
 
 @pytest.mark.parametrize("password", [{}, {"password": NEW_PASSWORD}], ids=["without password", "with password"])
-async def test_a_change_does_not_undo_a_later_one(scene: Scene, password: dict[str, str]) -> None:
-    """It answers the user as it is now, and does not write again."""
+async def test_repeated_change_does_not_undo_a_later_one(scene: Scene, password: dict[str, str]) -> None:
+    """The reply is the current user."""
     change = {"tenantToken": scene.shop, "login": "ann", "email": "earlier@example.com", "sub": "007", **password}
     await scene.worker.call(USER_UPDATE, "message", **change)
     for number in range(20):
@@ -129,21 +129,23 @@ async def test_a_change_does_not_undo_a_later_one(scene: Scene, password: dict[s
     assert again == (await scene.users())["ann"]
 
 
-async def test_a_password_does_not_undo_a_later_one(scene: Scene) -> None:
-    """The later password stays, and who has logged in with it stays logged in."""
+async def test_repeated_password_change_does_not_undo_a_later_one(scene: Scene) -> None:
+    """Sessions opened with the later password stay live."""
     await scene.send("user.update")
     await scene.update(password="the third of my passwords")
-    later = await scene.logs_in("the third of my passwords")
+    later = await scene.log_in("the third of my passwords")
     assert (await scene.send("user.update")).email == "new@example.com"
-    assert await scene.lives(later)
+    assert await scene.is_live(later)
     with pytest.raises(InvalidCredentials):
-        await scene.logs_in(NEW_PASSWORD)
+        await scene.log_in(NEW_PASSWORD)
 
 
 @pytest.mark.parametrize("password", [{}, {"password": NEW_PASSWORD}], ids=["without password", "with password"])
 @pytest.mark.parametrize("successor", [False, True])
-async def test_a_change_of_who_is_deleted(scene: Scene, password: dict[str, str], *, successor: bool) -> None:
-    """There is no user to answer with, and another user who has the login now is not changed."""
+async def test_repeated_change_of_a_deleted_user_is_refused(
+    scene: Scene, password: dict[str, str], *, successor: bool
+) -> None:
+    """A new user with the same login is not changed."""
     change = {"tenantToken": scene.shop, "login": "ann", "scope": "everything", **password}
     await scene.worker.call(USER_UPDATE, "message", **change)
     await scene.delete()
@@ -151,11 +153,11 @@ async def test_a_change_of_who_is_deleted(scene: Scene, password: dict[str, str]
     with pytest.raises(UserNotFound):
         await scene.worker.call(USER_UPDATE, "message", **change)
     assert (await scene.users()).get("ann") == created
-    assert created is None or await scene.logs_in()
+    assert created is None or await scene.log_in()
 
 
-async def test_a_creation_answers_the_user_as_it_is(scene: Scene) -> None:
-    """Also when it was changed since, its password included."""
+async def test_repeated_creation_returns_the_current_user(scene: Scene) -> None:
+    """Later changes are included."""
     created = await scene.send("user.create")
     changes = {"email": "bob@example.net", "password": NEW_PASSWORD}
     changed = await scene.worker.call(USER_UPDATE, tenantToken=scene.shop, login="bob", **changes)
@@ -164,8 +166,7 @@ async def test_a_creation_answers_the_user_as_it_is(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("successor", [False, True])
-async def test_a_creation_does_not_bring_back_who_is_deleted(scene: Scene, *, successor: bool) -> None:
-    """It is refused, and creates nobody."""
+async def test_repeated_creation_of_a_deleted_user_is_refused(scene: Scene, *, successor: bool) -> None:
     await scene.send("user.create")
     await scene.delete("bob")
     created = await scene.worker.create(scene.shop, "bob") if successor else None
@@ -178,24 +179,25 @@ REFUSED: list[tuple[str, type[AuthError]]] = [("auth.logout", InvalidToken), ("u
 
 
 @pytest.mark.parametrize(("name", "error"), REFUSED)
-async def test_what_others_have_done_is_not_done_by_this(scene: Scene, name: str, error: type[AuthError]) -> None:
-    """A request that comes for the first time is refused as ever, and the second time alike."""
+async def test_request_already_done_under_another_message_id_is_refused(
+    scene: Scene, name: str, error: type[AuthError]
+) -> None:
+    """The second attempt is refused, too."""
     await scene.send(name, "another message")
     for _ in range(2):
         with pytest.raises(error):
             await scene.send(name)
 
 
-async def test_a_token_that_ended_by_itself_meanwhile(scene: Scene) -> None:
-    """Who asks, and what about, is checked each time: a token that has expired since is no token."""
+async def test_repeated_request_with_an_expired_token_is_refused(scene: Scene) -> None:
+    """Tokens are checked each time."""
     await scene.send("auth.logout")
     scene.worker.clock.advance(scene.worker.ports.lifetimes.user)
     with pytest.raises(InvalidToken):
         await scene.worker.call(AUTH_LOGOUT, "message", tenantToken=scene.shop, token=scene.token)
 
 
-async def test_a_repeated_ending_ends_one_generation(scene: Scene) -> None:
-    """However often it comes, it is one decision."""
+async def test_repeated_revocation_increments_the_generation_once(scene: Scene) -> None:
     for _ in range(3):
         await scene.send("session.revoke_all")
     assert [ann.generation for ann in await scene.stored_users()] == [1]

@@ -1,4 +1,4 @@
-"""Which account a login reaches, in each operation that takes one: the one that spells it so, or that of its NFC."""
+"""Logins in different Unicode forms: each operation finds the exact login first, then its NFC form."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ OLD_PASSWORD = "the password of the other"
 
 
 class Shop:
-    """A tenant and its requests about users, whose logins are typed as given."""
+    """A tenant and its requests about users, with logins as typed."""
 
     def __init__(self, worker: InMemoryWorker, token: str) -> None:
         self.worker = worker
@@ -34,13 +34,13 @@ class Shop:
         return await self.worker.call(operation, message_id, tenantToken=self.token, login=login, **fields)
 
     async def add(self, login: str) -> str:
-        """A user as a worker of before might have stored it. Answers the id."""
+        """Store a user as an earlier worker might have, and return its id."""
         tenant = (await self.worker.session_of(self.token)).tenant
         password_hash = await self.worker.ports.hasher.hash(OLD_PASSWORD)
         return (await self.worker.users.add(a_user(tenant=tenant, login=login, password_hash=password_hash))).id
 
     async def log_in(self, login: str, password: str = PASSWORD) -> str:
-        """The id of the session."""
+        """Log in and return the id of the session."""
         token = await self.worker.login(self.token, login, password=password)
         return (await self.worker.session_of(token)).id
 
@@ -58,8 +58,7 @@ def cafe(worker: InMemoryWorker, shop: str) -> Shop:
 
 @pytest.mark.parametrize("typed", [CAFE, CAFE_NFD])
 @pytest.mark.parametrize("created", [CAFE, CAFE_NFD])
-async def test_every_operation_reaches_the_account(cafe: Shop, created: str, typed: str) -> None:
-    """However the login was typed when the account was created, and however it is typed since."""
+async def test_operation_finds_the_account_by_either_form_of_its_login(cafe: Shop, created: str, typed: str) -> None:
     assert (await cafe.worker.create(cafe.token, created)).login == CAFE
     session = await cafe.log_in(typed)
     assert await cafe.sessions(typed) == {session}
@@ -77,8 +76,8 @@ async def test_every_operation_reaches_the_account(cafe: Shop, created: str, typ
     assert await cafe.logins() == []
 
 
-async def test_a_login_is_taken_in_any_form(cafe: Shop) -> None:
-    """Also by an account from before that has it in NFD: nobody gets a login that looks like another's."""
+async def test_login_taken_in_another_unicode_form_is_refused(cafe: Shop) -> None:
+    """An account of an earlier version may have the login in NFD."""
     await cafe.worker.create(cafe.token, CAFE)
     await cafe.add("Zoe\u0308")
     for login in (CAFE, CAFE_NFD, "Zo\u00eb", "Zoe\u0308"):
@@ -86,8 +85,8 @@ async def test_a_login_is_taken_in_any_form(cafe: Shop) -> None:
             await cafe.worker.create(cafe.token, login)
 
 
-async def test_an_account_from_before_keeps_its_spelling(cafe: Shop) -> None:
-    """Beside the account of the same login in NFC, each is reached by its own spelling and never by the other's."""
+async def test_account_with_an_nfd_login_is_found_only_by_it(cafe: Shop) -> None:
+    """Another account has the same login in NFC, and neither is found by the other's form."""
     await cafe.worker.create(cafe.token, CAFE)
     await cafe.add(CAFE_NFD)
     new, old = await cafe.log_in(CAFE), await cafe.log_in(CAFE_NFD, OLD_PASSWORD)
@@ -105,8 +104,8 @@ async def test_an_account_from_before_keeps_its_spelling(cafe: Shop) -> None:
     assert await cafe.sessions(CAFE) == {new}
 
 
-async def test_accounts_that_may_not_be_created_any_more_go_on(cafe: Shop) -> None:
-    """Whatever their logins are, they log in, are changed and deleted as before."""
+async def test_account_with_a_login_that_is_invalid_today_keeps_working(cafe: Shop) -> None:
+    """Earlier versions allowed such logins."""
     for login in ("admin ", "admin\ufe0f", "tenant:ann"):
         await cafe.add(login)
         session = await cafe.log_in(login, OLD_PASSWORD)
@@ -117,8 +116,8 @@ async def test_accounts_that_may_not_be_created_any_more_go_on(cafe: Shop) -> No
         await cafe.call(USER_DELETE, "admin")
 
 
-async def test_a_request_that_comes_again_spares_the_namesake(cafe: Shop) -> None:
-    """The account that it was about is gone by then, and its spelling reaches another: it is not done to that one."""
+async def test_repeated_request_does_not_reach_the_account_in_another_form(cafe: Shop) -> None:
+    """The account of the first request is deleted by then."""
     await cafe.worker.create(cafe.token, CAFE)
     await cafe.add(CAFE_NFD)
     session = await cafe.log_in(CAFE_NFD, OLD_PASSWORD)
@@ -142,8 +141,8 @@ async def test_a_request_that_comes_again_spares_the_namesake(cafe: Shop) -> Non
     assert await cafe.sessions(CAFE) == {live}
 
 
-async def test_the_trail_has_the_accounts_spelling(cafe: Shop) -> None:
-    """Done or refused, and whatever the trail is asked for; what is of nobody has no login."""
+async def test_audit_record_has_the_login_of_the_account(cafe: Shop) -> None:
+    """Records about unknown logins have none. Either form finds them."""
     await cafe.worker.create(cafe.token, CAFE)
     session = await cafe.log_in(CAFE_NFD)
     with pytest.raises(InvalidCredentials):
@@ -171,8 +170,7 @@ async def test_the_trail_has_the_accounts_spelling(cafe: Shop) -> None:
         )
 
 
-async def test_guesses_in_any_spelling_are_counted_together(cafe: Shop) -> None:
-    """The keys that attempts are counted under are the same."""
+async def test_failed_logins_in_either_form_share_one_throttle(cafe: Shop) -> None:
     for login in (CAFE, "Nobody\u00f3"):
         keys = []
         for typed in (login, login.replace("\u00e9", "e\u0301").replace("\u00f3", "o\u0301")):

@@ -1,4 +1,4 @@
-"""The edge's memory of verifications: what an answer stands on, and what makes it fall."""
+"""The edge's cache of verifications: what an entry depends on, and what invalidates it."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from tests.records import a_revocation, some_claims
 
 
 class Feed:
-    """A feed that the test speaks through."""
+    """A feed owner state and events a test controls."""
 
     def __init__(
         self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
@@ -39,7 +39,7 @@ class Feed:
 
 
 class Workers(VerificationBatcher):
-    """Know which tokens are alive, and count who asks."""
+    """A fake of the workers that knows the live tokens and counts the requests."""
 
     def __init__(self) -> None:
         super().__init__(RpcClient([], "none"))
@@ -58,7 +58,7 @@ class Workers(VerificationBatcher):
 
 
 class Edge:
-    """An edge's verifier, with a tenant and a user logged in."""
+    """The verifier of an edge, with one tenant and one user logged in."""
 
     def __init__(self, **tenant: Any) -> None:
         self.workers = Workers()
@@ -85,8 +85,8 @@ def token_of(claims: Claims) -> str:
     return jwt.encode(claims.model_dump(), "x" * 32, algorithm="HS256")
 
 
-async def test_an_answer_is_kept_for_the_tenant_that_asked() -> None:
-    """Another tenant's token, or none that is any good, leads to a worker, whatever is in memory."""
+async def test_cached_answer_is_used_only_for_the_same_tenant_token() -> None:
+    """Another tenant token, valid or not, is checked by a worker."""
     edge = Edge()
     for _ in range(3):
         assert await edge.verifier.verify(edge.check) == edge.user
@@ -99,24 +99,23 @@ async def test_an_answer_is_kept_for_the_tenant_that_asked() -> None:
         await edge.verifier.verify(edge.check.model_copy(update={"tenant_token": other}))
 
 
-@pytest.mark.parametrize("whose", ["user", "tenant"])
-async def test_an_answer_falls_with_either_session(whose: str) -> None:
-    """The user logs out, or the tenant does."""
+@pytest.mark.parametrize("owner", ["user", "tenant"])
+async def test_cached_answer_is_dropped_when_either_session_is_revoked(owner: str) -> None:
     edge = Edge()
     await edge.verifier.verify(edge.check)
-    edge.feed.on_revoked(a_revocation(getattr(edge, whose)))
+    edge.feed.on_revoked(a_revocation(getattr(edge, owner)))
     await edge.verifier.verify(edge.check)
     assert edge.workers.asked == 2
 
 
-async def test_an_answer_lives_no_longer_than_the_tenants_token() -> None:
-    edge = Edge(exp=int(time.time()) - 1)  # by the edge's clock; the worker's may differ a little
+async def test_answer_for_an_expired_tenant_token_is_not_cached() -> None:
+    edge = Edge(exp=int(time.time()) - 1)  # expired by the edge's clock; the worker's clock may differ
     for _ in range(2):
         await edge.verifier.verify(edge.check)
     assert edge.workers.asked == 2
 
 
-async def test_without_a_feed_every_token_is_asked_about() -> None:
+async def test_token_without_a_live_feed_is_always_verified_by_a_worker() -> None:
     edge = Edge()
     edge.feed.alive = False
     for _ in range(2):

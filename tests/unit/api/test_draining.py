@@ -14,8 +14,8 @@ from tests.unit.api.fake_rpc import FakeRpc
 PROXY = REPOSITORY / "deploy/haproxy/haproxy.cfg"
 
 
-async def test_an_edge_that_leaves_is_not_ready_and_serves() -> None:
-    """A load balancer sends it nothing new, and what comes all the same is answered."""
+async def test_draining_edge_is_not_ready_but_still_answers() -> None:
+    """Load balancers send it no new requests; the remaining ones are answered."""
     leaving, rpc = asyncio.Event(), FakeRpc()
     app = create_app(Settings(amqp_url="amqp://broker.invalid"), rpc, FakeFeed(), leaving=leaving)
     async with app.router.lifespan_context(app) as state:
@@ -29,8 +29,8 @@ async def test_an_edge_that_leaves_is_not_ready_and_serves() -> None:
     assert live.status_code == 200
 
 
-async def test_the_proxy_knows_an_edge_that_leaves_by_what_it_says() -> None:
-    """And by nothing that one says which only misses a worker: of those it would take out all at once."""
+async def test_proxy_recognises_a_draining_edge_by_its_readiness_text() -> None:
+    """An edge that only misses a worker answers differently; otherwise the proxy would remove all edges at once."""
     (words,) = re.findall(r'http-check expect ! string "(.+)"', PROXY.read_text())
     leaving, rpc = asyncio.Event(), FakeRpc()
     rpc.connected.clear()

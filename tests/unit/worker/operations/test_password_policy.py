@@ -1,4 +1,4 @@
-"""Which passwords may be chosen, wherever one is set."""
+"""The password policy, in each operation that sets a password."""
 
 from collections.abc import Awaitable, Callable
 
@@ -43,22 +43,22 @@ async def update_with_email(worker: InMemoryWorker, password: str) -> object:
     return await worker.call(USER_UPDATE, tenantToken=shop, login=LOGIN, email=EMAIL, password=password)
 
 
-SETTING = [register, create, update, update_with_email]
+SETTERS = [register, create, update, update_with_email]
 
 
-@pytest.mark.parametrize("set_password", SETTING)
+@pytest.mark.parametrize("set_password", SETTERS)
 @pytest.mark.parametrize("password", ["password", "PassWord", "\uff50\uff41\uff53\uff53word", "iLoveYou"])
-async def test_a_common_password_is_refused(set_password: SetPassword, password: str) -> None:
-    """In any case and in any spelling; the refusal names the field, and does not repeat what was chosen."""
+async def test_common_password_is_refused(set_password: SetPassword, password: str) -> None:
+    """Case and Unicode form do not matter. The error does not repeat the password."""
     with pytest.raises(InvalidRequest) as refused:
         await set_password(InMemoryWorker(), password)
     assert refused.value.problems == (COMMON,)
 
 
-@pytest.mark.parametrize("set_password", SETTING)
+@pytest.mark.parametrize("set_password", SETTERS)
 @pytest.mark.parametrize("password", [EMAIL, EMAIL.upper(), "ann.the.person", "Ann.The.Person"])
-async def test_ones_own_email_is_refused(set_password: SetPassword, password: str) -> None:
-    """The email as it is from now on, whole or up to the @."""
+async def test_password_equal_to_the_own_email_is_refused(set_password: SetPassword, password: str) -> None:
+    """The rule covers the whole email and its part before the @, as they are after the change."""
     with pytest.raises(InvalidRequest) as refused:
         await set_password(InMemoryWorker(), password)
     assert refused.value.problems == (OWN_NAME,)
@@ -66,23 +66,22 @@ async def test_ones_own_email_is_refused(set_password: SetPassword, password: st
 
 @pytest.mark.parametrize("set_password", [create, update, update_with_email])
 @pytest.mark.parametrize("password", [LOGIN, LOGIN.title()])
-async def test_ones_own_login_is_refused(set_password: SetPassword, password: str) -> None:
-    """In any case."""
+async def test_password_equal_to_the_own_login_is_refused(set_password: SetPassword, password: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         await set_password(InMemoryWorker(), password)
     assert refused.value.problems == (OWN_NAME,)
 
 
-@pytest.mark.parametrize("set_password", SETTING)
+@pytest.mark.parametrize("set_password", SETTERS)
 @pytest.mark.parametrize("password", ["password!", "not password", f"{EMAIL}!", f"not {LOGIN}", "\0\t\n\u202e    "])
-async def test_what_only_resembles_it_is_accepted(set_password: SetPassword, password: str) -> None:
-    """Passwords are looked up whole: there are no rules about what has to be in them, or must not be."""
+async def test_password_that_only_contains_a_refused_one_is_accepted(set_password: SetPassword, password: str) -> None:
+    """The policy compares whole passwords, and has no composition rules."""
     assert await set_password(InMemoryWorker(), password)
 
 
-@pytest.mark.parametrize("set_password", SETTING)
-async def test_a_password_that_is_too_short_here_is_refused(set_password: SetPassword) -> None:
-    """Where more characters are demanded than the contract does; they are those of the normalised form."""
+@pytest.mark.parametrize("set_password", SETTERS)
+async def test_password_below_the_configured_minimum_is_refused(set_password: SetPassword) -> None:
+    """Characters are counted in the normalized form."""
     hasher = FakeHasher()
     for password in ("fifteen chars!", "fifteen\u0301 chars"):
         with pytest.raises(InvalidRequest) as refused:
@@ -91,8 +90,8 @@ async def test_a_password_that_is_too_short_here_is_refused(set_password: SetPas
     assert await set_password(InMemoryWorker(hasher=hasher, min_password_chars=15), "fifteen chars !")
 
 
-async def test_a_login_is_not_asked_for_a_longer_password() -> None:
-    """Who has a short one logs in with it."""
+async def test_login_with_a_password_below_the_minimum_is_accepted() -> None:
+    """Existing passwords keep working."""
     worker = InMemoryWorker(min_password_chars=15)
     shop = await worker.register()
     ann = await worker.create(shop)
@@ -102,8 +101,7 @@ async def test_a_login_is_not_asked_for_a_longer_password() -> None:
     assert await worker.login(shop, password="8 chars!")
 
 
-async def test_a_refused_password_costs_no_work_and_changes_nothing() -> None:
-    """It is refused before anything is hashed."""
+async def test_refused_password_is_neither_hashed_nor_stored() -> None:
     hasher = FakeHasher()
     worker = InMemoryWorker(hasher=hasher)
     with pytest.raises(InvalidRequest):
@@ -112,8 +110,8 @@ async def test_a_refused_password_costs_no_work_and_changes_nothing() -> None:
     assert await worker.tenants.find_by_email(EMAIL) is None
 
 
-async def test_a_login_is_not_asked_for_a_better_password(worker: InMemoryWorker, shop: str) -> None:
-    """Who has a common password already logs in with it, and nobody hears that it is one."""
+async def test_login_with_a_common_password_is_accepted(worker: InMemoryWorker, shop: str) -> None:
+    """The error of a wrong password does not reveal whether it is common."""
     ann = await worker.create(shop)
     stored = await worker.users.find(ann.tenant, "ann")
     assert stored is not None
@@ -123,8 +121,7 @@ async def test_a_login_is_not_asked_for_a_better_password(worker: InMemoryWorker
         await worker.login(shop, password="iloveyou")
 
 
-async def test_a_password_is_what_its_user_sees(worker: InMemoryWorker, shop: str) -> None:
-    """Set in one sequence of code points, it logs in typed in another."""
+async def test_login_with_an_equivalent_unicode_form_is_accepted(worker: InMemoryWorker, shop: str) -> None:
     await worker.create(shop, password="cafe\u0301 au lait")
     fields = {"tenantToken": shop, "login": "ann", "deviceId": "phone"}
     for typed in ("caf\u00e9 au lait", "cafe\u0301 au lait", "\uff43\uff41\uff46\u00e9 au lait"):

@@ -1,4 +1,4 @@
-"""What the cache of verified tokens keeps, for how long, and what makes it forget."""
+"""The cache of verified tokens: its entries, their age, and their invalidation."""
 
 import sys
 from typing import Any
@@ -12,7 +12,7 @@ from tests.records import some_claims
 
 
 class Clock:
-    """Both clocks of a cache, set by the test."""
+    """Both clocks of a cache, set by a test."""
 
     def __init__(self) -> None:
         self.monotonic = 100.0
@@ -37,8 +37,8 @@ def keep(cache: ClaimsCache, clock: Clock, key: str, claims: Claims, position: i
     cache.store(key, claims, (claims.jti,), requested_at=clock.monotonic, position=at, expires_at=claims.exp)
 
 
-def test_an_answer_is_kept_for_the_maximum_age_from_when_it_was_asked_for(clock: Clock) -> None:
-    """The worker may have looked as soon as the question left."""
+def test_answer_is_cached_for_the_maximum_age_since_its_request(clock: Clock) -> None:
+    """The worker may have looked up the session right after the request was sent."""
     cache, claims = a_cache(clock), live_claims(clock)
     requested_at = clock.monotonic
     clock.monotonic += 4
@@ -50,7 +50,7 @@ def test_an_answer_is_kept_for_the_maximum_age_from_when_it_was_asked_for(clock:
     assert len(cache) == 0
 
 
-def test_an_answer_that_took_longer_than_the_maximum_age_is_not_kept(clock: Clock) -> None:
+def test_answer_slower_than_the_maximum_age_is_not_cached(clock: Clock) -> None:
     cache, claims = a_cache(clock), live_claims(clock)
     clock.monotonic += 10
     cache.store(
@@ -59,8 +59,7 @@ def test_an_answer_that_took_longer_than_the_maximum_age_is_not_kept(clock: Cloc
     assert len(cache) == 0
 
 
-def test_nothing_is_believed_beyond_exp(clock: Clock) -> None:
-    """Whatever age is allowed."""
+def test_cached_answer_ends_at_exp_with_any_maximum_age(clock: Clock) -> None:
     cache, claims = a_cache(clock, max_age_seconds=1e9), live_claims(clock)
     keep(cache, clock, "key", claims)
     clock.now = claims.exp - 0.1
@@ -69,7 +68,7 @@ def test_nothing_is_believed_beyond_exp(clock: Clock) -> None:
     assert cache.get("key") is None
 
 
-def test_a_revocation_drops_every_entry_of_its_session_and_no_other(clock: Clock) -> None:
+def test_revocation_drops_only_the_entries_of_its_session(clock: Clock) -> None:
     cache, ended, other = a_cache(clock), live_claims(clock), live_claims(clock)
     for key, claims in (("a", ended), ("b", ended), ("c", other)):
         keep(cache, clock, key, claims)
@@ -77,8 +76,8 @@ def test_a_revocation_drops_every_entry_of_its_session_and_no_other(clock: Clock
     assert [cache.get(key) for key in "abc"] == [None, None, other]
 
 
-def test_an_entry_goes_with_any_of_its_sessions(clock: Clock) -> None:
-    """The edge keeps answers that stand on the tenant's session, too."""
+def test_revocation_of_any_session_of_an_entry_drops_it(clock: Clock) -> None:
+    """Entries of the edge also depend on the tenant's session."""
     cache, claims = a_cache(clock), live_claims(clock)
     sessions = (claims.jti, "tenant's")
     cache.store("key", claims, sessions, requested_at=clock.monotonic, position=cache.position, expires_at=claims.exp)
@@ -86,8 +85,8 @@ def test_an_entry_goes_with_any_of_its_sessions(clock: Clock) -> None:
     assert cache.get("key") is None
 
 
-def test_an_answer_overtaken_by_its_revocation_is_not_kept(clock: Clock) -> None:
-    """Asked, looked up, revoked, announced, and only then answered."""
+def test_answer_that_arrives_after_its_revocation_is_not_cached(clock: Clock) -> None:
+    """The worker looked up the session before it was revoked."""
     cache, claims, other = a_cache(clock), live_claims(clock), live_claims(clock)
     position = cache.position
     cache.revoke(claims.jti)
@@ -98,8 +97,8 @@ def test_an_answer_overtaken_by_its_revocation_is_not_kept(clock: Clock) -> None
     assert cache.get("other") == other
 
 
-def test_an_answer_overtaken_by_an_interruption_is_not_kept(clock: Clock) -> None:
-    """Its revocation may be among what was missed."""
+def test_answer_that_arrives_after_an_interruption_is_not_cached(clock: Clock) -> None:
+    """The revocation may be among the missed events."""
     cache, claims = a_cache(clock), live_claims(clock)
     keep(cache, clock, "before", claims)
     position = cache.position
@@ -109,10 +108,10 @@ def test_an_answer_overtaken_by_an_interruption_is_not_kept(clock: Clock) -> Non
     assert [cache.get(key) for key in ("before", "asked before", "asked after")] == [None, None, claims]
 
 
-def test_an_answer_older_than_the_memory_for_revocations_is_not_kept(
+def test_answer_older_than_the_recorded_revocations_is_not_cached(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be ruled out is taken for possible."""
+    """The dropped record may have held its revocation."""
     monkeypatch.setattr(claims_cache, "MAX_INVALIDATIONS", 2)
     cache, claims = a_cache(clock), live_claims(clock)
     before = cache.position
@@ -126,7 +125,7 @@ def test_an_answer_older_than_the_memory_for_revocations_is_not_kept(
     assert cache.get("asked after") == claims
 
 
-def test_the_oldest_entry_makes_room(clock: Clock) -> None:
+def test_full_cache_drops_its_oldest_entry(clock: Clock) -> None:
     cache = a_cache(clock, max_entries=2)
     for key in ("a", "b", "a", "c"):
         keep(cache, clock, key, live_claims(clock))
@@ -134,8 +133,8 @@ def test_the_oldest_entry_makes_room(clock: Clock) -> None:
     assert cache.get("b") is None
 
 
-def test_who_changes_a_scope_changes_nobody_elses(clock: Clock) -> None:
-    """A scope that is an object can be changed in place: by who gave it, and by who got it."""
+def test_changing_a_returned_scope_leaves_the_cache_unchanged(clock: Clock) -> None:
+    """Scopes may be objects, which callers can change in place."""
     cache, claims = a_cache(clock), live_claims(clock, scope={"company": "read"})
     keep(cache, clock, "key", claims)
     for given in (claims, cache.get("key")):
@@ -147,8 +146,8 @@ def test_who_changes_a_scope_changes_nobody_elses(clock: Clock) -> None:
     assert again.scope == {"company": "read"}
 
 
-def test_a_clock_that_is_set_back_gives_nobody_more(clock: Clock) -> None:
-    """What was left of the token when it was verified is all it gets."""
+def test_clock_set_back_does_not_extend_a_cached_token(clock: Clock) -> None:
+    """The remaining lifetime is measured with the monotonic clock."""
     cache, claims = a_cache(clock, max_age_seconds=1e9), live_claims(clock)
     keep(cache, clock, "key", claims)
     clock.now -= 500
@@ -158,8 +157,8 @@ def test_a_clock_that_is_set_back_gives_nobody_more(clock: Clock) -> None:
     assert cache.get("key") is None
 
 
-def test_an_answer_overtaken_by_a_refusal_is_not_kept(clock: Clock) -> None:
-    """Two questions about one token, and the later is answered first: no."""
+def test_answer_that_arrives_after_a_refusal_is_not_cached(clock: Clock) -> None:
+    """Two requests about one token are answered in reverse order."""
     cache, claims = a_cache(clock), live_claims(clock)
     position = cache.position
     cache.refuse("key")
@@ -169,7 +168,7 @@ def test_an_answer_overtaken_by_a_refusal_is_not_kept(clock: Clock) -> None:
     assert cache.get("key") == claims
 
 
-def test_one_session_named_twice_is_one(clock: Clock) -> None:
+def test_session_listed_twice_for_an_entry_is_revoked_once(clock: Clock) -> None:
     cache, claims = a_cache(clock), live_claims(clock)
     cache.store(
         "key",
@@ -184,8 +183,8 @@ def test_one_session_named_twice_is_one(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("key", [" a token ".join("xy"), ("a tenant's token", " a token ".join("xy"))])
-def test_what_strangers_show_is_not_kept(clock: Clock, key: str | tuple[str, ...]) -> None:
-    """Refused tokens may be of any length and number; that they were refused is all that is remembered."""
+def test_refused_token_is_not_stored(clock: Clock, key: str | tuple[str, ...]) -> None:
+    """Refused tokens may be of any length and number; the cache keeps only a record of the refusal."""
     cache = a_cache(clock)
     parts = [key] if isinstance(key, str) else [*key]
     before = [sys.getrefcount(each) for each in (key, *parts)]

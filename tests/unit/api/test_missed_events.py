@@ -1,4 +1,4 @@
-"""Event streams of clients that come back: what they missed first, and no gap between that and what happens now."""
+"""Event streams of clients that reconnect: missed events first, then live ones, without a gap."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,7 +16,7 @@ from tests.unit.api.fake_rpc import FakeRpc
 
 
 class PagedRpc(FakeRpc):
-    """Answers lists of events page by page; `while_listing` is called with each page's number before its answer."""
+    """Answers `event.list` page by page; calls `while_listing` with the page number before each answer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ async def app(open_app: OpenApp) -> AsyncIterator[App]:
         yield app
 
 
-async def test_missed_events_come_first(app: App, rpc: PagedRpc) -> None:
-    """Page by page. A client that is cut off before the last of them asks for all of them again."""
+async def test_missed_events_are_sent_before_live_ones_under_the_old_position(app: App, rpc: PagedRpc) -> None:
+    """A client that disconnects before the last missed event asks for all of them again."""
     async with EventSource(app.asgi, {**TENANT, "Last-Event-ID": str(NOW - 100)}) as source:
         missed = [await source.next() for _ in range(5)]
         app.streams.deliver(an_event("live"))
@@ -61,8 +61,7 @@ async def test_missed_events_come_first(app: App, rpc: PagedRpc) -> None:
     assert rpc.cursors == ["0", "next"]
 
 
-async def test_an_event_that_comes_both_ways(app: App, rpc: PagedRpc) -> None:
-    """An event that is announced while it is listed is told once."""
+async def test_event_that_is_both_listed_and_live_is_sent_once(app: App, rpc: PagedRpc) -> None:
     rpc.while_listing = lambda _: app.streams.deliver(an_event("newer"))
     async with begun(app.asgi, 0) as source:
         missed = [await source.next() for _ in range(4)]
@@ -70,8 +69,7 @@ async def test_an_event_that_comes_both_ways(app: App, rpc: PagedRpc) -> None:
         assert sessions_of([*missed, await source.next()]) == ["older", "old", "new", "newer", "live"]
 
 
-async def test_an_event_that_is_in_no_list(app: App, rpc: PagedRpc) -> None:
-    """An event that is announced while lists are read, and comes too late to be in them, is told after them."""
+async def test_event_announced_during_the_listing_is_sent_after_it(app: App, rpc: PagedRpc) -> None:
     rpc.while_listing = lambda page: app.streams.deliver(an_event(f"while page {page} is read"))
     async with begun(app.asgi, 0) as source:
         blocks = [await source.next() for _ in range(6)]
@@ -80,8 +78,8 @@ async def test_an_event_that_is_in_no_list(app: App, rpc: PagedRpc) -> None:
 
 
 @pytest.mark.parametrize("end", ["stop", "interrupt"])
-async def test_an_end_before_all_is_told(app: App, rpc: PagedRpc, end: str) -> None:
-    """Nothing is passed over: what waited is not told after a gap, and no id is after it."""
+async def test_stream_that_ends_during_the_listing_skips_no_event(app: App, rpc: PagedRpc, end: str) -> None:
+    """Live events that wait are dropped, and no block carries an id after the gap."""
 
     def end_at_second_page(page: int) -> None:
         if page == 1:
@@ -97,8 +95,8 @@ async def test_an_end_before_all_is_told(app: App, rpc: PagedRpc, end: str) -> N
     assert blocks[-1].comment
 
 
-async def test_a_page_that_is_not_there(app: App, rpc: PagedRpc) -> None:
-    """Without a worker the stream ends, and its client comes back for the rest."""
+async def test_stream_without_a_worker_for_the_next_page_ends(app: App, rpc: PagedRpc) -> None:
+    """The client reconnects for the rest."""
     rpc.pages[1] = Unavailable()
     async with begun(app.asgi, 0) as source:
         *blocks, end = await source.rest()

@@ -1,10 +1,10 @@
-"""For how long a refusal is remembered, and of what."""
+"""Recent refusals of the broker, by operation."""
 
 from shared.amqp.recent_nacks import REFUSE_LOCALLY_SECONDS, STUCK_SECONDS, RecentNacks
 
 
-def test_a_refusal_is_remembered_for_a_moment() -> None:
-    """Then the broker is asked again: it may have room."""
+def test_nack_is_recent_for_a_limited_time() -> None:
+    """After that, the client asks the broker again."""
     now = [100.0]
     refusals = RecentNacks(clock=lambda: now[0])
     assert not refusals.is_recent("auth.login")
@@ -14,15 +14,15 @@ def test_a_refusal_is_remembered_for_a_moment() -> None:
     assert not refusals.is_recent("auth.login")
 
 
-def test_other_operations_are_not_refused_with_it() -> None:
-    """Such as the check of the same lane's health, which has a queue of its own."""
+def test_nack_of_one_operation_does_not_affect_another() -> None:
+    """The health check of the same lane has its own queue."""
     refusals = RecentNacks()
     refusals.record_nack("auth.login")
     assert not refusals.is_recent("health.password")
 
 
-def test_what_is_only_refused_for_long_is_stuck() -> None:
-    """From the first refusal on, if nothing was taken since, and never at the first."""
+def test_operation_with_only_nacks_for_long_is_stuck() -> None:
+    """An ack or a new connection resets this."""
     now = [100.0]
     refusals = RecentNacks(clock=lambda: now[0])
 
