@@ -7,7 +7,8 @@ import pytest
 
 from dev.processes import REPOSITORY
 from shared.amqp.telemetry import MAX_TRACE_HEADER_CHARS, ForwardedHeaders, trace_headers
-from shared.process.environment import ENDPOINTS, EX_CONFIG, tracing_enabled
+from shared.process.environment import EX_CONFIG
+from shared.process.startup import ENDPOINTS, tracing_enabled
 
 TIMEOUT_SECONDS = 120
 #: A process without what the extra installs. FastAPI itself needs OpenTelemetry's API, and so it is there.
@@ -95,5 +96,6 @@ def test_traces_without_the_library_refuse_the_start(main: str) -> None:
 @pytest.mark.parametrize(("main", "loaded"), [("api.__main__", "opentelemetry.sdk"), ("worker.main", "opentelemetry")])
 def test_where_no_traces_are_wanted_the_library_is_not_even_imported(main: str, loaded: str) -> None:
     """It costs memory and a moment at the start. FastAPI imports OpenTelemetry's API for itself."""
-    done = run(f"import sys, {main}; assert {main}._tracing() is None; sys.exit({loaded!r} in sys.modules)")
+    off = f"from shared.process.startup import load_tracing; assert load_tracing({main}._tracing) is None"
+    done = run(f"import sys, {main}; {off}; sys.exit({loaded!r} in sys.modules)")
     assert done.returncode == 0, done.stderr
