@@ -40,6 +40,8 @@ from worker.domain.tokens import note_acting
 from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS, Handler
 
+#: A verification that fails, and so is logged whatever the sample.
+UNKNOWN_TOKEN = b'{"checks": [{"tenantToken": "sesame", "token": "sesame"}]}'
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
 #: Request ids of which every other one is logged, and these are one and the other.
@@ -447,7 +449,7 @@ async def test_a_request_is_logged_under_its_id(header: object, expected: str | 
 @pytest.mark.parametrize(
     ("message", "operation", "code"),
     [
-        ({}, HEALTH_VERIFY, "ok"),
+        ({"operation": "auth.verify", "body": UNKNOWN_TOKEN}, "auth.verify", "ok"),
         ({"operation": "drop table"}, "other", "unavailable"),
         ({"headers": {DEADLINE_HEADER: 0}}, HEALTH_VERIFY, "late"),
     ],
@@ -496,7 +498,7 @@ async def test_a_batch_of_several_tenants_names_all_of_them(caplog: pytest.LogCa
     async def act(call: Call) -> HealthReply:
         for tenant in call.message_id.split("+") if call.message_id != "nobody" else ():
             note_acting(tenant)
-        return HealthReply(database=True)
+        return HealthReply(database=False)  # a health check that succeeds is not logged
 
     broker = Broker(handler(act))
     for tenants in ("shop+bank", "shop", "nobody"):
