@@ -7,7 +7,6 @@ from pathlib import Path
 
 import httpx
 import pytest_asyncio
-
 from yarl import URL
 
 from api.readiness import SHARED_SECONDS
