@@ -5,8 +5,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .environment import EX_UNAVAILABLE, configuration_error, load_settings, unread_variables
 from .logging import configure
@@ -35,7 +35,7 @@ def prepare(
     service: str,
     settings_type: type[SettingsT],
     secrets: Iterable[str],
-    problems: Callable[[SettingsT], Awaitable[Iterable[str]]],
+    problems: Callable[[SettingsT], Coroutine[Any, Any, list[str]]],
     *,
     check: bool,
     **overrides: object,
@@ -49,7 +49,7 @@ def prepare(
     unread = unread_variables(os.environ, settings_type, secrets)
     if check:
         configure(service, "critical", settings.log_format)
-        raise SystemExit(_report_check(unread, asyncio.run(_list(problems(settings)))))
+        raise SystemExit(_report_check(unread, asyncio.run(problems(settings))))
     configure(service, settings.log_level, settings.log_format)
     for name, nearest in unread.items():
         if nearest:
@@ -88,7 +88,3 @@ def _report_check(unread: Mapping[str, str | None], problems: list[str]) -> int:
     warnings = [f"warning: {name} is not a setting: did you mean {near}?" for name, near in unread.items() if near]
     print(*warnings, *(problems or ["ok"]), sep="\n", file=sys.stderr)  # noqa: T201 - it talks to a person at a terminal
     return EX_UNAVAILABLE if problems else 0
-
-
-async def _list(lines: Awaitable[Iterable[str]]) -> list[str]:
-    return list(await lines)
