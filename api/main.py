@@ -82,7 +82,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        urls = [url.get_secret_value() for url in settings.amqp_url]
+        urls = settings.broker_urls
         client = rpc or RpcClient(urls, "api", declare=settings.declare_topology, tracing=tracing)
         revocations = feed or RevocationFeed(
             urls,

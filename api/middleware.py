@@ -20,12 +20,16 @@ log = logging.getLogger(__name__)
 #: Products call these before each of their requests. One log line each would cost more than the rest of the work.
 VERIFY_ROUTES = frozenset({"/auth/verify", "/auth/forward", "/tenant/verify", "/introspect"})
 
+#: Load balancers and containers call these every few seconds for as long as they run.
+HEALTH_ROUTES = frozenset({"/health/live", "/health/ready"})
+
 
 class RequestContext:
     """Middleware that gives each request an id, returns it, counts the request and logs one line.
 
     The id comes from `X-Request-ID` or is new. The line holds the route's template and never the
-    path, because paths hold logins. Successful verifications are sampled.
+    path, because paths hold logins. Successful verifications are sampled, successful health checks
+    are not logged.
     """
 
     def __init__(self, app: ASGIApp, metrics: EdgeMetrics, verify_sample: float) -> None:
@@ -59,8 +63,10 @@ class RequestContext:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", None)
             self.metrics.answered(scope["method"], route, status, seconds if answered_after is None else answered_after)
-            share = {"sample": self.verify_sample} if route in VERIFY_ROUTES and status == HTTPStatus.OK else {}
-            if not share or sampled(identifier, self.verify_sample):
+            succeeded = status == HTTPStatus.OK
+            share = {"sample": self.verify_sample} if succeeded and route in VERIFY_ROUTES else {}
+            silent = succeeded and route in HEALTH_ROUTES
+            if not silent and (not share or sampled(identifier, self.verify_sample)):
                 log.info(
                     "request",
                     extra={

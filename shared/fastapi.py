@@ -23,7 +23,7 @@ from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
 from .asgi.bearer import Refusal, authenticate, authorize, bearer_token, unavailable_refusal
-from .asgi.middleware import DENIAL_RESPONSE
+from .asgi.denial import begin_denial
 from .asgi.service_auth import ServiceAuth
 from .asgi.session_socket import POLICY_VIOLATION, SessionSocket
 from .client.scopes import scope_names
@@ -110,6 +110,6 @@ class FastApiAuth(ServiceAuth):
 def _refuse(connection: HTTPConnection, refusal: Refusal) -> NoReturn:
     # FastAPI refuses a WebSocket with the response to an HTTPException, which some servers cannot
     # send.
-    if connection.scope["type"] == "websocket" and DENIAL_RESPONSE not in (connection.scope.get("extensions") or {}):
+    if connection.scope["type"] == "websocket" and not begin_denial(connection.scope):
         raise WebSocketException(POLICY_VIOLATION, refusal.detail) from None
     raise HTTPException(refusal.status, refusal.detail, refusal.headers) from None

@@ -5,7 +5,6 @@ that time were sent on this stream or on an earlier one. A client reconnects wit
 `event.list` fills the gap. The client misses no event, and may receive those of the last two minutes twice.
 """
 
-import random
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +20,7 @@ from api.examples import REVOCATION
 from api.openapi import documented
 from api.streams import Ending, Stream
 from shared.amqp.clock import elapsed_seconds
+from shared.amqp.jitter import jittered
 from shared.contracts.errors import AuthError, InvalidTenantToken, InvalidToken, Unavailable
 from shared.contracts.event_list import EVENT_LIST, MAX_PAGE, MAX_SINCE, EventListReply, EventListRequest
 from shared.contracts.events import SessionRevokedEvent
@@ -30,8 +30,8 @@ from shared.contracts.user_list import NO_CURSOR
 EVENT_NAME = "session.revoked"
 #: After an interruption all clients reconnect at once, and the feed recovers within one or two seconds.
 FEED_WAIT_SECONDS = 3.0
-#: Range of the random delay before a client reconnects, so that the clients of a stopped edge spread out.
-RETRY_MILLISECONDS = (1_000, 5_000)
+#: Longest of the random delays before clients reconnect, so that the clients of a stopped edge spread out.
+RETRY_MILLISECONDS = 5_000
 #: Ids of sent events, to drop duplicates: an event announced while missed events are read arrives twice.
 MAX_REMEMBERED = 256
 
@@ -156,7 +156,7 @@ async def _blocks(
 ) -> AsyncIterator[bytes]:
     """Yield the blocks of the stream. A client may reconnect with the id of any block and misses nothing."""
     # A block without data sets the last id and raises no event (HTML, 9.2.6).
-    retry = random.randint(*RETRY_MILLISECONDS)  # noqa: S311 - jitter is no secret
+    retry = round(jittered(RETRY_MILLISECONDS, least=0.2))
     yield format_sse_event(id=str(position), retry=retry)
     told: deque[str] = deque(maxlen=MAX_REMEMBERED)
     try:

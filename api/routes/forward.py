@@ -14,7 +14,7 @@ from api.errors import BAD_TOKEN_CHALLENGE, CHALLENGE, problem_of
 from api.openapi import problem_content
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
-from shared.contracts.errors import AuthError, InternalError, InvalidToken, Temporary, Unavailable
+from shared.contracts.errors import OUTAGES, AuthError, InvalidToken, Unavailable
 from shared.process.logging import request_id
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ async def forward_auth(
         claims = await tenant.run(verify_as)
     except InvalidToken:
         return Response(status_code=401, headers=REFUSED)
-    except (Temporary, InternalError):
+    except OUTAGES:
         raise
     except AuthError as error:  # wrong credentials of the edge: a matter for the operator only
         log.error("AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD are refused", extra={"code": error.code})  # noqa: TRY400 - the text says it all

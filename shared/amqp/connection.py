@@ -19,6 +19,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError
 from yarl import URL
 
+from .jitter import jittered
+
 log = logging.getLogger(__name__)
 
 #: The client notices a dead peer after about three heartbeats. With the default of one minute, that
@@ -161,7 +163,7 @@ class Connection:
                 backoff = FIRST_BACKOFF_SECONDS
             else:
                 backoff = min(2 * backoff, last_backoff)
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+            await asyncio.sleep(jittered(backoff))
 
     async def _connect_once(self, url: URL) -> None:
         """Connect and set up, then wait for the loss. Raises if the connection or its setup

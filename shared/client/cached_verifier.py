@@ -20,7 +20,7 @@ from typing import Generic, Self, TypeVar
 
 from ..amqp.clock import elapsed_seconds
 from ..contracts.claims import Claims
-from ..contracts.errors import InternalError, InvalidTenantToken, InvalidToken, Temporary
+from ..contracts.errors import OUTAGES, InvalidTenantToken, InvalidToken
 from ..contracts.events import SessionRevokedEvent
 from .claims_cache import DEFAULT_MAX_ENTRIES, ClaimsCache
 from .feed_port import FeedFactory
@@ -159,7 +159,7 @@ class CachedVerifier(Generic[KeyT]):
                 claims = await self.verify(key)
             except InvalidToken:
                 return
-            except (Temporary, InternalError):
+            except OUTAGES:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             expires_at = claims.exp

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
+from ..amqp.jitter import jittered
 from ..amqp.rpc_client import RpcClient
 from ..contracts.claims import Claims
 from ..contracts.errors import (
@@ -209,5 +209,5 @@ async def with_retries(attempt: Callable[[], Awaitable[ResultT]], *, repeatable:
         except Unavailable:
             if not repeatable:
                 raise
-        await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+        await asyncio.sleep(jittered(wait_seconds))
     return await attempt()

@@ -304,6 +304,10 @@ class DeadlineExceeded(Temporary):
     text = "no answer in time"
 
 
+#: Errors of the service that say nothing about the request: it is neither accepted nor refused.
+OUTAGES = (Temporary, InternalError)
+
+
 def from_reply(reply: ErrorReply) -> AuthError:
     """Return the exception for a received error.
 

@@ -16,6 +16,7 @@ from yarl import URL
 
 from ..amqp.connection import CONNECT_TIMEOUT_SECONDS, ConnectionLost, lost_connections
 from ..amqp.topology import declare_exchanges
+from .settings import ProcessSettings
 
 #: The ports of AMQP without and with TLS.
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
@@ -23,10 +24,8 @@ DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 
 @dataclass(frozen=True, slots=True)
 class BrokerNeeds:
-    """The operations that a process needs at the broker."""
+    """The operations that a process needs at the broker, besides declaring the exchanges if it does."""
 
-    declares: bool
-    """Whether it declares the exchanges. Otherwise an administrator must have declared them."""
     publishes: tuple[str, ...]
     """Exchanges that it publishes to."""
     queues: str
@@ -37,9 +36,15 @@ class BrokerNeeds:
     """Exchange that passes probes on to `binds`, and so to these queues."""
 
 
-async def broker_problems(url: str, needs: BrokerNeeds) -> list[str]:
-    """Return the problems with this node, one line each, without the password. Empty: no
+async def broker_problems(settings: ProcessSettings, needs: BrokerNeeds) -> list[str]:
+    """Return the problems with the broker's nodes, one line each, without the password. Empty: no
     problems."""
+    return [
+        line for url in settings.broker_urls for line in await _node_problems(url, settings.declare_topology, needs)
+    ]
+
+
+async def _node_problems(url: str, declares: bool, needs: BrokerNeeds) -> list[str]:
     address = URL(url)
     port = address.explicit_port or DEFAULT_PORTS[address.scheme]
     node = f"broker {address.host}:{port}"
@@ -50,7 +55,7 @@ async def broker_problems(url: str, needs: BrokerNeeds) -> list[str]:
                 address, timeout=CONNECT_TIMEOUT_SECONDS, client_properties={"connection_name": "check"}
             )
             async with connection:
-                found = [await _run_attempt(connection, attempt) for attempt in _attempts(needs)]
+                found = [await _run_attempt(connection, attempt) for attempt in _attempts(declares, needs)]
             problems += filter(None, found)
     except ConnectionLost as error:
         # RabbitMQ closes the connection instead of opening the virtual host, which the library does
@@ -65,7 +70,7 @@ Attempt = Callable[[AbstractChannel], Awaitable[str | None]]
 """One step of the check. It returns a problem that the broker does not report by refusing it."""
 
 
-def _attempts(needs: BrokerNeeds) -> list[Attempt]:
+def _attempts(declares: bool, needs: BrokerNeeds) -> list[Attempt]:
     name = f"{needs.queues}check.{uuid.uuid4().hex}"
 
     async def consume(channel: AbstractChannel) -> str | None:
@@ -86,7 +91,7 @@ def _attempts(needs: BrokerNeeds) -> list[Attempt]:
 
         return publish
 
-    return [*([declare] if needs.declares else []), *map(publish, needs.publishes), consume]
+    return [*([declare] if declares else []), *map(publish, needs.publishes), consume]
 
 
 async def _is_routed(channel: AbstractChannel, exchange_name: str, key: str) -> bool:

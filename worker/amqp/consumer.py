@@ -43,6 +43,7 @@ from shared.contracts.errors import (
     InvalidRequest,
     Unavailable,
 )
+from shared.contracts.health import HealthReply
 from shared.contracts.operation import Lane, Operation
 from shared.contracts.wire import REQUEST_ID, WireModel
 from shared.process.logging import request_id, sampled
@@ -172,7 +173,9 @@ class Consumer:
         seconds = time.perf_counter() - started
         self._metrics.answered(_name(message), outcome, seconds)
         share = {"sample": self._verify_sample} if _is_successful_verification(message, outcome) else {}
-        if not share or self._is_sampled(message, fields):
+        # Load balancers cause several successful health checks a second.
+        silent = isinstance(outcome, HealthReply) and outcome.database
+        if not silent and (not share or self._is_sampled(message, fields)):
             log.info(
                 "request",
                 extra={

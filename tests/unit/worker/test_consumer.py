@@ -40,6 +40,8 @@ from worker.domain.tokens import note_acting
 from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS, Handler
 
+#: A verification that fails, and so is logged whatever the sample.
+UNKNOWN_TOKEN = b'{"checks": [{"tenantToken": "sesame", "token": "sesame"}]}'
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
 #: Request ids on both sides of a sampling rate of one half.
@@ -444,7 +446,7 @@ async def test_log_lines_of_a_request_carry_its_valid_request_id(header: object,
 @pytest.mark.parametrize(
     ("message", "operation", "code"),
     [
-        ({}, HEALTH_VERIFY, "ok"),
+        ({"operation": "auth.verify", "body": UNKNOWN_TOKEN}, "auth.verify", "ok"),
         ({"operation": "drop table"}, "other", "unavailable"),
         ({"headers": {DEADLINE_HEADER: 0}}, HEALTH_VERIFY, "late"),
     ],
@@ -493,7 +495,7 @@ async def test_log_line_of_a_batch_names_all_its_tenants(caplog: pytest.LogCaptu
     async def act(call: Call) -> HealthReply:
         for tenant in call.message_id.split("+") if call.message_id != "nobody" else ():
             note_acting(tenant)
-        return HealthReply(database=True)
+        return HealthReply(database=False)  # a health check that succeeds is not logged
 
     broker = Broker(handler(act))
     for tenants in ("shop+bank", "shop", "nobody"):
