@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -19,8 +18,9 @@ from dev.ports import free_port
 from dev.processes import POLL_SECONDS, ChildProcess, Service
 from tests.backends import Backend
 from tests.e2e.tenant import Tenant
+from tests.integration.proxy import Proxy
 from tests.interop.programs import program
-from tests.service import running_service, takes_requests
+from tests.service import running_service
 
 PATIENCE_SECONDS = 60
 PAGE = """<!doctype html><script>
@@ -106,28 +106,40 @@ async def browsing(url: str, directory: Path) -> AsyncIterator[ChildProcess]:
         await browser.kill()
 
 
-async def test_event_source_of_a_browser_survives_an_outage_and_receives_the_next_revocation(
+async def cutting(proxy: Proxy) -> None:
+    """Cut the connections through this proxy again and again, until cancelled."""
+    while True:
+        await proxy.cut()
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def test_event_source_of_a_browser_receives_what_was_revoked_during_an_outage(
     backend: Backend, tmp_path: Path
 ) -> None:
+    """The edge loses its broker: the stream ends, later ones are deferred, and the browser keeps its position."""
     program("chromium-headless-shell")
+    amqp_url = await backend.vhost()
     async with (
-        running_service(tmp_path, await backend.vhost(), backend.database_url()) as service,
+        Proxy(amqp_url) as proxy,
+        running_service(
+            tmp_path, amqp_url, backend.database_url(), edges=2, env_of={"api-0": {"AMQP_URL": proxy.url}}
+        ) as service,
         httpx.AsyncClient(base_url=service.urls[0], timeout=PATIENCE_SECONDS) as http,
+        httpx.AsyncClient(base_url=service.urls[1], timeout=PATIENCE_SECONDS) as elsewhere,
     ):
-        tenant = await Tenant.register(http)
+        tenant = await Tenant.register(elsewhere)
         await tenant.create("ann")
         token = await tenant.token_of("ann")
-        claims = (await tenant.verify(token)).json()["decoded"]
-        worker = service.processes["worker-verify-0"]
-        await worker.terminate()
+        session = (await tenant.verify(token)).json()["decoded"]["jti"]
         site = Site(http, tenant.token)
         async with site.serving() as url, browsing(url, tmp_path / "browser"):
-            await site.until(lambda: ": events are late: unavailable\n" in site.streamed)
-            worker.start()
-            await worker.wait_until(functools.partial(takes_requests, worker), PATIENCE_SECONDS)
             await site.until(lambda: "id: " in site.streamed)
+            outage = asyncio.create_task(cutting(proxy))
+            await site.until(lambda: ": events are late: unavailable\n" in site.streamed)
             await tenant.logout(token)
-            await site.until(lambda: any(claims["jti"] in report for report in site.reports))
-        event = next(json.loads(report) for report in site.reports if claims["jti"] in report)
-        assert event["data"]["sessionId"] == claims["jti"]
+            assert session not in site.streamed
+            outage.cancel()
+            await site.until(lambda: any(session in report for report in site.reports))
+        event = next(json.loads(report) for report in site.reports if session in report)
+        assert event["data"]["sessionId"] == session
         assert CLOSED not in site.reports
