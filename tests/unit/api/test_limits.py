@@ -142,7 +142,7 @@ async def test_a_request_of_http_1_0_needs_no_host() -> None:
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
-GOOD = b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n"
+GOOD = b"GET /nowhere HTTP/1.1\r\nHost: edge\r\n\r\n"
 NONSENSE = b"nonsense\r\n\r\n"
 BEHIND = {
     "nonsense": (NONSENSE, [200, 400]),

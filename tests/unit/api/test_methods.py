@@ -1,6 +1,7 @@
 """HTTP methods on a raw socket: HEAD mirrors GET, unsupported methods answer 405, `/auth/forward` answers all."""
 
 import asyncio
+import logging
 import re
 from dataclasses import dataclass
 
@@ -181,3 +182,16 @@ async def test_forward_without_a_configured_tenant_is_not_found(serve_edge: Serv
     async with serve_edge() as port:
         for method in METHODS:
             assert (await asked(port, method, path)).status == 404
+
+
+async def test_forward_below_its_path_is_sampled_in_the_log(
+    serve_edge: ServeEdge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Envoy appends the path of each request of a product; the template in the log holds none of it."""
+    caplog.set_level(logging.INFO, "api.middleware")
+    async with serve_edge(**FORWARD, log_verify_sample=0) as port:
+        for path in ("/auth/forward", "/auth/forward/page"):
+            assert (await asked(port, "POST", path, b"Authorization: Bearer t\r\n")).status == 200
+        assert caplog.records == []
+        assert (await asked(port, "POST", "/auth/forward/page", b"")).status == 401
+    assert [vars(record)["route"] for record in caplog.records] == ["/auth/forward/{appended:path}"]
