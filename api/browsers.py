@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.routes.forward import PATH as FORWARD
 
 #: Responses are data. Should a browser render one as a page, the page loads nothing and no frame shows it.
 DATA_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
@@ -16,6 +20,21 @@ PAGE_POLICY = (
     "img-src data: https://fastapi.tiangolo.com"
 )
 PREFLIGHT_SECONDS = 600
+#: Request headers that pages of the allowed origins may send; the last two are W3C Trace Context.
+REQUEST_HEADERS = (
+    *("Authorization", "Content-Type", "Last-Event-ID", "X-Registration-Key", "X-Request-ID"),
+    *("traceparent", "tracestate"),
+)
+
+
+class CrossOrigin(CORSMiddleware):
+    """CORS, except at `/auth/forward`: a proxy would take the 200 to a preflight request for a valid token."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(FORWARD):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class SafeHeaders:
@@ -38,16 +57,21 @@ class SafeHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
+async def documentation(_: Request) -> Response:
+    """Redirect to the API documentation, by a relative URL: a proxy may serve the edge below a path."""
+    return RedirectResponse("docs")
+
+
 def cross_origin(origins: Sequence[str]) -> list[Middleware]:
     """Return the CORS middleware for these origins, or nothing without any. No cookies: tokens travel in a header."""
     if not origins:
         return []
     return [
         Middleware(
-            CORSMiddleware,
+            CrossOrigin,
             allow_origins=origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Registration-Key", "X-Request-ID"],
+            allow_headers=REQUEST_HEADERS,
             expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
             max_age=PREFLIGHT_SECONDS,
         )

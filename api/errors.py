@@ -228,8 +228,9 @@ def _internal(error: Exception) -> Problem:
 
 def _allowed_methods(request: Request) -> str:
     """Return all methods of a path (RFC 9110, 10.2.1); the framework names only those of its first route."""
-    return ", ".join(
+    methods = [
         method
-        for method in ("GET", "HEAD", "POST", "PATCH", "DELETE")
+        for method in ("GET", "POST", "PATCH", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in request.app.routes)
-    )
+    ]
+    return ", ".join(methods).replace("GET", "GET, HEAD")  # see api.middleware.HeadAsGet

@@ -11,12 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from api.browsers import SafeHeaders, cross_origin
+from api.browsers import SafeHeaders, cross_origin, documentation
 from api.dependencies import State
 from api.errors import answer_error
 from api.limits.requests import request_limit
 from api.metrics import EdgeMetrics
-from api.middleware import EncodedPath, RequestContext, UnexpectedErrors
+from api.middleware import EncodedPath, HeadAsGet, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
 from api.routes import audit, auth, events, forward, health, session, tenant, token, user
@@ -153,6 +153,7 @@ def create_app(
             *cross_origin(settings.cors_origins),
             Middleware(UnexpectedErrors),
             *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
+            Middleware(HeadAsGet),
             Middleware(EncodedPath),
         ],
     )
@@ -161,4 +162,6 @@ def create_app(
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)
+    if settings.docs:
+        app.add_route("/", documentation, include_in_schema=False)
     return app

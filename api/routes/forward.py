@@ -1,4 +1,8 @@
-"""Route for proxies that authenticate each request first, such as nginx with `auth_request`."""
+"""Route for proxies that authenticate each request first, such as nginx with `auth_request`.
+
+It answers every method and every path below `/auth/forward`: Envoy, for example, asks with the method of
+the request and appends its path.
+"""
 
 import json
 import logging
@@ -21,6 +25,10 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/auth", tags=["Tokens"])
 
+PATH = "/auth/forward"
+#: The routes of this module, as logs and metrics name them.
+FORWARD_ROUTES = frozenset({PATH, f"{PATH}/{{appended:path}}"})
+
 _bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A user's token.", auto_error=False)
 
 #: Printable ASCII except `%`. Other characters are percent-encoded as UTF-8, since headers cannot hold them.
@@ -32,6 +40,9 @@ OUTER_SPACES = re.compile("^ +| +$")
 REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
 
 
+# A route with an empty list of methods answers all; FastAPI requires an id for it. OpenAPI describes GET only.
+@router.api_route("/forward/{appended:path}", methods=[], operation_id="auth.forward.path", include_in_schema=False)
+@router.api_route("/forward", methods=[], operation_id="auth.forward.method", include_in_schema=False)
 @router.get(
     "/forward",
     operation_id="auth.forward",

@@ -62,3 +62,31 @@ async def test_docs_page_may_load_its_scripts_but_not_be_framed(edge: httpx.Asyn
 async def test_docs_switched_off_are_answered_404(open_edge: OpenEdge) -> None:
     async with open_edge(docs=False) as edge:
         assert [(await edge.get(path)).status_code for path in ("/docs", "/openapi.json", "/redoc")] == [404, 404, 404]
+
+
+async def test_preflight_for_trace_context_headers_is_allowed(open_edge: OpenEdge) -> None:
+    """OpenTelemetry adds them to each request of a page; a refused one would stop the page's requests."""
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "traceparent, tracestate"}
+    async with open_edge(cors_origins=[APP]) as edge:
+        response = await edge.options("/auth", headers={"Origin": APP, **asked})
+        unknown = {**asked, "Access-Control-Request-Headers": "traceparent, baggage"}
+        refused = await edge.options("/auth", headers={"Origin": APP, **unknown})
+
+    assert response.status_code == 200
+    allowed = response.headers["Access-Control-Allow-Headers"].lower().split(", ")
+    assert {"traceparent", "tracestate"} <= set(allowed)
+    assert refused.status_code == 400
+
+
+async def test_root_with_docs_redirects_to_the_documentation(edge: httpx.AsyncClient) -> None:
+    response = await edge.get("/", follow_redirects=True)
+
+    assert [each.status_code for each in response.history] == [307]
+    assert (response.url.path, response.status_code) == ("/docs", 200)
+
+
+async def test_root_without_docs_is_not_found(open_edge: OpenEdge) -> None:
+    async with open_edge(docs=False) as edge:
+        response = await edge.get("/")
+
+    assert (response.status_code, response.json()["code"]) == (404, "route_not_found")
