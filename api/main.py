@@ -19,7 +19,7 @@ from api.metrics import EdgeMetrics
 from api.middleware import EncodedPath, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
-from api.routes import audit, auth, events, forward, health, session, tenant, token, user
+from api.routes import audit, auth, docs, events, forward, health, session, tenant, token, user
 from api.settings import Settings
 from api.streams import Streams
 from api.verifying import RememberingVerifier, Verifies
@@ -139,7 +139,10 @@ def create_app(
         version=API_VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        docs_url="/docs" if settings.docs else None,
+        servers=[{"url": "/"}],
+        contact={"name": "The operator of this service"},
+        license_info={"name": "MIT", "identifier": "MIT"},
+        docs_url=None,  # FastAPI's page loads its scripts from the internet
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
         separate_input_output_schemas=False,
@@ -161,4 +164,6 @@ def create_app(
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)
+    if settings.docs:
+        app.include_router(docs.router)
     return app

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, CommaSeparated] = ()
     """Origins whose pages may call the edge from browsers, such as `https://app.example`. `*` is not accepted."""
     docs: bool = True
-    """Whether the edge serves `/docs` and `/openapi.json`."""
+    """Whether the edge serves `/docs` and `/openapi.json`. The page needs no internet."""
 
     forward_email: str | None = None
     """Email of the tenant whose users' tokens `/auth/forward` accepts. Unset: the route does not exist."""

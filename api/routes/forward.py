@@ -11,7 +11,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.dependencies import ForwardTenant, Verifier
 from api.errors import BAD_TOKEN_CHALLENGE, CHALLENGE, problem_of
-from api.openapi import problem_content
+from api.examples import USER_CLAIMS
+from api.openapi import header, problem_content
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import AuthError, InternalError, InvalidToken, Temporary, Unavailable
@@ -28,6 +29,19 @@ PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
 #: Spaces at either end are no part of a header's value (RFC 9110, 5.5): `" admin"` would arrive as `admin`.
 OUTER_SPACES = re.compile("^ +| +$")
 
+#: Headers of the response to a valid token: what each holds, and an example.
+CLAIM_HEADERS = {
+    "X-Auth-User": ("The user's id.", USER_CLAIMS["id"]),
+    "X-Auth-Login": ("The user's login.", USER_CLAIMS["login"]),
+    "X-Auth-Sub": ("The tenant's own id of the user.", USER_CLAIMS["sub"]),
+    "X-Auth-Tenant": ("The tenant's id.", USER_CLAIMS["tenant"]),
+    "X-Auth-Scope": ("The scope, an object as JSON. Empty: no scope.", USER_CLAIMS["scope"]),
+    "X-Auth-Device": ("The device that the user logged in with.", USER_CLAIMS["deviceId"]),
+    "X-Auth-Session": ("The session's id.", USER_CLAIMS["jti"]),
+}
+#: Applies to each of these headers, since headers cannot hold all characters of a claim.
+ENCODED = "Characters outside printable ASCII, `%`, and outer spaces are percent-encoded UTF-8."
+
 #: A proxy passes on only the status and this header, so the response needs no body.
 REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
 
@@ -37,7 +51,16 @@ REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
     operation_id="auth.forward",
     response_class=Response,
     responses={
-        401: {"description": "No valid user token"},
+        200: {
+            "description": "The token is valid",
+            "headers": {
+                name: header(f"{text} {ENCODED}", str(example)) for name, (text, example) in CLAIM_HEADERS.items()
+            },
+        },
+        401: {
+            "description": "No valid user token",
+            "headers": {"WWW-Authenticate": header("Challenge (RFC 6750, 3).", BAD_TOKEN_CHALLENGE)},
+        },
         503: {"description": "Service is unavailable", **problem_content({"unavailable": problem_of(Unavailable())})},
     },
 )

@@ -142,4 +142,4 @@ def test_structure(document: Json) -> None:
 async def test_document_is_served(edge: httpx.AsyncClient) -> None:
     """The document and its reader are where everybody looks for them."""
     assert (await edge.get("/openapi.json")).json()["info"]["title"] == "Jincor Auth"
-    assert "/openapi.json" in (await edge.get("/docs")).text
+    assert "docs/start.js" in (await edge.get("/docs")).text

@@ -1,0 +1,59 @@
+"""Route of the documentation page: Swagger UI with its files, so that the page works without the internet."""
+
+from importlib.metadata import distribution
+from pathlib import Path
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import FileResponse, HTMLResponse, Response
+
+#: Paths are relative, so the page also works behind a path prefix of a proxy.
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Jincor Auth</title>
+<link rel="icon" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</body>
+</html>
+"""
+#: A file of its own, because the page's Content-Security-Policy forbids inline scripts.
+START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
+
+#: Files of Swagger UI that the page loads.
+FILES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"})
+#: HEAD works wherever GET does (RFC 9110, 9.3.2).
+READ = ["GET", "HEAD"]
+
+router = APIRouter(prefix="/docs", include_in_schema=False)
+
+
+@router.api_route("", methods=READ)
+async def page() -> Response:
+    """Return the documentation page."""
+    return HTMLResponse(PAGE)
+
+
+@router.api_route("/start.js", methods=READ)
+async def start() -> Response:
+    """Return the script that opens the OpenAPI document in Swagger UI."""
+    return Response(START, media_type="text/javascript")
+
+
+@router.api_route("/{name}", methods=READ)
+async def swagger_ui(name: str) -> Response:
+    """Return a file of Swagger UI."""
+    if name not in FILES:
+        raise HTTPException(404)
+    return FileResponse(_resources() / name)
+
+
+def _resources() -> Path:
+    """Return the folder with the files of Swagger UI. None of the package's own code runs."""
+    return Path(str(distribution("fastapi-swagger").locate_file("fastapi_swagger/resources")))
