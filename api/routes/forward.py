@@ -29,18 +29,21 @@ PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
 #: Spaces at either end are no part of a header's value (RFC 9110, 5.5): `" admin"` would arrive as `admin`.
 OUTER_SPACES = re.compile("^ +| +$")
 
-#: Headers of the response to a valid token: what each holds, and an example.
-CLAIM_HEADERS = {
-    "X-Auth-User": ("The user's id.", USER_CLAIMS["id"]),
-    "X-Auth-Login": ("The user's login.", USER_CLAIMS["login"]),
-    "X-Auth-Sub": ("The tenant's own id of the user.", USER_CLAIMS["sub"]),
-    "X-Auth-Tenant": ("The tenant's id.", USER_CLAIMS["tenant"]),
-    "X-Auth-Scope": ("The scope, an object as JSON. Empty: no scope.", USER_CLAIMS["scope"]),
-    "X-Auth-Device": ("The device that the user logged in with.", USER_CLAIMS["deviceId"]),
-    "X-Auth-Session": ("The session's id.", USER_CLAIMS["jti"]),
-}
-#: Applies to each of these headers, since headers cannot hold all characters of a claim.
+#: Applies to each `X-Auth-*` header, since headers cannot hold all characters of a claim.
 ENCODED = "Characters outside printable ASCII, `%`, and outer spaces are percent-encoded UTF-8."
+#: Headers of the response to a valid token, for the OpenAPI document.
+CLAIM_HEADERS = {
+    name: header(f"{text} {ENCODED}", str(USER_CLAIMS[claim]))
+    for name, claim, text in (
+        ("X-Auth-User", "id", "The user's id."),
+        ("X-Auth-Login", "login", "The user's login."),
+        ("X-Auth-Sub", "sub", "The tenant's own id of the user."),
+        ("X-Auth-Tenant", "tenant", "The tenant's id."),
+        ("X-Auth-Scope", "scope", "The scope, an object as JSON. Empty: no scope."),
+        ("X-Auth-Device", "deviceId", "The device that the user logged in with."),
+        ("X-Auth-Session", "jti", "The session's id."),
+    )
+}
 
 #: A proxy passes on only the status and this header, so the response needs no body.
 REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
@@ -51,12 +54,7 @@ REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
     operation_id="auth.forward",
     response_class=Response,
     responses={
-        200: {
-            "description": "The token is valid",
-            "headers": {
-                name: header(f"{text} {ENCODED}", str(example)) for name, (text, example) in CLAIM_HEADERS.items()
-            },
-        },
+        200: {"description": "The token is valid", "headers": CLAIM_HEADERS},
         401: {
             "description": "No valid user token",
             "headers": {"WWW-Authenticate": header("Challenge (RFC 6750, 3).", BAD_TOKEN_CHALLENGE)},
