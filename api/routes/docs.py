@@ -26,8 +26,8 @@ PAGE = """<!DOCTYPE html>
 #: A file of its own, because the page's Content-Security-Policy forbids inline scripts.
 START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
 
-#: Files of Swagger UI that the page loads.
-FILES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"})
+#: Files of Swagger UI that the page loads, with their types: those of the operating system differ.
+FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
 #: HEAD works wherever GET does (RFC 9110, 9.3.2).
 READ = ["GET", "HEAD"]
 
@@ -51,7 +51,7 @@ async def swagger_ui(name: str) -> Response:
     """Return a file of Swagger UI."""
     if name not in FILES:
         raise HTTPException(404)
-    return FileResponse(_resources() / name)
+    return FileResponse(_resources() / name, media_type=FILES[name])
 
 
 def _resources() -> Path:

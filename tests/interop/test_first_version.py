@@ -63,10 +63,10 @@ def _filled(part: Any, values: dict[str, str]) -> Any:
 
 
 async def _respond(http: httpx.AsyncClient, sent: Sent, values: dict[str, str]) -> httpx.Response:
-    body = {} if sent.body is None else {"content": json.dumps(_filled(sent.body, values))}
-    types = {} if sent.body is None else {"Content-Type": "application/json"}
-    headers = {**types, **_filled(sent.headers, values)}
-    return await http.request(sent.method, _filled(sent.path, values), headers=headers, **body)
+    content = None if sent.body is None else json.dumps(_filled(sent.body, values))
+    headers = {} if content is None else {"Content-Type": "application/json"}
+    headers |= _filled(sent.headers, values)
+    return await http.request(sent.method, _filled(sent.path, values), headers=headers, content=content)
 
 
 @pytest.mark.parametrize(

@@ -68,5 +68,4 @@ async def test_docs_are_a_page(edge: httpx.AsyncClient) -> None:
 async def test_docs_can_be_left_out(open_edge: OpenEdge) -> None:
     """Without docs there is neither the page nor the document."""
     async with open_edge(docs=False) as edge:
-        for path in ("/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/openapi.json", "/redoc"):
-            assert (await edge.get(path)).status_code == 404
+        assert [(await edge.get(path)).status_code for path in ("/docs", "/openapi.json", "/redoc")] == [404, 404, 404]
