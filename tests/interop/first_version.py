@@ -1,4 +1,4 @@
-"""What the first Jincor Auth answered, from its HTTP specs and its source, and what this one answers.
+"""Requests to the first Jincor Auth with its answers, from its HTTP specs and source, and the answers of this one.
 
 The source is the public repository of the first version. `Row.spec` marks the requests of its specs.
 Their passwords of four and six characters are too short now, so most requests here use a longer one.
@@ -47,7 +47,7 @@ class Row:
     spec: bool = True
     """Whether the first version's specs make these requests; else its source shows its answer."""
     see: Callable[[httpx.Response], str] = status
-    """What of the response is compared."""
+    """Return the compared part of a response."""
 
 
 def post(path: str, **body: Any) -> Sent:
