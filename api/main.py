@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from api.browsers import SafeHeaders, cross_origin, documentation
+from api.browsers import SafeHeaders, cross_origin
 from api.dependencies import State
 from api.errors import answer_error
 from api.limits.requests import request_limit
@@ -19,7 +19,7 @@ from api.metrics import EdgeMetrics
 from api.middleware import EncodedPath, HeadAsGet, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
-from api.routes import audit, auth, events, forward, health, session, tenant, token, user
+from api.routes import audit, auth, docs, events, forward, health, session, tenant, token, user
 from api.settings import Settings
 from api.streams import Streams
 from api.verifying import RememberingVerifier, Verifies
@@ -139,7 +139,10 @@ def create_app(
         version=API_VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        docs_url="/docs" if settings.docs else None,
+        servers=[{"url": "/"}],
+        contact={"name": "The operator of this service"},
+        license_info={"name": "MIT", "identifier": "MIT"},
+        docs_url=None,  # FastAPI's page loads its scripts from the internet
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
         separate_input_output_schemas=False,
@@ -163,5 +166,5 @@ def create_app(
     if settings.forward_email is not None:
         app.include_router(forward.router)
     if settings.docs:
-        app.add_route("/", documentation, include_in_schema=False)
+        app.include_router(docs.router)
     return app

@@ -51,7 +51,7 @@ class Settings(ProcessSettings):
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, CommaSeparated] = ()
     """Origins whose pages may call the edge from browsers, such as `https://app.example`. `*` is not accepted."""
     docs: bool = True
-    """Whether the edge serves `/docs` and `/openapi.json`, and redirects `/` to `/docs`."""
+    """Whether the edge serves `/docs` and `/openapi.json`, and redirects `/` to `/docs`. The page needs no internet."""
 
     forward_email: str | None = None
     """Email of the tenant whose users' tokens `/auth/forward` accepts. Unset: the route does not exist."""

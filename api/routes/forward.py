@@ -15,7 +15,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.dependencies import ForwardTenant, Verifier
 from api.errors import BAD_TOKEN_CHALLENGE, CHALLENGE, problem_of
-from api.openapi import problem_content
+from api.examples import USER_CLAIMS
+from api.openapi import header, problem_content
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import OUTAGES, AuthError, InvalidToken, Unavailable
@@ -36,6 +37,22 @@ PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
 #: Spaces at either end are no part of a header's value (RFC 9110, 5.5): `" admin"` would arrive as `admin`.
 OUTER_SPACES = re.compile("^ +| +$")
 
+#: Applies to each `X-Auth-*` header, since headers cannot hold all characters of a claim.
+ENCODED = "Characters outside printable ASCII, `%`, and outer spaces are percent-encoded UTF-8."
+#: Headers of the response to a valid token, for the OpenAPI document.
+CLAIM_HEADERS = {
+    name: header(f"{text} {ENCODED}", str(USER_CLAIMS[claim]))
+    for name, claim, text in (
+        ("X-Auth-User", "id", "The user's id."),
+        ("X-Auth-Login", "login", "The user's login."),
+        ("X-Auth-Sub", "sub", "The tenant's own id of the user."),
+        ("X-Auth-Tenant", "tenant", "The tenant's id."),
+        ("X-Auth-Scope", "scope", "The scope, an object as JSON. Empty: no scope."),
+        ("X-Auth-Device", "deviceId", "The device that the user logged in with."),
+        ("X-Auth-Session", "jti", "The session's id."),
+    )
+}
+
 #: A proxy passes on only the status and this header, so the response needs no body.
 REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
 
@@ -48,7 +65,11 @@ REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
     operation_id="auth.forward",
     response_class=Response,
     responses={
-        401: {"description": "No valid user token"},
+        200: {"description": "The token is valid", "headers": CLAIM_HEADERS},
+        401: {
+            "description": "No valid user token",
+            "headers": {"WWW-Authenticate": header("Challenge (RFC 6750, 3).", BAD_TOKEN_CHALLENGE)},
+        },
         503: {"description": "Service is unavailable", **problem_content({"unavailable": problem_of(Unavailable())})},
     },
 )

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dev.ports import free_port
-from dev.processes import POLL_SECONDS, ChildProcess, Service
+from dev.processes import POLL_SECONDS
 from tests.backends import Backend
 from tests.e2e.tenant import Tenant
 from tests.integration.proxy import Proxy
+from tests.interop.browser import opened_page
 from tests.interop.programs import program
 from tests.service import running_service
 
@@ -93,19 +93,6 @@ class Site:
         return StreamingResponse(body(), answer.status_code, {"Content-Type": answer.headers["Content-Type"]})
 
 
-@contextlib.asynccontextmanager
-async def browsing(url: str, directory: Path) -> AsyncIterator[ChildProcess]:
-    """Open a page in a headless browser with a profile of its own."""
-    arguments = ["--no-sandbox", "--disable-gpu", f"--user-data-dir={directory}", "--remote-debugging-port=0", url]
-    path = program("chromium-headless-shell")
-    browser = ChildProcess(Service("browser", [path, *arguments], {**os.environ, "HOME": str(directory)}), directory)
-    browser.start()
-    try:
-        yield browser
-    finally:
-        await browser.kill()
-
-
 async def cutting(proxy: Proxy) -> None:
     """Cut the connections through this proxy again and again, until cancelled."""
     while True:
@@ -132,7 +119,8 @@ async def test_event_source_of_a_browser_receives_what_was_revoked_during_an_out
         token = await tenant.token_of("ann")
         session = (await tenant.verify(token)).json()["decoded"]["jti"]
         site = Site(http, tenant.token)
-        async with site.serving() as url, browsing(url, tmp_path / "browser"):
+        async with site.serving() as url, opened_page(tmp_path / "browser") as page:
+            await page.send("Page.navigate", url=url)
             await site.until(lambda: "id: " in site.streamed)
             outage = asyncio.create_task(cutting(proxy))
             await site.until(lambda: ": events are late: unavailable\n" in site.streamed)
