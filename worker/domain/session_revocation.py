@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.contracts.events import RevocationReason
+from worker.domain.call import Call
 from worker.domain.ports import Ports
 from worker.domain.records import (
     IdempotencyKey,
@@ -31,8 +32,12 @@ MAX_ANNOUNCED = 500
 MAX_OVER_LIMIT = 50
 
 
-async def revoke_session(session: Session, reason: RevocationReason, key: IdempotencyKey, ports: Ports) -> bool:
+async def revoke_session(
+    session: Session, reason: RevocationReason, key: IdempotencyKey, call: Call, ports: Ports
+) -> bool:
     """Revoke one session. Return False if another request revoked it before; that request announces it."""
+    facts = call.audit_facts
+    facts.tenant, facts.login, facts.session, facts.reason = session.tenant, session.login, session.id, reason
     revoked = await ports.sessions.revoke(session, Revocation(key.at, reason, idempotency_key=key.value))
     if revoked is not None:
         ports.events.announce(revoked)
@@ -58,9 +63,10 @@ async def revoke_all_sessions(
     tenant: str,
     login: str,
     reason: RevocationReason,
-    key: IdempotencyKey,
+    call: Call,
     ports: Ports,
     *,
+    key: IdempotencyKey,
     changes: UserChanges | None = None,
 ) -> UserRevocation:
     """Decide to revoke all sessions of a user, together with the cause, and revoke them.
@@ -68,6 +74,7 @@ async def revoke_all_sessions(
     A retried request carries out its first decision, and revokes no session created since. Raises
     `UserNotFound`.
     """
+    call.audit_facts.reason = reason
     decision = await ports.users.decide_revocation(tenant, login, reason, key, changes)
     await revoke_user_sessions(decision, ports)
     return decision
