@@ -22,6 +22,7 @@ from .token_introspect import TOKEN_INTROSPECT
 from .token_revoke import TOKEN_REVOKE
 from .user_create import USER_CREATE
 from .user_delete import USER_DELETE
+from .user_get import USER_GET
 from .user_list import USER_LIST
 from .user_update import USER_UPDATE
 
@@ -35,6 +36,7 @@ TABLE: tuple[Operation[Any, Any], ...] = (
     TENANT_ENABLE,
     TENANT_DELETE,
     USER_CREATE,
+    USER_GET,
     USER_LIST,
     USER_UPDATE,
     USER_DELETE,

@@ -26,6 +26,7 @@ from worker.adapters.jwt_tokens import JwtTokens
 REQUESTS: dict[str, dict[str, Any]] = {
     "tenant.update": {"currentPassword": PASSWORD},
     "user.create": {"login": "bob", "email": "bob@example.com", "password": PASSWORD},
+    "user.get": {"login": "ann"},
     "user.list": {},
     "user.update": {"login": "ann", "scope": "all"},
     "user.delete": {"login": "ann"},
@@ -102,7 +103,9 @@ async def test_nothing_else_is_a_tenant_token(
     assert len(worker.events.announced) == announced
 
 
-@pytest.mark.parametrize("name", ["user.update", "user.delete", "session.list", "session.revoke", "session.revoke_all"])
+@pytest.mark.parametrize(
+    "name", ["user.get", "user.update", "user.delete", "session.list", "session.revoke", "session.revoke_all"]
+)
 async def test_another_tenants_login_is_unknown(worker: InMemoryWorker, shop: str, ann: User, name: str) -> None:
     """A login of one tenant is nobody to another, and nothing happens to its user."""
     token = await worker.login(shop)

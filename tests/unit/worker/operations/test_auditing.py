@@ -60,6 +60,7 @@ def test_each_operation_is_recorded_or_only_reads() -> None:
     reads = {
         "tenant.verify",
         "auth.verify",
+        "user.get",
         "user.list",
         "session.list",
         "event.list",
