@@ -2,10 +2,12 @@
 
 import json
 import re
-from collections.abc import Collection, Sequence, Set as AbstractSet
+import zlib
+from collections.abc import AsyncIterator, Collection, Sequence, Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
+import pymongo
 from pymongo import ASCENDING
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
@@ -14,6 +16,7 @@ from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_idempotency
 from worker.adapters.mongo_database import (
+    MAX_PAGE_SECONDS,
     Document,
     MongoDatabase,
     first_readable,
@@ -30,14 +33,18 @@ from worker.domain.records import IdempotencyKey, User, UserChanges, UserRevocat
 MAX_ATTEMPTS = 20
 #: Users removed per step, so that a step takes the database less time than a worker waits for it.
 BATCH = 200
+#: One of this many users is a split point. The embedded database reads every user in a range of
+#: logins, and every split point of the tenant beyond it: with 100,000 users, about 500 and 200.
+SPLIT_POINT_EVERY = 512
 _NOT_DELETED = {"deleted_at": {"$exists": False}}
 
 
 class MongoUsers:
     """Implements the port `Users`."""
 
-    def __init__(self, database: MongoDatabase) -> None:
+    def __init__(self, database: MongoDatabase, max_page_seconds: float = MAX_PAGE_SECONDS) -> None:
         self._users = database.collection("users")
+        self._max_page_seconds = max_page_seconds
         self._deletions = Deletions(database)
 
     async def add(self, user: User) -> User:
@@ -91,20 +98,28 @@ class MongoUsers:
         return found is not None
 
     async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
-        wanted: Document = {"tenant": tenant, "login": {"$gt": after}, **_NOT_DELETED}
-        if search:
-            # As given, or in the form in which logins are stored.
-            spellings = {spelling.casefold() for spelling in (search, names.nfc(search))}
-            wanted["search"] = {"$regex": "|".join(sorted(map(re.escape, spellings)))}
-        with unavailable_when_away():
-            return await first_readable(self._users.find(wanted).sort("login", ASCENDING), _from_document, limit)
+        users: list[User] = []
+        with unavailable_when_away(), pymongo.timeout(self._max_page_seconds):
+            if search:
+                return await self._matching(tenant, search, {"$gt": after}, limit)
+            async for logins in self._ranges(tenant, after):
+                users += await self._matching(tenant, search, logins, limit - len(users))
+                if len(users) == limit:
+                    break
+        return users
 
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
-        # Only this field is read, so that the index answers the query without the documents.
-        wanted = {"tenant": tenant, "login": {"$gt": after}}
-        with unavailable_when_away():
-            found = self._users.find(wanted, {"_id": False, "login": True}).sort("login", ASCENDING).limit(limit)
-            return [document["login"] for document in await found.to_list(limit)]
+        found: list[str] = []
+        with unavailable_when_away(), pymongo.timeout(self._max_page_seconds):
+            async for logins in self._ranges(tenant, after):
+                # Only this field is read, so that the index answers the query without the documents.
+                query = self._users.find({"tenant": tenant, "login": logins}, {"_id": False, "login": True})
+                left = limit - len(found)
+                documents = await query.sort("login", ASCENDING).limit(left).to_list(left)
+                found += [document["login"] for document in documents]
+                if len(found) == limit:
+                    break
+        return found
 
     async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> User:
         written = _changed(login, changes)
@@ -187,6 +202,38 @@ class MongoUsers:
             while found := await self._users.find({"tenant": tenant}, ["_id"]).limit(BATCH).to_list(BATCH):
                 await self._users.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
 
+    async def _matching(self, tenant: str, search: str, logins: Document, limit: int) -> list[User]:
+        """Return the first users with a login in this range."""
+        wanted: Document = {"tenant": tenant, "login": logins}
+        if search:
+            # As given, or in the form in which logins are stored.
+            spellings = {spelling.casefold() for spelling in (search, names.nfc(search))}
+            wanted["search"] = {"$regex": "|".join(sorted(map(re.escape, spellings)))}
+        # Deleted users are left out here: see `_undeleted`.
+        found = self._users.find(wanted).sort("login", ASCENDING)
+        return await first_readable(found, _from_document, limit, lambda user: "deleted_at" not in user)
+
+    async def _ranges(self, tenant: str, after: str) -> AsyncIterator[Document]:
+        """Yield all logins greater than `after` as ranges in order, each up to a split point, the last one open.
+
+        MongoDB stops reading at a query's limit. The embedded database reads the whole range first,
+        so a range must not contain all users of a tenant. Split points only bound the work: users of
+        older workers are none, and a tenant without any has one range.
+        """
+        while True:
+            wanted = {
+                # First, since the embedded database uses the index of the first field.
+                "split_point": {"$gt": _split_point(tenant, after), "$lt": _after_split_points(tenant)},
+                "tenant": tenant,
+            }
+            documents = await self._users.find(wanted, ["login"]).sort("split_point", ASCENDING).limit(1).to_list(1)
+            if not documents:
+                yield {"$gt": after}
+                return
+            last = documents[0]["login"]
+            yield {"$gt": after, "$lte": last}
+            after = last
+
     async def _undeleted(self, tenant: str, login: str) -> Document | None:
         # `deleted_at` is checked here and not in the filter: with more than the key in it, the
         # embedded database scans all users of the tenant.
@@ -224,6 +271,7 @@ def _to_document(user: User) -> Document:
         "created_by": user.idempotency_key,
         "generation": user.generation,
         "marks": mongo_idempotency.initial_keys(_creation(user)),
+        **({"split_point": _split_point(user.tenant, user.login)} if _is_split_point(user) else {}),
     }
 
 
@@ -256,6 +304,20 @@ def _scope_to_text(scope: Any) -> str:
     # Stored as text: BSON refuses some JSON (empty or NUL keys, integers beyond 64 bits), and
     # scopes are never queried.
     return json.dumps(scope)
+
+
+def _is_split_point(user: User) -> bool:
+    return zlib.crc32(user.id.encode()) % SPLIT_POINT_EVERY == 0
+
+
+def _split_point(tenant: str, login: str) -> str:
+    """Return the key that sorts split points by tenant and login, whatever characters a login has."""
+    return f"{tenant} {login}"
+
+
+def _after_split_points(tenant: str) -> str:
+    """Return a bound above all split points of a tenant: `!` is the next character after the space."""
+    return f"{tenant}!"
 
 
 def _search_text(login: str, email: str) -> str:
