@@ -102,6 +102,13 @@ INDEXES = {
 }
 
 
+#: A filter for users and tenants that are not being deleted.
+NOT_DELETED: Document = {"deleted_at": {"$exists": False}}
+#: Concurrent decisions about one user or tenant are retried one after another. More rounds than this
+#: indicate another fault.
+MAX_DECISION_ROUNDS = 20
+
+
 class MongoDatabase:
     """The service's database."""
 

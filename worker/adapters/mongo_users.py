@@ -16,7 +16,9 @@ from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_idempotency
 from worker.adapters.mongo_database import (
+    MAX_DECISION_ROUNDS,
     MAX_PAGE_SECONDS,
+    NOT_DELETED,
     Document,
     MongoDatabase,
     first_readable,
@@ -28,15 +30,11 @@ from worker.adapters.mongo_database import (
 from worker.adapters.mongo_idempotency import Deletions
 from worker.domain.records import IdempotencyKey, User, UserChanges, UserRevocation
 
-#: Concurrent decisions about one user are retried one after another. More attempts than this
-#: indicate another fault.
-MAX_ATTEMPTS = 20
 #: Users removed per step, so that a step takes the database less time than a worker waits for it.
 BATCH = 200
 #: One of this many users is a split point. The embedded database reads every user in a range of
 #: logins, and every split point of the tenant beyond it: with 100,000 users, about 500 and 200.
 SPLIT_POINT_EVERY = 512
-_NOT_DELETED = {"deleted_at": {"$exists": False}}
 
 
 class MongoUsers:
@@ -93,7 +91,7 @@ class MongoUsers:
     async def is_current(self, user: User) -> bool:
         with unavailable_when_away():
             found = await self._users.find_one(
-                {"_id": user.id, "generation": user.generation, **_NOT_DELETED}, projection=["_id"]
+                {"_id": user.id, "generation": user.generation, **NOT_DELETED}, projection=["_id"]
             )
         return found is not None
 
@@ -129,12 +127,12 @@ class MongoUsers:
             if document is None or await self._deletions.find(tenant, login, key):
                 raise UserNotFound
             result = await self._users.update_one(
-                {"_id": document["_id"], **_NOT_DELETED, **mongo_idempotency.not_applied(key)},
+                {"_id": document["_id"], **NOT_DELETED, **mongo_idempotency.not_applied(key)},
                 {"$set": written, **mongo_idempotency.recorded(key)},
             )
             if result.matched_count:
                 return _from_document({**document, **written})
-            document = await self._users.find_one({"_id": document["_id"], **_NOT_DELETED})
+            document = await self._users.find_one({"_id": document["_id"], **NOT_DELETED})
         if document is None:
             raise UserNotFound
         return _from_document(document)
@@ -151,7 +149,7 @@ class MongoUsers:
         written = _changed(login, changes or UserChanges())
         if reason is RevocationReason.USER_DELETED:
             written["deleted_at"] = key.at
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(MAX_DECISION_ROUNDS):
             with unavailable_when_away():
                 document = await self._users.find_one({"tenant": tenant, "login": login})
                 # The user is read first: its deletion is stored before its document is removed.
@@ -165,7 +163,7 @@ class MongoUsers:
                 # Only if the generation is unchanged: two concurrent decisions must not get the
                 # same one.
                 result = await self._users.update_one(
-                    {"_id": decision.user, "generation": document["generation"], **_NOT_DELETED},
+                    {"_id": decision.user, "generation": document["generation"], **NOT_DELETED},
                     {
                         "$set": {
                             **written,

@@ -7,8 +7,6 @@ member never gets into a record.
 """
 
 import functools
-import hashlib
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -20,6 +18,7 @@ from shared.contracts.operation import Operation
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.wire import WireModel
 from worker.domain.call import Call
+from worker.domain.identifiers import digest
 from worker.domain.ports import Ports
 from worker.domain.records import AuditRecord
 
@@ -31,11 +30,9 @@ Handler = Callable[[Any, Call, Ports], Awaitable[WireModel]]
 OK = "ok"
 #: The outcome of an attempt on a locked account. Its caller sees only `throttled`.
 LOCKED = "locked"
-#: 128 bits: records of two different requests must not collide.
-ID_BYTES = 16
 
 
-def audited(operation: AnyOperation, handler: Handler) -> Handler:
+def with_audit_record(operation: AnyOperation, handler: Handler) -> Handler:
     """Return a handler that also writes an audit record, or the handler itself if the operation is not audited."""
     if not operation.audited:
         return handler
@@ -79,7 +76,7 @@ async def _append(operation: AnyOperation, request: Any, call: Call, ports: Port
     # reused message id could hide a second change behind the first record.
     same = [record.tenant, record.type, record.login, record.session, record.device_id, record.reason, record.changed]
     try:
-        await ports.audit.append(replace(record, id=_digest(call.message_id, *same)))
+        await ports.audit.append(replace(record, id=digest(call.message_id, *same)))
     except AuthError as error:
         log.error("audit record is lost", extra={"operation": operation.name, "outcome": OK, "code": error.code})  # noqa: TRY400
 
@@ -104,7 +101,7 @@ async def _queue_refusal(operation: AnyOperation, outcome: str, request: Any, ca
     is_wrong_password = login is not None and outcome == InvalidCredentials.code
     origin = [record.client_address, record.service] if is_wrong_password else None
     minute = int(record.at.timestamp()) // 60
-    ports.audit.attempted(replace(record, id=_digest(minute, tenant, record.type, outcome, login, origin)))
+    ports.audit.attempted(replace(record, id=digest(minute, tenant, record.type, outcome, login, origin)))
 
 
 async def _account(operation: AnyOperation, request: Any, call: Call, ports: Ports) -> tuple[str | None, str | None]:
@@ -133,7 +130,3 @@ def _record(operation: AnyOperation, request: Any, call: Call, ports: Ports, **k
         service=call.service,
         **known,
     )
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=ID_BYTES).hexdigest()

@@ -38,12 +38,19 @@ async def revoke_session(
     """Revoke one session. Return False if another request revoked it before; that request announces it."""
     facts = call.audit_facts
     facts.tenant, facts.login, facts.session, facts.reason = session.tenant, session.login, session.id, reason
-    revoked = await ports.sessions.revoke(session, Revocation(key.at, reason, idempotency_key=key.value))
-    if revoked is not None:
-        ports.events.announce(revoked)
+    if await revoke_and_announce(session, Revocation(key.at, reason, idempotency_key=key.value), ports):
         return True
     found = await ports.sessions.find([session.id])
     return session.id in found and is_revoked_by(key, found[session.id])
+
+
+async def revoke_and_announce(session: Session, revocation: Revocation, ports: Ports) -> bool:
+    """Revoke one session and publish its event. Return False if it was revoked before."""
+    revoked = await ports.sessions.revoke(session, revocation)
+    if revoked is None:
+        return False
+    ports.events.announce(revoked)
+    return True
 
 
 def is_revoked_by(key: IdempotencyKey, session: Session) -> bool:
@@ -110,7 +117,6 @@ async def enforce_session_limit(session: Session, ports: Ports) -> None:
         now = ports.clock.now()
         over_limit = await ports.sessions.over_limit(session, ports.max_sessions_per_user, now, MAX_OVER_LIMIT)
         for each in over_limit:
-            if revoked := await ports.sessions.revoke(each, Revocation(now, RevocationReason.SESSION_LIMIT)):
-                ports.events.announce(revoked)
+            await revoke_and_announce(each, Revocation(now, RevocationReason.SESSION_LIMIT), ports)
     if len(over_limit) < MAX_OVER_LIMIT:
         await ports.sessions.limit_enforced(session)

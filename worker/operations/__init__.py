@@ -29,7 +29,7 @@ from shared.contracts.user_get import USER_GET
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
 from shared.contracts.wire import WireModel
-from worker.domain.audit import Handler, audited
+from worker.domain.audit import Handler, with_audit_record
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 from worker.operations.audit_list import audit_list
@@ -104,5 +104,5 @@ def _ending_turn(operation: Operation[Any, Any], handler: Handler) -> Handler:
 
 #: The handler of each operation, by the operation's name.
 HANDLERS: dict[str, Handler] = {
-    operation.name: audited(operation, _ending_turn(operation, handler)) for operation, handler in _TABLE
+    operation.name: with_audit_record(operation, _ending_turn(operation, handler)) for operation, handler in _TABLE
 }

@@ -189,7 +189,7 @@ async def test_unknown_route(edge: httpx.AsyncClient) -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/user", {"GET", "POST"}),
-        ("GET", "/user/ada", {"PATCH", "DELETE"}),
+        ("PUT", "/user/ada", {"GET", "PATCH", "DELETE"}),
         ("POST", "/user/ada/sessions", {"GET", "DELETE"}),
         ("GET", "/auth/verify", {"POST"}),
         ("GET", "/tenant", {"POST", "PATCH"}),
