@@ -42,7 +42,7 @@ async def seconds_of(read: Callable[[], Awaitable[object]]) -> float:
     return min(times)
 
 
-async def test_a_page_of_many_users_reads_few_of_them(users: MongoUsers, mongo_database: MongoDatabase) -> None:
+async def test_page_of_many_users_reads_few_of_them(users: MongoUsers, mongo_database: MongoDatabase) -> None:
     """The first page, one in the middle, and logins alone, against the time to read all users of the tenant."""
     logins = await import_users(users, USERS)
     middle = logins[USERS // 2]
