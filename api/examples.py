@@ -23,6 +23,7 @@ from shared.contracts.token_introspect import TOKEN_INTROSPECT
 from shared.contracts.token_revoke import TOKEN_REVOKE
 from shared.contracts.user_create import USER_CREATE
 from shared.contracts.user_delete import USER_DELETE
+from shared.contracts.user_get import USER_GET
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
 
@@ -122,6 +123,7 @@ EXAMPLES: dict[str, Example] = {
         },
         reply=USER,
     ),
+    USER_GET.name: Example(reply=USER),
     USER_LIST.name: Example(reply={"users": [USER], "nextCursor": "0"}),
     USER_UPDATE.name: Example(body={"email": "ada@example.org"}, reply={**USER, "email": "ada@example.org"}),
     USER_DELETE.name: Example(reply=DONE),

@@ -34,4 +34,5 @@ TENANT_REGISTER = Operation(
     TenantRegisterReply,
     (RegistrationForbidden, EmailTaken, Throttled),
     repeatable=True,
+    audited=True,
 )

@@ -9,4 +9,6 @@ class TokenRevokeRequest(TenantRequest):
     token: Token
 
 
-TOKEN_REVOKE = Operation("token.revoke", Lane.MANAGE, TokenRevokeRequest, Done, (InvalidTenantToken,), repeatable=True)
+TOKEN_REVOKE = Operation(
+    "token.revoke", Lane.MANAGE, TokenRevokeRequest, Done, (InvalidTenantToken,), repeatable=True, audited=True
+)

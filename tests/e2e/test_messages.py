@@ -130,6 +130,7 @@ async def _use_everything(neighbour: Neighbour) -> None:
     await neighbour.refused(ErrorCode.LOGIN_TAKEN, "user.create", **ann)
     await neighbour.call("user.update", **ann, scope="company:read", sub="42")
     await neighbour.call("user.list", **tenant, q="AN")
+    await neighbour.call("user.get", **ann)
 
     async def login(device: str) -> str:
         token: str = (await neighbour.call("auth.login", **ann, **password, deviceId=device))["accessToken"]

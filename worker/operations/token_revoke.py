@@ -19,7 +19,6 @@ async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) ->
         session, _claims = checked_user(request.token, tenant, sessions, ports)
     except InvalidToken:
         return Done.now()
-    await revoke_session(session, RevocationReason.TOKEN_REVOKED, idempotency_key_of(TOKEN_REVOKE, call, ports), ports)
-    facts = call.audit_facts
-    facts.tenant, facts.login, facts.session = tenant, session.login, session.id
+    key = idempotency_key_of(TOKEN_REVOKE, call, ports)
+    await revoke_session(session, RevocationReason.TOKEN_REVOKED, key, call, ports)
     return Done.now()

@@ -189,7 +189,7 @@ async def test_unknown_path_is_answered_404_with_a_problem_document(edge: httpx.
     ("method", "path", "allowed"),
     [
         ("PUT", "/user", {"GET", "HEAD", "POST"}),
-        ("GET", "/user/ada", {"PATCH", "DELETE"}),
+        ("PUT", "/user/ada", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("POST", "/user/ada/sessions", {"GET", "HEAD", "DELETE"}),
         ("GET", "/auth/verify", {"POST"}),
         ("GET", "/tenant", {"POST", "PATCH"}),
