@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     docs: bool = True
     """Whether the edge serves `/docs` and `/openapi.json`."""
 
+    introspection_exp: bool = True
+    """Whether `POST /introspect` answers with `exp`. `false`: gateways that cache a token until its `exp` do not cache
+    it; some refuse an answer without `exp` (docs/gateways.md)."""
+
     forward_email: str | None = None
     """Email of the tenant whose users' tokens `/auth/forward` accepts. Unset: the route does not exist."""
     forward_password: SecretStr | None = None

@@ -36,6 +36,7 @@ def test_each_code_has_a_row() -> None:
         ("invalid_request", 422),
         ("invalid_tenant_token", 401),
         ("invalid_token", 400),
+        ("unsupported_token_type", 400),
         ("invalid_credentials", 403),
         ("throttled", 429),
         ("registration_forbidden", 403),
