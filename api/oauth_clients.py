@@ -51,7 +51,7 @@ async def _token_request(
 ) -> TokenRequest:
     """Return the request. Raises `MissingTenantToken`, `InvalidTenantToken` and `InvalidRequest`.
 
-    What is sent twice is refused: gateway and edge might read different values (RFC 6749, 3.2).
+    A value that is sent twice is refused: gateway and edge might read different ones (RFC 6749, 3.2).
     """
     sent = await request.form()
     repeated = [name for name in TokenForm.model_fields if len(sent.getlist(name)) > 1]

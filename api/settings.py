@@ -73,8 +73,8 @@ class Settings(BaseSettings):
     """Whether the edge serves `/docs` and `/openapi.json`."""
 
     introspection_exp: bool = True
-    """Whether `POST /introspect` answers with `exp`. `false`: gateways that cache a token until its `exp` do not cache
-    it; some refuse an answer without `exp` (docs/gateways.md)."""
+    """Whether `POST /introspect` answers with `exp`. `false` keeps some gateways from caching a token until its `exp`:
+    see docs/gateways.md."""
 
     forward_email: str | None = None
     """Email of the tenant whose users' tokens `/auth/forward` accepts. Unset: the route does not exist."""

@@ -232,3 +232,14 @@ async def test_gateway_without_exp_in_answers_behaves_as_documented(
     async with _running(gateway, default_lines, service.urls[1], application, ann) as client:
         before, after = await _statuses(client, ann)
         assert (before, after) == (200, after if gateway.without_exp is None else gateway.without_exp)
+
+
+async def test_lua_resty_openidc_that_sends_its_secret_in_header_and_form_lets_a_live_token_pass(
+    service: RunningService, application: str, ann: Tenant
+) -> None:
+    """With `client_secret_basic` it leaves the secret in the form, too."""
+    twice = 'introspection_endpoint_auth_method = "client_secret_basic", client_id ='
+    lines = LUA.documented().replace("client_id =", twice)
+    assert twice in lines
+    async with _running(LUA, lines, service.urls[0], application, ann) as client:
+        assert await _statuses(client, ann) == (200, 401)

@@ -150,11 +150,12 @@ async def test_curl_with_any_authentication_method_introspects(
 
 
 async def test_no_client_leaves_a_secret_in_the_log(service: RunningService, tenant: Tenant) -> None:
-    """Secrets in the form are in no log, also not of requests that are refused."""
+    """Secrets in header, form or, against RFC 6749, 2.3.1, in the URL: also of requests that are refused."""
     async with httpx.AsyncClient(base_url=service.urls[0]) as http:
         for secret in (tenant.token, "s3cret-of-a-gateway"):
             form = {"token": "t0ken-of-a-user", "client_secret": secret}
             await http.post("/introspect", data=form)
+            await http.post("/introspect", params=form, data={"token": "t0ken-of-a-user"})
             await http.post("/revoke", data={**form, "client_id": ["a", "b"]}, auth=("gateway", "s3cret-too"))
     logged = service.logs()
     assert "/introspect" in logged
