@@ -216,6 +216,26 @@ async def test_gateway_as_documented_refuses_a_token_at_once_after_logout(
 
 
 @gateways
+async def test_gateway_passes_on_a_login_beyond_ascii_as_utf_8(
+    gateway: Gateway, service: RunningService, application: str, tenant: Tenant
+) -> None:
+    await tenant.create("Ünï 100%")
+    headers = {"Authorization": f"Bearer {await tenant.token_of('Ünï 100%')}"}
+    async with _running(gateway, gateway.documented(), service.urls[0], application, tenant) as client:
+        passed = await client.get("/", headers=headers)
+        assert "\r\nX-Login: Ünï 100%\r\n".encode() in passed.content
+
+
+@gateways
+async def test_gateway_while_the_service_is_away_lets_no_request_pass(
+    gateway: Gateway, application: str, ann: Tenant
+) -> None:
+    headers = {"Authorization": f"Bearer {await ann.token_of('ann')}"}
+    async with _running(gateway, gateway.documented(), f"http://{LOOPBACK}:{free_port()}", application, ann) as client:
+        assert (await client.get("/", headers=headers)).status_code == 401
+
+
+@gateways
 async def test_gateway_without_its_line_against_caching_accepts_a_logged_out_token(
     gateway: Gateway, default_lines: str, service: RunningService, application: str, ann: Tenant
 ) -> None:
