@@ -69,6 +69,7 @@ HTTP_ANSWERS: dict[str, HttpAnswer] = {
     ErrorCode.INVALID_REQUEST: HttpAnswer(422),
     ErrorCode.INVALID_TENANT_TOKEN: HttpAnswer(401, {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}),
     ErrorCode.INVALID_TOKEN: HttpAnswer(400),
+    ErrorCode.UNSUPPORTED_TOKEN_TYPE: HttpAnswer(400),
     ErrorCode.INVALID_CREDENTIALS: HttpAnswer(403),
     ErrorCode.THROTTLED: HttpAnswer(429, RETRY),
     ErrorCode.REGISTRATION_FORBIDDEN: HttpAnswer(403),

@@ -130,6 +130,7 @@ def create_app(
                 feed=revocations,
                 streams=open_streams,
                 readiness=SharedReadiness(workers),
+                introspection_exp=settings.introspection_exp,
                 metrics=counted,
                 leaving=leaving or asyncio.Event(),
             )

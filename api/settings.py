@@ -53,6 +53,10 @@ class Settings(ProcessSettings):
     docs: bool = True
     """Whether the edge serves `/docs` and `/openapi.json`, and redirects `/` to `/docs`. The page needs no internet."""
 
+    introspection_exp: bool = True
+    """Whether `POST /introspect` answers with `exp`. `false` keeps some gateways from caching a token until its `exp`:
+    see docs/gateways.md."""
+
     forward_email: str | None = None
     """Email of the tenant whose users' tokens `/auth/forward` accepts. Unset: the route does not exist."""
     forward_password: SecretStr | None = None

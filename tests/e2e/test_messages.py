@@ -144,6 +144,7 @@ async def _use_everything(neighbour: Neighbour) -> None:
 
     await neighbour.call("auth.logout", **tenant, token=tokens[0])
     await neighbour.call("token.revoke", **tenant, token=tokens[1])
+    await neighbour.refused(ErrorCode.UNSUPPORTED_TOKEN_TYPE, "token.revoke", **tenant, token=tenant["tenantToken"])
     session = (await neighbour.call("session.list", **ann))["sessions"][0]["id"]
     await neighbour.call("session.revoke", **ann, sessionId=session)
     await neighbour.refused(ErrorCode.SESSION_NOT_FOUND, "session.revoke", **ann, sessionId=session)

@@ -35,6 +35,7 @@ def test_each_error_code_has_a_row_in_the_http_table() -> None:
         ("invalid_request", 422),
         ("invalid_tenant_token", 401),
         ("invalid_token", 400),
+        ("unsupported_token_type", 400),
         ("invalid_credentials", 403),
         ("throttled", 429),
         ("registration_forbidden", 403),

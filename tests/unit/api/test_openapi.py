@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from api.errors import HTTP_ANSWERS, Problem
 from api.examples import EXAMPLES
 from api.main import create_app
+from api.oauth_clients import TokenForm
 from api.routes.auth import AuthVerified, AuthVerifyBody
-from api.routes.token import TokenForm
 from api.settings import Settings
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AuthLoginBody
