@@ -20,7 +20,13 @@ from typing import Generic, Self, TypeVar
 
 from ..amqp.clock import elapsed_seconds
 from ..contracts.claims import Claims
-from ..contracts.errors import InternalError, InvalidTenantToken, InvalidToken, Temporary
+from ..contracts.errors import (
+    InternalError,
+    InvalidTenantToken,
+    InvalidToken,
+    ServiceCredentialsRejected,
+    Temporary,
+)
 from ..contracts.events import SessionRevokedEvent
 from .claims_cache import DEFAULT_MAX_ENTRIES, ClaimsCache
 from .feed_port import FeedFactory
@@ -66,6 +72,9 @@ class CachedVerifier(Generic[KeyT]):
     It is an async context manager. `AuthClient.verifier` creates one whose keys are tokens. Any
     number of tasks may use it at once.
     """
+
+    counts: VerificationCounts
+    """Verifications so far."""
 
     def __init__(
         self,
@@ -129,7 +138,7 @@ class CachedVerifier(Generic[KeyT]):
         position, requested_at = self._cache.position, self._monotonic()
         try:
             claims = await self._verify_now(key)
-        except (InvalidToken, InvalidTenantToken):
+        except (InvalidToken, InvalidTenantToken, ServiceCredentialsRejected):
             self._cache.refuse(key)
             raise
         if self._cache.revoked_since(position, (claims.jti,)):  # the revocation overtook the answer

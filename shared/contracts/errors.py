@@ -13,6 +13,7 @@ AuthError
 ├── LoginTaken
 ├── EmailTaken
 ├── InternalError            a fault of the service, with an incident id
+├── ServiceCredentialsRejected  the client's own tenant credentials are rejected; never on the wire
 └── Temporary                the caller may retry, after a given time
     ├── Throttled            too many attempts on this account or from this address
     ├── Unavailable          no worker, no broker or no database is available
@@ -21,7 +22,8 @@ AuthError
 
 A worker raises one of these, the consumer sends its `ErrorReply`, and the RPC client raises the
 same class. The RPC client raises `AuthError` itself for a code that only a newer worker knows, or
-`Temporary` if the reply has a retry time (docs/decisions/0032).
+`Temporary` if the reply has a retry time (docs/decisions/0032). Only the client library raises
+`ServiceCredentialsRejected` (docs/decisions/0041).
 """
 
 from collections.abc import Mapping, Sequence
@@ -118,7 +120,7 @@ class AuthError(Exception):
     """
 
     code: str
-    """One of `ErrorCode`, or a code of a newer service."""
+    """One of `ErrorCode`, `service_credentials_rejected`, or a code of a newer service."""
     text: ClassVar[str] = "request is refused"
 
     def __init__(self, message: str | None = None, *, details: Mapping[str, bool | int | str] | None = None) -> None:
@@ -252,6 +254,17 @@ class InternalError(AuthError):
         return cls(reply.message, reply.incident)
 
 
+class ServiceCredentialsRejected(AuthError):
+    """The tenant credentials that the calling service connected with are rejected, or missing.
+
+    No user can fix this: only the operator of the service can. The client library raises it. No
+    reply has its code.
+    """
+
+    code = "service_credentials_rejected"
+    text = "tenant login is rejected: check `email` and `password` of this service, and that its tenant is enabled"
+
+
 class Temporary(AuthError):
     """A temporary error: the caller may retry after `retry_after_seconds`.
 
@@ -331,6 +344,9 @@ def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem
     ]
 
 
+#: The class of each code that a reply may have.
 ERRORS: dict[str, type[AuthError]] = {
-    error.code: error for error in (*AuthError.__subclasses__(), *Temporary.__subclasses__()) if error is not Temporary
+    error.code: error
+    for error in (*AuthError.__subclasses__(), *Temporary.__subclasses__())
+    if error not in {Temporary, ServiceCredentialsRejected}
 }

@@ -19,6 +19,7 @@ from shared.contracts.errors import (
     InternalError,
     InvalidRequest,
     InvalidToken,
+    ServiceCredentialsRejected,
     Temporary,
     from_reply,
 )
@@ -34,7 +35,8 @@ def travelled(error: AuthError) -> AuthError:
 def test_every_code_is_one_class() -> None:
     """No code is without its error, no error without a code or a text of its own."""
     assert set(ERRORS) == set(ErrorCode)
-    assert {*ERRORS.values(), Temporary} == {*AuthError.__subclasses__(), *Temporary.__subclasses__()}
+    without_a_code_on_the_wire = {Temporary, ServiceCredentialsRejected}
+    assert {*ERRORS.values(), *without_a_code_on_the_wire} == {*AuthError.__subclasses__(), *Temporary.__subclasses__()}
     assert len({error.text for error in ERRORS.values()}) == len(ERRORS)
 
 
