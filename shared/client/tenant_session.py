@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import logging
 import random
 import time
@@ -97,6 +98,7 @@ class TenantSession:
         self._token = token
         self._tenant: str | None = None
         self._monotonic = monotonic
+        self._rejection: ServiceCredentialsRejected | None = None
         self._rejected_until = float("-inf")
         self._logging_in = asyncio.Lock()
 
@@ -144,7 +146,7 @@ class TenantSession:
         token."""
         if self._email is None and self._token is None:
             self._email, self._passwords, self._token = email, (password,), token
-            self._rejected_until = float("-inf")
+            self._rejection = None
 
     async def replace(
         self, action: Callable[[str], Awaitable[TenantUpdateReply]], password: SecretStr | None
@@ -199,9 +201,11 @@ class TenantSession:
         Rejected credentials are sent again only after `REJECTED_CREDENTIALS_SECONDS`.
         """
         if self._email is None or not self._passwords:
-            raise self._rejected(TOKEN_REJECTED if self._token else NO_CREDENTIALS) from None
-        if self._monotonic() < self._rejected_until:
-            raise ServiceCredentialsRejected from None
+            raise self._rejected(
+                ServiceCredentialsRejected(TOKEN_REJECTED if self._token else NO_CREDENTIALS)
+            ) from None
+        if self._rejection is not None and self._monotonic() < self._rejected_until:
+            raise copy.copy(self._rejection) from None
         for password in self._passwords:
             request = validated(TENANT_LOGIN.request, email=self._email, password=password)
             try:
@@ -216,18 +220,23 @@ class TenantSession:
             except (Temporary, InternalError):
                 raise
             except AuthError as error:  # whatever the reason, no user of the service is to blame
-                raise self._rejected(f"{ServiceCredentialsRejected.text} ({error})") from None
+                rejection = ServiceCredentialsRejected(
+                    f"{ServiceCredentialsRejected.text} ({error})", details=error.details
+                )
+                rejection.code = error.code
+                raise self._rejected(rejection) from None
             self._token, self._passwords = reply.token, (password,)
             return reply.token
         self._token = None
-        raise self._rejected(ServiceCredentialsRejected.text) from None
+        raise self._rejected(ServiceCredentialsRejected()) from None
 
-    def _rejected(self, text: str) -> ServiceCredentialsRejected:
-        """Return the error with this text, and log it if the last time is long ago."""
+    def _rejected(self, rejection: ServiceCredentialsRejected) -> ServiceCredentialsRejected:
+        """Remember and return the error, and log it unless it was logged a short time ago."""
         if self._monotonic() >= self._rejected_until:
-            log.error(text)
+            log.error("%s", rejection, extra={"code": rejection.code})
             self._rejected_until = self._monotonic() + REJECTED_CREDENTIALS_SECONDS
-        return ServiceCredentialsRejected(text)
+        self._rejection = rejection
+        return rejection
 
 
 @contextlib.contextmanager

@@ -257,8 +257,8 @@ class InternalError(AuthError):
 class ServiceCredentialsRejected(AuthError):
     """The tenant credentials that the calling service connected with are rejected, or missing.
 
-    No user can fix this: only the operator of the service can. The client library raises it. No
-    reply has its code.
+    No user can fix this: only the operator of the service can. The client library raises it. Its
+    `code` and `details` are those of the service if a newer service gives a reason of its own.
     """
 
     code = "service_credentials_rejected"

@@ -36,6 +36,11 @@ async def ended(installation: Installation, env: Mapping[str, str], logs: Path) 
         await process.terminate()
 
 
+@pytest.fixture
+def environment(service: RunningService, tenant: Tenant) -> Mapping[str, str]:
+    return environment_of(service, tenant)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -45,14 +50,9 @@ async def ended(installation: Installation, env: Mapping[str, str], logs: Path) 
     ],
 )
 async def test_service_start_with_wrong_credentials_fails_and_names_them(
-    with_fastapi: Installation,
-    service: RunningService,
-    tenant: Tenant,
-    tmp_path: Path,
-    wrong: dict[str, str],
-    said: str,
+    with_fastapi: Installation, environment: Mapping[str, str], tmp_path: Path, wrong: dict[str, str], said: str
 ) -> None:
-    async with ended(with_fastapi, {**environment_of(service, tenant), **wrong}, tmp_path) as process:
+    async with ended(with_fastapi, {**environment, **wrong}, tmp_path) as process:
         log = process.log_path.read_text()
     assert process.exit_code not in {0, None}
     assert said in log
@@ -60,11 +60,10 @@ async def test_service_start_with_wrong_credentials_fails_and_names_them(
 
 
 async def test_tenant_password_change_while_service_runs_is_no_users_fault(
-    with_fastapi: Installation, service: RunningService, tenant: Tenant, tmp_path: Path
+    with_fastapi: Installation, environment: Mapping[str, str], tenant: Tenant, tmp_path: Path
 ) -> None:
     await tenant.create("ann", scope="notes:read notes:write")
-    env = environment_of(service, tenant)
-    async with serving(with_fastapi.bin / "python", "notes:app", "examples", env, tmp_path) as notes:
+    async with serving(with_fastapi.bin / "python", "notes:app", "examples", environment, tmp_path) as notes:
         credentials = {"login": "ann", "password": PASSWORD}
         logged_in = await notes.post("/login", json=credentials)
         assert (await notes.post("/login", json={**credentials, "password": "wrong password"})).status_code == 403
