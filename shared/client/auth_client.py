@@ -231,19 +231,27 @@ class AuthClient:
             self._session.tenant, read_durable(self._subscription(durable), self._list_events, since)
         )
 
-    async def on_revocation(self, handler: Handler, *, durable: str, attempts: int = DEFAULT_ATTEMPTS) -> None:
+    async def on_revocation(
+        self,
+        handler: Handler,
+        *,
+        durable: str,
+        attempts: int = DEFAULT_ATTEMPTS,
+        on_subscribed: Callable[[], None] | None = None,
+    ) -> None:
         """Call the handler with each revocation from a durable queue, until cancelled.
 
         If the handler raises, it is called again with backoff, up to `attempts` times in total.
         Then the event goes to the dead-letter queue `sub.<name>.<tenant>.<durable>.dead`. All
         attempts must end within half an hour, or the broker redelivers the event: the handler must
-        be idempotent. Raises `ValueError` or `ServiceCredentialsRejected`.
+        be idempotent. `on_subscribed` is called once, when the queue collects events. Raises
+        `ValueError` or `ServiceCredentialsRejected`.
         """
         if not 1 <= attempts <= MAX_ATTEMPTS:
             raise ValueError(f"attempts must be 1 to {MAX_ATTEMPTS}")
         subscription = self._subscription(durable)
         await wait_for_tenant(self._session.tenant)
-        await handle_durable(subscription, handler, attempts)
+        await handle_durable(subscription, handler, attempts, on_subscribed)
 
     def _make_feed(self, purpose: str) -> FeedFactory:
         # No `functools.partial`: its `repr` would show the broker's address with the password.
