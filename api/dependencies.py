@@ -19,7 +19,7 @@ from api.readiness import SharedReadiness
 from api.streams import Streams
 from api.verifying import Verifies
 from api.workers import WorkerCalls
-from shared.amqp.feed import RevocationFeed
+from shared.client import feed_port
 from shared.client.tenant_session import TenantSession
 from shared.contracts.errors import InvalidTenantToken
 from shared.contracts.wire import Name
@@ -31,7 +31,7 @@ class State(TypedDict):
     workers: WorkerCalls
     verifier: Verifies
     forward_tenant: TenantSession
-    feed: RevocationFeed
+    feed: feed_port.Feed
     streams: Streams
     readiness: SharedReadiness
     metrics: EdgeMetrics
@@ -109,7 +109,7 @@ def _decoded(segment: str) -> str:
 Workers = Annotated[WorkerCalls, from_state("workers")]
 Verifier = Annotated[Verifies, from_state("verifier")]
 ForwardTenant = Annotated[TenantSession, from_state("forward_tenant")]
-Feed = Annotated[RevocationFeed, from_state("feed")]
+Feed = Annotated[feed_port.Feed, from_state("feed")]
 OpenStreams = Annotated[Streams, from_state("streams")]
 Readiness = Annotated[SharedReadiness, from_state("readiness")]
 Leaving = Annotated[asyncio.Event, from_state("leaving")]

@@ -26,7 +26,9 @@ from api.verifying import RememberingVerifier, Verifies
 from api.workers import WorkerCalls
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
+from shared.amqp.rpc_port import RpcConnection
 from shared.amqp.verification_batcher import VerificationBatcher
+from shared.client.feed_port import Feed
 from shared.client.tenant_session import RetryingRpcClient, TenantSession
 from shared.contracts.errors import AuthError
 from shared.process.background import background_task
@@ -64,8 +66,8 @@ def new_streams(settings: Settings) -> Streams:
 
 def create_app(
     settings: Settings,
-    rpc: RpcClient | None = None,
-    feed: RevocationFeed | None = None,
+    rpc: RpcConnection | None = None,
+    feed: Feed | None = None,
     *,
     streams: Streams | None = None,
     leaving: asyncio.Event | None = None,

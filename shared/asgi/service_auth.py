@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Self
 
-from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS
+from ..amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS
 from ..amqp.topology import RPC_EXCHANGE
 from ..client.auth_client import AuthClient
 from ..contracts.claims import Claims

@@ -18,7 +18,8 @@ from ipaddress import IPv4Address, IPv6Address
 from pydantic import SecretStr
 
 from ..amqp.feed import RevocationFeed
-from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
+from ..amqp.rpc_client import RpcClient
+from ..amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS, Rpc
 from ..amqp.telemetry import ForwardedHeaders, Tracing
 from ..amqp.topology import NAME_PART, RPC_EXCHANGE, subscriber_queue
 from ..amqp.verification_batcher import VerificationBatcher
@@ -67,7 +68,7 @@ class AuthClient:
 
     def __init__(
         self,
-        rpc: RpcClient,
+        rpc: Rpc,
         session: TenantSession,
         retrying_rpc: RetryingRpcClient,
         urls: Sequence[str],

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from ..amqp.rpc_client import RpcClient
+from ..amqp.rpc_port import ReplyT, RequestT, Rpc
 from ..contracts.claims import Claims
 from ..contracts.errors import (
     AuthError,
@@ -32,7 +32,6 @@ from ..contracts.tenant_login import TENANT_LOGIN
 from ..contracts.tenant_update import TenantUpdateReply
 from ..contracts.tenant_verify import TENANT_VERIFY
 from ..contracts.validation import validated
-from ..contracts.wire import WireModel
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +46,6 @@ MAX_PASSWORDS = 8
 NO_CREDENTIALS = "this client has no tenant: connect with `email` and `password`, or with `tenant_token`"
 TOKEN_REJECTED = "tenant token is rejected: connect with a new one, or with `email` and `password`"  # noqa: S105 - a text
 
-RequestT = TypeVar("RequestT", bound=WireModel)
-ReplyT = TypeVar("ReplyT", bound=WireModel)
 ResultT = TypeVar("ResultT")
 
 
@@ -56,7 +53,7 @@ class RetryingRpcClient:
     """An RPC client that retries for a moment without a broker or a worker, if the operation is
     repeatable."""
 
-    def __init__(self, rpc: RpcClient, timeout_seconds: float) -> None:
+    def __init__(self, rpc: Rpc, timeout_seconds: float) -> None:
         self._rpc = rpc
         self.timeout_seconds = timeout_seconds
 

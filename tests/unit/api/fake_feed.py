@@ -1,20 +1,16 @@
 """A stand-in for the feed of revocations: a test says what it proves."""
 
 import time
-from typing import Self
-
-from shared.amqp.feed import RevocationFeed
 
 
-class FakeFeed(RevocationFeed):
-    """Alive, and up to date when it was made, until a test says otherwise."""
+class FakeFeed:
+    """Implements `Feed`. It is alive, and up to date when it was made, until a test says otherwise."""
 
     def __init__(self) -> None:
-        super().__init__([], "fake", on_revoked=lambda _: None, on_interrupted=lambda: None, subscriber="fake")
         self.proven_at = time.monotonic()
         self.is_alive = True
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> object:
         return self
 
     async def __aexit__(self, *_: object) -> None:

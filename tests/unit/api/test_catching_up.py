@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.amqp.rpc_client import ReplyT, RequestT
+from shared.amqp.rpc_port import ReplyT, RequestT
 from shared.contracts.errors import Unavailable
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.operation import Operation

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
+from shared.amqp.rpc_port import ReplyT, RequestT
 from shared.client.accounts import TenantAccount, UserAccounts
 from shared.client.tenant_session import REJECTED_CREDENTIALS_SECONDS, RetryingRpcClient, TenantSession
 from shared.contracts.errors import (
@@ -43,11 +43,8 @@ class Clock:
         return self.now
 
 
-class FakeRpc(RpcClient):
-    """Answers by itself."""
-
-    def __init__(self) -> None:
-        super().__init__([], "none")
+class FakeRpc:
+    """Implements `Rpc`: it answers by itself."""
 
     async def call(
         self,
@@ -69,7 +66,6 @@ class Workers(FakeRpc):
     """Log in whom they know, and count who tries. A token is the email that it was made for."""
 
     def __init__(self, *known: str) -> None:
-        super().__init__()
         self.known = set(known)
         self.logins: list[str] = []
         self.throttle = False
@@ -193,7 +189,6 @@ class Accounts(FakeRpc):
     `lost` when `let_go` is set, and refused with `then` when it comes again."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.password = "old password"
         self.token = "token 0"
         self.lost: type[AuthError] | None = None
