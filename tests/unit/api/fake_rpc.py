@@ -23,7 +23,10 @@ class Call:
 
 
 class FakeRpc:
-    """Implements `RpcConnection`. Requests and replies pass through JSON, as they do on the wire. An exception in `answers` is raised."""
+    """Implements `RpcConnection`. Requests and replies pass through JSON, as they do on the wire.
+
+    An exception in `answers` is raised.
+    """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
