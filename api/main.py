@@ -22,7 +22,7 @@ from api.readiness import SharedReadiness
 from api.routes import audit, auth, events, forward, health, session, tenant, token, user
 from api.settings import Settings
 from api.streams import Streams
-from api.verifying import RememberingVerifier, Verifies
+from api.verifying import CachedCheckVerifier, CheckVerifier
 from api.workers import WorkerCalls
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
@@ -97,7 +97,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(client)
             await stack.enter_async_context(revocations)
-            verifier: Verifies = VerificationBatcher(
+            verifier: CheckVerifier = VerificationBatcher(
                 client, timeout_seconds=settings.reply_timeout_seconds, tracing=tracing
             )
             remembering = None
@@ -110,7 +110,7 @@ def create_app(
                     declare=settings.declare_topology,
                 )
                 verifier = remembering = await stack.enter_async_context(
-                    RememberingVerifier(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
+                    CachedCheckVerifier(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
                 )
             counted.watch(
                 streams=lambda: open_streams.count,

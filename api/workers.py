@@ -4,8 +4,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.amqp.rpc_port import ReplyT, RequestT, RpcConnection
-from shared.contracts.operation import Operation
+from shared.amqp.rpc_port import RpcConnection
+from shared.contracts.operation import Operation, ReplyT, RequestT
 from shared.process.logging import request_id
 
 if TYPE_CHECKING:  # installed only with tracing

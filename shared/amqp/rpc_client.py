@@ -24,12 +24,12 @@ from ..contracts.errors import (
     Unavailable,
     from_reply,
 )
-from ..contracts.operation import Lane, Operation
+from ..contracts.operation import Lane, Operation, ReplyT, RequestT
 from .connection import Connection, ConnectionLost, lost_connections
 from .drain_estimate import DrainEstimate
 from .pending_replies import PendingReplies
 from .recent_nacks import RecentNacks
-from .rpc_port import DEFAULT_TIMEOUT_SECONDS, ReplyT, RequestT
+from .rpc_port import DEFAULT_TIMEOUT_SECONDS
 from .telemetry import Tracing, trace_headers
 from .topology import (
     DEADLINE_HEADER,

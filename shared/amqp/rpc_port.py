@@ -1,17 +1,13 @@
 """The port to the workers, which `rpc_client.RpcClient` implements."""
 
 import asyncio
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from ..contracts.operation import Operation
-from ..contracts.wire import WireModel
+from ..contracts.operation import Operation, ReplyT, RequestT
 
 #: Default timeout of a call: longer than any operation takes without overload, short enough for a
 #: person to wait.
 DEFAULT_TIMEOUT_SECONDS = 5.0
-
-RequestT = TypeVar("RequestT", bound=WireModel)
-ReplyT = TypeVar("ReplyT", bound=WireModel)
 
 
 class Rpc(Protocol):

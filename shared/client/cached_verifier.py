@@ -34,7 +34,7 @@ from .feed_port import FeedFactory
 #: Longest time between two verifications of a token by `until_ended`, whatever the feed delivers.
 RECHECK_SECONDS = 30.0
 #: Time until `until_ended` retries after a temporary or internal error.
-RETRY_SECONDS = 1.0
+UNANSWERED_RETRY_SECONDS = 1.0
 
 
 KeyT = TypeVar("KeyT", bound=str | tuple[str, ...])
@@ -115,6 +115,11 @@ class CachedVerifier(Generic[KeyT]):
         await self._feed.__aexit__(*exc_info)
         self._cache.clear()
 
+    @property
+    def size(self) -> int:
+        """Number of answers in the cache."""
+        return len(self._cache)
+
     async def wait_trusted(self, timeout_seconds: float) -> bool:
         """Wait up to `timeout_seconds` for the feed to be alive; return whether it is.
 
@@ -169,7 +174,7 @@ class CachedVerifier(Generic[KeyT]):
             except InvalidToken:
                 return
             except (Temporary, InternalError):
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(UNANSWERED_RETRY_SECONDS)
                 continue
             expires_at = claims.exp
             left = min(self._max_age_seconds or RECHECK_SECONDS, RECHECK_SECONDS, claims.exp - self._now())

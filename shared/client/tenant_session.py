@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from ..amqp.rpc_port import ReplyT, RequestT, Rpc
+from ..amqp.rpc_port import Rpc
 from ..contracts.claims import Claims
 from ..contracts.errors import (
     AuthError,
@@ -27,7 +27,7 @@ from ..contracts.errors import (
     Throttled,
     Unavailable,
 )
-from ..contracts.operation import Operation
+from ..contracts.operation import Operation, ReplyT, RequestT
 from ..contracts.tenant_login import TENANT_LOGIN
 from ..contracts.tenant_update import TenantUpdateReply
 from ..contracts.tenant_verify import TENANT_VERIFY

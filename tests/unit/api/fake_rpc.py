@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.examples import EXAMPLES
-from shared.amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS, ReplyT, RequestT
+from shared.amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.health import HEALTH
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Operation, ReplyT, RequestT
 
 
 @dataclass(frozen=True, slots=True)

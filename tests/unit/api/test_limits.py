@@ -446,10 +446,10 @@ async def test_a_body_of_empty_lines_is_refused_before_it_costs_much() -> None:
     pieces = 0
 
     class Counting(LimitedHttp):
-        def _parse(self, piece: bytes) -> bool:
+        def parse_piece(self, piece: bytes) -> bool:
             nonlocal pieces
             pieces += 1
-            return super()._parse(piece)
+            return super().parse_piece(piece)
 
     body = b"\r\n\r\n" * 32_000
     async with connected(_app, Counting) as (reader, writer):

@@ -12,9 +12,9 @@ from shared.contracts.errors import (
     AuthError,
     DeadlineExceeded,
     InternalError,
-    InvalidCredentials,
-    InvalidTenantToken,
+    LoginTaken,
     Overloaded,
+    ServiceCredentialsRejected,
     Unavailable,
 )
 from tests.unit.client.asgi_connection import AsgiConnection
@@ -89,7 +89,7 @@ async def test_a_scope_that_is_not_sufficient_is_refused_with_the_one_that_would
 
 @pytest.mark.parametrize(
     "failure",
-    [Unavailable(), Overloaded(), DeadlineExceeded(), InternalError(), InvalidTenantToken(), InvalidCredentials()],
+    [Unavailable(), Overloaded(), DeadlineExceeded(), InternalError(), ServiceCredentialsRejected(), LoginTaken()],
 )
 async def test_while_nobody_can_be_asked_nobody_is_let_in(verifier: FakeVerifier, failure: AuthError) -> None:
     """With 503 and when to come again, also when it is this service's own credentials that are refused."""

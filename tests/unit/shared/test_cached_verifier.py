@@ -9,7 +9,14 @@ import pytest
 from shared.client import cached_verifier
 from shared.client.cached_verifier import CachedVerifier, VerificationCounts
 from shared.contracts.claims import Claims
-from shared.contracts.errors import AuthError, ErrorReply, InvalidToken, Unavailable, from_reply
+from shared.contracts.errors import (
+    AuthError,
+    ErrorReply,
+    InvalidToken,
+    ServiceCredentialsRejected,
+    Unavailable,
+    from_reply,
+)
 from shared.contracts.events import SessionRevokedEvent
 from tests.records import a_revocation, some_claims
 
@@ -178,7 +185,7 @@ async def test_until_ended_finds_out_by_itself_when_no_event_comes(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It asks after the maximum age, and goes on while nobody answers, or a newer worker says: not yet."""
-    monkeypatch.setattr(cached_verifier, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(cached_verifier, "UNANSWERED_RETRY_SECONDS", 0.01)
     verifier, feed = a_verifier(worker, max_age_seconds=0.01)
     feed.alive = False
     worker.log_in("token")
@@ -204,7 +211,7 @@ async def test_until_ended_returns_at_once_for_what_is_no_token(worker: Worker) 
 async def test_until_ended_returns_at_exp_though_nobody_can_be_asked(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached_verifier, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(cached_verifier, "UNANSWERED_RETRY_SECONDS", 0.01)
     verifier, feed = a_verifier(worker, max_age_seconds=0.01)
     feed.alive = False
     worker.live["token"] = some_claims(exp=int(time.time()) + 1)
@@ -238,3 +245,19 @@ async def test_it_counts_how_it_came_by_its_answers(worker: Worker) -> None:
     for _ in range(4):
         await verifier.verify("token")
     assert verifier.counts == VerificationCounts(hits=2, misses=1, distrusts=4)
+
+
+async def test_rejected_credentials_of_the_service_drop_the_cached_answer(worker: Worker) -> None:
+    """The tenant may be disabled, and with it all sessions of its users."""
+    worker.log_in("ann's")
+    verifier, feed = a_verifier(worker)
+    async with verifier:
+        await verifier.verify("ann's")
+        feed.alive = False
+        worker.away, worker.failure = True, ServiceCredentialsRejected()
+        with pytest.raises(ServiceCredentialsRejected):
+            await verifier.verify("ann's")
+        feed.alive = True
+        with pytest.raises(ServiceCredentialsRejected):
+            await verifier.verify("ann's")
+    assert worker.asked == 3

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from shared.amqp.rpc_port import ReplyT, RequestT
 from shared.client.accounts import TenantAccount, UserAccounts
 from shared.client.tenant_session import REJECTED_CREDENTIALS_SECONDS, RetryingRpcClient, TenantSession
 from shared.contracts.errors import (
@@ -23,7 +22,7 @@ from shared.contracts.errors import (
     Unavailable,
     from_reply,
 )
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Operation, ReplyT, RequestT
 from shared.contracts.tenant_login import TENANT_LOGIN, TenantLoginRequest
 from shared.contracts.tenant_update import TenantUpdateRequest
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest

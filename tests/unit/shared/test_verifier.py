@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from shared.amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS, ReplyT, RequestT
+from shared.amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS
 from shared.amqp.verification_batcher import MAX_QUEUED_BYTES, MAX_QUEUED_CHECKS, VerificationBatcher
 from shared.contracts.auth_verify import AUTH_VERIFY, MAX_BATCH, VerifyCheck
 from shared.contracts.claims import Claims
@@ -22,7 +22,7 @@ from shared.contracts.errors import (
     Overloaded,
     Unavailable,
 )
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Operation, ReplyT, RequestT
 from shared.contracts.wire import MAX_TOKEN_CHARS
 
 #: Where a test holds a batch for as long as the machine takes.
