@@ -7,7 +7,7 @@ import math
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Self, TypeVar
+from typing import Self
 
 from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
@@ -24,12 +24,12 @@ from ..contracts.errors import (
     Unavailable,
     from_reply,
 )
-from ..contracts.operation import Lane, Operation
-from ..contracts.wire import WireModel
+from ..contracts.operation import Lane, Operation, ReplyT, RequestT
 from .connection import Connection, ConnectionLost, lost_connections
 from .drain_estimate import DrainEstimate
 from .pending_replies import PendingReplies
 from .recent_nacks import RecentNacks
+from .rpc_port import DEFAULT_TIMEOUT_SECONDS
 from .telemetry import Tracing, trace_headers
 from .topology import (
     DEADLINE_HEADER,
@@ -45,14 +45,8 @@ from .topology import (
 
 log = logging.getLogger(__name__)
 
-#: Default timeout of a call: longer than any operation takes without overload, short enough for a
-#: person to wait.
-DEFAULT_TIMEOUT_SECONDS = 5.0
 #: Time that a starting process waits for the broker. It starts without a broker, too.
 CONNECT_WAIT_SECONDS = 2.0
-
-RequestT = TypeVar("RequestT", bound=WireModel)
-ReplyT = TypeVar("ReplyT", bound=WireModel)
 
 
 class RpcClient:

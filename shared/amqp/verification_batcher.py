@@ -24,7 +24,7 @@ from ..contracts.errors import (
     Overloaded,
 )
 from ..contracts.wire import MAX_TOKEN_CHARS
-from .rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
+from .rpc_port import DEFAULT_TIMEOUT_SECONDS, Rpc
 from .telemetry import Tracing
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class VerificationBatcher:
 
     def __init__(
         self,
-        rpc: RpcClient,
+        rpc: Rpc,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         max_batches_in_flight: int = DEFAULT_MAX_BATCHES_IN_FLIGHT,

@@ -14,6 +14,7 @@ AuthError
 ├── LoginTaken
 ├── EmailTaken
 ├── InternalError            a fault of the service, with an incident id
+├── ServiceCredentialsRejected  the client's own tenant credentials are rejected; never on the wire
 └── Temporary                the caller may retry, after a given time
     ├── Throttled            too many attempts on this account or from this address
     ├── Unavailable          no worker, no broker or no database is available
@@ -22,7 +23,8 @@ AuthError
 
 A worker raises one of these, the consumer sends its `ErrorReply`, and the RPC client raises the
 same class. The RPC client raises `AuthError` itself for a code that only a newer worker knows, or
-`Temporary` if the reply has a retry time (docs/decisions/0032).
+`Temporary` if the reply has a retry time (docs/decisions/0032). Only the client library raises
+`ServiceCredentialsRejected` (docs/decisions/0041).
 """
 
 from collections.abc import Mapping, Sequence
@@ -120,7 +122,7 @@ class AuthError(Exception):
     """
 
     code: str
-    """One of `ErrorCode`, or a code of a newer service."""
+    """One of `ErrorCode`, `service_credentials_rejected`, or a code of a newer service."""
     text: ClassVar[str] = "request is refused"
 
     def __init__(self, message: str | None = None, *, details: Mapping[str, bool | int | str] | None = None) -> None:
@@ -261,6 +263,17 @@ class InternalError(AuthError):
         return cls(reply.message, reply.incident)
 
 
+class ServiceCredentialsRejected(AuthError):
+    """The tenant credentials that the calling service connected with are rejected, or missing.
+
+    No user can fix this: only the operator of the service can. The client library raises it. Its
+    `code` and `details` are those of the service if a newer service gives a reason of its own.
+    """
+
+    code = "service_credentials_rejected"
+    text = "tenant login is rejected: check `email` and `password` of this service, and that its tenant is enabled"
+
+
 class Temporary(AuthError):
     """A temporary error: the caller may retry after `retry_after_seconds`.
 
@@ -344,6 +357,9 @@ def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem
     ]
 
 
+#: The class of each code that a reply may have.
 ERRORS: dict[str, type[AuthError]] = {
-    error.code: error for error in (*AuthError.__subclasses__(), *Temporary.__subclasses__()) if error is not Temporary
+    error.code: error
+    for error in (*AuthError.__subclasses__(), *Temporary.__subclasses__())
+    if error not in {Temporary, ServiceCredentialsRejected}
 }

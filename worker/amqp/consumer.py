@@ -48,7 +48,7 @@ from shared.contracts.operation import Lane, Operation
 from shared.contracts.wire import REQUEST_ID, WireModel
 from shared.process.logging import request_id, sampled
 from shared.process.metrics import OTHER
-from worker.amqp.replies import Outcome, Replies
+from worker.amqp.replies import Outcome, ReplySender
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 from worker.domain.tokens import acting_tenants
@@ -84,7 +84,7 @@ class Consumer:
         consumptions: Sequence[Consumption],
         handlers: Mapping[str, Handler],
         ports: Ports,
-        replies: Replies,
+        replies: ReplySender,
         *,
         declare: bool = True,
         clock: Callable[[], float] = time.time,

@@ -19,6 +19,7 @@ from shared.contracts.errors import (
     InternalError,
     InvalidRequest,
     InvalidToken,
+    ServiceCredentialsRejected,
     Temporary,
     from_reply,
 )
@@ -33,7 +34,8 @@ def received_as(error: AuthError) -> AuthError:
 
 def test_error_code_has_exactly_one_class_and_text() -> None:
     assert set(ERRORS) == set(ErrorCode)
-    assert {*ERRORS.values(), Temporary} == {*AuthError.__subclasses__(), *Temporary.__subclasses__()}
+    without_a_code_on_the_wire = {Temporary, ServiceCredentialsRejected}
+    assert {*ERRORS.values(), *without_a_code_on_the_wire} == {*AuthError.__subclasses__(), *Temporary.__subclasses__()}
     assert len({error.text for error in ERRORS.values()}) == len(ERRORS)
 
 

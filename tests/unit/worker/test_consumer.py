@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import pytest
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
@@ -33,7 +33,7 @@ from shared.process.logging import request_id
 from tests.fakes import NOW, ports
 from tests.records import some_claims
 from worker.amqp.consumer import MAX_DEADLINE_MS, Consumer, Consumption
-from worker.amqp.replies import Outcome, Replies, ReplyConnection
+from worker.amqp.replies import Outcome, Replies
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 from worker.domain.tokens import note_acting
@@ -128,28 +128,33 @@ class FakeConnection:
         return self.queues.setdefault(name, FakeQueue())
 
 
-class FakeReplyConnection(ReplyConnection):
-    """An open connection on a fake channel."""
+class FakeReplyPublisher:
+    """Implements `ReplyPublisher` on a fake channel."""
 
     def __init__(self, channel: FakeChannel) -> None:
-        super().__init__([], "fake", None)
-        self._channel = cast(Any, channel)
+        self._channel = channel
 
-    async def __aenter__(self) -> Self:
+    async def publish(self, address: str, body: bytes, properties: Basic.Properties) -> None:
+        await self._channel.basic_publish(body, routing_key=address, properties=properties, mandatory=False)
+
+    async def __aenter__(self) -> object:
         return self
 
+    async def __aexit__(self, *_: object) -> None:
+        pass
 
-class FakeReplies(Replies):
-    """Replies on a fake channel; `fail` is raised instead if it is set."""
+
+class FakeReplies:
+    """Implements `ReplySender`: replies go to a fake channel; `fail` is raised instead if it is set."""
 
     def __init__(self, channel: FakeChannel) -> None:
-        super().__init__([], "fake", connect=lambda *_: FakeReplyConnection(channel))
+        self._replies = Replies([], "fake", connect=lambda *_: FakeReplyPublisher(channel))
         self.fail: Exception | None = None
 
     async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
         if self.fail:
             raise self.fail
-        await super().send(request, outcome)
+        await self._replies.send(request, outcome)
 
 
 class Broker:
