@@ -10,10 +10,7 @@ class FakeTurns:
         self.entered: list[str] = []
         self.left = 0
 
-    def refuse_early(self, session: str | None) -> None:
-        """There is a place for everybody."""
-
-    async def enter(self, group: str, call: Call, session: str | None = None) -> None:  # noqa: ARG002 - as the port has it
+    async def enter(self, group: str, call: Call) -> None:  # noqa: ARG002 - as the port has it
         self.entered.append(group)
 
     def leave(self) -> None:

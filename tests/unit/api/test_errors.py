@@ -71,7 +71,9 @@ async def test_error_of_a_worker(edge: httpx.AsyncClient, rpc: FakeRpc, code: st
         "requestId": "r-1",
     }
     assert (incident is not None) == (status == 500)
-    assert response.headers.get("Retry-After") == ("1" if status in {429, 503, 504} else None)
+    expected = str(error.retry_after_seconds) if isinstance(error, Temporary) else None
+    assert response.headers.get("Retry-After") == expected
+    assert (expected is not None) == (status in {429, 503, 504})
     assert response.headers.get("WWW-Authenticate") == (
         'Bearer realm="jincor-auth", error="invalid_token"' if status == 401 else None
     )

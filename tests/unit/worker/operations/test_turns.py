@@ -21,10 +21,10 @@ class Full(FakeTurns):
 
     full = False
 
-    async def enter(self, whose: str, call: Call, session: str | None = None) -> None:
+    async def enter(self, whose: str, call: Call) -> None:
         if self.full:
             raise Overloaded
-        await super().enter(whose, call, session)
+        await super().enter(whose, call)
 
 
 class Scene:
