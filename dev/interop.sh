@@ -9,6 +9,7 @@ add() { # FILE PACKAGE...
 }
 add /usr/bin/npm nodejs npm
 add /usr/sbin/nginx nginx-light
+add /usr/bin/amqp-publish amqp-tools
 
 # shellcheck disable=SC2086  # A list of words.
 [ -z "$packages" ] || sh dev/bootstrap.sh --as-root $packages
