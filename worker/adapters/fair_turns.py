@@ -7,8 +7,8 @@ others in the broker's queue. Requests wait here, grouped by tenant:
 - for their turn: only as many requests of a group as keep the threads busy read the database. The
   others may reach their deadline without any work;
 - for a thread: the next free thread goes to the group that uses the fewest, and among these to the
-  one whose last turn is longest ago. Heavy groups, those that hold many more requests than others
-  that wait for a thread, get at most one of three turns.
+  one whose last turn is longest ago. Heavy groups, those that hold more requests than others, get
+  at most one of four turns while others wait.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from shared.contracts.errors import DeadlineExceeded, Overloaded
 from worker.domain.call import Call
 from worker.domain.ports import BEYOND_THREADS
 
-#: Turns of other groups between two turns of heavy groups. So a storm leaves others two thirds of
-#: the hashing. Half of the hashing would be less than half of their idle rate, because the storm's
-#: requests also take CPU.
+#: Turns of other groups between two turns of heavy groups. So a storm leaves others three quarters
+#: of the hashing. Half of the hashing would be less than half of their idle rate, because the
+#: storm's requests also take CPU.
 TURNS_BETWEEN_HEAVY_GROUPS = 3
-#: A group is heavy if it holds more than this many times the average of the groups that wait for a
-#: thread. Groups that are nearly equal take equal turns. An attacker's three groups are all heavy.
+#: A group is heavy if it holds more than this many times the average of all groups that hold
+#: requests. Groups that are nearly equal take equal turns. An attacker's three groups are all heavy.
 HEAVY = 1.1
 #: The turn of the request that entered in this task.
 _turn: ContextVar["_Turn | None"] = ContextVar("turn", default=None)
@@ -67,8 +67,8 @@ class FairTurns:
 
         `on_waited` is called with the seconds that each request waited for its turn.
         """
-        self._threads = threads
         self._at_a_time = threads + BEYOND_THREADS
+        self._places = places
         self._free_places = places
         self._free_threads = threads
         self._groups: dict[str, _Group] = {}
@@ -76,7 +76,7 @@ class FairTurns:
         """Groups with a hash that waits for a thread."""
         self._turns = 0
         self._last_heavy_turn = 0
-        """When a heavy group last got a thread that another group waited for."""
+        """When a heavy group last got a thread."""
         self._on_waited = on_waited
 
     @property
@@ -162,19 +162,15 @@ class FairTurns:
 
     def _pass_thread_on(self) -> None:
         while self._to_hash:
-            heavy = HEAVY * sum(group.held for group in self._to_hash) / len(self._to_hash)
-            turn_of_any = self._turns - self._last_heavy_turn >= TURNS_BETWEEN_HEAVY_GROUPS
-            group = min(
-                (group for group in self._to_hash if turn_of_any or group.held <= heavy),
-                key=lambda group: (group.hashing, group.last_turn),
-            )
+            candidates = self._to_hash
+            if self._turns - self._last_heavy_turn < TURNS_BETWEEN_HEAVY_GROUPS:
+                candidates = [group for group in self._to_hash if not self._is_heavy(group)] or self._to_hash
+            group = min(candidates, key=lambda group: (group.hashing, group.last_turn))
             turn = group.to_hash.popleft() if group.to_hash else None
             if not group.to_hash:
                 self._to_hash.remove(group)
             if turn is not None and not turn.done():
                 self._begin(group)
-                if group.held > heavy:
-                    self._last_heavy_turn = self._turns
                 turn.set_result(None)
                 return
         self._free_threads += 1
@@ -183,6 +179,11 @@ class FairTurns:
         self._turns += 1
         group.last_turn = self._turns
         group.hashing += 1
+        if self._is_heavy(group):
+            self._last_heavy_turn = self._turns
+
+    def _is_heavy(self, group: _Group) -> bool:
+        return group.held * len(self._groups) > HEAVY * (self._places - self._free_places)
 
     @staticmethod
     def _now() -> float:
