@@ -29,9 +29,9 @@ LOGGING_IN = 3
 HASHED = "worker_hash_duration_seconds_count"
 #: So many times what can be hashed is a storm.
 STORM = 4
-#: Least share of all hashes during the storm. The tenant gets three of four turns, and its callers need some of that time
-#: between two logins. Equal turns give it less than half. The share of the idle rate is only noted: it depends on how
-#: much CPU the storm leaves to the worker, and on what else the machine does meanwhile (docs/decisions/0029).
+#: Least share of all hashes during the storm. The tenant gets three of four turns, and its callers need some of that
+#: time between two logins. Equal turns give it less than half. The share of the idle rate is only noted: it depends on
+#: how much CPU the storm and other processes leave to the worker (docs/decisions/0029).
 LEAST_OF_HASHED = 1 / 2
 
 
