@@ -15,6 +15,7 @@ add /usr/bin/chromium-headless-shell chromium-headless-shell
 add /usr/lib/nginx/modules/ngx_http_lua_module.so libnginx-mod-http-lua lua-cjson
 add /usr/lib/apache2/modules/mod_auth_openidc.so apache2-bin libapache2-mod-auth-openidc
 add /usr/lib/apache2/modules/mod_oauth2.so apache2-bin libapache2-mod-oauth2
+add /usr/bin/amqp-publish amqp-tools
 
 # shellcheck disable=SC2086  # A list of words.
 [ -z "$packages" ] || sh dev/bootstrap.sh --as-root $packages

@@ -27,6 +27,7 @@ same class. The RPC client raises `AuthError` itself for a code that only a newe
 `ServiceCredentialsRejected` (docs/decisions/0041).
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self
@@ -40,6 +41,10 @@ MAX_PROBLEMS = 20
 #: Default retry time: long enough for a worker or the broker to return, short enough for a person
 #: to wait.
 RETRY_AFTER_SECONDS = 1
+#: Retry times of `overloaded`. Each refusal gets one of them at random, so that callers that are
+#: refused together do not return together. Their mean, 2 seconds, is half of the time to drain a
+#: full password queue of the default length: it has room by then, and is not empty yet.
+OVERLOADED_RETRY_SECONDS = (1, 2, 3)
 #: Limits on the details of an error: members, and characters of a value. They never grow, because
 #: an older peer drops details beyond them.
 MAX_DETAILS = 8
@@ -283,9 +288,15 @@ class Temporary(AuthError):
 
     text = "request cannot be served now, try again later"
 
-    def __init__(self, message: str | None = None, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        retry_after_seconds: int = RETRY_AFTER_SECONDS,
+        *,
+        details: Mapping[str, bool | int | str] | None = None,
+    ) -> None:
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(message)
+        super().__init__(message, details=details)
 
     def _members(self) -> dict[str, Any]:
         return {"retry_after_seconds": self.retry_after_seconds}
@@ -312,10 +323,15 @@ class Unavailable(Temporary):
 
 class Overloaded(Temporary):
     """Refused before anything was done: the lane's queue, or the tenant's share of a worker, is
-    full. The given retry time is the estimated time to drain it."""
+    full. The retry time is one of `OVERLOADED_RETRY_SECONDS`, unless it is given."""
 
     code = ErrorCode.OVERLOADED
     text = "service is overloaded, try again later"
+
+    def __init__(self, message: str | None = None, retry_after_seconds: int | None = None) -> None:
+        if retry_after_seconds is None:
+            retry_after_seconds = random.choice(OVERLOADED_RETRY_SECONDS)  # noqa: S311 - jitter is no secret
+        super().__init__(message, retry_after_seconds)
 
 
 class DeadlineExceeded(Temporary):

@@ -368,18 +368,31 @@ async def test_request_with_another_reply_address_is_dropped(idle: Broker, reply
 @pytest.mark.parametrize(
     "message",
     [
-        {"headers": {DEADLINE_HEADER: NOW_MS - 1}},
-        {"headers": {DEADLINE_HEADER: 0}},
         {"headers": {DEADLINE_HEADER: NOW_MS - 1}, "redelivered": True},
         {"redelivered": True},
     ],
     ids=str,
 )
-async def test_request_past_its_deadline_is_dropped(idle: Broker, message: dict[str, Any]) -> None:
-    """Its caller no longer waits."""
+async def test_redelivered_request_past_its_deadline_is_dropped(idle: Broker, message: dict[str, Any]) -> None:
     await idle.deliver(**message)
     assert await idle.consumer.drain(10)
     assert idle.channel.settled == ["ack"]
+
+
+@pytest.mark.parametrize(("late_ms", "seconds"), [(1, 1), (30_000, 30), (NOW_MS, NOW_MS // 1000)])
+async def test_a_request_past_its_deadline_at_its_first_delivery_is_answered_with_the_difference_of_the_clocks(
+    idle: Broker, caplog: pytest.LogCaptureFixture, late_ms: int, seconds: int
+) -> None:
+    """The broker drops requests that expire in a queue, so a caller that still waits has another clock."""
+    for _ in range(2):
+        await idle.deliver(headers={DEADLINE_HEADER: NOW_MS - late_ms})
+    assert await idle.consumer.drain(10)
+    for reply in idle.channel.replies:
+        assert (reply.error.code, reply.error.details) == (ErrorCode.DEADLINE_EXCEEDED, {"lateSeconds": seconds})
+        assert f"arrived {seconds} s after its deadline, so the clocks" in reply.error.message
+    assert len(idle.channel.replies) == 2
+    warned = [each for each in caplog.messages if each.startswith(f"request arrived {seconds} s after its deadline")]
+    assert len(warned) == (1 if seconds > 1 else 0)
 
 
 @pytest.mark.parametrize("redelivered", [False, True])
@@ -453,7 +466,8 @@ async def test_log_lines_of_a_request_carry_its_valid_request_id(header: object,
     [
         ({"operation": "auth.verify", "body": UNKNOWN_TOKEN}, "auth.verify", "ok"),
         ({"operation": "drop table"}, "other", "unavailable"),
-        ({"headers": {DEADLINE_HEADER: 0}}, HEALTH_VERIFY, "late"),
+        ({"headers": {DEADLINE_HEADER: 0}}, HEALTH_VERIFY, "deadline_exceeded"),
+        ({"headers": {DEADLINE_HEADER: 0}, "redelivered": True}, HEALTH_VERIFY, "late"),
     ],
 )
 async def test_request_leaves_one_log_line_with_operation_and_code(
@@ -464,7 +478,8 @@ async def test_request_leaves_one_log_line_with_operation_and_code(
     await broker.deliver(**message)
     assert await broker.consumer.drain(10)
     (line,) = [vars(record) for record in caplog.records if record.getMessage() == "request"]
-    assert (line["operation"], line["code"], line["redelivered"]) == (operation, code, False)
+    assert (line["operation"], line["code"]) == (operation, code)
+    assert line["redelivered"] is message.get("redelivered", False)
     assert line["duration_ms"] >= 0
 
 
