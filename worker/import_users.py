@@ -113,8 +113,6 @@ async def import_users(file: BinaryIO, tenant_email: str, settings: ImportSettin
             print_error(*(f"database: {problem}" for problem in problems))
             return EX_UNAVAILABLE
         try:
-            # The indexes make logins unique. They are missing if no worker was started yet.
-            await database.prepare()
             tenants = MongoTenants(database)
             tenant = await tenants.find_by_email(tenant_email)
             if tenant is None:

@@ -92,7 +92,7 @@ async def serve(
         listeners = [tracing.commands] if tracing else []
         url = settings.mongo_url.get_secret_value()
         database = await stack.enter_async_context(mongo_database.connect(url, listeners))
-        if not await _prepared(database, stop):
+        if not await _has_indexes(database, stop):
             return
 
         turns = FairTurns(settings.hash_threads, settings.password_places, on_waited=metrics.turn_came)
@@ -202,16 +202,16 @@ def _tracing() -> "type[WorkerTracing]":
     return WorkerTracing
 
 
-async def _prepared(database: mongo_database.MongoDatabase, stop: asyncio.Event) -> bool:
-    """Prepare the database. Return False if `stop` is set before it is ready."""
-    preparing = asyncio.create_task(database.prepare())
+async def _has_indexes(database: mongo_database.MongoDatabase, stop: asyncio.Event) -> bool:
+    """Wait until the database has its indexes. Return False if `stop` is set before that."""
+    waiting = asyncio.create_task(database.wait_for_indexes())
     stopping = asyncio.create_task(stop.wait())
-    done, pending = await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    done, pending = await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
-    if preparing in done:
-        preparing.result()
-    return preparing in done
+    if waiting in done:
+        waiting.result()
+    return waiting in done
 
 
 def _consumptions(settings: Settings) -> Sequence[Consumption]:

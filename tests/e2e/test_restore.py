@@ -79,11 +79,11 @@ def _dump(url: str) -> Backup:
 
 
 def _restore(url: str, backup: Backup) -> None:
-    """As `mongorestore --drop` does, but for the indexes, which the workers make."""
+    """As `mongorestore --drop` does, but for the indexes, which it keeps."""
     with pymongo.MongoClient[dict[str, Any]](url) as client:
         database = client.get_default_database()
         for name in database.list_collection_names():
-            database.drop_collection(name)
+            database[name].delete_many({})
         for name, documents in backup.items():
             if documents:
                 database[name].insert_many(documents)

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
+from tests.backends import with_indexes
 from tests.fakes import LIMIT, NOW
 from tests.import_command import PATIENCE_SECONDS, Ended, run_import, start_import
 from tests.records import a_tenant
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.throttling import account_key, users_of
@@ -35,8 +37,9 @@ def lines(users: list[dict[str, Any]]) -> bytes:
 
 @pytest.fixture
 async def database(mongo_url: str) -> AsyncIterator[MongoDatabase]:
-    """With the tenant shop@example.com. No worker was there yet, so it has no indexes."""
+    """With its indexes and the tenant shop@example.com. No worker was there yet."""
     async with connect(mongo_url) as database:
+        await create_indexes(database)
         await MongoTenants(database).add(a_tenant(id="shop", email="shop@example.com"))
         yield database
 
@@ -166,6 +169,7 @@ async def test_many_ways_of_hashing_are_pointed_out() -> None:
 )
 async def test_what_stands_in_the_way_is_said(mongo_url: str, tenant: str, file: str, code: int, said: str) -> None:
     """On stderr, with an exit code that is not that of a success."""
+    await with_indexes(mongo_url)
     ended = await run_import("--tenant", tenant, file, text=lines(USERS[:1]), mongo_url=mongo_url)
     assert ended.code == code
     assert said in ended.err[-1]
