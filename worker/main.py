@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import signal
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import uvloop
 
 from shared.amqp.connection import REPLICATED_SETUP_TIMEOUT_SECONDS, SETUP_TIMEOUT_SECONDS, Connection
 from shared.amqp.topology import QueueType, health_queue, lane_queue
+from shared.contracts.errors import AuthError
 from shared.contracts.operation import Lane
 from shared.process.background import background_task
 from shared.process.garbage import collect_rarely
@@ -27,6 +29,7 @@ from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_sessions import MongoSessions
+from worker.adapters.mongo_sweep_leases import MongoSweepLeases
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.registration_policy import RegistrationPolicy
@@ -120,6 +123,8 @@ async def serve(
         )
         activity = MongoActivity(database)
         stack.push_async_callback(activity.write)
+        sweep_leases = MongoSweepLeases(database, uuid.uuid4().hex)
+        stack.push_async_callback(_released, sweep_leases)
         audit = MongoAudit(database, settings.audit_kept_for)
         stack.push_async_callback(audit.write)
         ports = Ports(
@@ -135,6 +140,7 @@ async def serve(
             ),
             events=events,
             activity=activity,
+            sweep_leases=sweep_leases,
             database=database,
             clock=clock,
             registration=RegistrationPolicy(
@@ -212,6 +218,12 @@ async def _has_indexes(database: mongo_database.MongoDatabase, stop: asyncio.Eve
     if waiting in done:
         waiting.result()
     return waiting in done
+
+
+async def _released(leases: MongoSweepLeases) -> None:
+    """Release the leases. If that fails, they end by themselves."""
+    with contextlib.suppress(AuthError):
+        await leases.release()
 
 
 def _consumptions(settings: Settings) -> Sequence[Consumption]:

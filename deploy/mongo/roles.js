@@ -9,6 +9,7 @@
     // The database removes expired documents of these itself.
     sessions: ["find", "insert", "update"],
     refusals: ["find", "insert", "update"],
+    sweep_leases: ["insert", "update"],
     deletions: ["find", "insert"],
     // So no worker changes or removes an audit record.
     audit: ["find", "insert"],

@@ -19,6 +19,7 @@ from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase, connect
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
+from worker.adapters.mongo_sweep_leases import MongoSweepLeases
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.attempts import Limit
@@ -95,6 +96,9 @@ async def _beside_requests(database: MongoDatabase) -> None:
         await audit.write()
     await audit.append(record)
     await audit.page(AuditQuery("shop", None, frozenset(), 0, 253_402_300_799_999, None), 10)
+    sweep_leases = MongoSweepLeases(database, "a worker")
+    await sweep_leases.take(["shop"], NOW, NOW)
+    await sweep_leases.release()
     activity = MongoActivity(database)
     activity.seen("ann", NOW)
     await activity.write()

@@ -86,6 +86,7 @@ INDEXES = {
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING), ("position", DESCENDING)]),
         IndexModel([("tenant", ASCENDING), ("type", ASCENDING), ("position", DESCENDING)]),
     ],
+    "sweep_leases": [IndexModel([("until", ASCENDING)], expireAfterSeconds=0)],
     "refusals": [IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0)],
     "sessions": [
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),

@@ -85,6 +85,10 @@ class AmqpEvents:
         """How many events are on their way to the broker."""
         return len(self._pending)
 
+    @property
+    def connected(self) -> bool:
+        return self._channels is not None
+
     def announce(self, session: StoredSession) -> None:
         if session.id in self._pending:
             return

@@ -123,6 +123,10 @@ class Events(Protocol):
     def announce(self, session: StoredSession) -> None:
         """Publish the revocation of a session in the background, at least once. Never raises, never waits."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether events can be published now. If not, `announce` leaves them to the sweep."""
+
 
 class Activity(Protocol):
     def seen(self, user: str, at: datetime) -> None:
