@@ -1,4 +1,4 @@
-"""`/auth/forward`: a proxy asks before it passes a request on; with a real nginx in front of a page."""
+"""`/auth/forward`, directly and behind a real nginx."""
 
 import asyncio
 import itertools
@@ -23,7 +23,7 @@ from tests.service import RunningService
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 START_TIMEOUT_SECONDS = 30
-#: An edge that has just started may not have found its broker yet.
+#: A new edge may not be connected to the broker yet.
 ATTEMPTS = 400
 ATTEMPT_SECONDS = 0.05
 
@@ -90,10 +90,10 @@ async def _ask(client: httpx.AsyncClient, token: str | None, path: str = "/auth/
     return answer
 
 
-async def test_a_live_token_is_let_through_with_its_claims(
+async def test_live_token_is_accepted_with_its_claims_as_ascii_headers(
     edge: httpx.AsyncClient, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """As headers of printable ASCII; a dead, foreign or missing token is 401 with a challenge."""
+    """A dead, foreign or missing token is 401 with a challenge."""
     user = (await tenant.create("Ünï / 100%", sub=" s 1 ", scope={"a": "é"})).json()
     token = await tenant.token_of("Ünï / 100%")
     answer = await _ask(edge, token)
@@ -116,14 +116,13 @@ async def test_a_live_token_is_let_through_with_its_claims(
         assert (answer.status_code, answer.headers["WWW-Authenticate"][:6]) == (401, "Bearer")
 
 
-async def test_without_a_configured_tenant_there_is_no_such_route(http: httpx.AsyncClient) -> None:
-    """It is not there by accident."""
+async def test_forward_without_a_configured_tenant_is_404(http: httpx.AsyncClient) -> None:
     assert (await _ask(http, "x")).status_code == 404
 
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Path:
-    """A page, and the way to it open for nginx's own user."""
+    """A page that nginx's own user may read."""
     directory = tmp_path / "pages"
     directory.mkdir()
     (directory / "index.html").write_text("the page")
@@ -134,7 +133,7 @@ def pages(tmp_path: Path) -> Path:
 
 @pytest_asyncio.fixture
 async def nginx(edge: httpx.AsyncClient, pages: Path, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """nginx in front of the page, and, as docs/gateways.md has it, of an application that answers what it is told."""
+    """nginx in front of the page and of an application that echoes its headers, configured as in docs/gateways.md."""
     assert NGINX is not None, "CI installs nginx"
     port, application_port = free_port(), free_port()
     (documented,) = re.findall(r"^location /app/ \{.*?^\}", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -161,13 +160,12 @@ async def nginx(edge: httpx.AsyncClient, pages: Path, tmp_path: Path) -> AsyncIt
 
 
 @pytest.mark.skipif(NGINX is None and "CI" not in os.environ, reason="nginx is not installed")
-async def test_nginx_protects_a_page_that_goes_dark_on_logout(
+async def test_nginx_serves_the_page_only_to_a_live_token(
     edge: httpx.AsyncClient, nginx: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """`auth_request` as its documentation has it: the page with a live token, 401 without and afterwards."""
     await tenant.create("ann")
     token = await tenant.token_of("ann")
-    assert (await _ask(edge, token)).is_success, "nginx makes a 500 of whatever is neither that nor a refusal"
+    assert (await _ask(edge, token)).is_success, "nginx turns any other status into 500"
     page = await _ask(nginx, token, "/")
     assert (page.status_code, page.text, page.headers["X-Login"]) == (200, "the page", "ann")
     assert (await _ask(nginx, None, "/")).status_code == 401
@@ -176,19 +174,19 @@ async def test_nginx_protects_a_page_that_goes_dark_on_logout(
 
 
 @pytest.mark.skipif(NGINX is None and "CI" not in os.environ, reason="nginx is not installed")
-async def test_an_application_behind_nginx_hears_the_edge_alone(
+async def test_nginx_replaces_forged_identity_headers_of_the_client(
     edge: httpx.AsyncClient, nginx: httpx.AsyncClient, tenant: Tenant, service: RunningService
 ) -> None:
-    """Whatever a client says of itself is overwritten, also by nothing; nor is `" ann"` taken for `ann`."""
+    """Missing claims replace forged headers too, and `" ann"` is not `ann`."""
     user = (await tenant.create("ann")).json()
-    # New logins have no outer spaces; accounts from before that rule may have them.
+    # New logins have no outer spaces; older accounts may have them.
     with pymongo.MongoClient[dict[str, Any]](service.mongo_url) as client:
         client.get_default_database()["users"].update_one({"_id": user["id"]}, {"$set": {"login": " ann"}})
     token = await tenant.token_of(" ann")
     claims = (await tenant.verify(token)).json()["decoded"]
-    assert (await _ask(edge, token)).is_success, "nginx makes a 500 of whatever is neither that nor a refusal"
+    assert (await _ask(edge, token)).is_success, "nginx turns any other status into 500"
     spellings = ("X-Auth-{}", "x-auth-{}", "X_Auth_{}")
     forged = [(spelling.format(name), "admin") for name in HEADERS for spelling in spellings]
-    heard = await nginx.get("/app/", headers=[("Authorization", f"Bearer {token}"), *forged])
-    assert heard.status_code == 200
-    assert heard.text.split("|") == [user["id"], "%20ann", user["sub"], tenant.id, "", "phone", claims["jti"]]
+    echoed = await nginx.get("/app/", headers=[("Authorization", f"Bearer {token}"), *forged])
+    assert echoed.status_code == 200
+    assert echoed.text.split("|") == [user["id"], "%20ann", user["sub"], tenant.id, "", "phone", claims["jti"]]
