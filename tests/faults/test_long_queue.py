@@ -1,11 +1,11 @@
-"""A full queue that takes seconds: who finds no room in it is told so, and is served after that."""
+"""A full queue that takes seconds."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from tests.faults.returns import returned_as_told
+from tests.faults.retries import retried_as_told
 from tests.faults.stack import Crashable, Stack, running_stack
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
@@ -15,7 +15,7 @@ QUEUE_LENGTH = 16
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """One in which a password takes long, on any machine: it is hashed with many passes, one at a time."""
+    """A stack in which a password takes long on any machine: many hash passes, one hash at a time."""
     async with running_stack(
         tmp_path_factory.mktemp("long_queue"),
         crashable,
@@ -30,8 +30,8 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
-async def test_who_comes_back_as_told_is_served(stack: Stack) -> None:
-    """Of twice as many as the lane holds, after one return each, or a few where the machine got slower meanwhile."""
-    told, returns = await returned_as_told(stack, 2 * QUEUE_LENGTH)
-    assert max(told) > 1
-    assert max(returns) <= 4
+async def test_overloaded_callers_that_retry_as_told_are_served(stack: Stack) -> None:
+    """Twice as many callers as the lane holds, with a few retries on a slow machine."""
+    retry_after, retries = await retried_as_told(stack, 2 * QUEUE_LENGTH)
+    assert max(retry_after) > 1
+    assert max(retries) <= 4
