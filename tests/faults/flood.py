@@ -55,13 +55,13 @@ class Answers:
         return Counter(retry_after for status, _, retry_after in self.all if status == 503)
 
     def quantile(self, status: int, share: float) -> float:
-        """Return this quantile of the seconds ends_at answers with this status."""
+        """Return this quantile of the seconds until answers with this status."""
         ordered = sorted(seconds for each, seconds, _ in self.all if each == status)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 async def flooded(flood: Flood) -> Answers:
-    """Run the callers for the time settings in `flood`."""
+    """Run the callers for the time given in `flood`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.faults.flood"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
