@@ -148,7 +148,7 @@ def test_metrics_of_every_process_are_reachable_only_inside(production: Producti
 
 
 def test_each_broker_exports_the_lengths_of_the_queues_it_leads(production: Production) -> None:
-    """At the targets of the example configuration. A broker may lead no queue."""
+    """The targets are those of the example configuration. A broker may lead no queue."""
     (job,) = [job for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"] if job["job_name"] == "rabbitmq"]
     targets = job["static_configs"][0]["targets"]
     assert len(targets) == 3

@@ -62,7 +62,7 @@ async def test_repeated_change_writes_nothing_and_returns_the_current_user(users
 
 
 async def test_concurrent_deliveries_of_a_change_write_it_once(users: Users) -> None:
-    """Another change among them stays as well."""
+    """A different change among the deliveries is written too."""
     user = await added(users)
     key = a_key()
     await asyncio.gather(
@@ -75,7 +75,7 @@ async def test_concurrent_deliveries_of_a_change_write_it_once(users: Users) -> 
 
 @pytest.mark.parametrize("reason", REASONS)
 async def test_repeated_decision_is_the_first_decision(users: Users, reason: RevocationReason) -> None:
-    """Also after the decision is finished."""
+    """The result is the same after the decision is finished."""
     user = await added(users)
     key = a_key()
     decision = await decide(users, reason, key)

@@ -133,7 +133,7 @@ async def test_decision_revokes_only_older_generations_of_its_user(sessions: Ses
         assert await stored(sessions, session) == session
 
 
-async def test_repeated_decision_returns_what_is_not_announced_yet(sessions: Sessions) -> None:
+async def test_repeated_decision_returns_only_unannounced_sessions(sessions: Sessions) -> None:
     first, second = await added(sessions), await added(sessions)
     decision = UserRevocation("shop", "ann", 1, RevocationReason.USER_DELETED)
     await sessions.revoke_older(decision, NOW, 10)
@@ -178,7 +178,7 @@ async def test_announcing_twice_or_an_unknown_session_is_no_error(sessions: Sess
 
 
 async def test_unannounced_sessions_are_only_those_revoked_before_the_given_time(sessions: Sessions) -> None:
-    """A younger revocation is still in the hands of the worker that made it."""
+    """The worker that made a younger revocation is still announcing it."""
     for seconds in range(4):
         revocation = Revocation(NOW + timedelta(seconds=seconds), RevocationReason.LOGOUT)
         await sessions.revoke(await added(sessions), revocation)
@@ -252,7 +252,7 @@ async def test_event_refused_for_the_last_time_is_listed_and_not_retried(
 
 
 async def test_concurrent_refusals_of_one_event_count_once(sessions: Sessions) -> None:
-    """Announced and live sessions count no refusals."""
+    """No refusal is counted for announced or live sessions."""
     session = await sessions.revoke(await added(sessions), LOGOUT)
     assert session is not None
     counted = await asyncio.gather(*(sessions.refused(session, NOW, LATER) for _ in range(20)))

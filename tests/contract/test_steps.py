@@ -92,7 +92,7 @@ def without_revoked(name: str, seen: Seen) -> Seen:
 async def test_sweep_after_a_crash_at_any_step_completes_the_request_or_nothing(
     mongo_database: MongoDatabase, name: str
 ) -> None:
-    """Every revocation is announced."""
+    """The sweep also announces every revocation."""
     world = await begin(mongo_database, name)
     before = await world.seen()
     await send(world, name)

@@ -1,4 +1,4 @@
-"""What an attacker can do with a copy of the whole database, and with a master key in addition."""
+"""Attacks with a copy of the whole database, without and with a master key."""
 
 import hmac
 import itertools

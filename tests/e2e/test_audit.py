@@ -96,7 +96,7 @@ async def test_client_reads_the_trail_over_amqp(service: RunningService, tenant:
 
 
 async def test_audit_collection_contains_no_secret(service: RunningService, http: httpx.AsyncClient) -> None:
-    """Passwords, also wrong ones and one typed as a login, keys and tokens are searched for."""
+    """The test searches for right and wrong passwords, one typed as a login, keys and tokens."""
     known = {name: f"{name}-{secrets.token_hex(12)}" for name in ("tenantpw", "userpw", "newpw", "wrongpw", "login")}
     credentials = {"email": f"{secrets.token_hex(6)}@audit.test", "password": known["tenantpw"]}
     headers = {"X-Registration-Key": "let-me-in-please"}

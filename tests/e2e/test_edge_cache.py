@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 30
 
 
 async def test_edge_answers_from_its_cache_until_the_session_ends_elsewhere(backend: Backend, tmp_path: Path) -> None:
-    """Covers logouts of users and of the tenant at another edge."""
+    """The test logs out a user session and the tenant session at another edge."""
     async with (
         running_service(
             tmp_path,

@@ -93,7 +93,7 @@ async def _ask(client: httpx.AsyncClient, token: str | None, path: str = "/auth/
 async def test_live_token_is_accepted_with_its_claims_as_ascii_headers(
     edge: httpx.AsyncClient, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """A dead, foreign or missing token is 401 with a challenge."""
+    """A dead, foreign or missing token is answered 401 with a challenge."""
     user = (await tenant.create("Ünï / 100%", sub=" s 1 ", scope={"a": "é"})).json()
     token = await tenant.token_of("Ünï / 100%")
     answer = await _ask(edge, token)

@@ -15,7 +15,7 @@ EDGE, VERIFY, PASSWORD = "api-0", "worker-verify-0", "worker-password-0"
 
 
 async def test_process_exports_its_own_counts_without_secrets_or_names(backend: Backend, tmp_path: Path) -> None:
-    """One login, three verifications (one with an invalid token) and a logout."""
+    """The test makes one login, three verifications (one with an invalid token) and one logout."""
     ports = {name: free_port() for name in (EDGE, VERIFY, PASSWORD)}
     async with (
         running_service(

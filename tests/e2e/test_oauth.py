@@ -58,7 +58,7 @@ async def test_revocation_of_another_tenants_token_changes_nothing(http: httpx.A
 async def test_introspection_accepts_the_tenant_token_as_basic_password(
     http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """Missing or wrong credentials are 401."""
+    """Missing or wrong credentials are answered 401."""
     await tenant.create("ann")
     form = {"token": await tenant.token_of("ann")}
     good = await http.post("/introspect", data=form, auth=("gateway", tenant.token))
@@ -73,7 +73,7 @@ async def test_introspection_accepts_the_tenant_token_as_basic_password(
 
 
 async def test_malformed_form_is_refused_by_field(tenant: Tenant) -> None:
-    """JSON is 415. The error codes are those of RFC 6749, 5.2."""
+    """A JSON body is answered 415. The error codes are those of RFC 6749, 5.2."""
     assert (await tenant.call("POST", "/introspect", json={"token": "x"})).status_code == 415
     for form in ({"other": "x"}, {"token": ["x", "x"]}):
         refused = await tenant.call("POST", "/revoke", data=form)

@@ -29,7 +29,7 @@ async def test_user_with_an_unusual_login_works_at_every_route(tenant: Tenant, l
     "login", ["a\nb", "\0", "\x7f", "", "a" * 257, "\u200b\u2028", ".", "..", " ", "a ", "admin\ufe0f", "Tenant:a"]
 )
 async def test_creation_with_an_invalid_login_is_refused_by_field(tenant: Tenant, login: str) -> None:
-    """Not printable, invisible, empty, too long, a path step, or in the namespace of tenants."""
+    """The logins are unprintable, invisible, empty, too long, a path step, or in the namespace of tenants."""
     answer = await tenant.create(login)
     assert answer.status_code == 422
     assert [problem["field"] for problem in answer.json()["errors"]] == ["login"]
@@ -112,7 +112,7 @@ async def test_patch_changes_only_the_given_attributes(tenant: Tenant) -> None:
     ["", "a b", {}, {"$where": 1, "a.b": [1, {"c": None}], "": "", "\0": 2**80}, {"é": 1.5}],
 )
 async def test_scope_is_returned_unchanged(tenant: Tenant, scope: object) -> None:
-    """Also values that the database cannot store directly."""
+    """The scopes include values that the database cannot store directly."""
     assert (await tenant.create("scoped", scope=scope)).json()["scope"] == scope
     claims = (await tenant.verify(await tenant.token_of("scoped"))).json()["decoded"]
     assert claims["scope"] == scope

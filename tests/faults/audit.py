@@ -156,7 +156,7 @@ class Inspection:
 async def received_revocations(amqp_url: str, enough: Collection[str]) -> set[str]:
     """Return the sessions that the audit queue received, once `enough` are among them and the queue is empty.
 
-    What is missing after the timeout is lost.
+    Events that are missing after the timeout are lost.
     """
     announced: set[str] = set()
     async with await aio_pika.connect(amqp_url) as connection:

@@ -82,7 +82,7 @@ async def test_requests_during_an_alarm_are_refused_at_once(stack: Stack, alarm:
 
 @pytest.mark.parametrize("alarm", ALARMS)
 async def test_subscribers_receive_events_during_an_alarm(stack: Stack, alarm: str) -> None:
-    """Covers a live and a durable subscription."""
+    """The test reads a live and a durable subscription."""
     raise_alarm, clear = ALARMS[alarm]
     tenant = claims(stack.tenant.token)["sub"]
     async with (

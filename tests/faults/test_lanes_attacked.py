@@ -236,7 +236,7 @@ async def forge(channel: AbstractChannel, forged: Sequence[str], until: float) -
 
 
 async def test_forged_reply_addresses_delay_and_refuse_no_other_caller(attacked: Attacked) -> None:
-    """Also for callers that connect meanwhile."""
+    """Callers that connect during the attack are answered too."""
     idle, loaded, reconnecting, sent = Timings(), Timings(), Timings(), 0
 
     async def call(timings: Timings, until: float) -> None:

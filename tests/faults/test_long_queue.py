@@ -31,7 +31,7 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
 
 
 async def test_overloaded_callers_that_retry_as_told_are_served(stack: Stack) -> None:
-    """Twice as many callers as the lane holds, with a few retries on a slow machine."""
+    """Twice as many callers as the lane holds are served within a few retries."""
     retry_after, retries = await retried_as_told(stack, 2 * QUEUE_LENGTH)
     assert max(retry_after) > 1
     assert max(retries) <= 4

@@ -195,7 +195,7 @@ async def test_killed_node_with_classic_queues_refuses_its_lanes_until_it_is_bac
 async def test_queues_of_a_starting_cluster_survive_a_lost_node_after_they_grow(
     crashable: Crashable, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """They are on one node until an operator or the broker's reconciliation adds the others."""
+    """The queues are on one node until an operator or the broker's reconciliation adds the others."""
     async with (
         cluster(tmp_path_factory.mktemp("starting")) as nodes,
         clustered(QueueType.QUORUM, nodes, crashable.server, tmp_path_factory) as stack,

@@ -313,7 +313,7 @@ raw_properties = st.one_of(
 async def test_properties_of_raw_bytes_disconnect_no_other_caller(
     sender: Sender, unharmed: RunningService, messages: list[tuple[int, bytes]], number: int
 ) -> None:
-    """Text that is not UTF-8, times out of range, and endless nesting."""
+    """The properties contain text that is not UTF-8, times out of range, and deep nesting."""
     tried["AMQP messages in raw bytes"] += len(messages)
     async with open_publisher(unharmed.amqp_url) as publisher:
         for flags, encoded in messages:

@@ -63,7 +63,7 @@ def test_any_text_other_than_the_token_is_an_invalid_token(text: str) -> None:
 @bounded(500)
 @given(st.binary(max_size=300) | json_bytes | st.dictionaries(claim_names, json_values).map(json.dumps).map(str.encode))
 def test_any_signed_payload_other_than_own_claims_is_an_invalid_token(payload: bytes) -> None:
-    """Even if it is signed with the right key."""
+    """The payload is signed with the right key."""
     tried["signed payloads"] += 1
     signed = f"{TOKEN.split('.')[0]}.{encoded(payload)}"
     key = TOKENS._key(SESSION)  # noqa: SLF001 - an attacker with both halves of the key

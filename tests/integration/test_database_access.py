@@ -1,6 +1,6 @@
 """The database as in production: TLS with certificates of `python -m deploy`, and one user per role.
 
-Always on SecantusDB, started as `mongod` starts with `deploy/mongo`, with the roles of `users.js`.
+The database is always SecantusDB, started as `mongod` starts with `deploy/mongo`, with the roles of `users.js`.
 """
 
 import asyncio

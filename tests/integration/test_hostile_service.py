@@ -115,7 +115,7 @@ def spellings(key: str) -> Iterable[tuple[str, dict[str, FieldArray]]]:
 async def attack(
     broker: Broker, key: str, body: bytes, *, reply_to: str | None = None, targets: Iterable[str] = TARGETS
 ) -> None:
-    """Send the message under this routing key in every method that the broker might allow."""
+    """Send the message under this routing key with every method that the broker might allow."""
     async with await aio_pika.connect(broker.urls[SHOPPING]) as connection:
         for target, method in itertools.product(targets, METHODS):
             for first_key, copies in spellings(key):

@@ -79,7 +79,7 @@ async def test_import_from_a_file_stores_valid_users_and_names_refused_lines(
 
 
 async def test_import_without_refused_lines_exits_with_success(mongo_url: str, database: MongoDatabase) -> None:
-    """Also if all users exist already."""
+    """The exit code is the same if all users exist already."""
     for message in (
         ["1 imported, 0 there already, 0 refused"],
         ["line 1: login: is there already", "0 imported, 1 there already, 0 refused"],
@@ -117,7 +117,7 @@ async def test_import_after_a_killed_one_stores_the_rest(mongo_url: str, databas
 
 
 async def test_interrupted_import_reports_it_at_once(mongo_url: str, database: MongoDatabase) -> None:
-    """Also while it waits for the next line; stored users stay."""
+    """An interrupt works while the command waits for the next line; stored users stay."""
     process = await interrupted_import(mongo_url, database)
     process.send_signal(signal.SIGINT)
     async with asyncio.timeout(PATIENCE_SECONDS):

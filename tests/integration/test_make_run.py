@@ -77,7 +77,7 @@ class Terminal:
 
 
 async def test_make_run_prints_working_commands_and_keeps_data_over_a_restart(backend: Backend, tmp_path: Path) -> None:
-    """Also runs the demo and checks that SIGTERM ends every process."""
+    """The test also runs the demo and checks that SIGTERM ends every process."""
     if backend.kind != "local":
         pytest.skip("starts a local stack, for which containers bring no broker")
     if not (shutil.which("bash") and shutil.which("curl")):

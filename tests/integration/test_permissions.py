@@ -68,7 +68,7 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 async def test_service_user_can_do_everything_the_client_offers(broker: Broker) -> None:
-    """Users, logins, cached verification, live and durable revocations."""
+    """The test manages users, logs in, verifies from the cache, and reads live and durable revocations."""
     async with shop(broker) as client, client.verifier(max_age_seconds=60) as verifier:
         await client.users.create("ann", PASSWORD, email="ann@users.test")
         async with (
@@ -200,7 +200,7 @@ async def log_in(rpc: RpcClient, password: str = PASSWORD, address: str | None =
 async def test_wrong_passwords_from_one_service_do_not_throttle_another_tenant(
     broker: Broker, address: str | None
 ) -> None:
-    """Neither without an address nor with the tenant's own address."""
+    """The attacker sends no client address, or the tenant's own."""
     async with (
         asyncio.timeout(PATIENCE_SECONDS),
         calling_as(broker, "edge") as edge,

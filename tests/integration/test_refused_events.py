@@ -107,7 +107,7 @@ async def full(amqp_url: str) -> AsyncIterator[AbstractQueue]:
 async def test_refused_event_is_listed_and_retried_until_accepted(
     world: World, full: AbstractQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Refused events count in no lag, and one line is logged for all of one tenant."""
+    """No refused event counts in the lag metric, and one line is logged for all of a tenant's events."""
     session, other = await world.revoked(), await world.revoked()
     await world.announce(session, other)
     listed = await world.sessions.announced_after(TENANT, NOW - timedelta(days=1), "", 10)

@@ -48,7 +48,7 @@ from worker.domain.call import Call
 from worker.domain.ports import Ports
 
 #: Addresses that look like direct reply-to: of a node that does not exist, in the formats of two
-#: RabbitMQ versions, and one in no format.
+#: RabbitMQ versions, and one that is malformed.
 MADE_UP = (
     "amq.rabbitmq.reply-to.g1h2AAtyZXBseUAxMjM0NQAAAAEAAAAAAAAAAA==.abc",
     "amq.rabbitmq.reply-to.g2dkABByYWJiaXRAbG9jYWxob3N0AAAAAAAAAAAAAAAA.abc",
@@ -86,7 +86,7 @@ async def test_call_returns_the_reply_and_passes_its_message_id(rpc: RpcClient, 
 
 @pytest.mark.parametrize("size", [MAX_TRACE_HEADER_CHARS, 9_000])
 async def test_request_with_the_longest_properties_is_below_the_workers_limit(amqp_url: str, size: int) -> None:
-    """The longest ids, and trace headers of any length."""
+    """The request has the longest ids and oversized trace headers."""
     tracing = ForwardedHeaders(lambda: dict.fromkeys(TRACE_HEADERS, size * "t") | {"baggage": 9_000 * "b"})
     arrived: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -131,7 +131,7 @@ async def test_unexpected_exception_is_an_internal_error_with_an_incident_id(rpc
 
 
 async def test_call_without_a_worker_fails_at_once(rpc: RpcClient, serve: Serve) -> None:
-    """Before the first worker and after the last."""
+    """The call fails before the first worker starts and after the last one stops."""
     for _ in range(2):
         with pytest.raises(Unavailable):
             await rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)
@@ -184,7 +184,7 @@ async def test_call_to_a_full_queue_is_overloaded_at_once(rpc: RpcClient, serve:
 
 
 async def test_retry_after_of_an_overloaded_call_is_the_duration_of_the_last_call(rpc: RpcClient, serve: Serve) -> None:
-    """Never longer than the caller's own timeout."""
+    """The `Retry-After` is never longer than the caller's own timeout."""
     gate = Gate(AuthLoginReply(access_token="token"))
     at_least, at_most = 1, 1  # no call was answered yet
     async with serve({"auth.login": gate}, prefetch=1, max_length=1):

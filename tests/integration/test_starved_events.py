@@ -161,7 +161,7 @@ def _collection(mongo_url: str) -> Iterator[Sessions]:
 async def test_tenant_whose_queue_refuses_everything_does_not_delay_other_tenants(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Covers the event of a logout and one left by a crash. The connection for events stays open."""
+    """Events of a logout and of a crashed worker are announced. The connection for events stays open."""
     caplog.set_level("INFO")
     async with (
         await aio_pika.connect(world.attackers_url) as attacker,

@@ -42,7 +42,7 @@ def collector() -> Iterator[Collector]:
 
 
 def test_spans_are_exported_to_the_configured_endpoint(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the end of the process at the latest."""
+    """The spans are sent at the end of the process at the latest."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
     with contextlib.ExitStack() as stack:

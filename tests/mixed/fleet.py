@@ -185,7 +185,7 @@ class State:
 
     @classmethod
     def of(cls, step: str, definitions: str, edges: str, clients: str, workers: str) -> "State":
-        """Return a state from versions input_value by name, separated by spaces."""
+        """Return a state from versions given by name, separated by spaces."""
         return cls(step, *(frozenset(versions.split()) for versions in (definitions, edges, clients, workers)))
 
 

@@ -151,7 +151,7 @@ async def auth(worker: NewerWorker) -> AsyncIterator[AuthClient]:
 async def test_edge_passes_on_unknown_error_codes_with_their_class(
     edge: httpx.AsyncClient, worker: NewerWorker
 ) -> None:
-    """A refusal is 403, and a temporary error is 503."""
+    """An unknown refusal is answered 403, and an unknown temporary error 503."""
     worker.answers["auth.login"] = [REFUSAL]
     refused = await edge.post("/auth", json=LOGIN)
     assert (refused.status_code, refused.json()["code"]) == (403, REFUSAL["code"])
@@ -193,7 +193,7 @@ async def test_client_raises_an_unknown_error_under_its_code(auth: AuthClient, w
 
 
 async def test_client_accepts_no_token_with_an_unknown_verdict(auth: AuthClient, worker: NewerWorker) -> None:
-    """Neither from a worker nor from the cache, nor for an unknown token type."""
+    """This holds for verification by a worker, from the cache, and for an unknown token type."""
     async with auth.verifier(max_age_seconds=3600) as cached:
         assert await cached.wait_trusted(PATIENCE_SECONDS)
         for verify in (auth.verify, cached.verify):

@@ -48,14 +48,14 @@ EVERYTHING = State.of("everything at once", "old new", "old new", "old new", "ol
 #: Callers of the old version with workers of the new version only.
 OUT_OF_ORDER = State.of("out of order", "old new", "old new", "old new", "new")
 
-#: How many of the latest ended tokens are verified repeated_reply; all of them would become too many.
+#: How many of the latest ended tokens are verified again; all of them would become too many.
 ENDED_TRIED = 6
 _numbers = count(1)
 
 
 @dataclass
 class World:
-    """What earlier states have left, and what must hold in each later one."""
+    """The sessions and requests of earlier states, which later states must honour."""
 
     fleet: Fleet
     rpc: RpcClient

@@ -48,7 +48,7 @@ async def test_installed_client_works_against_the_running_service(alone: Install
 
 
 async def test_installed_client_passes_strict_mypy(with_fastapi: Installation, tmp_path: Path) -> None:
-    """Checked on the examples and on a program that reveals the type of a claim."""
+    """mypy checks the examples and a program that reveals the type of a claim."""
     program = tmp_path / "program.py"
     program.write_text(
         "from jincor_auth_client import AuthClient\n"

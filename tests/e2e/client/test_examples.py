@@ -35,7 +35,7 @@ async def log_in(notes: httpx.AsyncClient, login: str) -> dict[str, str]:
 
 
 async def test_notes_after_logout_are_refused_immediately(notes: httpx.AsyncClient, tenant: Tenant) -> None:
-    """Tokens are verified from the cache; other sessions of the user stay alive."""
+    """The service verifies tokens from its cache; other sessions of the user stay alive."""
     await tenant.create("ann", scope="notes:read notes:write")
     assert (await notes.post("/login", json={"login": "ann", "password": "wrong password"})).status_code == 403
     assert (await notes.get("/notes")).status_code == 401

@@ -21,7 +21,7 @@ UNTIL = "until {{ {condition}; }} >/dev/null 2>&1; do sleep 0.1; done\n"
 
 
 def conditions_before(output: Path) -> dict[str, str]:
-    """Return the conditions that a reader conditions_before for before the block with this beginning."""
+    """Return the conditions that a reader waits for before the block with this beginning."""
     status = """curl -s -o /dev/null -w '%{http_code}' $NOTES/notes -H "Authorization: Bearer $TOKEN\""""
     log_out = 'curl -s -X POST $NOTES/logout -H "Authorization: Bearer $(log_in)"'
     return {

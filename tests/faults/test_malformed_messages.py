@@ -61,7 +61,7 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
 
 
 async def test_malformed_messages_are_answered_or_dropped_once(stack: Stack) -> None:
-    """Under load: other callers lose at most replies that are on the wire, and every worker stays alive."""
+    """Other callers lose at most replies that are on the wire, and every worker stays alive."""
     pids = {name: process.pid for name, process in stack.service.processes.items()}
     async with stack.load() as load, _Sender.connected(stack.node.amqp_url) as sender:
         for name, (key, body, properties, code) in ANSWERED.items():

@@ -15,7 +15,7 @@ SECONDS = 6.0
 async def test_repeatedly_lost_connection_backs_off_up_to_the_last_backoff(
     amqp_url: str, last_backoff_seconds: float, least: int, most: int
 ) -> None:
-    """Waits double from 0.2 s, with a jitter of up to half."""
+    """The backoff doubles from 0.2 s, with a jitter of up to half."""
     opened = 0
 
     async def end(_: AbstractConnection) -> Sequence[AbstractChannel]:

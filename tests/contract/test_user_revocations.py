@@ -64,7 +64,7 @@ async def test_decision_is_stored_in_one_write_with_its_changes(users: Users) ->
     assert await users.unfinished_revocations("shop", LATER, 10) == [decision]
 
 
-async def test_second_decision_from_the_same_reading_gets_the_next_generation(users: Users) -> None:
+async def test_second_decision_by_a_stale_reader_gets_the_next_generation(users: Users) -> None:
     user = await added(users)
     first = await decide(users, user, RevocationReason.ALL_REVOKED)
     second = await decide(users, user, RevocationReason.PASSWORD_CHANGED, UserChanges({}, "new"))
@@ -101,7 +101,7 @@ async def test_finishing_an_earlier_decision_keeps_a_later_one(users: Users) -> 
 
 
 async def test_unfinished_decisions_are_only_those_older_than_the_given_time(users: Users) -> None:
-    """A younger decision is still in the hands of the worker that made it."""
+    """The worker that made a younger decision is still carrying it out."""
     decisions = {
         seconds: await decide(
             users, await added(users), RevocationReason.ALL_REVOKED, key=a_key(at=NOW + timedelta(seconds=seconds))

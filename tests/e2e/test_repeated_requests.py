@@ -53,7 +53,7 @@ def timeless(answer: Any) -> Any:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_repeated_message_gets_one_reply(rpc: RpcClient, accounts: Accounts, name: str) -> None:
-    """Three concurrent deliveries, shared by two workers, and two later ones."""
+    """Two workers share three concurrent deliveries; two more deliveries follow."""
     message_id = uuid.uuid4().hex
     request = accounts.request(name)
     answers = await asyncio.gather(*(send(rpc, name, message_id, **request) for _ in range(3)))

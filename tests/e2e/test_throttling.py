@@ -76,7 +76,7 @@ async def test_wrong_tenant_passwords_are_throttled_until_the_wait_is_over(
 
 
 async def test_unlock_of_a_throttled_user_admits_the_next_login(service: RunningService, tenant: Tenant) -> None:
-    """Over HTTP and AMQP."""
+    """The tenant unlocks the user over HTTP and over AMQP."""
     await tenant.create("ann")
 
     async def over_http() -> None:

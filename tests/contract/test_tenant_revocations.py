@@ -127,7 +127,7 @@ async def test_repeated_registration_of_a_deleted_tenant_is_refused(tenants: Ten
 
 @pytest.mark.parametrize("reason", REASONS)
 async def test_repeated_decision_is_the_first_decision(tenants: Tenants, reason: RevocationReason) -> None:
-    """Also for concurrent deliveries, and after the tenant was deleted."""
+    """The result is the same for concurrent deliveries and after the tenant was deleted."""
     tenant = await added(tenants)
     key = a_key()
     assert await tenants.find_decision(tenant.id, key) is None
@@ -187,7 +187,7 @@ async def test_key_used_for_one_tenant_is_new_for_another(tenants: Tenants) -> N
 
 
 async def test_unfinished_decisions_are_only_those_older_than_the_given_time(tenants: Tenants) -> None:
-    """A younger decision is still in the hands of the worker that made it."""
+    """The worker that made a younger decision is still carrying it out."""
     for seconds in range(4):
         tenant = await added(tenants)
         await tenants.decide_revocation(tenant.id, ROTATION, a_key(at=NOW + timedelta(seconds=seconds)))
