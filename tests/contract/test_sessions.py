@@ -364,7 +364,7 @@ async def test_sessions_over_the_limit_are_all_but_the_newest(sessions: Sessions
     assert await sessions.over_limit(old, 1, NOW, 2) == newest_first[1:3]
 
 
-async def test_session_enforces_the_limit_until_it_is_enforced(sessions: Sessions) -> None:
+async def test_session_that_enforces_the_limit_is_listed_until_the_limit_is_enforced(sessions: Sessions) -> None:
     session = await added(sessions, enforces_limit=True)
     await added(sessions)
     later = await added(sessions, enforces_limit=True, issued_at=LATER)

@@ -50,8 +50,8 @@ def _login(tenant: TenantRegisterReply) -> AuthLoginRequest:
     return AuthLoginRequest(tenant_token=tenant.token, login="ann", password=SecretStr(PASSWORD), device_id="phone")
 
 
-async def test_user_life_over_amqp_needs_one_call_each(rpc: RpcClient, tenant: TenantRegisterReply) -> None:
-    """Failures are exceptions."""
+async def test_user_operations_over_amqp_are_one_call_each(rpc: RpcClient, tenant: TenantRegisterReply) -> None:
+    """The client raises failures as exceptions."""
     user = await rpc.call(USER_CREATE, _new_user(tenant))
     token = (await rpc.call(AUTH_LOGIN, _login(tenant))).access_token
     verifier = VerificationBatcher(rpc)

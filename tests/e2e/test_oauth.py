@@ -26,7 +26,9 @@ async def test_introspection_of_an_active_token_has_only_standard_members(tenant
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_introspection_of_any_other_token_is_only_inactive(http: httpx.AsyncClient, tenant: Tenant) -> None:
+async def test_introspection_of_an_invalid_token_says_only_that_it_is_inactive(
+    http: httpx.AsyncClient, tenant: Tenant
+) -> None:
     other = await Tenant.register(http)
     await other.create("theirs")
     await tenant.create("mine", scope={"not": "a string"})

@@ -35,7 +35,7 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
-async def test_worker_ahead_refuses_tokens_early_by_at_most_its_skew(stack: Stack) -> None:
+async def test_worker_whose_clock_is_ahead_refuses_tokens_early_by_at_most_its_skew(stack: Stack) -> None:
     await stack.tenant.create("ann", PASSWORD)
     token = await stack.tenant.login("ann", PASSWORD)
     opened = time.monotonic()
@@ -49,7 +49,7 @@ async def test_worker_ahead_refuses_tokens_early_by_at_most_its_skew(stack: Stac
     await stack.tenant.verify(token)
 
 
-async def test_token_of_a_worker_behind_expires_early_elsewhere(stack: Stack) -> None:
+async def test_token_of_a_worker_whose_clock_is_behind_expires_early_elsewhere(stack: Stack) -> None:
     await stack.tenant.create("bob", PASSWORD)
     async with _Skewed(stack, -SKEW_SECONDS, "password"):
         # For all other workers the token expires earlier by the skew.
@@ -59,7 +59,7 @@ async def test_token_of_a_worker_behind_expires_early_elsewhere(stack: Stack) ->
             await stack.tenant.verify(token)
 
 
-async def test_worker_too_far_ahead_starts_no_request(stack: Stack) -> None:
+async def test_worker_whose_clock_is_too_far_ahead_starts_no_request(stack: Stack) -> None:
     """Callers that wait shorter than the skew get a deadline error."""
     async with (
         _Skewed(stack, SKEW_SECONDS),

@@ -61,7 +61,7 @@ async def stack(
             "AUTH_REPLY_TIMEOUT_SECONDS": "5",
             "AUTH_PASSWORD_NICE": "19",
         },
-        env_of={"worker-password-0": {"AUTH_metrics_port": str(metrics_port)}},
+        env_of={"worker-password-0": {"AUTH_METRICS_PORT": str(metrics_port)}},
     ) as running:
         yield running
 

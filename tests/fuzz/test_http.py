@@ -116,7 +116,7 @@ async def test_any_path_names_one_user_or_none(tenant: Tenant, login: str, rest:
 @pytest.mark.usefixtures("unharmed")
 @bounded(100)
 @given(form=st.binary(max_size=200) | st.binary(max_size=60).map(lambda token: b"token=" + token))
-async def test_any_form_is_inactive_or_refused(tenant: Tenant, form: bytes) -> None:
+async def test_any_introspection_form_is_inactive_or_refused(tenant: Tenant, form: bytes) -> None:
     tried["HTTP forms"] += 1
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": f"Bearer {tenant.token}"}
     response = await tenant.http.post("/introspect", content=form, headers=headers)

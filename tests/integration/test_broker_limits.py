@@ -198,7 +198,7 @@ async def test_own_queue_of_a_service_is_limited_in_bytes(
 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
 async def test_own_queue_without_consumers_expires(limited: Limited, connection: AbstractConnection, kind: str) -> None:
-    """The policy applies also to a queue that asks for a longer time. The test shortens it."""
+    """The policy applies also to a queue that asks for a longer time. The test shortens the time."""
     name = f"sub.{limited.name}.forgotten"
     channel = await connection.channel()
     await own_queue(channel, name, kind, {"x-expires": 2 * SUBSCRIBER_EXPIRES_MS})

@@ -85,7 +85,7 @@ async def test_service_with_the_worker_user_creates_indexes_and_serves(
         assert PASSWORDS["worker"] not in service.logs()
 
 
-async def test_wrong_database_password_is_reported_without_it(protected: Protected, amqp_url: str) -> None:
+async def test_wrong_database_password_is_reported_without_the_password(protected: Protected, amqp_url: str) -> None:
     wrong = protected.url("worker", "jincor_auth", password="hunter2hunter2")
     code, (line,) = await check_worker(amqp_url, wrong)
     assert (code, line) == (EX_UNAVAILABLE, "database: refuses these credentials, or their permissions are too narrow")
