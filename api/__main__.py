@@ -1,6 +1,5 @@
 """The edge as a process: `python -m api`. A requested stop exits with 0; any other exit prints the reason."""
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -20,10 +19,9 @@ from api.main import create_app, new_streams
 from api.metrics import EdgeMetrics
 from api.settings import SECRETS, Settings
 from api.streams import Streams
-from shared.process.environment import load_settings, report_check, require_opentelemetry, tracing_enabled
 from shared.process.garbage import collect_rarely
-from shared.process.logging import configure
 from shared.process.metrics import metrics_endpoint
+from shared.process.startup import argument_parser, load_tracing, prepare
 
 if TYPE_CHECKING:
     from api.tracing import EdgeTracing
@@ -41,18 +39,13 @@ DRAIN_POLL_SECONDS = 0.05
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in flight."""
-    parser = argparse.ArgumentParser(prog="python -m api", description="An edge of Jincor Auth.")
-    parser.add_argument("--check", action="store_true", help="check the configuration and the broker, then exit")
-    arguments = parser.parse_args()
-    settings = load_settings(Settings, SECRETS)
-    configure("api", "critical" if arguments.check else settings.log_level, settings.log_format)
-    if arguments.check:
-        raise SystemExit(report_check(asyncio.run(problems(settings))))
+    arguments = argument_parser("api", "An edge of Jincor Auth.").parse_args()
+    settings = prepare("api", Settings, SECRETS, problems, check=arguments.check)
     _allow_descriptors(settings.event_streams + SPARE_DESCRIPTORS)
     streams = new_streams(settings)
     leaving = asyncio.Event()
     metrics = EdgeMetrics()
-    tracing = _tracing()
+    tracing = load_tracing(_tracing)
     app = create_app(settings, streams=streams, leaving=leaving, metrics=metrics, tracing=tracing)
     server = _Server(_server_config(settings, app), streams, leaving, settings.drain_seconds)
 
@@ -73,13 +66,10 @@ def main() -> None:
     log.info("edge has stopped")
 
 
-def _tracing() -> "EdgeTracing | None":
-    """Return the tracing of this process, or None if it is off; OpenTelemetry is imported only if it is on."""
-    if not tracing_enabled():
-        return None
-    with require_opentelemetry():
-        from api.tracing import EdgeTracing  # noqa: PLC0415 - see above
-    return EdgeTracing.exporting()
+def _tracing() -> "type[EdgeTracing]":
+    from api.tracing import EdgeTracing  # noqa: PLC0415 - imports OpenTelemetry, so only if tracing is on
+
+    return EdgeTracing
 
 
 class _Server(uvicorn.Server):

@@ -9,10 +9,9 @@ from shared.process.broker_check import BrokerNeeds, broker_problems
 async def problems(settings: Settings) -> list[str]:
     """Return one line for each problem. Workers are not checked: an edge starts without them."""
     needs = BrokerNeeds(
-        declares=settings.declare_topology,
         publishes=(RPC_EXCHANGE,),
         queues=subscriber_queue(SUBSCRIBER, ""),
         binds=EVENTS_EXCHANGE,
         probes=RPC_EXCHANGE,
     )
-    return [line for url in settings.amqp_url for line in await broker_problems(url.get_secret_value(), needs)]
+    return await broker_problems(settings, needs)

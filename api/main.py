@@ -16,17 +16,19 @@ from api.dependencies import State
 from api.errors import answer_error
 from api.limits.requests import request_limit
 from api.metrics import EdgeMetrics
-from api.middleware import EncodedPath, RequestContext, UnexpectedErrors
+from api.middleware import EncodedPath, HeadAsGet, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
-from api.routes import audit, auth, events, forward, health, session, tenant, token, user
+from api.routes import audit, auth, docs, events, forward, health, session, tenant, token, user
 from api.settings import Settings
 from api.streams import Streams
-from api.verifying import RememberingVerifier, Verifies
+from api.verifying import CachedCheckVerifier, CheckVerifier
 from api.workers import WorkerCalls
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
+from shared.amqp.rpc_port import RpcConnection
 from shared.amqp.verification_batcher import VerificationBatcher
+from shared.client.feed_port import Feed
 from shared.client.tenant_session import RetryingRpcClient, TenantSession
 from shared.contracts.errors import AuthError
 from shared.process.background import background_task
@@ -64,8 +66,8 @@ def new_streams(settings: Settings) -> Streams:
 
 def create_app(
     settings: Settings,
-    rpc: RpcClient | None = None,
-    feed: RevocationFeed | None = None,
+    rpc: RpcConnection | None = None,
+    feed: Feed | None = None,
     *,
     streams: Streams | None = None,
     leaving: asyncio.Event | None = None,
@@ -82,7 +84,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        urls = [url.get_secret_value() for url in settings.amqp_url]
+        urls = settings.broker_urls
         client = rpc or RpcClient(urls, "api", declare=settings.declare_topology, tracing=tracing)
         revocations = feed or RevocationFeed(
             urls,
@@ -95,7 +97,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(client)
             await stack.enter_async_context(revocations)
-            verifier: Verifies = VerificationBatcher(
+            verifier: CheckVerifier = VerificationBatcher(
                 client, timeout_seconds=settings.reply_timeout_seconds, tracing=tracing
             )
             remembering = None
@@ -108,7 +110,7 @@ def create_app(
                     declare=settings.declare_topology,
                 )
                 verifier = remembering = await stack.enter_async_context(
-                    RememberingVerifier(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
+                    CachedCheckVerifier(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
                 )
             counted.watch(
                 streams=lambda: open_streams.count,
@@ -130,6 +132,7 @@ def create_app(
                 feed=revocations,
                 streams=open_streams,
                 readiness=SharedReadiness(workers),
+                introspection_exp=settings.introspection_exp,
                 metrics=counted,
                 leaving=leaving or asyncio.Event(),
             )
@@ -139,7 +142,10 @@ def create_app(
         version=API_VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        docs_url="/docs" if settings.docs else None,
+        servers=[{"url": "/"}],
+        contact={"name": "The operator of this service"},
+        license_info={"name": "MIT", "identifier": "MIT"},
+        docs_url=None,  # FastAPI's page loads its scripts from the internet
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
         separate_input_output_schemas=False,
@@ -153,6 +159,7 @@ def create_app(
             *cross_origin(settings.cors_origins),
             Middleware(UnexpectedErrors),
             *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
+            Middleware(HeadAsGet),
             Middleware(EncodedPath),
         ],
     )
@@ -161,4 +168,6 @@ def create_app(
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)
+    if settings.docs:
+        app.include_router(docs.router)
     return app

@@ -1,9 +1,8 @@
 """Settings of the edge from environment variables. docs/configuration.md is generated from their docstrings."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import (
-    AliasGenerator,
     Field,
     FiniteFloat,
     IPvAnyNetwork,
@@ -13,37 +12,19 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
-from shared.process.environment import AmqpUrl, CommaSeparated
-from shared.process.logging import LogFormat
+from shared.process.settings import CommaSeparated, Port, ProcessSettings
 
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")]
 """An origin as browsers send it (RFC 6454, 6.2): lower case, without a path."""
 
-Port = Annotated[int, Field(ge=1, le=65535)]
 #: Settings that may be files instead: `<name>_FILE`.
 SECRETS = ("AMQP_URL", "AUTH_FORWARD_PASSWORD")
 
 
-class Settings(BaseSettings):
-    """Settings of the edge: `AMQP_URL`, and each other field as `AUTH_<FIELD>`."""
-
-    model_config = SettingsConfigDict(
-        alias_generator=AliasGenerator(validation_alias=lambda name: f"AUTH_{name.upper()}"),
-        validate_by_name=True,
-        validate_by_alias=True,
-        env_ignore_empty=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-        frozen=True,
-    )
-
-    amqp_url: Annotated[tuple[AmqpUrl, ...], NoDecode, CommaSeparated, Field(min_length=1, validation_alias="AMQP_URL")]
-    """URL of the broker, or of several of its nodes, separated by commas. Each connection starts with a random
-    node, and tries the next if one is unreachable."""
-    declare_topology: bool = True
-    """`false`: an administrator declares the exchanges, and this broker user may not."""
+class Settings(ProcessSettings):
+    """Settings of the edge."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -70,7 +51,11 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, CommaSeparated] = ()
     """Origins whose pages may call the edge from browsers, such as `https://app.example`. `*` is not accepted."""
     docs: bool = True
-    """Whether the edge serves `/docs` and `/openapi.json`."""
+    """Whether the edge serves `/docs` and `/openapi.json`, and redirects `/` to `/docs`. The page needs no internet."""
+
+    introspection_exp: bool = True
+    """Whether `POST /introspect` answers with `exp`. `false` keeps some gateways from caching a token until its `exp`:
+    see docs/gateways.md."""
 
     forward_email: str | None = None
     """Email of the tenant whose users' tokens `/auth/forward` accepts. Unset: the route does not exist."""
@@ -78,7 +63,7 @@ class Settings(BaseSettings):
     """Password of the tenant in `AUTH_FORWARD_EMAIL`; the edge logs in as this tenant."""
 
     event_streams: PositiveInt = 2_000
-    """Maximum number of open event streams of one edge; more are answered 503."""
+    """Maximum number of open event streams of one edge; more are answered 503, or told to reconnect later."""
     event_streams_per_tenant: PositiveInt = 500
     """Maximum number of open event streams of one tenant on one edge, so that others can open theirs."""
     event_heartbeat_seconds: Annotated[FiniteFloat, Field(gt=0)] = 15.0
@@ -96,19 +81,6 @@ class Settings(BaseSettings):
     needs to notice."""
     shutdown_grace_seconds: PositiveInt = 10
     """How long a stopping edge waits, after draining, for the requests in flight."""
-
-    metrics_port: Port | None = None
-    """Port of the metrics endpoint; each process on a host needs its own. Unset: no metrics endpoint."""
-    metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address of the metrics endpoint. Metrics are for the operator only: clients must not reach this address."""
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """`debug`, `info`, `warning` or `error`."""
-    log_format: LogFormat = "json"
-    """`json`, or `console` for reading in a terminal."""
-    log_verify_sample: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
-    """Share of successful verifications that is logged; each such line holds the share as `sample`. All other requests
-    are logged."""
 
     @model_validator(mode="after")
     def _whole_credentials(self) -> Self:

@@ -29,13 +29,11 @@ from api.metrics import METHODS
 from shared.amqp.telemetry import TRACE_HEADERS
 from shared.amqp.topology import RPC_EXCHANGE
 from shared.contracts.auth_verify import AUTH_VERIFY
-from shared.contracts.errors import AuthError, DeadlineExceeded, InternalError, Overloaded, Unavailable
-from shared.process.tracing import ProcessTracing
+from shared.contracts.errors import AuthError
+from shared.process.tracing import ProcessTracing, record_error
 
 #: Only 5xx marks a server span as an error, by the semantic conventions.
 FIRST_SERVER_ERROR = 500
-#: Errors of the service, which mark a span as failed. Others, such as a wrong password, are normal answers.
-FAULTS = (DeadlineExceeded, InternalError, Overloaded, Unavailable)
 
 
 class EdgeTracing(ProcessTracing):
@@ -117,9 +115,7 @@ class EdgeTracing(ProcessTracing):
             try:
                 yield
             except AuthError as error:
-                span.set_attribute("error.type", error.code)
-                if isinstance(error, FAULTS):
-                    span.set_status(Status(StatusCode.ERROR))
+                record_error(span, error.code)
                 raise
 
 

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings
 
 import api.settings
 import worker.settings
+from shared.process.settings import ProcessSettings
 
 PAGE = Path(__file__).parents[1] / "docs/configuration.md"
 #: Defaults in words: one depends on the machine, the other may come from the command line.
@@ -21,11 +22,12 @@ IN_WORDS = {"AUTH_HASH_THREADS": "the number of cores", "AUTH_LANES": "required,
 TABLES: dict[str, tuple[type[BaseSettings], Iterable[str]]] = {
     "edge": (api.settings.Settings, api.settings.SECRETS),
     "worker": (worker.settings.Settings, worker.settings.SECRETS),
+    "process": (ProcessSettings, ("AMQP_URL",)),
 }
 
 
 def page(text: str) -> str:
-    """Return the page with its tables replaced."""
+    """Return the page with its tables replaced. Settings of every process are only in the table `process`."""
     for name, (settings, secrets) in TABLES.items():
         begin, end = f"<!-- settings of the {name}: make configuration -->\n", "<!-- end of the settings -->"
         if text.count(begin) != 1 or end not in text.partition(begin)[2]:
@@ -36,7 +38,9 @@ def page(text: str) -> str:
 
 
 def _table(settings: type[BaseSettings], secrets: set[str]) -> str:
-    rows = (_row(str(field.validation_alias), field, secrets) for field in settings.model_fields.values())
+    inherited = () if settings is ProcessSettings else ProcessSettings.model_fields
+    fields = [field for name, field in settings.model_fields.items() if name not in inherited]
+    rows = (_row(str(field.validation_alias), field, secrets) for field in fields)
     return "".join(["| variable | default | meaning |\n", "|---|---|---|\n", *rows])
 
 

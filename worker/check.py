@@ -12,11 +12,7 @@ DEFAULT_EXCHANGE = ""
 
 async def problems(settings: Settings) -> list[str]:
     """Return the problems found, one line each. Empty: the worker can start."""
-    needs = BrokerNeeds(
-        declares=settings.declare_topology,
-        publishes=(DEFAULT_EXCHANGE,),
-        queues=f"{RPC_EXCHANGE}.",
-    )
-    found = [line for url in settings.amqp_url for line in await broker_problems(url.get_secret_value(), needs)]
+    needs = BrokerNeeds(publishes=(DEFAULT_EXCHANGE,), queues=f"{RPC_EXCHANGE}.")
+    found = await broker_problems(settings, needs)
     async with mongo_database.connect(settings.mongo_url.get_secret_value()) as database:
         return [*found, *(f"database: {line}" for line in await database.problems())]

@@ -1,6 +1,5 @@
 """The worker's composition root: build, run, drain. Read it from top to bottom."""
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -15,11 +14,10 @@ from shared.amqp.connection import REPLICATED_SETUP_TIMEOUT_SECONDS, SETUP_TIMEO
 from shared.amqp.topology import QueueType, health_queue, lane_queue
 from shared.contracts.operation import Lane
 from shared.process.background import background_task
-from shared.process.environment import load_settings, report_check, require_opentelemetry, tracing_enabled
 from shared.process.garbage import collect_rarely
-from shared.process.logging import configure
 from shared.process.loop_lag import watch_loop
 from shared.process.metrics import metrics_endpoint
+from shared.process.startup import argument_parser, load_tracing, prepare
 from worker.adapters import mongo_database
 from worker.adapters.argon2_hasher import Argon2Hasher
 from worker.adapters.common_passwords import common_passwords
@@ -58,17 +56,13 @@ HEALTH_PREFETCH = 2
 
 def main(clock: Clock | None = None) -> None:
     """Run `python -m worker`. Tests pass their own clock."""
-    parser = argparse.ArgumentParser(prog="python -m worker", description="A worker of Jincor Auth.")
+    parser = argument_parser("worker", "A worker of Jincor Auth.")
     lanes = ",".join(Lane)
     parser.add_argument("--lanes", help=f"lanes to serve, of {lanes}; default: AUTH_LANES", default=None)
-    parser.add_argument("--check", action="store_true", help="only check configuration, broker and database")
     arguments = parser.parse_args()
     overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
-    settings = load_settings(Settings, SECRETS, **overrides)
-    configure("worker", "critical" if arguments.check else settings.log_level, settings.log_format)
-    if arguments.check:
-        raise SystemExit(report_check(asyncio.run(problems(settings))))
-    tracing = _tracing()
+    settings = prepare("worker", Settings, SECRETS, problems, check=arguments.check, **overrides)
+    tracing = load_tracing(_tracing)
     collect_rarely()
     with tracing or contextlib.nullcontext():
         uvloop.run(run(settings, clock, tracing))
@@ -87,7 +81,7 @@ async def serve(
 ) -> None:
     """Build everything, serve until `stop` is set, and shut down in reverse order."""
     clock = clock or SystemClock()
-    urls = [url.get_secret_value() for url in settings.amqp_url]
+    urls = settings.broker_urls
     name = f"worker {','.join(sorted(settings.lanes))} {os.getpid()}"
     if settings.lanes == {Lane.PASSWORD}:
         yield_cores(settings.password_nice)
@@ -202,13 +196,10 @@ async def serve(
     log.info("worker is stopped")
 
 
-def _tracing() -> "WorkerTracing | None":
-    """Return the tracing, or None if no traces are configured; then OpenTelemetry is not imported."""
-    if not tracing_enabled():
-        return None
-    with require_opentelemetry():
-        from worker.tracing import WorkerTracing  # noqa: PLC0415 - see above
-    return WorkerTracing.exporting()
+def _tracing() -> "type[WorkerTracing]":
+    from worker.tracing import WorkerTracing  # noqa: PLC0415 - imports OpenTelemetry, so only if tracing is on
+
+    return WorkerTracing
 
 
 async def _prepared(database: mongo_database.MongoDatabase, stop: asyncio.Event) -> bool:

@@ -5,11 +5,10 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
-    AliasGenerator,
     BeforeValidator,
     Field,
     FiniteFloat,
@@ -29,8 +28,7 @@ from pymongo.uri_parser import parse_uri
 from shared.amqp.topology import LANE_MAX_LENGTH, QueueType
 from shared.contracts.operation import Lane
 from shared.contracts.wire import MIN_PASSWORD_CHARS
-from shared.process.environment import AmqpUrl, CommaSeparated
-from shared.process.logging import LogFormat
+from shared.process.settings import CommaSeparated, ProcessSettings
 from worker.domain.attempts import Limit, Throttle
 from worker.domain.ports import BEYOND_THREADS, Lifetimes
 
@@ -50,7 +48,6 @@ MAX_MIN_PASSWORD_CHARS = 64
 MAX_PASSWORD_PLACES = 512
 #: Ten years: longer than any session needs, and within the range of dates.
 MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
-Port = Annotated[int, Field(ge=1, le=65535)]
 TokenSeconds = Annotated[int, Field(ge=1, le=MAX_TOKEN_SECONDS)]
 #: Variables whose values may be given as files.
 SECRETS = ("AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY", "AUTH_PASSWORD_PEPPERS")
@@ -113,32 +110,16 @@ class ImportSettings(BaseSettings):
     They read no keys.
     """
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True, frozen=True)
+    model_config = SettingsConfigDict(
+        case_sensitive=True, env_ignore_empty=True, hide_input_in_errors=True, frozen=True
+    )
 
     mongo_url: MongoUrl
 
 
-class Settings(BaseSettings):
-    """Every variable that a worker reads: the two URLs, and the other fields' names in upper case after `AUTH_`.
+class Settings(ProcessSettings):
+    """Settings of a worker. `MONGO_URL` has no prefix either. Secrets have no default."""
 
-    Secrets have no default.
-    """
-
-    model_config = SettingsConfigDict(
-        alias_generator=AliasGenerator(validation_alias=lambda name: f"AUTH_{name.upper()}"),
-        validate_by_name=True,
-        validate_by_alias=True,
-        env_ignore_empty=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-        frozen=True,
-    )
-
-    amqp_url: Annotated[tuple[AmqpUrl, ...], NoDecode, CommaSeparated, Field(min_length=1, validation_alias="AMQP_URL")]
-    """URL of the broker, or of several of its nodes, separated by commas. Each connection starts
-    with a random node, and tries the next one if a node is unavailable."""
-    declare_topology: bool = True
-    """`false`: an administrator declares the exchanges. The worker always declares the queues of its lanes."""
     mongo_url: MongoUrl
     """URL of MongoDB. Its path is the name of the database; default: `jincor_auth`."""
 
@@ -223,19 +204,6 @@ class Settings(BaseSettings):
     heartbeat_file: Path | None = None
     """File that the worker touches while it takes requests. `python -m worker.heartbeat` checks it,
     as a container's health check."""
-    metrics_port: Port | None = None
-    """Port of the metrics endpoint, a different one for each process of a host. Unset: no metrics endpoint."""
-    metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address on which the metrics endpoint listens. Metrics are for the operator: choose one that
-    clients cannot reach."""
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Lowest level that is logged: `debug`, `info`, `warning` or `error`."""
-    log_format: LogFormat = "json"
-    """Format of log lines: `json`, or `console` for reading in a terminal."""
-    log_verify_sample: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
-    """Share of successful verifications that is logged, from 0 to 1; each of their lines contains
-    it. All other requests are logged."""
 
     @model_validator(mode="after")
     def _row_is_no_shorter_than_what_is_free(self) -> Self:

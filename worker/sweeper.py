@@ -7,13 +7,13 @@ not wait for that.
 
 import asyncio
 import logging
-import random
 from bisect import bisect
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from shared.amqp.jitter import jittered
 from shared.contracts.errors import AuthError
 from worker.domain.ports import Ports
 from worker.domain.records import Revocation, TenantRevocation
@@ -153,7 +153,7 @@ async def _forever(
     sweep: Callable[[], Awaitable[FoundT]], interval_seconds: float, on_swept: Callable[[FoundT | None], None]
 ) -> None:
     while True:
-        await asyncio.sleep(interval_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+        await asyncio.sleep(jittered(interval_seconds))
         found = None
         try:
             found = await sweep()

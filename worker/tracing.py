@@ -17,11 +17,9 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from shared.amqp.telemetry import TRACE_HEADERS
 from shared.amqp.topology import RPC_EXCHANGE
 from shared.contracts.errors import ErrorCode
-from shared.process.tracing import ProcessTracing
+from shared.process.tracing import ProcessTracing, record_error
 
 CODES = frozenset(ErrorCode)
-#: Codes that mark the span as failed. Other codes are ordinary results.
-FAULTS = frozenset({ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.DEADLINE_EXCEEDED})
 
 
 class WorkerTracing(ProcessTracing):
@@ -62,9 +60,7 @@ class WorkerTracing(ProcessTracing):
         """Record the result of the request in its span: `ok`, `late` or an error code."""
         span.set_attribute("jincor_auth.code", code)
         if code in CODES:
-            span.set_attribute("error.type", code)
-        if code in FAULTS:
-            span.set_status(Status(StatusCode.ERROR))
+            record_error(span, code)
 
 
 class MongoCommands(CommandListener):

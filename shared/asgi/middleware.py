@@ -6,12 +6,10 @@ from collections.abc import Awaitable, Callable, Collection
 
 from ..client.scopes import scope_names
 from .bearer import AsgiScope, Refusal, TokenVerifier, authenticate, authorize
+from .denial import begin_denial
 from .session_socket import POLICY_VIOLATION, Receive, Send, SessionSocket, SocketClosed
 
 AsgiApp = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
-
-#: The ASGI extension for refusing a WebSocket with an HTTP status and body.
-DENIAL_RESPONSE = "websocket.http.response"
 
 
 class AuthMiddleware:
@@ -64,7 +62,7 @@ class AuthMiddleware:
 async def _refuse(refusal: Refusal, scope: AsgiScope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await receive()  # consume `websocket.connect`
-        if DENIAL_RESPONSE not in (scope.get("extensions") or {}):
+        if not begin_denial(scope):
             await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.detail})
             return
     prefix = "websocket.http" if scope["type"] == "websocket" else "http"

@@ -6,13 +6,13 @@ Delivery is at least once. The live iterator skips events that it still remember
 import asyncio
 import contextlib
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ..amqp.clock import elapsed_seconds
-from ..contracts.errors import InternalError, Temporary
+from ..amqp.jitter import jittered
+from ..contracts.errors import OUTAGES
 from ..contracts.event_list import EventListReply
 from ..contracts.events import SessionRevokedEvent
 from ..contracts.user_list import NO_CURSOR
@@ -149,7 +149,7 @@ async def wait_for_tenant(tenant: Callable[[], Awaitable[str]]) -> str:
     while True:
         try:
             return await tenant()
-        except (Temporary, InternalError) as error:
+        except OUTAGES as error:
             log.warning("tenant is not known yet, retrying", extra={"code": error.code})
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -174,13 +174,21 @@ async def read_durable(subscription: DurableSubscription, list_events: ListEvent
             await delivery.ack()
 
 
-async def handle_durable(subscription: DurableSubscription, handler: Handler, attempts: int) -> None:
+async def handle_durable(
+    subscription: DurableSubscription,
+    handler: Handler,
+    attempts: int,
+    on_subscribed: Callable[[], None] | None = None,
+) -> None:
     """Call the handler with each event of a durable queue, without end.
 
     If the handler raises, it is called again with backoff, up to `attempts` times in total. Then
-    the event is dead-lettered.
+    the event is dead-lettered. `on_subscribed` is called once, when the queue is bound.
     """
     async with subscription:
+        if on_subscribed is not None:
+            await subscription.subscribed()
+            on_subscribed()
         while True:
             delivery = await subscription.next()
             if await _handle_with_retries(handler, delivery.event, attempts):
@@ -199,7 +207,7 @@ async def _handle_with_retries(handler: Handler, event: SessionRevokedEvent, att
         else:
             return True
         if attempt < attempts:
-            await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+            await asyncio.sleep(jittered(pause_seconds))
             pause_seconds = min(2 * pause_seconds, LAST_PAUSE_SECONDS)
     return False
 
@@ -218,6 +226,6 @@ async def _list_with_retries(list_events: ListEvents, since: int, cursor: str) -
     while True:
         try:
             return await list_events(since, cursor)
-        except (Temporary, InternalError) as error:
+        except OUTAGES as error:
             log.warning("missed revocations cannot be listed yet, retrying", extra={"code": error.code})
             await asyncio.sleep(RETRY_SECONDS)

@@ -11,22 +11,17 @@ from dataclasses import dataclass
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
-from aiormq.exceptions import InvalidFrameError
 from yarl import URL
 
-from ..amqp.connection import CONNECT_TIMEOUT_SECONDS, ConnectionLost, lost_connections
+from ..amqp.connection import CONNECT_TIMEOUT_SECONDS, ConnectionLost, connect_problem, lost_connections, node_name
 from ..amqp.topology import declare_exchanges
-
-#: The ports of AMQP without and with TLS.
-DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
+from .settings import ProcessSettings
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerNeeds:
-    """The operations that a process needs at the broker."""
+    """The operations that a process needs at the broker, besides declaring the exchanges if it does."""
 
-    declares: bool
-    """Whether it declares the exchanges. Otherwise an administrator must have declared them."""
     publishes: tuple[str, ...]
     """Exchanges that it publishes to."""
     queues: str
@@ -37,12 +32,16 @@ class BrokerNeeds:
     """Exchange that passes probes on to `binds`, and so to these queues."""
 
 
-async def broker_problems(url: str, needs: BrokerNeeds) -> list[str]:
-    """Return the problems with this node, one line each, without the password. Empty: no
+async def broker_problems(settings: ProcessSettings, needs: BrokerNeeds) -> list[str]:
+    """Return the problems with the broker's nodes, one line each, without the password. Empty: no
     problems."""
+    return [
+        line for url in settings.broker_urls for line in await _node_problems(url, settings.declare_topology, needs)
+    ]
+
+
+async def _node_problems(url: str, declares: bool, needs: BrokerNeeds) -> list[str]:
     address = URL(url)
-    port = address.explicit_port or DEFAULT_PORTS[address.scheme]
-    node = f"broker {address.host}:{port}"
     problems: list[str] = []
     try:
         with lost_connections():
@@ -50,22 +49,18 @@ async def broker_problems(url: str, needs: BrokerNeeds) -> list[str]:
                 address, timeout=CONNECT_TIMEOUT_SECONDS, client_properties={"connection_name": "check"}
             )
             async with connection:
-                found = [await _run_attempt(connection, attempt) for attempt in _attempts(needs)]
+                found = [await _run_attempt(connection, attempt) for attempt in _attempts(declares, needs)]
             problems += filter(None, found)
     except ConnectionLost as error:
-        # RabbitMQ closes the connection instead of opening the virtual host, which the library does
-        # not expect.
-        closed = isinstance(error.__cause__, InvalidFrameError)
-        vhost = "no such virtual host, or this user may not use it or has no more connections"
-        problems.append(vhost if closed else f"cannot be used: {error}")
-    return [f"{node}: {_masked(address.password, problem)}" for problem in problems]
+        problems.append(connect_problem(error.__cause__ or error, address))
+    return [f"broker {node_name(address)}: {_masked(address.password, problem)}" for problem in problems]
 
 
 Attempt = Callable[[AbstractChannel], Awaitable[str | None]]
 """One step of the check. It returns a problem that the broker does not report by refusing it."""
 
 
-def _attempts(needs: BrokerNeeds) -> list[Attempt]:
+def _attempts(declares: bool, needs: BrokerNeeds) -> list[Attempt]:
     name = f"{needs.queues}check.{uuid.uuid4().hex}"
 
     async def consume(channel: AbstractChannel) -> str | None:
@@ -86,7 +81,7 @@ def _attempts(needs: BrokerNeeds) -> list[Attempt]:
 
         return publish
 
-    return [*([declare] if needs.declares else []), *map(publish, needs.publishes), consume]
+    return [*([declare] if declares else []), *map(publish, needs.publishes), consume]
 
 
 async def _is_routed(channel: AbstractChannel, exchange_name: str, key: str) -> bool:

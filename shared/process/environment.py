@@ -1,30 +1,13 @@
 """Settings from the environment and secret files, with one line per configuration error."""
 
-import contextlib
+import difflib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr, ValidationError
-
-from ..amqp.connection import broker_url
-
-
-def _comma_separated(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _amqp_url(secret: SecretStr) -> SecretStr:
-    broker_url(secret.get_secret_value())
-    return secret
-
-
-#: The form of a collection in one variable.
-CommaSeparated = BeforeValidator(_comma_separated)
-#: The address of a broker. It is a secret because it contains the password.
-AmqpUrl = Annotated[SecretStr, AfterValidator(_amqp_url)]
+from pydantic import BaseModel, ValidationError
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
@@ -32,8 +15,9 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 EX_CONFIG = 78
 #: Exit code of a required service that is unavailable, as in sysexits.h.
 EX_UNAVAILABLE = 69
-#: Each of these variables enables tracing (OpenTelemetry, "OTLP Exporter Configuration").
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+#: How alike a variable and a setting are if one may be a misspelling of the other, by
+#: `difflib.SequenceMatcher.ratio`. Settings of edges and workers are less alike: they may share an environment.
+MISSPELT = 0.8
 
 
 def load_settings(settings: type[SettingsT], secrets: Iterable[str], **overrides: object) -> SettingsT:
@@ -61,14 +45,6 @@ def configuration_error(problems: Iterable[str]) -> SystemExit:
     return SystemExit(EX_CONFIG)
 
 
-def report_check(problems: Iterable[str]) -> int:
-    """Print the problems that `--check` found to stderr, one line each, or `ok`. Return the exit
-    code."""
-    found = list(problems)
-    print(*(found or ["ok"]), sep="\n", file=sys.stderr)  # noqa: T201 - it talks to a person at a terminal
-    return EX_UNAVAILABLE if found else 0
-
-
 def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
     """Read the files of the `_FILE` variables; return their contents by the names without `_FILE`.
 
@@ -89,21 +65,14 @@ def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str
     return found
 
 
-def tracing_enabled(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether a trace endpoint is configured and tracing is not disabled."""
-    off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
-    return not off and any(environ.get(name) for name in ENDPOINTS)
-
-
-@contextlib.contextmanager
-def require_opentelemetry() -> Iterator[None]:
-    """Wrap the first import of OpenTelemetry: exit with a configuration error if it is not
-    installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "opentelemetry":
-            raise
-        name = next(name for name in ENDPOINTS if os.environ.get(name))
-        problem = f"{name}: traces need OpenTelemetry, which is not installed: pip install 'jincor-auth[telemetry]'"
-        raise configuration_error([problem]) from None
+def unread_variables(
+    environ: Mapping[str, str], settings: type[BaseModel], secrets: Iterable[str]
+) -> dict[str, str | None]:
+    """Return the `AUTH_` variables that this process does not read, each with the setting that it may misspell."""
+    known = {str(field.validation_alias) for field in settings.model_fields.values()}
+    known |= {f"{name}_FILE" for name in secrets}
+    return {
+        name: next(iter(difflib.get_close_matches(name.upper(), known, 1, MISSPELT)), None)
+        for name, value in sorted(environ.items())
+        if value and name.upper().startswith("AUTH_") and name not in known
+    }

@@ -7,9 +7,21 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from .. import __version__
+from ..contracts.errors import ErrorCode
+
+#: Errors of the service, which mark a span as failed. Others, such as a wrong password, are ordinary results.
+FAULTS = frozenset({ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.DEADLINE_EXCEEDED})
+
+
+def record_error(span: Span, code: str) -> None:
+    """Record an error code in a span, and mark the span as failed if the code is a fault of the service."""
+    span.set_attribute("error.type", code)
+    if code in FAULTS:
+        span.set_status(Status(StatusCode.ERROR))
 
 
 class ProcessTracing:

@@ -11,9 +11,9 @@ from shared.client.auth_client import AuthClient
 from shared.contracts.errors import (
     InvalidCredentials,
     InvalidRequest,
-    InvalidTenantToken,
     InvalidToken,
     LoginTaken,
+    ServiceCredentialsRejected,
     SessionNotFound,
     Unavailable,
     UserNotFound,
@@ -58,8 +58,8 @@ async def test_user_life_through_the_client_raises_typed_errors(service: Running
 
 async def test_client_that_registers_a_tenant_continues_as_this_tenant(service: RunningService) -> None:
     """Registration over AMQP needs the registration key."""
-    async with AuthClient.connect(service.amqp_url) as auth:
-        with pytest.raises(InvalidTenantToken):
+    async with AuthClient.connect(service.amqp_url, anonymous=True) as auth:
+        with pytest.raises(ServiceCredentialsRejected):
             await auth.users.list()
         email = f"{secrets.token_hex(6)}@client.test"
         tenant = await auth.tenant.register(email, PASSWORD, registration_key="let-me-in-please")

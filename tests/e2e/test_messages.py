@@ -131,6 +131,7 @@ async def _use_everything(caller: Service) -> None:
     await caller.refused(ErrorCode.LOGIN_TAKEN, "user.create", **ann)
     await caller.call("user.update", **ann, scope="company:read", sub="42")
     await caller.call("user.list", **tenant, q="AN")
+    await caller.call("user.get", **ann)
 
     async def login(device: str) -> str:
         token: str = (await caller.call("auth.login", **ann, **password, deviceId=device))["accessToken"]
@@ -144,6 +145,7 @@ async def _use_everything(caller: Service) -> None:
 
     await caller.call("auth.logout", **tenant, token=tokens[0])
     await caller.call("token.revoke", **tenant, token=tokens[1])
+    await caller.refused(ErrorCode.UNSUPPORTED_TOKEN_TYPE, "token.revoke", **tenant, token=tenant["tenantToken"])
     session = (await caller.call("session.list", **ann))["sessions"][0]["id"]
     await caller.call("session.revoke", **ann, sessionId=session)
     await caller.refused(ErrorCode.SESSION_NOT_FOUND, "session.revoke", **ann, sessionId=session)

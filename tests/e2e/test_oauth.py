@@ -40,11 +40,14 @@ async def test_introspection_of_an_invalid_token_says_only_that_it_is_inactive(
     assert "scope" not in (await _post(tenant, "/introspect", live)).json(), "the standard allows only strings"
 
 
-async def test_revocation_of_any_token_succeeds_and_is_idempotent(tenant: Tenant) -> None:
+async def test_revocation_of_any_user_token_succeeds_and_is_idempotent(tenant: Tenant) -> None:
+    """An invalid token gets the same answer; a tenant token is not supported (RFC 7009, 2.2.1)."""
     await tenant.create("ann")
     token = await tenant.token_of("ann")
-    for each in (token, token, "nonsense", tenant.token):
+    for each in (token, token, "nonsense"):
         assert (await _post(tenant, "/revoke", each)).status_code == 200
+    refused = await _post(tenant, "/revoke", tenant.token)
+    assert (refused.status_code, refused.json()["error"]) == (400, "unsupported_token_type")
     assert (await tenant.verify(token)).status_code == 400
     assert (await tenant.call("GET", "/user")).status_code == 200, "a tenant token cannot be revoked here"
 

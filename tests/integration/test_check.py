@@ -60,10 +60,10 @@ async def test_check_with_invalid_settings_names_them_all() -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"password": SECRET}, "ACCESS_REFUSED - Login was refused"),
+        ({"password": SECRET}, "user name or password is refused"),
         ({"path": "/nowhere"}, "no such virtual host, or this user may not use it or has no more connections"),
-        ({"port": 1}, "Connect call failed"),
-        ({"scheme": "amqps"}, "SSL"),
+        ({"port": 1}, "connection is refused"),
+        ({"scheme": "amqps"}, "TLS handshake failed"),
     ],
 )
 async def test_check_of_an_unusable_broker_prints_address_and_reason(

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -27,6 +26,7 @@ from shared.contracts.auth_verify import (
 )
 from shared.contracts.claims import Claims
 from shared.contracts.errors import (
+    OVERLOADED_RETRY_SECONDS,
     BadRequest,
     DeadlineExceeded,
     InternalError,
@@ -181,28 +181,8 @@ async def test_call_to_a_full_queue_is_overloaded_at_once(rpc: RpcClient, serve:
         served = [each for each in outcomes if not isinstance(each, Overloaded)]
         assert 3 <= len(served) < len(calls)
         assert all(each == gate.reply for each in served)
-
-
-async def test_retry_after_of_an_overloaded_call_is_the_duration_of_the_last_call(rpc: RpcClient, serve: Serve) -> None:
-    """The `Retry-After` is never longer than the caller's own timeout."""
-    gate = Gate(AuthLoginReply(access_token="token"))
-    at_least, at_most = 1, 1  # no call was answered yet
-    async with serve({"auth.login": gate}, prefetch=1, max_length=1):
-        for timeout_seconds in (60, 60, 1):
-            gate.opened.clear()
-            began = time.monotonic()
-            served = [asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=60))]
-            await gate.arrived.get()
-            served.append(asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=60)))
-            refused = asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=timeout_seconds))
-            with pytest.raises(Overloaded) as caught:
-                await refused
-            retry_after = caught.value.retry_after_seconds
-            assert min(at_least, timeout_seconds) <= retry_after <= min(at_most, timeout_seconds)
-            await asyncio.sleep(1.1)
-            gate.opened.set()
-            assert await asyncio.gather(*served) == [gate.reply] * 2
-            at_least, at_most = 2, math.ceil(time.monotonic() - began)
+        retry_times = {each.retry_after_seconds for each in outcomes if isinstance(each, Overloaded)}
+        assert retry_times <= set(OVERLOADED_RETRY_SECONDS)
 
 
 async def test_retry_after_of_an_expired_call_is_its_timeout(rpc: RpcClient, serve: Serve) -> None:

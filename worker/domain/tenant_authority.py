@@ -59,7 +59,7 @@ async def close_tenant(
         decision = before
     else:
         raise InvalidCredentials  # unreachable: the contract refuses such a request
-    call.audit_facts.tenant = decision.tenant
+    call.audit_facts.tenant, call.audit_facts.reason = decision.tenant, reason
     await revoke_tenant_sessions(decision, ports)
     return Done.now()
 
@@ -75,13 +75,12 @@ async def decide_as_tenant(
     faster than at a login.
     """
     tenant_token = proof.tenant_token
-    ports.turns.refuse_early(ports.tokens.session_id(tenant_token))
     session = (await sessions_of([tenant_token], ports)).get(tenant_token)
     if session is None:
         raise InvalidTenantToken
     checked_tenant(tenant_token, {tenant_token: replace(session, revocation=None)}, ports)
     call.audit_facts.tenant, call.audit_facts.login = session.tenant, session.login
-    await ports.turns.enter(session.tenant, call, session.id)
+    await ports.turns.enter(session.tenant, call)
     tenant = await ports.tenants.find(session.tenant)
     may_act = tenant is not None and session.revocation is None
     if tenant and may_act and await _knows_password(tenant, proof, call, ports):

@@ -35,9 +35,8 @@ async def session_in_turn(tenant_token: str, call: Call, ports: Ports) -> Sessio
 
     Raises `InvalidTenantToken`, `Overloaded` and `DeadlineExceeded`.
     """
-    ports.turns.refuse_early(ports.tokens.session_id(tenant_token))
     session = await tenant_session_of(tenant_token, ports)
-    await ports.turns.enter(session.tenant, call, session.id)
+    await ports.turns.enter(session.tenant, call)
     return session
 
 

@@ -112,7 +112,7 @@ async def test_error_code_is_logged_only_on_its_own_request(
 ) -> None:
     caplog.set_level(logging.INFO)
     await edge.get("/nowhere")
-    await edge.get("/health/live")
+    await edge.get("/openapi.json")
 
     logged = [vars(record) for record in caplog.records if record.name == "api.middleware"]
     assert [line["code"] for line in logged] == ["route_not_found", None]

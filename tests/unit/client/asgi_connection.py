@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Self
 
-from shared.asgi.middleware import DENIAL_RESPONSE, AsgiApp
+from shared.asgi.denial import DENIAL_RESPONSE
+from shared.asgi.middleware import AsgiApp
 from shared.asgi.session_socket import Message
 
 #: Bounds how long a broken test waits.

@@ -80,3 +80,10 @@ def test_shared_broker_file_removes_our_brokers_and_adds_its_authority() -> None
             assert (change["depends_on"] or {}) == others
         else:
             assert name in brokers or name not in changes["services"]
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", PRODUCTION])
+def test_container_log_of_every_service_is_limited(name: str) -> None:
+    """Docker keeps logs without a limit by default."""
+    for service, spec in yaml.safe_load((REPOSITORY / name).read_text())["services"].items():
+        assert {"max-size", "max-file"} <= spec["logging"]["options"].keys(), service

@@ -7,7 +7,8 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 
-from shared.process.environment import EX_CONFIG, AmqpUrl, load_settings, secret_files
+from shared.process.environment import EX_CONFIG, load_settings, secret_files
+from shared.process.settings import AmqpUrl
 
 
 class Settings(BaseModel):

@@ -7,7 +7,8 @@ import pytest
 
 from dev.processes import REPOSITORY
 from shared.amqp.telemetry import MAX_TRACE_HEADER_CHARS, ForwardedHeaders, trace_headers
-from shared.process.environment import ENDPOINTS, EX_CONFIG, tracing_enabled
+from shared.process.environment import EX_CONFIG
+from shared.process.startup import ENDPOINTS, tracing_enabled
 
 TIMEOUT_SECONDS = 120
 #: Hides what the extra installs. OpenTelemetry's API stays, because FastAPI depends on it.
@@ -93,5 +94,6 @@ def test_tracing_without_the_library_stops_the_start_with_a_hint(main: str) -> N
 @pytest.mark.parametrize(("main", "loaded"), [("api.__main__", "opentelemetry.sdk"), ("worker.main", "opentelemetry")])
 def test_opentelemetry_without_tracing_is_not_imported(main: str, loaded: str) -> None:
     """The import costs memory and time. FastAPI imports OpenTelemetry's API by itself."""
-    done = run(f"import sys, {main}; assert {main}._tracing() is None; sys.exit({loaded!r} in sys.modules)")
+    off = f"from shared.process.startup import load_tracing; assert load_tracing({main}._tracing) is None"
+    done = run(f"import sys, {main}; {off}; sys.exit({loaded!r} in sys.modules)")
     assert done.returncode == 0, done.stderr
