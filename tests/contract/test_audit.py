@@ -8,7 +8,7 @@ import pytest
 from tests.fakes import NOW, FakeAudit
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase
-from worker.domain.records import AuditQuery, AuditRecord
+from worker.domain.records import AuditQuery, StoredAuditRecord
 
 KEPT_FOR = timedelta(days=90)
 SECOND = timedelta(seconds=1)
@@ -25,9 +25,9 @@ def audit(request: pytest.FixtureRequest) -> AnyAudit:
     return MongoAudit(request.getfixturevalue("mongo_database"), KEPT_FOR)
 
 
-def record(number: int = 1, **fields: object) -> AuditRecord:
+def record(number: int = 1, **fields: object) -> StoredAuditRecord:
     """Return the record of a login of ann, `number` seconds after NOW."""
-    login = AuditRecord(
+    login = StoredAuditRecord(
         id=f"{number:032x}", tenant="shop", at=NOW + number * SECOND, type="auth.login", outcome="ok", login="ann"
     )
     return replace(login, **fields)  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ async def test_pages_are_complete_and_newest_first_while_records_are_added(audit
     stored = [record(number, at=NOW + (number // 3) * SECOND) for number in range(10)]
     for each in stored:
         await audit.append(each)
-    read: list[AuditRecord] = []
+    read: list[StoredAuditRecord] = []
     query = EVERYTHING
     while page := await audit.page(query, 4):
         read += page
@@ -94,7 +94,7 @@ async def test_query_filters_by_type_login_time_and_tenant(audit: AnyAudit) -> N
     for each in (ann, bob, deleted, record(4, tenant="bank")):
         await audit.append(each)
 
-    async def found(**filters: object) -> list[AuditRecord]:
+    async def found(**filters: object) -> list[StoredAuditRecord]:
         return list(await audit.page(replace(EVERYTHING, **filters), 10))  # type: ignore[arg-type]
 
     assert await found() == [deleted, bob, ann]

@@ -13,7 +13,7 @@ from tests.records import a_session, a_user
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.domain.ports import Sessions
-from worker.domain.records import Revocation, Session, TenantRevocation, UserRevocation
+from worker.domain.records import Revocation, StoredSession, TenantRevocation, UserRevocation
 
 LOGOUT = Revocation(NOW, RevocationReason.LOGOUT, idempotency_key="request")
 LATER = NOW + timedelta(milliseconds=1)
@@ -27,11 +27,11 @@ def sessions(request: pytest.FixtureRequest) -> Sessions:
     return MongoSessions(request.getfixturevalue("mongo_database"))
 
 
-async def added(sessions: Sessions, **changes: Any) -> Session:
+async def added(sessions: Sessions, **changes: Any) -> StoredSession:
     return await sessions.add(a_session(**changes))
 
 
-async def stored(sessions: Sessions, session: Session) -> Session | None:
+async def stored(sessions: Sessions, session: StoredSession) -> StoredSession | None:
     return (await sessions.find([session.id])).get(session.id)
 
 
@@ -269,15 +269,15 @@ async def test_decision_does_not_return_an_event_that_waits_for_its_retry(sessio
     assert session is not None
     await sessions.refused(session, NOW, NOW + timedelta(hours=1))
     other = await added(sessions)
-    revoked_sessions = replace(other, revocation=Revocation(NOW, RevocationReason.ALL_REVOKED))
+    revoked = replace(other, revocation=Revocation(NOW, RevocationReason.ALL_REVOKED))
     assert await sessions.revoke_older(UserRevocation("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == [
-        revoked_sessions
+        revoked
     ]
     deletion = TenantRevocation("shop", 1, RevocationReason.TENANT_DELETED, 1)
-    assert await sessions.revoke_of_tenant(deletion, NOW, 10) == [revoked_sessions]
+    assert await sessions.revoke_of_tenant(deletion, NOW, 10) == [revoked]
 
 
-async def _announced(sessions: Sessions, milliseconds: int = 0, **attributes: Any) -> Session:
+async def _announced(sessions: Sessions, milliseconds: int = 0, **attributes: Any) -> StoredSession:
     """Add a session whose revocation was announced this many milliseconds after NOW."""
     session = await sessions.revoke(await added(sessions, **attributes), LOGOUT)
     assert session is not None
