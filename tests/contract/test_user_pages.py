@@ -15,7 +15,7 @@ from worker.domain.records import StoredUser
 #: Eight ranges between split points on average.
 USERS = 8 * SPLIT_POINT_EVERY
 #: Users per insert: the embedded database takes seconds for thousands.
-CHUNK = 500
+CHUNK = 100
 PAGE = 51
 
 
@@ -88,7 +88,7 @@ async def test_page_beyond_its_time_limit_is_unavailable_while_the_database_is_r
     users: MongoUsers, mongo_database: MongoDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A search reads all users of the tenant."""
-    await import_users(users, 2 * CHUNK)
+    await import_users(users, 10 * CHUNK)
     hasty = MongoUsers(mongo_database, max_page_seconds=0.005)
     with pytest.raises(Unavailable, match="database did not answer in time"):
         await hasty.page("shop", "nobody", "", PAGE)
