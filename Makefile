@@ -71,4 +71,4 @@ lock: ## Resolve the dependencies and write locks/ (needs uv); see locks/README.
 
 clean: ## Remove .venv, caches and the data of `make run`
 	@! [ -e .run/lock ] || flock --nonblock .run/lock true || { echo "a stack is running in .run: stop it first"; exit 1; }
-	rm -rf .venv .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .interop .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

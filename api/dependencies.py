@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypedDict
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Header, Path, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BeforeValidator, SecretStr
 
 from api.errors import MissingTenantToken
@@ -21,7 +21,6 @@ from api.verifying import Verifies
 from api.workers import WorkerCalls
 from shared.amqp.feed import RevocationFeed
 from shared.client.tenant_session import TenantSession
-from shared.contracts.errors import InvalidTenantToken
 from shared.contracts.wire import Name
 
 
@@ -34,6 +33,8 @@ class State(TypedDict):
     feed: RevocationFeed
     streams: Streams
     readiness: SharedReadiness
+    introspection_exp: bool
+    """Whether introspection answers with `exp`."""
     metrics: EdgeMetrics
     """The server counts the requests that it refuses before the application sees them."""
     leaving: asyncio.Event
@@ -56,38 +57,19 @@ _bearer = HTTPBearer(
     auto_error=False,
 )
 
-
-_basic = HTTPBasic(
-    scheme_name="tenantTokenAsPassword",
-    description="For gateways without Bearer support: any user name, with the tenant token as the password.",
-    auto_error=False,
-)
+BearerCredentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def _tenant_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+async def _tenant_token(credentials: BearerCredentials) -> str:
     """Return the tenant token as received; the worker verifies it. Raises `MissingTenantToken`."""
     if credentials is None:
         raise MissingTenantToken
     return credentials.credentials
 
 
-async def _optional_tenant_token(
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> str | None:
+async def _optional_tenant_token(credentials: BearerCredentials) -> str | None:
     """Return the tenant token if there is one, for routes that accept other proof too."""
     return credentials.credentials if credentials else None
-
-
-async def _gateway_token(
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    basic: Annotated[HTTPBasicCredentials | None, Depends(_basic)],
-) -> str:
-    """Return the tenant token of an OAuth 2.0 client, which may send it as a Basic password."""
-    if basic is None:
-        return await _tenant_token(bearer)
-    if not basic.password:
-        raise InvalidTenantToken
-    return basic.password
 
 
 async def _client_address(request: Request) -> IPv4Address | IPv6Address | None:
@@ -112,10 +94,10 @@ ForwardTenant = Annotated[TenantSession, from_state("forward_tenant")]
 Feed = Annotated[RevocationFeed, from_state("feed")]
 OpenStreams = Annotated[Streams, from_state("streams")]
 Readiness = Annotated[SharedReadiness, from_state("readiness")]
+IntrospectionExp = Annotated[bool, from_state("introspection_exp")]
 Leaving = Annotated[asyncio.Event, from_state("leaving")]
 TenantToken = Annotated[str, Depends(_tenant_token)]
 OptionalTenantToken = Annotated[str | None, Depends(_optional_tenant_token)]
-GatewayToken = Annotated[str, Depends(_gateway_token)]
 ClientAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_client_address)]
 RegistrationKey = Annotated[
     SecretStr | None,

@@ -69,6 +69,7 @@ HTTP_ANSWERS: dict[str, HttpAnswer] = {
     ErrorCode.INVALID_REQUEST: HttpAnswer(422),
     ErrorCode.INVALID_TENANT_TOKEN: HttpAnswer(401, {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}),
     ErrorCode.INVALID_TOKEN: HttpAnswer(400),
+    ErrorCode.UNSUPPORTED_TOKEN_TYPE: HttpAnswer(400),
     ErrorCode.INVALID_CREDENTIALS: HttpAnswer(403),
     ErrorCode.THROTTLED: HttpAnswer(429, RETRY),
     ErrorCode.REGISTRATION_FORBIDDEN: HttpAnswer(403),
@@ -228,8 +229,9 @@ def _internal(error: Exception) -> Problem:
 
 def _allowed_methods(request: Request) -> str:
     """Return all methods of a path (RFC 9110, 10.2.1); the framework names only those of its first route."""
-    return ", ".join(
+    methods = [
         method
-        for method in ("GET", "HEAD", "POST", "PATCH", "DELETE")
+        for method in ("GET", "POST", "PATCH", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in request.app.routes)
-    )
+    ]
+    return ", ".join(methods).replace("GET", "GET, HEAD")  # see api.middleware.HeadAsGet

@@ -23,6 +23,7 @@ from shared.contracts.token_introspect import TOKEN_INTROSPECT
 from shared.contracts.token_revoke import TOKEN_REVOKE
 from shared.contracts.user_create import USER_CREATE
 from shared.contracts.user_delete import USER_DELETE
+from shared.contracts.user_get import USER_GET
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
 
@@ -122,6 +123,7 @@ EXAMPLES: dict[str, Example] = {
         },
         reply=USER,
     ),
+    USER_GET.name: Example(reply=USER),
     USER_LIST.name: Example(reply={"users": [USER], "nextCursor": "0"}),
     USER_UPDATE.name: Example(body={"email": "ada@example.org"}, reply={**USER, "email": "ada@example.org"}),
     USER_DELETE.name: Example(reply=DONE),
@@ -168,13 +170,13 @@ EXAMPLES: dict[str, Example] = {
                 {
                     "id": "5d8a0f3b6c1e49d7a2b4c6e8f0a1b3c5",
                     "at": 1_767_229_200_000,
-                    "type": "auth.login",
+                    "type": "auth.logout",
                     "outcome": "ok",
                     "login": "ada",
                     "sessionId": SESSION_ID,
                     "deviceId": "laptop",
                     "clientAddress": "192.0.2.1",
-                    "reason": None,
+                    "reason": "logout",
                     "changed": [],
                     "byOperator": False,
                     "requestId": "0c9a5f1e7b2d4a68",

@@ -16,10 +16,10 @@ from api.dependencies import State
 from api.errors import answer_error
 from api.limits.requests import request_limit
 from api.metrics import EdgeMetrics
-from api.middleware import EncodedPath, RequestContext, UnexpectedErrors
+from api.middleware import EncodedPath, HeadAsGet, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
-from api.routes import audit, auth, events, forward, health, session, tenant, token, user
+from api.routes import audit, auth, docs, events, forward, health, session, tenant, token, user
 from api.settings import Settings
 from api.streams import Streams
 from api.verifying import RememberingVerifier, Verifies
@@ -130,6 +130,7 @@ def create_app(
                 feed=revocations,
                 streams=open_streams,
                 readiness=SharedReadiness(workers),
+                introspection_exp=settings.introspection_exp,
                 metrics=counted,
                 leaving=leaving or asyncio.Event(),
             )
@@ -139,7 +140,10 @@ def create_app(
         version=API_VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        docs_url="/docs" if settings.docs else None,
+        servers=[{"url": "/"}],
+        contact={"name": "The operator of this service"},
+        license_info={"name": "MIT", "identifier": "MIT"},
+        docs_url=None,  # FastAPI's page loads its scripts from the internet
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
         separate_input_output_schemas=False,
@@ -153,6 +157,7 @@ def create_app(
             *cross_origin(settings.cors_origins),
             Middleware(UnexpectedErrors),
             *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
+            Middleware(HeadAsGet),
             Middleware(EncodedPath),
         ],
     )
@@ -161,4 +166,6 @@ def create_app(
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)
+    if settings.docs:
+        app.include_router(docs.router)
     return app

@@ -1,4 +1,4 @@
-"""ASGI middleware for every request: ids and log lines, unexpected errors, and encoded paths."""
+"""ASGI middleware for every request: ids and log lines, unexpected errors, HEAD, and encoded paths."""
 
 import logging
 import time
@@ -12,13 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer_error, answered_code
 from api.metrics import EdgeMetrics
+from api.routes.forward import FORWARD_ROUTES
 from shared.contracts.wire import REQUEST_ID
 from shared.process.logging import request_id, sampled
 
 log = logging.getLogger(__name__)
 
 #: Products call these before each of their requests. One log line each would cost more than the rest of the work.
-VERIFY_ROUTES = frozenset({"/auth/verify", "/auth/forward", "/tenant/verify", "/introspect"})
+VERIFY_ROUTES = frozenset({"/auth/verify", *FORWARD_ROUTES, "/tenant/verify", "/introspect"})
 
 #: Load balancers and containers call these every few seconds for as long as they run.
 HEALTH_ROUTES = frozenset({"/health/live", "/health/ready"})
@@ -100,6 +101,33 @@ class UnexpectedErrors:
         except Exception as error:  # noqa: BLE001 - the last resort: logs the traceback and answers 500
             response = await answer_error(Request(scope), error)
             await response(scope, receive, send)
+
+
+class HeadAsGet:
+    """Middleware that answers HEAD wherever a route answers GET, with the head of that response (RFC 9110, 9.3.2).
+
+    The response is complete after its head, so the server ends an open-ended stream at once.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                scope["method"] = "HEAD"
+                await send(message)
+                await send({"type": "http.response.body", "body": b""})
+
+        scope["method"] = "GET"
+        try:
+            await self.app(scope, receive, send_head)
+        finally:
+            scope["method"] = "HEAD"  # for the log, and for the server, which sends no body in response to HEAD
 
 
 class EncodedPath:

@@ -55,6 +55,8 @@ def oauth_problem(document: Problem) -> Problem:
     if document.status not in OAUTH_ERRORS:
         return document
     status, error = OAUTH_ERRORS[document.status]
+    if document.code == ErrorCode.UNSUPPORTED_TOKEN_TYPE:  # the same name in RFC 7009, 2.2.1
+        error = document.code
     title = HTTPStatus(status).phrase
     words = {"status": status, "title": title, "error": error, "error_description": document.detail}
     return document.model_copy(update=words)

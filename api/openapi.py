@@ -50,7 +50,8 @@ BODY_STATUSES = (400, 408, 413, 415)
 class DocumentedApi(FastAPI):
     """FastAPI with problem documents in its OpenAPI document, and without FastAPI's own 422 responses.
 
-    FastAPI would list problem documents as `application/json`, and would add a 422 to routes without one.
+    FastAPI would list problem documents as `application/json`, and would add a 422 to routes without one. Routes
+    without credentials say so with an empty `security`, since an absent one could be an omission.
     """
 
     def openapi(self) -> dict[str, Any]:
@@ -58,8 +59,9 @@ class DocumentedApi(FastAPI):
         for route in (route for path in document["paths"].values() for route in path.values()):
             if JSON in route["responses"].get("422", {}).get("content", {}):
                 del route["responses"]["422"]
-        for framework_error in ("HTTPValidationError", "ValidationError"):
-            document["components"]["schemas"].pop(framework_error, None)
+            route.setdefault("security", [])
+        for unused in ("HTTPValidationError", "ValidationError", "JsonValue"):
+            document["components"]["schemas"].pop(unused, None)
         schema = Problem.model_json_schema(ref_template=f"{COMPONENTS}{{model}}")
         document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
         return document
@@ -93,6 +95,11 @@ def documented(
         "responses": responses,
         "openapi_extra": extra,
     }
+
+
+def header(description: str, example: str) -> dict[str, Any]:
+    """Return the OpenAPI description of a response header."""
+    return {"description": description, "schema": {"type": "string"}, "example": example}
 
 
 def problem_content(examples: Mapping[str, Problem], media_type: str = PROBLEM_TYPE) -> dict[str, Any]:

@@ -51,7 +51,11 @@ class Settings(ProcessSettings):
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, CommaSeparated] = ()
     """Origins whose pages may call the edge from browsers, such as `https://app.example`. `*` is not accepted."""
     docs: bool = True
-    """Whether the edge serves `/docs` and `/openapi.json`."""
+    """Whether the edge serves `/docs` and `/openapi.json`, and redirects `/` to `/docs`. The page needs no internet."""
+
+    introspection_exp: bool = True
+    """Whether `POST /introspect` answers with `exp`. `false` keeps some gateways from caching a token until its `exp`:
+    see docs/gateways.md."""
 
     forward_email: str | None = None
     """Email of the tenant whose users' tokens `/auth/forward` accepts. Unset: the route does not exist."""
@@ -59,7 +63,7 @@ class Settings(ProcessSettings):
     """Password of the tenant in `AUTH_FORWARD_EMAIL`; the edge logs in as this tenant."""
 
     event_streams: PositiveInt = 2_000
-    """Maximum number of open event streams of one edge; more are answered 503."""
+    """Maximum number of open event streams of one edge; more are answered 503, or told to reconnect later."""
     event_streams_per_tenant: PositiveInt = 500
     """Maximum number of open event streams of one tenant on one edge, so that others can open theirs."""
     event_heartbeat_seconds: Annotated[FiniteFloat, Field(gt=0)] = 15.0

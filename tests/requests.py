@@ -37,6 +37,7 @@ class Accounts:
             "tenant.enable": {"email": self.email, "registrationKey": self.registration_key},
             "tenant.delete": {**by_tenant, "password": self.password},
             "user.create": {**by_tenant, "login": "bob", "email": "bob@example.com", "password": self.password},
+            "user.get": about_ann,
             "user.list": by_tenant,
             "user.update": {**about_ann, "email": "new@example.com", "password": NEW_PASSWORD},
             "user.delete": about_ann,

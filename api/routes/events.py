@@ -3,25 +3,30 @@
 The id of a block is a position: a time in seconds on the service's clock. All events announced up to
 that time were sent on this stream or on an earlier one. A client reconnects with its position, and
 `event.list` fills the gap. The client misses no event, and may receive those of the last two minutes twice.
+
+A browser's `EventSource` reconnects after a stream has ended, but any status except 200 ends it for good (HTML,
+9.2.3). A client that accepts event streams therefore gets a stream of one comment in place of a temporary error.
 """
 
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
 from fastapi.sse import format_sse_event
 from pydantic import BeforeValidator, WithJsonSchema
 
 from api.dependencies import Feed, OpenStreams, TenantToken, Workers
+from api.errors import answered_code
 from api.examples import REVOCATION
 from api.openapi import documented
 from api.streams import Ending, Stream
 from shared.amqp.clock import elapsed_seconds
 from shared.amqp.jitter import jittered
-from shared.contracts.errors import AuthError, InvalidTenantToken, InvalidToken, Unavailable
+from shared.contracts.errors import AuthError, InvalidTenantToken, InvalidToken, Temporary, Unavailable
 from shared.contracts.event_list import EVENT_LIST, MAX_PAGE, MAX_SINCE, EventListReply, EventListRequest
 from shared.contracts.events import SessionRevokedEvent
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
@@ -35,13 +40,34 @@ RETRY_MILLISECONDS = 5_000
 #: Ids of sent events, to drop duplicates: an event announced while missed events are read arrives twice.
 MAX_REMEMBERED = 256
 
-router = APIRouter(tags=["Events"])
+#: nginx, and proxies that support its header, would buffer the stream.
+UNBUFFERED = {"X-Accel-Buffering": "no"}
 
 
 class EventStreamResponse(StreamingResponse):
     """Stream response whose heartbeats are written by `_blocks`: they carry positions, unlike FastAPI's."""
 
     media_type = "text/event-stream"
+
+
+class EventRoute(APIRoute):
+    """Route that tells clients of event streams to reconnect, where others get the response to a temporary error."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_or_defer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Temporary as error:
+                if EventStreamResponse.media_type not in request.headers.get("accept", ""):
+                    raise
+                return _deferral(error)
+
+        return handle_or_defer
+
+
+router = APIRouter(tags=["Events"], route_class=EventRoute)
 
 
 ReadPage = Callable[[str], Awaitable[EventListReply]]
@@ -118,6 +144,9 @@ async def stream_events(
     reconnects with this id as `Last-Event-ID` receives the missed events, and possibly duplicates. A duplicate has the
     same CloudEvent `id`. The stream ends with the session of its tenant token, and whenever events may have been
     missed. Its last comment states the reason.
+
+    A request with `Accept: text/event-stream`, such as an `EventSource` of a browser, gets no 503 or 504. It gets a
+    stream that ends after one comment with the code of the error, so that the client reconnects.
     """
 
     async def read(cursor: str) -> EventListReply:
@@ -137,8 +166,15 @@ async def stream_events(
 
     begin = as_of if since is None else min(since, as_of)
     blocks = _blocks(stream, begin, _missed(first, read), proven)
-    # nginx, and proxies that support its header, would buffer the stream.
-    return EventStreamResponse(blocks, headers={"X-Accel-Buffering": "no"})
+    return EventStreamResponse(blocks, headers=UNBUFFERED)
+
+
+def _deferral(error: Temporary) -> Response:
+    """Return a stream that ends at once. It has no id, so the client reconnects with the position that it has."""
+    answered_code.set(error.code)
+    retry = round(jittered(RETRY_MILLISECONDS, least=0.2)) + 1_000 * error.retry_after_seconds
+    block = format_sse_event(comment=f"events are late: {error.code}", retry=retry)
+    return Response(block, media_type=EventStreamResponse.media_type, headers=UNBUFFERED)
 
 
 async def _missed(page: EventListReply, read: ReadPage) -> AsyncIterator[SessionRevokedEvent]:

@@ -1,4 +1,8 @@
-"""Route for proxies that authenticate each request first, such as nginx with `auth_request`."""
+"""Route for proxies that authenticate each request first, such as nginx with `auth_request`.
+
+It answers every method and every path below `/auth/forward`: Envoy, for example, asks with the method of
+the request and appends its path.
+"""
 
 import json
 import logging
@@ -11,7 +15,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.dependencies import ForwardTenant, Verifier
 from api.errors import BAD_TOKEN_CHALLENGE, CHALLENGE, problem_of
-from api.openapi import problem_content
+from api.examples import USER_CLAIMS
+from api.openapi import header, problem_content
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import OUTAGES, AuthError, InvalidToken, Unavailable
@@ -21,6 +26,10 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/auth", tags=["Tokens"])
 
+PATH = "/auth/forward"
+#: The routes of this module, as logs and metrics name them.
+FORWARD_ROUTES = frozenset({PATH, f"{PATH}/{{appended:path}}"})
+
 _bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A user's token.", auto_error=False)
 
 #: Printable ASCII except `%`. Other characters are percent-encoded as UTF-8, since headers cannot hold them.
@@ -28,16 +37,39 @@ PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
 #: Spaces at either end are no part of a header's value (RFC 9110, 5.5): `" admin"` would arrive as `admin`.
 OUTER_SPACES = re.compile("^ +| +$")
 
+#: Applies to each `X-Auth-*` header, since headers cannot hold all characters of a claim.
+ENCODED = "Characters outside printable ASCII, `%`, and outer spaces are percent-encoded UTF-8."
+#: Headers of the response to a valid token, for the OpenAPI document.
+CLAIM_HEADERS = {
+    name: header(f"{text} {ENCODED}", str(USER_CLAIMS[claim]))
+    for name, claim, text in (
+        ("X-Auth-User", "id", "The user's id."),
+        ("X-Auth-Login", "login", "The user's login."),
+        ("X-Auth-Sub", "sub", "The tenant's own id of the user."),
+        ("X-Auth-Tenant", "tenant", "The tenant's id."),
+        ("X-Auth-Scope", "scope", "The scope, an object as JSON. Empty: no scope."),
+        ("X-Auth-Device", "deviceId", "The device that the user logged in with."),
+        ("X-Auth-Session", "jti", "The session's id."),
+    )
+}
+
 #: A proxy passes on only the status and this header, so the response needs no body.
 REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
 
 
+# A route with an empty list of methods answers all; FastAPI requires an id for it. OpenAPI describes GET only.
+@router.api_route("/forward/{appended:path}", methods=[], operation_id="auth.forward.path", include_in_schema=False)
+@router.api_route("/forward", methods=[], operation_id="auth.forward.method", include_in_schema=False)
 @router.get(
     "/forward",
     operation_id="auth.forward",
     response_class=Response,
     responses={
-        401: {"description": "No valid user token"},
+        200: {"description": "The token is valid", "headers": CLAIM_HEADERS},
+        401: {
+            "description": "No valid user token",
+            "headers": {"WWW-Authenticate": header("Challenge (RFC 6750, 3).", BAD_TOKEN_CHALLENGE)},
+        },
         503: {"description": "Service is unavailable", **problem_content({"unavailable": problem_of(Unavailable())})},
     },
 )

@@ -30,15 +30,12 @@ def _not_ready(missing: tuple[str, ...]) -> Problem:
     return problem(ErrorCode.UNAVAILABLE, f"not ready, missing: {', '.join(missing)}", missing=missing)
 
 
-# HEAD is for uptime checks. The OpenAPI document omits it, as it always mirrors GET (RFC 9110, 9.3.2).
-@router.head("/live", include_in_schema=False)
 @router.get("/live", operation_id="health.live", response_model=Live)
 async def live() -> Response:
     """Report that this process is alive. It checks neither the broker nor the workers."""
     return to_response(Live(status="live"))
 
 
-@router.head("/ready", include_in_schema=False)
 @router.get(
     "/ready",
     operation_id="health.ready",

@@ -1,4 +1,4 @@
-"""Routes of a tenant's users: create, list, update, delete."""
+"""Routes of a tenant's users: create, list, get, update, delete."""
 
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from api.messages import to_request, to_response
 from api.openapi import documented
 from shared.contracts.user_create import USER_CREATE, UserCreateBody, UserCreateRequest
 from shared.contracts.user_delete import USER_DELETE, UserDeleteRequest
+from shared.contracts.user_get import USER_GET, UserGetRequest
 from shared.contracts.user_list import USER_LIST, UserListQuery, UserListRequest
 from shared.contracts.user_update import USER_UPDATE, UserUpdateBody, UserUpdateRequest
 
@@ -29,6 +30,14 @@ async def list_users(query: Annotated[UserListQuery, Query()], tenant_token: Ten
     """List users by login, in pages: all, or those whose login or email contains `q`."""
     request = to_request(UserListRequest, query, tenant_token=tenant_token)
     reply = await workers.call(USER_LIST, request)
+    return to_response(reply)
+
+
+@router.get("/{login}", **documented(USER_GET))
+async def get_user(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
+    """Return one user."""
+    request = UserGetRequest(tenant_token=tenant_token, login=login)
+    reply = await workers.call(USER_GET, request)
     return to_response(reply)
 
 

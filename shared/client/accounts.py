@@ -20,6 +20,7 @@ from ..contracts.tenant_verify import TENANT_VERIFY
 from ..contracts.user import User
 from ..contracts.user_create import USER_CREATE
 from ..contracts.user_delete import USER_DELETE
+from ..contracts.user_get import USER_GET
 from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListReply
 from ..contracts.user_update import USER_UPDATE
 from ..contracts.validation import validated
@@ -117,6 +118,10 @@ class UserAccounts:
     async def create(self, login: str, password: str, *, email: str, **attributes: Any) -> User:
         """Create a user. `attributes` may be `sub` and `scope`. Raises `LoginTaken`."""
         return await self._session.call(USER_CREATE, login=login, password=password, email=email, **attributes)
+
+    async def get(self, login: str) -> User:
+        """Return a user. Raises `UserNotFound`."""
+        return await self._session.call(USER_GET, login=login)
 
     async def list(self, q: str = "", *, cursor: str = NO_CURSOR, limit: int = DEFAULT_PAGE) -> UserListReply:
         """Return one page of users in order of login, filtered by `q`.

@@ -6,55 +6,11 @@ Contracts import only pydantic and the standard library.
 from typing import Any
 
 from .audit_list import AUDIT_LIST
-from .auth_login import AUTH_LOGIN
-from .auth_logout import AUTH_LOGOUT
-from .auth_verify import AUTH_VERIFY
-from .event_list import EVENT_LIST
 from .health import HEALTH
 from .operation import Operation
-from .session_list import SESSION_LIST
-from .session_revoke import SESSION_REVOKE
-from .session_revoke_all import SESSION_REVOKE_ALL
-from .tenant_delete import TENANT_DELETE
-from .tenant_disable import TENANT_DISABLE
-from .tenant_enable import TENANT_ENABLE
-from .tenant_login import TENANT_LOGIN
-from .tenant_logout import TENANT_LOGOUT
-from .tenant_register import TENANT_REGISTER
-from .tenant_update import TENANT_UPDATE
-from .tenant_verify import TENANT_VERIFY
-from .token_introspect import TOKEN_INTROSPECT
-from .token_revoke import TOKEN_REVOKE
-from .user_create import USER_CREATE
-from .user_delete import USER_DELETE
-from .user_list import USER_LIST
-from .user_update import USER_UPDATE
-
-_ALL: tuple[Operation[Any, Any], ...] = (
-    TENANT_REGISTER,
-    TENANT_LOGIN,
-    TENANT_VERIFY,
-    TENANT_LOGOUT,
-    TENANT_UPDATE,
-    TENANT_DISABLE,
-    TENANT_ENABLE,
-    TENANT_DELETE,
-    USER_CREATE,
-    USER_LIST,
-    USER_UPDATE,
-    USER_DELETE,
-    AUTH_LOGIN,
-    AUTH_VERIFY,
-    AUTH_LOGOUT,
-    SESSION_LIST,
-    SESSION_REVOKE,
-    SESSION_REVOKE_ALL,
-    EVENT_LIST,
-    AUDIT_LIST,
-    TOKEN_INTROSPECT,
-    TOKEN_REVOKE,
-    *HEALTH.values(),
-)
+from .table import TABLE
 
 #: All operations that workers answer, by name.
-OPERATIONS: dict[str, Operation[Any, Any]] = {operation.name: operation for operation in _ALL}
+OPERATIONS: dict[str, Operation[Any, Any]] = {
+    operation.name: operation for operation in (*TABLE, AUDIT_LIST, *HEALTH.values())
+}

@@ -31,4 +31,5 @@ AUTH_LOGIN = Operation(
     AuthLoginReply,
     (InvalidTenantToken, InvalidCredentials, Throttled),
     repeatable=True,
+    audited=True,
 )

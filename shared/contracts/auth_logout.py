@@ -15,5 +15,11 @@ class AuthLogoutRequest(AuthLogoutBody, TenantRequest):
 
 
 AUTH_LOGOUT = Operation(
-    "auth.logout", Lane.MANAGE, AuthLogoutRequest, Done, (InvalidTenantToken, InvalidToken), repeatable=True
+    "auth.logout",
+    Lane.MANAGE,
+    AuthLogoutRequest,
+    Done,
+    (InvalidTenantToken, InvalidToken),
+    repeatable=True,
+    audited=True,
 )

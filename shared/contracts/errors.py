@@ -5,6 +5,7 @@ AuthError
 ├── InvalidRequest           at least one field is wrong; all bad fields are listed
 ├── InvalidTenantToken       the tenant token is not valid
 ├── InvalidToken             the token in the request is not valid
+├── UnsupportedTokenType     the operation does not take this type of token
 ├── InvalidCredentials       unknown account or wrong password; the reply does not say which
 ├── RegistrationForbidden
 ├── TenantNotFound
@@ -52,6 +53,7 @@ class ErrorCode(StrEnum):
     INVALID_REQUEST = "invalid_request"
     INVALID_TENANT_TOKEN = "invalid_tenant_token"  # noqa: S105 - a code, not a token
     INVALID_TOKEN = "invalid_token"  # noqa: S105 - a code, not a token
+    UNSUPPORTED_TOKEN_TYPE = "unsupported_token_type"  # noqa: S105 - a code, not a token
     INVALID_CREDENTIALS = "invalid_credentials"
     THROTTLED = "throttled"
     REGISTRATION_FORBIDDEN = "registration_forbidden"
@@ -183,6 +185,13 @@ class InvalidToken(AuthError):
 
     code = ErrorCode.INVALID_TOKEN
     text = "invalid token"
+
+
+class UnsupportedTokenType(AuthError):
+    """The token is a live token of the tenant itself, and the operation takes user tokens only."""
+
+    code = ErrorCode.UNSUPPORTED_TOKEN_TYPE
+    text = "only user tokens are supported here; tenant.logout revokes a tenant token"
 
 
 class InvalidCredentials(AuthError):

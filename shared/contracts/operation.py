@@ -44,6 +44,9 @@ class Operation(Generic[RequestT, ReplyT]):
     Such an operation only reads, or returns its first result again."""
     max_body_bytes: int = MAX_BODY_BYTES
     """Largest request body in bytes. Workers refuse a larger one without parsing it."""
+    audited: bool = False
+    """Whether the tenant's audit trail gets a record of each request. Operations that only read,
+    such as `auth.verify`, are not audited."""
 
 
 class TenantRequest(WireModel):

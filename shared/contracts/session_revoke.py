@@ -17,4 +17,5 @@ SESSION_REVOKE = Operation(
     Done,
     (InvalidTenantToken, UserNotFound, SessionNotFound),
     repeatable=True,
+    audited=True,
 )

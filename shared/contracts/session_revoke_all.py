@@ -16,4 +16,5 @@ SESSION_REVOKE_ALL = Operation(
     Done,
     (InvalidTenantToken, UserNotFound),
     repeatable=True,
+    audited=True,
 )

@@ -17,4 +17,5 @@ TENANT_DISABLE = Operation(
     Done,
     (InvalidTenantToken, InvalidCredentials, TenantNotFound, Throttled),
     repeatable=True,
+    audited=True,
 )

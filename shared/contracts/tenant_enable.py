@@ -28,4 +28,5 @@ TENANT_ENABLE = Operation(
     Done,
     (InvalidCredentials, TenantNotFound, Throttled),
     repeatable=True,
+    audited=True,
 )

@@ -30,4 +30,5 @@ TENANT_LOGIN = Operation(
     TenantLoginReply,
     (InvalidCredentials, Throttled),
     repeatable=True,
+    audited=True,
 )

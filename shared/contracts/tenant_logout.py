@@ -9,4 +9,6 @@ class TenantLogoutRequest(WireModel):
     token: Token
 
 
-TENANT_LOGOUT = Operation("tenant.logout", Lane.MANAGE, TenantLogoutRequest, Done, (InvalidToken,), repeatable=True)
+TENANT_LOGOUT = Operation(
+    "tenant.logout", Lane.MANAGE, TenantLogoutRequest, Done, (InvalidToken,), repeatable=True, audited=True
+)

@@ -3,7 +3,7 @@
 from .address import ClientAddress
 from .errors import EmailTaken, RegistrationForbidden, Throttled
 from .operation import Lane, Operation
-from .wire import NewPassword, NewTenantEmail, Secret, Token, WireModel
+from .wire import NewPassword, NewTenantEmail, Secret, StoredEmail, Token, WireModel
 
 
 class TenantRegisterBody(WireModel):
@@ -21,7 +21,7 @@ class TenantRegisterRequest(TenantRegisterBody):
 
 class TenantRegisterReply(WireModel):
     id: str
-    email: str
+    email: StoredEmail
     login: str
     """`tenant:` followed by the email."""
     token: Token
@@ -34,4 +34,5 @@ TENANT_REGISTER = Operation(
     TenantRegisterReply,
     (RegistrationForbidden, EmailTaken, Throttled),
     repeatable=True,
+    audited=True,
 )

@@ -39,4 +39,5 @@ TENANT_UPDATE = Operation(
     TenantUpdateReply,
     (InvalidTenantToken, InvalidCredentials, Throttled),
     repeatable=True,
+    audited=True,
 )

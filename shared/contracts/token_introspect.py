@@ -45,16 +45,17 @@ class TokenIntrospectReply(WireModel):
         return members if kind in (None, BEARER) else {"active": False}
 
     @classmethod
-    def of(cls, claims: Claims) -> "TokenIntrospectReply":
+    def of(cls, claims: Claims, *, with_exp: bool = True) -> "TokenIntrospectReply":
         """Return the reply for an active token with these claims."""
         scope = {"scope": claims.scope} if isinstance(claims.scope, str) else {}
+        exp = {"exp": claims.exp} if with_exp else {}
         return cls(
             active=True,
             **scope,
+            **exp,
             client_id=claims.tenant,
             username=claims.login,
             token_type=BEARER,
-            exp=claims.exp,
             iat=claims.iat,
             sub=claims.sub,
             aud=claims.aud,

@@ -1,6 +1,7 @@
-"""token.revoke: revoke the session of a user token as in RFC 7009. An invalid token is no error."""
+"""token.revoke: revoke the session of a user token as in RFC 7009. An invalid token is no error, but a
+token of the tenant itself is one."""
 
-from .errors import InvalidTenantToken
+from .errors import InvalidTenantToken, UnsupportedTokenType
 from .operation import Done, Lane, Operation, TenantRequest
 from .wire import Token
 
@@ -9,4 +10,12 @@ class TokenRevokeRequest(TenantRequest):
     token: Token
 
 
-TOKEN_REVOKE = Operation("token.revoke", Lane.MANAGE, TokenRevokeRequest, Done, (InvalidTenantToken,), repeatable=True)
+TOKEN_REVOKE = Operation(
+    "token.revoke",
+    Lane.MANAGE,
+    TokenRevokeRequest,
+    Done,
+    (InvalidTenantToken, UnsupportedTokenType),
+    repeatable=True,
+    audited=True,
+)

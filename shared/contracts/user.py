@@ -1,6 +1,6 @@
 """A user as its tenant sees it."""
 
-from .wire import Milliseconds, Scope, WireModel
+from .wire import Milliseconds, Scope, StoredEmail, WireModel
 
 
 class User(WireModel):
@@ -8,7 +8,7 @@ class User(WireModel):
 
     id: str
     login: str
-    email: str
+    email: StoredEmail
     tenant: str
     scope: Scope
     sub: str

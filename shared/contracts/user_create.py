@@ -23,5 +23,11 @@ class UserCreateRequest(UserCreateBody, TenantRequest):
 
 
 USER_CREATE = Operation(
-    "user.create", Lane.PASSWORD, UserCreateRequest, User, (InvalidTenantToken, LoginTaken), repeatable=True
+    "user.create",
+    Lane.PASSWORD,
+    UserCreateRequest,
+    User,
+    (InvalidTenantToken, LoginTaken),
+    repeatable=True,
+    audited=True,
 )

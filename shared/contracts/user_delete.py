@@ -10,5 +10,11 @@ class UserDeleteRequest(TenantRequest):
 
 
 USER_DELETE = Operation(
-    "user.delete", Lane.MANAGE, UserDeleteRequest, Done, (InvalidTenantToken, UserNotFound), repeatable=True
+    "user.delete",
+    Lane.MANAGE,
+    UserDeleteRequest,
+    Done,
+    (InvalidTenantToken, UserNotFound),
+    repeatable=True,
+    audited=True,
 )

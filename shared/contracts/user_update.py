@@ -43,5 +43,11 @@ class UserUpdateRequest(UserUpdateBody, TenantRequest):
 
 
 USER_UPDATE = Operation(
-    "user.update", Lane.PASSWORD, UserUpdateRequest, User, (InvalidTenantToken, UserNotFound), repeatable=True
+    "user.update",
+    Lane.PASSWORD,
+    UserUpdateRequest,
+    User,
+    (InvalidTenantToken, UserNotFound),
+    repeatable=True,
+    audited=True,
 )

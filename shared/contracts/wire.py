@@ -220,9 +220,11 @@ NewPassword = Annotated[Secret, *_password(MIN_PASSWORD_CHARS)]
 TriedPassword = Annotated[Secret, *_password(1)]
 #: A JWT as received. Verification checks its length, so that a very long one is an invalid token.
 Token = Annotated[str, Field(min_length=1, repr=False)]
-Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_email)]
+#: An email in a reply. JSON Schema calls addresses with non-ASCII characters `idn-email` (RFC 6531).
+StoredEmail = Annotated[str, Field(json_schema_extra={"format": "idn-email"})]
+Email = Annotated[StoredEmail, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_email)]
 #: An email that identifies a tenant, in lower case.
-TenantEmail = Annotated[str, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_tenant_email)]
+TenantEmail = Annotated[StoredEmail, StringConstraints(max_length=MAX_EMAIL_CHARS), AfterValidator(_tenant_email)]
 #: A short text of printable characters, including spaces and `/`.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_printable)]
 #: The email of a new tenant. Older tenants may have emails that break these rules, so requests name
@@ -244,7 +246,8 @@ Search = Annotated[str, StringConstraints(max_length=MAX_NAME_CHARS), AfterValid
 Scope = Annotated[
     JsonValue,
     AfterValidator(_scope),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]}),
+    # Without `additionalProperties`, generators of TypeScript types take the object as empty.
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": True}, {"type": "null"}]}),
 ]
 #: A time in milliseconds since the epoch.
 Milliseconds = int

@@ -1,68 +1,22 @@
-"""`/auth/forward`: a proxy asks before it passes a request on; with a real nginx in front of a page."""
+"""`/auth/forward` of a running edge. tests/interop/test_forward_gateways.py has real gateways in front of it."""
 
 import asyncio
-import itertools
-import os
-import re
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from tempfile import gettempdir
-from typing import Any
 
 import httpx
-import pymongo
-import pytest
 import pytest_asyncio
 
 from dev.ports import accepts_connections, free_port
-from dev.processes import REPOSITORY, ChildProcess, Service
+from dev.processes import ChildProcess
 from dev.services import api_service
 from tests.e2e.tenant import PASSWORD, Tenant
 from tests.service import RunningService
 
-NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 START_TIMEOUT_SECONDS = 30
 #: An edge that has just started may not have found its broker yet.
 ATTEMPTS = 400
 ATTEMPT_SECONDS = 0.05
-
-CONFIGURATION = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-  server {{
-    listen 127.0.0.1:{port};
-    location = /auth {{
-      internal;
-      proxy_pass {edge}/auth/forward;
-      proxy_pass_request_body off;
-      proxy_set_header Content-Length "";
-    }}
-    {application}
-    location / {{
-      auth_request /auth;
-      auth_request_set $login $upstream_http_x_auth_login;
-      add_header X-Login $login;
-      root {pages};
-    }}
-  }}
-  server {{
-    listen 127.0.0.1:{application_port};
-    location / {{ return 200 "{echo}"; }}
-  }}
-}}
-"""
-PAGE = REPOSITORY / "docs/gateways.md"
-HEADERS = ("User", "Login", "Sub", "Tenant", "Scope", "Device", "Session")
 
 
 @pytest_asyncio.fixture
@@ -119,76 +73,3 @@ async def test_a_live_token_is_let_through_with_its_claims(
 async def test_without_a_configured_tenant_there_is_no_such_route(http: httpx.AsyncClient) -> None:
     """It is not there by accident."""
     assert (await _ask(http, "x")).status_code == 404
-
-
-@pytest.fixture
-def pages(tmp_path: Path) -> Path:
-    """A page, and the way to it open for nginx's own user."""
-    directory = tmp_path / "pages"
-    directory.mkdir()
-    (directory / "index.html").write_text("the page")
-    for parent in itertools.takewhile(lambda each: each != Path(gettempdir()), (directory, *directory.parents)):
-        parent.chmod(0o755)
-    return directory
-
-
-@pytest_asyncio.fixture
-async def nginx(edge: httpx.AsyncClient, pages: Path, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """nginx in front of the page, and, as docs/gateways.md has it, of an application that answers what it is told."""
-    assert NGINX is not None, "CI installs nginx"
-    port, application_port = free_port(), free_port()
-    (documented,) = re.findall(r"^location /app/ \{.*?^\}", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    file = tmp_path / "nginx.conf"
-    file.write_text(
-        CONFIGURATION.format(
-            directory=tmp_path,
-            pages=pages,
-            port=port,
-            edge=str(edge.base_url).rstrip("/"),
-            application=documented.replace("127.0.0.1:9000", f"127.0.0.1:{application_port}"),
-            application_port=application_port,
-            echo="|".join(f"$http_x_auth_{name.lower()}" for name in HEADERS),
-        )
-    )
-    process = ChildProcess(Service("nginx", [NGINX, "-c", str(file)], os.environ), tmp_path / "logs")
-    process.start()
-    try:
-        await process.wait_until(lambda: accepts_connections(port), START_TIMEOUT_SECONDS)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            yield client
-    finally:
-        await process.terminate()
-
-
-@pytest.mark.skipif(NGINX is None and "CI" not in os.environ, reason="nginx is not installed")
-async def test_nginx_protects_a_page_that_goes_dark_on_logout(
-    edge: httpx.AsyncClient, nginx: httpx.AsyncClient, tenant: Tenant
-) -> None:
-    """`auth_request` as its documentation has it: the page with a live token, 401 without and afterwards."""
-    await tenant.create("ann")
-    token = await tenant.token_of("ann")
-    assert (await _ask(edge, token)).is_success, "nginx makes a 500 of whatever is neither that nor a refusal"
-    page = await _ask(nginx, token, "/")
-    assert (page.status_code, page.text, page.headers["X-Login"]) == (200, "the page", "ann")
-    assert (await _ask(nginx, None, "/")).status_code == 401
-    await tenant.logout(token)
-    assert (await _ask(nginx, token, "/")).status_code == 401
-
-
-@pytest.mark.skipif(NGINX is None and "CI" not in os.environ, reason="nginx is not installed")
-async def test_an_application_behind_nginx_hears_the_edge_alone(
-    edge: httpx.AsyncClient, nginx: httpx.AsyncClient, tenant: Tenant, service: RunningService
-) -> None:
-    """Whatever a client says of itself is overwritten, also by nothing; nor is `" ann"` taken for `ann`."""
-    user = (await tenant.create("ann")).json()
-    # New logins have no outer spaces; accounts from before that rule may have them.
-    with pymongo.MongoClient[dict[str, Any]](service.mongo_url) as client:
-        client.get_default_database()["users"].update_one({"_id": user["id"]}, {"$set": {"login": " ann"}})
-    token = await tenant.token_of(" ann")
-    claims = (await tenant.verify(token)).json()["decoded"]
-    assert (await _ask(edge, token)).is_success, "nginx makes a 500 of whatever is neither that nor a refusal"
-    spellings = ("X-Auth-{}", "x-auth-{}", "X_Auth_{}")
-    forged = [(spelling.format(name), "admin") for name in HEADERS for spelling in spellings]
-    heard = await nginx.get("/app/", headers=[("Authorization", f"Bearer {token}"), *forged])
-    assert heard.status_code == 200
-    assert heard.text.split("|") == [user["id"], "%20ann", user["sub"], tenant.id, "", "phone", claims["jti"]]

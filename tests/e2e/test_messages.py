@@ -130,6 +130,7 @@ async def _use_everything(neighbour: Neighbour) -> None:
     await neighbour.refused(ErrorCode.LOGIN_TAKEN, "user.create", **ann)
     await neighbour.call("user.update", **ann, scope="company:read", sub="42")
     await neighbour.call("user.list", **tenant, q="AN")
+    await neighbour.call("user.get", **ann)
 
     async def login(device: str) -> str:
         token: str = (await neighbour.call("auth.login", **ann, **password, deviceId=device))["accessToken"]
@@ -143,6 +144,7 @@ async def _use_everything(neighbour: Neighbour) -> None:
 
     await neighbour.call("auth.logout", **tenant, token=tokens[0])
     await neighbour.call("token.revoke", **tenant, token=tokens[1])
+    await neighbour.refused(ErrorCode.UNSUPPORTED_TOKEN_TYPE, "token.revoke", **tenant, token=tenant["tenantToken"])
     session = (await neighbour.call("session.list", **ann))["sessions"][0]["id"]
     await neighbour.call("session.revoke", **ann, sessionId=session)
     await neighbour.refused(ErrorCode.SESSION_NOT_FOUND, "session.revoke", **ann, sessionId=session)

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from dev.processes import REPOSITORY
+
+#: Programs that Debian does not have: `make interop` installs them from PyPI into this environment.
+TOOLS = REPOSITORY / ".interop"
 #: Debian installs servers in /usr/sbin, which is on the search path of root alone.
-SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin"
+SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", str(TOOLS / "bin")))
 
 
 def program(name: str, *, in_ci: bool = False) -> str:

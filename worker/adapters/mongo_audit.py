@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields as fields_of, replace
 from datetime import timedelta
 
+import pymongo
 from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
-from worker.adapters.mongo_database import Document, MongoDatabase, first_readable, unavailable_when_away
+from worker.adapters.mongo_database import (
+    MAX_PAGE_SECONDS,
+    Document,
+    MongoDatabase,
+    first_readable,
+    unavailable_when_away,
+)
 from worker.domain.records import AuditQuery, AuditRecord
 
 log = logging.getLogger(__name__)
@@ -62,7 +69,7 @@ class MongoAudit:
         if query.logins:
             first, *others = sorted(query.logins)
             wanted["login"] = {"$in": [first, *others]} if others else first
-        with unavailable_when_away():
+        with unavailable_when_away(), pymongo.timeout(MAX_PAGE_SECONDS):
             return await first_readable(self._records.find(wanted).sort("position", DESCENDING), _from_document, limit)
 
     async def write_forever(self, interval_seconds: float = INTERVAL_SECONDS) -> None:

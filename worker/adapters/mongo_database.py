@@ -36,6 +36,9 @@ DURABLE = WriteConcern(w="majority", j=True, wtimeout=3_000)
 #: Shorter than a caller's deadline, so that the caller gets `unavailable` and not a timeout.
 SERVER_SELECTION_TIMEOUT_MS = 2_000
 SOCKET_TIMEOUT_MS = 3_000
+#: Limit for reading one page, with the driver's retry. A worker sets it with `pymongo.timeout`, so
+#: that the database ends the query too. It is half of a caller's usual deadline of 5 seconds.
+MAX_PAGE_SECONDS = 2.5
 PING_TIMEOUT_SECONDS = 1.0
 #: Delay between attempts to reach an unavailable database when the worker starts.
 RETRY_SECONDS = 1.0
@@ -67,6 +70,7 @@ INDEXES = {
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING)], unique=True),
         IndexModel([("ending.at", ASCENDING)], sparse=True),
         _unfinished_by_tenant("ending.at"),
+        IndexModel([("split_point", ASCENDING)], sparse=True),
     ],
     "deletions": [
         # By idempotency key, which is in one or two documents. A login that is created and deleted
@@ -96,6 +100,13 @@ INDEXES = {
         ),
     ],
 }
+
+
+#: A filter for users and tenants that are not being deleted.
+NOT_DELETED: Document = {"deleted_at": {"$exists": False}}
+#: Concurrent decisions about one user or tenant are retried one after another. More rounds than this
+#: indicate another fault.
+MAX_DECISION_ROUNDS = 20
 
 
 class MongoDatabase:
@@ -227,14 +238,17 @@ def readable(documents: Iterable[Document], read: Callable[[Document], RecordT])
 
 
 async def first_readable(
-    found: AsyncIOMotorCursor[Document], read: Callable[[Document], RecordT], limit: int
+    found: AsyncIOMotorCursor[Document],
+    read: Callable[[Document], RecordT],
+    limit: int,
+    is_wanted: Callable[[Document], bool] = lambda _: True,
 ) -> list[RecordT]:
-    """Return the first `limit` records that can be read. Fewer than `limit` means that there are no more."""
+    """Return the first `limit` wanted records that can be read. Fewer than `limit` means that there are no more."""
     records: list[RecordT] = []
     found.batch_size(limit)
     try:
         while len(records) < limit and (documents := await found.to_list(limit - len(records))):
-            records += readable(documents, read)
+            records += readable(filter(is_wanted, documents), read)
     finally:
         await found.close()
     return records
@@ -271,9 +285,15 @@ async def tenants_with(collection: Collection, field: str, older_than: datetime)
 
 @contextlib.contextmanager
 def unavailable_when_away() -> Iterator[None]:
-    """Raise `Unavailable` if the database is unreachable or does not reply. Other errors are bugs and propagate."""
+    """Raise `Unavailable` if the database is unreachable or does not reply in time. Other errors propagate as bugs.
+
+    The log and the error name what happened: a database that needs too long is not away.
+    """
     try:
         yield
-    except (ConnectionFailure, ExecutionTimeout, WTimeoutError) as error:
+    except (ExecutionTimeout, NetworkTimeout, WTimeoutError) as error:
+        log.warning("database does not answer in time", extra={"error": type(error).__name__})
+        raise Unavailable("database did not answer in time, try again") from None
+    except ConnectionFailure as error:
         log.warning("database is away", extra={"error": type(error).__name__})
         raise Unavailable from None

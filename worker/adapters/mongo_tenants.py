@@ -10,6 +10,8 @@ from shared.contracts.errors import EmailTaken, TenantNotFound, Unavailable
 from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_idempotency
 from worker.adapters.mongo_database import (
+    MAX_DECISION_ROUNDS,
+    NOT_DELETED,
     Document,
     MongoDatabase,
     first_readable,
@@ -19,11 +21,7 @@ from worker.adapters.mongo_database import (
 from worker.adapters.mongo_idempotency import Deletions
 from worker.domain.records import CLOSING, IdempotencyKey, Tenant, TenantRevocation
 
-#: Concurrent decisions about one tenant are retried one after another. More attempts than this
-#: indicate another fault.
-MAX_ATTEMPTS = 20
-_NOT_DELETED = {"deleted_at": {"$exists": False}}
-_ACTIVE = {**_NOT_DELETED, "disabled_at": {"$exists": False}}
+_ACTIVE = {**NOT_DELETED, "disabled_at": {"$exists": False}}
 
 
 class MongoTenants:
@@ -44,16 +42,16 @@ class MongoTenants:
 
     async def find(self, tenant: str) -> Tenant | None:
         with unavailable_when_away():
-            document = await self._tenants.find_one({"_id": tenant, **_NOT_DELETED})
+            document = await self._tenants.find_one({"_id": tenant, **NOT_DELETED})
         return _from_document(document) if document else None
 
     async def find_by_email(self, email: str) -> Tenant | None:
         with unavailable_when_away():
-            document = await self._tenants.find_one({"email": email, **_NOT_DELETED})
+            document = await self._tenants.find_one({"email": email, **NOT_DELETED})
         return _from_document(document) if document else None
 
     async def page(self, after: str, limit: int) -> Sequence[Tenant]:
-        wanted: Document = {"email": {"$gt": after}, **_NOT_DELETED}
+        wanted: Document = {"email": {"$gt": after}, **NOT_DELETED}
         with unavailable_when_away():
             return await first_readable(self._tenants.find(wanted).sort("email", ASCENDING), _from_document, limit)
 
@@ -80,7 +78,7 @@ class MongoTenants:
     async def decide_revocation(
         self, tenant: str, reason: RevocationReason, key: IdempotencyKey, password_hash: str | None = None
     ) -> TenantRevocation:
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(MAX_DECISION_ROUNDS):
             with unavailable_when_away():
                 document = await self._tenants.find_one({"_id": tenant})
                 # The tenant is read first: its deletion is stored before its document is removed.
@@ -93,7 +91,7 @@ class MongoTenants:
                 # Only if the generation is unchanged: two concurrent decisions must not get the
                 # same one.
                 result = await self._tenants.update_one(
-                    {"_id": tenant, "generation": document["generation"], **_NOT_DELETED},
+                    {"_id": tenant, "generation": document["generation"], **NOT_DELETED},
                     {
                         "$set": _decided(decision, key, password_hash),
                         **mongo_idempotency.recorded(key, **_decision_to_document(decision)),
@@ -132,7 +130,7 @@ class MongoTenants:
     async def enable(self, tenant: str, key: IdempotencyKey) -> None:
         with unavailable_when_away():
             await self._tenants.update_one(
-                {"_id": tenant, **_NOT_DELETED, **mongo_idempotency.not_applied(key)},
+                {"_id": tenant, **NOT_DELETED, **mongo_idempotency.not_applied(key)},
                 {"$unset": {"disabled_at": ""}, **mongo_idempotency.recorded(key)},
             )
 

@@ -2,10 +2,12 @@
 
 import json
 import re
-from collections.abc import Collection, Sequence, Set as AbstractSet
+import zlib
+from collections.abc import AsyncIterator, Collection, Sequence, Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
+import pymongo
 from pymongo import ASCENDING
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
@@ -14,6 +16,9 @@ from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
 from worker.adapters import mongo_idempotency
 from worker.adapters.mongo_database import (
+    MAX_DECISION_ROUNDS,
+    MAX_PAGE_SECONDS,
+    NOT_DELETED,
     Document,
     MongoDatabase,
     first_readable,
@@ -25,19 +30,19 @@ from worker.adapters.mongo_database import (
 from worker.adapters.mongo_idempotency import Deletions
 from worker.domain.records import IdempotencyKey, User, UserChanges, UserRevocation
 
-#: Concurrent decisions about one user are retried one after another. More attempts than this
-#: indicate another fault.
-MAX_ATTEMPTS = 20
 #: Users removed per step, so that a step takes the database less time than a worker waits for it.
 BATCH = 200
-_NOT_DELETED = {"deleted_at": {"$exists": False}}
+#: One of this many users is a split point. The embedded database reads every user in a range of
+#: logins, and every split point of the tenant beyond it: with 100,000 users, about 500 and 200.
+SPLIT_POINT_EVERY = 512
 
 
 class MongoUsers:
     """Implements the port `Users`."""
 
-    def __init__(self, database: MongoDatabase) -> None:
+    def __init__(self, database: MongoDatabase, max_page_seconds: float = MAX_PAGE_SECONDS) -> None:
         self._users = database.collection("users")
+        self._max_page_seconds = max_page_seconds
         self._deletions = Deletions(database)
 
     async def add(self, user: User) -> User:
@@ -86,25 +91,33 @@ class MongoUsers:
     async def is_current(self, user: User) -> bool:
         with unavailable_when_away():
             found = await self._users.find_one(
-                {"_id": user.id, "generation": user.generation, **_NOT_DELETED}, projection=["_id"]
+                {"_id": user.id, "generation": user.generation, **NOT_DELETED}, projection=["_id"]
             )
         return found is not None
 
     async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
-        wanted: Document = {"tenant": tenant, "login": {"$gt": after}, **_NOT_DELETED}
-        if search:
-            # As given, or in the form in which logins are stored.
-            spellings = {spelling.casefold() for spelling in (search, names.nfc(search))}
-            wanted["search"] = {"$regex": "|".join(sorted(map(re.escape, spellings)))}
-        with unavailable_when_away():
-            return await first_readable(self._users.find(wanted).sort("login", ASCENDING), _from_document, limit)
+        users: list[User] = []
+        with unavailable_when_away(), pymongo.timeout(self._max_page_seconds):
+            if search:
+                return await self._matching(tenant, search, {"$gt": after}, limit)
+            async for logins in self._ranges(tenant, after):
+                users += await self._matching(tenant, search, logins, limit - len(users))
+                if len(users) == limit:
+                    break
+        return users
 
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
-        # Only this field is read, so that the index answers the query without the documents.
-        wanted = {"tenant": tenant, "login": {"$gt": after}}
-        with unavailable_when_away():
-            found = self._users.find(wanted, {"_id": False, "login": True}).sort("login", ASCENDING).limit(limit)
-            return [document["login"] for document in await found.to_list(limit)]
+        found: list[str] = []
+        with unavailable_when_away(), pymongo.timeout(self._max_page_seconds):
+            async for logins in self._ranges(tenant, after):
+                # Only this field is read, so that the index answers the query without the documents.
+                query = self._users.find({"tenant": tenant, "login": logins}, {"_id": False, "login": True})
+                left = limit - len(found)
+                documents = await query.sort("login", ASCENDING).limit(left).to_list(left)
+                found += [document["login"] for document in documents]
+                if len(found) == limit:
+                    break
+        return found
 
     async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> User:
         written = _changed(login, changes)
@@ -114,12 +127,12 @@ class MongoUsers:
             if document is None or await self._deletions.find(tenant, login, key):
                 raise UserNotFound
             result = await self._users.update_one(
-                {"_id": document["_id"], **_NOT_DELETED, **mongo_idempotency.not_applied(key)},
+                {"_id": document["_id"], **NOT_DELETED, **mongo_idempotency.not_applied(key)},
                 {"$set": written, **mongo_idempotency.recorded(key)},
             )
             if result.matched_count:
                 return _from_document({**document, **written})
-            document = await self._users.find_one({"_id": document["_id"], **_NOT_DELETED})
+            document = await self._users.find_one({"_id": document["_id"], **NOT_DELETED})
         if document is None:
             raise UserNotFound
         return _from_document(document)
@@ -136,7 +149,7 @@ class MongoUsers:
         written = _changed(login, changes or UserChanges())
         if reason is RevocationReason.USER_DELETED:
             written["deleted_at"] = key.at
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(MAX_DECISION_ROUNDS):
             with unavailable_when_away():
                 document = await self._users.find_one({"tenant": tenant, "login": login})
                 # The user is read first: its deletion is stored before its document is removed.
@@ -150,7 +163,7 @@ class MongoUsers:
                 # Only if the generation is unchanged: two concurrent decisions must not get the
                 # same one.
                 result = await self._users.update_one(
-                    {"_id": decision.user, "generation": document["generation"], **_NOT_DELETED},
+                    {"_id": decision.user, "generation": document["generation"], **NOT_DELETED},
                     {
                         "$set": {
                             **written,
@@ -186,6 +199,38 @@ class MongoUsers:
         with unavailable_when_away():
             while found := await self._users.find({"tenant": tenant}, ["_id"]).limit(BATCH).to_list(BATCH):
                 await self._users.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
+
+    async def _matching(self, tenant: str, search: str, logins: Document, limit: int) -> list[User]:
+        """Return the first users with a login in this range."""
+        wanted: Document = {"tenant": tenant, "login": logins}
+        if search:
+            # As given, or in the form in which logins are stored.
+            spellings = {spelling.casefold() for spelling in (search, names.nfc(search))}
+            wanted["search"] = {"$regex": "|".join(sorted(map(re.escape, spellings)))}
+        # Deleted users are left out here: see `_undeleted`.
+        found = self._users.find(wanted).sort("login", ASCENDING)
+        return await first_readable(found, _from_document, limit, lambda user: "deleted_at" not in user)
+
+    async def _ranges(self, tenant: str, after: str) -> AsyncIterator[Document]:
+        """Yield all logins greater than `after` as ranges in order, each up to a split point, the last one open.
+
+        MongoDB stops reading at a query's limit. The embedded database reads the whole range first,
+        so a range must not contain all users of a tenant. Split points only bound the work: users of
+        older workers are none, and a tenant without any has one range.
+        """
+        while True:
+            wanted = {
+                # First, since the embedded database uses the index of the first field.
+                "split_point": {"$gt": _split_point(tenant, after), "$lt": _after_split_points(tenant)},
+                "tenant": tenant,
+            }
+            documents = await self._users.find(wanted, ["login"]).sort("split_point", ASCENDING).limit(1).to_list(1)
+            if not documents:
+                yield {"$gt": after}
+                return
+            last = documents[0]["login"]
+            yield {"$gt": after, "$lte": last}
+            after = last
 
     async def _undeleted(self, tenant: str, login: str) -> Document | None:
         # `deleted_at` is checked here and not in the filter: with more than the key in it, the
@@ -224,6 +269,7 @@ def _to_document(user: User) -> Document:
         "created_by": user.idempotency_key,
         "generation": user.generation,
         "marks": mongo_idempotency.initial_keys(_creation(user)),
+        **({"split_point": _split_point(user.tenant, user.login)} if _is_split_point(user) else {}),
     }
 
 
@@ -256,6 +302,20 @@ def _scope_to_text(scope: Any) -> str:
     # Stored as text: BSON refuses some JSON (empty or NUL keys, integers beyond 64 bits), and
     # scopes are never queried.
     return json.dumps(scope)
+
+
+def _is_split_point(user: User) -> bool:
+    return zlib.crc32(user.id.encode()) % SPLIT_POINT_EVERY == 0
+
+
+def _split_point(tenant: str, login: str) -> str:
+    """Return the key that sorts split points by tenant and login, whatever characters a login has."""
+    return f"{tenant} {login}"
+
+
+def _after_split_points(tenant: str) -> str:
+    """Return a bound above all split points of a tenant: `!` is the next character after the space."""
+    return f"{tenant}!"
 
 
 def _search_text(login: str, email: str) -> str:

@@ -1,164 +1,132 @@
 """Writing audit records: one for each audited request, the same way for every operation.
 
-An operation sets the `AuditFacts` of its `Call` as soon as they are proven. A request that proves
-no tenant gets no record. The other members come from the operation, its outcome and its request.
-Members of a request are copied by name, so a new secret member never gets into a record.
+An operation is audited if its contract says so. It sets the `AuditFacts` of its `Call` as soon as
+they are proven. A request that proves no tenant gets no record. The other members come from the
+operation, its outcome and its request. Members of a request are copied by name, so a new secret
+member never gets into a record.
 """
 
 import functools
-import hashlib
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from shared.contracts.audit_list import AuditType
+from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.errors import AuthError, InvalidCredentials, Throttled
-from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Operation
+from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.wire import WireModel
 from worker.domain.call import Call
+from worker.domain.identifiers import digest
 from worker.domain.ports import Ports
 from worker.domain.records import AuditRecord
 
 log = logging.getLogger(__name__)
 
+AnyOperation = Operation[Any, Any]
 Handler = Callable[[Any, Call, Ports], Awaitable[WireModel]]
 
 OK = "ok"
 #: The outcome of an attempt on a locked account. Its caller sees only `throttled`.
 LOCKED = "locked"
-#: Members that `user.update` may change. A record contains their names, never their values.
-CHANGEABLE = ("email", "password", "scope", "sub", "unlock")
-#: 128 bits: records of two different requests must not collide.
-ID_BYTES = 16
-
-#: The revocation reason of operations that revoke sessions whenever they succeed.
-REASONS = {
-    AuditType.TENANT_LOGOUT: RevocationReason.LOGOUT,
-    AuditType.TENANT_DISABLE: RevocationReason.TENANT_DISABLED,
-    AuditType.TENANT_DELETE: RevocationReason.TENANT_DELETED,
-    AuditType.TENANT_UPDATE: RevocationReason.ALL_REVOKED,
-    AuditType.USER_DELETE: RevocationReason.USER_DELETED,
-    AuditType.AUTH_LOGOUT: RevocationReason.LOGOUT,
-    AuditType.SESSION_REVOKE: RevocationReason.REVOKED,
-    AuditType.SESSION_REVOKE_ALL: RevocationReason.ALL_REVOKED,
-    AuditType.TOKEN_REVOKE: RevocationReason.TOKEN_REVOKED,
-}
 
 
-def audited(operation: Operation[Any, Any], handler: Handler) -> Handler:
+def with_audit_record(operation: AnyOperation, handler: Handler) -> Handler:
     """Return a handler that also writes an audit record, or the handler itself if the operation is not audited."""
-    if operation.name not in set(AuditType):
+    if not operation.audited:
         return handler
-    kind = AuditType(operation.name)
 
     @functools.wraps(handler)
     async def handle(request: Any, call: Call, ports: Ports) -> WireModel:
         try:
             reply = await handler(request, call, ports)
         except (InvalidCredentials, Throttled) as error:
-            await _queue_refusal(kind, LOCKED if call.audit_facts.locked else error.code, request, call, ports)
+            await _queue_refusal(operation, LOCKED if call.audit_facts.locked else error.code, request, call, ports)
             raise
-        await _append(kind, request, call, ports)
+        await _append(operation, request, call, ports)
         return reply
 
     return handle
 
 
-async def _append(kind: AuditType, request: Any, call: Call, ports: Ports) -> None:
+async def _append(operation: AnyOperation, request: Any, call: Call, ports: Ports) -> None:
     """Write the record of a successful request, before its reply is sent.
 
     If the record cannot be written, that is logged and the request still succeeds. Its change is
     already made, and an outage of the audit trail must not stop logins.
     """
-    if call.audit_facts.tenant is None:
+    facts = call.audit_facts
+    if facts.tenant is None:
         return
     record = _record(
-        kind,
+        operation,
         request,
         call,
         ports,
         outcome=OK,
-        tenant=call.audit_facts.tenant,
-        login=call.audit_facts.login or getattr(request, "login", None),
-        session=call.audit_facts.session or getattr(request, "session_id", None),
-        by_operator=call.audit_facts.by_operator,
-        reason=_reason(kind, request),
-        changed=_changed(kind, request),
+        tenant=facts.tenant,
+        login=facts.login or getattr(request, "login", None),
+        session=facts.session or getattr(request, "session_id", None),
+        by_operator=facts.by_operator,
+        reason=facts.reason,
+        changed=facts.changed,
     )
     # Callers choose message ids, so the id of a record depends on its content as well. Otherwise a
     # reused message id could hide a second change behind the first record.
-    same = [record.tenant, kind, record.login, record.session, record.device_id, record.reason, record.changed]
+    same = [record.tenant, record.type, record.login, record.session, record.device_id, record.reason, record.changed]
     try:
-        await ports.audit.append(replace(record, id=_digest(call.message_id, *same)))
+        await ports.audit.append(replace(record, id=digest(call.message_id, *same)))
     except AuthError as error:
-        log.error("audit record is lost", extra={"operation": kind, "outcome": OK, "code": error.code})  # noqa: TRY400
+        log.error("audit record is lost", extra={"operation": operation.name, "outcome": OK, "code": error.code})  # noqa: TRY400
 
 
-async def _queue_refusal(kind: AuditType, outcome: str, request: Any, call: Call, ports: Ports) -> None:
+async def _queue_refusal(operation: AnyOperation, outcome: str, request: Any, call: Call, ports: Ports) -> None:
     """Queue the record of a refused attempt.
 
     Known and unknown accounts cost the same query, and the caller waits for no write, so timing
     reveals nothing.
     """
     try:
-        tenant, login = await _account(kind, request, call, ports)
+        tenant, login = await _account(operation, request, call, ports)
     except AuthError as error:
-        log.error("audit record is lost", extra={"operation": kind, "outcome": outcome, "code": error.code})  # noqa: TRY400
+        log.error("audit record is lost", extra={"operation": operation.name, "outcome": outcome, "code": error.code})  # noqa: TRY400
         return
     if tenant is None:
         return
-    record = _record(kind, request, call, ports, outcome=outcome, tenant=tenant, login=login)
+    record = _record(operation, request, call, ports, outcome=outcome, tenant=tenant, login=login)
     # One record counts all attempts of a minute. Wrong passwords for an account are counted per
     # origin, since there are few. All others are counted together, by nothing that an attacker can
     # vary.
     is_wrong_password = login is not None and outcome == InvalidCredentials.code
     origin = [record.client_address, record.service] if is_wrong_password else None
     minute = int(record.at.timestamp()) // 60
-    ports.audit.attempted(replace(record, id=_digest(minute, tenant, kind, outcome, login, origin)))
+    ports.audit.attempted(replace(record, id=digest(minute, tenant, record.type, outcome, login, origin)))
 
 
-async def _account(kind: AuditType, request: Any, call: Call, ports: Ports) -> tuple[str | None, str | None]:
+async def _account(operation: AnyOperation, request: Any, call: Call, ports: Ports) -> tuple[str | None, str | None]:
     """Return the tenant whose audit trail gets the attempt, and the login if the account exists."""
-    if kind is AuditType.TENANT_LOGIN:
+    if operation is TENANT_LOGIN:
         tenant = await ports.tenants.find_by_email(request.email)
         return (tenant.id, tenant.login) if tenant else (None, None)
-    if kind is AuditType.AUTH_LOGIN and call.audit_facts.tenant is not None:
+    if operation is AUTH_LOGIN and call.audit_facts.tenant is not None:
         user = await ports.users.find(call.audit_facts.tenant, call.audit_facts.login or request.login)
         return call.audit_facts.tenant, user.login if user else None
     return call.audit_facts.tenant, call.audit_facts.login
 
 
-def _record(kind: AuditType, request: Any, call: Call, ports: Ports, **known: Any) -> AuditRecord:
+def _record(operation: AnyOperation, request: Any, call: Call, ports: Ports, **known: Any) -> AuditRecord:
     """Return a record without an id. The caller sets the id, which depends on the outcome."""
     address = getattr(request, "client_address", None)
-    if kind is not AuditType.AUTH_LOGIN:  # at a user's login the tenant states the address, in its own audit trail
+    if operation is not AUTH_LOGIN:  # at a user's login the tenant states the address, in its own audit trail
         address = call.client(address)
     return AuditRecord(
         id="",
         at=ports.clock.now(),
-        type=kind,
+        type=operation.name,
         request_id=call.request_id,
         device_id=getattr(request, "device_id", None),
         client_address=None if address is None else str(address),
         service=call.service,
         **known,
     )
-
-
-def _changed(kind: AuditType, request: Any) -> tuple[str, ...]:
-    if kind is not AuditType.USER_UPDATE:
-        return ()
-    return tuple(name for name in CHANGEABLE if name in request.model_fields_set)
-
-
-def _reason(kind: AuditType, request: Any) -> RevocationReason | None:
-    if kind in (AuditType.USER_UPDATE, AuditType.TENANT_UPDATE) and request.password is not None:
-        return RevocationReason.PASSWORD_CHANGED
-    return REASONS.get(kind)
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=ID_BYTES).hexdigest()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
+from shared.contracts.events import RevocationReason
+
 
 @dataclass(slots=True)
 class AuditFacts:
@@ -14,6 +16,10 @@ class AuditFacts:
     """The account that the request is about, if the request does not name it."""
     session: str | None = None
     """The session that was created or revoked, if the request does not name it."""
+    reason: RevocationReason | None = None
+    """Why the request revoked sessions."""
+    changed: tuple[str, ...] = ()
+    """The names of the user's members that the request changed, never their values."""
     by_operator: bool = False
     """Whether the caller proved itself with the registration key."""
     locked: bool = False

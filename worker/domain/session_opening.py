@@ -9,9 +9,10 @@ from shared.contracts.claims import Claims
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
 from worker.domain.call import Call
-from worker.domain.idempotency import request_digest
+from worker.domain.identifiers import digest
 from worker.domain.ports import Ports
 from worker.domain.records import Revocation, Session, Tenant, User
+from worker.domain.session_revocation import revoke_and_announce
 from worker.domain.tokens import note_acting
 
 #: 192 random bits, base64url: OWASP Session Management asks for at least 64, the design for 128.
@@ -31,7 +32,7 @@ async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
         _new_session(
             # The key includes the generation: a session of an older one is revoked or about to be,
             # so it must not be returned again.
-            request_digest(call.message_id, tenant.generation),
+            digest(call.message_id, tenant.generation),
             ports,
             ports.lifetimes.tenant,
             tenant=tenant.id,
@@ -45,8 +46,7 @@ async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
     # If the tenant changed meanwhile, either this check sees it, or the revocation sees the session
     # just stored.
     if not await ports.tenants.is_current(tenant):
-        if revoked := await ports.sessions.revoke(session, Revocation(ports.clock.now(), RevocationReason.ALL_REVOKED)):
-            ports.events.announce(revoked)
+        await revoke_and_announce(session, Revocation(ports.clock.now(), RevocationReason.ALL_REVOKED), ports)
         raise Unavailable
     facts = call.audit_facts
     facts.tenant, facts.login, facts.session = tenant.id, tenant.login, session.id
@@ -65,7 +65,7 @@ async def open_user_session(
         _new_session(
             # The key includes the generation: a session of an older one is revoked or about to be.
             # It includes the device, since another device means another login.
-            request_digest(call.message_id, user.generation, device_id),
+            digest(call.message_id, user.generation, device_id),
             ports,
             ports.lifetimes.user,
             tenant=user.tenant,
@@ -89,9 +89,7 @@ async def _stored(session: Session, ports: Ports) -> Session:
     stored = await ports.sessions.add(session)
     if stored.revocation is None:
         return stored
-    return await ports.sessions.add(
-        replace(session, idempotency_key=request_digest(session.idempotency_key, session.id))
-    )
+    return await ports.sessions.add(replace(session, idempotency_key=digest(session.idempotency_key, session.id)))
 
 
 def _new_session(idempotency_key: str, ports: Ports, lifetime: timedelta, **owner: Any) -> Session:

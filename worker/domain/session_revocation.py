@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.contracts.events import RevocationReason
+from worker.domain.call import Call
 from worker.domain.ports import Ports
 from worker.domain.records import (
     IdempotencyKey,
@@ -31,14 +32,25 @@ MAX_ANNOUNCED = 500
 MAX_OVER_LIMIT = 50
 
 
-async def revoke_session(session: Session, reason: RevocationReason, key: IdempotencyKey, ports: Ports) -> bool:
+async def revoke_session(
+    session: Session, reason: RevocationReason, key: IdempotencyKey, call: Call, ports: Ports
+) -> bool:
     """Revoke one session. Return False if another request revoked it before; that request announces it."""
-    revoked = await ports.sessions.revoke(session, Revocation(key.at, reason, idempotency_key=key.value))
-    if revoked is not None:
-        ports.events.announce(revoked)
+    facts = call.audit_facts
+    facts.tenant, facts.login, facts.session, facts.reason = session.tenant, session.login, session.id, reason
+    if await revoke_and_announce(session, Revocation(key.at, reason, idempotency_key=key.value), ports):
         return True
     found = await ports.sessions.find([session.id])
     return session.id in found and is_revoked_by(key, found[session.id])
+
+
+async def revoke_and_announce(session: Session, revocation: Revocation, ports: Ports) -> bool:
+    """Revoke one session and publish its event. Return False if it was revoked before."""
+    revoked = await ports.sessions.revoke(session, revocation)
+    if revoked is None:
+        return False
+    ports.events.announce(revoked)
+    return True
 
 
 def is_revoked_by(key: IdempotencyKey, session: Session) -> bool:
@@ -58,9 +70,10 @@ async def revoke_all_sessions(
     tenant: str,
     login: str,
     reason: RevocationReason,
-    key: IdempotencyKey,
+    call: Call,
     ports: Ports,
     *,
+    key: IdempotencyKey,
     changes: UserChanges | None = None,
 ) -> UserRevocation:
     """Decide to revoke all sessions of a user, together with the cause, and revoke them.
@@ -68,6 +81,7 @@ async def revoke_all_sessions(
     A retried request carries out its first decision, and revokes no session created since. Raises
     `UserNotFound`.
     """
+    call.audit_facts.reason = reason
     decision = await ports.users.decide_revocation(tenant, login, reason, key, changes)
     await revoke_user_sessions(decision, ports)
     return decision
@@ -103,7 +117,6 @@ async def enforce_session_limit(session: Session, ports: Ports) -> None:
         now = ports.clock.now()
         over_limit = await ports.sessions.over_limit(session, ports.max_sessions_per_user, now, MAX_OVER_LIMIT)
         for each in over_limit:
-            if revoked := await ports.sessions.revoke(each, Revocation(now, RevocationReason.SESSION_LIMIT)):
-                ports.events.announce(revoked)
+            await revoke_and_announce(each, Revocation(now, RevocationReason.SESSION_LIMIT), ports)
     if len(over_limit) < MAX_OVER_LIMIT:
         await ports.sessions.limit_enforced(session)

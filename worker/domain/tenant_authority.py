@@ -59,7 +59,7 @@ async def close_tenant(
         decision = before
     else:
         raise InvalidCredentials  # unreachable: the contract refuses such a request
-    call.audit_facts.tenant = decision.tenant
+    call.audit_facts.tenant, call.audit_facts.reason = decision.tenant, reason
     await revoke_tenant_sessions(decision, ports)
     return Done.now()
 

@@ -18,8 +18,6 @@ taken only from an edge.
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +27,9 @@ from shared.contracts.address import ClientAddress, client_key
 from shared.contracts.errors import InvalidCredentials, Throttled
 from worker.domain.attempts import AttemptCount, Limit
 from worker.domain.call import Call
+from worker.domain.identifiers import digest
 from worker.domain.ports import Ports
 
-#: 128 bits: keys of two accounts must not collide. Only digests are stored, since people type
-#: passwords into the login field.
-KEY_BYTES = 16
 #: The namespace of tenants' own logins. `users_of` returns that of a tenant's users.
 TENANTS = ("tenants",)
 #: About the time it takes to hash a password.
@@ -46,7 +42,7 @@ LOST_AFTER = timedelta(seconds=3)
 
 @dataclass(frozen=True, slots=True)
 class _AttemptKeys:
-    """The keys under which an attempt may be counted."""
+    """The keys under which an attempt may be counted: digests, since people type passwords into the login field."""
 
     account_and_origin: str
     """This account, from this client or service. Requests of edges without a client address share one origin."""
@@ -63,7 +59,7 @@ def users_of(tenant: str) -> tuple[str, ...]:
 
 def account_key(namespace: Sequence[str], login: str) -> str:
     """Return the key under which attempts at this account from unknown origins are counted."""
-    return _key("account", *namespace, login)
+    return digest("account", *namespace, login)
 
 
 def unauthenticated_group(call: Call) -> str:
@@ -102,7 +98,7 @@ async def throttled_registration_key(client: ClientAddress | None, call: Call, p
     Wrong keys are counted per origin only, so that an attacker elsewhere cannot keep the operator
     out. A right key resets the count: its holder has nothing to guess. Raises `Throttled`.
     """
-    key = _key("registration key", *_origin(call.client(client), call))
+    key = digest("registration key", *_origin(call.client(client), call))
     counted = await _count_attempt([key], lambda _counts, _now: {key: ports.throttle.registration_key}, call, ports)
     async with _recording_failure(counted, ports):
         yield
@@ -212,9 +208,9 @@ def _attempt_keys(namespace: Sequence[str], login: str, client: ClientAddress | 
     # counted as one client.
     is_client = origin[0] is not None or (of_tenants and call.service is not None)
     return _AttemptKeys(
-        account_and_origin=_key("place", *namespace, login, *origin),  # "place": stored digests contain this text
+        account_and_origin=digest("place", *namespace, login, *origin),  # "place": stored digests contain this text
         account=account_key(namespace, login),
-        address=_key("address", *namespace, *origin) if is_client else None,
+        address=digest("address", *namespace, *origin) if is_client else None,
     )
 
 
@@ -223,7 +219,3 @@ def _origin(client: ClientAddress | None, call: Call) -> tuple[str | None, ...]:
     if client is not None:
         return (client_key(client),)
     return (None,) if call.service is None else (None, call.service)
-
-
-def _key(*parts: str | None) -> str:
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=KEY_BYTES).hexdigest()

@@ -25,10 +25,11 @@ from shared.contracts.token_introspect import TOKEN_INTROSPECT
 from shared.contracts.token_revoke import TOKEN_REVOKE
 from shared.contracts.user_create import USER_CREATE
 from shared.contracts.user_delete import USER_DELETE
+from shared.contracts.user_get import USER_GET
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
 from shared.contracts.wire import WireModel
-from worker.domain.audit import Handler, audited
+from worker.domain.audit import Handler, with_audit_record
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 from worker.operations.audit_list import audit_list
@@ -52,6 +53,7 @@ from worker.operations.token_introspect import token_introspect
 from worker.operations.token_revoke import token_revoke
 from worker.operations.user_create import user_create
 from worker.operations.user_delete import user_delete
+from worker.operations.user_get import user_get
 from worker.operations.user_list import user_list
 from worker.operations.user_update import user_update
 
@@ -67,6 +69,7 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (TENANT_ENABLE, tenant_enable),
     (TENANT_DELETE, tenant_delete),
     (USER_CREATE, user_create),
+    (USER_GET, user_get),
     (USER_LIST, user_list),
     (USER_UPDATE, user_update),
     (USER_DELETE, user_delete),
@@ -101,5 +104,5 @@ def _ending_turn(operation: Operation[Any, Any], handler: Handler) -> Handler:
 
 #: The handler of each operation, by the operation's name.
 HANDLERS: dict[str, Handler] = {
-    operation.name: audited(operation, _ending_turn(operation, handler)) for operation, handler in _TABLE
+    operation.name: with_audit_record(operation, _ending_turn(operation, handler)) for operation, handler in _TABLE
 }

@@ -34,7 +34,8 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     # The password may have changed, or the user or tenant may have been deleted, since they were
     # read. Then either this check sees it, or the revocation sees the session just stored.
     if not (await ports.users.is_current(user) and await ports.tenants.admits(user.tenant, opener.tenant_generation)):
-        await revoke_session(session, RevocationReason.ALL_REVOKED, idempotency_key_of(AUTH_LOGIN, call, ports), ports)
+        key = idempotency_key_of(AUTH_LOGIN, call, ports)
+        await revoke_session(session, RevocationReason.ALL_REVOKED, key, call, ports)
         raise Unavailable
     call.audit_facts.session = session.id
     await enforce_session_limit(session, ports)

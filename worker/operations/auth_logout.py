@@ -17,8 +17,6 @@ async def auth_logout(request: AuthLogoutRequest, call: Call, ports: Ports) -> D
     sessions = await sessions_of([request.tenant_token, request.token], ports)
     tenant = checked_tenant(request.tenant_token, sessions, ports).tenant
     session, _claims = checked_user(request.token, tenant, before_revocation(key, sessions), ports)
-    if not await revoke_session(session, RevocationReason.LOGOUT, key, ports):
+    if not await revoke_session(session, RevocationReason.LOGOUT, key, call, ports):
         raise InvalidToken
-    facts = call.audit_facts
-    facts.tenant, facts.login, facts.session = tenant, session.login, session.id
     return Done.now()

@@ -21,11 +21,12 @@ async def session_revoke(request: SessionRevokeRequest, call: Call, ports: Ports
     # Both spellings: the session of a user that was deleted since has the login as that user was
     # stored.
     if session and session.tenant == tenant and session.login in (login, request.login) and is_revoked_by(key, session):
+        call.audit_facts.reason = RevocationReason.REVOKED
         return Done.now()
     if user is None:
         raise UserNotFound
     if session is None or session.user != user.id or session.expires_at <= key.at:
         raise SessionNotFound
-    if not await revoke_session(session, RevocationReason.REVOKED, key, ports):
+    if not await revoke_session(session, RevocationReason.REVOKED, key, call, ports):
         raise SessionNotFound
     return Done.now()

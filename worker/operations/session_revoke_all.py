@@ -15,5 +15,5 @@ async def session_revoke_all(request: SessionRevokeAllRequest, call: Call, ports
     tenant = call.audit_facts.tenant = await tenant_of(request.tenant_token, ports)
     key = idempotency_key_of(SESSION_REVOKE_ALL, call, ports)
     login = call.audit_facts.login = await ports.users.spelling(tenant, request.login, key)
-    await revoke_all_sessions(tenant, login, RevocationReason.ALL_REVOKED, key, ports)
+    await revoke_all_sessions(tenant, login, RevocationReason.ALL_REVOKED, call, ports, key=key)
     return Done.now()

@@ -16,12 +16,6 @@ async def tenant_logout(request: TenantLogoutRequest, call: Call, ports: Ports) 
     key = idempotency_key_of(TENANT_LOGOUT, call, ports)
     sessions = await sessions_of([request.token], ports)
     session, _claims = checked_tenant_subject(request.token, before_revocation(key, sessions), ports)
-    if not await revoke_session(session, RevocationReason.LOGOUT, key, ports):
+    if not await revoke_session(session, RevocationReason.LOGOUT, key, call, ports):
         raise InvalidToken
-    facts = call.audit_facts
-    facts.tenant, facts.login, facts.session = (
-        session.tenant,
-        session.login,
-        session.id,
-    )
     return Done.now()

@@ -22,12 +22,14 @@ async def tenant_update(request: TenantUpdateRequest, call: Call, ports: Ports) 
     """
     key = idempotency_key_of(TENANT_UPDATE, call, ports, request.password is not None)
     current = request.current_password.get_secret_value()
+    reason = RevocationReason.ALL_REVOKED if request.password is None else RevocationReason.PASSWORD_CHANGED
+    call.audit_facts.reason = reason
 
     async def decide(tenant: Tenant) -> TenantRevocation:
         if request.password is None:
-            return await ports.tenants.decide_revocation(tenant.id, RevocationReason.ALL_REVOKED, key)
+            return await ports.tenants.decide_revocation(tenant.id, reason, key)
         password_hash = await ports.hasher.hash(accepted_password(request.password, tenant.login, tenant.email, ports))
-        return await ports.tenants.decide_revocation(tenant.id, RevocationReason.PASSWORD_CHANGED, key, password_hash)
+        return await ports.tenants.decide_revocation(tenant.id, reason, key, password_hash)
 
     proof = Proof(request.tenant_token, current, request.client_address)
     decision = await decide_as_tenant(proof, key, call, ports, decide)

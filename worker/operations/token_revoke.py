@@ -1,25 +1,40 @@
 """The operation `token.revoke`."""
 
-from shared.contracts.errors import InvalidToken
+from shared.contracts.errors import InvalidToken, UnsupportedTokenType
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.token_revoke import TOKEN_REVOKE, TokenRevokeRequest
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
+from worker.domain.records import Session
 from worker.domain.session_revocation import revoke_session
-from worker.domain.tokens import checked_tenant, checked_user, sessions_of
+from worker.domain.tokens import checked_tenant, checked_tenant_subject, checked_user, sessions_of
 
 
 async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) -> Done:
-    """Revoke the token's session. An invalid token also succeeds: there is nothing to revoke (RFC 7009, 2.2)."""
+    """Revoke the token's session. An invalid token also succeeds: there is nothing to revoke (RFC 7009, 2.2).
+
+    Raises `UnsupportedTokenType` for a live token of the tenant itself, which would otherwise seem revoked (2.2.1).
+    Another tenant's token is an invalid token.
+    """
     sessions = await sessions_of([request.tenant_token, request.token], ports)
     tenant = checked_tenant(request.tenant_token, sessions, ports).tenant
     try:
         session, _claims = checked_user(request.token, tenant, sessions, ports)
     except InvalidToken:
+        if _is_tenant_token(request.token, tenant, sessions, ports):
+            raise UnsupportedTokenType from None
         return Done.now()
-    await revoke_session(session, RevocationReason.TOKEN_REVOKED, idempotency_key_of(TOKEN_REVOKE, call, ports), ports)
-    facts = call.audit_facts
-    facts.tenant, facts.login, facts.session = tenant, session.login, session.id
+    key = idempotency_key_of(TOKEN_REVOKE, call, ports)
+    await revoke_session(session, RevocationReason.TOKEN_REVOKED, key, call, ports)
     return Done.now()
+
+
+def _is_tenant_token(token: str, tenant: str, sessions: dict[str, Session], ports: Ports) -> bool:
+    """Return whether this is a live token of the tenant itself."""
+    try:
+        session, _claims = checked_tenant_subject(token, sessions, ports)
+    except InvalidToken:
+        return False
+    return session.tenant == tenant

@@ -18,5 +18,5 @@ async def user_delete(request: UserDeleteRequest, call: Call, ports: Ports) -> D
     tenant = call.audit_facts.tenant = await tenant_of(request.tenant_token, ports)
     key = idempotency_key_of(USER_DELETE, call, ports)
     login = call.audit_facts.login = await ports.users.spelling(tenant, request.login, key)
-    await revoke_all_sessions(tenant, login, RevocationReason.USER_DELETED, key, ports)
+    await revoke_all_sessions(tenant, login, RevocationReason.USER_DELETED, call, ports, key=key)
     return Done.now()

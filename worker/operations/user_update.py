@@ -3,7 +3,7 @@
 from shared.contracts import user
 from shared.contracts.errors import BadRequest, UserNotFound
 from shared.contracts.events import RevocationReason
-from shared.contracts.user_update import USER_UPDATE, UserUpdateRequest
+from shared.contracts.user_update import USER_UPDATE, UserUpdateBody, UserUpdateRequest
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.password_policy import accepted_password
@@ -26,6 +26,7 @@ async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> u
     else:
         tenant = (await session_in_turn(request.tenant_token, call, ports)).tenant
     call.audit_facts.tenant = tenant
+    call.audit_facts.changed = tuple(sorted(request.model_fields_set & UserUpdateBody.model_fields.keys()))
     updated = await _updated(request, tenant, call, ports)
     if request.unlock or request.password is not None:
         await forget_failures(users_of(tenant), updated.login, ports)
@@ -45,7 +46,8 @@ async def _updated(request: UserUpdateRequest, tenant: str, call: Call, ports: P
     before = await user_of(tenant, login, ports)  # before hashing, so that an unknown login costs no hash
     password = accepted_password(request.password, login, request.email or before.email, ports)
     changes = UserChanges(fields, await ports.hasher.hash(password))
-    decision = await revoke_all_sessions(tenant, login, RevocationReason.PASSWORD_CHANGED, key, ports, changes=changes)
+    reason = RevocationReason.PASSWORD_CHANGED
+    decision = await revoke_all_sessions(tenant, login, reason, call, ports, key=key, changes=changes)
     changed = await user_of(tenant, login, ports)
     if changed.id != decision.user:  # the changed user was deleted since, and another has the login
         raise UserNotFound

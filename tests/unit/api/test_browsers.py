@@ -54,11 +54,42 @@ async def test_response_of_any_route_cannot_run_scripts_or_be_framed(edge: httpx
 async def test_docs_page_may_load_its_scripts_but_not_be_framed(edge: httpx.AsyncClient) -> None:
     response = await edge.get("/docs")
     assert response.status_code == 200
-    policy = response.headers["Content-Security-Policy"]
-    assert "script-src 'unsafe-inline' https://cdn.jsdelivr.net" in policy
-    assert "frame-ancestors 'none'" in policy
+    policy = dict(part.split(" ", 1) for part in response.headers["Content-Security-Policy"].split("; "))
+    assert policy == {
+        **dict.fromkeys(("default-src", "base-uri", "form-action", "frame-ancestors"), "'none'"),
+        **dict.fromkeys(("script-src", "style-src", "connect-src"), "'self'"),
+        "img-src": "'self' data:",
+    }
 
 
 async def test_docs_switched_off_are_answered_404(open_edge: OpenEdge) -> None:
     async with open_edge(docs=False) as edge:
         assert [(await edge.get(path)).status_code for path in ("/docs", "/openapi.json", "/redoc")] == [404, 404, 404]
+
+
+async def test_preflight_for_trace_context_headers_is_allowed(open_edge: OpenEdge) -> None:
+    """OpenTelemetry adds them to each request of a page; a refused one would stop the page's requests."""
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "traceparent, tracestate"}
+    async with open_edge(cors_origins=[APP]) as edge:
+        response = await edge.options("/auth", headers={"Origin": APP, **asked})
+        unknown = {**asked, "Access-Control-Request-Headers": "traceparent, baggage"}
+        refused = await edge.options("/auth", headers={"Origin": APP, **unknown})
+
+    assert response.status_code == 200
+    allowed = response.headers["Access-Control-Allow-Headers"].lower().split(", ")
+    assert {"traceparent", "tracestate"} <= set(allowed)
+    assert refused.status_code == 400
+
+
+async def test_root_with_docs_redirects_to_the_documentation(edge: httpx.AsyncClient) -> None:
+    response = await edge.get("/", follow_redirects=True)
+
+    assert [each.status_code for each in response.history] == [307]
+    assert (response.url.path, response.status_code) == ("/docs", 200)
+
+
+async def test_root_without_docs_is_not_found(open_edge: OpenEdge) -> None:
+    async with open_edge(docs=False) as edge:
+        response = await edge.get("/")
+
+    assert (response.status_code, response.json()["code"]) == (404, "route_not_found")

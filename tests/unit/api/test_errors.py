@@ -35,6 +35,7 @@ def test_each_error_code_has_a_row_in_the_http_table() -> None:
         ("invalid_request", 422),
         ("invalid_tenant_token", 401),
         ("invalid_token", 400),
+        ("unsupported_token_type", 400),
         ("invalid_credentials", 403),
         ("throttled", 429),
         ("registration_forbidden", 403),
@@ -179,7 +180,7 @@ async def test_unexpected_exception_is_answered_500_with_a_logged_incident(
 
 
 async def test_unknown_path_is_answered_404_with_a_problem_document(edge: httpx.AsyncClient) -> None:
-    for path in ("/", "/nowhere", "/user/", "/user//sessions", "/user/a/b", "/tenant/", "/auth//"):
+    for path in ("/nowhere", "/user/", "/user//sessions", "/user/a/b", "/tenant/", "/auth//"):
         response = await edge.get(path)
         assert (response.status_code, response.json()["code"]) == (404, "route_not_found"), path
         assert response.headers["Content-Type"] == "application/problem+json"
@@ -188,9 +189,9 @@ async def test_unknown_path_is_answered_404_with_a_problem_document(edge: httpx.
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/user", {"GET", "POST"}),
-        ("GET", "/user/ada", {"PATCH", "DELETE"}),
-        ("POST", "/user/ada/sessions", {"GET", "DELETE"}),
+        ("PUT", "/user", {"GET", "HEAD", "POST"}),
+        ("PUT", "/user/ada", {"GET", "HEAD", "PATCH", "DELETE"}),
+        ("POST", "/user/ada/sessions", {"GET", "HEAD", "DELETE"}),
         ("GET", "/auth/verify", {"POST"}),
         ("GET", "/tenant", {"POST", "PATCH"}),
         ("OPTIONS", "/health/live", {"GET", "HEAD"}),

@@ -10,7 +10,15 @@ import pytest
 
 from api.examples import EXAMPLES, SESSION_ID
 from api.streams import MAX_WAITING, Streams
-from shared.contracts.errors import InvalidTenantToken, InvalidToken, Unavailable
+from shared.contracts.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidTenantToken,
+    InvalidToken,
+    Overloaded,
+    Temporary,
+    Unavailable,
+)
 from shared.contracts.event_list import EVENT_LIST, MAX_SINCE
 from shared.contracts.operation import Operation
 from shared.contracts.tenant_verify import TENANT_VERIFY
@@ -103,6 +111,47 @@ async def test_stream_while_the_feed_is_not_alive_is_answered_503(app: App, feed
     feed.is_alive = False
     async with EventSource(app.asgi, TENANT) as source:
         assert (source.status, source.headers["retry-after"]) == (503, "1")
+
+
+async def test_an_event_source_during_an_outage_is_told_to_reconnect_with_its_position(
+    app: App, rpc: FakeRpc, feed: FakeFeed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Any other status would end a browser's `EventSource` for good; a comment and no id leave its position."""
+    caplog.set_level(logging.INFO)
+    browser = {**TENANT, "Accept": "text/event-stream", "Last-Event-ID": "17"}
+    outages: list[tuple[str, Exception]] = [
+        (TENANT_VERIFY.name, Unavailable()),
+        (TENANT_VERIFY.name, DeadlineExceeded()),
+        (EVENT_LIST.name, Overloaded(retry_after_seconds=30)),
+    ]
+    for operation, outage in outages:
+        working, rpc.answers[operation] = rpc.answers[operation], outage
+        async with EventSource(app.asgi, browser) as source:
+            assert (source.status, source.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+            assert (source.headers["cache-control"], source.headers["x-accel-buffering"]) == ("no-store", "no")
+            [block] = await source.rest()
+        assert isinstance(outage, Temporary)
+        wait = 1_000 * outage.retry_after_seconds
+        assert wait + 1_000 <= int(block.retry or 0) <= wait + 5_000
+        assert block == Block(comment=f"events are late: {outage.code}", retry=block.retry)
+        assert caplog.records[-1].__dict__["code"] == outage.code
+        rpc.answers[operation] = working
+    feed.is_alive = False
+    async with EventSource(app.asgi, browser) as source:
+        assert [block.comment for block in await source.rest()] == ["events are late: unavailable"]
+    assert app.streams.count == 0
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"), [(InvalidToken(), 401), (InternalError(), 500)], ids=["invalid token", "internal error"]
+)
+async def test_an_event_source_with_a_lasting_error_gets_its_status(
+    app: App, rpc: FakeRpc, refusal: Exception, status: int
+) -> None:
+    """A browser that reconnected with a dead token would never learn that it is dead."""
+    rpc.answers[TENANT_VERIFY.name] = refusal
+    async with EventSource(app.asgi, {**TENANT, "Accept": "text/event-stream"}) as source:
+        assert source.status == status
 
 
 async def test_stream_from_a_position_without_a_worker_is_answered_503(app: App, rpc: FakeRpc) -> None:

@@ -141,7 +141,7 @@ async def test_http_1_0_request_without_host_is_accepted() -> None:
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
-GOOD = b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n"
+GOOD = b"GET /nowhere HTTP/1.1\r\nHost: edge\r\n\r\n"
 NONSENSE = b"nonsense\r\n\r\n"
 BEHIND = {
     "nonsense": (NONSENSE, [200, 400]),

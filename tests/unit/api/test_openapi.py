@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from api.errors import HTTP_ANSWERS, Problem
 from api.examples import EXAMPLES
 from api.main import create_app
+from api.oauth_clients import TokenForm
 from api.routes.auth import AuthVerified, AuthVerifyBody
-from api.routes.token import TokenForm
 from api.settings import Settings
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AuthLoginBody
@@ -137,4 +137,4 @@ def test_document_is_openapi_3_1_with_resolved_references(document: Json) -> Non
 
 async def test_document_and_docs_page_are_served(edge: httpx.AsyncClient) -> None:
     assert (await edge.get("/openapi.json")).json()["info"]["title"] == "Jincor Auth"
-    assert "/openapi.json" in (await edge.get("/docs")).text
+    assert "docs/start.js" in (await edge.get("/docs")).text

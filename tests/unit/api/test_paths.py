@@ -41,12 +41,13 @@ async def send(edge: httpx.AsyncClient, method: str, raw_path: bytes) -> httpx.R
 async def test_percent_encoded_login_in_a_path_is_decoded(edge: httpx.AsyncClient, rpc: FakeRpc, login: str) -> None:
     segment = quote(login, safe="").encode()
     assert (await send(edge, "DELETE", b"/user/" + segment)).status_code == 200
+    assert (await send(edge, "GET", b"/user/" + segment)).status_code == 200
     assert (await send(edge, "GET", b"/user/" + segment + b"/sessions")).status_code == 200
     assert (await send(edge, "DELETE", b"/user/" + segment + b"/sessions/" + segment)).status_code == 200
 
-    assert [call.operation for call in rpc.calls] == ["user.delete", "session.list", "session.revoke"]
-    assert [call.request["login"] for call in rpc.calls] == [login] * 3
-    assert rpc.calls[2].request["sessionId"] == login
+    assert [call.operation for call in rpc.calls] == ["user.delete", "user.get", "session.list", "session.revoke"]
+    assert [call.request["login"] for call in rpc.calls] == [login] * 4
+    assert rpc.calls[3].request["sessionId"] == login
 
 
 @pytest.mark.parametrize(

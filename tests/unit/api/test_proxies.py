@@ -200,7 +200,7 @@ async def test_no_upgrade_smuggles_a_request(serve_edge: ServeEdge, rpc: FakeRpc
         async with running([NGINX, "-c", str(file)], port, tmp_path), dialed(port) as (reader, writer):
             writer.write(said % len(smuggled))
             await asyncio.sleep(0.1)  # the edge has the headers by then
-            writer.write(smuggled + b"GET / HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n")
+            writer.write(smuggled + b"GET /nowhere HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n")
             assert await answers(reader) == [400, 404]
     assert asked(rpc) == []
 
@@ -216,6 +216,6 @@ JAVA = (
 async def test_a_client_that_offers_http_2_is_served(serve_edge: ServeEdge, rpc: FakeRpc) -> None:
     """With HTTP/1.1, which it falls back to; its body arrives, and its connection is kept."""
     async with serve_edge() as port, dialed(port) as (reader, writer):
-        writer.write(JAVA + JAVA + b"GET / HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n")
+        writer.write(JAVA + JAVA + b"GET /nowhere HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n")
         assert await answers(reader) == [200, 200, 404]
     assert [call.request for call in asked(rpc)] == [{"token": "t"}] * 2

@@ -103,6 +103,7 @@ ROUTES = [
         "user.list",
         {"tenantToken": "tenant-token", "q": "ad a", "cursor": "abc", "limit": 7},
     ),
+    Route("GET", "/user/ada", "user.get", {"tenantToken": "tenant-token", "login": "ada"}),
     Route(
         "PATCH",
         "/user/ada",

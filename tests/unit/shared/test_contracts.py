@@ -20,6 +20,7 @@ from shared.contracts.operation import Lane, Operation, TenantRequest
 MODULES = {
     module.name: importlib.import_module(f"{contracts.__name__}.{module.name}")
     for module in pkgutil.iter_modules(contracts.__path__)
+    if module.name != "table"
 }
 
 

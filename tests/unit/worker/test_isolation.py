@@ -26,6 +26,7 @@ from worker.adapters.jwt_tokens import JwtTokens
 REQUESTS: dict[str, dict[str, Any]] = {
     "tenant.update": {"currentPassword": PASSWORD},
     "user.create": {"login": "bob", "email": "bob@example.com", "password": PASSWORD},
+    "user.get": {"login": "ann"},
     "user.list": {},
     "user.update": {"login": "ann", "scope": "all"},
     "user.delete": {"login": "ann"},
@@ -103,7 +104,9 @@ async def test_request_without_a_live_tenant_token_is_refused(
     assert len(worker.events.announced) == announced
 
 
-@pytest.mark.parametrize("name", ["user.update", "user.delete", "session.list", "session.revoke", "session.revoke_all"])
+@pytest.mark.parametrize(
+    "name", ["user.get", "user.update", "user.delete", "session.list", "session.revoke", "session.revoke_all"]
+)
 async def test_login_of_another_tenant_is_not_found(worker: InMemoryWorker, shop: str, ann: User, name: str) -> None:
     """Nothing happens to its user."""
     token = await worker.login(shop)

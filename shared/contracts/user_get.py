@@ -1,0 +1,13 @@
+"""user.get: return one user by its login."""
+
+from .errors import InvalidTenantToken, UserNotFound
+from .operation import Lane, Operation, TenantRequest
+from .user import User
+from .wire import Name
+
+
+class UserGetRequest(TenantRequest):
+    login: Name
+
+
+USER_GET = Operation("user.get", Lane.MANAGE, UserGetRequest, User, (InvalidTenantToken, UserNotFound), repeatable=True)

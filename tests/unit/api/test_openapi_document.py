@@ -1,0 +1,68 @@
+"""Parts of the OpenAPI document that code generators and linters rely on."""
+
+from typing import Any
+
+import pytest
+
+from api.examples import EXAMPLES
+from api.main import create_app
+from api.settings import Settings
+from tests.unit.api.conftest import OpenEdge
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document() -> Json:
+    settings = Settings(amqp_url="amqp://broker.invalid", forward_email="shop@example.com", forward_password="secret")
+    return create_app(settings).openapi()
+
+
+@pytest.fixture(scope="module")
+def routes(document: Json) -> dict[str, Json]:
+    """The routes of the document by operation id."""
+    return {route["operationId"]: route for path in document["paths"].values() for route in path.values()}
+
+
+def test_security_of_open_routes_is_an_empty_list(routes: dict[str, Json]) -> None:
+    """Without `security`, linters and readers cannot tell an open route from an omission."""
+    assert {name for name, route in routes.items() if route["security"] == []} == {
+        "tenant.register",
+        "tenant.login",
+        "tenant.verify",
+        "tenant.logout",
+        "tenant.enable",
+        "health.live",
+        "health.ready",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - {"event.list"}))
+def test_example_of_a_reply_is_in_the_document_unchanged(routes: dict[str, Json], name: str) -> None:
+    """FastAPI drops members that are null, so that an example would lack required members."""
+    assert routes[name]["responses"]["200"]["content"]["application/json"]["example"] == EXAMPLES[name].reply
+
+
+def test_scope_of_a_body_may_be_any_object(document: Json) -> None:
+    scope = document["components"]["schemas"]["UserCreateBody"]["properties"]["scope"]
+    assert {"type": "object", "additionalProperties": True} in scope["anyOf"]
+
+
+def test_emails_in_bodies_have_a_format(document: Json) -> None:
+    schemas = document["components"]["schemas"]
+    members = (schema.get("properties", {}) for schema in schemas.values())
+    assert [email["format"] for each in members if (email := each.get("email"))] == ["idn-email"] * 8
+
+
+async def test_headers_of_forward_auth_are_those_of_the_document(open_edge: OpenEdge, routes: dict[str, Json]) -> None:
+    documented = routes["auth.forward"]["responses"]
+    async with open_edge(forward_email="shop@example.com", forward_password="secret") as edge:
+        valid = await edge.get("/auth/forward", headers={"Authorization": "Bearer t"})
+        invalid = await edge.get("/auth/forward")
+
+    assert (valid.status_code, invalid.status_code) == (200, 401)
+    assert {name for name in valid.headers if name.startswith("x-auth-")} == {
+        name.lower() for name in documented["200"]["headers"]
+    }
+    assert documented["401"]["headers"].keys() == {"WWW-Authenticate"}
+    assert "WWW-Authenticate" in invalid.headers

@@ -1,0 +1,160 @@
+"""Ports of stored accounts: tenants and their users."""
+
+from collections.abc import Collection, Sequence, Set as AbstractSet
+from datetime import datetime
+from typing import Protocol
+
+from shared.contracts.events import RevocationReason
+from worker.domain.records import (
+    IdempotencyKey,
+    Tenant,
+    TenantRevocation,
+    User,
+    UserChanges,
+    UserRevocation,
+)
+
+
+class Tenants(Protocol):
+    async def add(self, tenant: Tenant) -> None:
+        """Store a new tenant durably.
+
+        Raises `EmailTaken` if the email is in use, or if the same request stored a tenant that was
+        deleted since.
+        """
+
+    async def find(self, tenant: str) -> Tenant | None:
+        """Return the tenant with this id, disabled or not. None if it does not exist or is being deleted."""
+
+    async def find_by_email(self, email: str) -> Tenant | None:
+        """Return the tenant with this email, disabled or not. None if there is none or it is being deleted."""
+
+    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+        """Return up to `limit` tenants with an email greater than `after`, in order of email.
+
+        Tenants that are being deleted are left out.
+        """
+
+    async def is_current(self, tenant: Tenant) -> bool:
+        """Return whether the tenant is active and still at this generation. Active: neither disabled nor deleted."""
+
+    async def admits(self, tenant: str, generation: int) -> bool:
+        """Return whether users may log in through a tenant session of this generation.
+
+        False if the tenant is disabled or being deleted, or was since that generation.
+        """
+
+    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
+        """Store a stronger hash of the same password, unless the password has changed since the tenant was read."""
+
+    async def decide_revocation(
+        self, tenant: str, reason: RevocationReason, key: IdempotencyKey, password_hash: str | None = None
+    ) -> TenantRevocation:
+        """Durably store the decision to revoke the tenant's sessions, together with its cause, in one update.
+
+        The cause is a new password hash, or follows from the reason: the tenant is disabled or
+        deleted. A deleted tenant is not found any more. If the same request decided before, that
+        decision is returned, finished or not. Raises `TenantNotFound`.
+        """
+
+    async def find_decision(self, tenant: str, key: IdempotencyKey) -> TenantRevocation | None:
+        """Return what this request decided about the tenant, even if it is finished and the tenant deleted."""
+
+    async def find_decision_by_email(self, email: str, key: IdempotencyKey) -> TenantRevocation | None:
+        """Return what this request decided about a tenant with this email.
+
+        If that tenant is deleted, another tenant may have the email by now.
+        """
+
+    async def finish_revocation(self, decision: TenantRevocation) -> None:
+        """Forget a decision whose sessions are all revoked.
+
+        Removes the tenant if that was the decision, but keeps its idempotency keys.
+        """
+
+    async def unfinished_revocations(self, older_than: datetime, limit: int) -> Sequence[TenantRevocation]:
+        """Return up to `limit` decisions that were made before `older_than` and are not finished."""
+
+    async def enable(self, tenant: str, key: IdempotencyKey) -> None:
+        """Enable a disabled tenant, once per request: a retry does not undo a later `tenant.disable`."""
+
+
+class Users(Protocol):
+    async def add(self, user: User) -> User:
+        """Store a new user durably. If the same request stored a user before, return that user as it is now.
+
+        Raises `LoginTaken` if another user of the tenant has the login, or if the same request
+        stored a user that was deleted since.
+        """
+
+    async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
+        """Durably store the users whose logins are free. Return the ids of the others, which are not stored.
+
+        If this raises, some users may be stored. When it is repeated, their ids are among those
+        returned.
+        """
+
+    async def find(self, tenant: str, login: str) -> User | None:
+        """Return the user with this login, compared code point by code point. None if it is being deleted."""
+
+    async def spelling(self, tenant: str, login: str, key: IdempotencyKey | None = None) -> str:
+        """Return the login as stored: as given if an account has this exact spelling, in Unicode form NFC otherwise.
+
+        `key` is the idempotency key of the request. If that request changed an account of this exact
+        spelling, and the account was deleted since, the login is also returned as given. So a retry
+        never reaches another account. An unknown login costs the same work.
+        """
+
+    async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
+        """Return those of these logins that accounts have in exactly this spelling.
+
+        Includes accounts that are being deleted.
+        """
+
+    async def is_current(self, user: User) -> bool:
+        """Return whether the user is still at this generation and not being deleted. Sees every acknowledged write."""
+
+    async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
+        """Return up to `limit` users with a login greater than `after`, in order of login.
+
+        `search` matches a part of login or email, ignoring case. An empty string matches all.
+        """
+
+    async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
+        """Return up to `limit` logins greater than `after`, in order, including users that are being deleted."""
+
+    async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> User:
+        """Write attributes other than the password, and return the user as stored afterwards.
+
+        If the same request wrote before, nothing is written, so later changes of other requests are
+        kept. Raises `UserNotFound`, also if the changed user was deleted since and another user has
+        the login.
+        """
+
+    async def replace_hash(self, user: User, password_hash: str) -> None:
+        """Store a stronger hash of the same password, unless the password has changed since the user was read."""
+
+    async def decide_revocation(
+        self, tenant: str, login: str, reason: RevocationReason, key: IdempotencyKey, changes: UserChanges | None = None
+    ) -> UserRevocation:
+        """Durably store the decision to revoke all current sessions of the user, with its cause, in one update.
+
+        The cause is `changes`, or the user's deletion if the reason is `USER_DELETED`; `find` does
+        not find a deleted user. If the same request decided before, that decision is returned,
+        finished or not, even if the user was deleted since. Raises `UserNotFound`.
+        """
+
+    async def finish_revocation(self, decision: UserRevocation) -> None:
+        """Forget a decision whose sessions are all revoked.
+
+        Removes the user if that was the decision, but keeps its idempotency keys.
+        """
+
+    async def tenants_with_unfinished_revocations(self, older_than: datetime) -> Sequence[str]:
+        """Return the ids of the tenants for which `unfinished_revocations` returns decisions."""
+
+    async def unfinished_revocations(self, tenant: str, older_than: datetime, limit: int) -> Sequence[UserRevocation]:
+        """Return unfinished decisions about the tenant's users made before `older_than`, the oldest first."""
+
+    async def remove_all(self, tenant: str) -> None:
+        """Remove all users of a tenant that is being deleted and whose sessions are revoked."""

@@ -1,0 +1,32 @@
+"""Ports of the service as a whole: the audit trail, the database and the clock."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from worker.domain.records import AuditQuery, AuditRecord
+
+
+class Audit(Protocol):
+    """The audit trails of tenants: what was done or tried with a tenant's accounts. Only that tenant may read them."""
+
+    async def append(self, record: AuditRecord) -> None:
+        """Store a record durably. An existing record with the same id is kept unchanged."""
+
+    def attempted(self, record: AuditRecord) -> None:
+        """Queue the record of a refused attempt, to be written in a batch soon. Never raises, never waits.
+
+        Attempts with the same id share one record, which counts them.
+        """
+
+    async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
+        """Return up to `limit` records that match the query, the newest first."""
+
+
+class Database(Protocol):
+    async def ping(self) -> bool:
+        """Return whether the database replies within about a second."""
+
+
+class Clock(Protocol):
+    def now(self) -> datetime: ...
