@@ -43,7 +43,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bootstrap(checkout: Path, *, terminal: bool) -> str:
     """Install the lock file anew, and return what the script prints to a terminal or into a pipe."""
     (checkout / ".venv/installed.txt").unlink(missing_ok=True)
-    uninstall = [checkout / ".venv/bin/python", "-m", "pip", "uninstall", "--quiet", "--yes", "tiny"]
+    uninstall = [str(checkout / ".venv/bin/python"), "-m", "pip", "uninstall", "--quiet", "--yes", "tiny"]
     if (checkout / ".venv").exists():
         subprocess.run(uninstall, check=True, timeout=TIMEOUT_SECONDS)  # noqa: S603
     command, env = ["sh", "dev/bootstrap.sh", "deploy"], {**os.environ, "PYTHON": sys.executable}
@@ -80,7 +80,8 @@ def test_deploy_tools_install_what_the_command_needs_and_nothing_else(tmp_path: 
         "sys.argv = ['deploy', 'secrets', '--directory', sys.argv[1]]\n"
         "runpy.run_module('deploy', run_name='__main__')\n"
         "packages = m.packages_distributions()\n"
-        "names = {name for root in {each.partition('.')[0] for each in sys.modules} for name in packages.get(root, ())}\n"
+        "roots = {name.partition('.')[0] for name in sys.modules}\n"
+        "names = {name for root in roots for name in packages.get(root, ())}\n"
         "print('packages', *(name.lower().replace('_', '-') for name in names))\n"
     )
     done = subprocess.run(  # noqa: S603
