@@ -17,9 +17,9 @@ from api.errors import MissingTenantToken
 from api.metrics import EdgeMetrics
 from api.readiness import SharedReadiness
 from api.streams import Streams
-from api.verifying import Verifies
+from api.verifying import CheckVerifier
 from api.workers import WorkerCalls
-from shared.amqp.feed import RevocationFeed
+from shared.client.feed_port import Feed
 from shared.client.tenant_session import TenantSession
 from shared.contracts.wire import Name
 
@@ -28,9 +28,9 @@ class State(TypedDict):
     """Objects that live as long as the application; its lifespan makes them."""
 
     workers: WorkerCalls
-    verifier: Verifies
+    verifier: CheckVerifier
     forward_tenant: TenantSession
-    feed: RevocationFeed
+    feed: Feed
     streams: Streams
     readiness: SharedReadiness
     introspection_exp: bool
@@ -89,9 +89,9 @@ def _decoded(segment: str) -> str:
 
 
 Workers = Annotated[WorkerCalls, from_state("workers")]
-Verifier = Annotated[Verifies, from_state("verifier")]
+Verifier = Annotated[CheckVerifier, from_state("verifier")]
 ForwardTenant = Annotated[TenantSession, from_state("forward_tenant")]
-Feed = Annotated[RevocationFeed, from_state("feed")]
+EdgeFeed = Annotated[Feed, from_state("feed")]
 OpenStreams = Annotated[Streams, from_state("streams")]
 Readiness = Annotated[SharedReadiness, from_state("readiness")]
 IntrospectionExp = Annotated[bool, from_state("introspection_exp")]

@@ -22,11 +22,13 @@ from api.readiness import SharedReadiness
 from api.routes import audit, auth, docs, events, forward, health, session, tenant, token, user
 from api.settings import Settings
 from api.streams import Streams
-from api.verifying import RememberingVerifier, Verifies
+from api.verifying import CachedCheckVerifier, CheckVerifier
 from api.workers import WorkerCalls
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
+from shared.amqp.rpc_port import RpcConnection
 from shared.amqp.verification_batcher import VerificationBatcher
+from shared.client.feed_port import Feed
 from shared.client.tenant_session import RetryingRpcClient, TenantSession
 from shared.contracts.errors import AuthError
 from shared.process.background import background_task
@@ -64,8 +66,8 @@ def new_streams(settings: Settings) -> Streams:
 
 def create_app(
     settings: Settings,
-    rpc: RpcClient | None = None,
-    feed: RevocationFeed | None = None,
+    rpc: RpcConnection | None = None,
+    feed: Feed | None = None,
     *,
     streams: Streams | None = None,
     leaving: asyncio.Event | None = None,
@@ -95,7 +97,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(client)
             await stack.enter_async_context(revocations)
-            verifier: Verifies = VerificationBatcher(
+            verifier: CheckVerifier = VerificationBatcher(
                 client, timeout_seconds=settings.reply_timeout_seconds, tracing=tracing
             )
             remembering = None
@@ -108,7 +110,7 @@ def create_app(
                     declare=settings.declare_topology,
                 )
                 verifier = remembering = await stack.enter_async_context(
-                    RememberingVerifier(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
+                    CachedCheckVerifier(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
                 )
             counted.watch(
                 streams=lambda: open_streams.count,

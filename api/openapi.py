@@ -40,9 +40,7 @@ COMMON_ERRORS: tuple[AuthError, ...] = (
     Overloaded(),
     DeadlineExceeded(),
 )
-HEADER_MEANINGS = {
-    "Retry-After": {"description": "In seconds. For `overloaded`: the estimated time to drain the queue."}
-}
+HEADER_MEANINGS = {"Retry-After": {"description": "In seconds. For `overloaded`: 1 to 3 seconds, at random."}}
 #: Statuses of errors in reading a body.
 BODY_STATUSES = (400, 408, 413, 415)
 

@@ -18,20 +18,20 @@ from shared.process.logging import request_id
 Tokens = tuple[str, str]
 
 
-class Verifies(Protocol):
+class CheckVerifier(Protocol):
     """Verifier of user tokens, with or without a cache."""
 
     async def verify(self, check: VerifyCheck) -> Claims:
         """Return the claims of a live user token of this tenant. Raises what `VerificationBatcher.verify` raises."""
 
 
-class RememberingVerifier:
+class CachedCheckVerifier:
     """Verifier that uses its cache while the revocation feed is alive, and a worker otherwise.
 
     An async context manager.
     """
 
-    def __init__(self, verifier: Verifies, make_feed: FeedFactory, *, max_age_seconds: float) -> None:
+    def __init__(self, verifier: CheckVerifier, make_feed: FeedFactory, *, max_age_seconds: float) -> None:
         self._verifier = verifier
         self._cached = CachedVerifier[Tokens](self._ask, make_feed, max_age_seconds=max_age_seconds, validity_of=_basis)
 

@@ -4,8 +4,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
-from shared.contracts.operation import Operation
+from shared.amqp.rpc_port import RpcConnection
+from shared.contracts.operation import Operation, ReplyT, RequestT
 from shared.process.logging import request_id
 
 if TYPE_CHECKING:  # installed only with tracing
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # installed only with tracing
 class WorkerCalls:
     """Calls to workers, which carry the id of the current HTTP request."""
 
-    rpc: RpcClient
+    rpc: RpcConnection
     timeout_seconds: float
     tracing: "EdgeTracing | None" = None
 

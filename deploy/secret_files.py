@@ -156,16 +156,14 @@ def _without_salt(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def _amqp_url(place: Place, credentials: str, host: str) -> str:
-    return f"amqps://{credentials}@{host}:{AMQPS_PORT}{_path(place)}?cafile={MOUNTED}/{place.broker_ca}"
+    # Always with the virtual host: for Java and librabbitmq a URL that ends in `/` names the empty one.
+    vhost = quote(place.vhost, safe="")
+    return f"amqps://{credentials}@{host}:{AMQPS_PORT}/{vhost}?cafile={MOUNTED}/{place.broker_ca}"
 
 
 def _management_url(place: Place, credentials: str, host: str) -> str:
-    return f"https://{credentials}@{host}:{MANAGEMENT_PORT}{_path(place)}"
-
-
-def _path(place: Place) -> str:
-    """Return the path of a broker URL, which omits the default virtual host `/`."""
-    return "/" if place.vhost == VHOST else "/" + quote(place.vhost, safe="")
+    path = "" if place.vhost == VHOST else quote(place.vhost, safe="")  # the autoscaler takes no path as `/`
+    return f"https://{credentials}@{host}:{MANAGEMENT_PORT}/{path}"
 
 
 def _mongo_url(place: Place, password: str) -> str:

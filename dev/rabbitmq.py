@@ -63,7 +63,7 @@ class RabbitNode:
 
     @property
     def amqp_url(self) -> str:
-        return f"amqp://guest:guest@{LOOPBACK}:{self.ports['amqp']}/"
+        return f"amqp://guest:guest@{LOOPBACK}:{self.ports['amqp']}/%2F"
 
     @property
     def pid(self) -> int:

@@ -9,6 +9,7 @@ crash may cause a duplicate line. Duplicates have the same `event`.
 import asyncio
 import json
 import os
+import sys
 
 from jincor_auth_client import AuthClient, SessionRevokedEvent
 
@@ -30,7 +31,9 @@ async def main() -> None:
     async with AuthClient.connect(
         os.environ["AMQP_URL"], email=os.environ["AUTH_EMAIL"], password=os.environ["AUTH_PASSWORD"], name="audit"
     ) as auth:
-        await auth.on_revocation(write_down, durable="trail")
+        await auth.on_revocation(
+            write_down, durable="trail", on_subscribed=lambda: print("collecting revocations", file=sys.stderr)
+        )
 
 
 if __name__ == "__main__":

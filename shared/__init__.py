@@ -7,6 +7,7 @@ Other services install it as `jincor_auth_client` and import these names from th
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .contracts.audit_list import AuditListReply, AuditRecord, AuditType
 from .contracts.claims import Claims
 from .contracts.errors import (
     AuthError,
@@ -14,6 +15,7 @@ from .contracts.errors import (
     DeadlineExceeded,
     EmailTaken,
     ErrorCode,
+    ErrorReply,
     FieldProblem,
     InternalError,
     InvalidCredentials,
@@ -23,11 +25,13 @@ from .contracts.errors import (
     LoginTaken,
     Overloaded,
     RegistrationForbidden,
+    ServiceCredentialsRejected,
     SessionNotFound,
     Temporary,
     TenantNotFound,
     Throttled,
     Unavailable,
+    UnsupportedTokenType,
     UserNotFound,
 )
 from .contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
@@ -36,13 +40,19 @@ from .contracts.tenant_register import TenantRegisterReply
 from .contracts.token_introspect import TokenIntrospectReply
 from .contracts.user import User
 from .contracts.user_list import UserListReply
+from .contracts.wire import Scope
 
 if TYPE_CHECKING:
+    from .client.accounts import UNCHANGED, TenantAccount, Unchanged, UserAccounts, UserSessions
     from .client.auth_client import AuthClient
-    from .client.cached_verifier import CachedVerifier
+    from .client.cached_verifier import CachedVerifier, VerificationCounts
     from .client.scopes import granted
 
 __all__ = [
+    "UNCHANGED",
+    "AuditListReply",
+    "AuditRecord",
+    "AuditType",
     "AuthClient",
     "AuthError",
     "BadRequest",
@@ -51,6 +61,7 @@ __all__ = [
     "DeadlineExceeded",
     "EmailTaken",
     "ErrorCode",
+    "ErrorReply",
     "FieldProblem",
     "InternalError",
     "InvalidCredentials",
@@ -61,19 +72,27 @@ __all__ = [
     "Overloaded",
     "RegistrationForbidden",
     "RevocationReason",
+    "Scope",
+    "ServiceCredentialsRejected",
     "Session",
     "SessionNotFound",
     "SessionRevoked",
     "SessionRevokedEvent",
     "Temporary",
+    "TenantAccount",
     "TenantNotFound",
     "TenantRegisterReply",
     "Throttled",
     "TokenIntrospectReply",
     "Unavailable",
+    "Unchanged",
+    "UnsupportedTokenType",
     "User",
+    "UserAccounts",
     "UserListReply",
     "UserNotFound",
+    "UserSessions",
+    "VerificationCounts",
     "granted",
 ]
 
@@ -82,8 +101,14 @@ __version__ = "2.0.0.dev0"
 
 #: Names that are imported at first use, because they need aio-pika and the contracts do not.
 _IMPORTED_ON_USE = {
+    "UNCHANGED": ".client.accounts",
     "AuthClient": ".client.auth_client",
     "CachedVerifier": ".client.cached_verifier",
+    "TenantAccount": ".client.accounts",
+    "Unchanged": ".client.accounts",
+    "UserAccounts": ".client.accounts",
+    "UserSessions": ".client.accounts",
+    "VerificationCounts": ".client.cached_verifier",
     "granted": ".client.scopes",
 }
 

@@ -14,7 +14,8 @@ own handler.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, NoReturn
 
 from fastapi import Depends, HTTPException, Request, WebSocket, WebSocketException
@@ -22,27 +23,103 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
-from .asgi.bearer import Refusal, authenticate, authorize, bearer_token, unavailable_refusal
+from .asgi.bearer import (
+    Refusal,
+    authenticate,
+    authorize,
+    bearer_token,
+    invalid_token_refusal,
+    unavailable_refusal,
+)
 from .asgi.denial import begin_denial
 from .asgi.service_auth import ServiceAuth
 from .asgi.session_socket import POLICY_VIOLATION, SessionSocket
 from .client.scopes import scope_names
 from .contracts.claims import Claims
-from .contracts.errors import InvalidToken, Temporary, Throttled
+from .contracts.errors import (
+    RETRY_AFTER_SECONDS,
+    AuthError,
+    BadRequest,
+    EmailTaken,
+    InternalError,
+    InvalidCredentials,
+    InvalidRequest,
+    InvalidTenantToken,
+    InvalidToken,
+    LoginTaken,
+    RegistrationForbidden,
+    ServiceCredentialsRejected,
+    SessionNotFound,
+    Temporary,
+    TenantNotFound,
+    Throttled,
+    UserNotFound,
+)
+
+__all__ = ["FastApiAuth"]
+
+log = logging.getLogger(__name__)
 
 #: Only documents the scheme in OpenAPI; `authenticate` reads the token.
 _bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A user's token.", auto_error=False)
 
 
-async def answer_unavailable(_request: Request, error: Temporary) -> JSONResponse:
-    """Respond with 503 to a temporary error of an endpoint's own call to `client`."""
-    refusal = unavailable_refusal(error.retry_after_seconds)
+#: The status for each error of an endpoint's own call to `client`; the nearest class counts. A user
+#: is not to blame for 5xx.
+STATUSES: Final[Mapping[type[AuthError], int]] = {
+    InvalidRequest: 422,
+    InvalidToken: 401,
+    InvalidCredentials: 403,
+    Throttled: 429,
+    RegistrationForbidden: 403,
+    TenantNotFound: 404,
+    UserNotFound: 404,
+    SessionNotFound: 404,
+    LoginTaken: 409,
+    EmailTaken: 409,
+    Temporary: 503,
+    ServiceCredentialsRejected: 503,
+    InvalidTenantToken: 503,  # also the service's own
+    BadRequest: 500,
+    InternalError: 500,
+    AuthError: 403,  # a refusal of a newer service
+}
+
+
+async def answer_error(_request: Request, error: AuthError) -> JSONResponse:
+    """Respond to an error of an endpoint's own call to `client`.
+
+    The body is `{"detail": text}`. For `InvalidRequest`, `detail` lists the bad fields in FastAPI's
+    own form.
+    """
+    status = next(STATUSES[each] for each in type(error).__mro__ if each in STATUSES)
+    retry_seconds = error.retry_after_seconds if isinstance(error, Temporary) else RETRY_AFTER_SECONDS
+    match status:
+        case 503:  # the client library has logged rejected credentials
+            return _response(unavailable_refusal(retry_seconds))
+        case 401:
+            return _response(invalid_token_refusal())
+        case 429:
+            return JSONResponse({"detail": str(error)}, status, {"Retry-After": str(retry_seconds)})
+        case 500:
+            incident = error.incident if isinstance(error, InternalError) else None
+            log.error("call to Jincor Auth failed: %s", error, extra={"code": error.code, "incident": incident})
+            return JSONResponse({"detail": InternalError.text}, status)
+        case _:
+            return JSONResponse({"detail": _detail(error)}, status)
+
+
+def _detail(error: AuthError) -> str | list[dict[str, Any]]:
+    """Return the text of an error, or its bad fields as FastAPI lists them."""
+    if isinstance(error, InvalidRequest) and error.problems:
+        return [
+            {"type": error.code, "loc": problem.field.split("."), "msg": problem.message} for problem in error.problems
+        ]
+    return str(error)
+
+
+def _response(refusal: Refusal) -> JSONResponse:
     return JSONResponse({"detail": refusal.detail}, refusal.status, refusal.headers)
-
-
-async def answer_throttled(_request: Request, error: Throttled) -> JSONResponse:
-    """Respond with 429 to a throttled login."""
-    return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(error.retry_after_seconds)})
 
 
 class FastApiAuth(ServiceAuth):
@@ -52,12 +129,9 @@ class FastApiAuth(ServiceAuth):
     In your tests, set the current user with `app.dependency_overrides[auth.authenticated]`.
     """
 
-    #: Handlers for the application: temporary errors get 503 and throttled logins 429, wherever
-    #: they are raised.
-    exception_handlers: Final[dict[Any, Any]] = {
-        Temporary: answer_unavailable,
-        Throttled: answer_throttled,
-    }
+    #: Handlers for the application: they answer every error of the client, wherever it is raised.
+    #: A handler of your own for one of its classes takes precedence.
+    exception_handlers: Final[dict[Any, Any]] = {AuthError: answer_error}
 
     async def authenticated(self, connection: HTTPConnection, _: Annotated[object, Depends(_bearer)]) -> Claims:
         """Return the claims of the connection's token, whatever its scope; also stored in

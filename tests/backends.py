@@ -119,7 +119,7 @@ async def _containers(stack: contextlib.AsyncExitStack) -> Backend | None:
     amqp = _address(rabbit, AMQP_PORT)
     # Neither a container's own idea of its address nor a replica set of one is of use from outside.
     database = f"mongodb://{_address(mongo, MONGO_PORT)}/test?directConnection=true&retryWrites=false"
-    backend = Backend("containers", f"amqp://guest:guest@{amqp}/", database, functools.partial(_exec_ctl, rabbit))
+    backend = Backend("containers", f"amqp://guest:guest@{amqp}/%2F", database, functools.partial(_exec_ctl, rabbit))
     await _until(lambda: _speaks_amqp(backend.amqp_url))
     await _until(lambda: _speaks_mongo(backend.mongo_url))
     return backend

@@ -167,7 +167,7 @@ class LimitedHttp(HttpToolsProtocol):
         start, size = 0, len(data)
         while start < size and self._part is not _Part.NEXT:
             end = self._end_of_piece(data, start)
-            if not self._parse(data[start:end]):
+            if not self.parse_piece(data[start:end]):
                 return
             start = end
         self._waiting = data[start:]
@@ -189,7 +189,7 @@ class LimitedHttp(HttpToolsProtocol):
         found = data.find(EMPTY_LINE, start)
         return len(data) if found < 0 else found + len(EMPTY_LINE)
 
-    def _parse(self, piece: bytes) -> bool:
+    def parse_piece(self, piece: bytes) -> bool:
         """Parse this piece and return whether to read on."""
         self._seam = (self._seam + piece[1 - len(EMPTY_LINE) :])[1 - len(EMPTY_LINE) :]
         if self._part is _Part.HEAD:

@@ -44,6 +44,11 @@ class RequestLimit:
         self._ends_at = clock() + seconds
         self._client_of = lru_cache(REMEMBERED_ADDRESSES)(self._counted_as)
 
+    @property
+    def clients(self) -> int:
+        """Number of clients that are remembered."""
+        return len(self._counts)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in UNCOUNTED or not self._is_too_much(scope["client"]):
             await self.app(scope, receive, send)

@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from fastapi.sse import format_sse_event
 from pydantic import BeforeValidator, WithJsonSchema
 
-from api.dependencies import Feed, OpenStreams, TenantToken, Workers
+from api.dependencies import EdgeFeed, OpenStreams, TenantToken, Workers
 from api.errors import answered_code
 from api.examples import REVOCATION
 from api.openapi import documented
@@ -101,7 +101,7 @@ async def _last_event_id(
 
 
 async def _stream(
-    request: Request, tenant_token: TenantToken, workers: Workers, feed: Feed, streams: OpenStreams
+    request: Request, tenant_token: TenantToken, workers: Workers, feed: EdgeFeed, streams: OpenStreams
 ) -> AsyncIterator[Stream]:
     """Open a stream of the tenant's events from now on; it closes with the response."""
     await request.body()  # it is refused, if it is, before the stream begins
@@ -136,7 +136,7 @@ async def stream_events(
     stream: Annotated[Stream, Depends(_stream)],
     tenant_token: TenantToken,
     workers: Workers,
-    feed: Feed,
+    feed: EdgeFeed,
 ) -> Response:
     """Stream the revocations of the tenant's sessions as Server-Sent Events.
 

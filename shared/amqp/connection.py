@@ -10,6 +10,8 @@ import contextlib
 import itertools
 import logging
 import random
+import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Self
@@ -17,6 +19,7 @@ from typing import Self
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError
+from aiormq.exceptions import IncompatibleProtocolError, InvalidFrameError, ProbableAuthenticationError
 from yarl import URL
 
 from .jitter import jittered
@@ -26,6 +29,8 @@ log = logging.getLogger(__name__)
 #: The client notices a dead peer after about three heartbeats. With the default of one minute, that
 #: takes three minutes.
 HEARTBEAT_SECONDS = 5
+#: The ports of AMQP without and with TLS.
+DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 #: Limit for one connection attempt to one node.
 CONNECT_TIMEOUT_SECONDS = 5.0
 #: Limit for the setup of a new connection: declare its queues and start its consumers.
@@ -40,6 +45,9 @@ FIRST_BACKOFF_SECONDS = 0.1
 LAST_BACKOFF_SECONDS = 1.0
 #: A connection that lasts longer than this resets the backoff; a shorter one increases it.
 STABLE_SECONDS = 10.0
+
+#: Problem of a server that answers, but not in AMQP.
+NOT_AMQP = "answer is not AMQP, perhaps the port belongs to another protocol or to TLS"
 
 Setup = Callable[[AbstractConnection], Awaitable[Sequence[AbstractChannel]]]
 """Sets up a new connection and returns the channels whose loss counts as loss of the connection."""
@@ -89,6 +97,51 @@ def broker_url(text: str) -> URL:
     raise ValueError("address of a broker must be amqp://user:password@host:port/vhost or amqps://…, percent-encoded")
 
 
+def node_name(url: URL) -> str:
+    """Return the host and port of a broker's address."""
+    return f"{url.host}:{url.explicit_port or DEFAULT_PORTS[url.scheme]}"
+
+
+def connect_problem(error: BaseException, url: URL) -> str:
+    """Return why the connection to the broker at this address failed, on one line and without the
+    password."""
+    problem = next(filter(None, map(_known_problem, _chain(error))), f"{type(error).__name__}: {error}")
+    if not problem.isprintable():
+        problem = ascii(problem)
+    return problem.replace(url.password, "***") if url.password else problem
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Return the exception and its causes."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _known_problem(error: BaseException) -> str | None:
+    problem = None
+    match error:
+        case ProbableAuthenticationError():
+            problem = "user name or password is refused"
+        case InvalidFrameError() if "OpenOk" in str(error):  # RabbitMQ closes instead of opening the virtual host
+            problem = "no such virtual host, or this user may not use it or has no more connections"
+        case socket.gaierror():
+            problem = f"host name cannot be resolved: {error.strerror}"
+        case ConnectionRefusedError():
+            problem = "connection is refused: nothing listens on this port"
+        case ssl.SSLCertVerificationError():
+            problem = f"TLS certificate is not accepted: {error.verify_message}"
+        case ssl.SSLError():
+            problem = f"TLS handshake failed, perhaps the port does not use TLS: {error.reason}"
+        case InvalidFrameError() | IncompatibleProtocolError():
+            problem = NOT_AMQP
+        case asyncio.IncompleteReadError() if error.partial:
+            problem = NOT_AMQP
+        case TimeoutError():
+            problem = "no answer in time"
+    return problem
+
+
 class Connection:
     """One AMQP connection of this process, as an async context manager that never blocks.
 
@@ -126,6 +179,8 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
         self.connected = asyncio.Event()
+        self.error: ConnectionLost | None = None
+        """Why there is no connection. None while connected, and before the first attempt has ended."""
 
     async def __aenter__(self) -> Self:
         if not self._urls:
@@ -155,9 +210,14 @@ class Connection:
                     await self._connect_once(url)
                     last_backoff = self._last_backoff_seconds
             except (ConnectionLost, DeliveryError) as error:
+                problem = connect_problem(error.__cause__ or error, url)
+                # A new exception, since the original refers to the URL and its password.
+                self.error = ConnectionLost(f"broker {node_name(url)}: {problem}")
                 log.warning(
-                    "broker is not usable, trying again",
-                    extra={"connection": self._name, "host": url.host, "error": str(error)},
+                    "broker is not usable, trying again: %s: %s",
+                    node_name(url),
+                    problem,
+                    extra={"connection": self._name, "host": url.host},
                 )
             if time.monotonic() - started > STABLE_SECONDS:
                 backoff = FIRST_BACKOFF_SECONDS
@@ -193,10 +253,12 @@ class Connection:
             if connection.is_closed or any(channel.is_closed for channel in channels):
                 lose(None)
             log.info("connected to the broker", extra={"connection": self._name, "host": url.host})
+            self.error = None
             self.connected.set()
             reason = await lost
+            self.error = ConnectionLost(f"connection to the broker {node_name(url)} is lost: {reason}")
             log.warning(
-                "connection to the broker is lost, connecting again", extra={"connection": self._name, "error": reason}
+                "connection to the broker is lost, connecting again: %s", reason, extra={"connection": self._name}
             )
         finally:
             self.connected.clear()

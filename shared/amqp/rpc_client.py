@@ -7,7 +7,7 @@ import math
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Self, TypeVar
+from typing import Self
 
 from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
@@ -24,12 +24,11 @@ from ..contracts.errors import (
     Unavailable,
     from_reply,
 )
-from ..contracts.operation import Lane, Operation
-from ..contracts.wire import WireModel
+from ..contracts.operation import Operation, ReplyT, RequestT
 from .connection import Connection, ConnectionLost, lost_connections
-from .drain_estimate import DrainEstimate
 from .pending_replies import PendingReplies
 from .recent_nacks import RecentNacks
+from .rpc_port import DEFAULT_TIMEOUT_SECONDS
 from .telemetry import Tracing, trace_headers
 from .topology import (
     DEADLINE_HEADER,
@@ -39,20 +38,12 @@ from .topology import (
     REQUEST_ID_HEADER,
     RPC_EXCHANGE,
     declare_exchanges,
-    health_queue,
-    lane_queue,
 )
 
 log = logging.getLogger(__name__)
 
-#: Default timeout of a call: longer than any operation takes without overload, short enough for a
-#: person to wait.
-DEFAULT_TIMEOUT_SECONDS = 5.0
 #: Time that a starting process waits for the broker. It starts without a broker, too.
 CONNECT_WAIT_SECONDS = 2.0
-
-RequestT = TypeVar("RequestT", bound=WireModel)
-ReplyT = TypeVar("ReplyT", bound=WireModel)
 
 
 class RpcClient:
@@ -61,9 +52,9 @@ class RpcClient:
     A call raises:
 
     - `Unavailable`, at once, if there is no broker or no worker, or if the connection is lost or
-      blocked by a broker alarm, also while the call waits;
-    - `Overloaded`, at once, if the queue of the lane is full. The retry time is the estimated time
-      to drain it;
+      blocked by a broker alarm, also while the call waits. Its `__cause__` says why there is no
+      connection;
+    - `Overloaded`, at once, if the queue of the lane is full;
     - `DeadlineExceeded` after its timeout, also if the last worker disappears meanwhile. The retry
       time is another timeout: by then all requests that wait in the queue now have expired.
 
@@ -90,14 +81,6 @@ class RpcClient:
         self._channel: UnderlayChannel | None = None
         self._pending = PendingReplies()
         self._nacks = RecentNacks()
-        #: By operation; operations of one queue share an estimate.
-        self._drain_estimates = {
-            name: drain_estimate
-            for lane in Lane
-            for queue in (lane_queue(lane), health_queue(lane))
-            for drain_estimate in [DrainEstimate()]
-            for name in queue.operations
-        }
         self._connection = Connection(urls, name, self._setup, self._lose_channel)
 
     @property
@@ -142,10 +125,9 @@ class RpcClient:
         has a new id.
         """
         if self._channel is None or self._pending.blocked:
-            raise Unavailable
-        drain_estimate = self._drain_estimates[operation.name]
+            raise Unavailable from self._connection.error
         if self._nacks.is_recent(operation.name):
-            raise Overloaded(retry_after_seconds=drain_estimate.retry_after_seconds(timeout_seconds))
+            raise Overloaded
         call_id = uuid.uuid4().hex
         properties = Basic.Properties(
             content_type=JSON_TYPE,
@@ -166,18 +148,17 @@ class RpcClient:
                 answer = self._pending.add(call_id, deadline)
                 await self._publish(self._channel, request.to_json(), properties, operation.name)
                 self._nacks.record_ack(operation.name)
-                with drain_estimate.measure():
-                    reply = await answer
-                    if reply is None:
-                        raise Unavailable
+                reply = await answer
+                if reply is None:
+                    raise Unavailable from self._connection.error
         except DeliveryError:  # nacked
             self._nacks.record_nack(operation.name)
             if self._nacks.is_stuck(operation.name):
                 self._connection.drop(f"{operation.name} is refused for too long")
-            raise Overloaded(retry_after_seconds=drain_estimate.retry_after_seconds(timeout_seconds)) from None
+            raise Overloaded from None
         except TimeoutError:
             if self._pending.is_abandoned(call_id):
-                raise Unavailable from None
+                raise Unavailable from self._connection.error
             raise DeadlineExceeded(retry_after_seconds=math.ceil(timeout_seconds)) from None
         finally:
             self._pending.remove(call_id)
@@ -211,8 +192,8 @@ class RpcClient:
                 )
         except PublishError:  # returned: no queue is bound, so the lane has no worker
             raise Unavailable from None
-        except ConnectionLost:
-            raise Unavailable from None
+        except ConnectionLost as error:
+            raise Unavailable from self._connection.error or error
 
     async def _on_reply(self, message: AbstractIncomingMessage) -> None:
         self._pending.answer(message.correlation_id or "", message)

@@ -24,7 +24,7 @@ from ..contracts.errors import (
     Overloaded,
 )
 from ..contracts.wire import MAX_TOKEN_CHARS
-from .rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
+from .rpc_port import DEFAULT_TIMEOUT_SECONDS, Rpc
 from .telemetry import Tracing
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,10 @@ class _QueuedCheck:
     size: int
 
 
+CheckResult = tuple[VerifyAnswer, BaseException | None]
+"""The answer to a check, and the cause of its error if the batch failed."""
 #: Checks in order of arrival, by the future that the caller awaits.
-Batch = dict[asyncio.Future[VerifyAnswer], VerifyCheck]
+Batch = dict[asyncio.Future[CheckResult], VerifyCheck]
 
 
 class VerificationBatcher:
@@ -69,7 +71,7 @@ class VerificationBatcher:
 
     def __init__(
         self,
-        rpc: RpcClient,
+        rpc: Rpc,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         max_batches_in_flight: int = DEFAULT_MAX_BATCHES_IN_FLIGHT,
@@ -81,7 +83,7 @@ class VerificationBatcher:
         self._max_batches_in_flight = max_batches_in_flight
         self._stalled_seconds = stalled_seconds
         self._tracing = tracing
-        self._queue: dict[asyncio.Future[VerifyAnswer], _QueuedCheck] = {}
+        self._queue: dict[asyncio.Future[CheckResult], _QueuedCheck] = {}
         self._queued_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
@@ -100,7 +102,7 @@ class VerificationBatcher:
         waiting = _QueuedCheck(check, len(check.to_json()) + _COMMA_BYTES)
         if len(self._queue) >= MAX_QUEUED_CHECKS or self._queued_bytes + waiting.size > MAX_QUEUED_BYTES:
             raise Overloaded
-        answer: asyncio.Future[VerifyAnswer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[CheckResult] = asyncio.get_running_loop().create_future()
         self._queue[answer] = waiting
         self._queued_bytes += waiting.size
         if self._tracing:
@@ -109,11 +111,15 @@ class VerificationBatcher:
             asyncio.get_running_loop().call_soon(self._send_ready)
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return (await answer).unwrap()
+                result, cause = await answer
         except TimeoutError:
             raise DeadlineExceeded from None
         finally:
             self._dequeue(answer)  # a cancelled or expired check takes no place in a batch
+        try:
+            return result.unwrap()
+        except AuthError as error:
+            raise error from cause
 
     def _send_ready(self) -> None:
         while self._queue and (free := self._max_batches_in_flight - len(self._in_flight)):
@@ -141,7 +147,7 @@ class VerificationBatcher:
             self._dequeue(answer)
         return batch
 
-    def _dequeue(self, answer: asyncio.Future[VerifyAnswer]) -> None:
+    def _dequeue(self, answer: asyncio.Future[CheckResult]) -> None:
         if waiting := self._queue.pop(answer, None):
             self._queued_bytes -= waiting.size
 
@@ -156,17 +162,19 @@ class VerificationBatcher:
             self._send_ready()
 
     async def _send(self, batch: Batch) -> None:
+        cause = None
         try:
             with self._tracing.batch(batch) if self._tracing else contextlib.nullcontext():
                 answers = await self._call_worker(batch)
         except AuthError as error:
             answers = tuple(VerifyAnswer.failed(error) for _ in batch)
+            cause = error.__cause__
         except Exception:  # no caller of the batch has to wait for its deadline
             log.exception("batch of verifications failed", extra={"checks": len(batch)})
             answers = tuple(VerifyAnswer.failed(InternalError()) for _ in batch)
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.done():
-                waiting.set_result(answer)
+                waiting.set_result((answer, cause))
 
     async def _call_worker(self, batch: Batch) -> tuple[VerifyAnswer, ...]:
         request = AuthVerifyRequest(checks=tuple(batch.values()))

@@ -11,6 +11,7 @@ from ..contracts.errors import (
     AuthError,
     InternalError,
     InvalidToken,
+    ServiceCredentialsRejected,
     Temporary,
     Unavailable,
 )
@@ -62,15 +63,14 @@ async def authenticate(scope: AsgiScope, verifier: TokenVerifier) -> Claims:
     token = bearer_token(scope)
     try:
         claims = await verifier.verify(token)
-    except InvalidToken as error:
-        raise Refusal(401, str(error), {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}) from None
+    except InvalidToken:
+        raise invalid_token_refusal() from None
     except Temporary as error:
         raise unavailable_refusal(error.retry_after_seconds) from None
-    except InternalError:
+    except (InternalError, ServiceCredentialsRejected):  # the client library logs the latter
         raise unavailable_refusal() from None
-    except AuthError as error:
-        # The credentials of this service are wrong, which the client cannot fix: 503.
-        log.error("tokens cannot be verified", extra={"code": error.code, "error": str(error)})  # noqa: TRY400 - the text says it all
+    except AuthError as error:  # only a newer service knows the code
+        log.error("tokens cannot be verified: %s", error, extra={"code": error.code})  # noqa: TRY400 - the text says it all
         raise unavailable_refusal() from None
     scope["auth"] = claims
     return claims
@@ -99,6 +99,11 @@ def bearer_token(scope: AsgiScope) -> str:
         if token not in {offered, ""}:
             return str(token)
     raise Refusal(401, "not authenticated", {"WWW-Authenticate": CHALLENGE})
+
+
+def invalid_token_refusal() -> Refusal:
+    """Return the refusal of a token without a live session: 401."""
+    return Refusal(401, InvalidToken.text, {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'})
 
 
 def unavailable_refusal(retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Refusal:

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Self
 
-from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS
+from ..amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS
 from ..amqp.topology import RPC_EXCHANGE
 from ..client.auth_client import AuthClient
 from ..contracts.claims import Claims
@@ -19,9 +19,9 @@ class ServiceAuth:
     """An `AuthClient` and its cached verifier for the lifetime of an application; an async context
     manager.
 
-    auth = ServiceAuth("amqp://…", email="shop@example.com", password="…", name="notes") app =
-    Starlette(routes=…, lifespan=auth.lifespan, middleware=[Middleware(AuthMiddleware,
-    verifier=auth)])
+        auth = ServiceAuth("amqp://…", email="shop@example.com", password="…", name="notes")
+        middleware = [Middleware(AuthMiddleware, verifier=auth)]
+        app = Starlette(routes=…, lifespan=auth.lifespan, middleware=middleware)
     """
 
     def __init__(
@@ -39,6 +39,9 @@ class ServiceAuth:
         verifier: TokenVerifier | None = None,
     ) -> None:
         """Take the arguments of `AuthClient.connect` and `AuthClient.verifier`.
+
+        Missing or wrong credentials fail the start of the application: entering this object raises
+        the errors of `AuthClient.connect`.
 
         With `max_age_seconds=0` each token is verified at a worker. With `verifier`, the object
         uses that one and does not connect; the caller closes it. Use this for a fake in tests or a

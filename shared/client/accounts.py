@@ -1,7 +1,8 @@
 """Account calls of `AuthClient`: the tenant itself, its users, and their sessions."""
 
 from collections.abc import Sequence
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 from pydantic import SecretStr
 
@@ -25,6 +26,16 @@ from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListRe
 from ..contracts.user_update import USER_UPDATE
 from ..contracts.validation import validated
 from .tenant_session import RetryingRpcClient, TenantSession
+
+
+class Unchanged(Enum):
+    """The type of `UNCHANGED`."""
+
+    UNCHANGED = "unchanged"
+
+
+#: The default of an argument that changes nothing, where `None` is a value of its own.
+UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 class TenantAccount:
@@ -58,7 +69,7 @@ class TenantAccount:
 
         `password` sets a new password. Raises `InvalidCredentials` or `Throttled`.
         """
-        passwords = {"current_password": current_password, **({} if password is None else {"password": password})}
+        passwords = {"current_password": current_password, **given(password=password)}
 
         async def update(token: str) -> TenantUpdateReply:
             request = validated(TENANT_UPDATE.request, tenant_token=token, **passwords)
@@ -101,12 +112,11 @@ class TenantAccount:
         email: str | None,
         registration_key: str | None,
     ) -> None:
-        named = {"password": password, "email": email, "registration_key": registration_key}
-        given = {name: value for name, value in named.items() if value is not None}
+        proof = given(password=password, email=email, registration_key=registration_key)
         if registration_key is None:
-            await self._session.call(operation, **given)
+            await self._session.call(operation, **proof)
         else:
-            await self._rpc.call(operation, validated(operation.request, **given))
+            await self._rpc.call(operation, validated(operation.request, **proof))
 
 
 class UserAccounts:
@@ -115,9 +125,17 @@ class UserAccounts:
     def __init__(self, session: TenantSession) -> None:
         self._session = session
 
-    async def create(self, login: str, password: str, *, email: str, **attributes: Any) -> User:
-        """Create a user. `attributes` may be `sub` and `scope`. Raises `LoginTaken`."""
-        return await self._session.call(USER_CREATE, login=login, password=password, email=email, **attributes)
+    async def create(
+        self,
+        login: str,
+        password: str,
+        *,
+        email: str,
+        scope: str | dict[str, Any] | None = None,
+        sub: str | None = None,
+    ) -> User:
+        """Create a user. `sub` is your own id of the user. Raises `LoginTaken` or `InvalidRequest`."""
+        return await self._session.call(USER_CREATE, login=login, password=password, email=email, scope=scope, sub=sub)
 
     async def get(self, login: str) -> User:
         """Return a user. Raises `UserNotFound`."""
@@ -130,12 +148,25 @@ class UserAccounts:
         """
         return await self._session.call(USER_LIST, q=q, cursor=cursor, limit=limit)
 
-    async def update(self, login: str, **changes: Any) -> User:
-        """Change any of `email`, `password`, `sub`, `scope` of a user and return the user.
+    async def update(
+        self,
+        login: str,
+        *,
+        email: str | None = None,
+        password: str | None = None,
+        scope: str | dict[str, Any] | Unchanged | None = UNCHANGED,
+        sub: str | None = None,
+        unlock: bool = False,
+    ) -> User:
+        """Change a user and return it. `scope=None` removes the scope.
 
         A new password revokes all sessions of the user. `unlock=True` removes the lock that too
-        many wrong passwords from unknown places have set. Raises `UserNotFound`.
+        many wrong passwords from unknown places have set. Raises `UserNotFound` or
+        `InvalidRequest`.
         """
+        changes = given(email=email, password=password, sub=sub, unlock=True if unlock else None)
+        if not isinstance(scope, Unchanged):
+            changes["scope"] = scope
         return await self._session.call(USER_UPDATE, login=login, **changes)
 
     async def delete(self, login: str) -> None:
@@ -161,3 +192,8 @@ class UserSessions:
     async def revoke_all(self, login: str) -> None:
         """Revoke all sessions of a user. Raises `UserNotFound`."""
         await self._session.call(SESSION_REVOKE_ALL, login=login)
+
+
+def given(**arguments: object) -> dict[str, Any]:
+    """Return the arguments that the caller gave: those that are not None."""
+    return {name: value for name, value in arguments.items() if value is not None}

@@ -5,24 +5,25 @@
         claims = await auth.verify(token)
         await auth.logout(token)
 
-A service needs one client object. Calls raise the exceptions of `contracts.errors`. Without a
+A service needs one client object. Calls raise the exceptions of `contracts.errors`. Every call may
+raise `ServiceCredentialsRejected`, for example after the tenant's password has changed. Without a
 broker, a repeatable call retries for less than a second and then raises `Unavailable`; it does not
 hang.
 """
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from ipaddress import IPv4Address, IPv6Address
 
 from pydantic import SecretStr
 
 from ..amqp.feed import RevocationFeed
-from ..amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, RpcClient
+from ..amqp.rpc_client import RpcClient
+from ..amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS, Rpc
 from ..amqp.telemetry import ForwardedHeaders, Tracing
 from ..amqp.topology import NAME_PART, RPC_EXCHANGE, subscriber_queue
 from ..amqp.verification_batcher import VerificationBatcher
-from ..contracts.address import ClientAddress
-from ..contracts.audit_list import AUDIT_LIST, AuditListReply
+from ..contracts.audit_list import AUDIT_LIST, AuditListReply, AuditType
 from ..contracts.auth_login import AUTH_LOGIN
 from ..contracts.auth_logout import AUTH_LOGOUT
 from ..contracts.auth_verify import VerifyCheck
@@ -32,7 +33,7 @@ from ..contracts.events import SessionRevokedEvent
 from ..contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
 from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR
 from ..contracts.validation import validated
-from .accounts import TenantAccount, UserAccounts, UserSessions
+from .accounts import TenantAccount, UserAccounts, UserSessions, given
 from .cached_verifier import CachedVerifier
 from .claims_cache import DEFAULT_MAX_ENTRIES
 from .durable_subscription import DurableSubscription
@@ -58,9 +59,16 @@ MAX_ATTEMPTS = 20
 class AuthClient:
     """A client of Jincor Auth that acts as one tenant. Create it with `connect`."""
 
+    tenant: TenantAccount
+    """Calls about the tenant itself."""
+    users: UserAccounts
+    """Calls about the tenant's users."""
+    sessions: UserSessions
+    """Calls about the sessions of the tenant's users."""
+
     def __init__(
         self,
-        rpc: RpcClient,
+        rpc: Rpc,
         session: TenantSession,
         retrying_rpc: RetryingRpcClient,
         urls: Sequence[str],
@@ -87,6 +95,7 @@ class AuthClient:
         email: str | None = None,
         password: str | None = None,
         tenant_token: str | None = None,
+        anonymous: bool = False,
         name: str = "client",
         exchange: str = RPC_EXCHANGE,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
@@ -97,6 +106,8 @@ class AuthClient:
         - `url`: the broker, or several nodes of it.
         - `email`, `password`: the client logs in by itself, and again when its session ends.
         - `tenant_token`: used until it expires or is revoked, if there are no credentials.
+        - `anonymous`: connect without credentials, to register a tenant or to use the registration
+          key.
         - `name`: the name of your service. It is the connection name at the broker, and the names
           of your queues begin with `sub.<name>.`.
         - `exchange`: takes requests and probes; give it if your service has its own exchange.
@@ -105,21 +116,31 @@ class AuthClient:
         - `trace_headers`: returns the trace headers of the current context: `traceparent`, and
           `tracestate` of at most 512 characters. Your traces then continue at the workers.
 
-        Raises `ValueError` for an invalid `url` or `name`. It does not raise if the broker is away.
+        Raises `ValueError` for missing credentials or an invalid argument, and
+        `ServiceCredentialsRejected` if a worker rejects the credentials. It does not raise if the
+        broker or the workers are away.
         """
         urls = [url] if isinstance(url, str) else url
         _queue_name_part("name", name)
+        if (email is None and password is None and tenant_token is None) is not anonymous:
+            raise ValueError("give either `email` and `password`, or `tenant_token`, or `anonymous=True`")
         # An administrator declares the exchanges; a service's broker user may not.
         tracing = ForwardedHeaders(trace_headers) if trace_headers else None
         async with RpcClient(urls, name, exchange=exchange, declare=False, tracing=tracing) as rpc:
-            await rpc.wait_connected()
             retrying_rpc = RetryingRpcClient(rpc, timeout_seconds)
             secret = SecretStr(password) if password is not None else None
             session = TenantSession(retrying_rpc, email, secret, tenant_token)
+            if await rpc.wait_connected() and not anonymous:
+                await session.check()
             yield cls(rpc, session, retrying_rpc, urls, name, exchange=exchange, tracing=tracing)
 
     async def login(
-        self, login: str, password: str, *, device_id: str, client_address: str | ClientAddress | None = None
+        self,
+        login: str,
+        password: str,
+        *,
+        device_id: str,
+        client_address: str | IPv4Address | IPv6Address | None = None,
     ) -> str:
         """Log a user in and return the user token of a new session.
 
@@ -127,7 +148,7 @@ class AuthClient:
         guesses passwords elsewhere does not lock the user out. Raises `InvalidCredentials` or
         `Throttled`.
         """
-        where = {} if client_address is None else {"client_address": client_address}
+        where = given(client_address=client_address)
         reply = await self._session.call(AUTH_LOGIN, login=login, password=password, device_id=device_id, **where)
         return reply.access_token
 
@@ -156,12 +177,22 @@ class AuthClient:
         """
         await self._session.call(AUTH_LOGOUT, token=token)
 
-    async def audit(self, *, cursor: str = NO_CURSOR, limit: int = DEFAULT_PAGE, **wanted: Any) -> AuditListReply:
+    async def audit(
+        self,
+        *,
+        type: AuditType | str | None = None,  # noqa: A002 - the name of the filter everywhere
+        login: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        cursor: str = NO_CURSOR,
+        limit: int = DEFAULT_PAGE,
+    ) -> AuditListReply:
         """Return one page of the tenant's audit records, newest first.
 
-        `wanted` are filters: `type`, `login`, and `since` and `until` in milliseconds since the
+        `type`, `login`, `since` and `until` are filters; the times are in milliseconds since the
         epoch. `next_cursor` of the reply is the cursor of the next page, or `"0"` on the last page.
         """
+        wanted = given(type=type, login=login, since=since, until=until)
         return await self._session.call(AUDIT_LIST, cursor=cursor, limit=limit, **wanted)
 
     def verifier(self, *, max_age_seconds: float, max_entries: int = DEFAULT_MAX_ENTRIES) -> CachedVerifier[str]:
@@ -191,8 +222,8 @@ class AuthClient:
 
         Close the iterator when you stop reading: `async with
         contextlib.aclosing(auth.revocations()) as events`. Cancelling `anext`, also by a timeout,
-        ends it. To wait with a timeout, read in a task of its own. Raises `InvalidCredentials` or
-        `InvalidTenantToken`.
+        ends it. To wait with a timeout, read in a task of its own. Raises
+        `ServiceCredentialsRejected`.
         """
         if durable is None:
             live = LiveRevocations(self._make_feed("revocations"), self._list_events, since=since)
@@ -201,19 +232,27 @@ class AuthClient:
             self._session.tenant, read_durable(self._subscription(durable), self._list_events, since)
         )
 
-    async def on_revocation(self, handler: Handler, *, durable: str, attempts: int = DEFAULT_ATTEMPTS) -> None:
+    async def on_revocation(
+        self,
+        handler: Handler,
+        *,
+        durable: str,
+        attempts: int = DEFAULT_ATTEMPTS,
+        on_subscribed: Callable[[], None] | None = None,
+    ) -> None:
         """Call the handler with each revocation from a durable queue, until cancelled.
 
         If the handler raises, it is called again with backoff, up to `attempts` times in total.
         Then the event goes to the dead-letter queue `sub.<name>.<tenant>.<durable>.dead`. All
         attempts must end within half an hour, or the broker redelivers the event: the handler must
-        be idempotent. Raises `ValueError`, `InvalidCredentials` or `InvalidTenantToken`.
+        be idempotent. `on_subscribed` is called once, when the queue collects events. Raises
+        `ValueError` or `ServiceCredentialsRejected`.
         """
         if not 1 <= attempts <= MAX_ATTEMPTS:
             raise ValueError(f"attempts must be 1 to {MAX_ATTEMPTS}")
         subscription = self._subscription(durable)
         await wait_for_tenant(self._session.tenant)
-        await handle_durable(subscription, handler, attempts)
+        await handle_durable(subscription, handler, attempts, on_subscribed)
 
     def _make_feed(self, purpose: str) -> FeedFactory:
         # No `functools.partial`: its `repr` would show the broker's address with the password.

@@ -20,7 +20,7 @@ from typing import Generic, Self, TypeVar
 
 from ..amqp.clock import elapsed_seconds
 from ..contracts.claims import Claims
-from ..contracts.errors import OUTAGES, InvalidTenantToken, InvalidToken
+from ..contracts.errors import OUTAGES, InvalidTenantToken, InvalidToken, ServiceCredentialsRejected
 from ..contracts.events import SessionRevokedEvent
 from .claims_cache import DEFAULT_MAX_ENTRIES, ClaimsCache
 from .feed_port import FeedFactory
@@ -28,7 +28,7 @@ from .feed_port import FeedFactory
 #: Longest time between two verifications of a token by `until_ended`, whatever the feed delivers.
 RECHECK_SECONDS = 30.0
 #: Time until `until_ended` retries after a temporary or internal error.
-RETRY_SECONDS = 1.0
+UNANSWERED_RETRY_SECONDS = 1.0
 
 
 KeyT = TypeVar("KeyT", bound=str | tuple[str, ...])
@@ -66,6 +66,9 @@ class CachedVerifier(Generic[KeyT]):
     It is an async context manager. `AuthClient.verifier` creates one whose keys are tokens. Any
     number of tasks may use it at once.
     """
+
+    counts: VerificationCounts
+    """Verifications so far."""
 
     def __init__(
         self,
@@ -106,6 +109,11 @@ class CachedVerifier(Generic[KeyT]):
         await self._feed.__aexit__(*exc_info)
         self._cache.clear()
 
+    @property
+    def size(self) -> int:
+        """Number of answers in the cache."""
+        return len(self._cache)
+
     async def wait_trusted(self, timeout_seconds: float) -> bool:
         """Wait up to `timeout_seconds` for the feed to be alive; return whether it is.
 
@@ -129,7 +137,7 @@ class CachedVerifier(Generic[KeyT]):
         position, requested_at = self._cache.position, self._monotonic()
         try:
             claims = await self._verify_now(key)
-        except (InvalidToken, InvalidTenantToken):
+        except (InvalidToken, InvalidTenantToken, ServiceCredentialsRejected):
             self._cache.refuse(key)
             raise
         if self._cache.revoked_since(position, (claims.jti,)):  # the revocation overtook the answer
@@ -160,7 +168,7 @@ class CachedVerifier(Generic[KeyT]):
             except InvalidToken:
                 return
             except OUTAGES:
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(UNANSWERED_RETRY_SECONDS)
                 continue
             expires_at = claims.exp
             left = min(self._max_age_seconds or RECHECK_SECONDS, RECHECK_SECONDS, claims.exp - self._now())

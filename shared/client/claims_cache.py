@@ -21,7 +21,7 @@ DEFAULT_MAX_ENTRIES = 10_000
 #: request is not stored.
 MAX_INVALIDATIONS = 10_000
 
-Key = str | tuple[str, ...]
+CacheKey = str | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class ClaimsCache:
         self._max_entries = max_entries
         self._monotonic = monotonic
         self._now = now
-        self._entries: dict[Key, _Entry] = {}
-        self._keys: dict[str, set[Key]] = {}
+        self._entries: dict[CacheKey, _Entry] = {}
+        self._keys: dict[str, set[CacheKey]] = {}
         self._invalidated_at: dict[str | int, int] = {}
         self._oldest_valid_position = 0
         self.position = 0
@@ -62,7 +62,7 @@ class ClaimsCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Key) -> Claims | None:
+    def get(self, key: CacheKey) -> Claims | None:
         """Return the claims under this key if they are still valid, else None."""
         entry = self._entries.get(key)
         if entry is None:
@@ -78,7 +78,7 @@ class ClaimsCache:
 
     def store(
         self,
-        key: Key,
+        key: CacheKey,
         claims: Claims,
         sessions: Sequence[str],
         *,
@@ -112,7 +112,7 @@ class ClaimsCache:
             self.drop(key)
         self._record_invalidation(session)
 
-    def refuse(self, key: Key) -> None:
+    def refuse(self, key: CacheKey) -> None:
         """Drop an entry that a worker has refused, and store no earlier answer that is still in
         flight."""
         self.drop(key)
@@ -126,7 +126,7 @@ class ClaimsCache:
         self.position += 1
         self._oldest_valid_position = self.position
 
-    def drop(self, key: Key) -> None:
+    def drop(self, key: CacheKey) -> None:
         """Drop one entry if it exists."""
         entry = self._entries.pop(key, None)
         if entry is None:
@@ -145,7 +145,7 @@ class ClaimsCache:
             self._oldest_valid_position = self._invalidated_at.pop(next(iter(self._invalidated_at)))
 
 
-def _refusal_id(key: Key) -> int:
+def _refusal_id(key: CacheKey) -> int:
     """Return the id under which a refusal is remembered; no session has such an id.
 
     It is a hash, because callers choose the refused keys and their length. If two keys share a

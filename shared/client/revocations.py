@@ -174,13 +174,21 @@ async def read_durable(subscription: DurableSubscription, list_events: ListEvent
             await delivery.ack()
 
 
-async def handle_durable(subscription: DurableSubscription, handler: Handler, attempts: int) -> None:
+async def handle_durable(
+    subscription: DurableSubscription,
+    handler: Handler,
+    attempts: int,
+    on_subscribed: Callable[[], None] | None = None,
+) -> None:
     """Call the handler with each event of a durable queue, without end.
 
     If the handler raises, it is called again with backoff, up to `attempts` times in total. Then
-    the event is dead-lettered.
+    the event is dead-lettered. `on_subscribed` is called once, when the queue is bound.
     """
     async with subscription:
+        if on_subscribed is not None:
+            await subscription.subscribed()
+            on_subscribed()
         while True:
             delivery = await subscription.next()
             if await _handle_with_retries(handler, delivery.event, attempts):

@@ -1,46 +1,51 @@
 """Calls of a tenant: retried if that is safe, in a tenant session that renews itself."""
 
 import asyncio
+import contextlib
+import copy
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
 from ..amqp.jitter import jittered
-from ..amqp.rpc_client import RpcClient
+from ..amqp.rpc_port import Rpc
 from ..contracts.claims import Claims
 from ..contracts.errors import (
     AuthError,
+    InternalError,
     InvalidCredentials,
     InvalidRequest,
     InvalidTenantToken,
     InvalidToken,
     Overloaded,
+    ServiceCredentialsRejected,
+    Temporary,
     Throttled,
     Unavailable,
 )
-from ..contracts.operation import Operation
+from ..contracts.operation import Operation, ReplyT, RequestT
 from ..contracts.tenant_login import TENANT_LOGIN
 from ..contracts.tenant_update import TenantUpdateReply
 from ..contracts.tenant_verify import TENANT_VERIFY
 from ..contracts.validation import validated
-from ..contracts.wire import WireModel
 
 log = logging.getLogger(__name__)
 
-#: Time before rejected credentials are sent again. Subscriptions retry every second, and each login
-#: would cost a worker a password hash.
+#: Time before rejected credentials are sent again. Calls of users and subscriptions arrive all the
+#: time, and each login would cost a worker a password hash and count as a wrong password.
 REJECTED_CREDENTIALS_SECONDS = 60.0
 #: Backoff between attempts of a call, with jitter: together less than a second.
 RETRY_WAITS_SECONDS = (0.05, 0.2, 0.5)
 #: Candidate passwords to keep. Each wrong one costs a refused login when the session is renewed.
 MAX_PASSWORDS = 8
+#: Texts of `ServiceCredentialsRejected` for a client that cannot log in.
+NO_CREDENTIALS = "this client has no tenant: connect with `email` and `password`, or with `tenant_token`"
+TOKEN_REJECTED = "tenant token is rejected: connect with a new one, or with `email` and `password`"  # noqa: S105 - a text
 
-RequestT = TypeVar("RequestT", bound=WireModel)
-ReplyT = TypeVar("ReplyT", bound=WireModel)
 ResultT = TypeVar("ResultT")
 
 
@@ -48,7 +53,7 @@ class RetryingRpcClient:
     """An RPC client that retries for a moment without a broker or a worker, if the operation is
     repeatable."""
 
-    def __init__(self, rpc: RpcClient, timeout_seconds: float) -> None:
+    def __init__(self, rpc: Rpc, timeout_seconds: float) -> None:
         self._rpc = rpc
         self.timeout_seconds = timeout_seconds
 
@@ -71,8 +76,17 @@ class TenantSession:
     """The tenant's session: logs in at first use, and again when its token is refused."""
 
     def __init__(
-        self, rpc: RetryingRpcClient, email: str | None, password: SecretStr | None, token: str | None = None
+        self,
+        rpc: RetryingRpcClient,
+        email: str | None,
+        password: SecretStr | None,
+        token: str | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Raises `ValueError` for credentials that no tenant can have, or an email without a
+        password."""
+        _check_form(email, password, token)
         self._rpc = rpc
         self._email = email
         self._passwords: tuple[SecretStr, ...] = () if password is None else (password,)
@@ -80,7 +94,9 @@ class TenantSession:
         password change got no reply."""
         self._token = token
         self._tenant: str | None = None
-        self._refused: tuple[float, AuthError] | None = None
+        self._monotonic = monotonic
+        self._rejection: ServiceCredentialsRejected | None = None
+        self._rejected_until = float("-inf")
         self._logging_in = asyncio.Lock()
 
     async def call(self, operation: Operation[RequestT, ReplyT], **fields: Any) -> ReplyT:
@@ -95,36 +111,39 @@ class TenantSession:
     async def run(self, action: Callable[[str], Awaitable[ResultT]]) -> ResultT:
         """Run the action with a tenant token, and once more with a new one if the first is refused.
 
-        Raises `InvalidTenantToken` without a valid token and credentials, `InvalidCredentials` for
-        wrong credentials, `Unavailable` while the tenant's login is throttled, and the errors of
-        the action.
+        Raises `ServiceCredentialsRejected` for wrong or missing credentials, `Unavailable` while
+        the tenant's login is throttled, and the errors of the action.
         """
         token = self._token or await self._renew(None)
         try:
             return await action(token)
         except InvalidTenantToken:
-            return await action(await self._renew(token))
+            token = await self._renew(token)
+        with _new_token_accepted():
+            return await action(token)
+
+    async def check(self) -> None:
+        """Check the credentials at a worker, if one answers.
+
+        Raises `ServiceCredentialsRejected` and `InvalidRequest`.
+        """
+        try:
+            await self.tenant()
+        except (Temporary, InternalError) as error:
+            log.warning("credentials of this service cannot be checked yet: %s", error, extra={"code": error.code})
 
     async def tenant(self) -> str:
-        """Return the tenant's id; it is requested once. Raises the errors of `run`.
-
-        Rejected credentials are remembered for `REJECTED_CREDENTIALS_SECONDS`.
-        """
-        if self._refused and time.monotonic() < self._refused[0]:
-            raise self._refused[1]
+        """Return the tenant's id; it is requested once. Raises the errors of `run`."""
         if self._tenant is None:
-            try:
-                self._tenant = (await self.run(self._claims)).tenant
-            except (InvalidCredentials, InvalidTenantToken) as error:
-                self._refused = time.monotonic() + REJECTED_CREDENTIALS_SECONDS, error
-                raise
+            self._tenant = (await self.run(self._claims)).tenant
         return self._tenant
 
     def begin(self, email: str, password: SecretStr, token: str) -> None:
         """Start as the session of this tenant, unless the session already has credentials or a
         token."""
         if self._email is None and self._token is None:
-            self._email, self._passwords, self._token, self._refused = email, (password,), token, None
+            self._email, self._passwords, self._token = email, (password,), token
+            self._rejection = None
 
     async def replace(
         self, action: Callable[[str], Awaitable[TenantUpdateReply]], password: SecretStr | None
@@ -139,7 +158,9 @@ class TenantSession:
             try:
                 return await self._replaced(action, token, password)
             except InvalidTenantToken:
-                return await self._replaced(action, await self._log_in(), password)
+                token = await self._log_in()
+            with _new_token_accepted():
+                return await self._replaced(action, token, password)
 
     async def _replaced(
         self, action: Callable[[str], Awaitable[TenantUpdateReply]], token: str, password: SecretStr | None
@@ -172,9 +193,16 @@ class TenantSession:
             return await self._log_in()
 
     async def _log_in(self) -> str:
-        """Log in and return a new token. The caller must hold `_logging_in`."""
+        """Log in and return a new token. The caller must hold `_logging_in`.
+
+        Rejected credentials are sent again only after `REJECTED_CREDENTIALS_SECONDS`.
+        """
         if self._email is None or not self._passwords:
-            raise InvalidTenantToken
+            raise self._rejected(
+                ServiceCredentialsRejected(TOKEN_REJECTED if self._token else NO_CREDENTIALS)
+            ) from None
+        if self._rejection is not None and self._monotonic() < self._rejected_until:
+            raise copy.copy(self._rejection) from None
         for password in self._passwords:
             request = validated(TENANT_LOGIN.request, email=self._email, password=password)
             try:
@@ -186,9 +214,48 @@ class TenantSession:
                 # caller.
                 log.warning("the tenant's login is throttled", extra={"retry_after_seconds": error.retry_after_seconds})
                 raise Unavailable(retry_after_seconds=error.retry_after_seconds) from None
+            except (Temporary, InternalError):
+                raise
+            except AuthError as error:  # whatever the reason, no user of the service is to blame
+                rejection = ServiceCredentialsRejected(
+                    f"{ServiceCredentialsRejected.text} ({error})", details=error.details
+                )
+                rejection.code = error.code
+                raise self._rejected(rejection) from None
             self._token, self._passwords = reply.token, (password,)
             return reply.token
-        raise InvalidCredentials
+        self._token = None
+        raise self._rejected(ServiceCredentialsRejected()) from None
+
+    def _rejected(self, rejection: ServiceCredentialsRejected) -> ServiceCredentialsRejected:
+        """Remember and return the error, and log it unless it was logged a short time ago."""
+        if self._monotonic() >= self._rejected_until:
+            log.error("%s", rejection, extra={"code": rejection.code})
+            self._rejected_until = self._monotonic() + REJECTED_CREDENTIALS_SECONDS
+        self._rejection = rejection
+        return rejection
+
+
+@contextlib.contextmanager
+def _new_token_accepted() -> Iterator[None]:
+    """Convert the refusal of a token that the login has just returned."""
+    try:
+        yield
+    except InvalidTenantToken:
+        raise ServiceCredentialsRejected("tenant token of a new login is rejected") from None
+
+
+def _check_form(email: str | None, password: SecretStr | None, token: str | None) -> None:
+    if (email is None) != (password is None):
+        raise ValueError(f"{'email' if email is None else 'password'} is missing: give both `email` and `password`")
+    try:
+        if email is not None:
+            validated(TENANT_LOGIN.request, email=email, password=password)
+        if token is not None:
+            validated(TENANT_VERIFY.request, token=token)
+    except InvalidRequest as error:
+        problems = "; ".join(f"{problem.field}: {problem.message}" for problem in error.problems)
+        raise ValueError(f"credentials of this service are not valid: {problems}") from None
 
 
 def _first_of(likely: Sequence[SecretStr], other: Sequence[SecretStr]) -> tuple[SecretStr, ...]:

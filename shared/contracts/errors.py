@@ -14,6 +14,7 @@ AuthError
 ├── LoginTaken
 ├── EmailTaken
 ├── InternalError            a fault of the service, with an incident id
+├── ServiceCredentialsRejected  the client's own tenant credentials are rejected; never on the wire
 └── Temporary                the caller may retry, after a given time
     ├── Throttled            too many attempts on this account or from this address
     ├── Unavailable          no worker, no broker or no database is available
@@ -22,9 +23,11 @@ AuthError
 
 A worker raises one of these, the consumer sends its `ErrorReply`, and the RPC client raises the
 same class. The RPC client raises `AuthError` itself for a code that only a newer worker knows, or
-`Temporary` if the reply has a retry time (docs/decisions/0032).
+`Temporary` if the reply has a retry time (docs/decisions/0032). Only the client library raises
+`ServiceCredentialsRejected` (docs/decisions/0041).
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self
@@ -38,6 +41,10 @@ MAX_PROBLEMS = 20
 #: Default retry time: long enough for a worker or the broker to return, short enough for a person
 #: to wait.
 RETRY_AFTER_SECONDS = 1
+#: Retry times of `overloaded`. Each refusal gets one of them at random, so that callers that are
+#: refused together do not return together. Their mean, 2 seconds, is half of the time to drain a
+#: full password queue of the default length: it has room by then, and is not empty yet.
+OVERLOADED_RETRY_SECONDS = (1, 2, 3)
 #: Limits on the details of an error: members, and characters of a value. They never grow, because
 #: an older peer drops details beyond them.
 MAX_DETAILS = 8
@@ -120,7 +127,7 @@ class AuthError(Exception):
     """
 
     code: str
-    """One of `ErrorCode`, or a code of a newer service."""
+    """One of `ErrorCode`, `service_credentials_rejected`, or a code of a newer service."""
     text: ClassVar[str] = "request is refused"
 
     def __init__(self, message: str | None = None, *, details: Mapping[str, bool | int | str] | None = None) -> None:
@@ -261,6 +268,17 @@ class InternalError(AuthError):
         return cls(reply.message, reply.incident)
 
 
+class ServiceCredentialsRejected(AuthError):
+    """The tenant credentials that the calling service connected with are rejected, or missing.
+
+    No user can fix this: only the operator of the service can. The client library raises it. Its
+    `code` and `details` are those of the service if a newer service gives a reason of its own.
+    """
+
+    code = "service_credentials_rejected"
+    text = "tenant login is rejected: check `email` and `password` of this service, and that its tenant is enabled"
+
+
 class Temporary(AuthError):
     """A temporary error: the caller may retry after `retry_after_seconds`.
 
@@ -270,9 +288,15 @@ class Temporary(AuthError):
 
     text = "request cannot be served now, try again later"
 
-    def __init__(self, message: str | None = None, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        retry_after_seconds: int = RETRY_AFTER_SECONDS,
+        *,
+        details: Mapping[str, bool | int | str] | None = None,
+    ) -> None:
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(message)
+        super().__init__(message, details=details)
 
     def _members(self) -> dict[str, Any]:
         return {"retry_after_seconds": self.retry_after_seconds}
@@ -299,10 +323,15 @@ class Unavailable(Temporary):
 
 class Overloaded(Temporary):
     """Refused before anything was done: the lane's queue, or the tenant's share of a worker, is
-    full. The given retry time is the estimated time to drain it."""
+    full. The retry time is one of `OVERLOADED_RETRY_SECONDS`, unless it is given."""
 
     code = ErrorCode.OVERLOADED
     text = "service is overloaded, try again later"
+
+    def __init__(self, message: str | None = None, retry_after_seconds: int | None = None) -> None:
+        if retry_after_seconds is None:
+            retry_after_seconds = random.choice(OVERLOADED_RETRY_SECONDS)  # noqa: S311 - jitter is no secret
+        super().__init__(message, retry_after_seconds)
 
 
 class DeadlineExceeded(Temporary):
@@ -344,6 +373,9 @@ def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem
     ]
 
 
+#: The class of each code that a reply may have.
 ERRORS: dict[str, type[AuthError]] = {
-    error.code: error for error in (*AuthError.__subclasses__(), *Temporary.__subclasses__()) if error is not Temporary
+    error.code: error
+    for error in (*AuthError.__subclasses__(), *Temporary.__subclasses__())
+    if error not in {Temporary, ServiceCredentialsRejected}
 }

@@ -11,15 +11,11 @@ from dataclasses import dataclass
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
-from aiormq.exceptions import InvalidFrameError
 from yarl import URL
 
-from ..amqp.connection import CONNECT_TIMEOUT_SECONDS, ConnectionLost, lost_connections
+from ..amqp.connection import CONNECT_TIMEOUT_SECONDS, ConnectionLost, connect_problem, lost_connections, node_name
 from ..amqp.topology import declare_exchanges
 from .settings import ProcessSettings
-
-#: The ports of AMQP without and with TLS.
-DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +42,6 @@ async def broker_problems(settings: ProcessSettings, needs: BrokerNeeds) -> list
 
 async def _node_problems(url: str, declares: bool, needs: BrokerNeeds) -> list[str]:
     address = URL(url)
-    port = address.explicit_port or DEFAULT_PORTS[address.scheme]
-    node = f"broker {address.host}:{port}"
     problems: list[str] = []
     try:
         with lost_connections():
@@ -58,12 +52,8 @@ async def _node_problems(url: str, declares: bool, needs: BrokerNeeds) -> list[s
                 found = [await _run_attempt(connection, attempt) for attempt in _attempts(declares, needs)]
             problems += filter(None, found)
     except ConnectionLost as error:
-        # RabbitMQ closes the connection instead of opening the virtual host, which the library does
-        # not expect.
-        closed = isinstance(error.__cause__, InvalidFrameError)
-        vhost = "no such virtual host, or this user may not use it or has no more connections"
-        problems.append(vhost if closed else f"cannot be used: {error}")
-    return [f"{node}: {_masked(address.password, problem)}" for problem in problems]
+        problems.append(connect_problem(error.__cause__ or error, address))
+    return [f"broker {node_name(address)}: {_masked(address.password, problem)}" for problem in problems]
 
 
 Attempt = Callable[[AbstractChannel], Awaitable[str | None]]

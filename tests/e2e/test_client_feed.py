@@ -125,13 +125,13 @@ async def test_a_durable_subscription_is_the_tenants_own(service: RunningService
             handler.cancel()
 
 
-async def test_names_that_make_no_queue_are_refused(service: RunningService) -> None:
+async def test_names_that_make_no_queue_are_refused(service: RunningService, tenant: Tenant) -> None:
     """A dot separates the parts of a queue's name, which the broker's permissions go by."""
     for name in ("", "a.b", "a b", "x" * 65):
         with pytest.raises(ValueError, match="name must be"):
             async with AuthClient.connect(service.amqp_url, tenant_token="t", name=name):
                 pass
-    async with AuthClient.connect(service.amqp_url, tenant_token="t") as auth:
+    async with AuthClient.connect(service.amqp_url, tenant_token=tenant.token) as auth:
         with pytest.raises(ValueError, match="durable must be"):
             auth.revocations(durable="a.b")
         with pytest.raises(ValueError, match="attempts must be"):

@@ -10,10 +10,7 @@ class FakeTurns:
         self.entered: list[str] = []
         self.left = 0
 
-    def refuse_early(self, session: str | None) -> None:
-        """Never refuse: this fake has no capacity limit."""
-
-    async def enter(self, group: str, call: Call, session: str | None = None) -> None:  # noqa: ARG002 - the port's signature
+    async def enter(self, group: str, call: Call) -> None:  # noqa: ARG002 - the port's signature
         self.entered.append(group)
 
     def leave(self) -> None:

@@ -1,4 +1,4 @@
-"""One tenant's storm of logins leaves another tenant its share of what is hashed, and a part of its idle rate."""
+"""One tenant's storm of logins leaves another tenant most of the hashing."""
 
 import asyncio
 import time
@@ -21,18 +21,18 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 QUEUE_LENGTH = 16
 #: Several times as many at a time as the queue holds, and many times what is hashed meanwhile.
 CONNECTIONS, CALLERS, PAUSE_SECONDS = 3, 25, 0.25
-SECONDS = 20 if LONG else 8
-#: Callers of the other tenant, enough to have all that is hashed if nobody else wants any.
+#: Length of each measurement, alternately without and with a storm.
+SECONDS = 10 if LONG else 4
+ROUNDS = 3
+#: Callers of the other tenant, enough to keep the hashing thread busy without a storm.
 LOGGING_IN = 3
 HASHED = "worker_hash_duration_seconds_count"
 #: So many times what can be hashed is a storm.
 STORM = 4
-#: Least share of the idle rate. An equal split gives half at best: the storm's callers, its refusals, the broker and
-#: the database take CPU from the same cores. On an otherwise idle machine it was 42%. Without shares it is nothing.
-LEAST_OF_IDLE = 1 / 4
-#: Least share of all hashes during the storm, which does not depend on the cores. An equal split is half; the other
-#: tenant's callers need some of that time between two logins.
-LEAST_OF_HASHED = 1 / 3
+#: Least share of all hashes during the storm. The tenant gets three of four turns, and its callers need some of that
+#: time between two logins. Equal turns give it less than half. The share of the idle rate is only noted: it depends on
+#: how much CPU the storm and other processes leave to the worker (docs/decisions/0029).
+LEAST_OF_HASHED = 1 / 2
 
 
 @pytest.fixture(scope="module")
@@ -79,23 +79,27 @@ async def logins_a_second(tenant: OverAmqp) -> float:
     return done / (time.monotonic() - began)
 
 
-async def test_another_tenant_keeps_its_share(stack: Stack, metrics_port: int) -> None:
-    """Although what is asked for is many times what can be hashed, and would fill the queue."""
+async def test_logins_in_another_tenants_storm_get_most_of_the_hashing(stack: Stack, metrics_port: int) -> None:
     other, _ = await OverHttp.register(stack.edges, PASSWORD)
     await other.create("ann", PASSWORD)
     storm = Storm(stack.node.amqp_url, stack.tenant.token, CONNECTIONS, CALLERS, PAUSE_SECONDS)
+    idle, beside, hashed, asked = [], [], [], []
     async with OverAmqp.connect(stack.node.amqp_url, other.token, 6) as tenant:
-        idle = await logins_a_second(tenant)
-        began = time.monotonic()
-        async with storming(storm) as answers:
-            before, since = await told(metrics_port, HASHED), time.monotonic()
-            beside = await logins_a_second(tenant)
-            hashed = (await told(metrics_port, HASHED) - before) / (time.monotonic() - since)
-        asked = answers.total() / (time.monotonic() - began)
+        for _ in range(ROUNDS):
+            idle.append(await logins_a_second(tenant))
+            began = time.monotonic()
+            async with storming(storm) as answers:
+                before, since = await told(metrics_port, HASHED), time.monotonic()
+                beside.append(await logins_a_second(tenant))
+                hashed.append((await told(metrics_port, HASHED) - before) / (time.monotonic() - since))
+            asked.append(answers.total() / (time.monotonic() - began))
     note(
-        f"{LOGGING_IN} callers of one tenant: {idle:.1f} logins a second, in another's storm {beside:.1f} of "
-        f"{hashed:.1f} that were hashed; the storm asked {asked:.0f} times a second: {dict(answers)}"
+        f"{LOGGING_IN} callers of one tenant, logins a second: {_listed(idle)}; in another's storm {_listed(beside)} "
+        f"of {_listed(hashed)} hashed: {sum(beside) / sum(idle):.0%} of idle; the storm asked {_listed(asked)}"
     )
-    assert asked > STORM * hashed
-    assert beside >= LEAST_OF_IDLE * idle
-    assert beside >= LEAST_OF_HASHED * hashed
+    assert sum(asked) > STORM * sum(hashed)
+    assert sum(beside) >= LEAST_OF_HASHED * sum(hashed)
+
+
+def _listed(rates: list[float]) -> str:
+    return ", ".join(f"{rate:.1f}" for rate in rates)

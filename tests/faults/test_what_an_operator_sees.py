@@ -37,12 +37,12 @@ class Watched:
             process.log_path.write_text("")  # the processes append to it
 
     async def logs(self, name: str, event: str, **members: object) -> None:
-        """Returns when this process has such a line. Raises `TimeoutError`."""
-        wanted = {"event": event, **members}
+        """Returns when this process has a line whose event begins so, with these members. Raises `TimeoutError`."""
         path = self.stack.process(name).log_path
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not any(  # noqa: ASYNC110 (it is another process that writes it)
-                wanted.items() <= json.loads(line).items() for line in _lines(path.read_text())
+                line["event"].startswith(event) and members.items() <= line.items()
+                for line in map(json.loads, _lines(path.read_text()))
             ):
                 await asyncio.sleep(0.05)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -27,6 +26,7 @@ from shared.contracts.auth_verify import (
 )
 from shared.contracts.claims import Claims
 from shared.contracts.errors import (
+    OVERLOADED_RETRY_SECONDS,
     BadRequest,
     DeadlineExceeded,
     InternalError,
@@ -185,28 +185,8 @@ async def test_a_full_queue_refuses_at_once(rpc: RpcClient, serve: Serve, queue_
         served = [each for each in outcomes if not isinstance(each, Overloaded)]
         assert 3 <= len(served) < len(calls)
         assert all(each == gate.reply for each in served)
-
-
-async def test_who_is_refused_hears_when_the_queue_will_be_worked_off(rpc: RpcClient, serve: Serve) -> None:
-    """By how long the last call took that has been through it; and never more than callers wait."""
-    gate = Gate(AuthLoginReply(access_token="token"))
-    at_least, at_most = 1, 1  # nothing was answered yet
-    async with serve({"auth.login": gate}, prefetch=1, max_length=1):
-        for timeout_seconds in (60, 60, 1):
-            gate.opened.clear()
-            began = time.monotonic()
-            served = [asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=60))]
-            await gate.arrived.get()
-            served.append(asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=60)))
-            refused = asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=timeout_seconds))
-            with pytest.raises(Overloaded) as caught:
-                await refused
-            told = caught.value.retry_after_seconds
-            assert min(at_least, timeout_seconds) <= told <= min(at_most, timeout_seconds)
-            await asyncio.sleep(1.1)
-            gate.opened.set()
-            assert await asyncio.gather(*served) == [gate.reply] * 2
-            at_least, at_most = 2, math.ceil(time.monotonic() - began)
+        retry_times = {each.retry_after_seconds for each in outcomes if isinstance(each, Overloaded)}
+        assert retry_times <= set(OVERLOADED_RETRY_SECONDS)
 
 
 async def test_who_waited_in_vain_comes_back_after_as_long(rpc: RpcClient, serve: Serve) -> None:

@@ -20,7 +20,7 @@ from dev.services import api_service
 from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE, declare_exchanges
 from shared.client.auth_client import AuthClient
 from shared.contracts import OPERATIONS
-from shared.contracts.errors import AuthError, InvalidToken, Temporary
+from shared.contracts.errors import AuthError, InvalidToken, ServiceCredentialsRejected, Temporary
 from shared.contracts.events import SESSION_REVOKED, revocations_key
 from shared.contracts.health import HEALTH
 from tests.backends import Backend
@@ -29,6 +29,7 @@ from tests.mixed.fleet import PATIENCE_SECONDS
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REFUSAL = {"code": "second_factor_required", "message": "a second factor is required", "details": {"factor": "totp"}}
+EXPIRED = {"code": "invalid_tenant_token", "message": "tenant token is expired"}
 PAUSE = {"code": "moving_house", "message": "this tenant is being moved", "retryAfterSeconds": 7}
 AUTHORIZED = {"Authorization": "Bearer tenant-token"}
 LOGIN = {"login": "ada", "password": "p", "deviceId": "laptop"}
@@ -234,11 +235,21 @@ async def test_revocations_go_on_whatever_a_newer_version_says(auth: AuthClient,
                 break
 
 
-async def test_a_tenant_whose_login_is_refused_for_a_new_reason(worker: NewerWorker) -> None:
-    """The client says so at once, and does not try for ever."""
+async def test_tenant_login_refused_for_a_new_reason_fails_the_start(worker: NewerWorker) -> None:
     worker.answers["tenant.login"] = [REFUSAL]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        with pytest.raises(ServiceCredentialsRejected) as refused:
+            async with AuthClient.connect(worker.amqp_url, **CREDENTIALS):
+                pass
+    assert refused.value.code == REFUSAL["code"]
+
+
+async def test_tenant_login_refused_for_a_new_reason_after_the_start_fails_every_call(worker: NewerWorker) -> None:
+    """The client says so at once, and does not try for ever."""
     async with AuthClient.connect(worker.amqp_url, **CREDENTIALS) as auth, asyncio.timeout(PATIENCE_SECONDS):
-        for call in (auth.users.list(), auth.verify("fine"), anext(auth.revocations())):
-            with pytest.raises(AuthError) as refused:
+        worker.answers["tenant.login"] = [REFUSAL]
+        worker.answers["user.list"] = worker.answers["auth.verify"] = [EXPIRED]
+        for call in (auth.users.list(), auth.verify("fine"), auth.users.list()):
+            with pytest.raises(ServiceCredentialsRejected) as refused:
                 await call
             assert refused.value.code == REFUSAL["code"]

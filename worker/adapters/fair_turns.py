@@ -1,9 +1,14 @@
 """Fair turns on the password lane: each tenant gets a share of the worker's places and of its hashing threads.
 
 A worker takes more requests than it hashes at once, so that one tenant's requests do not block all
-others in the broker's queue. Requests wait here, grouped by tenant. The next free thread goes to
-the group that uses the fewest threads. Among several such groups it goes to the one whose last turn
-is longest ago.
+others in the broker's queue. Requests wait here, grouped by tenant:
+
+- for a place: a group that holds as many places as are free is refused more;
+- for their turn: only as many requests of a group as keep the threads busy read the database. The
+  others may reach their deadline without any work;
+- for a thread: the next free thread goes to the group that uses the fewest, and among these to the
+  one whose last turn is longest ago. Heavy groups, those that hold more requests than others, get
+  at most one of four turns while others wait.
 """
 
 import asyncio
@@ -13,17 +18,19 @@ from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from shared.amqp.drain_estimate import DrainEstimate
 from shared.contracts.errors import DeadlineExceeded, Overloaded
 from worker.domain.call import Call
 from worker.domain.ports import BEYOND_THREADS
 
-#: Tenant sessions remembered for early refusals during an overload: a few hundred kilobytes.
-MAX_SESSIONS = 1_024
+#: Turns of other groups between two turns of heavy groups. So a storm leaves others three quarters
+#: of the hashing. Half of the hashing would be less than half of their idle rate, because the
+#: storm's requests also take CPU.
+TURNS_BETWEEN_HEAVY_GROUPS = 3
+#: A group is heavy if it holds more than this many times the average of all groups that hold
+#: requests. Groups that are nearly equal take equal turns. An attacker's three groups are all heavy.
+HEAVY = 1.1
 #: The turn of the request that entered in this task.
 _turn: ContextVar["_Turn | None"] = ContextVar("turn", default=None)
-#: The assumed time to the deadline of requests that have none.
-USUAL_SECONDS = 5.0
 
 
 @dataclass(eq=False, slots=True)
@@ -31,21 +38,16 @@ class _Group:
     """The requests of one group in this worker."""
 
     name: str
-    active: int = 0
-    """Requests whose turn has come."""
-    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
-    """Requests that wait for their turn, the oldest first."""
+    turns: asyncio.Semaphore
+    """Limits the requests whose turn has come. The others wait, the oldest first."""
+    held: int = 0
+    """Requests with a place."""
     hashing: int = 0
     """Hashes on threads."""
     to_hash: deque[asyncio.Future[None]] = field(default_factory=deque)
     """Hashes that wait for a thread, the oldest first."""
     last_turn: int = 0
     """When the group last got a thread, counted in turns of all groups."""
-    pace: DrainEstimate = field(default_factory=DrainEstimate)
-
-    @property
-    def held(self) -> int:
-        return self.active + len(self.waiting)
 
 
 @dataclass(eq=False, slots=True)
@@ -65,59 +67,51 @@ class FairTurns:
 
         `on_waited` is called with the seconds that each request waited for its turn.
         """
-        self._threads = threads
         self._at_a_time = threads + BEYOND_THREADS
+        self._places = places
         self._free_places = places
         self._free_threads = threads
         self._groups: dict[str, _Group] = {}
         self._to_hash: list[_Group] = []
         """Groups with a hash that waits for a thread."""
         self._turns = 0
-        self._group_of: dict[str, str] = {}
-        """The group of each of the latest sessions. It never changes, since a session belongs to one tenant."""
-        self._proven_by: dict[str, str] = {}
-        """The tenant that each service has proven last. Only operators add services, so there are few."""
+        self._last_heavy_turn = 0
+        """When a heavy group last got a thread."""
         self._on_waited = on_waited
 
     @property
     def waiting(self) -> int:
         """How many requests of all groups wait for their turn."""
         # A copy, made in one step: Prometheus reads this in a thread of its own.
-        return sum(len(group.waiting) for group in list(self._groups.values()))
+        return sum(max(group.held - self._at_a_time, 0) for group in list(self._groups.values()))
 
-    def refuse_early(self, session: str | None) -> None:
-        group = self._groups.get(self._group_of.get(session or "", ""))
-        if group is not None:
-            self._refuse_beyond_share(group, USUAL_SECONDS)
-
-    async def enter(self, group: str, call: Call, session: str | None = None) -> None:
-        if session is not None:
-            self._remember(session, group)
-        if call.service is not None:  # logins of tenants through a service are no second share of that service's tenant
-            if session is not None:
-                self._proven_by[call.service] = group
-            group = self._proven_by.get(call.service, group)
-        members = self._groups.setdefault(group, _Group(group))
-        self._refuse_beyond_share(members, USUAL_SECONDS if call.expires_at is None else call.expires_at - self._now())
+    async def enter(self, group: str, call: Call) -> None:
+        members = self._groups.get(group) or self._new_group(group)
+        # A share that needs no setting: one busy group gets half of the places. n busy groups get 1
+        # / (n + 1) of them each, and the same share stays free for the next group.
+        if members.held >= self._free_places:
+            raise Overloaded
+        self._groups[group] = members
         self._free_places -= 1
-        with contextlib.ExitStack() as undo:
-            undo.callback(self._leave_place, members)
-            since = self._now()
-            with members.pace.measure():
-                if members.active < self._at_a_time:
-                    members.active += 1
-                else:
-                    await self._wait(members, call)
-            self._on_waited(self._now() - since)
-            _turn.set(_Turn(members, call.expires_at))
-            undo.pop_all()
+        members.held += 1
+        since = self._now()
+        try:
+            async with asyncio.timeout_at(call.expires_at):
+                await members.turns.acquire()
+        except BaseException as error:
+            self._leave_place(members)
+            if isinstance(error, TimeoutError):
+                raise DeadlineExceeded from None
+            raise
+        self._on_waited(self._now() - since)
+        _turn.set(_Turn(members, call.expires_at))
 
     def leave(self) -> None:
         turn = _turn.get()
         if turn is None:  # the request was refused or has not entered
             return
         _turn.set(None)
-        self._next(turn.group)
+        turn.group.turns.release()
         self._leave_place(turn.group)
 
     @contextlib.asynccontextmanager
@@ -126,7 +120,7 @@ class FairTurns:
 
         Raises `DeadlineExceeded` before the first hash if the request's deadline has passed.
         """
-        turn = _turn.get() or _Turn(_Group(""), None)
+        turn = _turn.get() or _Turn(self._new_group(""), None)
         group = turn.group
         if self._free_threads:
             self._free_threads -= 1
@@ -142,49 +136,13 @@ class FairTurns:
             group.hashing -= 1
             self._pass_thread_on()
 
-    def _refuse_beyond_share(self, group: _Group, seconds: float) -> None:
-        # A share that needs no setting: one busy group gets half of the places. n busy groups get 1
-        # / (n + 1) of them each, and the same share stays free for the next group.
-        if group.held >= self._free_places:
-            self._forget_if_empty(group)
-            raise Overloaded(retry_after_seconds=group.pace.retry_after_seconds(max(seconds, 0.0)))
-
-    def _remember(self, session: str, group: str) -> None:
-        self._group_of.pop(session, None)
-        self._group_of[session] = group
-        if len(self._group_of) > MAX_SESSIONS:
-            del self._group_of[next(iter(self._group_of))]
-
-    async def _wait(self, group: _Group, call: Call) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        group.waiting.append(turn)
-        try:
-            async with asyncio.timeout_at(call.expires_at):
-                await turn
-        except BaseException as error:
-            if turn in group.waiting:
-                group.waiting.remove(turn)
-            elif not turn.cancelled():  # its turn came just before it was cancelled
-                self._next(group)
-            if isinstance(error, TimeoutError):
-                raise DeadlineExceeded from None
-            raise
-
-    def _next(self, group: _Group) -> None:
-        """Give the place of a finished request to the group's oldest waiting request."""
-        while group.waiting:
-            turn = group.waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        group.active -= 1
+    def _new_group(self, name: str) -> _Group:
+        return _Group(name, asyncio.Semaphore(self._at_a_time))
 
     def _leave_place(self, group: _Group) -> None:
         self._free_places += 1
-        self._forget_if_empty(group)
-
-    def _forget_if_empty(self, group: _Group) -> None:
-        if not group.held and self._groups.get(group.name) is group:  # a new group may have taken its place
+        group.held -= 1
+        if not group.held:
             del self._groups[group.name]
 
     async def _wait_for_thread(self, group: _Group) -> None:
@@ -204,7 +162,10 @@ class FairTurns:
 
     def _pass_thread_on(self) -> None:
         while self._to_hash:
-            group = min(self._to_hash, key=lambda group: (group.hashing, group.last_turn))
+            candidates = self._to_hash
+            if self._turns - self._last_heavy_turn < TURNS_BETWEEN_HEAVY_GROUPS:
+                candidates = [group for group in self._to_hash if not self._is_heavy(group)] or self._to_hash
+            group = min(candidates, key=lambda group: (group.hashing, group.last_turn))
             turn = group.to_hash.popleft() if group.to_hash else None
             if not group.to_hash:
                 self._to_hash.remove(group)
@@ -218,6 +179,11 @@ class FairTurns:
         self._turns += 1
         group.last_turn = self._turns
         group.hashing += 1
+        if self._is_heavy(group):
+            self._last_heavy_turn = self._turns
+
+    def _is_heavy(self, group: _Group) -> bool:
+        return group.held * len(self._groups) > HEAVY * (self._places - self._free_places)
 
     @staticmethod
     def _now() -> float:

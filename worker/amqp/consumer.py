@@ -1,6 +1,6 @@
 """Consumes requests from the broker: decode, dispatch, reply, then acknowledge. The same for every operation.
 
-Every message is acknowledged, never requeued, and gets a reply unless its deadline has passed or
+Every message is acknowledged, never requeued, and gets a reply unless its caller no longer waits or
 its reply address is not allowed. A request that is redelivered because its worker was lost is
 
 - dropped if its deadline has passed,
@@ -10,6 +10,7 @@ its reply address is not allowed. A request that is redelivered because its work
 
 import asyncio
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +49,7 @@ from shared.contracts.operation import Lane, Operation
 from shared.contracts.wire import REQUEST_ID, WireModel
 from shared.process.logging import request_id, sampled
 from shared.process.metrics import OTHER
-from worker.amqp.replies import Outcome, Replies
+from worker.amqp.replies import Outcome, ReplySender
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 from worker.domain.tokens import acting_tenants
@@ -63,6 +64,11 @@ log = logging.getLogger(__name__)
 #: The longest deadline that a caller may set. It limits how often a message that kills its worker
 #: is redelivered.
 MAX_DEADLINE_MS = 600_000
+#: Between two log lines about requests that arrive after their deadline: there may be hundreds a
+#: second.
+LOG_PAUSE_SECONDS = 60.0
+#: A request that arrives up to this long after its deadline may have waited in the queue until then.
+USUAL_DELAY_SECONDS = 1.0
 #: More frequent than all other operations together. Logging a line for each would be their greatest
 #: cost.
 VERIFY_OPERATIONS = frozenset(lane_queue(Lane.VERIFY).operations)
@@ -84,7 +90,7 @@ class Consumer:
         consumptions: Sequence[Consumption],
         handlers: Mapping[str, Handler],
         ports: Ports,
-        replies: Replies,
+        replies: ReplySender,
         *,
         declare: bool = True,
         clock: Callable[[], float] = time.time,
@@ -108,6 +114,7 @@ class Consumer:
         self._consuming: list[tuple[AbstractQueue, str]] = []
         self._in_flight: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._late_logged_at = float("-inf")
 
     async def setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         """Declare the queues and consume each on a channel of its own, so that each has its own prefetch."""
@@ -223,8 +230,9 @@ class Consumer:
         """
         try:
             operation, handler = self._operation(message)
-            if self._is_late(message):
-                return None
+            late_seconds = self._late_seconds(message)
+            if late_seconds > 0:
+                return None if message.redelivered else self._deadline_exceeded(late_seconds)
             if message.redelivered and not operation.repeatable:
                 return Unavailable()  # it is unknown how far the first worker came
             request = _decode(operation, message)
@@ -260,18 +268,37 @@ class Consumer:
             raise BadRequest(f"content_type must be {JSON_TYPE}")
         return OPERATIONS[name], self._handlers[name]
 
-    def _is_late(self, message: AbstractIncomingMessage) -> bool:
+    def _late_seconds(self, message: AbstractIncomingMessage) -> float:
+        """Return the seconds since the deadline of the request, negative before it."""
         deadline_ms = message.headers.get(DEADLINE_HEADER)
-        if deadline_ms is None and message.redelivered:
-            return True  # without a deadline, a redelivered request counts as late
-        if deadline_ms is None:
-            return False
+        if deadline_ms is None:  # a redelivered request without a deadline counts as late
+            return math.inf if message.redelivered else -math.inf
         now_ms = self._clock() * 1000
         if not isinstance(deadline_ms, int) or deadline_ms > now_ms + MAX_DEADLINE_MS:
             raise BadRequest(
                 f"header {DEADLINE_HEADER} must be milliseconds since the epoch, at most {MAX_DEADLINE_MS} from now"
             )
-        return now_ms > deadline_ms
+        return (now_ms - deadline_ms) / 1000
+
+    def _deadline_exceeded(self, late_seconds: float) -> DeadlineExceeded:
+        """Return the error for a request that arrives late at its first delivery, and log it once a minute.
+
+        A caller that still waits for the reply has a clock that is behind this worker's.
+        """
+        seconds = math.ceil(late_seconds)
+        now = time.monotonic()
+        if late_seconds > USUAL_DELAY_SECONDS and now - self._late_logged_at >= LOG_PAUSE_SECONDS:
+            self._late_logged_at = now
+            log.warning(
+                "request arrived %d s after its deadline: the caller's clock is behind this worker's, or the broker"
+                " held the request up",
+                seconds,
+            )
+        return DeadlineExceeded(
+            f"{DeadlineExceeded.text}: the request arrived {seconds} s after its deadline, so the clocks of the caller"
+            " and of the worker differ",
+            details={"lateSeconds": seconds},
+        )
 
     def _expires_at(self, message: AbstractIncomingMessage) -> float | None:
         """Return the deadline in event-loop time, or None if the message has none."""

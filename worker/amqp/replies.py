@@ -12,7 +12,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Protocol, Self
 
 from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
@@ -43,6 +43,24 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_SERVICES = 200
 
 
+class ReplySender(Protocol):
+    """The port for replies, which `Replies` implements."""
+
+    async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
+        """Send a reply, or drop it if it cannot be sent at once."""
+
+
+class ReplyPublisher(Protocol):
+    """Publishes the replies to one source, as `ReplyConnection` does; an async context manager."""
+
+    async def publish(self, address: str, body: bytes, properties: Basic.Properties) -> None:
+        """Publish a reply, or drop it if the connection is lost."""
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+
 class Replies:
     """Sends replies; an async context manager."""
 
@@ -51,13 +69,13 @@ class Replies:
         urls: Sequence[str],
         name: str,
         *,
-        connect: "Callable[[Sequence[str], str, str | None], ReplyConnection] | None" = None,
+        connect: Callable[[Sequence[str], str, str | None], ReplyPublisher] | None = None,
     ) -> None:
-        """`connect` creates the connection for a source; tests pass a fake."""
+        """`connect` creates the publisher for a source; tests pass a fake."""
         self._urls = urls
         self._name = name
         self._connect = connect or ReplyConnection
-        self._connections: dict[str | None, ReplyConnection] = {}
+        self._connections: dict[str | None, ReplyPublisher] = {}
 
     async def __aenter__(self) -> Self:
         await self._open(None)  # for edges, opened now so that the first request does not wait for it
@@ -87,7 +105,7 @@ class Replies:
         connection = self._connections.get(service) or await self._open(service)
         await connection.publish(request.reply_to or "", body, properties)
 
-    async def _open(self, service: str | None) -> "ReplyConnection":
+    async def _open(self, service: str | None) -> ReplyPublisher:
         if len(self._connections) > MAX_SERVICES:
             service = ""  # the shared connection: no service has this name
             if service in self._connections:
@@ -106,11 +124,12 @@ class ReplyConnection:
         self._connection = Connection(
             urls,
             name if service is None else f"{name} to {service}",
-            self._setup,
-            self._lose_channel,
+            self.set_up,
+            self.lose_channel,
             # Edges are trusted, and services that share a connection are not all to blame for its end.
             last_backoff_seconds=LAST_BACKOFF_OF_SERVICES_SECONDS if service else LAST_BACKOFF_SECONDS,
         )
+        self._opened = asyncio.Event()
         self._waits_until = asyncio.get_running_loop().time() + FIRST_OPENING_SECONDS
         self._dropped = 0
 
@@ -139,9 +158,10 @@ class ReplyConnection:
         if asyncio.get_running_loop().time() < self._waits_until:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._waits_until):
-                    await self._connection.connected.wait()
+                    await self._opened.wait()
 
-    async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
+    async def set_up(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
+        """Use a new connection to the broker. `Connection` calls this."""
         channel = await connection.channel(publisher_confirms=False)
         self._channel = await channel.get_underlay_channel()
         if self._dropped:  # one line for all of them: there may be hundreds a second
@@ -150,9 +170,11 @@ class ReplyConnection:
                 extra={"caller": self._service, "replies": self._dropped},
             )
             self._dropped = 0
+        self._opened.set()
         return [channel]
 
-    def _lose_channel(self) -> None:
+    def lose_channel(self) -> None:
+        """Drop replies until the next `set_up`. `Connection` calls this after a loss."""
         self._channel = None
         self._waits_until = 0.0
 

@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 30
 
 async def main(url: str, registration_key: str) -> None:
     email = f"{secrets.token_hex(6)}@client.test"
-    async with AuthClient.connect(url, name="first") as first:
+    async with AuthClient.connect(url, anonymous=True, name="first") as first:
         await first.tenant.register(email, PASSWORD, registration_key=registration_key)
         await first.users.create("ann", PASSWORD, email="ann@users.test", scope="notes:read")
 

@@ -3,13 +3,13 @@
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from api.examples import EXAMPLES
-from shared.amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, ReplyT, RequestT, RpcClient
+from shared.amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.health import HEALTH
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Operation, ReplyT, RequestT
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +22,27 @@ class Call:
     timeout_seconds: float
 
 
-class FakeRpc(RpcClient):
-    """Sends requests and replies through JSON, as on the wire. Exceptions in `answers` are raised."""
+class FakeRpc:
+    """Implements `RpcConnection`. Requests and replies pass through JSON, as they do on the wire.
+
+    An exception in `answers` is raised.
+    """
 
     def __init__(self) -> None:
-        super().__init__([], "fake")
         self.calls: list[Call] = []
         self.answers: dict[str, dict[str, Any] | Exception] = {
             name: example.reply for name, example in EXAMPLES.items()
         }
         self.answers[AUTH_VERIFY.name] = {"answers": [{"claims": EXAMPLES[AUTH_VERIFY.name].reply["decoded"]}]}
         self.answers |= {operation.name: {"database": True} for operation in HEALTH.values()}
-        self._connected = asyncio.Event()
-        self._connected.set()
+        self.blocked = False
+        self.connected = asyncio.Event()
+        self.connected.set()
 
-    @property
-    def connected(self) -> asyncio.Event:
-        return self._connected
+    async def wait_connected(self) -> bool:
+        return self.connected.is_set()
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> object:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -72,7 +72,9 @@ async def test_worker_error_becomes_a_problem_document_with_its_status(
         "requestId": "r-1",
     }
     assert (incident is not None) == (status == 500)
-    assert response.headers.get("Retry-After") == ("1" if status in {429, 503, 504} else None)
+    expected = str(error.retry_after_seconds) if isinstance(error, Temporary) else None
+    assert response.headers.get("Retry-After") == expected
+    assert (expected is not None) == (status in {429, 503, 504})
     assert response.headers.get("WWW-Authenticate") == (
         'Bearer realm="jincor-auth", error="invalid_token"' if status == 401 else None
     )

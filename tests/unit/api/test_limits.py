@@ -444,10 +444,10 @@ async def test_body_of_empty_lines_is_refused_after_few_parser_calls() -> None:
     pieces = 0
 
     class Counting(LimitedHttp):
-        def _parse(self, piece: bytes) -> bool:
+        def parse_piece(self, piece: bytes) -> bool:
             nonlocal pieces
             pieces += 1
-            return super()._parse(piece)
+            return super().parse_piece(piece)
 
     body = b"\r\n\r\n" * 32_000
     async with connected(_app, Counting) as (reader, writer):

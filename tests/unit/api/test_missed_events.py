@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from shared.amqp.rpc_client import ReplyT, RequestT
 from shared.contracts.errors import Unavailable
 from shared.contracts.event_list import EVENT_LIST
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Operation, ReplyT, RequestT
 from tests.event_stream import sessions_of
 from tests.unit.api.conftest import App, OpenApp
 from tests.unit.api.event_source import NOW, TENANT, EventSource, a_page, an_event, begun

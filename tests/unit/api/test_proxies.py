@@ -81,7 +81,7 @@ async def running(argv: list[str], port: int, directory: Path) -> AsyncIterator[
 
 
 @contextlib.asynccontextmanager
-async def haproxy(edge: int, directory: Path) -> AsyncIterator[int]:
+async def haproxy(edge: int, directory: Path, plain_port: int | None = None) -> AsyncIterator[int]:
     """The shipped configuration: only ports, the certificate's file and the edge's address are others."""
     port = free_port()
     make_authority(directory)
@@ -89,7 +89,7 @@ async def haproxy(edge: int, directory: Path) -> AsyncIterator[int]:
     text = CONFIGURATION.read_text()
     for shipped, here in (
         (":8443 ssl crt /run/secrets/edge-tls.pem", f"127.0.0.1:{port} ssl crt {directory}/edge.pem"),
-        (":8080\n", f"127.0.0.1:{free_port()}\n"),
+        (":8080\n", f"127.0.0.1:{plain_port or free_port()}\n"),
         ("server-template edge 1-20 edge:8000", f"server edge 127.0.0.1:{edge}"),
         (DROP_TRAILERS, DROP_TRAILERS if haproxy_version() >= DROPS_TRAILERS_SINCE else ""),
     ):
@@ -136,6 +136,24 @@ async def test_no_trailer_says_where_a_client_is(serve_edge: ServeEdge, rpc: Fak
             answer = await over_tls(port, registration(b"X-Forwarded-For: " + FORGED))
             assert answer.startswith(b"HTTP/1.1 20"), answer
     assert [call.request["clientAddress"] for call in asked(rpc)] == ["127.0.0.1"] * 20
+
+
+@needs_haproxy
+@pytest.mark.parametrize("line", [b"POST /tenant", b"GET /auth/forward", b"GET /health/live", b"OPTIONS *"])
+async def test_plain_http_is_refused_without_a_redirect(
+    serve_edge: ServeEdge, rpc: FakeRpc, tmp_path: Path, line: bytes
+) -> None:
+    """A client that follows a redirect has sent its secrets in clear text by then."""
+    plain_port = free_port()
+    said = (
+        line + b" HTTP/1.1\r\nHost: edge\r\nConnection: close\r\nAuthorization: Bearer t\r\nContent-Length: 0\r\n\r\n"
+    )
+    async with serve_edge() as edge, haproxy(edge, tmp_path, plain_port), dialed(plain_port) as (reader, writer):
+        writer.write(said)
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"location:" not in answer.lower()
+    assert asked(rpc) == []
 
 
 @needs_haproxy

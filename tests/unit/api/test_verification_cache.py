@@ -7,9 +7,7 @@ from typing import Any
 import jwt
 import pytest
 
-from api.verifying import RememberingVerifier
-from shared.amqp.rpc_client import RpcClient
-from shared.amqp.verification_batcher import VerificationBatcher
+from api.verifying import CachedCheckVerifier
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidTenantToken, InvalidToken
@@ -17,8 +15,8 @@ from shared.contracts.events import SessionRevokedEvent
 from tests.records import a_revocation, some_claims
 
 
-class Feed:
-    """A feed owner state and events a test controls."""
+class FakeFeed:
+    """A feed whose state and events a test controls."""
 
     def __init__(
         self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
@@ -31,18 +29,17 @@ class Feed:
     async def wait_alive(self, timeout_seconds: float) -> bool:  # noqa: ARG002 - the interface
         return self.alive
 
-    async def __aenter__(self) -> "Feed":
+    async def __aenter__(self) -> "FakeFeed":
         return self
 
     async def __aexit__(self, *_: object) -> None:
         return
 
 
-class Workers(VerificationBatcher):
-    """A fake of the workers that knows the live tokens and counts the requests."""
+class Workers:
+    """Implements `CheckVerifier`: it knows the live tokens and counts the requests."""
 
     def __init__(self) -> None:
-        super().__init__(RpcClient([], "none"))
         self.asked = 0
         self.tenants: set[str] = set()
         self.users: dict[tuple[str, str], Claims] = {}
@@ -62,8 +59,8 @@ class Edge:
 
     def __init__(self, **tenant: Any) -> None:
         self.workers = Workers()
-        self.feeds: list[Feed] = []
-        self.verifier = RememberingVerifier(self.workers, self._make_feed, max_age_seconds=600)
+        self.feeds: list[FakeFeed] = []
+        self.verifier = CachedCheckVerifier(self.workers, self._make_feed, max_age_seconds=600)
         self.tenant = some_claims(**{"exp": int(time.time()) + 3600, **tenant})
         self.user = some_claims(exp=int(time.time()) + 3600)
         self.check = VerifyCheck(tenant_token=token_of(self.tenant), token=token_of(self.user))
@@ -71,13 +68,13 @@ class Edge:
         self.workers.users[self.check.tenant_token, self.check.token] = self.user
 
     @property
-    def feed(self) -> Feed:
+    def feed(self) -> FakeFeed:
         return self.feeds[0]
 
     def _make_feed(
         self, *, on_revoked: Callable[[SessionRevokedEvent], None], on_interrupted: Callable[[], None]
-    ) -> Feed:
-        self.feeds.append(Feed(on_revoked=on_revoked, on_interrupted=on_interrupted))
+    ) -> FakeFeed:
+        self.feeds.append(FakeFeed(on_revoked=on_revoked, on_interrupted=on_interrupted))
         return self.feed
 
 

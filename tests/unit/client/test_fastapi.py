@@ -9,16 +9,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket, WebSock
 from fastapi.responses import JSONResponse
 
 from shared.contracts.claims import Claims
-from shared.contracts.errors import (
-    ERRORS,
-    ErrorCode,
-    ErrorReply,
-    InvalidCredentials,
-    Temporary,
-    Throttled,
-    Unavailable,
-    from_reply,
-)
+from shared.contracts.errors import Unavailable
 from shared.fastapi import FastApiAuth
 from tests.records import some_claims
 from tests.unit.client.asgi_connection import AsgiConnection
@@ -127,31 +118,6 @@ async def test_refused_request_with_an_exception_handler_gets_its_response(
 
     refused = await client.get("/me")
     assert (refused.json(), refused.headers["WWW-Authenticate"]) == ({"title": "not authenticated"}, CHALLENGE)
-
-
-async def test_error_raised_by_an_endpoint_gets_the_response_of_a_dependency(auth: FastApiAuth) -> None:
-    """The handlers of `FastApiAuth` cover temporary errors; the endpoint handles all others."""
-    app = FastAPI(exception_handlers=auth.exception_handlers)
-
-    @app.get("/newer")
-    async def newer() -> None:
-        raise from_reply(ErrorReply(code="moving_house", message="soon", retry_after_seconds=7))
-
-    @app.get("/{code}")
-    async def failing(code: ErrorCode) -> None:
-        error = ERRORS[code]
-        raise error(retry_after_seconds=7) if issubclass(error, Temporary) else error
-
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notes") as client:
-        for code in (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.DEADLINE_EXCEEDED, "newer"):
-            answer = await client.get(f"/{code}")
-            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
-            assert answer.json() == {"detail": Unavailable.text}
-        answer = await client.get(f"/{ErrorCode.THROTTLED}")
-        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
-        assert answer.json() == {"detail": Throttled.text}
-        with pytest.raises(InvalidCredentials):
-            await client.get(f"/{ErrorCode.INVALID_CREDENTIALS}")
 
 
 async def test_openapi_document_requires_the_scheme_only_where_a_token_is_expected(client: httpx.AsyncClient) -> None:

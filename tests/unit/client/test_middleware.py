@@ -12,9 +12,9 @@ from shared.contracts.errors import (
     AuthError,
     DeadlineExceeded,
     InternalError,
-    InvalidCredentials,
-    InvalidTenantToken,
+    LoginTaken,
     Overloaded,
+    ServiceCredentialsRejected,
     Unavailable,
 )
 from tests.unit.client.asgi_connection import AsgiConnection
@@ -91,7 +91,14 @@ async def test_insufficient_scope_is_refused_with_all_required_names(verifier: F
 
 @pytest.mark.parametrize(
     "failure",
-    [Unavailable(), Overloaded(), DeadlineExceeded(), InternalError(), InvalidTenantToken(), InvalidCredentials()],
+    [
+        Unavailable(),
+        Overloaded(retry_after_seconds=1),
+        DeadlineExceeded(),
+        InternalError(),
+        ServiceCredentialsRejected(),
+        LoginTaken(),
+    ],
 )
 async def test_failed_verification_is_answered_503_with_retry_after(verifier: FakeVerifier, failure: AuthError) -> None:
     """This includes a refusal of the service's own credentials."""

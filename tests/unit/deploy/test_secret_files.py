@@ -19,6 +19,15 @@ def test_second_run_for_the_same_broker_keeps_the_files(tmp_path: Path) -> None:
     assert "@rabbit.example.com:5671/auth%2Fmain?" in (tmp_path / "edge-amqp-url").read_text()
 
 
+def test_broker_urls_of_the_default_virtual_host_name_it(tmp_path: Path) -> None:
+    """A URL that ends in `/` names the empty virtual host for clients in Java and C."""
+    for _ in range(2):
+        make_compose_secrets(tmp_path, "auth.example.com", COMPOSE)
+        for role in ("edge", "worker"):
+            urls = (tmp_path / f"{role}-amqp-url").read_text().split(",")
+            assert all("/%2F?cafile=" in url for url in urls)
+
+
 @pytest.mark.parametrize("place", [COMPOSE, COMPOSE.in_vhost("auth/main"), SHARED.in_vhost("/")])
 def test_second_run_for_another_broker_or_vhost_is_refused(tmp_path: Path, place: Place) -> None:
     """The new definitions would not match the existing URLs. No file changes."""

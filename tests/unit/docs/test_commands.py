@@ -21,7 +21,7 @@ CI = ".ci/run"
 
 COMPOSE = "tests/containers/test_compose.py"
 DOCUMENTED = "tests/containers/test_documented_commands.py"
-GUIDE = "tests/e2e/client/test_guide.py::test_everything_in_it_happens_as_it_says"
+GUIDE = "tests/e2e/client/test_guide.py::test_guide_pasted_at_once_prints_what_it_shows"
 INSTALLED = "tests/e2e/client/test_distribution.py::test_it_works_against_the_running_service"
 MAKE_RUN = "tests/integration/test_make_run.py::test_a_newcomer_pastes_three_lines_and_finds_it_all_again_tomorrow"
 NEWCOMER = f"{COMPOSE}::test_a_newcomer_logs_in_and_the_token_is_good_the_next_day"

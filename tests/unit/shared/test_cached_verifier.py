@@ -9,7 +9,14 @@ import pytest
 from shared.client import cached_verifier
 from shared.client.cached_verifier import CachedVerifier, VerificationCounts
 from shared.contracts.claims import Claims
-from shared.contracts.errors import AuthError, ErrorReply, InvalidToken, Unavailable, from_reply
+from shared.contracts.errors import (
+    AuthError,
+    ErrorReply,
+    InvalidToken,
+    ServiceCredentialsRejected,
+    Unavailable,
+    from_reply,
+)
 from shared.contracts.events import SessionRevokedEvent
 from tests.records import a_revocation, some_claims
 
@@ -178,7 +185,7 @@ async def test_until_ended_without_an_event_asks_again_after_the_maximum_age(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes on through temporary errors, including unknown ones of a newer worker."""
-    monkeypatch.setattr(cached_verifier, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(cached_verifier, "UNANSWERED_RETRY_SECONDS", 0.01)
     verifier, feed = a_verifier(worker, max_age_seconds=0.01)
     feed.alive = False
     worker.log_in("token")
@@ -202,7 +209,7 @@ async def test_until_ended_for_an_invalid_token_returns_at_once(worker: Worker) 
 
 
 async def test_until_ended_without_a_worker_returns_at_expiry(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached_verifier, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(cached_verifier, "UNANSWERED_RETRY_SECONDS", 0.01)
     verifier, feed = a_verifier(worker, max_age_seconds=0.01)
     feed.alive = False
     worker.live["token"] = some_claims(exp=int(time.time()) + 1)
@@ -236,3 +243,19 @@ async def test_counts_distinguish_hits_misses_and_distrusts(worker: Worker) -> N
     for _ in range(4):
         await verifier.verify("token")
     assert verifier.counts == VerificationCounts(hits=2, misses=1, distrusts=4)
+
+
+async def test_rejected_credentials_of_the_service_drop_the_cached_answer(worker: Worker) -> None:
+    """The tenant may be disabled, and with it all sessions of its users."""
+    worker.log_in("ann's")
+    verifier, feed = a_verifier(worker)
+    async with verifier:
+        await verifier.verify("ann's")
+        feed.alive = False
+        worker.away, worker.failure = True, ServiceCredentialsRejected()
+        with pytest.raises(ServiceCredentialsRejected):
+            await verifier.verify("ann's")
+        feed.alive = True
+        with pytest.raises(ServiceCredentialsRejected):
+            await verifier.verify("ann's")
+    assert worker.asked == 3

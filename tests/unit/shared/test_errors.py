@@ -12,6 +12,7 @@ from shared.contracts.errors import (
     MAX_DETAIL_CHARS,
     MAX_DETAIL_INTEGER,
     MAX_DETAILS,
+    OVERLOADED_RETRY_SECONDS,
     AuthError,
     ErrorCode,
     ErrorReply,
@@ -19,6 +20,8 @@ from shared.contracts.errors import (
     InternalError,
     InvalidRequest,
     InvalidToken,
+    Overloaded,
+    ServiceCredentialsRejected,
     Temporary,
     from_reply,
 )
@@ -33,7 +36,8 @@ def received_as(error: AuthError) -> AuthError:
 
 def test_error_code_has_exactly_one_class_and_text() -> None:
     assert set(ERRORS) == set(ErrorCode)
-    assert {*ERRORS.values(), Temporary} == {*AuthError.__subclasses__(), *Temporary.__subclasses__()}
+    without_a_code_on_the_wire = {Temporary, ServiceCredentialsRejected}
+    assert {*ERRORS.values(), *without_a_code_on_the_wire} == {*AuthError.__subclasses__(), *Temporary.__subclasses__()}
     assert len({error.text for error in ERRORS.values()}) == len(ERRORS)
 
 
@@ -178,3 +182,9 @@ def test_introspected_token_of_an_unknown_type_is_inactive(kind: object) -> None
     assert TokenIntrospectReply.model_validate_json(json.dumps(reply)) == TokenIntrospectReply(active=False)
     known = {**reply, "token_type": "Bearer"}
     assert TokenIntrospectReply.model_validate_json(json.dumps(known)).active
+
+
+def test_overloaded_without_a_retry_time_gets_each_of_them_at_random() -> None:
+    """Callers that are refused together return at different times."""
+    times = {Overloaded().retry_after_seconds for _ in range(1_000)}
+    assert times == set(OVERLOADED_RETRY_SECONDS)

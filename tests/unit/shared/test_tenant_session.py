@@ -6,22 +6,23 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from shared.amqp.rpc_client import ReplyT, RequestT, RpcClient
-from shared.client import tenant_session
 from shared.client.accounts import TenantAccount, UserAccounts
-from shared.client.tenant_session import RetryingRpcClient, TenantSession
+from shared.client.tenant_session import REJECTED_CREDENTIALS_SECONDS, RetryingRpcClient, TenantSession
 from shared.contracts.errors import (
     AuthError,
     DeadlineExceeded,
+    ErrorReply,
     InternalError,
     InvalidCredentials,
     InvalidTenantToken,
     InvalidToken,
     Overloaded,
+    ServiceCredentialsRejected,
     Throttled,
     Unavailable,
+    from_reply,
 )
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Operation, ReplyT, RequestT
 from shared.contracts.tenant_login import TENANT_LOGIN, TenantLoginRequest
 from shared.contracts.tenant_update import TenantUpdateRequest
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
@@ -32,11 +33,17 @@ from tests.records import some_claims
 PASSWORD = SecretStr("correct horse battery")
 
 
-class FakeRpc(RpcClient):
-    """A client whose replies come from `answer`."""
+class Clock:
+    """A clock that the test moves."""
 
-    def __init__(self) -> None:
-        super().__init__([], "none")
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeRpc:
+    """Implements `Rpc`: it answers by itself."""
 
     async def call(
         self,
@@ -58,14 +65,16 @@ class Workers(FakeRpc):
     """Fake workers that log in known tenants and record each attempt. The token of a tenant is its email."""
 
     def __init__(self, *known: str) -> None:
-        super().__init__()
         self.known = set(known)
         self.logins: list[str] = []
         self.throttle = False
+        self.refusal: AuthError | None = None
 
     async def answer(self, request: WireModel) -> dict[str, Any]:
         if isinstance(request, TenantLoginRequest):
             self.logins.append(request.email)
+            if self.refusal:
+                raise self.refusal
             if self.throttle:
                 raise Throttled
             if request.email not in self.known:
@@ -104,20 +113,63 @@ async def test_session_with_a_tenant_ignores_a_registration() -> None:
     assert await mine.tenant() == "a@x.test"
 
 
-async def test_refused_credentials_are_not_retried_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Subscribers try each second, and each login costs a password hash."""
-    workers = Workers()
-    mine = session(workers, "a@x.test")
+@pytest.mark.parametrize("use", ["tenant", "call"])
+async def test_rejected_credentials_are_sent_again_after_a_while(use: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Every user's call needs the tenant's session, and each login costs the workers a password hash."""
+    workers, clock = Workers(), Clock()
+    mine = TenantSession(RetryingRpcClient(workers, 1), "a@x.test", PASSWORD, monotonic=clock)
+    users = UserAccounts(mine)
+
+    async def reject() -> None:
+        with pytest.raises(ServiceCredentialsRejected):
+            await (mine.tenant() if use == "tenant" else users.list())
+
     for _ in range(3):
-        with pytest.raises(InvalidCredentials):
-            await mine.tenant()
+        await reject()
     assert len(workers.logins) == 1
-    monkeypatch.setattr(tenant_session, "REJECTED_CREDENTIALS_SECONDS", -1)
-    again = session(workers, "a@x.test")
-    for _ in range(2):
-        with pytest.raises(InvalidCredentials):
-            await again.tenant()
-    assert len(workers.logins) == 3
+    clock.now += REJECTED_CREDENTIALS_SECONDS
+    for _ in range(3):
+        await reject()
+    assert len(workers.logins) == 2
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == [ServiceCredentialsRejected.text] * 2
+    workers.known.add("a@x.test")
+    clock.now += REJECTED_CREDENTIALS_SECONDS
+    assert await mine.tenant() == "a@x.test"
+
+
+async def test_unknown_refusal_of_the_tenants_login_is_no_users_fault() -> None:
+    """A newer service may refuse a login with a code that this client does not know."""
+    workers = Workers("a@x.test")
+    workers.refusal = from_reply(ErrorReply(code="tenant_suspended", message="bill is not paid"))
+    with pytest.raises(ServiceCredentialsRejected, match="bill is not paid"):
+        await session(workers, "a@x.test").tenant()
+
+
+async def test_rejected_tenant_token_without_a_password_is_the_services_own() -> None:
+    mine = TenantSession(RetryingRpcClient(Workers(), 1), None, None, "revoked")
+    with pytest.raises(ServiceCredentialsRejected, match="tenant token is rejected"):
+        await mine.tenant()
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "token", "field"),
+    [
+        ("shop@x.test", None, None, "password"),
+        (None, "correct horse battery", None, "email"),
+        ("shop.x.test", "correct horse battery", None, "email"),
+        ("shop@x.test", "", None, "password"),
+        (None, None, "", "token"),
+    ],
+)
+def test_malformed_credentials_raise_a_value_error_with_the_field(
+    email: str | None, password: str | None, token: str | None, field: str
+) -> None:
+    """A request with them would fail as `InvalidRequest`, as if a user had sent it."""
+    secret = None if password is None else SecretStr(password)
+    with pytest.raises(ValueError, match=field) as raised:
+        TenantSession(RetryingRpcClient(Workers(), 1), email, secret, token)
+    assert "correct horse" not in str(raised.value)
 
 
 async def test_throttled_tenant_login_is_raised_as_unavailable() -> None:
@@ -136,7 +188,6 @@ class Accounts(FakeRpc):
     `lost` is raised after an update, once `let_go` is set, and `then` for its retry."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.password = "old password"
         self.token = "token 0"
         self.lost: type[AuthError] | None = None
@@ -212,7 +263,7 @@ async def test_password_change_with_a_lost_answer_tries_both_passwords(lost: typ
     await tenant.update("new password", password="third password")
     workers.password = "new password"  # reset by an operator
     workers.token += "ended"
-    with pytest.raises(InvalidCredentials):
+    with pytest.raises(ServiceCredentialsRejected):
         await users.list()
 
 
@@ -261,7 +312,7 @@ async def test_client_with_only_a_token_continues_with_the_new_token() -> None:
     await tenant.update("old password", password="new password")
     await users.list()
     workers.token += "ended"
-    with pytest.raises(InvalidTenantToken):
+    with pytest.raises(ServiceCredentialsRejected):
         await users.list()
     assert not workers.tried
 

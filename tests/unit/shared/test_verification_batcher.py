@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from shared.amqp.rpc_client import DEFAULT_TIMEOUT_SECONDS, ReplyT, RequestT, RpcClient
+from shared.amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS
 from shared.amqp.verification_batcher import MAX_QUEUED_BYTES, MAX_QUEUED_CHECKS, VerificationBatcher
 from shared.contracts.auth_verify import AUTH_VERIFY, MAX_BATCH, VerifyCheck
 from shared.contracts.claims import Claims
@@ -22,7 +22,7 @@ from shared.contracts.errors import (
     Overloaded,
     Unavailable,
 )
-from shared.contracts.operation import Operation
+from shared.contracts.operation import Operation, ReplyT, RequestT
 from shared.contracts.wire import MAX_TOKEN_CHARS
 
 #: Seconds, longer than any test runs.
@@ -43,11 +43,10 @@ class Batch:
         self.reply.set_result([answer_to(token) for token in self.tokens])
 
 
-class HeldRpc(RpcClient):
+class HeldRpc:
     """Holds each batch until a test answers it. Messages pass through JSON, as on the wire."""
 
     def __init__(self) -> None:
-        super().__init__([], "held")
         self.batches: list[Batch] = []
 
     @property

@@ -33,21 +33,12 @@ class Turns(Protocol):
     Requests wait in groups. A group is a tenant, or the callers that have not proven a tenant.
     """
 
-    def refuse_early(self, session: str | None) -> None:
-        """Raise `Overloaded` if this tenant session entered before and too many requests of its tenant wait.
-
-        `session` is only claimed by the request. So a flood of requests is refused before any work
-        is done for it.
-        """
-
-    async def enter(self, group: str, call: Call, session: str | None = None) -> None:
+    async def enter(self, group: str, call: Call) -> None:
         """Wait for the request's turn in its group, before anything is hashed or written. A request enters once.
 
-        `session` is the tenant's proven session, by which `refuse_early` recognises its next
-        requests. Requests of a service that prove no tenant join the group of the tenant that the
-        service proved last. Raises `Overloaded` at once if too many requests of the group wait, and
-        `DeadlineExceeded` if the deadline passes meanwhile. The first hash of the request may raise
-        `DeadlineExceeded` as well.
+        Raises `Overloaded` at once if too many requests of the group wait, and `DeadlineExceeded`
+        if the deadline passes meanwhile. The first hash of the request may raise `DeadlineExceeded`
+        as well.
         """
 
     def leave(self) -> None:

@@ -21,10 +21,10 @@ class FullTurns(FakeTurns):
 
     full = False
 
-    async def enter(self, group: str, call: Call, session: str | None = None) -> None:
+    async def enter(self, group: str, call: Call) -> None:
         if self.full:
             raise Overloaded
-        await super().enter(group, call, session)
+        await super().enter(group, call)
 
 
 class Scene:
