@@ -69,7 +69,7 @@ class Operator:
         done = subprocess.run(  # noqa: S603
             ["bash", "-euo", "pipefail", "-c", commands],  # noqa: S607
             cwd=REPOSITORY,
-            env={**self.production.env, "COMPOSE": self.compose},
+            env={**self.production.env, "COMPOSE": self.compose, "EXEC": f"{self.compose} exec -T rabbitmq-1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
