@@ -1,4 +1,4 @@
-"""The database itself: its indexes, and what its absence means to an operation."""
+"""`MongoDatabase`: indexes, concerns and failures."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -67,13 +67,11 @@ async def test_index_in_progress_is_a_problem(mongo_database: MongoDatabase) -> 
     assert await mongo_database.index_problems() == []
 
 
-async def test_a_database_that_is_there_answers(mongo_database: MongoDatabase) -> None:
-    """A ping is answered."""
+async def test_ping_of_a_reachable_database_succeeds(mongo_database: MongoDatabase) -> None:
     assert await mongo_database.ping()
 
 
-async def test_times_come_back_aware(mongo_database: MongoDatabase) -> None:
-    """A time read from the database can be compared with the clock's."""
+async def test_stored_time_is_read_with_its_timezone(mongo_database: MongoDatabase) -> None:
     users = MongoUsers(mongo_database)
     user = a_user()
     await users.add(user)
@@ -82,8 +80,8 @@ async def test_times_come_back_aware(mongo_database: MongoDatabase) -> None:
     assert found.registered_at.utcoffset() == datetime.now(UTC).utcoffset()
 
 
-async def test_a_database_that_is_away_is_unavailable() -> None:
-    """Every operation that needs it says so within its deadline, a ping answers no, and activity is let go."""
+async def test_unreachable_database_makes_operations_unavailable() -> None:
+    """A ping returns False, and pending activity is dropped."""
     async with connect(f"mongodb://127.0.0.1:{free_port()}/away") as database:
         users, sessions, tenants = MongoUsers(database), MongoSessions(database), MongoTenants(database)
         activity = MongoActivity(database)
@@ -109,8 +107,7 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("name", list(INDEXES))
-async def test_every_collection_is_written_durably(mongo_database: MongoDatabase, name: str) -> None:
-    """What is acknowledged has reached a majority and their journals, and is read from where it is written."""
+async def test_collection_uses_majority_writes_and_primary_reads(mongo_database: MongoDatabase, name: str) -> None:
     collection = mongo_database.collection(name)
     assert collection.write_concern.document == {"w": "majority", "j": True, "wtimeout": 3000}
     assert collection.read_preference == ReadPreference.PRIMARY
@@ -128,8 +125,10 @@ async def test_every_collection_is_written_durably(mongo_database: MongoDatabase
     ],
     ids=["not durable", "another error"],
 )
-def test_a_bulk_that_failed_otherwise_is_no_bulk_of_duplicates(details: Any, expected: type[Exception]) -> None:
-    """It is an error, and none of the documents, which the driver's error holds, is in it."""
+def test_bulk_write_that_failed_otherwise_raises_an_error_without_documents(
+    details: Any, expected: type[Exception]
+) -> None:
+    """The error of the driver contains the documents."""
     for each in details["writeErrors"]:
         each["op"] = each["errmsg"] = "a document with a hash"
     driver_error = BulkWriteError(details)
