@@ -75,7 +75,8 @@ TESTS: dict[str, dict[str, str]] = {
         ".venv/bin/python -m deploy service shop --tenant TENANT_ID --vhost": SHARED_FILE,
         ".venv/bin/python -m deploy kubernetes-secrets": "tests/unit/deploy/test_kubernetes.py"
         "::test_second_run_keeps_secrets_and_updates_permissions",
-        "docker compose run --rm -T --no-deps": f"{COMPOSE}::test_documented_import_command_brings_in_users_that_log_in",
+        "docker compose run --rm -T --no-deps": f"{COMPOSE}"
+        "::test_documented_import_command_brings_in_users_that_log_in",
         ".venv/bin/python -m worker.import_users": IMPORTED,
         "openssl rand": PRODUCTION,
         ".venv/bin/python -m deploy service shop --tenant TENANT_ID --operations": PRODUCTION,
