@@ -1,4 +1,4 @@
-"""What every `SweepLeases` must do: of several workers, one at a time does a piece of work."""
+"""Contract of `SweepLeases`: of several workers, one at a time does a piece of work."""
 
 import asyncio
 from collections.abc import Callable
