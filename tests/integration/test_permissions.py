@@ -54,7 +54,7 @@ from tests.integration.broker_users import (
     channel_of,
     shop,
 )
-from worker.check import problems as worker_problems
+from worker.check import worker_problems
 from worker.settings import Settings
 
 #: One loop for all of them: the worker runs on it.
@@ -437,8 +437,8 @@ async def test_the_check_finds_nothing_wrong_with_the_roles(broker: Broker) -> N
         lanes="verify",
         master_keys=f"test:{base64.b64encode(bytes(32)).decode()}",
     )
-    assert await api.check.problems(edge) == []
+    assert await api.check.edge_problems(edge) == []
     assert await worker_problems(worker) == []
-    refused = await api.check.problems(as_worker)
+    refused = await api.check.edge_problems(as_worker)
     assert len(refused) == 2
     assert all("ACCESS_REFUSED" in line for line in refused)

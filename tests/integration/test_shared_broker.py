@@ -128,7 +128,7 @@ async def test_each_node_is_named_with_the_virtual_host_and_the_brokers_authorit
 async def test_an_edge_has_all_it_needs_there(shared: Shared) -> None:
     """By its own check."""
     settings = api.settings.Settings(amqp_url=shared.edge_url, declare_topology=False)
-    assert await api.check.problems(settings) == []
+    assert await api.check.edge_problems(settings) == []
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new user", "user of the broker already"])

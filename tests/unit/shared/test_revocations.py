@@ -122,7 +122,7 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revocations, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(revocations, "LISTING_RETRY_SECONDS", 0)
 
 
 async def test_reader_without_since_skips_past_events() -> None:
