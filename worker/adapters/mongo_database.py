@@ -41,7 +41,7 @@ SOCKET_TIMEOUT_MS = 3_000
 MAX_PAGE_SECONDS = 2.5
 PING_TIMEOUT_SECONDS = 1.0
 #: Delay between attempts to reach an unavailable database when the worker starts.
-INDEX_RETRY_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 #: Deadlines are only seconds away and are set and checked by different machines, so clocks must
 #: agree this closely.
 MAX_CLOCK_DIFFERENCE_SECONDS = 1.0
@@ -134,10 +134,10 @@ class MongoDatabase:
             except NetworkTimeout:
                 # An index build continues in the database. The repeated command waits for its end.
                 log.warning("indexes are being built, or the database is silent; trying again")
-                await asyncio.sleep(INDEX_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
             except ConnectionFailure:
                 log.warning("database is away, trying again")
-                await asyncio.sleep(INDEX_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
 
