@@ -3,12 +3,12 @@
 A worker takes more requests than it hashes at once, so that one tenant's requests do not block all
 others in the broker's queue. Requests wait here, grouped by tenant:
 
-- for a place: a group that holds as many places as are free is refused more;
+- for a place: a group that holds as many places as are free gets no more;
 - for their turn: only as many requests of a group as keep the threads busy read the database. The
   others may reach their deadline without any work;
-- for a thread: the next free thread goes to the group that uses the fewest, and among these to the
-  one whose last turn is longest ago. Heavy groups, those that hold more requests than others, get
-  at most one of four turns while others wait.
+- for a thread: the next free thread goes to the group that uses the fewest threads. Of several such
+  groups, the one that has waited longest for a turn gets it. Heavy groups, those that hold more
+  requests than others, get at most one of four turns while others wait.
 """
 
 import asyncio

@@ -126,7 +126,8 @@ class ReplyConnection:
             name if service is None else f"{name} to {service}",
             self.set_up,
             self.lose_channel,
-            # Edges are trusted, and services that share a connection are not all to blame for its end.
+            # Only a service has its own backoff: edges are trusted, and one service of a shared
+            # connection may end it for the others.
             last_backoff_seconds=LAST_BACKOFF_OF_SERVICES_SECONDS if service else LAST_BACKOFF_SECONDS,
         )
         self._opened = asyncio.Event()

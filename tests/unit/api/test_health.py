@@ -45,8 +45,9 @@ async def test_ready(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
         ({"health.verify": Unavailable(), "health.password": {"database": False}}, ["worker:verify", "database"]),
     ],
 )
-async def test_not_ready(edge: httpx.AsyncClient, rpc: FakeRpc, answers: dict[str, object], missing: list[str]) -> None:
-    """What is missing is named, with a 503 that may be tried again."""
+async def test_readiness_without_a_dependency_is_answered_503_with_its_name(
+    edge: httpx.AsyncClient, rpc: FakeRpc, answers: dict[str, object], missing: list[str]
+) -> None:
     rpc.answers |= answers  # type: ignore[arg-type]
 
     response = await edge.get("/health/ready")
@@ -130,8 +131,7 @@ async def test_an_answer_that_takes_longer() -> None:
     assert len(rpc.calls) == 6
 
 
-async def test_a_lost_broker_is_told_at_once(rpc: FakeRpc) -> None:
-    """However fresh an answer is that was given before."""
+async def test_lost_broker_is_reported_although_the_last_check_is_fresh(rpc: FakeRpc) -> None:
     readiness = SharedReadiness(WorkerCalls(rpc, 5), Clock())
     assert await readiness.missing() == ()
     rpc.connected.clear()

@@ -201,7 +201,7 @@ async def test_the_proxy_drops_trailers(tmp_path: Path) -> None:
 
 @needs_nginx
 async def test_no_upgrade_smuggles_a_request(serve_edge: ServeEdge, rpc: FakeRpc, tmp_path: Path) -> None:
-    """A request in the body of an upgrade reaches the edge behind nginx' headers, and is that body."""
+    """nginx passes the upgrade on, and the edge reads the request inside its body as the body."""
     assert NGINX is not None, "CI installs nginx"
     smuggled = (
         b"POST /tenant HTTP/1.1\r\nHost: edge\r\nX-Forwarded-For: %s\r\nContent-Type: application/json\r\n"

@@ -11,7 +11,7 @@ from tests.unit.api.conftest import OpenEdge
 from tests.unit.api.fake_rpc import FakeRpc
 
 TENANT = {"Authorization": "Bearer tenant-token"}
-#: What the edge adds: who asks, as it saw it.
+#: The member that the edge adds to a request: the address of its client.
 FROM = {"clientAddress": "203.0.113.7"}
 CREDENTIALS = {"email": "Shop@Example.com", "password": "long enough"}
 

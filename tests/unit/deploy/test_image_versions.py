@@ -134,7 +134,7 @@ def _problem(reference: str) -> str | None:
 
 
 def _name(reference: str) -> str:
-    """Return the image name; for official images without the registry of a mirror."""
+    """Return the name of the image, without the registry of a mirror if the image is an official one."""
     name = re.sub(r"(@.*|:[^/]*)$", "", reference)
     last = name.rpartition("/")[2]
     return last if last in FLOORS else name

@@ -20,7 +20,7 @@ from shared.contracts.event_list import EventListReply
 from shared.contracts.events import SessionRevokedEvent
 from tests.records import a_revocation, some_claims
 
-#: Far from the local clock on purpose.
+#: The time at the service. It differs from the local clock, so that a mix-up of the two shows.
 SERVICE_EPOCH = 2_000_000_000
 
 

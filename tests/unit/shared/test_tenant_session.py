@@ -184,8 +184,11 @@ async def test_throttled_tenant_login_is_raised_as_unavailable() -> None:
 
 
 class Accounts(FakeRpc):
-    """Fake workers that know one tenant, its password and its token. `refuse` is raised before an update.
-    `lost` is raised after an update, once `let_go` is set, and `then` for its retry."""
+    """Fake workers that know one tenant, its password and its token.
+
+    An update raises `refuse` before the change. After the change it waits for `let_go` and raises
+    `lost`; its retry raises `then`.
+    """
 
     def __init__(self) -> None:
         self.password = "old password"

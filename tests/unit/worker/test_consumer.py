@@ -335,7 +335,7 @@ async def test_malformed_message_is_answered_bad_request(idle: Broker, message: 
 
 @pytest.mark.parametrize("operation", ["tenant.conquer", ""])
 async def test_unknown_operation_is_answered_unavailable(idle: Broker, operation: str) -> None:
-    """A newer worker of the lane has bound it, and a retry may reach that worker."""
+    """A newer worker of the lane may know the operation, and a retry may reach that worker."""
     error = (await idle.answer(operation=operation)).error
     assert (error.code, error.retry_after_seconds) == (ErrorCode.UNAVAILABLE, 1)
 

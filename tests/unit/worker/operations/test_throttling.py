@@ -368,7 +368,7 @@ async def test_locked_tenant_is_unlocked_by_the_operator_or_a_new_password(scene
 
 
 async def test_locked_tenant_with_a_live_token_changes_its_password(scene: Scene) -> None:
-    """Retry delays still apply. Without the token it stays locked until then."""
+    """Retry delays still apply. Requests without the token are refused until the password is changed."""
     await lock(scene, ATTEMPTS["a tenant"])
     scene.wait(LIMIT.longest_wait.total_seconds())
     change = {"tenantToken": scene.shop, "password": NEW_PASSWORD, "clientAddress": OFFICE}
