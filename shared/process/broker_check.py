@@ -20,7 +20,7 @@ from .settings import ProcessSettings
 
 @dataclass(frozen=True, slots=True)
 class BrokerNeeds:
-    """The operations that a process needs at the broker, besides declaring the exchanges if it does."""
+    """The operations that a process needs at the broker, apart from declaring exchanges."""
 
     publishes: tuple[str, ...]
     """Exchanges that it publishes to."""

@@ -6,8 +6,8 @@ others in the broker's queue. Requests wait here, grouped by tenant:
 - for a place: a group that holds as many places as are free gets no more;
 - for their turn: only as many requests of a group as keep the threads busy read the database. The
   others may reach their deadline without any work;
-- for a thread: the next free thread goes to the group that uses the fewest threads. Of several such
-  groups, the one that has waited longest for a turn gets it. Heavy groups, those that hold more
+- for a thread: the next free thread goes to the group that uses the fewest threads. If several do,
+  the one that has waited longest for a turn gets it. Heavy groups, those that hold more
   requests than others, get at most one of four turns while others wait.
 """
 
@@ -87,8 +87,8 @@ class FairTurns:
 
     async def enter(self, group: str, call: Call) -> None:
         members = self._groups.get(group) or self._new_group(group)
-        # A share that needs no setting: one busy group gets half of the places. n busy groups get 1
-        # / (n + 1) of them each, and the same share stays free for the next group.
+        # One busy group gets half of the places. With n busy groups, each gets 1/(n + 1) of them, and
+        # the same share stays free for the next group.
         if members.held >= self._free_places:
             raise Overloaded
         self._groups[group] = members

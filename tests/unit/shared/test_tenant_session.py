@@ -165,7 +165,7 @@ async def test_rejected_tenant_token_without_a_password_is_the_services_own() ->
 def test_malformed_credentials_raise_a_value_error_with_the_field(
     email: str | None, password: str | None, token: str | None, field: str
 ) -> None:
-    """A request with them would fail as `InvalidRequest`, as if a user had sent it."""
+    """A worker would answer `InvalidRequest`, which looks like a mistake of a user."""
     secret = None if password is None else SecretStr(password)
     with pytest.raises(ValueError, match=field) as raised:
         TenantSession(RetryingRpcClient(Workers(), 1), email, secret, token)

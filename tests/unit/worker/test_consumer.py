@@ -40,7 +40,7 @@ from worker.domain.tokens import note_acting
 from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS, Handler
 
-#: A verification that fails, and so is logged whatever the sample.
+#: A failed verification, which is always logged.
 UNKNOWN_TOKEN = b'{"checks": [{"tenantToken": "sesame", "token": "sesame"}]}'
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
