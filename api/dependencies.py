@@ -89,7 +89,7 @@ def _decoded(segment: str) -> str:
 
 
 Workers = Annotated[WorkerCalls, from_state("workers")]
-Verifier = Annotated[CheckVerifier, from_state("verifier")]
+EdgeVerifier = Annotated[CheckVerifier, from_state("verifier")]
 ForwardTenant = Annotated[TenantSession, from_state("forward_tenant")]
 EdgeFeed = Annotated[Feed, from_state("feed")]
 OpenStreams = Annotated[Streams, from_state("streams")]

@@ -25,7 +25,7 @@ class CheckVerifier(Protocol):
         """Return the claims of a live user token of this tenant. Raises what `VerificationBatcher.verify` raises."""
 
 
-class CachedCheckVerifier:
+class EdgeVerificationCache:
     """Verifier that uses its cache while the revocation feed is alive, and a worker otherwise.
 
     An async context manager.
