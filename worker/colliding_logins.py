@@ -86,7 +86,7 @@ async def _invalid_logins(tenant: str, users: Users) -> dict[str, str]:
 
 
 async def _existing(tenant: str, looks: Sequence[str], users: Users) -> set[str]:
-    """Return those of these texts that are logins of the tenant's accounts."""
+    """Return the texts of `looks` that are logins of the tenant's accounts."""
     found: set[str] = set()
     for start in range(0, len(looks), PAGE):
         found |= await users.spelled(tenant, looks[start : start + PAGE])

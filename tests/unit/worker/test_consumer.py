@@ -473,7 +473,7 @@ async def test_log_lines_of_a_request_carry_its_valid_request_id(header: object,
 async def test_request_leaves_one_log_line_with_operation_and_code(
     broker: Broker, caplog: pytest.LogCaptureFixture, message: dict[str, Any], operation: str, code: str
 ) -> None:
-    """Names chosen by a caller do not appear in it."""
+    """The line contains no name that a caller chose."""
     caplog.set_level(logging.INFO)
     await broker.deliver(**message)
     assert await broker.consumer.drain(10)
@@ -577,7 +577,7 @@ async def test_request_whose_reply_is_lost_is_still_acknowledged(
 async def test_redelivered_request_of_a_non_repeatable_operation_is_unavailable(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No operation is like that today. It is unknown how far the first worker came."""
+    """How far the first worker came is unknown. All present operations are repeatable."""
     monkeypatch.setitem(OPERATIONS, HEALTH_VERIFY, replace(OPERATIONS[HEALTH_VERIFY], repeatable=False))
     reply = await broker.answer(redelivered=True, headers={DEADLINE_HEADER: NOW_MS + 1})
     assert reply.error.code is ErrorCode.UNAVAILABLE
