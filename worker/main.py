@@ -37,7 +37,7 @@ from worker.adapters.system_clock import SystemClock
 from worker.amqp.consumer import Consumer, Consumption
 from worker.amqp.events import AmqpEvents
 from worker.amqp.replies import Replies
-from worker.check import problems
+from worker.check import worker_problems
 from worker.domain.ports import Clock, Ports
 from worker.heartbeat import beat_forever
 from worker.metrics import WorkerMetrics
@@ -64,7 +64,7 @@ def main(clock: Clock | None = None) -> None:
     parser.add_argument("--lanes", help=f"lanes to serve, of {lanes}; default: AUTH_LANES", default=None)
     arguments = parser.parse_args()
     overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
-    settings = prepare("worker", Settings, SECRETS, problems, check=arguments.check, **overrides)
+    settings = prepare("worker", Settings, SECRETS, worker_problems, check=arguments.check, **overrides)
     tracing = load_tracing(_tracing)
     collect_rarely()
     with tracing or contextlib.nullcontext():

@@ -20,8 +20,9 @@ from worker.adapters.mongo_database import MongoDatabase, connect
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
+from worker.command import INTERRUPTED
 from worker.domain.throttling import account_key, users_of
-from worker.import_users import AGAIN, INTERRUPTED
+from worker.import_users import AGAIN
 from worker.importing.importer import BATCH
 
 HASH = "$2b$12$TRbcsR329YC.YSSbpFuv9ubjNm5lA6bjnA48h5s5i/sY8T1P2diF6"

@@ -128,7 +128,7 @@ async def test_urls_name_every_node_the_virtual_host_and_the_brokers_authority(s
 
 async def test_check_of_an_edge_on_the_shared_broker_passes(shared: Shared) -> None:
     settings = api.settings.Settings(amqp_url=shared.edge_url, declare_topology=False)
-    assert await api.check.problems(settings) == []
+    assert await api.check.edge_problems(settings) == []
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new user", "existing user"])

@@ -1,4 +1,4 @@
-"""Ports of sessions: their storage, their tokens, and what is told about them."""
+"""Ports of sessions: their storage, their tokens and their events."""
 
 from collections.abc import Sequence
 from datetime import datetime
