@@ -1,0 +1,205 @@
+"""The lease on the primary: proof, at most a second old, that the answering server is the primary.
+
+A primary that is cut off from its replica set answers reads until it notices, about ten seconds
+later. Meanwhile a new primary may have revoked sessions, which the old one still returns. Only a
+linearizable read tells: the server answers it after a majority has confirmed that it is the
+primary (docs/decisions/0049).
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import pymongo
+from motor.motor_asyncio import AsyncIOMotorCursor
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from shared.contracts.errors import Unavailable
+from worker.adapters.mongo_database import Collection, Document, MongoDatabase
+
+log = logging.getLogger(__name__)
+
+FoundT = TypeVar("FoundT")
+#: Host and port of a server.
+Server = tuple[str, int | None]
+
+#: A proof counts for this long. A new primary is elected `electionTimeoutMillis` after it lost
+#: contact with the old one, which may be a heartbeat (2 s) before the last proof. So every timeout
+#: above 3 s leaves no time in which both answer; MongoDB's default is 10 s.
+LEASE_SECONDS = 1.0
+#: Half of the lease: a read that takes up to half a second still renews it in time.
+RENEWAL_SECONDS = 0.5
+#: MongoDB's error code of a standalone server, which has no other primary.
+NOT_A_REPLICA_SET = 123
+#: Matches no session. Unlike a filter by `_id`, it reads every shard of a sharded collection, so all
+#: of them prove their primary.
+_NO_SESSION: Document = {"expires_at": datetime.fromtimestamp(0, UTC)}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A server that was the primary at some time after `began`."""
+
+    server: Server
+    began: float
+    """Monotonic time at which the linearizable read began. Every write acknowledged before is visible."""
+
+
+class PrimaryLease:
+    """Renews the lease in the background, and returns the results of queries that it covers.
+
+    Fails closed: without a proof it raises `Unavailable`. While a renewal is in flight, queries wait
+    for it, so that an election that goes well refuses nothing. After a failed renewal they are
+    refused at once.
+    """
+
+    def __init__(self, prove: Callable[[], Awaitable[Server]], now: Callable[[], float] = time.monotonic) -> None:
+        """`prove` does a linearizable read, within `LEASE_SECONDS`, and returns which server answered it."""
+        self._prove = prove
+        self._now = now
+        self._proof: Proof | None = None
+        self._failing = False
+        self._attempt = asyncio.Event()
+        self._wanted = asyncio.Event()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is a proof that still counts."""
+        return self._proof is not None and self._now() - self._proof.began <= LEASE_SECONDS
+
+    async def renew_forever(self) -> None:
+        """Renew the lease twice a second, and at once when a query finds that the primary has changed."""
+        while True:
+            self._wanted.clear()
+            began = self._now()
+            await self._renew(began)
+            attempt, self._attempt = self._attempt, asyncio.Event()
+            attempt.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(began + RENEWAL_SECONDS - self._now()):
+                    await self._wanted.wait()
+
+    async def covered(self, query: Callable[[], Awaitable[tuple[FoundT, Server | None]]]) -> FoundT:
+        """Return what `query` found on the server that it names. Raises `Unavailable` if no proof covers it.
+
+        The proof is older than the query, from the same server, and not expired when the query
+        ends. One retry follows if that fails, since the primary may have changed.
+        """
+        for _ in range(2):
+            proof = await self._current()
+            found, server = await query()
+            if server == proof.server and self._now() - proof.began <= LEASE_SECONDS:
+                return found
+            if self._proof is proof:
+                self._proof = None
+        raise Unavailable("the database's primary changes, try again")
+
+    async def awaited(self) -> bool:
+        """Return whether the lease is held, after the renewal in flight if there is one."""
+        try:
+            await self._current()
+        except Unavailable:
+            return False
+        return True
+
+    async def _current(self) -> Proof:
+        if not self.is_held and not self._failing:
+            self._wanted.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEASE_SECONDS):
+                    await self._attempt.wait()
+        if self._proof is None or not self.is_held:
+            raise Unavailable("the database does not confirm that it is the primary, try again")
+        return self._proof
+
+    async def _renew(self, began: float) -> None:
+        try:
+            self._proof = Proof(await self._prove(), began)
+        except PyMongoError as error:
+            self._report(is_failing=True, error=type(error).__name__, code=getattr(error, "code", None))
+        except Exception:  # one failure must not stop the renewals
+            log.exception("lease on the primary cannot be renewed, trying again")
+            self._failing = True
+        else:
+            # A proof that took longer than it counts is none.
+            self._report(is_failing=not self.is_held, error=None, code=None)
+
+    def _report(self, *, is_failing: bool, error: str | None, code: int | None) -> None:
+        """Log a change from confirmed to unconfirmed or back, and keep it."""
+        if is_failing and not self._failing:
+            log.warning(
+                "database does not confirm that it is the primary, tokens are refused until it does",
+                extra={"error": error, "code": code},
+            )
+        elif self._failing and not is_failing:
+            log.info("database is confirmed to be the primary again")
+        self._failing = is_failing
+
+
+class ProvenDatabase:
+    """Implements the port `Database`: replies, and is confirmed to be the primary."""
+
+    def __init__(self, database: MongoDatabase, lease: PrimaryLease) -> None:
+        self._database = database
+        self._lease = lease
+
+    async def ping(self) -> bool:
+        # Concurrently, since edges wait two seconds at most for both.
+        return all(await asyncio.gather(self._database.ping(), self._lease.awaited()))
+
+
+def server_of(cursor: AsyncIOMotorCursor[Document]) -> Server | None:
+    """Return the server that answered the cursor's query, or None before it was read."""
+    server: Server | None = cursor.delegate.address  # Motor's type stub declares its own property as a method
+    return server
+
+
+async def confirm_primary(database: MongoDatabase) -> Server:
+    """Return the server that a majority confirms to be the primary, within `LEASE_SECONDS`.
+
+    Raises a `PyMongoError` otherwise.
+    """
+    sessions = database.collection("sessions")
+    with pymongo.timeout(LEASE_SECONDS):
+        try:
+            return await _answering(sessions.with_options(read_concern=ReadConcern("linearizable")))
+        except OperationFailure as error:
+            if error.code != NOT_A_REPLICA_SET:
+                raise
+        return await _answering(sessions)
+
+
+async def lease_problems(database: MongoDatabase) -> list[str]:
+    """Return why a worker could not hold the lease, one line per problem. Empty if the database is away."""
+    began = time.monotonic()
+    try:
+        await confirm_primary(database)
+    except OperationFailure as error:
+        return [
+            f"refuses linearizable reads with error {error.code}, so workers would refuse all tokens. Use a replica"
+            " set of MongoDB, or set AUTH_PRIMARY_LEASE to false"
+        ]
+    except PyMongoError:  # `MongoDatabase.problems` names what is wrong
+        return []
+    seconds = time.monotonic() - began
+    if seconds <= RENEWAL_SECONDS:
+        return []
+    return [
+        f"needs {seconds:.1f} s for a linearizable read; workers refuse tokens if it needs more than"
+        f" {RENEWAL_SECONDS:g} s. Look at the replication lag"
+    ]
+
+
+async def _answering(sessions: Collection) -> Server:
+    cursor = sessions.find(_NO_SESSION, ["_id"]).limit(1)
+    await cursor.to_list(1)
+    server = server_of(cursor)
+    if server is None:
+        raise RuntimeError("a cursor that was read names no server")
+    return server
