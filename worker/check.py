@@ -17,6 +17,6 @@ async def problems(settings: Settings) -> list[str]:
     found = await broker_problems(settings, needs)
     async with mongo_database.connect(settings.mongo_url.get_secret_value()) as database:
         of_database = await database.problems()
-        if settings.primary_lease:
-            of_database += await lease_problems(database)
+        if settings.primary_lease and not of_database:
+            of_database = await lease_problems(database)
         return [*found, *(f"database: {line}" for line in of_database)]

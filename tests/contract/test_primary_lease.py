@@ -109,3 +109,9 @@ async def test_database_without_linearizable_reads_is_named_by_the_check(
         "refuses linearizable reads with error 72, so workers would refuse all tokens. Use a replica set of MongoDB, or"
         " set AUTH_PRIMARY_LEASE to false"
     ]
+
+
+async def test_primary_without_a_majority_is_named_by_the_check(link: PrimaryLink, database: MongoDatabase) -> None:
+    link.deposed = True
+    (problem,) = await lease_problems(database)
+    assert problem.startswith("is not confirmed by a majority within 0.5 s to be the primary")

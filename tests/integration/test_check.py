@@ -14,6 +14,7 @@ from yarl import URL
 
 from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE
 from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
+from tests.primary_link import PrimaryLink
 from worker.adapters.mongo_database import MongoDatabase, clock_problems, connect
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -107,6 +108,16 @@ async def test_a_database_that_is_away(amqp_url: str) -> None:
     assert code == EX_UNAVAILABLE
     assert line.startswith("database: cannot be reached: 127.0.0.1:1")
     assert SECRET not in line
+
+
+async def test_check_of_a_database_without_linearizable_reads_names_the_setting(amqp_url: str, mongo_url: str) -> None:
+    async with PrimaryLink(mongo_url) as link:
+        link.linearizable_error = 72
+        code, (line,) = await check_worker(amqp_url, link.url)
+        assert code == EX_UNAVAILABLE
+        assert line.startswith("database: refuses linearizable reads with error 72")
+        assert line.endswith("set AUTH_PRIMARY_LEASE to false")
+        assert await check_worker(amqp_url, link.url, AUTH_PRIMARY_LEASE="false") == (0, ["ok"])
 
 
 async def test_an_index_that_somebody_made_otherwise(mongo_url: str) -> None:
