@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorCursor
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
@@ -35,6 +35,8 @@ Server = tuple[str, int | None]
 LEASE_SECONDS = 1.0
 #: Half of the lease: a read that takes up to half a second still renews it in time.
 RENEWAL_SECONDS = 0.5
+#: As long as a query waits for a primary: `SERVER_SELECTION_TIMEOUT_MS`.
+ELECTION_SECONDS = 2.0
 #: Confirmations that `--check` tries, of which one must be in time: a single one may be slow by chance.
 CHECKS = 3
 #: MongoDB's error code of a standalone server, which has no other primary.
@@ -56,9 +58,9 @@ class Proof:
 class PrimaryLease:
     """Renews the lease in the background, and returns the results of queries that it covers.
 
-    Fails closed: without a proof it raises `Unavailable`. While a renewal is in flight, queries wait
-    for it, so that an election that goes well refuses nothing. After a failed renewal they are
-    refused at once.
+    Fails closed: without a proof it raises `Unavailable`. Queries wait for a proof while there is no
+    primary, as in an election, so that a short one refuses nothing. If there is a primary that
+    nobody confirms, they are refused at once.
     """
 
     def __init__(self, prove: Callable[[], Awaitable[Server]], now: Callable[[], float] = time.monotonic) -> None:
@@ -66,7 +68,8 @@ class PrimaryLease:
         self._prove = prove
         self._now = now
         self._proof: Proof | None = None
-        self._failing = False
+        self._is_failing = False
+        self._is_refusing = False
         self._attempt = asyncio.Event()
         self._wanted = asyncio.Event()
 
@@ -83,8 +86,12 @@ class PrimaryLease:
             await self._renew(began)
             attempt, self._attempt = self._attempt, asyncio.Event()
             attempt.set()
+            pause = max(began + RENEWAL_SECONDS - self._now(), 0.0)
+            if self._is_failing:
+                await asyncio.sleep(pause)
+                continue
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(began + RENEWAL_SECONDS - self._now()):
+                async with asyncio.timeout(pause):
                     await self._wanted.wait()
 
     async def covered(self, query: Callable[[], Awaitable[tuple[FoundT, Server | None]]]) -> FoundT:
@@ -103,18 +110,17 @@ class PrimaryLease:
         raise Unavailable("the database's primary changes, try again")
 
     async def awaited(self) -> bool:
-        """Return whether the lease is held, after the renewal in flight if there is one."""
-        try:
-            await self._current()
-        except Unavailable:
-            return False
-        return True
+        """Return whether the lease is held, or renewed within `LEASE_SECONDS`."""
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(LEASE_SECONDS):
+                await self._current()
+        return self.is_held
 
     async def _current(self) -> Proof:
-        if not self.is_held and not self._failing:
-            self._wanted.set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LEASE_SECONDS):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ELECTION_SECONDS):
+                while not self.is_held and not self._is_refusing:
+                    self._wanted.set()
                     await self._attempt.wait()
         if self._proof is None or not self.is_held:
             raise Unavailable("the database does not confirm that it is the primary, try again")
@@ -124,24 +130,25 @@ class PrimaryLease:
         try:
             self._proof = Proof(await self._prove(), began)
         except PyMongoError as error:
-            self._report(is_failing=True, error=type(error).__name__, code=getattr(error, "code", None))
-        except Exception:  # one failure must not stop the renewals
+            no_primary = isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout)
+            self._failed(error, is_refusing=not no_primary)
+        except Exception as error:  # one failure must not stop the renewals
             log.exception("lease on the primary cannot be renewed, trying again")
-            self._failing = True
+            self._failed(error, is_refusing=True)
         else:
-            # A proof that took longer than it counts is none.
-            self._report(is_failing=not self.is_held, error=None, code=None)
+            if not self.is_held:  # the proof took longer than it counts
+                return self._failed(TimeoutError(), is_refusing=True)
+            if self._is_failing:
+                log.info("database is confirmed to be the primary again")
+            self._is_failing = self._is_refusing = False
 
-    def _report(self, *, is_failing: bool, error: str | None, code: int | None) -> None:
-        """Log a change from confirmed to unconfirmed or back, and keep it."""
-        if is_failing and not self._failing:
+    def _failed(self, error: Exception, *, is_refusing: bool) -> None:
+        if not self._is_failing:
             log.warning(
                 "database does not confirm that it is the primary, tokens are refused until it does",
-                extra={"error": error, "code": code},
+                extra={"error": type(error).__name__, "code": getattr(error, "code", None)},
             )
-        elif self._failing and not is_failing:
-            log.info("database is confirmed to be the primary again")
-        self._failing = is_failing
+        self._is_failing, self._is_refusing = True, is_refusing
 
 
 class ProvenDatabase:

@@ -6,14 +6,14 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from pymongo.errors import AutoReconnect, PyMongoError
+from pymongo.errors import AutoReconnect, ExecutionTimeout, NetworkTimeout, NotPrimaryError
 from pymongo.hello import Hello
 from pymongo.server_description import ServerDescription
 
 from shared.contracts.errors import Unavailable
 from shared.process.background import background_task
 from worker.adapters.mongo_routers import one_router
-from worker.adapters.primary_lease import LEASE_SECONDS, PrimaryLease, Server
+from worker.adapters.primary_lease import ELECTION_SECONDS, LEASE_SECONDS, PrimaryLease, Server
 
 OLD, NEW = ("old", 27017), ("new", 27017)
 #: Bounds how long a broken test waits.
@@ -115,8 +115,8 @@ async def test_answers_of_a_server_that_was_not_confirmed_are_unavailable(
     assert await lease.covered(replica_set.query) == "answer 1"
 
 
-@pytest.mark.parametrize("error", [AutoReconnect("election"), RuntimeError("bug")])
-async def test_failed_renewals_refuse_queries_at_once_until_one_succeeds(
+@pytest.mark.parametrize("error", [ExecutionTimeout("no majority", 50), NetworkTimeout("silent"), RuntimeError("bug")])
+async def test_primary_that_is_not_confirmed_refuses_queries_at_once(
     lease: PrimaryLease, replica_set: ReplicaSet, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -133,14 +133,38 @@ async def test_failed_renewals_refuse_queries_at_once_until_one_succeeds(
     while not await lease.awaited():  # noqa: ASYNC110 - a later renewal brings it about
         await asyncio.sleep(0.01)
     assert await lease.covered(replica_set.query) == "answer 1"
-    messages = [record.getMessage() for record in caplog.records if record.name.endswith("primary_lease")]
-    said = (
-        "database does not confirm that it is the primary, tokens are refused until it does"
-        if isinstance(error, PyMongoError)
-        else "lease on the primary cannot be renewed, trying again"
-    )
-    assert messages[0] == said
-    assert messages[-1] == "database is confirmed to be the primary again"
+    said = [record.getMessage() for record in caplog.records if record.name.endswith("primary_lease")]
+    assert said[-2:] == [
+        "database does not confirm that it is the primary, tokens are refused until it does",
+        "database is confirmed to be the primary again",
+    ]
+
+
+async def test_query_during_an_election_waits_for_the_new_primary(lease: PrimaryLease, replica_set: ReplicaSet) -> None:
+    assert await lease.awaited()
+    replica_set.error = NotPrimaryError("election")
+    replica_set.let_pass(LEASE_SECONDS)
+    failed = replica_set.proofs
+    query = asyncio.create_task(lease.covered(replica_set.query))
+    while replica_set.proofs == failed:  # noqa: ASYNC110 - the renewal in the background brings it about
+        await asyncio.sleep(0)
+    assert not query.done()
+    replica_set.error, replica_set.primary = None, NEW
+    assert await query == "answer 1"
+
+
+async def test_query_without_a_primary_is_refused_after_two_seconds(
+    lease: PrimaryLease, replica_set: ReplicaSet
+) -> None:
+    assert await lease.awaited()
+    replica_set.error = NotPrimaryError("election")
+    replica_set.let_pass(LEASE_SECONDS)
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match="does not confirm"):
+        await lease.covered(replica_set.query)
+    assert time.monotonic() - started >= ELECTION_SECONDS
+    assert replica_set.queries == 0
+    assert not await lease.awaited()
 
 
 async def test_lost_lease_is_logged_once(replica_set: ReplicaSet, caplog: pytest.LogCaptureFixture) -> None:
