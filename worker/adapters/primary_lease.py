@@ -100,8 +100,9 @@ class PrimaryLease:
         The proof is older than the query, from the same server, and not expired when the query
         ends. One retry follows if that fails, since the primary may have changed.
         """
+        deadline = _seconds_from_now(ELECTION_SECONDS)
         for _ in range(2):
-            proof = await self._current()
+            proof = await self._current(deadline)
             found, server = await query()
             if server == proof.server and self._now() - proof.began <= LEASE_SECONDS:
                 return found
@@ -111,14 +112,13 @@ class PrimaryLease:
 
     async def awaited(self) -> bool:
         """Return whether the lease is held, or renewed within `LEASE_SECONDS`."""
-        with contextlib.suppress(Unavailable, TimeoutError):
-            async with asyncio.timeout(LEASE_SECONDS):
-                await self._current()
+        with contextlib.suppress(Unavailable):
+            await self._current(_seconds_from_now(LEASE_SECONDS))
         return self.is_held
 
-    async def _current(self) -> Proof:
+    async def _current(self, deadline: float) -> Proof:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ELECTION_SECONDS):
+            async with asyncio.timeout_at(deadline):
                 while not self.is_held and not self._is_refusing:
                     self._wanted.set()
                     await self._attempt.wait()
@@ -205,6 +205,11 @@ async def lease_problems(database: MongoDatabase) -> list[str]:
         f"is not confirmed by a majority within {RENEWAL_SECONDS:g} s to be the primary, so workers would refuse"
         " tokens. Look at the state of its members and at their replication lag"
     ]
+
+
+def _seconds_from_now(seconds: float) -> float:
+    """Return a deadline in event-loop time."""
+    return asyncio.get_running_loop().time() + seconds
 
 
 async def _answering(sessions: Collection) -> Server:
