@@ -22,19 +22,21 @@ CI = ".ci/run"
 COMPOSE = "tests/containers/test_compose.py"
 DOCUMENTED = "tests/containers/test_documented_commands.py"
 GUIDE = "tests/e2e/client/test_guide.py::test_guide_pasted_at_once_prints_what_it_shows"
-INSTALLED = "tests/e2e/client/test_distribution.py::test_it_works_against_the_running_service"
-MAKE_RUN = "tests/integration/test_make_run.py::test_a_newcomer_pastes_three_lines_and_finds_it_all_again_tomorrow"
-NEWCOMER = f"{COMPOSE}::test_a_newcomer_logs_in_and_the_token_is_good_the_next_day"
-NODE = "tests/e2e/test_node_example.py::test_the_example_sees_a_session_begin_and_end"
+INSTALLED = "tests/e2e/client/test_distribution.py::test_installed_client_works_against_the_running_service"
+MAKE_RUN = "tests/integration/test_make_run.py::test_make_run_prints_working_commands_and_keeps_data_over_a_restart"
+NEWCOMER = f"{COMPOSE}::test_readme_commands_log_in_and_the_token_survives_a_restart"
+NODE = "tests/e2e/test_node_example.py::test_node_example_sees_its_session_begin_and_end"
 PRODUCTION = f"{DOCUMENTED}::test_production_commands_register_a_tenant_and_add_its_service"
 UPGRADE = f"{DOCUMENTED}::test_upgrade_commands_replace_every_container_of_a_service"
 SHARED = f"{DOCUMENTED}::test_shared_broker_commands_start_everything_without_brokers_of_our_own"
-SHARED_FILE = "tests/integration/test_shared_broker.py::test_a_service_works_there"
+SHARED_FILE = (
+    "tests/integration/test_shared_broker.py::test_service_on_the_shared_broker_works_with_a_new_or_existing_user"
+)
 CHECKED = f"{DOCUMENTED}::test_check_commands_find_no_problem_in_production"
 REPLICAS = f"{DOCUMENTED}::test_replica_commands_list_queues_and_grow_them"
 AUTHORITY = "tests/unit/deploy/test_certificates.py::test_documented_command_extends_the_authority_with_its_key"
-PINNED = f"{COMPOSE}::test_every_image_of_production_can_be_pinned_by_digest"
-IMPORTED = "tests/integration/test_import_users.py::test_users_are_brought_in"
+PINNED = f"{COMPOSE}::test_every_production_image_can_be_pinned_by_digest"
+IMPORTED = "tests/integration/test_import_users.py::test_import_from_a_file_stores_valid_users_and_names_refused_lines"
 
 #: The test that runs the commands of a page which begin so.
 TESTS: dict[str, dict[str, str]] = {
@@ -73,7 +75,8 @@ TESTS: dict[str, dict[str, str]] = {
         ".venv/bin/python -m deploy service shop --tenant TENANT_ID --vhost": SHARED_FILE,
         ".venv/bin/python -m deploy kubernetes-secrets": "tests/unit/deploy/test_kubernetes.py"
         "::test_second_run_keeps_secrets_and_updates_permissions",
-        "docker compose run --rm -T --no-deps": f"{COMPOSE}::test_users_are_brought_in_with_the_line_of_the_document",
+        "docker compose run --rm -T --no-deps": f"{COMPOSE}"
+        "::test_documented_import_command_brings_in_users_that_log_in",
         ".venv/bin/python -m worker.import_users": IMPORTED,
         "openssl rand": PRODUCTION,
         ".venv/bin/python -m deploy service shop --tenant TENANT_ID --operations": PRODUCTION,
@@ -90,7 +93,7 @@ TESTS: dict[str, dict[str, str]] = {
         "cd deploy/secrets": AUTHORITY,
         "openssl x509 -in ca.pem": AUTHORITY,
         ".venv/bin/python -m worker.colliding_logins": "tests/integration/test_colliding_logins.py"
-        "::test_logins_that_could_not_be_created_today_are_listed",
+        "::test_logins_that_cannot_be_created_today_are_listed_for_each_tenant",
     },
     "docs/other-languages.md": {
         "AUTH_REGISTRATION_KEY=let-me-in-please make run": MAKE_RUN,
