@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -32,6 +33,7 @@ from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_sweep_leases import MongoSweepLeases
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
+from worker.adapters.primary_lease import PrimaryLease, ProvenDatabase, confirm_primary
 from worker.adapters.registration_policy import RegistrationPolicy
 from worker.adapters.system_clock import SystemClock
 from worker.amqp.consumer import Consumer, Consumption
@@ -108,7 +110,8 @@ async def serve(
             thread=turns.thread,
         )
         stack.callback(hasher.close)
-        sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_revoked)
+        lease = PrimaryLease(functools.partial(confirm_primary, database)) if settings.primary_lease else None
+        sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_revoked, lease)
         events = await stack.enter_async_context(
             AmqpEvents(
                 urls,
@@ -141,7 +144,7 @@ async def serve(
             events=events,
             activity=activity,
             sweep_leases=sweep_leases,
-            database=database,
+            database=ProvenDatabase(database, lease) if lease else database,
             clock=clock,
             registration=RegistrationPolicy(
                 settings.registration_networks,
@@ -160,6 +163,7 @@ async def serve(
             activity.write_forever(settings.activity_seconds),
             audit.write_forever(),
             watch_loop(metrics.loop_was_late),
+            *([lease.renew_forever()] if lease else []),
         ):
             await stack.enter_async_context(background_task(background))
 
@@ -187,6 +191,7 @@ async def serve(
             publishing=lambda: events.in_flight,
             in_flight=lambda: consumer.in_flight,
             connected=connection.connected.is_set,
+            has_primary=lambda: lease is None or lease.is_held,
         )
         if settings.heartbeat_file:
             await stack.enter_async_context(

@@ -123,6 +123,11 @@ class Settings(ProcessSettings):
     mongo_url: MongoUrl
     """URL of MongoDB. Its path is the name of the database; default: `jincor_auth`."""
 
+    primary_lease: bool = True
+    """Whether the worker has MongoDB confirm twice a second, by a linearizable read, that its primary
+    is the primary, and answers 503 to tokens otherwise. `false`: after a network partition, a
+    worker on the side of the old primary accepts revoked tokens for about ten seconds."""
+
     lanes: Annotated[frozenset[Lane], NoDecode, CommaSeparated, Field(min_length=1)]
     """Lanes that this worker serves, separated by commas: `verify`, `manage`, `password`. The
     option `--lanes` overrides it."""

@@ -15,6 +15,7 @@ from yarl import URL
 from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE
 from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
 from tests.backends import with_indexes
+from tests.primary_link import PrimaryLink
 from worker.adapters.mongo_database import clock_problems, connect
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -109,6 +110,17 @@ async def test_check_of_an_unreachable_database_prints_its_address(amqp_url: str
     assert code == EX_UNAVAILABLE
     assert line.startswith("database: cannot be reached: 127.0.0.1:1")
     assert SECRET not in line
+
+
+async def test_check_of_a_database_without_linearizable_reads_names_the_setting(amqp_url: str, mongo_url: str) -> None:
+    await with_indexes(mongo_url)
+    async with PrimaryLink(mongo_url) as link:
+        link.linearizable_error = 72
+        code, (line,) = await check_worker(amqp_url, link.url)
+        assert code == EX_UNAVAILABLE
+        assert line.startswith("database: refuses linearizable reads with error 72")
+        assert line.endswith("set AUTH_PRIMARY_LEASE to false")
+        assert await check_worker(amqp_url, link.url, AUTH_PRIMARY_LEASE="false") == (0, ["ok"])
 
 
 async def test_check_with_a_missing_and_a_conflicting_index_names_both(amqp_url: str, mongo_url: str) -> None:

@@ -22,6 +22,7 @@ from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
+from worker.adapters.mongo_routers import one_router
 from worker.domain.records import IDEMPOTENCY_WINDOW
 
 log = logging.getLogger(__name__)
@@ -247,6 +248,7 @@ async def connect(
         tz_aware=True,
         appname="jincor-auth",
         event_listeners=list(listeners),
+        server_selector=one_router,
         serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         connectTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         socketTimeoutMS=socket_timeout_ms,

@@ -22,6 +22,7 @@ from worker.adapters.mongo_database import (
     tenants_with,
     unavailable_when_away,
 )
+from worker.adapters.primary_lease import PrimaryLease, Server, server_of
 from worker.domain.records import Revocation, StoredSession, StoredUser, TenantRevocation, UserRevocation
 
 #: Sessions revoked per step, so that a step takes the database less time than a worker waits for
@@ -40,12 +41,17 @@ class MongoSessions:
         database: MongoDatabase,
         on_opened: Callable[[StoredSession], None] = lambda _: None,
         on_revoked: Callable[[RevocationReason, int], None] = lambda *_: None,
+        lease: PrimaryLease | None = None,
     ) -> None:
-        """`on_opened` and `on_revoked` are called for new sessions and revocations, and not for retried requests."""
+        """`on_opened` and `on_revoked` are called for new sessions and revocations, and not for retried requests.
+
+        `find` returns only what the lease covers. None: whatever the database answers.
+        """
         self._sessions = database.collection("sessions")
         self._lookups = Lookups(self._query)
         self._on_opened = on_opened
         self._on_revoked = on_revoked
+        self._lease = lease
 
     async def add(self, session: StoredSession) -> StoredSession:
         with unavailable_when_away():
@@ -185,8 +191,12 @@ class MongoSessions:
         return readable(documents, _from_document)
 
     async def _query(self, ids: Sequence[str]) -> dict[str, StoredSession]:
+        async def query() -> tuple[list[Document], Server | None]:
+            cursor = self._sessions.find({"_id": {"$in": ids}})
+            return await cursor.to_list(len(ids)), server_of(cursor)
+
         with unavailable_when_away():
-            documents = await self._sessions.find({"_id": {"$in": ids}}).to_list(len(ids))
+            documents = await self._lease.covered(query) if self._lease else (await query())[0]
         return {session.id: session for session in readable(documents, _from_document)}
 
     async def _first_by_announcement(self, wanted: Document, limit: int) -> list[StoredSession]:

@@ -99,12 +99,14 @@ def test_hashes_beyond_the_threads_are_counted_as_waiting(
         publishing=lambda: 0,
         in_flight=lambda: 9,
         connected=lambda: True,
+        has_primary=lambda: True,
     )
     assert value(metrics, "hash_slots") == 4
     assert value(metrics, "hash_slots_in_use") == in_use
     assert value(metrics, "hash_waiting") == waiting + 5
     assert value(metrics, "requests_in_progress") == 9
     assert value(metrics, "broker_connected") == 1
+    assert value(metrics, "primary_confirmed") == 1
 
 
 def test_negative_event_lag_is_counted_as_zero(metrics: WorkerMetrics) -> None:
