@@ -10,6 +10,7 @@ import pymongo
 from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
+from worker.adapters import mongo_durability
 from worker.adapters.mongo_database import (
     MAX_PAGE_SECONDS,
     Document,
@@ -48,7 +49,7 @@ class MongoAudit:
         document = {"_id": record.id, **self._document(record, self._kept_for), "attempts": record.attempts}
         with unavailable_when_away():
             try:
-                await self._records.insert_one(document)
+                await mongo_durability.insert(self._records, document, ("tenant", "_id"))
             except DuplicateKeyError:
                 return  # an earlier delivery of the request wrote it
 

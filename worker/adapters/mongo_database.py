@@ -12,7 +12,6 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConc
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
-    ExecutionTimeout,
     NetworkTimeout,
     OperationFailure,
     PyMongoError,
@@ -22,6 +21,7 @@ from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
+from worker.adapters import mongo_failures
 from worker.domain.records import IDEMPOTENCY_WINDOW
 
 log = logging.getLogger(__name__)
@@ -257,14 +257,17 @@ async def first_readable(
 def refused_as_duplicates(error: BulkWriteError) -> list[int]:
     """Return the positions in a bulk insert of the documents that a unique index refused.
 
-    Raises `WTimeoutError` if some inserts are not durable, and `RuntimeError` for any other
-    failure. Neither repeats the text or details of the original error, which contain whole
-    documents.
+    Raises `WTimeoutError` if some inserts are not durable, `Unavailable` after another temporary
+    failure, and `RuntimeError` after any other. None repeats the text or details of the original
+    error, which contain whole documents.
     """
     if error.details.get("writeConcernErrors"):
         raise WTimeoutError("a bulk of inserts is not durable") from None
     refused = error.details["writeErrors"]
-    if others := {each["code"] for each in refused} - {DUPLICATE_KEY}:
+    others = {each["code"] for each in refused} - {DUPLICATE_KEY}
+    if others & mongo_failures.TEMPORARY_CODES:
+        raise Unavailable from None
+    if others:
         raise RuntimeError(f"a bulk of inserts met errors {sorted(others)}") from None
     return [each["index"] for each in refused]
 
@@ -285,15 +288,15 @@ async def tenants_with(collection: Collection, field: str, older_than: datetime)
 
 @contextlib.contextmanager
 def unavailable_when_away() -> Iterator[None]:
-    """Raise `Unavailable` if the database is unreachable or does not reply in time. Other errors propagate as bugs.
+    """Raise `Unavailable` if the failure is temporary (see `mongo_failures`). Other errors propagate as bugs.
 
     The log and the error name what happened: a database that needs too long is not away.
     """
     try:
         yield
-    except (ExecutionTimeout, NetworkTimeout, WTimeoutError) as error:
-        log.warning("database does not answer in time", extra={"error": type(error).__name__})
-        raise Unavailable("database did not answer in time, try again") from None
-    except ConnectionFailure as error:
-        log.warning("database is away", extra={"error": type(error).__name__})
-        raise Unavailable from None
+    except PyMongoError as error:
+        if not mongo_failures.is_temporary(error):
+            raise
+        message = mongo_failures.log_message(error)
+        log.warning(message, extra={"error": type(error).__name__, "code": getattr(error, "code", None)})
+        raise mongo_failures.unavailable(error) from None

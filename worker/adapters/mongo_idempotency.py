@@ -8,6 +8,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
+from worker.adapters import mongo_durability
 from worker.adapters.mongo_database import Document, MongoDatabase
 from worker.domain.records import MAX_IDEMPOTENCY_KEYS, IdempotencyKey
 
@@ -58,14 +59,15 @@ class Deletions:
     async def add(self, user: Document) -> None:
         """Store the deletion of a user before its document is removed, so that no moment is without it. Idempotent."""
         try:
-            await self._deletions.insert_one(
+            await mongo_durability.insert(
+                self._deletions,
                 {
                     "_id": user["_id"],
                     "tenant": user["tenant"],
                     "login": user["login"],
                     "marks": user.get("marks", []),
                     "at": user["ending"]["at"],
-                }
+                },
             )
         except DuplicateKeyError:
             return  # another worker carries out the same deletion
