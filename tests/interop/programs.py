@@ -11,7 +11,7 @@ from dev.processes import REPOSITORY
 #: Programs that Debian does not have: `make interop` installs them from PyPI into this environment.
 TOOLS = REPOSITORY / ".interop"
 #: Debian installs servers in /usr/sbin, which is on the search path of root alone.
-SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", str(TOOLS / "bin")))
+SEARCH_PATH = os.pathsep.join((str(TOOLS / "bin"), os.environ.get("PATH", ""), "/usr/sbin"))
 
 
 def program(name: str, *, in_ci: bool = False) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from api.main import create_app
 from api.settings import Settings
-from tests.interop.programs import program
+from tests.interop.programs import SEARCH_PATH, program
 
 SOURCES = Path(__file__).parent / "openapi"
 #: Redocly CLI needs this version of Node.js; Debian 12 has 18.
@@ -42,7 +42,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(folder: Path, *command: str, seconds: float = TOOL_SECONDS) -> str:
     """Run a command, which must succeed, and return its output."""
-    path = f"{folder / 'node_modules' / '.bin'}:{os.environ['PATH']}"
+    path = f"{folder / 'node_modules' / '.bin'}:{SEARCH_PATH}"
     # Redocly CLI would report its use over the internet.
     env = {**os.environ, "PATH": path, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
     program_path = shutil.which(command[0], path=path)
