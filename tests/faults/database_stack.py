@@ -32,7 +32,11 @@ class DatabaseStack:
 
 @contextlib.asynccontextmanager
 async def database_stack(directory: Path) -> AsyncIterator[DatabaseStack]:
-    """Start a private database, or use the operator's own one. All connections have retryable writes."""
+    """Start a private database, or use the operator's own one.
+
+    All connections have retryable writes. They ask for the primary again after an error: servers that
+    never changed their primary announce no change by themselves.
+    """
     async with contextlib.AsyncExitStack() as undo:
         own = URL(os.environ.get(OWN_DATABASE, ""))
         if own.host is None:
@@ -40,7 +44,11 @@ async def database_stack(directory: Path) -> AsyncIterator[DatabaseStack]:
             undo.push_async_callback(server.stop)
             await server.start()
             own = URL(server.url)
-        url = str(own.with_path(f"/test_{uuid.uuid4().hex[:12]}").update_query(retryWrites="true"))
+        url = str(
+            own.with_path(f"/test_{uuid.uuid4().hex[:12]}").update_query(
+                retryWrites="true", serverMonitoringMode="poll"
+            )
+        )
         primary = await _primary(url, undo)
         proxy = await undo.enter_async_context(MongoLink(str(primary)))
         failing = await _has_fail_points(url)

@@ -73,7 +73,7 @@ class FaultyDatabase(Protocol):
     def url(self) -> str:
         """Return the URL for workers."""
 
-    def failing(self, fault: FailCommand) -> contextlib.AbstractAsyncContextManager[None]:
+    def failing(self, fault: FailCommand) -> contextlib.AbstractAsyncContextManager[object]:
         """Inject the fault until the context ends."""
 
 

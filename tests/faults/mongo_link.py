@@ -86,6 +86,9 @@ class MongoLink(Proxy):
         self.hello: Mapping[str, Any] = {}
         """Members that replace those of every answer to `hello`. Connections that are open keep their last answer
         until the driver asks again."""
+        self.committed_database: str | None = None
+        """Where reads with majority read concern go: a copy of the database from before the writes that no majority
+        has yet. None: a majority has every write."""
         self._answers: dict[int, Mapping[str, Any]] = {}
         """By request: what replaces its answer."""
         self._write_concern_errors: dict[int, Mapping[str, Any]] = {}
@@ -105,11 +108,11 @@ class MongoLink(Proxy):
         return f"{url}{'&' if '?' in url else '?'}directConnection=true"
 
     @contextlib.asynccontextmanager
-    async def failing(self, fault: FailCommand) -> AsyncIterator[None]:
+    async def failing(self, fault: FailCommand) -> AsyncIterator[Injection]:
         """Inject the fault until the context ends."""
         self.injection = Injection(fault)
         try:
-            yield
+            yield self.injection
         finally:
             self.injection = None
 
@@ -129,6 +132,8 @@ class MongoLink(Proxy):
                 if fault.close_connection:
                     break
                 message = self._with_fault(message, command, fault)
+            elif self.committed_database and command.get("readConcern", {}).get("level") == "majority":
+                message = _op_msg(request, 0, {**command, "$db": self.committed_database})
             await self._flowing.wait()
             writer.write(message)
             await writer.drain()

@@ -20,7 +20,7 @@ from tests.records import a_key, a_session, a_tenant, a_user
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_audit import MongoAudit
-from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_database import INDEXES, MongoDatabase, connect
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
@@ -94,6 +94,11 @@ BOUNDED = {"189 PrimarySteppedDown", "202 NetworkInterfaceExceededTimeLimit", "l
 BOUNDED_NOT_DURABLE = {"64 WriteConcernFailed", "11602 InterruptedDueToReplStateChange"}
 
 
+#: Methods that write many documents with one command.
+REPEATED = ["Users.remove_all", "Sessions.revoke_older", "Sessions.revoke_of_tenant", "Attempts.forget"]
+ONCE = [FailCommand(WRITES, times=1, error_code=189), FailCommand(WRITES, times=1, close_connection=True)]
+
+
 @dataclass(frozen=True)
 class Adapters:
     """The stored records, through one connection."""
@@ -160,7 +165,7 @@ METHODS: dict[str, Method] = {
     "Users.finish_revocation": lambda on: on.users.finish_revocation(OF_USER),
     "Users.tenants_with_unfinished_revocations": lambda on: on.users.tenants_with_unfinished_revocations(LATER),
     "Users.unfinished_revocations": lambda on: on.users.unfinished_revocations("shop", LATER, 10),
-    "Users.remove_all": lambda on: on.users.remove_all("another"),
+    "Users.remove_all": lambda on: on.users.remove_all("bank"),
     "Sessions.add": lambda on: on.sessions.add(a_session()),
     "Sessions.find": lambda on: on.sessions.find([SESSION.id]),
     "Sessions.live_of_user": lambda on: on.sessions.live_of_user(USER, NOW, 10),
@@ -201,6 +206,8 @@ WRITING = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DatabaseStack]:
     async with database_stack(tmp_path_factory.mktemp("database")) as stack:
+        async with connect(stack.url) as database:
+            await database.prepare()
         yield stack
 
 
@@ -208,17 +215,17 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Datab
 async def adapters(stack: DatabaseStack) -> AsyncIterator[Adapters]:
     """Adapters on the database with faults, in which the records above are stored."""
     async with connect(stack.url) as database, connect(stack.faulty.url) as faulty:
-        await database.prepare()
-        for name in ("tenants", "users", "deletions", "sessions", "attempts", "audit"):
+        for name in INDEXES:
             await database.collection(name).delete_many({})
         direct = Adapters.on(database)
         await direct.tenants.add(TENANT)
         await direct.users.add(USER)
+        await direct.users.add(a_user(tenant="bank"))
         await direct.sessions.add(SESSION)
         yield Adapters.on(faulty)
 
 
-def test_methods_of_the_table_are_all_methods_of_the_ports() -> None:
+async def test_methods_of_the_table_are_all_methods_of_the_ports() -> None:
     ports = (Tenants, Users, Sessions, Attempts, Audit)
     methods = {f"{port.__name__}.{name}" for port in ports for name in vars(port) if not name.startswith("_")}
     assert METHODS.keys() == methods - {"Audit.attempted"}, "Audit.attempted only fills a queue"
@@ -241,9 +248,31 @@ async def test_every_write_that_is_not_durable_is_unavailable(
 ) -> None:
     async with stack.faulty.failing(NOT_DURABLE[name]):
         during = await _outcomes(adapters)
-    assert {method for method, outcome in during.items() if outcome is Unavailable} == WRITING
-    assert {during[method] for method in METHODS.keys() - WRITING} == {True}
+    assert {method: during[method] for method in WRITING} == dict.fromkeys(WRITING, Unavailable)
+    # Some of these errors also make the driver look for another primary, so reads may fail too.
+    assert {during[method] for method in METHODS.keys() - WRITING} <= {True, Unavailable}
     assert {type(outcome) for outcome in (await _outcomes(adapters)).values()} == {bool}
+
+
+@pytest.mark.parametrize("method", REPEATED)
+@pytest.mark.parametrize("fault", ONCE, ids=["error", "connection closed"])
+async def test_write_of_many_documents_during_a_step_down_is_repeated(
+    stack: DatabaseStack, adapters: Adapters, method: str, fault: FailCommand
+) -> None:
+    """The driver does not do this: a revocation of all sessions would fail with each change of the primary."""
+    async with stack.faulty.failing(fault):
+        await METHODS[method](adapters)
+
+
+async def test_sessions_revoked_before_the_answer_is_lost_are_revoked_once(stack: DatabaseStack) -> None:
+    async with connect(stack.proxy.url) as database:
+        sessions = MongoSessions(database)
+        added = [await sessions.add(a_session(user="bob")) for _ in range(3)]
+        decision = UserRevocation("shop", "bob", 1, RevocationReason.ALL_REVOKED)
+        async with stack.proxy.failing(FailCommand(WRITES, times=1, close_after=True)) as injection:
+            revoked = await sessions.revoke_older(decision, NOW, 10)
+        assert injection.injected == 1
+        assert {session.id for session in revoked} == {session.id for session in added}
 
 
 @pytest.mark.parametrize("code", [WTIMEOUT, 189])
