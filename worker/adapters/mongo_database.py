@@ -217,7 +217,8 @@ async def connect(url: str, listeners: Sequence[CommandListener] = ()) -> AsyncI
     try:
         yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE))
     finally:
-        client.close()
+        # In a thread, since it tells the database, which may not answer.
+        await asyncio.to_thread(client.close)
 
 
 def readable(documents: Iterable[Document], read: Callable[[Document], RecordT]) -> list[RecordT]:
