@@ -1,4 +1,4 @@
-"""The database is killed under load: what was answered for is there when it is back, and nothing is there in part."""
+"""A database that is killed under load."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from tests.faults.transports import until_ready
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
-#: Of the issue: none for the database. A worker waits two seconds for one, and the rest is slack.
+#: A worker waits two seconds for a database; the rest is slack.
 BACK_SECONDS = 2.0 + 4.0
 KILLS = 20 if LONG else 2
 
@@ -26,13 +26,13 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
-async def test_the_database_is_killed_many_times_in_a_row(stack: Stack) -> None:
-    """Readiness names it, calls wait or are refused, and nothing acknowledged is lost, nor any user created by half."""
+async def test_repeatedly_killed_database_loses_nothing_acknowledged(stack: Stack) -> None:
+    """Readiness names the database, calls wait or are refused, and no user is created in part."""
     back = []
     async with stack.load(callers=6) as load, httpx.AsyncClient(base_url=stack.service.urls[0], timeout=30) as http:
         for _ in range(KILLS):
             await stack.server.kill()
-            await asyncio.sleep(SHARED_SECONDS)  # what readiness said before may be said again for so long
+            await asyncio.sleep(SHARED_SECONDS)  # the readiness result is cached this long
             ready = await http.get("/health/ready")
             assert (ready.status_code, ready.json()["missing"]) == (503, ["database"])
             await stack.server.start()

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from shared.contracts.errors import Unavailable
-from tests.contract.test_steps import REQUESTS, alike, begin, send
+from tests.contract.test_steps import REQUESTS, begin, comparable, send
 from tests.faults.database_stack import DatabaseStack, database_stack
 from tests.faults.fail_command import COMMANDS, WRITES, WTIMEOUT, FailCommand
 from tests.faults.profile import LONG
@@ -68,20 +68,20 @@ async def test_change_with_an_election_from_any_command_on_is_done_once(
     """The caller gets `unavailable`; its repeat after the election gets the first result."""
     direct = databases.direct
     world = await begin(direct, name)
-    expected = alike(await send(world, name))
+    expected = comparable(await send(world, name))
     after = await world.seen()
     for number in range(MAX_COMMANDS):
         world = await begin(direct, name)
         async with stack.faulty.failing(LASTING[kind](number)):
-            answer = alike(await send(world, name, databases.faulty))
+            answer = comparable(await send(world, name, databases.faulty))
         if answer == expected:
             return
         assert answer is Unavailable
-        assert alike(await send(world, name)) == expected
+        assert comparable(await send(world, name)) == expected
         assert await world.seen() == after
         await world.sweep()
         assert await world.seen() == after
-        assert await world.announced_what_ended()
+        assert await world.announced_all_revocations()
     pytest.fail("the commands do not end")
 
 
@@ -93,20 +93,20 @@ async def test_change_with_one_fault_at_any_command_is_done_once(
     """Most often the driver or the worker repeats the command, and the caller does not notice."""
     direct = databases.direct
     world = await begin(direct, name)
-    expected = alike(await send(world, name))
+    expected = comparable(await send(world, name))
     after = await world.seen()
     for number in range(MAX_COMMANDS):
         world = await begin(direct, name)
         async with stack.proxy.failing(PASSING[kind](number)) as injection:
-            answer = alike(await send(world, name, databases.proxied))
+            answer = comparable(await send(world, name, databases.proxied))
         if not injection.injected:
             assert answer == expected
             return
         assert answer in (expected, Unavailable)
-        assert answer == expected or alike(await send(world, name)) == expected
+        assert answer == expected or comparable(await send(world, name)) == expected
         assert await world.seen() == after
         await world.sweep()
-        assert await world.announced_what_ended()
+        assert await world.announced_all_revocations()
     pytest.fail("the commands do not end")
 
 
@@ -116,17 +116,17 @@ async def test_change_without_a_majority_is_never_acknowledged(
 ) -> None:
     """Neither the first delivery nor a repeat, which finds the change stored; and nothing of it is announced."""
     world = await begin(databases.direct, name)
-    expected = alike(await send(world, name))
+    expected = comparable(await send(world, name))
     after = await world.seen()
     world = await begin(databases.direct, name)
     async with stack.faulty.failing(FailCommand(WRITES, write_concern_error=WTIMEOUT)):
         answers = [await send(world, name, databases.faulty) for _ in range(3)]
     assert answers == [Unavailable] * 3
     assert not world.announced
-    assert alike(await send(world, name)) == expected
+    assert comparable(await send(world, name)) == expected
     assert await world.seen() == after
     await world.sweep()
-    assert await world.announced_what_ended()
+    assert await world.announced_all_revocations()
 
 
 async def test_token_revoked_by_another_request_without_a_majority_is_not_acknowledged(
@@ -145,7 +145,7 @@ async def test_revocation_that_an_election_takes_back_is_announced_only_when_it_
     stack: DatabaseStack, databases: Databases
 ) -> None:
     """Until a majority has the revocation, neither the sweep nor `event.list` tells of it."""
-    expected = alike(await send(await begin(databases.direct, "auth.logout"), "auth.logout"))
+    expected = comparable(await send(await begin(databases.direct, "auth.logout"), "auth.logout"))
     world = await begin(databases.direct, "auth.logout")
     token = world.tokens["shop"]
     async with _committed_until_now(stack, databases):
@@ -155,9 +155,9 @@ async def test_revocation_that_an_election_takes_back_is_announced_only_when_it_
         assert not world.announced
         listed = await world.call("event.list", database=databases.proxied, tenantToken=token, since=0)
         assert listed.model_dump()["events"] == ()
-    assert alike(await send(world, "auth.logout")) == expected
+    assert comparable(await send(world, "auth.logout")) == expected
     await world.sweep()
-    assert await world.announced_what_ended()
+    assert await world.announced_all_revocations()
     listed = await world.call("event.list", tenantToken=token, since=0)
     assert [event["subject"] for event in listed.model_dump()["events"]] == [world.session_id("ann's phone")]
 
@@ -174,7 +174,7 @@ async def test_decision_without_a_majority_is_not_carried_out_by_a_sweep(
         await world.sweep(databases.proxied)
         assert await world.seen() == before
     await world.sweep()
-    assert await world.announced_what_ended()
+    assert await world.announced_all_revocations()
     assert len(world.announced) == 2
 
 
