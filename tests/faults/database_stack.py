@@ -44,11 +44,10 @@ async def database_stack(directory: Path) -> AsyncIterator[DatabaseStack]:
             undo.push_async_callback(server.stop)
             await server.start()
             own = URL(server.url)
-        url = str(
-            own.with_path(f"/test_{uuid.uuid4().hex[:12]}").update_query(
-                retryWrites="true", serverMonitoringMode="poll"
-            )
-        )
+        options = {"retryWrites": "true", "serverMonitoringMode": "poll"}
+        if own.user and "authSource" not in own.query:  # the path, which names it otherwise, is replaced
+            options["authSource"] = own.path.strip("/") or "admin"
+        url = str(own.with_path(f"/test_{uuid.uuid4().hex[:12]}").with_query({**own.query, **options}))
         primary = await _primary(url, undo)
         proxy = await undo.enter_async_context(MongoLink(str(primary)))
         failing = await _has_fail_points(url)
