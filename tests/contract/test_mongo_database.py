@@ -117,8 +117,12 @@ async def test_collection_uses_majority_writes_and_primary_reads(mongo_database:
             {"writeConcernErrors": [], "writeErrors": [{"index": 1, "code": 11000}, {"index": 2, "code": 121}]},
             RuntimeError,
         ),
+        (
+            {"writeConcernErrors": [], "writeErrors": [{"index": 1, "code": 11000}, {"index": 2, "code": 11602}]},
+            Unavailable,
+        ),
     ],
-    ids=["not durable", "another error"],
+    ids=["not durable", "another error", "an election"],
 )
 def test_bulk_write_that_failed_otherwise_raises_an_error_without_documents(
     details: Any, expected: type[Exception]

@@ -4,16 +4,20 @@ election may take back is acknowledged or announced."""
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
 from shared.contracts.errors import Unavailable
 from tests.contract.test_steps import REQUESTS, begin, comparable, send
+from tests.fakes import NOW
 from tests.faults.database_stack import DatabaseStack, database_stack
 from tests.faults.fail_command import COMMANDS, WRITES, WTIMEOUT, FailCommand
 from tests.faults.profile import LONG
+from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import INDEXES, MongoDatabase, connect
+from worker.domain.records import StoredAuditRecord
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -176,6 +180,18 @@ async def test_decision_without_a_majority_is_not_carried_out_by_a_sweep(
     await world.sweep()
     assert await world.announced_all_revocations()
     assert len(world.announced) == 2
+
+
+async def test_audit_record_that_only_the_primary_has_is_not_taken_for_written(
+    stack: DatabaseStack, databases: Databases
+) -> None:
+    audit = MongoAudit(databases.proxied, timedelta(days=1))
+    record = StoredAuditRecord("1" * 32, "shop", NOW, "auth.login", "ok")
+    async with _committed_until_now(stack, databases):
+        await audit.append(record)
+        with pytest.raises(Unavailable):
+            await audit.append(record)
+    await audit.append(record)
 
 
 @contextlib.asynccontextmanager

@@ -4,12 +4,13 @@ A read from the primary also returns writes that no majority has yet. An answer 
 a write would be wrong after an election. Two things prevent this:
 
 - A write that changes nothing waits for the majority like any other write: `insert`, `wait`.
-- Reads with majority read concern return only what a majority has: `committed`.
+- Reads with majority read concern return only what a majority has: `insert_only`, `committed`.
 """
 
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
+from shared.contracts.errors import Unavailable
 from worker.adapters.mongo_database import Collection, Document
 
 #: Removes a field that no document has, so it changes nothing.
@@ -27,6 +28,18 @@ async def insert(collection: Collection, document: Document, shard_key: tuple[st
         # The error may come with a write concern error, which the driver drops.
         await wait(collection, {name: document[name] for name in shard_key})
         raise
+
+
+async def insert_only(collection: Collection, document: Document) -> None:
+    """Insert a document durably into a collection whose documents workers may not change.
+
+    If one with this `_id` is there, it stays. Raises `Unavailable` if a majority does not have it.
+    """
+    try:
+        await collection.insert_one(document)
+    except DuplicateKeyError:
+        if await committed(collection).find_one({"_id": document["_id"]}, ["_id"]) is None:
+            raise Unavailable from None
 
 
 async def wait(collection: Collection, found: Document) -> None:
