@@ -21,10 +21,12 @@ from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import INDEXES, MongoDatabase, connect
+from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
+from worker.adapters.mongo_sweep_leases import MongoSweepLeases
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.domain.ports import Attempts, Audit, Sessions, Tenants, Users
+from worker.domain.ports import Attempts, Audit, Sessions, SweepLeases, Tenants, Users
 from worker.domain.records import (
     AuditQuery,
     Revocation,
@@ -108,6 +110,7 @@ class Adapters:
     sessions: MongoSessions
     attempts: MongoAttempts
     audit: MongoAudit
+    leases: MongoSweepLeases
 
     @classmethod
     def on(cls, database: MongoDatabase) -> "Adapters":
@@ -117,6 +120,7 @@ class Adapters:
             MongoSessions(database),
             MongoAttempts(database),
             MongoAudit(database, timedelta(days=1)),
+            MongoSweepLeases(database, "worker"),
         )
 
 
@@ -190,6 +194,7 @@ METHODS: dict[str, Method] = {
     "Attempts.forget": lambda on: on.attempts.forget("ann"),
     "Audit.append": lambda on: on.audit.append(RECORD),
     "Audit.page": lambda on: on.audit.page(EVERYTHING, 10),
+    "SweepLeases.take": lambda on: on.leases.take(["work"], NOW, LATER),
 }
 #: Methods that write. The others wait for no majority.
 WRITING = {
@@ -200,6 +205,7 @@ WRITING = {
     *(f"Sessions.{name}" for name in ("announced", "refused")),
     *(f"Attempts.{name}" for name in ("count", "failed", "take_back", "keep", "forget")),
     "Audit.append",
+    "SweepLeases.take",
 }
 
 
@@ -207,7 +213,7 @@ WRITING = {
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DatabaseStack]:
     async with database_stack(tmp_path_factory.mktemp("database")) as stack:
         async with connect(stack.url) as database:
-            await database.prepare()
+            await create_indexes(database)
         yield stack
 
 
@@ -226,7 +232,7 @@ async def adapters(stack: DatabaseStack) -> AsyncIterator[Adapters]:
 
 
 async def test_methods_of_the_table_are_all_methods_of_the_ports() -> None:
-    ports = (Tenants, Users, Sessions, Attempts, Audit)
+    ports = (Tenants, Users, Sessions, Attempts, Audit, SweepLeases)
     methods = {f"{port.__name__}.{name}" for port in ports for name in vars(port) if not name.startswith("_")}
     assert METHODS.keys() == methods - {"Audit.attempted"}, "Audit.attempted only fills a queue"
 

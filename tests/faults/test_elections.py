@@ -17,6 +17,7 @@ from tests.faults.fail_command import COMMANDS, WRITES, WTIMEOUT, FailCommand
 from tests.faults.profile import LONG
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import INDEXES, MongoDatabase, connect
+from worker.adapters.mongo_indexes import create_indexes
 from worker.domain.records import StoredAuditRecord
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -60,7 +61,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Datab
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def databases(stack: DatabaseStack) -> AsyncIterator[Databases]:
     async with connect(stack.url) as direct, connect(stack.faulty.url) as faulty, connect(stack.proxy.url) as proxied:
-        await direct.prepare()
+        await create_indexes(direct)
         yield Databases(direct, faulty, proxied)
 
 

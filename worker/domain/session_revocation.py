@@ -32,7 +32,7 @@ MAX_ANNOUNCED = 500
 MAX_OVER_LIMIT = 50
 
 
-async def revoke_session(
+async def revoke_on_request(
     session: StoredSession, reason: RevocationReason, key: IdempotencyKey, call: Call, ports: Ports
 ) -> bool:
     """Revoke one session. Return False if another request revoked it before; that request announces it.
@@ -64,7 +64,7 @@ def is_revoked_by(key: IdempotencyKey, session: StoredSession) -> bool:
 
 
 def before_revocation(sessions: dict[str, StoredSession]) -> dict[str, StoredSession]:
-    """Return the sessions, by token, without their revocations, for requests that revoke: see `revoke_session`."""
+    """Return the sessions, by token, without their revocations, for requests that revoke: see `revoke_on_request`."""
     return {token: replace(session, revocation=None) for token, session in sessions.items()}
 
 
