@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pymongo import ReadPreference
-from pymongo.errors import BulkWriteError, WTimeoutError
+from pymongo.errors import AutoReconnect, BulkWriteError, WTimeoutError
 
 from dev.ports import free_port
 from shared.contracts.errors import Unavailable
@@ -122,8 +122,12 @@ async def test_collection_uses_majority_writes_and_primary_reads(mongo_database:
             {"writeConcernErrors": [], "writeErrors": [{"index": 1, "code": 11000}, {"index": 2, "code": 121}]},
             RuntimeError,
         ),
+        (
+            {"writeConcernErrors": [], "writeErrors": [{"index": 1, "code": 11000}, {"index": 2, "code": 11602}]},
+            AutoReconnect,
+        ),
     ],
-    ids=["not durable", "another error"],
+    ids=["not durable", "another error", "an election"],
 )
 def test_bulk_write_that_failed_otherwise_raises_an_error_without_documents(
     details: Any, expected: type[Exception]

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pymongo
 from pymongo import DESCENDING, UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError
 
+from worker.adapters import mongo_durability
 from worker.adapters.mongo_database import (
     MAX_PAGE_SECONDS,
     Document,
@@ -51,10 +52,8 @@ class MongoAudit:
             return
         document = {"_id": record.id, **self._document(record, self._kept_for), "attempts": record.attempts}
         with unavailable_when_away():
-            try:
-                await self._records.insert_one(document)
-            except DuplicateKeyError:
-                return  # an earlier delivery of the request wrote it
+            # If it is there, an earlier delivery of the request wrote it.
+            await mongo_durability.insert_only(self._records, document)
 
     def attempted(self, record: StoredAuditRecord) -> None:
         if self._kept_for is None:

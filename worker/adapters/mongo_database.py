@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConcern
 from pymongo.errors import (
+    AutoReconnect,
     BulkWriteError,
     ConnectionFailure,
-    ExecutionTimeout,
-    NetworkTimeout,
     OperationFailure,
     PyMongoError,
     WTimeoutError,
@@ -21,7 +20,7 @@ from pymongo.errors import (
 from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
-from shared.contracts.errors import Unavailable
+from worker.adapters import mongo_failures
 from worker.adapters.mongo_routers import one_router
 from worker.domain.records import IDEMPOTENCY_WINDOW
 
@@ -256,7 +255,8 @@ async def connect(
     try:
         yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE))
     finally:
-        client.close()
+        # In a thread, since it tells the database, which may not answer.
+        await asyncio.to_thread(client.close)
 
 
 def readable(documents: Iterable[Document], read: Callable[[Document], RecordT]) -> list[RecordT]:
@@ -296,14 +296,17 @@ async def first_readable(
 def refused_as_duplicates(error: BulkWriteError) -> list[int]:
     """Return the positions in a bulk insert of the documents that a unique index refused.
 
-    Raises `WTimeoutError` if some inserts are not durable, and `RuntimeError` for any other
-    failure. Neither repeats the text or details of the original error, which contain whole
-    documents.
+    Raises `WTimeoutError` if some inserts are not durable, `AutoReconnect` after another temporary
+    failure, and `RuntimeError` after any other. None repeats the text or details of the original
+    error, which contain whole documents.
     """
     if error.details.get("writeConcernErrors"):
         raise WTimeoutError("a bulk of inserts is not durable") from None
     refused = error.details["writeErrors"]
-    if others := {each["code"] for each in refused} - {DUPLICATE_KEY}:
+    others = {each["code"] for each in refused} - {DUPLICATE_KEY}
+    if others & mongo_failures.TEMPORARY_CODES:
+        raise AutoReconnect("a bulk of inserts met an election") from None
+    if others:
         raise RuntimeError(f"a bulk of inserts met errors {sorted(others)}") from None
     return [each["index"] for each in refused]
 
@@ -324,15 +327,15 @@ async def tenants_with(collection: Collection, field: str, older_than: datetime)
 
 @contextlib.contextmanager
 def unavailable_when_away() -> Iterator[None]:
-    """Raise `Unavailable` if the database is unreachable or does not reply in time. Other errors propagate as bugs.
+    """Raise `Unavailable` if the failure is temporary (see `mongo_failures`). Other errors propagate as bugs.
 
     The log and the error name what happened: a database that needs too long is not away.
     """
     try:
         yield
-    except (ExecutionTimeout, NetworkTimeout, WTimeoutError) as error:
-        log.warning("database does not answer in time", extra={"error": type(error).__name__})
-        raise Unavailable("database did not answer in time, try again") from None
-    except ConnectionFailure as error:
-        log.warning("database is away", extra={"error": type(error).__name__})
-        raise Unavailable from None
+    except PyMongoError as error:
+        if not mongo_failures.is_temporary(error):
+            raise
+        message = mongo_failures.log_message(error)
+        log.warning(message, extra={"error": type(error).__name__, "code": getattr(error, "code", None)})
+        raise mongo_failures.unavailable(error) from None

@@ -16,7 +16,7 @@ async def auth_logout(request: AuthLogoutRequest, call: Call, ports: Ports) -> D
     key = idempotency_key_of(AUTH_LOGOUT, call, ports)
     sessions = await sessions_of([request.tenant_token, request.token], ports)
     tenant = checked_tenant(request.tenant_token, sessions, ports).tenant
-    session, _claims = checked_user(request.token, tenant, before_revocation(key, sessions), ports)
+    session, _claims = checked_user(request.token, tenant, before_revocation(sessions), ports)
     if not await revoke_on_request(session, RevocationReason.LOGOUT, key, call, ports):
         raise InvalidToken
     return Done.now()

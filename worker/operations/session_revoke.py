@@ -20,13 +20,12 @@ async def session_revoke(request: SessionRevokeRequest, call: Call, ports: Ports
     session = (await ports.sessions.find([request.session_id])).get(request.session_id)
     # Both spellings: the session of a user that was deleted since has the login as that user was
     # stored.
-    if session and session.tenant == tenant and session.login in (login, request.login) and is_revoked_by(key, session):
-        call.audit_facts.reason = RevocationReason.REVOKED
-        return Done.now()
-    if user is None:
-        raise UserNotFound
-    if session is None or session.user != user.id or session.expires_at <= key.at:
-        raise SessionNotFound
+    of_login = session is not None and session.tenant == tenant and session.login in (login, request.login)
+    if session is None or not (of_login and is_revoked_by(key, session)):
+        if user is None:
+            raise UserNotFound
+        if session is None or session.user != user.id or session.expires_at <= key.at:
+            raise SessionNotFound
     if not await revoke_on_request(session, RevocationReason.REVOKED, key, call, ports):
         raise SessionNotFound
     return Done.now()
