@@ -22,6 +22,7 @@ from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
+from worker.adapters.mongo_time import call_time_limit
 from worker.domain.records import IDEMPOTENCY_WINDOW
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,20 @@ RecordT = TypeVar("RecordT")
 Collection = AsyncIOMotorCollection[Document]
 
 DEFAULT_DATABASE = "jincor_auth"
-#: An acknowledged write must survive the loss of a node and a power failure.
-DURABLE = WriteConcern(w="majority", j=True, wtimeout=3_000)
-#: Shorter than a caller's deadline, so that the caller gets `unavailable` and not a timeout.
+#: An acknowledged write must survive the loss of a node and a power failure. The database stops
+#: waiting for the majority well before the driver stops waiting for the database: otherwise the
+#: driver closes the connection and repeats the write. Within `call_time_limit` the driver sends
+#: `maxTimeMS` instead.
+DURABLE = WriteConcern(w="majority", j=True, wtimeout=2_000)
+#: Limits of calls outside `call_time_limit`.
 SERVER_SELECTION_TIMEOUT_MS = 2_000
 SOCKET_TIMEOUT_MS = 3_000
+#: A primary that stops answering is noticed after a heartbeat and a connection timeout, and its
+#: connections are closed. With the driver's default of 10 seconds it would be used for 12.
+HEARTBEAT_MS = 2_000
+#: Connections of one worker to each node, besides two that monitor it: as many as the requests that
+#: it holds of two lanes. Motor has five threads for each core of the machine, which may be hundreds.
+MAX_CONNECTIONS = 32
 #: Limit for reading one page, with the driver's retry. A worker sets it with `pymongo.timeout`, so
 #: that the database ends the query too. It is half of a caller's usual deadline of 5 seconds.
 MAX_PAGE_SECONDS = 2.5
@@ -167,7 +177,7 @@ class MongoDatabase:
     async def ping(self) -> bool:
         """Return whether the database replies within a second."""
         try:
-            async with asyncio.timeout(PING_TIMEOUT_SECONDS):
+            with call_time_limit(PING_TIMEOUT_SECONDS):
                 await self._database.command("ping")
         except (PyMongoError, TimeoutError):
             return False
@@ -211,8 +221,11 @@ async def connect(url: str, listeners: Sequence[CommandListener] = ()) -> AsyncI
         appname="jincor-auth",
         event_listeners=list(listeners),
         serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
+        waitQueueTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         connectTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         socketTimeoutMS=SOCKET_TIMEOUT_MS,
+        heartbeatFrequencyMS=HEARTBEAT_MS,
+        maxPoolSize=MAX_CONNECTIONS,
     )
     try:
         yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE))
@@ -287,11 +300,13 @@ async def tenants_with(collection: Collection, field: str, older_than: datetime)
 def unavailable_when_away() -> Iterator[None]:
     """Raise `Unavailable` if the database is unreachable or does not reply in time. Other errors propagate as bugs.
 
-    The log and the error name what happened: a database that needs too long is not away.
+    The time is that of `call_time_limit`, for all calls inside together. The log and the error name
+    what happened: a database that needs too long is not away.
     """
     try:
-        yield
-    except (ExecutionTimeout, NetworkTimeout, WTimeoutError) as error:
+        with call_time_limit():
+            yield
+    except (TimeoutError, ExecutionTimeout, NetworkTimeout, WTimeoutError) as error:
         log.warning("database does not answer in time", extra={"error": type(error).__name__})
         raise Unavailable("database did not answer in time, try again") from None
     except ConnectionFailure as error:
