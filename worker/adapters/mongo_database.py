@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
-from worker.adapters.mongo_time import call_time_limit
+from worker.adapters.mongo_time import PrimaryHeartbeats, call_time_limit
 from worker.domain.records import IDEMPOTENCY_WINDOW
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,11 @@ MAX_CONNECTIONS = 32
 #: that the database ends the query too. It is half of a caller's usual deadline of 5 seconds.
 MAX_PAGE_SECONDS = 2.5
 PING_TIMEOUT_SECONDS = 1.0
+#: A database without an answer counts as available for this long after the last heartbeat of a
+#: primary, so that readiness does not change during a planned election. A heartbeat is up to
+#: `HEARTBEAT_MS` old when the primary steps down, so this covers elections of 4 seconds. Without a
+#: vote of the old primary an election takes 10 seconds and more.
+ELECTION_SECONDS = 6.0
 #: Delay between attempts to reach an unavailable database when the worker starts.
 RETRY_SECONDS = 1.0
 #: Deadlines are only seconds away and are set and checked by different machines, so clocks must
@@ -122,8 +128,12 @@ MAX_DECISION_ROUNDS = 20
 class MongoDatabase:
     """The service's database."""
 
-    def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
+    def __init__(
+        self, database: AsyncIOMotorDatabase[Document], primary_seen_seconds: Callable[[], float] = lambda: math.inf
+    ) -> None:
+        """`primary_seen_seconds` returns the time since the last heartbeat of a primary."""
         self._database = database
+        self._primary_seen_seconds = primary_seen_seconds
 
     def collection(self, name: str) -> Collection:
         """Return a collection whose acknowledged writes are durable, and whose reads see all acknowledged writes.
@@ -175,12 +185,12 @@ class MongoDatabase:
         return found
 
     async def ping(self) -> bool:
-        """Return whether the database replies within a second."""
+        """Return whether the database replies within a second, or had a primary `ELECTION_SECONDS` ago."""
         try:
             with call_time_limit(PING_TIMEOUT_SECONDS):
                 await self._database.command("ping")
         except (PyMongoError, TimeoutError):
-            return False
+            return self._primary_seen_seconds() < ELECTION_SECONDS
         return True
 
 
@@ -215,11 +225,12 @@ async def connect(url: str, listeners: Sequence[CommandListener] = ()) -> AsyncI
 
     It connects when first used. PyMongo reports each command to `listeners`.
     """
+    heartbeats = PrimaryHeartbeats()
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
         url,
         tz_aware=True,
         appname="jincor-auth",
-        event_listeners=list(listeners),
+        event_listeners=[*listeners, heartbeats],
         serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         waitQueueTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         connectTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
@@ -228,7 +239,7 @@ async def connect(url: str, listeners: Sequence[CommandListener] = ()) -> AsyncI
         maxPoolSize=MAX_CONNECTIONS,
     )
     try:
-        yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE))
+        yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE), heartbeats.seconds_since)
     finally:
         client.close()
 

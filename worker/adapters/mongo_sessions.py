@@ -62,7 +62,9 @@ class MongoSessions:
         return session
 
     async def find(self, ids: Sequence[str]) -> dict[str, Session]:
-        return await self._lookups.find(ids)
+        # The query has a time limit of its own, since lookups with other deadlines share it.
+        with unavailable_when_away():
+            return await self._lookups.find(ids)
 
     async def live_of_user(self, user: User, now: datetime, limit: int) -> Sequence[Session]:
         wanted = {"user": user.id, "tenant": user.tenant, "generation": user.generation, "expires_at": {"$gt": now}}

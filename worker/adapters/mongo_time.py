@@ -1,4 +1,4 @@
-"""Time limits of calls to MongoDB, taken from the deadline of the request that makes them.
+"""Time and MongoDB: limits of calls, from the deadline of the request that makes them, and the age of the primary.
 
 `pymongo.timeout` limits what the driver does: waiting for a primary and for a connection, the
 command in the database (`maxTimeMS`), its reply, and retries. It is a context variable, and Motor
@@ -8,9 +8,17 @@ limit does not cover, so a timer of the event loop ends that.
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 
 import pymongo
+from pymongo.monitoring import (
+    ServerHeartbeatFailedEvent,
+    ServerHeartbeatListener,
+    ServerHeartbeatStartedEvent,
+    ServerHeartbeatSucceededEvent,
+)
 
 from worker.domain.deadline import request_deadline
 
@@ -38,6 +46,27 @@ def call_time_limit(max_seconds: float = MAX_CALL_SECONDS) -> Iterator[None]:
         seconds = min(max_seconds, max(left, MIN_CALL_SECONDS))
     with _cancelled_after(seconds + THREAD_WAIT_SECONDS), pymongo.timeout(seconds):
         yield
+
+
+class PrimaryHeartbeats(ServerHeartbeatListener):
+    """Remembers the last heartbeat of a primary, a `mongos` or a standalone server. PyMongo calls it in threads."""
+
+    def __init__(self) -> None:
+        self._seen_at = -math.inf
+
+    def seconds_since(self) -> float:
+        """Return the time since the last heartbeat of a primary; infinite if there was none."""
+        return time.monotonic() - self._seen_at
+
+    def started(self, event: ServerHeartbeatStartedEvent) -> None:
+        """Do nothing: the answer counts."""
+
+    def succeeded(self, event: ServerHeartbeatSucceededEvent) -> None:
+        if event.reply.is_writable:
+            self._seen_at = time.monotonic()
+
+    def failed(self, event: ServerHeartbeatFailedEvent) -> None:
+        """Do nothing: another node may be the primary."""
 
 
 @contextlib.contextmanager
