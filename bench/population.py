@@ -11,7 +11,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from shared.contracts.claims import Claims
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.adapters.mongo_database import INDEXES
-from worker.domain.records import Session, User
+from worker.domain.records import StoredSession, StoredUser
 
 #: Devices of each user, with a session on each.
 DEVICES: Final = ("phone", "laptop")
@@ -89,14 +89,14 @@ class Population:
         """Read one session, with the driver that the workers use."""
         await self._database["sessions"].find_one({"_id": session_id})
 
-    async def _insert(self, collection: str, records: Sequence[Session] | Sequence[User]) -> None:
+    async def _insert(self, collection: str, records: Sequence[StoredSession] | Sequence[StoredUser]) -> None:
         if records:
             await self._database[collection].insert_many([_document(record) for record in records], ordered=False)
 
-    def _session(self, *, tenant: str, user: str | None, login: str, device_id: str | None) -> Session:
+    def _session(self, *, tenant: str, user: str | None, login: str, device_id: str | None) -> StoredSession:
         now = datetime.now(UTC)
         session_id = secrets.token_urlsafe(24)
-        return Session(
+        return StoredSession(
             id=session_id,
             secret=secrets.token_bytes(32),
             master_key_id=self._tokens.signing_key_id,
@@ -109,7 +109,7 @@ class Population:
             idempotency_key=session_id,
         )
 
-    def _sign(self, session: Session) -> str:
+    def _sign(self, session: StoredSession) -> str:
         claims = Claims(
             iss=self._tokens.issuer,
             aud=session.tenant if session.user else self._tokens.issuer,
@@ -125,9 +125,9 @@ class Population:
         return self._tokens.sign(session, claims)
 
 
-def _user(session: Session) -> User:
+def _user(session: StoredSession) -> StoredUser:
     """Return the user of a session."""
-    return User(
+    return StoredUser(
         id=session.user or "",
         tenant=session.tenant,
         login=session.login,
@@ -145,11 +145,11 @@ def _new_id() -> str:
     return secrets.token_urlsafe(15)
 
 
-def _document(record: Session | User) -> dict[str, Any]:
+def _document(record: StoredSession | StoredUser) -> dict[str, Any]:
     """Return the document as the workers' adapters write it. If their format changes, the verifications fail."""
     members = asdict(record)
     key = members.pop("idempotency_key")
-    if isinstance(record, Session):
+    if isinstance(record, StoredSession):
         members["opened_by"] = key
     for absent in ("revocation", "enforces_limit"):
         if not members.get(absent, True):

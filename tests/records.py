@@ -8,15 +8,15 @@ from typing import Any
 from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
 from tests.fakes import NOW
-from worker.domain.records import IdempotencyKey, Session, Tenant, User
+from worker.domain.records import IdempotencyKey, StoredSession, StoredTenant, StoredUser
 
 _NUMBERS = itertools.count(1)
 
 
-def a_tenant(**changes: Any) -> Tenant:
+def a_tenant(**changes: Any) -> StoredTenant:
     """A tenant with these attributes."""
     number = next(_NUMBERS)
-    tenant = Tenant(
+    tenant = StoredTenant(
         id=f"tenant-{number}",
         email=f"tenant-{number}@example.com",
         password_hash=f"hash-{number}",
@@ -26,10 +26,10 @@ def a_tenant(**changes: Any) -> Tenant:
     return replace(tenant, **changes)
 
 
-def a_user(**changes: Any) -> User:
+def a_user(**changes: Any) -> StoredUser:
     """A user of the tenant `shop`, with these attributes."""
     number = next(_NUMBERS)
-    user = User(
+    user = StoredUser(
         id=f"user-{number}",
         tenant="shop",
         login=f"login-{number}",
@@ -44,10 +44,10 @@ def a_user(**changes: Any) -> User:
     return replace(user, **changes)
 
 
-def a_session(**changes: Any) -> Session:
+def a_session(**changes: Any) -> StoredSession:
     """A session of the user `ann` of the tenant `shop`, with these attributes; it lasts a day."""
     number = next(_NUMBERS)
-    session = Session(
+    session = StoredSession(
         id=f"session-{number:0>24}",
         secret=number.to_bytes(32),
         master_key_id="test",

@@ -13,7 +13,7 @@ from shared.contracts.errors import AuthError, ErrorCode
 from shared.contracts.events import RevocationReason
 from shared.process.metrics import LATENCY_BUCKETS_SECONDS, process_registry
 from worker.amqp.replies import Outcome
-from worker.domain.records import Session
+from worker.domain.records import StoredSession
 from worker.sweeper import Unannounced
 
 #: OWASP's minimum cost takes some tens of milliseconds. Operators may raise it up to about a
@@ -209,7 +209,7 @@ class WorkerMetrics:
         """Record a wrong registration key."""
         self._wrong_keys.inc()
 
-    def session_opened(self, session: Session) -> None:
+    def session_opened(self, session: StoredSession) -> None:
         self._opened.labels("user" if session.user else "tenant").inc()
 
     def sessions_revoked(self, reason: RevocationReason, number: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.fakes import NOW, FakeAudit
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase
-from worker.domain.records import AuditQuery, AuditRecord
+from worker.domain.records import AuditQuery, StoredAuditRecord
 
 KEPT_FOR = timedelta(days=90)
 SECOND = timedelta(seconds=1)
@@ -25,9 +25,9 @@ def audit(request: pytest.FixtureRequest) -> AnyAudit:
     return MongoAudit(request.getfixturevalue("mongo_database"), KEPT_FOR)
 
 
-def record(number: int = 1, **fields: object) -> AuditRecord:
+def record(number: int = 1, **fields: object) -> StoredAuditRecord:
     """A login of ann, so many seconds from now."""
-    usual = AuditRecord(
+    usual = StoredAuditRecord(
         id=f"{number:032x}", tenant="shop", at=NOW + number * SECOND, type="auth.login", outcome="ok", login="ann"
     )
     return replace(usual, **fields)  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ async def test_pages_are_in_order_and_complete(audit: AnyAudit) -> None:
     stored = [record(number, at=NOW + (number // 3) * SECOND) for number in range(10)]
     for each in stored:
         await audit.append(each)
-    read: list[AuditRecord] = []
+    read: list[StoredAuditRecord] = []
     query = EVERYTHING
     while page := await audit.page(query, 4):
         read += page
@@ -98,7 +98,7 @@ async def test_what_is_asked_for(audit: AnyAudit) -> None:
     for each in (ann, bob, deleted, record(4, tenant="bank")):
         await audit.append(each)
 
-    async def found(**wanted: object) -> list[AuditRecord]:
+    async def found(**wanted: object) -> list[StoredAuditRecord]:
         return list(await audit.page(replace(EVERYTHING, **wanted), 10))  # type: ignore[arg-type]
 
     assert await found() == [deleted, bob, ann]

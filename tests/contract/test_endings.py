@@ -13,7 +13,7 @@ from tests.fakes import NOW, FakeUsers
 from tests.records import a_key, a_user
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.ports import Users
-from worker.domain.records import IdempotencyKey, User, UserChanges, UserRevocation
+from worker.domain.records import IdempotencyKey, StoredUser, UserChanges, UserRevocation
 
 LATER = NOW + timedelta(milliseconds=1)
 
@@ -25,7 +25,7 @@ def users(request: pytest.FixtureRequest) -> Users:
     return MongoUsers(request.getfixturevalue("mongo_database"))
 
 
-async def added(users: Users, **changes: Any) -> User:
+async def added(users: Users, **changes: Any) -> StoredUser:
     user = a_user(**changes)
     await users.add(user)
     return user
@@ -33,7 +33,7 @@ async def added(users: Users, **changes: Any) -> User:
 
 async def decide(
     users: Users,
-    user: User,
+    user: StoredUser,
     reason: RevocationReason,
     changes: UserChanges | None = None,
     key: IdempotencyKey | None = None,

@@ -19,7 +19,7 @@ from worker.domain.records import (
     IDEMPOTENCY_WINDOW,
     MAX_IDEMPOTENCY_KEYS,
     IdempotencyKey,
-    User,
+    StoredUser,
     UserChanges,
     UserRevocation,
 )
@@ -35,11 +35,11 @@ def users(request: pytest.FixtureRequest) -> Users:
     return MongoUsers(request.getfixturevalue("mongo_database"))
 
 
-async def added(users: Users, **changes: Any) -> User:
+async def added(users: Users, **changes: Any) -> StoredUser:
     return await users.add(a_user(login="ann", **changes))
 
 
-async def change(users: Users, key: IdempotencyKey, **fields: Any) -> User:
+async def change(users: Users, key: IdempotencyKey, **fields: Any) -> StoredUser:
     return await users.change("shop", "ann", UserChanges(fields), key)
 
 

@@ -12,7 +12,7 @@ from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.ports import Activity
-from worker.domain.records import User
+from worker.domain.records import StoredUser
 
 LATER = NOW + timedelta(minutes=5)
 
@@ -27,25 +27,25 @@ def activity(mongo_database: MongoDatabase) -> MongoActivity:
     return MongoActivity(mongo_database)
 
 
-async def added(users: MongoUsers) -> User:
+async def added(users: MongoUsers) -> StoredUser:
     user = a_user()
     await users.add(user)
     return user
 
 
-async def delete(users: MongoUsers, user: User) -> None:
+async def delete(users: MongoUsers, user: StoredUser) -> None:
     key = a_key()
     await users.finish_revocation(
         await users.decide_revocation(user.tenant, user.login, RevocationReason.USER_DELETED, key)
     )
 
 
-async def last_active_at(users: MongoUsers, user: User) -> object:
+async def last_active_at(users: MongoUsers, user: StoredUser) -> object:
     found = await users.find(user.tenant, user.login)
     return found.last_active_at if found else None
 
 
-def note(activity: Activity, user: User) -> None:
+def note(activity: Activity, user: StoredUser) -> None:
     activity.seen(user.id, LATER)
 
 

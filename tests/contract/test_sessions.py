@@ -13,7 +13,7 @@ from tests.records import a_session, a_user
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.domain.ports import Sessions
-from worker.domain.records import Revocation, Session, TenantRevocation, UserRevocation
+from worker.domain.records import Revocation, StoredSession, TenantRevocation, UserRevocation
 
 LOGOUT = Revocation(NOW, RevocationReason.LOGOUT, idempotency_key="request")
 LATER = NOW + timedelta(milliseconds=1)
@@ -27,11 +27,11 @@ def sessions(request: pytest.FixtureRequest) -> Sessions:
     return MongoSessions(request.getfixturevalue("mongo_database"))
 
 
-async def added(sessions: Sessions, **changes: Any) -> Session:
+async def added(sessions: Sessions, **changes: Any) -> StoredSession:
     return await sessions.add(a_session(**changes))
 
 
-async def stored(sessions: Sessions, session: Session) -> Session | None:
+async def stored(sessions: Sessions, session: StoredSession) -> StoredSession | None:
     return (await sessions.find([session.id])).get(session.id)
 
 
@@ -290,7 +290,7 @@ async def test_an_ending_does_not_announce_what_waits_for_a_retry(sessions: Sess
     assert await sessions.revoke_of_tenant(closing, NOW, 10) == [ended]
 
 
-async def _announced(sessions: Sessions, milliseconds: int = 0, **attributes: Any) -> Session:
+async def _announced(sessions: Sessions, milliseconds: int = 0, **attributes: Any) -> StoredSession:
     """A session whose revocation was announced so long after NOW."""
     session = await sessions.revoke(await added(sessions, **attributes), LOGOUT)
     assert session is not None

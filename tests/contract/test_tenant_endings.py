@@ -13,7 +13,7 @@ from tests.fakes import NOW, FakeTenants
 from tests.records import a_key, a_tenant
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.domain.ports import Tenants
-from worker.domain.records import CLOSING, IDEMPOTENCY_WINDOW, IdempotencyKey, Tenant, TenantRevocation
+from worker.domain.records import CLOSING, IDEMPOTENCY_WINDOW, IdempotencyKey, StoredTenant, TenantRevocation
 
 LATER = NOW + timedelta(milliseconds=1)
 ROTATION = RevocationReason.ALL_REVOKED
@@ -28,13 +28,13 @@ def tenants(request: pytest.FixtureRequest) -> Tenants:
     return MongoTenants(request.getfixturevalue("mongo_database"))
 
 
-async def added(tenants: Tenants, **changes: Any) -> Tenant:
+async def added(tenants: Tenants, **changes: Any) -> StoredTenant:
     tenant = a_tenant(**changes)
     await tenants.add(tenant)
     return tenant
 
 
-async def delete(tenants: Tenants, tenant: Tenant, key: IdempotencyKey | None = None) -> TenantRevocation:
+async def delete(tenants: Tenants, tenant: StoredTenant, key: IdempotencyKey | None = None) -> TenantRevocation:
     ending = await tenants.decide_revocation(tenant.id, DELETED, key or a_key())
     await tenants.finish_revocation(ending)
     return ending

@@ -12,7 +12,7 @@ from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.domain.records import AuditQuery, AuditRecord, Revocation
+from worker.domain.records import AuditQuery, Revocation, StoredAuditRecord
 
 LATER = NOW + timedelta(seconds=1)
 
@@ -52,7 +52,7 @@ async def test_a_page_of_users_with_one_that_cannot_be_read(mongo_database: Mong
 async def test_a_page_of_the_audit_trail_with_a_record_that_cannot_be_read(mongo_database: MongoDatabase) -> None:
     """It is full all the same."""
     audit = MongoAudit(mongo_database, timedelta(days=1))
-    records = [AuditRecord(f"{number:032}", "shop", NOW, "auth.login", "ok") for number in range(5)]
+    records = [StoredAuditRecord(f"{number:032}", "shop", NOW, "auth.login", "ok") for number in range(5)]
     for record in records:
         await audit.append(record)
     await mongo_database.collection("audit").update_one({"_id": records[3].id}, {"$unset": {"outcome": ""}})

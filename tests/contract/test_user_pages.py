@@ -10,7 +10,7 @@ from shared.contracts.events import RevocationReason
 from tests.records import a_key, a_user
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_users import SPLIT_POINT_EVERY, MongoUsers
-from worker.domain.records import User
+from worker.domain.records import StoredUser
 
 #: Eight ranges between split points on average.
 USERS = 8 * SPLIT_POINT_EVERY
@@ -78,7 +78,7 @@ async def test_pages_across_split_points_are_complete_and_in_order(
 
 
 async def every_login(users: MongoUsers, page_size: int) -> list[str]:
-    found: list[User] = []
+    found: list[StoredUser] = []
     while page := await users.page("shop", "", found[-1].login if found else "", page_size):
         found += page
     return [user.login for user in found]

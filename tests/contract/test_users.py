@@ -15,7 +15,7 @@ from tests.fakes import NOW, FakeUsers
 from tests.records import a_key, a_user
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.ports import Users
-from worker.domain.records import IdempotencyKey, User, UserChanges
+from worker.domain.records import IdempotencyKey, StoredUser, UserChanges
 
 
 @pytest.fixture(params=["fake", "mongo"])
@@ -25,18 +25,20 @@ def users(request: pytest.FixtureRequest) -> Users:
     return MongoUsers(request.getfixturevalue("mongo_database"))
 
 
-async def added(users: Users, **changes: Any) -> User:
+async def added(users: Users, **changes: Any) -> StoredUser:
     user = a_user(**changes)
     await users.add(user)
     return user
 
 
-async def change(users: Users, user: User, fields: dict[str, Any], key: IdempotencyKey | None = None) -> User:
+async def change(
+    users: Users, user: StoredUser, fields: dict[str, Any], key: IdempotencyKey | None = None
+) -> StoredUser:
     """Change the user, with a new request unless a key is given."""
     return await users.change(user.tenant, user.login, UserChanges(fields), key or a_key())
 
 
-def logins(found: Sequence[User]) -> list[str]:
+def logins(found: Sequence[StoredUser]) -> list[str]:
     return [user.login for user in found]
 
 
@@ -163,7 +165,7 @@ async def test_one_of_many_at_once_gets_the_login(users: Users) -> None:
     rivals = [a_user(login="ann") for _ in range(50)]
     outcomes = await asyncio.gather(*(users.add(rival) for rival in rivals), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(LoginTaken) == 49
-    (winner,) = [outcome for outcome in outcomes if isinstance(outcome, User)]
+    (winner,) = [outcome for outcome in outcomes if isinstance(outcome, StoredUser)]
     assert winner in rivals
     assert await users.find("shop", "ann") == winner
 

@@ -19,7 +19,7 @@ from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.records import Session
+from worker.domain.records import StoredSession
 from worker.domain.session_opening import open_tenant_session, open_user_session
 from worker.operations import HANDLERS
 from worker.sweeper import GRACE
@@ -134,7 +134,7 @@ class World:
         """The tenant's."""
         return self._tenant.email
 
-    async def _session(self, name: str) -> Session:
+    async def _session(self, name: str) -> StoredSession:
         session_id = self.session_id(name)
         return (await self._worker.sessions.find([session_id]))[session_id]
 

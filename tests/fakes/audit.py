@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from worker.domain.records import (
     AuditQuery,
-    AuditRecord,
+    StoredAuditRecord,
 )
 
 
@@ -13,12 +13,12 @@ class FakeAudit:
     """Implements the port `Audit`. Refused attempts are recorded at once."""
 
     def __init__(self) -> None:
-        self.records: dict[str, AuditRecord] = {}
+        self.records: dict[str, StoredAuditRecord] = {}
 
-    async def append(self, record: AuditRecord) -> None:
+    async def append(self, record: StoredAuditRecord) -> None:
         self.records.setdefault(record.id, record)
 
-    def attempted(self, record: AuditRecord) -> None:
+    def attempted(self, record: StoredAuditRecord) -> None:
         attempts = self.records[record.id].attempts if record.id in self.records else 0
         first = self.records.get(record.id, record)
         self.records[record.id] = replace(first, attempts=attempts + record.attempts)
@@ -26,7 +26,7 @@ class FakeAudit:
     async def write(self) -> None:
         """Do nothing: this fake buffers no records."""
 
-    async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
+    async def page(self, query: AuditQuery, limit: int) -> Sequence[StoredAuditRecord]:
         found = [
             record
             for record in self.records.values()

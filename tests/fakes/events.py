@@ -2,7 +2,7 @@
 
 from shared.contracts.events import RevocationReason
 from worker.domain.records import (
-    Session,
+    StoredSession,
 )
 
 
@@ -10,9 +10,9 @@ class FakeEvents:
     """Implements the port `Events`. Events stay in the outbox, as if the broker were unreachable."""
 
     def __init__(self) -> None:
-        self.announced: list[Session] = []
+        self.announced: list[StoredSession] = []
 
-    def announce(self, session: Session) -> None:
+    def announce(self, session: StoredSession) -> None:
         self.announced.append(session)
 
     @property

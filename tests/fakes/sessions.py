@@ -6,9 +6,9 @@ from datetime import datetime
 
 from worker.domain.records import (
     Revocation,
-    Session,
+    StoredSession,
+    StoredUser,
     TenantRevocation,
-    User,
     UserRevocation,
 )
 
@@ -18,25 +18,25 @@ class FakeSessions:
 
     def __init__(self) -> None:
         self.finds: list[Sequence[str]] = []
-        self._stored: dict[str, Session] = {}
+        self._stored: dict[str, StoredSession] = {}
         self._outbox: dict[str, datetime] = {}
 
-    async def add(self, session: Session) -> Session:
-        def key(of: Session) -> tuple[str, str | None, str]:
+    async def add(self, session: StoredSession) -> StoredSession:
+        def key(of: StoredSession) -> tuple[str, str | None, str]:
             return of.tenant, of.user, of.idempotency_key
 
         first = next((other for other in self._stored.values() if key(other) == key(session)), None)
         return first or self._stored.setdefault(session.id, session)
 
-    async def find(self, ids: Sequence[str]) -> dict[str, Session]:
+    async def find(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         self.finds.append(ids)
         return {session_id: self._stored[session_id] for session_id in ids if session_id in self._stored}
 
-    async def live_of_user(self, user: User, now: datetime, limit: int) -> Sequence[Session]:
+    async def live_of_user(self, user: StoredUser, now: datetime, limit: int) -> Sequence[StoredSession]:
         live = [session for session in self._live(user.tenant, user.id, now) if session.generation == user.generation]
         return sorted(live, key=lambda session: session.issued_at, reverse=True)[:limit]
 
-    async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
+    async def revoke(self, session: StoredSession, revocation: Revocation) -> StoredSession | None:
         stored = self._stored.get(session.id)
         if stored is None or stored.revocation is not None:
             return None
@@ -44,7 +44,7 @@ class FakeSessions:
         self._outbox[session.id] = revocation.at
         return self._stored[session.id]
 
-    async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
+    async def refused(self, session: StoredSession, at: datetime, retry_at: datetime | None) -> bool:
         stored = self._stored.get(session.id)
         seen = session.revocation.refusals if session.revocation else 0
         if stored is None or stored.revocation is None or session.id not in self._outbox:
@@ -59,7 +59,7 @@ class FakeSessions:
             self._outbox[session.id] = retry_at
         return True
 
-    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[Session]:
+    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         for session in self._live(decision.tenant, decision.user, now):
             if session.generation < decision.generation:
                 await self.revoke(session, Revocation(now, decision.reason))
@@ -67,7 +67,7 @@ class FakeSessions:
         of_user = [session for session in waiting if (session.tenant, session.user) == (decision.tenant, decision.user)]
         return of_user[:limit]
 
-    async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[Session]:
+    async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         for session in list(self._stored.values()):
             live = session.revocation is None and session.expires_at > now
             before = decision.users_before if session.user else decision.generation
@@ -77,35 +77,35 @@ class FakeSessions:
         of_tenant = (session for session in waiting if session.tenant == decision.tenant)
         return [session for session in of_tenant if session.user is None or decision.users_before][:limit]
 
-    async def over_limit(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+    async def over_limit(self, session: StoredSession, kept: int, now: datetime, limit: int) -> Sequence[StoredSession]:
         live = self._live(session.tenant, session.user or "", now)
         of_generation = [each for each in live if each.generation == session.generation]
         newest_first = sorted(of_generation, key=lambda each: (each.issued_at, each.id), reverse=True)
         return newest_first[kept : kept + limit]
 
-    async def limit_enforced(self, session: Session) -> None:
+    async def limit_enforced(self, session: StoredSession) -> None:
         if session.id in self._stored:
             self._stored[session.id] = replace(self._stored[session.id], enforces_limit=False)
 
     async def tenants_enforcing_limit(self, older_than: datetime) -> Sequence[str]:
         return sorted({each.tenant for each in self._enforcing(older_than)})
 
-    async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+    async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[StoredSession]:
         return [each for each in self._enforcing(older_than) if each.tenant == tenant][:limit]
 
     async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
         return sorted({self._stored[session_id].tenant for session_id, since in self._waiting() if since < older_than})
 
-    async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+    async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[StoredSession]:
         due = (self._stored[session_id] for session_id, since in self._waiting() if since < older_than)
         return [session for session in due if session.tenant == tenant][:limit]
 
-    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
+    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[StoredSession]:
         sessions = [self._stored[session_id] for session_id, _ in self._waiting()]
         mine = (session for session in sessions if session.tenant == tenant)
         return [session for session in mine if session.revocation and not session.revocation.announced_at][:limit]
 
-    async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
+    async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[StoredSession]:
         announced = [
             (session.revocation.announced_at, session.id)
             for session in self._stored.values()
@@ -113,7 +113,7 @@ class FakeSessions:
         ]
         return [self._stored[id_] for when, id_ in sorted(announced) if (when, id_) > (at, session_id)][:limit]
 
-    async def announced(self, session: Session, at: datetime) -> None:
+    async def announced(self, session: StoredSession, at: datetime) -> None:
         self._outbox.pop(session.id, None)
         stored = self._stored.get(session.id)
         if stored and stored.revocation:
@@ -122,11 +122,11 @@ class FakeSessions:
     def _waiting(self) -> list[tuple[str, datetime]]:
         return sorted(self._outbox.items(), key=lambda each: each[1])
 
-    def _enforcing(self, older_than: datetime) -> list[Session]:
+    def _enforcing(self, older_than: datetime) -> list[StoredSession]:
         enforcing = [each for each in self._stored.values() if each.enforces_limit and each.issued_at < older_than]
         return sorted(enforcing, key=lambda each: each.issued_at)
 
-    def _live(self, tenant: str, user: str, now: datetime) -> list[Session]:
+    def _live(self, tenant: str, user: str, now: datetime) -> list[StoredSession]:
         return [
             session
             for session in self._stored.values()

@@ -12,14 +12,14 @@ from worker.domain.records import (
     CLOSING,
     MAX_IDEMPOTENCY_KEYS,
     IdempotencyKey,
-    Tenant,
+    StoredTenant,
     TenantRevocation,
 )
 
 
 @dataclass(frozen=True)
-class _StoredTenant:
-    tenant: Tenant
+class _Entry:
+    tenant: StoredTenant
     keys: tuple[_AppliedKey, ...] = ()
     decision: TenantRevocation | None = None
     decided_at: datetime = NOW
@@ -34,28 +34,28 @@ class FakeTenants:
     """Implements the port `Tenants`."""
 
     def __init__(self) -> None:
-        self._stored: dict[str, _StoredTenant] = {}
-        self._removed: list[_StoredTenant] = []
+        self._stored: dict[str, _Entry] = {}
+        self._removed: list[_Entry] = []
 
-    async def add(self, tenant: Tenant) -> None:
+    async def add(self, tenant: StoredTenant) -> None:
         creation = IdempotencyKey(tenant.idempotency_key, tenant.registered_at)
         of_email = (each for each in self._removed if each.tenant.email == tenant.email)
         taken = any(each.tenant.email == tenant.email for each in self._stored.values())
         if taken or any(each.find_applied(creation) for each in of_email):
             raise EmailTaken
-        self._stored[tenant.id] = _StoredTenant(tenant, (_AppliedKey(creation),))
+        self._stored[tenant.id] = _Entry(tenant, (_AppliedKey(creation),))
 
-    async def find(self, tenant: str) -> Tenant | None:
+    async def find(self, tenant: str) -> StoredTenant | None:
         return next((each for each in self._visible() if each.id == tenant), None)
 
-    async def find_by_email(self, email: str) -> Tenant | None:
+    async def find_by_email(self, email: str) -> StoredTenant | None:
         return next((each for each in self._visible() if each.email == email), None)
 
-    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+    async def page(self, after: str, limit: int) -> Sequence[StoredTenant]:
         found = [each for each in self._visible() if each.email > after]
         return sorted(found, key=lambda each: each.email)[:limit]
 
-    async def is_current(self, tenant: Tenant) -> bool:
+    async def is_current(self, tenant: StoredTenant) -> bool:
         found = await self.find(tenant.id)
         return found is not None and found.generation == tenant.generation and not found.disabled
 
@@ -63,7 +63,7 @@ class FakeTenants:
         found = await self.find(tenant)
         return found is not None and not found.disabled and self._stored[tenant].closed_generation <= generation
 
-    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
+    async def replace_hash(self, tenant: StoredTenant, password_hash: str) -> None:
         stored = self._stored.get(tenant.id)
         if stored and stored.tenant.password_hash == tenant.password_hash:
             changed = replace(stored.tenant, password_hash=password_hash)
@@ -84,7 +84,7 @@ class FakeTenants:
             password_hash=password_hash or stored.tenant.password_hash,
             disabled=stored.tenant.disabled or reason is RevocationReason.TENANT_DISABLED,
         )
-        self._stored[tenant] = _StoredTenant(
+        self._stored[tenant] = _Entry(
             changed,
             (*stored.keys, _AppliedKey(key, decision.generation, reason, decision.users_before))[
                 -MAX_IDEMPOTENCY_KEYS:
@@ -121,14 +121,14 @@ class FakeTenants:
             keys = (*stored.keys, _AppliedKey(key))[-MAX_IDEMPOTENCY_KEYS:]
             self._stored[tenant] = replace(stored, tenant=replace(stored.tenant, disabled=False), keys=keys)
 
-    def _visible(self) -> list[Tenant]:
+    def _visible(self) -> list[StoredTenant]:
         return [stored.tenant for stored in self._stored.values() if not stored.deleted]
 
-    def _all(self) -> list[_StoredTenant]:
+    def _all(self) -> list[_Entry]:
         return [*self._stored.values(), *self._removed]
 
     @staticmethod
-    def _decided(key: IdempotencyKey, stored: Iterable[_StoredTenant]) -> TenantRevocation | None:
+    def _decided(key: IdempotencyKey, stored: Iterable[_Entry]) -> TenantRevocation | None:
         for each in stored:
             if (before := each.find_applied(key)) and before.generation is not None and before.reason is not None:
                 return TenantRevocation(each.tenant.id, before.generation, before.reason, before.users_before)

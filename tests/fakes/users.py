@@ -12,15 +12,15 @@ from tests.fakes.values import NOW
 from worker.domain.records import (
     MAX_IDEMPOTENCY_KEYS,
     IdempotencyKey,
-    User,
+    StoredUser,
     UserChanges,
     UserRevocation,
 )
 
 
 @dataclass(frozen=True)
-class _StoredUser:
-    user: User
+class _Entry:
+    user: StoredUser
     keys: tuple[_AppliedKey, ...] = ()
     decision: UserRevocation | None = None
     decided_at: datetime = NOW
@@ -34,31 +34,31 @@ class FakeUsers:
     """Implements the port `Users`."""
 
     def __init__(self) -> None:
-        self._stored: dict[str, _StoredUser] = {}
-        self._removed: list[_StoredUser] = []
+        self._stored: dict[str, _Entry] = {}
+        self._removed: list[_Entry] = []
 
-    async def add(self, user: User) -> User:
+    async def add(self, user: StoredUser) -> StoredUser:
         key = IdempotencyKey(user.idempotency_key, user.registered_at)
         first = self._of(user.tenant, user.login)
         if first and first.find_applied(key) and not first.deleted:
             return first.user
         if first or self._removed_after(user.tenant, user.login, key):
             raise LoginTaken
-        self._stored[user.id] = _StoredUser(user, (_AppliedKey(key),))
+        self._stored[user.id] = _Entry(user, (_AppliedKey(key),))
         return user
 
-    async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
+    async def add_new(self, users: Sequence[StoredUser]) -> AbstractSet[str]:
         taken = set()
         for user in users:
             if self._of(user.tenant, user.login):
                 taken.add(user.id)
             else:
-                self._stored[user.id] = _StoredUser(
+                self._stored[user.id] = _Entry(
                     user, (_AppliedKey(IdempotencyKey(user.idempotency_key, user.registered_at)),)
                 )
         return taken
 
-    async def find(self, tenant: str, login: str) -> User | None:
+    async def find(self, tenant: str, login: str) -> StoredUser | None:
         return next((user for user in self._visible() if (user.tenant, user.login) == (tenant, login)), None)
 
     async def spelling(self, tenant: str, login: str, key: IdempotencyKey | None = None) -> str:
@@ -69,10 +69,10 @@ class FakeUsers:
     async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
         return {login for login in logins if self._of(tenant, login)}
 
-    async def is_current(self, user: User) -> bool:
+    async def is_current(self, user: StoredUser) -> bool:
         return any((found.id, found.generation) == (user.id, user.generation) for found in self._visible())
 
-    async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
+    async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[StoredUser]:
         wanted = {spelling.casefold() for spelling in (search, names.nfc(search))}
         matching = [
             user
@@ -87,7 +87,7 @@ class FakeUsers:
         stored = [each.user for each in self._stored.values()]
         return sorted(user.login for user in stored if user.tenant == tenant and user.login > after)[:limit]
 
-    async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> User:
+    async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> StoredUser:
         stored = self._of(tenant, login)
         if stored is None or stored.deleted or self._removed_after(tenant, login, key):
             raise UserNotFound
@@ -97,7 +97,7 @@ class FakeUsers:
             self._stored[stored.user.id] = stored
         return stored.user
 
-    async def replace_hash(self, user: User, password_hash: str) -> None:
+    async def replace_hash(self, user: StoredUser, password_hash: str) -> None:
         stored = self._stored.get(user.id)
         if stored and stored.user.password_hash == user.password_hash:
             self._stored[user.id] = replace(stored, user=replace(stored.user, password_hash=password_hash))
@@ -115,7 +115,7 @@ class FakeUsers:
         changed = replace(_changed(stored.user, changes or UserChanges()), generation=decision.generation)
         keys = (*stored.keys, _AppliedKey(key, decision.generation))[-MAX_IDEMPOTENCY_KEYS:]
         deleted = reason is RevocationReason.USER_DELETED
-        self._stored[stored.user.id] = _StoredUser(changed, keys, decision, key.at, deleted)
+        self._stored[stored.user.id] = _Entry(changed, keys, decision, key.at, deleted)
         return decision
 
     async def finish_revocation(self, decision: UserRevocation) -> None:
@@ -125,7 +125,7 @@ class FakeUsers:
         if stored.deleted:
             self._removed.append(self._stored.pop(decision.user))
         else:
-            self._stored[decision.user] = _StoredUser(stored.user, stored.keys)
+            self._stored[decision.user] = _Entry(stored.user, stored.keys)
 
     async def tenants_with_unfinished_revocations(self, older_than: datetime) -> Sequence[str]:
         return sorted({decision.tenant for decision in self._unfinished(older_than)})
@@ -140,19 +140,19 @@ class FakeUsers:
         stored = sorted(self._stored.values(), key=lambda each: each.decided_at)
         return [each.decision for each in stored if each.decision and each.decided_at < older_than]
 
-    def _visible(self) -> list[User]:
+    def _visible(self) -> list[StoredUser]:
         return [stored.user for stored in self._stored.values() if not stored.deleted]
 
-    def _of(self, tenant: str, login: str) -> _StoredUser | None:
+    def _of(self, tenant: str, login: str) -> _Entry | None:
         stored = self._stored.values()
         return next((each for each in stored if (each.user.tenant, each.user.login) == (tenant, login)), None)
 
-    def _removed_after(self, tenant: str, login: str, key: IdempotencyKey) -> _StoredUser | None:
+    def _removed_after(self, tenant: str, login: str, key: IdempotencyKey) -> _Entry | None:
         """Return the removed user of this login that the request with this key had changed or deleted."""
         removed = (each for each in self._removed if (each.user.tenant, each.user.login) == (tenant, login))
         return next((each for each in removed if each.find_applied(key)), None)
 
 
-def _changed(user: User, changes: UserChanges) -> User:
+def _changed(user: StoredUser, changes: UserChanges) -> StoredUser:
     changed = replace(user, **changes.fields)
     return replace(changed, password_hash=changes.password_hash) if changes.password_hash else changed

@@ -18,7 +18,7 @@ from tests.fakes import NOW, FakeClock, FakeSessions
 from tests.records import a_session
 from worker.amqp.events import AmqpEvents
 from worker.amqp.tenant_channels import MAX_CHANNELS
-from worker.domain.records import Revocation, Session
+from worker.domain.records import Revocation, StoredSession
 from worker.domain.retries import FIRST_DELAY, MAX_REFUSALS
 
 TENANT, ANOTHER = "a-tenant", "another-tenant"
@@ -52,13 +52,13 @@ class World:
             on_refused=self.retried.append,
         )
 
-    async def revoked(self, tenant: str = TENANT) -> Session:
+    async def revoked(self, tenant: str = TENANT) -> StoredSession:
         session = await self.sessions.add(a_session(tenant=tenant))
         ended = await self.sessions.revoke(session, Revocation(self.clock.now(), RevocationReason.LOGOUT))
         assert ended is not None
         return ended
 
-    async def announce(self, *sessions: Session) -> None:
+    async def announce(self, *sessions: StoredSession) -> None:
         """Announces the sessions as they are stored now. Returns when each is published or refused."""
         for session in sessions:
             self.events.announce((await self.sessions.find([session.id]))[session.id])

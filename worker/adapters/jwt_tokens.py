@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidToken
 from shared.contracts.wire import MAX_TOKEN_CHARS
-from worker.domain.records import Session
+from worker.domain.records import StoredSession
 
 ALGORITHM = "HS256"
 #: The hash function of HS256 (RFC 7518, 3.2). Signatures are verified here and not by PyJWT's
@@ -60,7 +60,7 @@ class JwtTokens:
     def signing_key_id(self) -> str:
         return self._signing_key_id
 
-    def sign(self, session: Session, claims: Claims) -> str:
+    def sign(self, session: StoredSession, claims: Claims) -> str:
         return jwt.encode(
             claims.model_dump(mode="json", exclude_unset=True),
             self._key(session),
@@ -72,7 +72,7 @@ class JwtTokens:
         header = _header(token)
         return header.session_id if header else None
 
-    def verify(self, token: str, session: Session, now: datetime) -> Claims:
+    def verify(self, token: str, session: StoredSession, now: datetime) -> Claims:
         header = _header(token)
         if header != (_type(session), session.id):
             raise InvalidToken
@@ -91,7 +91,7 @@ class JwtTokens:
             raise InvalidToken
         return claims
 
-    def _key(self, session: Session) -> bytes:
+    def _key(self, session: StoredSession) -> bytes:
         """Return the session's key. Neither the database nor the master key alone suffices to compute it."""
         master_key = self._master_keys.get(session.master_key_id)
         if master_key is None:  # the key was removed in a rotation, and its tokens are invalid
@@ -99,7 +99,7 @@ class JwtTokens:
         return hmac.digest(master_key, b"\0".join((KEY_PURPOSE, session.id.encode(), session.secret)), DIGEST)
 
 
-def _type(session: Session) -> str:
+def _type(session: StoredSession) -> str:
     return USER_TYPE if session.user else TENANT_TYPE
 
 

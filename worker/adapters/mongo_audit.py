@@ -17,7 +17,7 @@ from worker.adapters.mongo_database import (
     first_readable,
     unavailable_when_away,
 )
-from worker.domain.records import AuditQuery, AuditRecord
+from worker.domain.records import AuditQuery, StoredAuditRecord
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ INTERVAL_SECONDS = 1.0
 #: Records kept in memory until they are written, about half a kilobyte each. Further ones are
 #: dropped, and their number is logged.
 MAX_WAITING = 4_096
-_NAMES = {field.name for field in fields_of(AuditRecord)} - {"id", "attempts"}
+_NAMES = {field.name for field in fields_of(StoredAuditRecord)} - {"id", "attempts"}
 #: Members that are absent in records of older workers.
 _ADDED = {"service"}
 
@@ -39,10 +39,10 @@ class MongoAudit:
         self._records = database.collection("audit")
         self._kept_for = kept_for
         self._max_waiting = max_waiting
-        self._waiting: dict[str, AuditRecord] = {}
+        self._waiting: dict[str, StoredAuditRecord] = {}
         self._lost = 0
 
-    async def append(self, record: AuditRecord) -> None:
+    async def append(self, record: StoredAuditRecord) -> None:
         if self._kept_for is None:
             return
         document = {"_id": record.id, **self._document(record, self._kept_for), "attempts": record.attempts}
@@ -52,7 +52,7 @@ class MongoAudit:
             except DuplicateKeyError:
                 return  # an earlier delivery of the request wrote it
 
-    def attempted(self, record: AuditRecord) -> None:
+    def attempted(self, record: StoredAuditRecord) -> None:
         if self._kept_for is None:
             return
         if waiting := self._waiting.get(record.id):
@@ -62,7 +62,7 @@ class MongoAudit:
         else:
             self._lost += 1
 
-    async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
+    async def page(self, query: AuditQuery, limit: int) -> Sequence[StoredAuditRecord]:
         wanted: Document = {"tenant": query.tenant, "position": {"$gte": query.from_position, "$lt": query.to_position}}
         if query.type is not None:
             wanted["type"] = query.type
@@ -106,7 +106,7 @@ class MongoAudit:
             log.error("audit records are lost", extra=fields)  # noqa: TRY400 - the traceback adds nothing
 
     @staticmethod
-    def _document(record: AuditRecord, kept_for: timedelta) -> Document:
+    def _document(record: StoredAuditRecord, kept_for: timedelta) -> Document:
         document = {name: value for name, value in asdict(record).items() if name in _NAMES}
         return {
             **document,
@@ -116,8 +116,8 @@ class MongoAudit:
         }
 
 
-def _from_document(document: Document) -> AuditRecord:
+def _from_document(document: Document) -> StoredAuditRecord:
     known = {name: document[name] for name in _NAMES if name not in _ADDED or name in document}
-    return AuditRecord(
+    return StoredAuditRecord(
         id=document["_id"], attempts=document["attempts"], **{**known, "changed": tuple(document["changed"])}
     )

@@ -22,7 +22,7 @@ from worker.adapters.mongo_database import (
     tenants_with,
     unavailable_when_away,
 )
-from worker.domain.records import Revocation, Session, TenantRevocation, User, UserRevocation
+from worker.domain.records import Revocation, StoredSession, StoredUser, TenantRevocation, UserRevocation
 
 #: Sessions revoked per step, so that a step takes the database less time than a worker waits for
 #: it.
@@ -38,7 +38,7 @@ class MongoSessions:
     def __init__(
         self,
         database: MongoDatabase,
-        on_opened: Callable[[Session], None] = lambda _: None,
+        on_opened: Callable[[StoredSession], None] = lambda _: None,
         on_revoked: Callable[[RevocationReason, int], None] = lambda *_: None,
     ) -> None:
         """`on_opened` and `on_revoked` are called for new sessions and revocations, and not for retried requests."""
@@ -47,7 +47,7 @@ class MongoSessions:
         self._on_opened = on_opened
         self._on_revoked = on_revoked
 
-    async def add(self, session: Session) -> Session:
+    async def add(self, session: StoredSession) -> StoredSession:
         with unavailable_when_away():
             try:
                 await self._sessions.insert_one(_to_document(session))
@@ -61,19 +61,19 @@ class MongoSessions:
         self._on_opened(session)
         return session
 
-    async def find(self, ids: Sequence[str]) -> dict[str, Session]:
+    async def find(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         # The query has a time limit of its own, since lookups with other deadlines share it.
         with unavailable_when_away():
             return await self._lookups.find(ids)
 
-    async def live_of_user(self, user: User, now: datetime, limit: int) -> Sequence[Session]:
+    async def live_of_user(self, user: StoredUser, now: datetime, limit: int) -> Sequence[StoredSession]:
         wanted = {"user": user.id, "tenant": user.tenant, "generation": user.generation, "expires_at": {"$gt": now}}
         with unavailable_when_away():
             found = self._sessions.find({**wanted, **_NOT_REVOKED})
             documents = await found.sort("issued_at", DESCENDING).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
+    async def revoke(self, session: StoredSession, revocation: Revocation) -> StoredSession | None:
         with unavailable_when_away():
             result = await self._sessions.update_one({"_id": session.id, **_NOT_REVOKED}, _revoked(revocation))
         if not result.modified_count:
@@ -81,7 +81,7 @@ class MongoSessions:
         self._on_revoked(revocation.reason, 1)
         return replace(session, revocation=revocation)
 
-    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[Session]:
+    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         of_user = {"user": decision.user, "tenant": decision.tenant}
         with unavailable_when_away():
             result = await self._sessions.update_many(
@@ -92,7 +92,7 @@ class MongoSessions:
             documents = await self._sessions.find({**of_user, "outbox": {"$lte": now}}).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[Session]:
+    async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         of_tenant: Document = {"tenant": decision.tenant}
         live: Document = {"expires_at": {"$gt": now}, **_NOT_REVOKED}
         with unavailable_when_away():
@@ -101,21 +101,25 @@ class MongoSessions:
                 _revoked(Revocation(now, decision.reason)),
             )
             self._on_revoked(decision.reason, result.modified_count)
-            if decision.users_before:
-                of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": decision.users_before}}
-                revoked = _revoked(Revocation(now, decision.users_reason))
-                found = self._sessions.find({**of_users, **live}, ["_id"]).batch_size(BATCH)
-                while documents := await found.to_list(BATCH):
-                    ids = [document["_id"] for document in documents]
+        if decision.users_before:
+            of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": decision.users_before}}
+            revoked = _revoked(Revocation(now, decision.users_reason))
+            found = self._sessions.find({**of_users, **live}, ["_id"]).batch_size(BATCH)
+            while True:
+                with unavailable_when_away():  # a time limit for each batch: there may be thousands
+                    ids = [document["_id"] for document in await found.to_list(BATCH)]
+                    if not ids:
+                        break
                     result = await self._sessions.update_many({"_id": {"$in": ids}, **_NOT_REVOKED}, revoked)
                     self._on_revoked(decision.users_reason, result.modified_count)
-            else:
-                of_tenant["user"] = None
+        else:
+            of_tenant["user"] = None
+        with unavailable_when_away():
             waiting = self._sessions.find({**of_tenant, "outbox": {"$lte": now}})
             documents = await waiting.limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def over_limit(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+    async def over_limit(self, session: StoredSession, kept: int, now: datetime, limit: int) -> Sequence[StoredSession]:
         wanted = {
             "user": session.user,
             "tenant": session.tenant,
@@ -127,27 +131,27 @@ class MongoSessions:
             documents = await found.skip(kept).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def limit_enforced(self, session: Session) -> None:
+    async def limit_enforced(self, session: StoredSession) -> None:
         with unavailable_when_away():
             await self._sessions.update_one({"_id": session.id}, {"$unset": {"displaces": ""}})
 
     async def tenants_enforcing_limit(self, older_than: datetime) -> Sequence[str]:
         return await tenants_with(self._sessions, "displaces", older_than)
 
-    async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+    async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[StoredSession]:
         return await self._oldest({"tenant": tenant, "displaces": {"$lt": older_than}}, "displaces", limit)
 
     async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
         return await tenants_with(self._sessions, "outbox", older_than)
 
-    async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+    async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[StoredSession]:
         return await self._oldest({"tenant": tenant, "outbox": {"$lt": older_than}}, "outbox", limit)
 
-    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
+    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[StoredSession]:
         unlisted = {"revocation.announced_at": {"$exists": False}}
         return await self._oldest({"tenant": tenant, "outbox": {"$exists": True}, **unlisted}, "outbox", limit)
 
-    async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
+    async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[StoredSession]:
         then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}
         later = {"tenant": tenant, "revocation.announced_at": {"$gt": at}}
         # Two queries, each a range of the index: not every query planner uses the index for an
@@ -155,14 +159,14 @@ class MongoSessions:
         found = await self._first_by_announcement(then, limit)
         return found if len(found) == limit else found + await self._first_by_announcement(later, limit - len(found))
 
-    async def announced(self, session: Session, at: datetime) -> None:
+    async def announced(self, session: StoredSession, at: datetime) -> None:
         with unavailable_when_away():
             await self._sessions.update_one(
                 {"_id": session.id, "revocation": {"$exists": True}},
                 {"$unset": {"outbox": ""}, "$set": {"revocation.announced_at": at}},
             )
 
-    async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
+    async def refused(self, session: StoredSession, at: datetime, retry_at: datetime | None) -> bool:
         seen = session.revocation.refusals if session.revocation else 0
         written: Document = {"revocation.refusals": seen + 1}
         if not seen:
@@ -181,17 +185,17 @@ class MongoSessions:
             )
         return bool(result.modified_count)
 
-    async def _oldest(self, wanted: Document, field: str, limit: int) -> Sequence[Session]:
+    async def _oldest(self, wanted: Document, field: str, limit: int) -> Sequence[StoredSession]:
         with unavailable_when_away():
             documents = await self._sessions.find(wanted).sort(field, ASCENDING).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
-    async def _query(self, ids: Sequence[str]) -> dict[str, Session]:
+    async def _query(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         with unavailable_when_away():
             documents = await self._sessions.find({"_id": {"$in": ids}}).to_list(len(ids))
         return {session.id: session for session in readable(documents, _from_document)}
 
-    async def _first_by_announcement(self, wanted: Document, limit: int) -> list[Session]:
+    async def _first_by_announcement(self, wanted: Document, limit: int) -> list[StoredSession]:
         with unavailable_when_away():
             found = self._sessions.find(wanted).sort(_BY_ANNOUNCEMENT)
             return await first_readable(found, _from_document, limit)
@@ -205,7 +209,7 @@ def _revoked(revocation: Revocation) -> Document:
     return {"$set": {"revocation": stored, "outbox": revocation.at}}
 
 
-def _to_document(session: Session) -> Document:
+def _to_document(session: StoredSession) -> Document:
     return {
         "_id": session.id,
         "secret": session.secret,
@@ -224,8 +228,8 @@ def _to_document(session: Session) -> Document:
     }
 
 
-def _from_document(document: Document) -> Session:
-    return Session(
+def _from_document(document: Document) -> StoredSession:
+    return StoredSession(
         id=document["_id"],
         secret=bytes(document["secret"]),
         master_key_id=document["master_key_id"],

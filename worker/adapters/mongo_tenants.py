@@ -19,7 +19,7 @@ from worker.adapters.mongo_database import (
     unavailable_when_away,
 )
 from worker.adapters.mongo_idempotency import Deletions
-from worker.domain.records import CLOSING, IdempotencyKey, Tenant, TenantRevocation
+from worker.domain.records import CLOSING, IdempotencyKey, StoredTenant, TenantRevocation
 
 _ACTIVE = {**NOT_DELETED, "disabled_at": {"$exists": False}}
 
@@ -31,7 +31,7 @@ class MongoTenants:
         self._tenants = database.collection("tenants")
         self._deletions = Deletions(database)
 
-    async def add(self, tenant: Tenant) -> None:
+    async def add(self, tenant: StoredTenant) -> None:
         with unavailable_when_away():
             if await self._deletions.find(None, tenant.email, _creation(tenant)):
                 raise EmailTaken
@@ -40,22 +40,22 @@ class MongoTenants:
             except DuplicateKeyError:
                 raise EmailTaken from None
 
-    async def find(self, tenant: str) -> Tenant | None:
+    async def find(self, tenant: str) -> StoredTenant | None:
         with unavailable_when_away():
             document = await self._tenants.find_one({"_id": tenant, **NOT_DELETED})
         return _from_document(document) if document else None
 
-    async def find_by_email(self, email: str) -> Tenant | None:
+    async def find_by_email(self, email: str) -> StoredTenant | None:
         with unavailable_when_away():
             document = await self._tenants.find_one({"email": email, **NOT_DELETED})
         return _from_document(document) if document else None
 
-    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+    async def page(self, after: str, limit: int) -> Sequence[StoredTenant]:
         wanted: Document = {"email": {"$gt": after}, **NOT_DELETED}
         with unavailable_when_away():
             return await first_readable(self._tenants.find(wanted).sort("email", ASCENDING), _from_document, limit)
 
-    async def is_current(self, tenant: Tenant) -> bool:
+    async def is_current(self, tenant: StoredTenant) -> bool:
         with unavailable_when_away():
             found = await self._tenants.find_one(
                 {"_id": tenant.id, "generation": tenant.generation, **_ACTIVE}, projection=["_id"]
@@ -69,7 +69,7 @@ class MongoTenants:
             )
         return found is not None
 
-    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
+    async def replace_hash(self, tenant: StoredTenant, password_hash: str) -> None:
         with unavailable_when_away():
             await self._tenants.update_one(
                 {"_id": tenant.id, "password_hash": tenant.password_hash}, {"$set": {"password_hash": password_hash}}
@@ -135,7 +135,7 @@ class MongoTenants:
             )
 
 
-def _creation(tenant: Tenant) -> IdempotencyKey:
+def _creation(tenant: StoredTenant) -> IdempotencyKey:
     return IdempotencyKey(tenant.idempotency_key, tenant.registered_at)
 
 
@@ -175,7 +175,7 @@ def _from_decision(tenant: str, stored: Document) -> TenantRevocation:
     return TenantRevocation(tenant, generation, reason, stored.get("users_before") or of_older)
 
 
-def _to_document(tenant: Tenant) -> Document:
+def _to_document(tenant: StoredTenant) -> Document:
     return {
         "_id": tenant.id,
         "email": tenant.email,
@@ -187,8 +187,8 @@ def _to_document(tenant: Tenant) -> Document:
     }
 
 
-def _from_document(document: Document) -> Tenant:
-    return Tenant(
+def _from_document(document: Document) -> StoredTenant:
+    return StoredTenant(
         id=document["_id"],
         email=document["email"],
         password_hash=document["password_hash"],

@@ -40,10 +40,8 @@ def call_time_limit(max_seconds: float = MAX_CALL_SECONDS) -> Iterator[None]:
     Raises the driver's error, or `TimeoutError` if a call got no thread in time.
     """
     deadline = request_deadline.get()
-    seconds = max_seconds
-    if deadline is not None:
-        left = deadline.call_seconds(asyncio.get_running_loop().time())
-        seconds = min(max_seconds, max(left, MIN_CALL_SECONDS))
+    left = deadline.call_seconds(asyncio.get_running_loop().time()) if deadline else None
+    seconds = max_seconds if left is None else min(max_seconds, max(left, MIN_CALL_SECONDS))
     with _cancelled_after(seconds + THREAD_WAIT_SECONDS), pymongo.timeout(seconds):
         yield
 

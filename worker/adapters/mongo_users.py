@@ -28,7 +28,7 @@ from worker.adapters.mongo_database import (
     unavailable_when_away,
 )
 from worker.adapters.mongo_idempotency import Deletions
-from worker.domain.records import IdempotencyKey, User, UserChanges, UserRevocation
+from worker.domain.records import IdempotencyKey, StoredUser, UserChanges, UserRevocation
 
 #: Users removed per step, so that a step takes the database less time than a worker waits for it.
 BATCH = 200
@@ -45,7 +45,7 @@ class MongoUsers:
         self._max_page_seconds = max_page_seconds
         self._deletions = Deletions(database)
 
-    async def add(self, user: User) -> User:
+    async def add(self, user: StoredUser) -> StoredUser:
         key = _creation(user)
         with unavailable_when_away():
             if await self._deletions.find(user.tenant, user.login, key):
@@ -59,7 +59,7 @@ class MongoUsers:
                 return _from_document(first)
         return user
 
-    async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
+    async def add_new(self, users: Sequence[StoredUser]) -> AbstractSet[str]:
         refused: Sequence[int] = ()
         with unavailable_when_away():
             try:
@@ -68,7 +68,7 @@ class MongoUsers:
                 refused = refused_as_duplicates(error)
         return {users[position].id for position in refused}
 
-    async def find(self, tenant: str, login: str) -> User | None:
+    async def find(self, tenant: str, login: str) -> StoredUser | None:
         with unavailable_when_away():
             document = await self._undeleted(tenant, login)
         return _from_document(document) if document else None
@@ -88,15 +88,15 @@ class MongoUsers:
             documents = await self._users.find(wanted, ["login"]).to_list(len(logins))
         return {document["login"] for document in documents}
 
-    async def is_current(self, user: User) -> bool:
+    async def is_current(self, user: StoredUser) -> bool:
         with unavailable_when_away():
             found = await self._users.find_one(
                 {"_id": user.id, "generation": user.generation, **NOT_DELETED}, projection=["_id"]
             )
         return found is not None
 
-    async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
-        users: list[User] = []
+    async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[StoredUser]:
+        users: list[StoredUser] = []
         with unavailable_when_away(), pymongo.timeout(self._max_page_seconds):
             if search:
                 return await self._matching(tenant, search, {"$gt": after}, limit)
@@ -119,7 +119,7 @@ class MongoUsers:
                     break
         return found
 
-    async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> User:
+    async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> StoredUser:
         written = _changed(login, changes)
         with unavailable_when_away():
             document = await self._undeleted(tenant, login)
@@ -137,7 +137,7 @@ class MongoUsers:
             raise UserNotFound
         return _from_document(document)
 
-    async def replace_hash(self, user: User, password_hash: str) -> None:
+    async def replace_hash(self, user: StoredUser, password_hash: str) -> None:
         with unavailable_when_away():
             await self._users.update_one(
                 {"_id": user.id, "password_hash": user.password_hash}, {"$set": {"password_hash": password_hash}}
@@ -196,11 +196,14 @@ class MongoUsers:
         return readable(documents, _to_decision)
 
     async def remove_all(self, tenant: str) -> None:
-        with unavailable_when_away():
-            while found := await self._users.find({"tenant": tenant}, ["_id"]).limit(BATCH).to_list(BATCH):
+        while True:
+            with unavailable_when_away():  # a time limit for each batch: there may be thousands
+                found = await self._users.find({"tenant": tenant}, ["_id"]).limit(BATCH).to_list(BATCH)
+                if not found:
+                    return
                 await self._users.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
 
-    async def _matching(self, tenant: str, search: str, logins: Document, limit: int) -> list[User]:
+    async def _matching(self, tenant: str, search: str, logins: Document, limit: int) -> list[StoredUser]:
         """Return the first users with a login in this range."""
         wanted: Document = {"tenant": tenant, "login": logins}
         if search:
@@ -239,7 +242,7 @@ class MongoUsers:
         return document if document and "deleted_at" not in document else None
 
 
-def _creation(user: User) -> IdempotencyKey:
+def _creation(user: StoredUser) -> IdempotencyKey:
     return IdempotencyKey(user.idempotency_key, user.registered_at)
 
 
@@ -254,7 +257,7 @@ def _changed(login: str, changes: UserChanges) -> Document:
     return written
 
 
-def _to_document(user: User) -> Document:
+def _to_document(user: StoredUser) -> Document:
     return {
         "_id": user.id,
         "tenant": user.tenant,
@@ -273,8 +276,8 @@ def _to_document(user: User) -> Document:
     }
 
 
-def _from_document(document: Document) -> User:
-    return User(
+def _from_document(document: Document) -> StoredUser:
+    return StoredUser(
         id=document["_id"],
         tenant=document["tenant"],
         login=document["login"],
@@ -304,7 +307,7 @@ def _scope_to_text(scope: Any) -> str:
     return json.dumps(scope)
 
 
-def _is_split_point(user: User) -> bool:
+def _is_split_point(user: StoredUser) -> bool:
     return zlib.crc32(user.id.encode()) % SPLIT_POINT_EVERY == 0
 
 

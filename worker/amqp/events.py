@@ -22,7 +22,7 @@ from shared.contracts.events import SessionRevokedEvent
 from worker.amqp.fair_queue import FairQueue
 from worker.amqp.tenant_channels import TenantChannels
 from worker.domain.ports import Clock, Sessions
-from worker.domain.records import Revocation, Session
+from worker.domain.records import Revocation, StoredSession
 from worker.domain.retries import retry_delay
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class AmqpEvents:
         self._channels: TenantChannels | None = None
         self._told_at: dict[str, float] = {}
         self._connection = Connection(urls, name, self._setup, self._lose_channels)
-        self._queue: FairQueue[Session] = FairQueue(MAX_PENDING, MAX_PUBLISHING)
+        self._queue: FairQueue[StoredSession] = FairQueue(MAX_PENDING, MAX_PUBLISHING)
         self._pending: set[str] = set()
         self._publishers: set[asyncio.Task[None]] = set()
 
@@ -85,7 +85,7 @@ class AmqpEvents:
         """How many events are on their way to the broker."""
         return len(self._pending)
 
-    def announce(self, session: Session) -> None:
+    def announce(self, session: StoredSession) -> None:
         if session.id in self._pending:
             return
         self._pending.add(session.id)
@@ -112,7 +112,7 @@ class AmqpEvents:
                 self._queue.done(tenant)
                 self._pending.discard(session.id)
 
-    async def _announce(self, session: Session) -> None:
+    async def _announce(self, session: StoredSession) -> None:
         if session.revocation is None:
             raise ValueError("the session is not revoked")
         if self._channels is None:
@@ -125,7 +125,7 @@ class AmqpEvents:
                 extra={"session": session.id, "error": f"{type(error).__name__}: {error}"},
             )
 
-    async def _announce_on(self, channels: TenantChannels, session: Session, revocation: Revocation) -> None:
+    async def _announce_on(self, channels: TenantChannels, session: StoredSession, revocation: Revocation) -> None:
         event = session.revoked_event(self._source)
         try:
             async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
@@ -143,7 +143,7 @@ class AmqpEvents:
             self._on_published((now - revocation.at).total_seconds())
         await self._sessions.announced(session, now)
 
-    async def _refused(self, session: Session, refusals: int) -> None:
+    async def _refused(self, session: StoredSession, refusals: int) -> None:
         now, delay = self._clock.now(), retry_delay(refusals)
         if not await self._sessions.refused(session, now, None if delay is None else now + delay):
             return  # another worker has tried it at the same time, and counted that

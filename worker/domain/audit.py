@@ -20,7 +20,7 @@ from shared.contracts.wire import WireModel
 from worker.domain.call import Call
 from worker.domain.identifiers import digest
 from worker.domain.ports import Ports
-from worker.domain.records import AuditRecord
+from worker.domain.records import StoredAuditRecord
 
 log = logging.getLogger(__name__)
 
@@ -115,12 +115,12 @@ async def _account(operation: AnyOperation, request: Any, call: Call, ports: Por
     return call.audit_facts.tenant, call.audit_facts.login
 
 
-def _record(operation: AnyOperation, request: Any, call: Call, ports: Ports, **known: Any) -> AuditRecord:
+def _record(operation: AnyOperation, request: Any, call: Call, ports: Ports, **known: Any) -> StoredAuditRecord:
     """Return a record without an id. The caller sets the id, which depends on the outcome."""
     address = getattr(request, "client_address", None)
     if operation is not AUTH_LOGIN:  # at a user's login the tenant states the address, in its own audit trail
         address = call.client(address)
-    return AuditRecord(
+    return StoredAuditRecord(
         id="",
         at=ports.clock.now(),
         type=operation.name,

@@ -32,14 +32,15 @@ class Deadline:
         """Return whether only the reserve is left, so that a request which begins now is probably answered too late."""
         return self.left_seconds(now) < self.reserve_seconds
 
-    def call_seconds(self, now: float) -> float:
+    def call_seconds(self, now: float) -> float | None:
         """Return the time for one call to the database: what is left without the reserve, at least half of it.
 
-        Half: an operation that has begun may need several calls to clean up, and each leaves time
-        for the next one.
+        Half: an operation that fails may need another call to clean up, and each call leaves time
+        for the next. None after the deadline: nobody waits, and an operation that came so far is
+        finished.
         """
         left = self.left_seconds(now)
-        return max(left - self.reserve_seconds, left / 2)
+        return max(left - self.reserve_seconds, left / 2) if left > 0 else None
 
 
 request_deadline: ContextVar[Deadline | None] = ContextVar("request_deadline", default=None)

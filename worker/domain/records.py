@@ -12,7 +12,7 @@ from shared.contracts.events import RevocationReason, SessionRevoked, SessionRev
 
 
 @dataclass(frozen=True, slots=True)
-class Tenant:
+class StoredTenant:
     """A service or product that owns users.
 
     `generation` grows with each decision to revoke the tenant's sessions. Each session of the
@@ -35,7 +35,7 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class StoredUser:
     """A user account of a tenant.
 
     `generation` grows with each decision to revoke all sessions of the user. Each session stores
@@ -71,7 +71,7 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class StoredSession:
     """One login. `secret` is part of the key of its tokens: without it no token can be made or verified."""
 
     id: str
@@ -201,7 +201,7 @@ class UserChanges:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRecord:
+class StoredAuditRecord:
     """One record of the audit trail. It contains no secret and nothing derived from a secret."""
 
     id: str

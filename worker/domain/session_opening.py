@@ -11,7 +11,7 @@ from shared.contracts.events import RevocationReason
 from worker.domain.call import Call
 from worker.domain.identifiers import digest
 from worker.domain.ports import Ports
-from worker.domain.records import Revocation, Session, Tenant, User
+from worker.domain.records import Revocation, StoredSession, StoredTenant, StoredUser
 from worker.domain.session_revocation import revoke_and_announce
 from worker.domain.tokens import note_acting
 
@@ -21,7 +21,7 @@ SESSION_ID_BYTES = 24
 SESSION_SECRET_BYTES = 32
 
 
-async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
+async def open_tenant_session(tenant: StoredTenant, call: Call, ports: Ports) -> str:
     """Create a session of the tenant and return its token. A retried request gets the same session while it is live.
 
     Raises `Unavailable` if the tenant has changed since it was read: its password may have changed,
@@ -55,8 +55,8 @@ async def open_tenant_session(tenant: Tenant, call: Call, ports: Ports) -> str:
 
 
 async def open_user_session(
-    user: User, device_id: str, opener: Session, call: Call, ports: Ports
-) -> tuple[Session, str]:
+    user: StoredUser, device_id: str, opener: StoredSession, call: Call, ports: Ports
+) -> tuple[StoredSession, str]:
     """Create a session of a user and return it with its token. `opener` is the tenant session that requested the login.
 
     A retried request gets the same session while it is live.
@@ -84,7 +84,7 @@ async def open_user_session(
     return session, token
 
 
-async def _stored(session: Session, ports: Ports) -> Session:
+async def _stored(session: StoredSession, ports: Ports) -> StoredSession:
     """Store the session and return it, or the one that the same request stored before unless it is revoked."""
     stored = await ports.sessions.add(session)
     if stored.revocation is None:
@@ -92,9 +92,9 @@ async def _stored(session: Session, ports: Ports) -> Session:
     return await ports.sessions.add(replace(session, idempotency_key=digest(session.idempotency_key, session.id)))
 
 
-def _new_session(idempotency_key: str, ports: Ports, lifetime: timedelta, **owner: Any) -> Session:
+def _new_session(idempotency_key: str, ports: Ports, lifetime: timedelta, **owner: Any) -> StoredSession:
     now = ports.clock.now()
-    return Session(
+    return StoredSession(
         id=secrets.token_urlsafe(SESSION_ID_BYTES),
         secret=secrets.token_bytes(SESSION_SECRET_BYTES),
         master_key_id=ports.tokens.signing_key_id,
@@ -105,7 +105,7 @@ def _new_session(idempotency_key: str, ports: Ports, lifetime: timedelta, **owne
     )
 
 
-def _sign(session: Session, ports: Ports, **claims: Any) -> str:
+def _sign(session: StoredSession, ports: Ports, **claims: Any) -> str:
     """Return a token of the session with the current claims of its owner."""
     return ports.tokens.sign(
         session,

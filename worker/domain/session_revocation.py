@@ -18,7 +18,7 @@ from worker.domain.ports import Ports
 from worker.domain.records import (
     IdempotencyKey,
     Revocation,
-    Session,
+    StoredSession,
     TenantRevocation,
     UserChanges,
     UserRevocation,
@@ -33,7 +33,7 @@ MAX_OVER_LIMIT = 50
 
 
 async def revoke_session(
-    session: Session, reason: RevocationReason, key: IdempotencyKey, call: Call, ports: Ports
+    session: StoredSession, reason: RevocationReason, key: IdempotencyKey, call: Call, ports: Ports
 ) -> bool:
     """Revoke one session. Return False if another request revoked it before; that request announces it."""
     facts = call.audit_facts
@@ -44,7 +44,7 @@ async def revoke_session(
     return session.id in found and is_revoked_by(key, found[session.id])
 
 
-async def revoke_and_announce(session: Session, revocation: Revocation, ports: Ports) -> bool:
+async def revoke_and_announce(session: StoredSession, revocation: Revocation, ports: Ports) -> bool:
     """Revoke one session and publish its event. Return False if it was revoked before."""
     revoked = await ports.sessions.revoke(session, revocation)
     if revoked is None:
@@ -53,12 +53,12 @@ async def revoke_and_announce(session: Session, revocation: Revocation, ports: P
     return True
 
 
-def is_revoked_by(key: IdempotencyKey, session: Session) -> bool:
+def is_revoked_by(key: IdempotencyKey, session: StoredSession) -> bool:
     """Return whether an earlier delivery of this request revoked the session. The outbox then holds its event."""
     return session.revocation is not None and session.revocation.idempotency_key == key.value
 
 
-def before_revocation(key: IdempotencyKey, sessions: dict[str, Session]) -> dict[str, Session]:
+def before_revocation(key: IdempotencyKey, sessions: dict[str, StoredSession]) -> dict[str, StoredSession]:
     """Return the sessions, by token, without revocations that an earlier delivery of this request made."""
     return {
         token: replace(session, revocation=None) if is_revoked_by(key, session) else session
@@ -103,7 +103,7 @@ async def revoke_tenant_sessions(decision: TenantRevocation, ports: Ports) -> No
     await ports.tenants.finish_revocation(decision)
 
 
-async def enforce_session_limit(session: Session, ports: Ports) -> None:
+async def enforce_session_limit(session: StoredSession, ports: Ports) -> None:
     """Revoke the user's oldest sessions beyond the session limit. Safe to repeat and to run concurrently.
 
     Each login calls this after it has stored its session, so the login that stores last sees all of
@@ -112,7 +112,7 @@ async def enforce_session_limit(session: Session, ports: Ports) -> None:
     """
     if not session.enforces_limit:
         return
-    over_limit: Sequence[Session] = ()
+    over_limit: Sequence[StoredSession] = ()
     if ports.max_sessions_per_user:  # a limit was set when the session was created; it may have been removed since
         now = ports.clock.now()
         over_limit = await ports.sessions.over_limit(session, ports.max_sessions_per_user, now, MAX_OVER_LIMIT)

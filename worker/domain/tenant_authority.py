@@ -12,14 +12,14 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.records import IdempotencyKey, Tenant, TenantRevocation
+from worker.domain.records import IdempotencyKey, StoredTenant, TenantRevocation
 from worker.domain.session_revocation import revoke_tenant_sessions
 from worker.domain.throttling import TENANTS, throttled_attempt, throttled_registration_key
 from worker.domain.tokens import checked_tenant, sessions_of
 
 log = logging.getLogger(__name__)
 
-Decide = Callable[[Tenant], Awaitable[TenantRevocation]]
+Decide = Callable[[StoredTenant], Awaitable[TenantRevocation]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ async def close_tenant(
     same email.
     """
 
-    async def decide(tenant: Tenant) -> TenantRevocation:
+    async def decide(tenant: StoredTenant) -> TenantRevocation:
         return await ports.tenants.decide_revocation(tenant.id, reason, key)
 
     if request.tenant_token is not None and request.password is not None:
@@ -96,7 +96,9 @@ async def decide_as_tenant(
     return before
 
 
-async def check_password(tenant: Tenant, password: str, client: ClientAddress | None, call: Call, ports: Ports) -> None:
+async def check_password(
+    tenant: StoredTenant, password: str, client: ClientAddress | None, call: Call, ports: Ports
+) -> None:
     """Check the tenant's password. Raises `InvalidCredentials`, and `Throttled` after too many wrong ones.
 
     Wrong passwords at logins and here are counted together.
@@ -108,7 +110,7 @@ async def check_password(tenant: Tenant, password: str, client: ClientAddress | 
 
 async def tenant_of_operator(
     registration_key: str, email: str, client: ClientAddress | None, call: Call, ports: Ports
-) -> Tenant | None:
+) -> StoredTenant | None:
     """Check the registration key, and return the tenant with this email. Raises `InvalidCredentials`, `Throttled`."""
     await check_registration_key(registration_key, client, call, ports)
     return await ports.tenants.find_by_email(email)
@@ -127,7 +129,7 @@ async def check_registration_key(key: str, client: ClientAddress | None, call: C
     call.audit_facts.by_operator = True
 
 
-async def _knows_password(tenant: Tenant, proof: Proof, call: Call, ports: Ports) -> bool:
+async def _knows_password(tenant: StoredTenant, proof: Proof, call: Call, ports: Ports) -> bool:
     # The token is proven and alive: wrong passwords have to wait, but no number of them in a row locks this tenant out.
     ports = replace(ports, throttle=replace(ports.throttle, account=ports.throttle.known_origin))
     with contextlib.suppress(InvalidCredentials):

@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from shared.contracts import session_list, user
-from worker.domain.records import Session, User
+from worker.domain.records import StoredSession, StoredUser
 
 
-def public_user(stored: User) -> user.User:
+def public_user(stored: StoredUser) -> user.User:
     """Return the view of a user for its tenant: everything except the password hash."""
     return user.User(
         id=stored.id,
@@ -20,7 +20,7 @@ def public_user(stored: User) -> user.User:
     )
 
 
-def public_session(stored: Session) -> session_list.Session:
+def public_session(stored: StoredSession) -> session_list.Session:
     """Return the view of a session for its tenant: nothing from which a token could be made."""
     return session_list.Session(
         id=stored.id,

@@ -12,7 +12,7 @@ from shared.contracts.errors import TenantNotFound
 from shared.contracts.wire import Email, Milliseconds, Name, NewLogin, Scope, WireModel
 from worker.domain.identifiers import new_id
 from worker.domain.ports import Attempts, Clock, Tenants, Users
-from worker.domain.records import User
+from worker.domain.records import StoredUser
 from worker.domain.throttling import account_key, users_of
 from worker.importing.hashes import ImportedHash
 
@@ -55,11 +55,11 @@ class ImportedUser(WireModel):
     registration_date: Annotated[Milliseconds, AfterValidator(_registration)] | None = None
     """If absent, the time of the import."""
 
-    def to_user(self, tenant: str, now: datetime) -> User:
+    def to_user(self, tenant: str, now: datetime) -> StoredUser:
         """Return a new account of the tenant. Its last activity is its registration, since nothing later is known."""
         user_id = new_id()
         since = now if self.registration_date is None else EPOCH + timedelta(milliseconds=self.registration_date)
-        return User(
+        return StoredUser(
             id=user_id,
             tenant=tenant,
             login=self.login,

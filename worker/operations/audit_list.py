@@ -8,7 +8,7 @@ from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.user_list import NO_CURSOR
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.records import AuditQuery, AuditRecord
+from worker.domain.records import AuditQuery, StoredAuditRecord
 from worker.domain.tokens import tenant_of
 from worker.domain.views import milliseconds
 
@@ -40,7 +40,7 @@ async def audit_list(request: AuditListRequest, _: Call, ports: Ports) -> AuditL
     )
 
 
-def _public(record: AuditRecord) -> contract.AuditRecord:
+def _public(record: StoredAuditRecord) -> contract.AuditRecord:
     return contract.AuditRecord(
         id=record.id,
         at=milliseconds(record.at),

@@ -4,7 +4,7 @@ from shared.contracts.auth_verify import AuthVerifyReply, AuthVerifyRequest, Ver
 from shared.contracts.errors import InvalidTenantToken, InvalidToken
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.records import Session
+from worker.domain.records import StoredSession
 from worker.domain.tokens import checked_tenant, checked_user, sessions_of
 
 
@@ -17,7 +17,7 @@ async def auth_verify(request: AuthVerifyRequest, _: Call, ports: Ports) -> Auth
 
 
 def _answer(
-    check: VerifyCheck, sessions: dict[str, Session], tenants: dict[str, str | None], ports: Ports
+    check: VerifyCheck, sessions: dict[str, StoredSession], tenants: dict[str, str | None], ports: Ports
 ) -> VerifyAnswer:
     if check.tenant_token not in tenants:
         tenants[check.tenant_token] = _tenant(check.tenant_token, sessions, ports)
@@ -33,7 +33,7 @@ def _answer(
     return VerifyAnswer(claims=claims)
 
 
-def _tenant(token: str, sessions: dict[str, Session], ports: Ports) -> str | None:
+def _tenant(token: str, sessions: dict[str, StoredSession], ports: Ports) -> str | None:
     try:
         return checked_tenant(token, sessions, ports).tenant
     except InvalidTenantToken:

@@ -8,7 +8,7 @@ from worker.domain.call import Call
 from worker.domain.identifiers import new_id
 from worker.domain.password_policy import accepted_password
 from worker.domain.ports import Ports
-from worker.domain.records import Tenant
+from worker.domain.records import StoredTenant
 from worker.domain.session_opening import open_tenant_session
 from worker.domain.tenant_authority import check_registration_key
 from worker.domain.throttling import TENANTS, forget_failures, unauthenticated_group
@@ -19,7 +19,7 @@ async def tenant_register(request: TenantRegisterRequest, call: Call, ports: Por
     await _check_may_register(request, call, ports)
     await ports.turns.enter(unauthenticated_group(call), call)
     password = accepted_password(request.password, request.email, request.email, ports)
-    tenant = Tenant(
+    tenant = StoredTenant(
         id=new_id(),
         email=request.email,
         password_hash=await ports.hasher.hash(password),
@@ -51,7 +51,7 @@ async def _check_may_register(request: TenantRegisterRequest, call: Call, ports:
         raise RegistrationForbidden
 
 
-async def _created_by_this_call(tenant: Tenant, password: str, ports: Ports) -> Tenant:
+async def _created_by_this_call(tenant: StoredTenant, password: str, ports: Ports) -> StoredTenant:
     """Return the stored tenant if an earlier delivery of this request created it. Raises `EmailTaken`.
 
     Message ids are not secret, so the password has to match as well.

@@ -7,7 +7,7 @@ from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.password_policy import accepted_password
 from worker.domain.ports import Ports
-from worker.domain.records import Tenant, TenantRevocation
+from worker.domain.records import StoredTenant, TenantRevocation
 from worker.domain.session_opening import open_tenant_session
 from worker.domain.session_revocation import revoke_tenant_sessions
 from worker.domain.tenant_authority import Proof, check_password, decide_as_tenant
@@ -25,7 +25,7 @@ async def tenant_update(request: TenantUpdateRequest, call: Call, ports: Ports) 
     reason = RevocationReason.ALL_REVOKED if request.password is None else RevocationReason.PASSWORD_CHANGED
     call.audit_facts.reason = reason
 
-    async def decide(tenant: Tenant) -> TenantRevocation:
+    async def decide(tenant: StoredTenant) -> TenantRevocation:
         if request.password is None:
             return await ports.tenants.decide_revocation(tenant.id, reason, key)
         password_hash = await ports.hasher.hash(accepted_password(request.password, tenant.login, tenant.email, ports))

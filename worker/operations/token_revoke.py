@@ -7,7 +7,7 @@ from shared.contracts.token_revoke import TOKEN_REVOKE, TokenRevokeRequest
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
-from worker.domain.records import Session
+from worker.domain.records import StoredSession
 from worker.domain.session_revocation import revoke_session
 from worker.domain.tokens import checked_tenant, checked_tenant_subject, checked_user, sessions_of
 
@@ -31,7 +31,7 @@ async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) ->
     return Done.now()
 
 
-def _is_tenant_token(token: str, tenant: str, sessions: dict[str, Session], ports: Ports) -> bool:
+def _is_tenant_token(token: str, tenant: str, sessions: dict[str, StoredSession], ports: Ports) -> bool:
     """Return whether this is a live token of the tenant itself."""
     try:
         session, _claims = checked_tenant_subject(token, sessions, ports)

@@ -8,7 +8,7 @@ from worker.domain.idempotency import idempotency_key_of
 from worker.domain.identifiers import new_id
 from worker.domain.password_policy import accepted_password
 from worker.domain.ports import Ports
-from worker.domain.records import User
+from worker.domain.records import StoredUser
 from worker.domain.throttling import forget_failures, users_of
 from worker.domain.tokens import session_in_turn
 from worker.domain.views import public_user
@@ -25,7 +25,7 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
     if other != request.login and await ports.users.spelled(tenant, [other]):
         raise LoginTaken
     user_id = new_id()
-    created = User(
+    created = StoredUser(
         id=user_id,
         tenant=tenant,
         login=request.login,

@@ -8,7 +8,7 @@ from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.password_policy import accepted_password
 from worker.domain.ports import Ports
-from worker.domain.records import User, UserChanges
+from worker.domain.records import StoredUser, UserChanges
 from worker.domain.session_revocation import revoke_all_sessions
 from worker.domain.throttling import forget_failures, users_of
 from worker.domain.tokens import session_in_turn, tenant_of, user_of
@@ -33,7 +33,7 @@ async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> u
     return public_user(updated)
 
 
-async def _updated(request: UserUpdateRequest, tenant: str, call: Call, ports: Ports) -> User:
+async def _updated(request: UserUpdateRequest, tenant: str, call: Call, ports: Ports) -> StoredUser:
     """Write the changes and return the user as stored afterwards. Raises `UserNotFound`."""
     fields = request.model_dump(include={"email", "sub", "scope"}, exclude_unset=True, by_alias=False)
     key = idempotency_key_of(USER_UPDATE, call, ports, [fields, request.password is not None])

@@ -34,7 +34,7 @@ from worker.adapters.jwt_tokens import JwtTokens
 from worker.domain.attempts import Throttle
 from worker.domain.call import Call
 from worker.domain.ports import Hasher, Tokens
-from worker.domain.records import Session
+from worker.domain.records import StoredSession
 from worker.operations import HANDLERS
 
 PASSWORD = "correct horse battery staple"
@@ -128,7 +128,7 @@ class InMemoryWorker:
         reply = await self.call(AUTH_VERIFY, checks=[{"tenantToken": tenant_token, "token": token}])
         return reply.answers[0].unwrap()
 
-    async def session_of(self, token: str) -> Session:
+    async def session_of(self, token: str) -> StoredSession:
         """Return the stored session of a token."""
         session_id = self.ports.tokens.session_id(token)
         assert session_id is not None

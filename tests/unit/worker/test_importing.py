@@ -10,7 +10,7 @@ import pytest
 from shared.contracts.errors import TenantNotFound, Unavailable
 from tests.fakes import LIMIT, NOW, FakeAttempts, FakeClock, FakeTenants, FakeUsers
 from tests.records import a_tenant, a_user
-from worker.domain.records import User
+from worker.domain.records import StoredUser
 from worker.domain.throttling import account_key, users_of
 from worker.importing.importer import (
     BATCH,
@@ -304,7 +304,7 @@ class LostUsers(FakeUsers):
         super().__init__()
         self.batches_left = 1
 
-    async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
+    async def add_new(self, users: Sequence[StoredUser]) -> AbstractSet[str]:
         if self.batches_left == 0:
             raise Unavailable
         self.batches_left -= 1

@@ -19,7 +19,7 @@ from shared.contracts.wire import MAX_EMAIL_CHARS, MAX_NAME_CHARS, MAX_SCOPE_CHA
 from tests.fakes import ISSUER, MASTER_KEYS, NOW
 from tests.records import a_session
 from worker.adapters.jwt_tokens import KEY_PURPOSE, TENANT_TYPE, USER_TYPE, JwtTokens
-from worker.domain.records import Session
+from worker.domain.records import StoredSession
 
 TOKENS = JwtTokens(MASTER_KEYS, ISSUER)
 SESSION = a_session()
@@ -27,7 +27,7 @@ TENANT_SESSION = a_session(user=None, device_id=None)
 BASE64URL = string.ascii_letters + string.digits + "-_"
 
 
-def claims_of(session: Session, **changes: Any) -> Claims:
+def claims_of(session: StoredSession, **changes: Any) -> Claims:
     claims = Claims(
         iss=ISSUER,
         aud=session.tenant if session.user else ISSUER,
@@ -46,7 +46,7 @@ def claims_of(session: Session, **changes: Any) -> Claims:
 TOKEN = TOKENS.sign(SESSION, claims_of(SESSION))
 
 
-def key_of(session: Session, master_key: bytes = MASTER_KEYS["test"]) -> bytes:
+def key_of(session: StoredSession, master_key: bytes = MASTER_KEYS["test"]) -> bytes:
     """Derive the key of a session from both halves."""
     return hmac.digest(master_key, b"\0".join((KEY_PURPOSE, session.id.encode(), session.secret)), "sha256")
 
@@ -74,7 +74,7 @@ HEADER: dict[str, Any] = decoded(TOKEN.split(".")[0])
 PAYLOAD: dict[str, Any] = decoded(TOKEN.split(".")[1])
 
 
-def refused(token: str, session: Session = SESSION, now: datetime = NOW, tokens: JwtTokens = TOKENS) -> bool:
+def refused(token: str, session: StoredSession = SESSION, now: datetime = NOW, tokens: JwtTokens = TOKENS) -> bool:
     """Return whether the token is refused as an invalid token."""
     session_id = tokens.session_id(token)
     assert session_id is None or isinstance(session_id, str)

@@ -14,7 +14,7 @@ from tests.fakes import NOW, FakeSessions, FakeUsers
 from tests.records import a_key, a_session, a_user
 from tests.sweeping import sweep
 from tests.unit.worker.in_memory import InMemoryWorker
-from worker.domain.records import IdempotencyKey, Revocation, Session, UserRevocation
+from worker.domain.records import IdempotencyKey, Revocation, StoredSession, UserRevocation
 from worker.sweeper import BATCH, GRACE, Sweeper, TenantRotation, Unannounced, sweep_forever
 
 
@@ -155,7 +155,7 @@ async def test_unfinished_tenant_revocation_is_finished(
         assert await worker.register()
 
 
-async def revoked(sessions: FakeSessions, tenant: str, number: int, at: datetime = NOW) -> list[Session]:
+async def revoked(sessions: FakeSessions, tenant: str, number: int, at: datetime = NOW) -> list[StoredSession]:
     """Add revoked, unannounced sessions of the tenant."""
     added = [await sessions.add(a_session(tenant=tenant)) for _ in range(number)]
     ended = [await sessions.revoke(session, Revocation(at, RevocationReason.LOGOUT)) for session in added]
@@ -216,7 +216,7 @@ class FailingSessions(FakeSessions):
         self._tenant = tenant
         self._failure = failure
 
-    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[Session]:
+    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         if decision.tenant == self._tenant:
             if self._failure:
                 raise self._failure

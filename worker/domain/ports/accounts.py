@@ -7,35 +7,35 @@ from typing import Protocol
 from shared.contracts.events import RevocationReason
 from worker.domain.records import (
     IdempotencyKey,
-    Tenant,
+    StoredTenant,
+    StoredUser,
     TenantRevocation,
-    User,
     UserChanges,
     UserRevocation,
 )
 
 
 class Tenants(Protocol):
-    async def add(self, tenant: Tenant) -> None:
+    async def add(self, tenant: StoredTenant) -> None:
         """Store a new tenant durably.
 
         Raises `EmailTaken` if the email is in use, or if the same request stored a tenant that was
         deleted since.
         """
 
-    async def find(self, tenant: str) -> Tenant | None:
+    async def find(self, tenant: str) -> StoredTenant | None:
         """Return the tenant with this id, disabled or not. None if it does not exist or is being deleted."""
 
-    async def find_by_email(self, email: str) -> Tenant | None:
+    async def find_by_email(self, email: str) -> StoredTenant | None:
         """Return the tenant with this email, disabled or not. None if there is none or it is being deleted."""
 
-    async def page(self, after: str, limit: int) -> Sequence[Tenant]:
+    async def page(self, after: str, limit: int) -> Sequence[StoredTenant]:
         """Return up to `limit` tenants with an email greater than `after`, in order of email.
 
         Tenants that are being deleted are left out.
         """
 
-    async def is_current(self, tenant: Tenant) -> bool:
+    async def is_current(self, tenant: StoredTenant) -> bool:
         """Return whether the tenant is active and still at this generation. Active: neither disabled nor deleted."""
 
     async def admits(self, tenant: str, generation: int) -> bool:
@@ -44,7 +44,7 @@ class Tenants(Protocol):
         False if the tenant is disabled or being deleted, or was since that generation.
         """
 
-    async def replace_hash(self, tenant: Tenant, password_hash: str) -> None:
+    async def replace_hash(self, tenant: StoredTenant, password_hash: str) -> None:
         """Store a stronger hash of the same password, unless the password has changed since the tenant was read."""
 
     async def decide_revocation(
@@ -80,21 +80,21 @@ class Tenants(Protocol):
 
 
 class Users(Protocol):
-    async def add(self, user: User) -> User:
+    async def add(self, user: StoredUser) -> StoredUser:
         """Store a new user durably. If the same request stored a user before, return that user as it is now.
 
         Raises `LoginTaken` if another user of the tenant has the login, or if the same request
         stored a user that was deleted since.
         """
 
-    async def add_new(self, users: Sequence[User]) -> AbstractSet[str]:
+    async def add_new(self, users: Sequence[StoredUser]) -> AbstractSet[str]:
         """Durably store the users whose logins are free. Return the ids of the others, which are not stored.
 
         If this raises, some users may be stored. When it is repeated, their ids are among those
         returned.
         """
 
-    async def find(self, tenant: str, login: str) -> User | None:
+    async def find(self, tenant: str, login: str) -> StoredUser | None:
         """Return the user with this login, compared code point by code point. None if it is being deleted."""
 
     async def spelling(self, tenant: str, login: str, key: IdempotencyKey | None = None) -> str:
@@ -111,10 +111,10 @@ class Users(Protocol):
         Includes accounts that are being deleted.
         """
 
-    async def is_current(self, user: User) -> bool:
+    async def is_current(self, user: StoredUser) -> bool:
         """Return whether the user is still at this generation and not being deleted. Sees every acknowledged write."""
 
-    async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[User]:
+    async def page(self, tenant: str, search: str, after: str, limit: int) -> Sequence[StoredUser]:
         """Return up to `limit` users with a login greater than `after`, in order of login.
 
         `search` matches a part of login or email, ignoring case. An empty string matches all.
@@ -123,7 +123,7 @@ class Users(Protocol):
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
         """Return up to `limit` logins greater than `after`, in order, including users that are being deleted."""
 
-    async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> User:
+    async def change(self, tenant: str, login: str, changes: UserChanges, key: IdempotencyKey) -> StoredUser:
         """Write attributes other than the password, and return the user as stored afterwards.
 
         If the same request wrote before, nothing is written, so later changes of other requests are
@@ -131,7 +131,7 @@ class Users(Protocol):
         the login.
         """
 
-    async def replace_hash(self, user: User, password_hash: str) -> None:
+    async def replace_hash(self, user: StoredUser, password_hash: str) -> None:
         """Store a stronger hash of the same password, unless the password has changed since the user was read."""
 
     async def decide_revocation(

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from worker.domain.records import AuditQuery, AuditRecord
+from worker.domain.records import AuditQuery, StoredAuditRecord
 
 
 class Audit(Protocol):
     """The audit trails of tenants: what was done or tried with a tenant's accounts. Only that tenant may read them."""
 
-    async def append(self, record: AuditRecord) -> None:
+    async def append(self, record: StoredAuditRecord) -> None:
         """Store a record durably. An existing record with the same id is kept unchanged."""
 
-    def attempted(self, record: AuditRecord) -> None:
+    def attempted(self, record: StoredAuditRecord) -> None:
         """Queue the record of a refused attempt, to be written in a batch soon. Never raises, never waits.
 
         Attempts with the same id share one record, which counts them.
         """
 
-    async def page(self, query: AuditQuery, limit: int) -> Sequence[AuditRecord]:
+    async def page(self, query: AuditQuery, limit: int) -> Sequence[StoredAuditRecord]:
         """Return up to `limit` records that match the query, the newest first."""
 
 

@@ -5,37 +5,37 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.contracts.claims import Claims
-from worker.domain.records import Revocation, Session, TenantRevocation, User, UserRevocation
+from worker.domain.records import Revocation, StoredSession, StoredUser, TenantRevocation, UserRevocation
 
 
 class Sessions(Protocol):
-    async def add(self, session: Session) -> Session:
+    async def add(self, session: StoredSession) -> StoredSession:
         """Store a session durably. If its user already has a session of the same idempotency key, return that one."""
 
-    async def find(self, ids: Sequence[str]) -> dict[str, Session]:
+    async def find(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         """Return the sessions with these ids, by id, in one query. Sees every acknowledged write."""
 
-    async def live_of_user(self, user: User, now: datetime, limit: int) -> Sequence[Session]:
+    async def live_of_user(self, user: StoredUser, now: datetime, limit: int) -> Sequence[StoredSession]:
         """Return the newest `limit` live sessions of the user, newest first.
 
         Live: of the user's generation, neither revoked nor expired.
         """
 
-    async def revoke(self, session: Session, revocation: Revocation) -> Session | None:
+    async def revoke(self, session: StoredSession, revocation: Revocation) -> StoredSession | None:
         """Revoke a session durably and record, in the same update, that its event has to be published.
 
         Returns None if the session was revoked before. So only one caller gets the session and has
         to announce it.
         """
 
-    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[Session]:
+    async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         """Revoke every session of the user older than the decision's generation, in the way of `revoke`.
 
         Returns up to `limit` revoked sessions that are due to be announced, whichever request
         revoked them. The others are left to `unannounced`.
         """
 
-    async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[Session]:
+    async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         """Revoke the tenant's sessions older than the decision's generation, in the way of `revoke`.
 
         The tenant's own sessions come first, so that no caller can use them while the users'
@@ -44,20 +44,20 @@ class Sessions(Protocol):
         are left to `unannounced`.
         """
 
-    async def over_limit(self, session: Session, kept: int, now: datetime, limit: int) -> Sequence[Session]:
+    async def over_limit(self, session: StoredSession, kept: int, now: datetime, limit: int) -> Sequence[StoredSession]:
         """Return up to `limit` live sessions of the session's user and generation, without the `kept` newest.
 
         Newest first. Among sessions created at the same time the greatest id is the newest, so that
         all workers agree.
         """
 
-    async def limit_enforced(self, session: Session) -> None:
+    async def limit_enforced(self, session: StoredSession) -> None:
         """Record that the session limit has been enforced for this session."""
 
     async def tenants_enforcing_limit(self, older_than: datetime) -> Sequence[str]:
         """Return the ids of the tenants for which `enforcing_limit` returns sessions."""
 
-    async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+    async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[StoredSession]:
         """Return the tenant's sessions, oldest first, for which the session limit has not been enforced yet.
 
         Only sessions created before `older_than`.
@@ -69,27 +69,27 @@ class Sessions(Protocol):
         The cost does not depend on the length of a tenant's backlog.
         """
 
-    async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[Session]:
+    async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[StoredSession]:
         """Return the tenant's sessions whose events were due before `older_than`, the longest due first.
 
         An event is due from the revocation on until it reaches the broker; after a refusal, from
         `retry_at` on.
         """
 
-    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
+    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[StoredSession]:
         """Return the tenant's own and its users' sessions that are still to be announced and not yet listed, the
         longest due first. A refused event is listed."""
 
-    async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[Session]:
+    async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[StoredSession]:
         """Return sessions of the tenant and its users announced after `at`, or at `at` with an id above `session_id`.
 
         Up to `limit`, in order of time and id. Fewer than `limit` means that there are no more.
         """
 
-    async def announced(self, session: Session, at: datetime) -> None:
+    async def announced(self, session: StoredSession, at: datetime) -> None:
         """Record that the session's event reached the broker by `at`. From now on `announced_after` returns it."""
 
-    async def refused(self, session: Session, at: datetime, retry_at: datetime | None) -> bool:
+    async def refused(self, session: StoredSession, at: datetime, retry_at: datetime | None) -> bool:
         """Record that a subscriber's queue refused the event, or that the broker did not confirm it in time.
 
         The event is due again at `retry_at`; None: never.
@@ -110,17 +110,17 @@ class Tokens(Protocol):
     def signing_key_id(self) -> str:
         """The id of the master key for new sessions."""
 
-    def sign(self, session: Session, claims: Claims) -> str: ...
+    def sign(self, session: StoredSession, claims: Claims) -> str: ...
 
     def session_id(self, token: str) -> str | None:
         """Return the id of the session that the token claims, unverified. None if it is not a token of ours."""
 
-    def verify(self, token: str, session: Session, now: datetime) -> Claims:
+    def verify(self, token: str, session: StoredSession, now: datetime) -> Claims:
         """Return the verified claims of a token of this session. Raises `InvalidToken`."""
 
 
 class Events(Protocol):
-    def announce(self, session: Session) -> None:
+    def announce(self, session: StoredSession) -> None:
         """Publish the revocation of a session in the background, at least once. Never raises, never waits."""
 
 

@@ -21,7 +21,7 @@ from shared.contracts.user_delete import USER_DELETE
 from tests.fakes import LIMIT, REGISTRATION_KEY, FakeAudit
 from tests.requests import NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.domain.records import AuditRecord
+from worker.domain.records import StoredAuditRecord
 
 EMAIL = "shop@example.com"
 #: The record of each operation's usual request: login, revocation reason and changed fields.
@@ -44,7 +44,7 @@ RECORDED: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
 }
 
 
-def record_of(worker: InMemoryWorker) -> AuditRecord:
+def record_of(worker: InMemoryWorker) -> StoredAuditRecord:
     """Return the only record."""
     [record] = worker.audit.records.values()
     return record
@@ -223,7 +223,7 @@ async def test_registration_with_a_wrong_key_is_not_recorded_as_by_the_operator(
 class UnavailableAudit(FakeAudit):
     """A database that stores no audit records."""
 
-    async def append(self, record: AuditRecord) -> None:  # noqa: ARG002 - the port's signature
+    async def append(self, record: StoredAuditRecord) -> None:  # noqa: ARG002 - the port's signature
         raise Unavailable
 
 

@@ -15,7 +15,7 @@ from shared.contracts.user import User
 from tests.fakes import ISSUER, MASTER_KEYS, NOW
 from tests.unit.worker.in_memory import InMemoryWorker
 from worker.adapters.jwt_tokens import JwtTokens
-from worker.domain.records import Session
+from worker.domain.records import StoredSession
 
 
 class CountingTokens(JwtTokens):
@@ -25,7 +25,7 @@ class CountingTokens(JwtTokens):
         super().__init__(MASTER_KEYS, ISSUER)
         self.verified: Counter[str] = Counter()
 
-    def verify(self, token: str, session: Session, now: datetime) -> Claims:
+    def verify(self, token: str, session: StoredSession, now: datetime) -> Claims:
         self.verified[token] += 1
         return super().verify(token, session, now)
 

@@ -24,7 +24,7 @@ from shared.contracts.wire import MAX_NAME_CHARS
 from tests.fakes import ISSUER, NOW, FakeSessions
 from tests.records import a_session
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.domain.records import Revocation, Session
+from worker.domain.records import Revocation, StoredSession
 from worker.operations.event_list import MAX_UNANNOUNCED
 
 BEGIN = int(NOW.timestamp())
@@ -32,7 +32,9 @@ BEGIN = int(NOW.timestamp())
 LONGEST_NAME = "\N{GRINNING FACE}" * MAX_NAME_CHARS
 
 
-async def revoke(worker: InMemoryWorker, tenant_token: str, *, announced: bool = True, **attributes: Any) -> Session:
+async def revoke(
+    worker: InMemoryWorker, tenant_token: str, *, announced: bool = True, **attributes: Any
+) -> StoredSession:
     """Add a session of the tenant, revoke it now, and announce it unless told otherwise."""
     tenant = (await worker.session_of(tenant_token)).tenant
     session = await worker.sessions.add(a_session(tenant=tenant, **attributes))
@@ -97,7 +99,7 @@ async def test_unannounced_event_is_on_the_first_page_of_any_query(
 class AnnouncedBetweenQueries(FakeSessions):
     """Marks announcements as published right after the query for unannounced ones."""
 
-    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[Session]:
+    async def unannounced_of(self, tenant: str, limit: int) -> Sequence[StoredSession]:
         found = await super().unannounced_of(tenant, limit)
         for session in found:
             await self.announced(session, NOW)

@@ -54,7 +54,7 @@ class Scene:
             return False
         return True
 
-    async def stored_users(self) -> Sequence[records.User]:
+    async def stored_users(self) -> Sequence[records.StoredUser]:
         """Return the stored users with generations and hashes, even without a live tenant token."""
         return await self.worker.users.page((await self.worker.session_of(self.shop)).tenant, "", "", 10)
 

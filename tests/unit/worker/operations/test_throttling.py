@@ -22,7 +22,7 @@ from shared.contracts.tenant_update import TENANT_UPDATE
 from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import LIMIT, REGISTRATION_KEY, THROTTLE, FakeHasher, FakeRegistration, FakeUsers
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.domain.records import User
+from worker.domain.records import StoredUser
 
 HOME, OFFICE, ELSEWHERE = "192.0.2.1", "198.51.100.1", "203.0.113.1"
 #: The retry delay after each failure beyond the undelayed ones, in seconds.
@@ -631,7 +631,7 @@ class UnavailableUsers(FakeUsers):
 
     away = False
 
-    async def find(self, tenant: str, login: str) -> User | None:
+    async def find(self, tenant: str, login: str) -> StoredUser | None:
         if self.away:
             raise Unavailable
         return await super().find(tenant, login)
