@@ -61,6 +61,8 @@ RETRY_SECONDS = 1.0
 #: Deadlines are only seconds away and are set and checked by different machines, so clocks must
 #: agree this closely.
 MAX_CLOCK_DIFFERENCE_SECONDS = 1.0
+#: Public text of `Unavailable` if the database needs too long.
+NO_ANSWER_IN_TIME = "database did not answer in time, try again"
 #: MongoDB's error codes.
 AUTHENTICATION_FAILED = 18
 UNAUTHORIZED = 13
@@ -319,7 +321,7 @@ def unavailable_when_away() -> Iterator[None]:
             yield
     except (TimeoutError, ExecutionTimeout, NetworkTimeout, WTimeoutError) as error:
         log.warning("database does not answer in time", extra={"error": type(error).__name__})
-        raise Unavailable("database did not answer in time, try again") from None
+        raise Unavailable(NO_ANSWER_IN_TIME) from None
     except ConnectionFailure as error:
         log.warning("database is away", extra={"error": type(error).__name__})
         raise Unavailable from None

@@ -4,6 +4,7 @@ Its value is the time from which the event is due: the time of the revocation, o
 after a refusal.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,9 +13,11 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
+from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
 from worker.adapters.lookups import Lookups
 from worker.adapters.mongo_database import (
+    NO_ANSWER_IN_TIME,
     Document,
     MongoDatabase,
     first_readable,
@@ -22,6 +25,7 @@ from worker.adapters.mongo_database import (
     tenants_with,
     unavailable_when_away,
 )
+from worker.adapters.mongo_time import call_seconds
 from worker.domain.records import Revocation, StoredSession, StoredUser, TenantRevocation, UserRevocation
 
 #: Sessions revoked per step, so that a step takes the database less time than a worker waits for
@@ -62,9 +66,12 @@ class MongoSessions:
         return session
 
     async def find(self, ids: Sequence[str]) -> dict[str, StoredSession]:
-        # The query has a time limit of its own, since lookups with other deadlines share it.
-        with unavailable_when_away():
-            return await self._lookups.find(ids)
+        try:
+            # Not the driver's limit: lookups with other deadlines share the query, which has its own.
+            async with asyncio.timeout(call_seconds()):
+                return await self._lookups.find(ids)
+        except TimeoutError:
+            raise Unavailable(NO_ANSWER_IN_TIME) from None
 
     async def live_of_user(self, user: StoredUser, now: datetime, limit: int) -> Sequence[StoredSession]:
         wanted = {"user": user.id, "tenant": user.tenant, "generation": user.generation, "expires_at": {"$gt": now}}

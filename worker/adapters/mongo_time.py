@@ -33,15 +33,20 @@ MIN_CALL_SECONDS = 0.25
 THREAD_WAIT_SECONDS = 0.05
 
 
+def call_seconds(max_seconds: float = MAX_CALL_SECONDS) -> float:
+    """Return the time for a call now: `max_seconds`, or less if the deadline of the request in this task is near."""
+    deadline = request_deadline.get()
+    left = deadline.call_seconds(asyncio.get_running_loop().time()) if deadline else None
+    return max_seconds if left is None else min(max_seconds, max(left, MIN_CALL_SECONDS))
+
+
 @contextlib.contextmanager
 def call_time_limit(max_seconds: float = MAX_CALL_SECONDS) -> Iterator[None]:
-    """Limit the time of the calls inside to `max_seconds`, and to the deadline of the request in this task.
+    """Limit the time of all calls inside together to `call_seconds`.
 
     Raises the driver's error, or `TimeoutError` if a call got no thread in time.
     """
-    deadline = request_deadline.get()
-    left = deadline.call_seconds(asyncio.get_running_loop().time()) if deadline else None
-    seconds = max_seconds if left is None else min(max_seconds, max(left, MIN_CALL_SECONDS))
+    seconds = call_seconds(max_seconds)
     with _cancelled_after(seconds + THREAD_WAIT_SECONDS), pymongo.timeout(seconds):
         yield
 
@@ -74,7 +79,8 @@ def _cancelled_after(seconds: float) -> Iterator[None]:
     `asyncio.timeout` for callers that are not `async with`.
     """
     task = asyncio.current_task()
-    assert task is not None
+    if task is None:
+        raise RuntimeError("a call to the database must be made in a task")
     cancellations = task.cancelling()
     expired = False
 

@@ -236,8 +236,6 @@ class Consumer:
             if late_seconds > 0:
                 return None if message.redelivered else self._deadline_exceeded(late_seconds)
             deadline = self._deadline(message)
-            if deadline and not message.redelivered and deadline.is_close(asyncio.get_running_loop().time()):
-                raise Overloaded  # it waited in the queue for almost its whole time, and nothing was done
             request_deadline.set(deadline)
             if message.redelivered and not operation.repeatable:
                 return Unavailable()  # it is unknown how far the first worker came
@@ -307,13 +305,20 @@ class Consumer:
         )
 
     def _deadline(self, message: AbstractIncomingMessage) -> Deadline | None:
-        """Return the deadline of the request, or None if it has none."""
+        """Return the deadline of the request, or None if it has none.
+
+        Raises `Overloaded` if it waited in the queue until only the reserve is left. A redelivered
+        request is handled: it may have been done in part.
+        """
         deadline_ms, given_seconds = message.headers.get(DEADLINE_HEADER), message.expiration
         if not isinstance(deadline_ms, int):
             return None
-        left_seconds = deadline_ms / 1000 - self._clock()
+        left_seconds, now = deadline_ms / 1000 - self._clock(), asyncio.get_running_loop().time()
         timeout_seconds = given_seconds if isinstance(given_seconds, int | float) else left_seconds
-        return Deadline.of_request(asyncio.get_running_loop().time() + left_seconds, timeout_seconds)
+        deadline = Deadline.of_request(now + left_seconds, timeout_seconds)
+        if deadline.is_close(now) and not message.redelivered:
+            raise Overloaded
+        return deadline
 
     def _waited_seconds(self, message: AbstractIncomingMessage) -> float | None:
         """Return the seconds since the request was sent, computed from its deadline and its expiration.
