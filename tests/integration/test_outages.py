@@ -10,14 +10,13 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from api.readiness import SHARED_SECONDS
 from dev.mongo import MongoServer
 from dev.processes import POLL_SECONDS
 from dev.rabbitmq import RabbitNode
 from shared.contracts.events import SessionRevokedEvent
 from tests.backends import Backend
 from tests.e2e.tenant import Tenant
-from tests.service import RunningService, running_service
+from tests.service import RunningService, refused_readiness, running_service
 
 #: How long anything may take to happen that has to happen; ends a test that would otherwise wait for ever.
 PATIENCE_SECONDS = 60
@@ -72,9 +71,8 @@ async def test_what_was_acknowledged_survives_a_crash_of_the_database(
     writers = Writers(tenant.create, logins, enough=10)
     async with writers.at_work(4):
         await stack.server.kill()
-    await asyncio.sleep(SHARED_SECONDS)  # what readiness said before may be said again for so long
 
-    refused, ready = await asyncio.gather(tenant.verify(token), http.get("/health/ready"))
+    refused, ready = await asyncio.gather(tenant.verify(token), refused_readiness(http))
     assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
     assert int(refused.headers["Retry-After"]) > 0
     assert (ready.status_code, ready.json()["missing"]) == (503, ["database"])
