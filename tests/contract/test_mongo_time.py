@@ -231,6 +231,7 @@ async def test_pool_of_connections_is_bounded_whatever_the_url_says(mongo_url: s
     """Motor has five threads for each core of the machine, and a container does not see that it may use only one."""
     url = str(URL(mongo_url).update_query(maxPoolSize="500", waitQueueTimeoutMS="60000"))
     async with connect(url) as database:
-        options = database.collection("users").database.client.options.pool_options
+        client: Any = database.collection("users").database.client
+        options = client.options.pool_options
     assert options.max_pool_size == MAX_CONNECTIONS
     assert options.wait_queue_timeout < MAX_CALL_SECONDS
