@@ -108,7 +108,7 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
 async def test_every_collection_is_written_durably(mongo_database: MongoDatabase, name: str) -> None:
     """What is acknowledged has reached a majority and their journals, and is read from where it is written."""
     collection = mongo_database.collection(name)
-    assert collection.write_concern.document == {"w": "majority", "j": True, "wtimeout": 3000}
+    assert collection.write_concern.document == {"w": "majority", "j": True, "wtimeout": 2000}
     assert collection.read_preference == ReadPreference.PRIMARY
     assert collection.read_concern.document == {"level": "local"}
 
