@@ -7,7 +7,7 @@ export PYTHON
 # Number of test files that run at a time, since tests mostly wait. 0: one after the other, in one process.
 JOBS ?= 2
 
-.PHONY: help run demo test check faults interop bench asyncapi configuration lock clean
+.PHONY: help run demo deploy-tools test check faults interop bench asyncapi configuration lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ run: ## Run the whole service on this machine, without Docker; Ctrl-C stops it
 demo: ## Show the API on the service that `make run` started
 	@sh dev/bootstrap.sh local
 	@.venv/bin/python -m dev demo
+
+deploy-tools: ## Install what `.venv/bin/python -m deploy` needs, and nothing else
+	@sh dev/bootstrap.sh deploy
 
 test: ## Run the tests; ARGS='-k login' selects some
 	@sh dev/bootstrap.sh check broker
@@ -58,12 +61,12 @@ configuration: ## Generate the tables of docs/configuration.md from the settings
 	.venv/bin/python -m dev.configuration
 
 lock: ## Resolve the dependencies and write locks/ (needs uv); see locks/README.md
-	@for extra in check api worker local; do \
-		echo "locks/$$extra.txt"; \
-		case $$extra in api|worker) more="--extra telemetry" ;; *) more= ;; esac; \
-		uv pip compile --quiet pyproject.toml --extra $$extra $$more --universal --python-version 3.11 --generate-hashes \
+	@for lock in check api worker local deploy; do \
+		echo "locks/$$lock.txt"; \
+		case $$lock in api|worker) extras="--extra $$lock --extra telemetry" ;; deploy) extras= ;; *) extras="--extra $$lock" ;; esac; \
+		uv pip compile --quiet pyproject.toml $$extras --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --no-header --no-annotate \
-			$$([ $$extra = check ] || echo --constraint locks/check.txt) --output-file locks/$$extra.txt || exit; \
+			$$([ $$lock = check ] || echo --constraint locks/check.txt) --output-file locks/$$lock.txt || exit; \
 	done
 
 clean: ## Remove .venv, caches and the data of `make run`

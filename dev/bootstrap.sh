@@ -98,7 +98,9 @@ install_locked() { # EXTRA
     if cmp -s "$lock" "$installed" || cmp -s locks/check.txt "$installed"; then return; fi
     say "Installing the packages of $lock into .venv"
     rm -f "$installed"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
+    # A minute or more on a slow network: a terminal shows pip's own progress, a log only its errors.
+    if [ -t 1 ]; then quiet=; else quiet=--quiet; fi
+    .venv/bin/python -m pip install $quiet --disable-pip-version-check --require-hashes --requirement "$lock"
     cp "$lock" "$installed"
 }
 

@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Final
 
+from dev.processes import StackError
 from dev.stack import LocalStack
+from shared.amqp.connection import broker_url
 
 #: Ctrl-C, `kill`, and, without `nohup`, a closed terminal.
 STOP_SIGNALS: Final = [signal.SIGINT, signal.SIGTERM]
@@ -14,13 +17,23 @@ if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
     STOP_SIGNALS.append(signal.SIGHUP)
 
 
+AMQP_PORTS: Final = {"amqp": 5672, "amqps": 5671}
+HOST: Final = r"(?:[\w.-]+|\[[\da-fA-F:]+\])(?::\d+)?"
+#: Group 1 is the hosts of a MongoDB URL, without user and password.
+DATABASE_HOSTS: Final = re.compile(rf"mongodb(?:\+srv)?://(?:[^@/]*@)?({HOST}(?:,{HOST})*)(?:[/?]|$)")
+
+
 async def run(directory: Path, port: int) -> None:
     """Run the stack until a signal stops it. Raises `StackError` if it does not start or a process ends."""
     _cancel_on_signal()
     _say(f"Starting Jincor Auth in {directory}")
-    stack = LocalStack(
-        directory, port, amqp_url=os.environ.get("AMQP_URL"), mongo_url=os.environ.get("MONGO_URL"), say=_say
-    )
+    amqp_url, mongo_url = os.environ.get("AMQP_URL"), os.environ.get("MONGO_URL")
+    # Said first, because a variable that was left in the environment may name a server that no longer runs.
+    if amqp_url:
+        _say(f"  using AMQP_URL from the environment: {_broker_hosts(amqp_url)}")
+    if mongo_url:
+        _say(f"  using MONGO_URL from the environment: {_database_hosts(mongo_url)}")
+    stack = LocalStack(directory, port, amqp_url=amqp_url, mongo_url=mongo_url, say=_say)
     try:
         async with stack:
             _say(_first_steps(stack.url, directory))
@@ -28,6 +41,26 @@ async def run(directory: Path, port: int) -> None:
     except asyncio.CancelledError:
         # A requested stop is a success. The stack has already stopped here.
         _say("Stopped.")
+
+
+def _broker_hosts(urls: str) -> str:
+    """Return hosts and ports of addresses that are separated by commas. Raises `StackError` if one is malformed."""
+    try:
+        parsed = [broker_url(url.strip()) for url in urls.split(",")]
+    except ValueError as error:
+        raise StackError(f"AMQP_URL: {error}; unset it to start a private RabbitMQ") from None
+    return "host " + ", ".join(f"{url.host}:{url.port or AMQP_PORTS[url.scheme]}" for url in parsed)
+
+
+def _database_hosts(url: str) -> str:
+    """Return the hosts of a MongoDB URL. Raises `StackError` if it is malformed."""
+    found = DATABASE_HOSTS.match(url)
+    if not found:
+        raise StackError(
+            "MONGO_URL: must look like mongodb://user:password@host:27017/database, percent-encoded; "
+            "unset it to start a private database"
+        )
+    return f"host {found[1]}"
 
 
 def _cancel_on_signal() -> None:

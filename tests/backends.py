@@ -1,7 +1,7 @@
-"""The broker and the database that tests run against: private local ones, or containers.
+"""The broker and the database of the tests: private local ones, or containers.
 
-`TEST_BACKEND=containers` uses testcontainers. Without a usable engine or images it falls back to the local stack and
-says so. Locally a missing RabbitMQ skips what needs it; in CI it fails.
+`TEST_BACKEND=containers` uses testcontainers. Without a usable engine or images it warns and falls back to the local
+stack. Without RabbitMQ, tests that need it are skipped locally and fail in CI.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from tests.images import MONGO_IMAGE, RABBITMQ_MANAGEMENT_IMAGE
 
 AMQP_PORT = 5672
 MONGO_PORT = 27017
-#: For containers, whose images may have to be pulled apart first.
+#: For containers, whose images may have to be unpacked first.
 START_TIMEOUT_SECONDS = 60
 
 
@@ -46,9 +46,9 @@ class Backend:
     ctl: Callable[[Sequence[str]], Awaitable[str]]
 
     async def vhost(self) -> str:
-        """The URL of a virtual host of one's own: exchanges and queues have fixed names, and tests must not meet.
+        """Return the URL of a new virtual host, since exchanges and queues have fixed names.
 
-        It ends with the broker: deleting it would take a second of each test.
+        It is deleted with the broker: deleting it here would take a second per test.
         """
         name = f"test-{uuid.uuid4().hex[:12]}"
         user = URL(self.amqp_url).user or ""
@@ -57,7 +57,7 @@ class Backend:
         return str(URL(self.amqp_url).with_path(f"/{name}"))
 
     def database_url(self) -> str:
-        """The URL of a database of one's own."""
+        """Return the URL of a new database."""
         return str(
             URL(self.mongo_url).with_path(f"/test_{uuid.uuid4().hex[:12]}").with_query(URL(self.mongo_url).query)
         )
@@ -65,7 +65,7 @@ class Backend:
 
 @contextlib.asynccontextmanager
 async def running_backend(directory: Path) -> AsyncIterator[Backend]:
-    """The backend that `TEST_BACKEND` asks for, stopped at the end."""
+    """Run the backend that `TEST_BACKEND` names, and stop it at the end."""
     async with contextlib.AsyncExitStack() as stack:
         backend = None
         if os.environ.get("TEST_BACKEND") == "containers":
@@ -74,7 +74,7 @@ async def running_backend(directory: Path) -> AsyncIterator[Backend]:
 
 
 def _bounds() -> str:
-    """Return what deploy/rabbitmq/rabbitmq.conf bounds, for a node that needs nothing else of it."""
+    """Return the limits of deploy/rabbitmq/rabbitmq.conf, for a node that needs nothing else of it."""
     lines = (REPOSITORY / "deploy/rabbitmq/rabbitmq.conf").read_text().splitlines()
     return "\n".join(line for line in lines if line.startswith(("max_message_size", "frame_max"))) + "\n"
 
@@ -98,7 +98,7 @@ async def _local(directory: Path, stack: contextlib.AsyncExitStack) -> Backend:
 
 
 async def _containers(stack: contextlib.AsyncExitStack) -> Backend | None:
-    """The plain `DockerContainer`: its subclasses for these two want drivers of their own, and wait for log lines."""
+    """Start plain `DockerContainer`s: the subclasses need drivers of their own and wait for log lines."""
     try:
         rabbit = DockerContainer(RABBITMQ_MANAGEMENT_IMAGE).with_exposed_ports(AMQP_PORT)
         mongo = DockerContainer(MONGO_IMAGE).with_exposed_ports(MONGO_PORT)
@@ -111,13 +111,13 @@ async def _containers(stack: contextlib.AsyncExitStack) -> Backend | None:
         reason = ""
     if reason:
         with warnings.catch_warnings():
-            # The client that found no engine leaves its socket to the garbage collector, which complains.
+            # The Docker client that found no engine leaves an open socket, which warns when it is collected.
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
         warnings.warn(f"no containers, using the local stack: {reason}", stacklevel=1)
         return None
     amqp = _address(rabbit, AMQP_PORT)
-    # Neither a container's own idea of its address nor a replica set of one is of use from outside.
+    # From outside the container, the address that the database reports is not reachable.
     database = f"mongodb://{_address(mongo, MONGO_PORT)}/test?directConnection=true&retryWrites=false"
     backend = Backend("containers", f"amqp://guest:guest@{amqp}/%2F", database, functools.partial(_exec_ctl, rabbit))
     await _until(lambda: _speaks_amqp(backend.amqp_url))
@@ -137,7 +137,7 @@ async def _exec_ctl(container: DockerContainer, arguments: Sequence[str]) -> str
 
 
 async def _until(ready: Callable[[], Awaitable[None]]) -> None:
-    """Returns once `ready` no longer raises; raises what it raises when it has not by then."""
+    """Wait until `ready` no longer raises; at the deadline raise its last exception."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
         try:

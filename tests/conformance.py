@@ -1,7 +1,6 @@
-"""Messages held against an AsyncAPI document: each must be one that it declares, in all that can be seen of it.
+"""Messages compared with an AsyncAPI document: each must be a declared message in every visible part.
 
-Stricter than the document in one thing: it lets receivers ignore what they do not know, and here everything counts that
-is not declared.
+Stricter than the document in one respect: receivers may ignore unknown members, but undeclared members fail here.
 """
 
 import ipaddress
@@ -17,7 +16,7 @@ from tests.firehose import Published
 
 Json = dict[str, Any]
 
-#: What a message is whose publisher does not say (RFC 9110, 8.3).
+#: The content type of a message without one (RFC 9110, 8.3).
 UNKNOWN_TYPE = "application/octet-stream"
 
 FORMATS = FormatChecker(formats=())
@@ -26,11 +25,11 @@ FORMATS.checks("ipvanyaddress", ValueError)(lambda value: bool(ipaddress.ip_addr
 
 
 class Undeclared(Exception):
-    """A message that is not in the document, and why."""
+    """A message that the document does not declare, and the reason."""
 
 
 class Declared:
-    """What an AsyncAPI document declares."""
+    """The declarations of an AsyncAPI document."""
 
     def __init__(self, document: Json) -> None:
         self._document = document
@@ -40,8 +39,8 @@ class Declared:
         }
 
     def identify(self, published: Sequence[Published]) -> list[tuple[str, Published]]:
-        """These messages with their names in the document. Raises `Undeclared` at the first that is not in it."""
-        # A reply may be traced before its request is: they travel on different connections.
+        """Return the messages with their names in the document. Raise `Undeclared` at the first undeclared one."""
+        # A reply may be traced before its request, since they use different connections.
         requests = {
             message.properties["correlation_id"]: message
             for message in published
@@ -56,25 +55,25 @@ class Declared:
         else:
             request = requests.get(message.properties.get("correlation_id", ""))
             if request is None:
-                raise Undeclared(f"nobody has asked for this: {message.properties}")
+                raise Undeclared(f"a reply without a request: {message.properties}")
             if message.routing_key != request.properties.get("reply_to"):
                 raise Undeclared(f"{request.routing_key}: the reply went to {message.routing_key}")
             operation = self._operation(request)
             references = operation["reply"]["messages"]
-        reasons = {self._end(reference): list(self._reasons(reference, message)) for reference in references}
-        fitting = [name for name, found in reasons.items() if not found]
-        if len(fitting) != 1:
-            raise Undeclared(f"{message.routing_key}: fits {fitting}; {reasons}")
-        if problems := list(self._promises(operation, message)):
-            raise Undeclared(f"{fitting[0]}: {problems}")
-        return fitting[0]
+        reasons = {self._component_name(reference): list(self._reasons(reference, message)) for reference in references}
+        matching = [name for name, found in reasons.items() if not found]
+        if len(matching) != 1:
+            raise Undeclared(f"{message.routing_key}: matches {matching}; {reasons}")
+        if problems := list(self._broken_promises(operation, message)):
+            raise Undeclared(f"{matching[0]}: {problems}")
+        return matching[0]
 
     def _operation(self, message: Published) -> Json:
-        """The operation on whose channel a message to a named exchange was published."""
+        """Return the operation on whose channel a message was published to a named exchange."""
         found = [
             operation
             for operation in self._document["operations"].values()
-            if self._is_on(self._at(operation["channel"]), message)
+            if self._is_on(self._resolved(operation["channel"]), message)
         ]
         if len(found) != 1:
             raise Undeclared(f"{len(found)} channels for {message.routing_key} on {message.exchange}")
@@ -82,27 +81,27 @@ class Declared:
         return operation
 
     def _is_on(self, channel: Json, message: Published) -> bool:
-        exchange = self._at(channel["bindings"])["amqp"]["exchange"]["name"]
+        exchange = self._resolved(channel["bindings"])["amqp"]["exchange"]["name"]
         return exchange == message.exchange and _matched(channel, message) is not None
 
     def _reasons(self, reference: Json, message: Published) -> Iterator[str]:
-        """Why it is not this message; nothing if it is."""
-        declared = self._at(reference)
+        """Yield the differences from this message."""
+        declared = self._resolved(reference)
         for trait in declared.get("traits", ()):
-            declared = self._at(trait) | declared
+            declared = self._resolved(trait) | declared
         if message.properties.get("content_type", UNKNOWN_TYPE) != declared["contentType"]:
             yield "content type"
             return
         if message.properties.get("type") != declared["bindings"]["amqp"]["messageType"]:
             yield "type"
-        yield from self._errors(declared["x-amqp-properties"], message.properties)
-        yield from self._errors(declared.get("headers", {"maxProperties": 0}), message.headers)
-        yield from self._errors(declared["payload"], _payload(message))
+        yield from self._schema_errors(declared["x-amqp-properties"], message.properties)
+        yield from self._schema_errors(declared.get("headers", {"maxProperties": 0}), message.headers)
+        yield from self._schema_errors(declared["payload"], _payload(message))
 
-    def _promises(self, operation: Json, message: Published) -> Iterator[str]:
-        """What the operation says of its messages and this one does not keep."""
+    def _broken_promises(self, operation: Json, message: Published) -> Iterator[str]:
+        """Yield the properties that the operation promises for its messages and this message lacks."""
         if message.exchange:
-            channel, binding = self._at(operation["channel"]), self._at(operation["bindings"])["amqp"]
+            channel, binding = self._resolved(operation["channel"]), self._resolved(operation["bindings"])["amqp"]
             if not _parameters(channel, message).items() <= (_matched(channel, message) or {}).items():
                 yield "routing key"
             if message.properties.get("delivery_mode") != binding["deliveryMode"]:
@@ -116,22 +115,22 @@ class Declared:
         elif message.properties["type"] == "reply":
             yield from set(_codes(_payload(message))) - set(operation.get("x-codes-in-reply", ()))
 
-    def _errors(self, schema: Json, value: object) -> Iterator[str]:
+    def _schema_errors(self, schema: Json, value: object) -> Iterator[str]:
         whole = {**schema, "components": {"schemas": self._schemas}}
         for error in Draft7Validator(whole, format_checker=FORMATS).iter_errors(value):
             yield f"{error.json_path}: {error.message}"
 
-    def _end(self, reference: Json) -> str:
-        """The name of the component that a reference leads to."""
-        target: Json = self._step(reference)
-        return self._end(target) if "$ref" in target else str(reference["$ref"]).rpartition("/")[2]
+    def _component_name(self, reference: Json) -> str:
+        """Return the name of the component that a reference leads to."""
+        target: Json = self._target(reference)
+        return self._component_name(target) if "$ref" in target else str(reference["$ref"]).rpartition("/")[2]
 
-    def _at(self, value: Json) -> Json:
+    def _resolved(self, value: Json) -> Json:
         while "$ref" in value:
-            value = self._step(value)
+            value = self._target(value)
         return value
 
-    def _step(self, reference: Json) -> Json:
+    def _target(self, reference: Json) -> Json:
         found: Json = self._document
         for part in reference["$ref"].removeprefix("#/").split("/"):
             found = found[part]
@@ -140,22 +139,22 @@ class Declared:
 
 def _payload(message: Published) -> Any:
     if "json" not in message.properties.get("content_type", UNKNOWN_TYPE):
-        return message.body.decode("latin-1")  # each byte is a character, so that a schema can speak of it
+        return message.body.decode("latin-1")  # each byte is a character, so that a schema can describe it
     try:
         return json.loads(message.body)
     except ValueError:
-        raise Undeclared(f"{message.routing_key}: the body is no JSON") from None
+        raise Undeclared(f"{message.routing_key}: the body is not JSON") from None
 
 
 def _matched(channel: Json, message: Published) -> dict[str, str] | None:
-    """The parameters of a channel's address, as the routing key has them; None if it is another address."""
+    """Return the parameters of a channel's address as in the routing key; None for another address."""
     address = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^.]+)", re.escape(channel["address"]))
     found = re.fullmatch(address, message.routing_key)
     return found and found.groupdict()
 
 
 def _parameters(channel: Json, message: Published) -> dict[str, str]:
-    """The parameters of a channel's address, as the body has them."""
+    """Return the parameters of a channel's address as in the body."""
     found = {}
     for name, parameter in channel.get("parameters", {}).items():
         if "location" in parameter:
@@ -167,7 +166,7 @@ def _parameters(channel: Json, message: Published) -> dict[str, str]:
 
 
 def _codes(value: Any) -> Iterator[str]:
-    """The codes of all errors inside of a reply."""
+    """Yield the codes of all errors in a reply."""
     if isinstance(value, dict):
         if value.keys() >= {"code", "message"}:
             yield value["code"]

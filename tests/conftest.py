@@ -1,4 +1,4 @@
-"""What every test may ask for: a broker, a database, and the running service."""
+"""Fixtures for every test: a broker and a database."""
 
 from collections.abc import AsyncIterator
 
@@ -17,11 +17,11 @@ async def backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bac
 
 @pytest.fixture
 def mongo_url(backend: Backend) -> str:
-    """An empty database of the test's own."""
+    """An empty database for each test."""
     return backend.database_url()
 
 
 @pytest_asyncio.fixture
 async def amqp_url(backend: Backend) -> str:
-    """An empty virtual host of the test's own."""
+    """An empty virtual host for each test."""
     return await backend.vhost()

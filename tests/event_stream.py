@@ -1,4 +1,4 @@
-"""What a client reads on an event stream (HTML, 9.2.6), block by block."""
+"""The blocks of an event stream (HTML, 9.2.6)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from shared.contracts.events import SessionRevokedEvent
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block, by its fields."""
+    """The fields of a block."""
 
     id: str | None = None
     event: str | None = None
@@ -25,6 +25,6 @@ class Block:
 
 
 def sessions_of(blocks: Iterable[Block]) -> list[str]:
-    """Of which sessions' ends a client is told by these blocks."""
+    """Return the revoked sessions that these blocks announce."""
     events = [SessionRevokedEvent.model_validate_json(block.data) for block in blocks if block.data is not None]
     return [event.data.session_id for event in events]

@@ -1,4 +1,4 @@
-"""Everything that is published on a virtual host, as RabbitMQ's own tracer sees it: requests, replies and events."""
+"""All messages published on a virtual host, from RabbitMQ's own tracer."""
 
 import asyncio
 import contextlib
@@ -13,15 +13,15 @@ from yarl import URL
 from shared.amqp.topology import RPC_EXCHANGE
 from tests.backends import Backend
 
-#: RabbitMQ, "Firehose Tracer": what enters the broker is copied to this exchange under `publish.` and its exchange.
+#: RabbitMQ, "Firehose Tracer": published messages are copied to this exchange under `publish.` and their exchange.
 TRACE_EXCHANGE = "amq.rabbitmq.trace"
-#: What was published has been traced within milliseconds; this bounds the wait for what never was.
+#: A message is traced within milliseconds; this ends the wait for one that was never published.
 TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Published:
-    """A message as its publisher gave it to the broker; `properties` are those of AMQP that it set, but `headers`."""
+    """A message as its publisher sent it; `properties` are its AMQP properties without `headers`."""
 
     exchange: str
     routing_key: str
@@ -38,7 +38,7 @@ class Firehose:
         self._arrived = asyncio.Event()
 
     async def wait_for(self, satisfied: Callable[[Sequence[Published]], bool]) -> None:
-        """Returns once the messages satisfy. Raises `TimeoutError` when they have not in half a minute."""
+        """Wait until the messages satisfy the condition. Raise `TimeoutError` after half a minute."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not satisfied(self.published):
                 self._arrived.clear()
@@ -54,14 +54,14 @@ class Firehose:
 
 
 def all_answered(published: Sequence[Published]) -> bool:
-    """Whether every request so far has got its answer."""
+    """Return whether every request so far has a reply."""
     requests = sum(message.exchange == RPC_EXCHANGE and "reply_to" in message.properties for message in published)
     return requests == sum(not message.exchange for message in published) > 0
 
 
 @contextlib.asynccontextmanager
 async def open_firehose(backend: Backend, amqp_url: str) -> AsyncIterator[Firehose]:
-    """All that is published on the virtual host of this URL from now on, by anybody, until the block ends."""
+    """Trace everything that is published on the virtual host of this URL until the block ends."""
     vhost = URL(amqp_url).path.removeprefix("/")
     firehose = Firehose()
     async with await aio_pika.connect(amqp_url) as connection:

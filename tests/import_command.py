@@ -1,4 +1,4 @@
-"""The commands about users as processes, with nothing of ours in their environment but what they are given."""
+"""The worker's commands about users, as processes with a minimal environment."""
 
 import asyncio
 import os
@@ -6,13 +6,13 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass
 
-#: How long a run may take; ends a test that would otherwise wait for ever.
+#: Ends a test that would otherwise wait forever.
 PATIENCE_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What a run came to."""
+    """The exit code and the output lines of a run."""
 
     code: int | None
     out: list[str]
@@ -20,8 +20,8 @@ class Ended:
 
 
 async def start_command(module: str, *arguments: str, mongo_url: str | None = None) -> Process:
-    ours = ("AUTH_", "AMQP_URL", "MONGO_URL")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    own_prefixes = ("AUTH_", "AMQP_URL", "MONGO_URL")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(own_prefixes)}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *arguments),
         env=environment | ({"MONGO_URL": mongo_url} if mongo_url else {}),

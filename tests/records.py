@@ -1,4 +1,4 @@
-"""Records for tests: valid, each different from all others, and as a test wants them otherwise."""
+"""Valid and distinct records for tests."""
 
 import itertools
 from dataclasses import replace
@@ -14,7 +14,7 @@ _NUMBERS = itertools.count(1)
 
 
 def a_tenant(**changes: Any) -> StoredTenant:
-    """A tenant with these attributes."""
+    """Return a tenant with these attributes."""
     number = next(_NUMBERS)
     tenant = StoredTenant(
         id=f"tenant-{number}",
@@ -27,7 +27,7 @@ def a_tenant(**changes: Any) -> StoredTenant:
 
 
 def a_user(**changes: Any) -> StoredUser:
-    """A user of the tenant `shop`, with these attributes."""
+    """Return a user of the tenant `shop` with these attributes."""
     number = next(_NUMBERS)
     user = StoredUser(
         id=f"user-{number}",
@@ -45,7 +45,7 @@ def a_user(**changes: Any) -> StoredUser:
 
 
 def a_session(**changes: Any) -> StoredSession:
-    """A session of the user `ann` of the tenant `shop`, with these attributes; it lasts a day."""
+    """Return a session of the user `ann` of the tenant `shop` with these attributes. It lasts a day."""
     number = next(_NUMBERS)
     session = StoredSession(
         id=f"session-{number:0>24}",
@@ -63,12 +63,12 @@ def a_session(**changes: Any) -> StoredSession:
 
 
 def a_key(**changes: Any) -> IdempotencyKey:
-    """The idempotency key of a new request."""
+    """Return the idempotency key of a new request."""
     return replace(IdempotencyKey(value=f"request-{next(_NUMBERS)}", at=NOW), **changes)
 
 
 def some_claims(**changes: Any) -> Claims:
-    """What a token of the user `ann` of the tenant `shop` says, with these changes; each is of its own session."""
+    """Return claims of the user `ann` of the tenant `shop` with these changes, each of a session of its own."""
     number = next(_NUMBERS)
     issued_at = int(NOW.timestamp())
     claims = Claims(
@@ -88,7 +88,7 @@ def some_claims(**changes: Any) -> Claims:
 
 
 def a_revocation(claims: Claims, **changes: Any) -> SessionRevokedEvent:
-    """The event that ends the session of these claims."""
+    """Return the event that announces the revocation of these claims' session."""
     data = SessionRevoked(
         session_id=claims.jti,
         tenant=claims.tenant,

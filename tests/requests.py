@@ -1,4 +1,4 @@
-"""One usual request of each operation, in the JSON that it is on the wire."""
+"""One typical request of each operation, as JSON."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,18 +8,18 @@ NEW_PASSWORD = "another fine password"
 
 @dataclass(frozen=True)
 class Accounts:
-    """What requests are about: a tenant by its email and token, and its user ann by a token and that one's session."""
+    """The subjects of the requests: a tenant with its token, and its user ann with a token and its session."""
 
     email: str
     password: str
-    """Of both."""
+    """The password of the tenant and of ann."""
     tenant_token: str
     token: str
     session: str
     registration_key: str | None = None
 
     def request(self, operation: str) -> dict[str, Any]:
-        """A request that succeeds, and what it does can be seen: it ends what is there, or adds what is not."""
+        """Return a request that succeeds with a visible effect: it revokes existing sessions or creates something."""
         by_tenant = {"tenantToken": self.tenant_token}
         about_ann = {**by_tenant, "login": "ann"}
         about_token = {**by_tenant, "token": self.token}

@@ -1,4 +1,4 @@
-"""The whole service as processes: edges and workers, as many as a test wants, on a broker and a database."""
+"""The whole service as processes: edges and workers on a broker and a database."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ START_TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class RunningService:
-    """Where the edges listen, and the processes behind them by name."""
+    """The URLs of the edges, and all processes by name."""
 
     urls: tuple[str, ...]
     amqp_url: str
@@ -28,7 +28,7 @@ class RunningService:
     processes: Mapping[str, ChildProcess]
 
     def logs(self) -> str:
-        """Everything that any of the processes has logged so far."""
+        """Return everything that the processes have logged so far."""
         return "\n".join(process.log_path.read_text() for process in self.processes.values())
 
 
@@ -43,11 +43,12 @@ async def running_service(
     env: Mapping[str, str] | None = None,
     env_of: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[RunningService]:
-    """So many edges, and so many workers of each kind, ready to answer; all stopped at the end.
+    """Run this many edges, and this many workers of each kind, until the block ends.
 
-    They are called `api-0`, `worker-verify-0`, `worker-password-0` and so on; `env_of` is for one of them, by name.
+    The block begins when all are ready. The processes are called `api-0`, `worker-verify-0`, `worker-password-0` and so
+    on; `env_of` has the environment of single ones, by name.
     """
-    # On a machine that does other things beside, such as other tests, logins would wait behind all of them.
+    # With a low priority, logins would wait for other load on the machine, such as other tests.
     env, of_one = {"AUTH_PASSWORD_NICE": "0", **(env or {})}, env_of or {}
     keys = directory / "master-keys"
     keys.write_text(f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}")
@@ -88,7 +89,7 @@ async def running_service(
 
 
 async def takes_requests(process: ChildProcess) -> bool:
-    """Whether a worker has said so since it was started last."""
+    """Return whether a worker has logged that it takes requests since its last start."""
     return '"event": "taking requests"' in process.tail(1_000_000)
 
 

@@ -1,4 +1,4 @@
-"""The images of this tree, built by the Docker engine of this machine; without one these tests are skipped."""
+"""The images of this tree, built by this machine's Docker engine; without one these tests are skipped."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from tests.images import HAPROXY_IMAGE, MONGO_IMAGE, PYTHON_IMAGE, RABBITMQ_IMAG
 #: The first build fetches a base image and packages.
 BUILD_TIMEOUT_SECONDS = 1_200
 BASES = (PYTHON_IMAGE, RABBITMQ_MANAGEMENT_IMAGE, MONGO_IMAGE)
-#: What only production runs on.
+#: Base images that only production uses.
 PRODUCTION_BASES = (RABBITMQ_IMAGE, HAPROXY_IMAGE)
 
 Docker = Callable[..., str]
@@ -20,7 +20,7 @@ Docker = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def docker() -> Docker:
-    """Runs the command, gives it this text, and answers what it printed; fails with what it complained about."""
+    """Run docker with input text and return its output; fail with its error output."""
 
     def run(
         *arguments: str,
@@ -29,7 +29,7 @@ def docker() -> Docker:
         timeout_seconds: float = BUILD_TIMEOUT_SECONDS,
     ) -> str:
         done = subprocess.run(  # noqa: S603 - the tests' own arguments
-            ["docker", *arguments],  # noqa: S607 - whatever engine this machine has
+            ["docker", *arguments],  # noqa: S607 - the engine of this machine
             cwd=REPOSITORY,
             env=env,
             input=text,
@@ -42,23 +42,23 @@ def docker() -> Docker:
         return done.stdout
 
     if not shutil.which("docker"):
-        pytest.skip("no Docker engine: images and compose files are not tried")
+        pytest.skip("no Docker engine: images and compose files are not tested")
     try:
         run("info", timeout_seconds=30)
         run("compose", "version", timeout_seconds=30)
     except (AssertionError, subprocess.TimeoutExpired):
-        pytest.skip("no usable Docker engine with compose: images and compose files are not tried")
+        pytest.skip("no usable Docker engine with compose: images and compose files are not tested")
     return run
 
 
 @pytest.fixture(scope="session")
 def images(docker: Docker) -> dict[str, str]:
-    """The two images by side. The host's network reaches whatever package index this machine uses."""
+    """The two images by side, built on the host's network so that the package index is reachable."""
     try:
         for base in BASES:
             docker("image", "inspect", base)
     except AssertionError:
-        pytest.skip(f"not all of {', '.join(BASES)} are here: pull them to try images and compose files")
+        pytest.skip(f"not all of {', '.join(BASES)} are on this machine: pull them to test images and compose files")
     tags = {side: f"jincor-auth-{side}:test" for side in ("api", "worker")}
     for side, tag in tags.items():
         docker("build", "--network", "host", "--file", f"Dockerfile.{side}", "--tag", tag, ".")

@@ -1,7 +1,7 @@
-"""`docker-compose.prod.yml` as it is, with secrets of its own; but a lone database in the place of the replica set.
+"""`docker-compose.prod.yml` with generated secrets and a single database instead of the replica set.
 
-So it runs on MongoDB and on what only speaks its protocol. Proxy, edges, workers and the three brokers are those of
-production: TLS, users and permissions, quorum queues, networks and limits among them.
+So it also runs with a database that only speaks MongoDB's protocol. Proxy, edges, workers and the three brokers are
+those of production, with TLS, users and permissions, quorum queues, networks and limits.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ PRODUCTION = "docker-compose.prod.yml"
 WORKERS = ("worker-verify", "worker-manage", "worker-password")
 #: The tag of the images under test.
 VERSION = "test"
-#: No container has it by itself.
+#: A group that no container has by default.
 SECRETS_GROUP = 54321
 
 OVERRIDE = """
 services:
-  # As many as an engine inside of a sandbox may give, too.
+  # As many as an engine inside a sandbox may give.
   rabbitmq-1: {ulimits: {nofile: 16384}}
   rabbitmq-2: {ulimits: {nofile: 16384}}
   rabbitmq-3: {ulimits: {nofile: 16384}}
@@ -55,7 +55,7 @@ DATABASE_URL = "mongodb://mongo-1/jincor_auth?directConnection=true&retryWrites=
 
 
 class Production:
-    """The stack, under a name and on ports of its own."""
+    """The stack, with a project name and ports of its own."""
 
     def __init__(self, docker: Docker, directory: Path) -> None:
         self.docker = docker
@@ -87,7 +87,7 @@ class Production:
         return (self.secrets / "registration-key").read_text()
 
     def trusted(self) -> ssl.SSLContext:
-        """What trusts the proxy's certificate, and nothing else."""
+        """Return a context that trusts only the proxy's certificate."""
         return ssl.create_default_context(cafile=str(self.secrets / "edge-tls.pem"))
 
     def compose(self, *arguments: str) -> str:
@@ -95,7 +95,7 @@ class Production:
 
     @contextlib.contextmanager
     def up(self) -> Iterator[None]:
-        """Returns when all of it is healthy; removes it at the end, data and all."""
+        """Start everything, wait until it is healthy, and remove it with its data at the end."""
         try:
             self.compose("up", "--detach", "--wait")
             yield
@@ -110,12 +110,12 @@ class Production:
         return found
 
     def python(self, network: str, script: str, *arguments: str) -> str:
-        """What a script prints in a container on one of the stack's networks; the edge's image has a Python."""
+        """Return the output of a Python script in a container on one of the stack's networks."""
         return self.docker("run", "--rm", *self._python(network), script, *arguments)
 
     @contextlib.contextmanager
-    def beside(self, network: str, name: str, script: str) -> Iterator[Callable[[], str]]:
-        """A script in a container of that name on the network; what is yielded says what it has printed so far."""
+    def running_script(self, network: str, name: str, script: str) -> Iterator[Callable[[], str]]:
+        """Run a script in a container with that name on the network; yields a function that returns its output."""
         container = self.docker("run", "--detach", "--network-alias", name, *self._python(network), script).strip()
         try:
             yield lambda: self.docker("logs", container)

@@ -1,4 +1,4 @@
-"""The compose files: the laptop's as a newcomer meets it, and what production's promises on paper."""
+"""The compose files: docker-compose.yml in use, and the configuration of docker-compose.prod.yml."""
 
 import contextlib
 import ipaddress
@@ -24,15 +24,15 @@ PATIENCE_SECONDS = 60
 README = REPOSITORY / "README.md"
 DEPLOYMENT = REPOSITORY / "docs/deployment.md"
 UP = ("--build", "--detach", "--wait")
-#: Of which Docker gives subnets to networks that ask for none.
-DOCKERS_OWN = [ipaddress.ip_network(pool) for pool in ("172.16.0.0/12", "192.168.0.0/16")]
-#: What a signal asks to end.
-ENDING = ("edge", "worker", "worker-password")
+#: Docker takes subnets from these pools for networks without one.
+DOCKER_POOLS = [ipaddress.ip_network(pool) for pool in ("172.16.0.0/12", "192.168.0.0/16")]
+#: The services that are stopped by a signal.
+STOPPED = ("edge", "worker", "worker-password")
 SECRETS = {"AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY"}
 
 
 class Laptop:
-    """`docker-compose.yml` under a name and on ports of its own."""
+    """`docker-compose.yml` with a project name and ports of its own."""
 
     def __init__(self, docker: Docker, directory: Path) -> None:
         self._docker = docker
@@ -54,8 +54,8 @@ class Laptop:
         )
 
     def exit_codes(self) -> dict[str, int]:
-        """Of the services that were stopped, by name."""
-        lines = self.compose("ps", "--all", "--format", "json", *ENDING).splitlines()
+        """Return the exit codes of the stopped services by name."""
+        lines = self.compose("ps", "--all", "--format", "json", *STOPPED).splitlines()
         return {each["Service"]: each["ExitCode"] for each in map(json.loads, lines)}
 
     @contextlib.contextmanager
@@ -70,15 +70,14 @@ class Laptop:
 
 @pytest.fixture
 def laptop(docker: Docker, images: dict[str, str], tmp_path: Path) -> Iterator[Laptop]:
-    del images  # so that bases are there
+    del images  # builds the images first
     laptop = Laptop(docker, tmp_path)
     yield laptop
     laptop.compose("down", "--volumes")
 
 
-def test_a_newcomer_logs_in_and_the_token_is_good_the_next_day(laptop: Laptop) -> None:
-    """With the README's own lines, as soon as `up` returns; after `down` and `up` users, sessions and the key are the
-    same. What is stopped has ended by itself, and in good order."""
+def test_readme_commands_log_in_and_the_token_survives_a_restart(laptop: Laptop) -> None:
+    """Users, sessions and the key survive `down` and `up`; stopped services exit cleanly."""
     if not (shutil.which("bash") and shutil.which("curl")):
         pytest.skip("the README is for bash and curl")
     (block,) = re.findall(r"^```sh\n(docker compose up.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
@@ -89,24 +88,23 @@ def test_a_newcomer_logs_in_and_the_token_is_good_the_next_day(laptop: Laptop) -
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)  # noqa: S603, S607
         assert done.returncode == 0, done.stderr
         answers, _, tenant_token = done.stdout.rpartition("\n")
-        _, end = json.JSONDecoder().raw_decode(answers)  # the user; what follows is the login
+        _, end = json.JSONDecoder().raw_decode(answers)  # the user, followed by the login
         token = json.loads(answers[end:])["accessToken"]
         headers = {"Authorization": f"Bearer {tenant_token}"}
         assert http.get("/user", headers=headers).raise_for_status().json()["users"][0]["login"] == "ann"
-        laptop.compose("stop", *ENDING)
-        assert laptop.exit_codes() == dict.fromkeys(ENDING, 0)
+        laptop.compose("stop", *STOPPED)
+        assert laptop.exit_codes() == dict.fromkeys(STOPPED, 0)
     with laptop.up() as http:
         verified = http.post("/auth/verify", headers=headers, json={"token": token}).raise_for_status().json()
         assert verified["decoded"]["login"] == "ann"
 
 
-def test_users_are_brought_in_with_the_line_of_the_document(laptop: Laptop) -> None:
-    """Through the network and the settings of a worker's service, from a file on the host; then they log in."""
+def test_documented_import_command_brings_in_users_that_log_in(laptop: Laptop) -> None:
     (line,) = re.findall(
         r"^docker compose (run .* worker\.import_users .*) < users\.jsonl$", DEPLOYMENT.read_text(), re.M
     )
-    made_elsewhere = bcrypt.hashpw(b"the password of ann", bcrypt.gensalt(10)).decode()
-    user = {"login": "ann", "email": "ann@example.com", "passwordHash": made_elsewhere}
+    foreign_hash = bcrypt.hashpw(b"the password of ann", bcrypt.gensalt(10)).decode()
+    user = {"login": "ann", "email": "ann@example.com", "passwordHash": foreign_hash}
     with laptop.up() as http:
         shop = {"email": "shop@example.com", "password": "the password of the shop"}
         token = http.post("/tenant", json=shop).raise_for_status().json()["token"]
@@ -116,8 +114,8 @@ def test_users_are_brought_in_with_the_line_of_the_document(laptop: Laptop) -> N
         http.post("/auth", headers=headers, json=login).raise_for_status()
 
 
-def test_production_is_confined_and_has_no_secret_in_its_environment(docker: Docker) -> None:
-    """As compose understands the file: secrets are files, only the proxy is published, and everything has limits."""
+def test_production_compose_is_confined_and_keeps_secrets_out_of_the_environment(docker: Docker) -> None:
+    """Only the proxy is published, and every service has limits."""
     env = {**os.environ, "VERSION": "test", "SECRETS_GID": "1000"}
     text = docker("compose", "--file", "docker-compose.prod.yml", "config", "--format", "json", env=env)
     project = json.loads(text)
@@ -127,11 +125,11 @@ def test_production_is_confined_and_has_no_secret_in_its_environment(docker: Doc
     assert all(project["networks"][name].get("internal") for name in inside)
     (front,) = project["networks"]["front"]["ipam"]["config"]
     assert front["subnet"] == services["edge"]["environment"]["AUTH_TRUSTED_PROXIES"]
-    assert not any(ipaddress.ip_network(front["subnet"]).overlaps(pool) for pool in DOCKERS_OWN)
+    assert not any(ipaddress.ip_network(front["subnet"]).overlaps(pool) for pool in DOCKER_POOLS)
     for name, service in services.items():
         assert not SECRETS & set(service.get("environment") or {}), name
         assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
-        if name != "mongo-set":  # which ends by itself
+        if name != "mongo-set":  # exits after its work
             assert service["restart"] == "unless-stopped", name
             assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory", "pids"}, name
         assert service["read_only"], name
@@ -142,8 +140,7 @@ def test_production_is_confined_and_has_no_secret_in_its_environment(docker: Doc
             assert service["deploy"]["replicas"] > 1, name
 
 
-def test_every_image_of_production_can_be_pinned_by_digest(docker: Docker) -> None:
-    """By a variable for each, with which no tag is asked for."""
+def test_every_production_image_can_be_pinned_by_digest(docker: Docker) -> None:
     pinned = {
         f"{name}_IMAGE": f"registry.example.com/{name.lower()}:1@sha256:{'0' * 64}"
         for name in ("EDGE", "WORKER", "RABBITMQ", "MONGO", "HAPROXY")

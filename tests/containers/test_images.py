@@ -1,4 +1,4 @@
-"""The two images: what is in them and what is not, and that they ask for no more than they need."""
+"""The contents and the configuration of the two images."""
 
 import json
 
@@ -23,15 +23,15 @@ ABSENT = {
     ),
     "worker": ("api", "dev", "tests", "deploy", "fastapi", "starlette", "uvicorn", "secantus", "pytest"),
 }
-#: What writes nowhere, owns nothing and may become nobody else.
+#: A read-only container without capabilities, network and privilege changes.
 CONFINED = ("--rm", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--network=none")
-#: As sysexits.h has it for a configuration error.
+#: The exit code for a configuration error in sysexits.h.
 EX_CONFIG = 78
 
 
 @pytest.mark.parametrize("side", ABSENT)
-def test_an_image_holds_its_side_and_nothing_of_the_other(docker: Docker, images: dict[str, str], side: str) -> None:
-    """Its own package imports in a confined container, as a user without a name; the rest is not there."""
+def test_image_contains_its_own_side_only(docker: Docker, images: dict[str, str], side: str) -> None:
+    """Its package imports in a confined container, as a user without a name."""
     script = (
         "import importlib.util, os, sys; "
         f"import {side}.main; "
@@ -43,8 +43,10 @@ def test_an_image_holds_its_side_and_nothing_of_the_other(docker: Docker, images
 
 
 @pytest.mark.parametrize("side", ABSENT)
-def test_an_image_says_what_it_is_and_how_it_is_told_to_stop(docker: Docker, images: dict[str, str], side: str) -> None:
-    """Entry point in exec form, so that signals arrive; a health check; a user; labels; no secret in its settings."""
+def test_image_has_entry_point_user_health_check_and_labels_without_secrets(
+    docker: Docker, images: dict[str, str], side: str
+) -> None:
+    """The entry point is in exec form, so that signals arrive."""
     config = json.loads(docker("image", "inspect", images[side]))[0]["Config"]
     assert config["Entrypoint"] == ["python", "-m", side]
     assert config["User"] == "10001:10001"
@@ -56,20 +58,18 @@ def test_an_image_says_what_it_is_and_how_it_is_told_to_stop(docker: Docker, ima
 
 
 @pytest.mark.parametrize(("side", "main"), [("api", "api.__main__"), ("worker", "worker.main")])
-def test_an_image_can_trace_and_loads_nothing_for_it(
+def test_image_loads_the_tracing_sdk_only_with_an_endpoint(
     docker: Docker, images: dict[str, str], side: str, main: str
 ) -> None:
-    """OpenTelemetry's SDK is there for who sets an endpoint; others have it on the disk alone."""
     script = (
         f"import sys, {main}; assert {main}._tracing() is None and 'opentelemetry.sdk' not in sys.modules; "
-        f"import {side}.tracing; assert 'opentelemetry.sdk' in sys.modules; print('as said')"
+        f"import {side}.tracing; assert 'opentelemetry.sdk' in sys.modules; print('passed')"
     )
     printed = docker("run", *CONFINED, "--entrypoint", "python", images[side], "-c", script)
-    assert printed.strip() == "as said"
+    assert printed.strip() == "passed"
 
 
-def test_a_worker_that_was_told_nothing_names_what_is_missing(docker: Docker, images: dict[str, str]) -> None:
-    """It does not start with a default for what protects something."""
+def test_worker_image_without_settings_names_the_missing_ones(docker: Docker, images: dict[str, str]) -> None:
     script = (
         "import subprocess; "
         "done = subprocess.run(['python', '-m', 'worker'], capture_output=True, text=True); "

@@ -1,4 +1,4 @@
-"""The production stack, run: a new version under load, metrics within it, traces out of it."""
+"""The production stack under load: rolling update, metrics and traces."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from tests.containers.production import WORKERS, Production
 from tests.faults.load import PASSWORD, Load
 from tests.faults.transports import Edges, OverHttp
 
-#: A container after the other, of four services.
+#: For all containers of a service, one after another.
 ROLL_TIMEOUT_SECONDS = 300
 CALLERS = 6
 BROKER_METRICS_PORT = 15692
@@ -28,10 +28,10 @@ PROMETHEUS = REPOSITORY / "deploy/prometheus/prometheus.yml"
 SERVICES = ("edge", *WORKERS)
 PATIENCE_SECONDS = 180
 REPLICATED = re.compile(rf"rpc\.verify(\.health)?\.{QueueType.QUORUM}")
-#: 5 seconds were measured for a queue that was to expire after 3.
+#: A queue with an expiry of 3 seconds was measured to expire after 5.
 EXPIRY_MARGIN_SECONDS = 5
 
-#: Asks each address of a name, as Prometheus does: addresses, each with the names of its metrics.
+#: Prints the metric names of each address of a host name, as Prometheus resolves it.
 SCRAPE = """
 import json, re, socket, sys, urllib.request
 name, port, path = sys.argv[1:]
@@ -39,7 +39,7 @@ addresses = sorted({entry[4][0] for entry in socket.getaddrinfo(name, port, sock
 pages = [urllib.request.urlopen(f"http://{each}:{port}{path}", timeout=30).read().decode() for each in addresses]
 print(json.dumps({each: sorted(set(re.findall(r"^[a-z]\\w+", page, re.M))) for each, page in zip(addresses, pages)}))
 """
-#: Prints which of these it can connect to, as a JSON list.
+#: Prints the reachable targets as a JSON list.
 REACH = """
 import json, socket, sys
 def reached(target):
@@ -51,7 +51,7 @@ def reached(target):
     return True
 print(json.dumps([target for target in sys.argv[1:] if reached(target)]))
 """
-#: Prints what of these it finds in the spans that it is sent.
+#: Prints which of these texts the received spans contain.
 COLLECT = """
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Take(BaseHTTPRequestHandler):
@@ -75,16 +75,17 @@ def production(
         for base in PRODUCTION_BASES:
             docker("image", "inspect", base)
     except AssertionError:
-        pytest.skip(f"not all of {', '.join(PRODUCTION_BASES)} are here: pull them to try production")
+        pytest.skip(f"not all of {', '.join(PRODUCTION_BASES)} are on this machine: pull them to test production")
     assert set(images.values()) == {"jincor-auth-api:test", "jincor-auth-worker:test"}
     production = Production(docker, tmp_path_factory.mktemp("production"))
     with production.up():
         yield production
 
 
-async def test_a_new_version_is_not_noticed(production: Production, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every edge and worker is replaced by `deploy/roll.sh`, under load of clients that keep their connections and
-    never send anything twice: each request is answered, and rightly."""
+async def test_rolling_update_under_load_fails_no_request(
+    production: Production, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`deploy/roll.sh` replaces every edge and worker; clients keep connections and never retry."""
     old = {name: production.containers(name) for name in (*WORKERS, "edge")}
     async with Edges([production.url], trusted=production.trusted()) as proxy:
         registering = {"email": "rolling@tenant.test", "password": PASSWORD}
@@ -96,7 +97,7 @@ async def test_a_new_version_is_not_noticed(production: Production, capsys: pyte
                 await load.acknowledged(10, "http")
     answers, codes = load.records.answers, load.records.codes()
     seconds = answers[-1].ended - answers[0].started
-    with capsys.disabled():  # for whoever writes it into docs/deployment.md
+    with capsys.disabled():  # the figure is for docs/deployment.md
         print(f"\nreplaced in {seconds:.0f} s: {dict(codes)}, the slowest in {load.records.slowest():.1f} s")  # noqa: T201
     assert not load.records.violations
     assert set(codes) == {"ok", "invalid_token"}, codes
@@ -107,7 +108,7 @@ async def test_a_new_version_is_not_noticed(production: Production, capsys: pyte
 
 
 def roll(production: Production, service: str) -> None:
-    """As docs/deployment.md has it."""
+    """Roll a service as docs/deployment.md describes."""
     done = subprocess.run(  # noqa: S603 - our own script
         ["sh", str(REPOSITORY / "deploy/roll.sh"), service],  # noqa: S607
         env={**production.env, "COMPOSE": " ".join(("docker", *production.command))},
@@ -121,15 +122,15 @@ def roll(production: Production, service: str) -> None:
 
 @pytest.mark.parametrize("path", ["/health/live", "/docs", "/tenant/login"])
 def test_plain_http_is_refused(production: Production, path: str) -> None:
-    """No redirect, which a client would follow after it had sent what is secret in clear."""
+    """A client would follow a redirect after sending its secrets in clear."""
     answer = httpx.post(production.plain_url + path, json={"password": PASSWORD})
     assert answer.status_code == HTTPStatus.FORBIDDEN
     assert "https" in answer.text
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_process_tells_its_metrics_within_and_nobody_outside(production: Production, service: str) -> None:
-    """Prometheus finds each container by the name and at the port that its example says; no port is published."""
+def test_metrics_of_every_process_are_reachable_only_inside(production: Production, service: str) -> None:
+    """Prometheus finds each container by the name and the port of its example configuration."""
     (port,) = {
         config["port"]
         for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
@@ -146,8 +147,8 @@ def test_every_process_tells_its_metrics_within_and_nobody_outside(production: P
     assert not any(each["HostConfig"]["PortBindings"] for each in containers)
 
 
-def test_each_broker_tells_the_lengths_of_its_queues(production: Production) -> None:
-    """Where the example for Prometheus says: each those of the queues that it leads, which may be none."""
+def test_each_broker_exports_the_lengths_of_the_queues_it_leads(production: Production) -> None:
+    """The targets are those of the example configuration. A broker may lead no queue."""
     (job,) = [job for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"] if job["job_name"] == "rabbitmq"]
     targets = job["static_configs"][0]["targets"]
     assert len(targets) == 3
@@ -161,25 +162,26 @@ def test_each_broker_tells_the_lengths_of_its_queues(production: Production) -> 
     assert any("rabbitmq_queue_messages_ready" in names for names in told)
 
 
-@pytest.mark.parametrize("place", ["broker", "telemetry", "edge", "worker-verify"])
-def test_nobody_else_reaches_the_brokers_metrics(production: Production, place: str) -> None:
-    """The metrics need no password and name queues. They are refused at each name and address of each node, to a
-    service on the same network and to our own containers."""
+@pytest.mark.parametrize("origin", ["broker", "telemetry", "edge", "worker-verify"])
+def test_broker_metrics_are_unreachable_from_other_networks(production: Production, origin: str) -> None:
+    """These metrics need no password and name queues. A service on the same network is refused at each
+    address of each node.
+    """
     nodes = [production.inspected(*production.containers(name)) for name in COMPOSE.brokers]
     addresses = [network["IPAddress"] for node in nodes for network in node["NetworkSettings"]["Networks"].values()]
     assert len(addresses) == 2 * len(nodes)
     metrics = [f"{host}:{BROKER_METRICS_PORT}" for host in (*COMPOSE.brokers, *addresses)]
     amqp = [f"{host}:{AMQPS_PORT}" for host in COMPOSE.brokers]
-    if place in SERVICES:
-        inside = production.containers(place)[0]
+    if origin in SERVICES:
+        inside = production.containers(origin)[0]
         printed = production.docker("exec", inside, "python", "-c", REACH, *metrics, *amqp)
     else:
-        printed = production.python(place, REACH, *metrics, *amqp)
-    assert json.loads(printed) == ([] if place == "telemetry" else amqp)
+        printed = production.python(origin, REACH, *metrics, *amqp)
+    assert json.loads(printed) == ([] if origin == "telemetry" else amqp)
 
 
-def test_broker_and_proxy_may_do_nothing_but_their_work(production: Production) -> None:
-    """No root, no capabilities, nothing to write to but the data; and a secret file of theirs is not everybody's."""
+def test_containers_run_without_root_capabilities_or_writable_files(production: Production) -> None:
+    """Secret files are readable only by owner and group."""
     for name in (*COMPOSE.brokers, "proxy", *SERVICES):
         container = production.containers(name)[0]
         status = production.docker("exec", container, "cat", "/proc/1/status")
@@ -195,30 +197,29 @@ def test_broker_and_proxy_may_do_nothing_but_their_work(production: Production) 
         assert set(modes) == {"440"}, name
 
 
-async def test_a_lane_begins_while_a_node_of_the_broker_is_away(production: Production) -> None:
-    """Its queues are declared anew then, for which the broker waits for the node that it lost; and when that is back,
-    they are on it too."""
+async def test_lane_starts_while_a_broker_node_is_down_and_spreads_to_it_later(production: Production) -> None:
+    """Its queues are declared while the broker waits for the lost node."""
     (lost,) = production.containers("rabbitmq-3")
     production.compose("stop", "worker-verify")
     await asyncio.sleep(QUORUM_EXPIRES_MS / 1000 + EXPIRY_MARGIN_SECONDS)
     await until_running_on(production, set())
     production.docker("stop", lost)
     production.compose("up", "--detach", "--no-deps", "--wait", "worker-verify")
-    # Healthy: they take requests. Not asked here where from, since rabbitmqctl waits for that node as well.
+    # Healthy workers take requests. Members are not listed here, since rabbitmqctl waits for the node too.
     production.docker("start", lost)
     await until_running_on(production, {3})
 
 
 async def until_running_on(production: Production, nodes: set[int]) -> None:
-    """Returns when each replicated queue of the lane `verify` runs on so many nodes. Raises `TimeoutError`.
+    """Wait until each replicated queue of the lane `verify` runs on this many nodes. Raise `TimeoutError`.
 
-    Not those that only tell that a worker is there: each is its worker's own, on one node.
+    Health queues of single workers are not counted: each is on one node.
     """
     (node,) = production.containers("rabbitmq-1")
     columns = ("name", "online", "--formatter", "json")
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
-            # Of a node that has a lot to do, rabbitmqctl now and then thinks that it is not there.
+            # On a busy node rabbitmqctl fails now and then.
             with contextlib.suppress(AssertionError):
                 listed = production.docker("exec", node, "rabbitmqctl", "--quiet", "list_queues", *columns)
                 queues = [each for each in json.loads(listed) if REPLICATED.fullmatch(each["name"])]
@@ -227,10 +228,9 @@ async def until_running_on(production: Production, nodes: set[int]) -> None:
             await asyncio.sleep(1)
 
 
-async def test_traces_arrive_where_an_endpoint_is_set(production: Production) -> None:
-    """Both images have what it takes: spans of edge and worker reach a collector in the network."""
+async def test_traces_of_edge_and_worker_arrive_at_the_configured_collector(production: Production) -> None:
     production.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://collector:4318"
-    with production.beside("telemetry", "collector", COLLECT) as printed:
+    with production.running_script("telemetry", "collector", COLLECT) as printed:
         production.compose("up", "--detach", "--wait", "edge", "worker-verify")
         async with Edges([production.url], trusted=production.trusted()) as proxy:
             registering = {"email": "traced@tenant.test", "password": PASSWORD}
@@ -241,5 +241,5 @@ async def test_traces_arrive_where_an_endpoint_is_set(production: Production) ->
         assert refused.json()["code"] == "invalid_token"
         async with asyncio.timeout(PATIENCE_SECONDS):
             for text in ("jincor-auth-edge", "jincor-auth-worker", "POST /auth/verify", "process rpc:auth.verify"):
-                while f"<{text}>" not in printed():  # noqa: ASYNC110 - it is another process that sends them
+                while f"<{text}>" not in printed():  # noqa: ASYNC110 - other processes send them
                     await asyncio.sleep(1)

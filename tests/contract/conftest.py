@@ -1,4 +1,4 @@
-"""The database for the half of each suite that runs on the real adapters."""
+"""The MongoDB database that the contract suites run against."""
 
 from collections.abc import AsyncIterator
 
@@ -9,7 +9,7 @@ from worker.adapters.mongo_database import MongoDatabase, connect
 
 @pytest.fixture
 async def mongo_database(mongo_url: str) -> AsyncIterator[MongoDatabase]:
-    """A database of the test's own, with its indexes, dropped afterwards."""
+    """Yield an empty database with its indexes, and drop it after the test."""
     async with connect(mongo_url) as database:
         await database.prepare()
         yield database

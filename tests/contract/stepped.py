@@ -1,25 +1,25 @@
-"""A database that can be stopped at: before each of its steps something else may happen, or the worker may die."""
+"""A database that runs a callback before one of its steps: another request, or the death of the worker."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from worker.adapters.mongo_database import MongoDatabase
 
-#: Of a collection; each is one round trip to the database.
+#: Methods of a collection; each call is one round trip to the database.
 STEPS = {"find_one", "insert_one", "update_one", "update_many", "delete_one", "delete_many"}
 
 
 class Died(BaseException):
-    """The worker is gone: nothing of it runs on. No error that anything could catch."""
+    """The death of the worker. No handler for `Exception` catches it."""
 
 
 class SteppedDatabase:
-    """Passes everything on to a database; before the step of this number `meanwhile` happens. The first is 0."""
+    """Forwards everything to a database and awaits `meanwhile` before the step with this number, counted from 0."""
 
     def __init__(self, database: MongoDatabase, number: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
         self.reached = False
         self.taken = 0
-        """Steps so far."""
+        """Steps taken until now."""
         self._database = database
         self._left = number
         self._meanwhile = meanwhile
@@ -36,7 +36,7 @@ class SteppedDatabase:
 
 
 async def die() -> None:
-    """What may happen before a step."""
+    """Stop the worker before a step."""
     raise Died
 
 
@@ -52,7 +52,7 @@ class _Collection:
         return _Collection(self._collection.with_options(**options), self._step)
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        assert name in STEPS, f"{name} is not known here"
+        assert name in STEPS, f"{name} is not a known step"
 
         async def stepped(*args: Any, **kwargs: Any) -> Any:
             await self._step()

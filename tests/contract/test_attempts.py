@@ -1,4 +1,4 @@
-"""What every `Attempts` must do."""
+"""The contract of `Attempts`, for the fake and MongoDB."""
 
 import asyncio
 from dataclasses import replace
@@ -24,21 +24,19 @@ def attempts(request: pytest.FixtureRequest) -> Attempts:
 
 
 async def counted(attempts: Attempts, times: int, key: str = "ann", limit: Limit = LIMIT) -> AttemptCount:
-    """The count after so many free attempts at the same time, all of them under way."""
+    """Count this many undelayed attempts at the same time and return the count, with all of them in flight."""
     assert all(await asyncio.gather(*(attempts.count(key, None, limit, NOW) for _ in range(times))))
     return (await attempts.find([key]))[key]
 
 
-async def test_what_was_never_counted_is_not_found(attempts: Attempts) -> None:
-    """Only keys that were counted have a count, each its own."""
+async def test_find_returns_only_counted_keys(attempts: Attempts) -> None:
     await counted(attempts, 2, "ann")
     await counted(attempts, 1, "bob")
     found = await attempts.find(["ann", "bob", "eve"])
     assert {key: count.tried for key, count in found.items()} == {"ann": 2, "bob": 1}
 
 
-async def test_an_attempt_is_counted_and_under_way(attempts: Attempts) -> None:
-    """From the first on, with the times of the first and the last; kept for a window."""
+async def test_counted_attempt_is_in_flight_and_kept_for_a_window(attempts: Attempts) -> None:
     await attempts.count("ann", None, LIMIT, NOW)
     seen = (await attempts.find(["ann"]))["ann"]
     assert seen == AttemptCount(1, 1, NOW, NOW, NOW + LIMIT.window, 1)
@@ -46,15 +44,14 @@ async def test_an_attempt_is_counted_and_under_way(attempts: Attempts) -> None:
     assert (await attempts.find(["ann"]))["ann"] == AttemptCount(2, 2, NOW, NOW + SECOND, NOW + LIMIT.window, 2)
 
 
-async def test_no_more_than_are_free_at_once(attempts: Attempts) -> None:
-    """Of 50 attempts at the same moment exactly the free ones are counted, whatever each of them has seen."""
+async def test_concurrent_first_attempts_are_counted_up_to_the_undelayed_limit(attempts: Attempts) -> None:
     outcomes = await asyncio.gather(*(attempts.count("ann", None, LIMIT, NOW) for _ in range(50)))
     assert outcomes.count(True) == LIMIT.undelayed
     assert (await attempts.find(["ann"]))["ann"].tried == LIMIT.undelayed
 
 
-async def test_one_of_many_that_have_waited_is_counted(attempts: Attempts) -> None:
-    """Beyond the free ones, of 50 who saw the same count one goes on, and the others have to look again."""
+async def test_one_of_concurrent_delayed_attempts_is_counted(attempts: Attempts) -> None:
+    """Of 50 callers that read the same count, one succeeds; the others must read the count again."""
     seen = await counted(attempts, LIMIT.undelayed)
     now = NOW + SECOND
     outcomes = await asyncio.gather(*(attempts.count("ann", seen, LIMIT, now) for _ in range(50)))
@@ -64,8 +61,7 @@ async def test_one_of_many_that_have_waited_is_counted(attempts: Attempts) -> No
     assert not await attempts.count("ann", seen, LIMIT, now)
 
 
-async def test_a_window_begins_anew(attempts: Attempts) -> None:
-    """When all attempts are too long ago the next one is the first, and only one of many makes it so."""
+async def test_first_attempt_after_the_window_starts_a_new_one(attempts: Attempts) -> None:
     seen = await counted(attempts, LIMIT.undelayed)
     now = NOW + LIMIT.window
     assert not await attempts.count("ann", None, LIMIT, now)
@@ -74,22 +70,20 @@ async def test_a_window_begins_anew(attempts: Attempts) -> None:
     assert (await attempts.find(["ann"]))["ann"] == AttemptCount(1, 1, now, now, now + LIMIT.window, 1)
 
 
-async def test_a_wrong_one_stays_counted(attempts: Attempts) -> None:
-    """Its outcome is known from then on."""
+async def test_failed_attempt_stays_counted_and_leaves_in_flight(attempts: Attempts) -> None:
     seen = await counted(attempts, 2)
     await attempts.failed("ann")
     assert (await attempts.find(["ann"]))["ann"] == replace(seen, in_flight=1)
 
 
-async def test_one_that_is_taken_back_is_not_counted(attempts: Attempts) -> None:
-    """The others stay."""
+async def test_attempt_that_is_taken_back_is_not_counted(attempts: Attempts) -> None:
     seen = await counted(attempts, 2)
     await attempts.take_back("ann")
     assert (await attempts.find(["ann"]))["ann"] == replace(seen, tried=1, in_flight=1, consecutive=1)
 
 
-async def test_a_key_is_kept_with_nothing_counted(attempts: Attempts) -> None:
-    """For as long as was said, also through a window that begins anew; it may be said before anything was counted."""
+async def test_kept_key_without_attempts_outlives_a_window(attempts: Attempts) -> None:
+    """A key may be kept before anything is counted under it."""
     await counted(attempts, 2)
     for key in ("ann", "bob"):
         await asyncio.gather(*(attempts.keep(key, NOW, KEPT) for _ in range(10)))
@@ -100,16 +94,14 @@ async def test_a_key_is_kept_with_nothing_counted(attempts: Attempts) -> None:
         assert (await attempts.find([key]))[key] == AttemptCount(1, 1, now, now, KEPT, 1)
 
 
-async def test_a_key_is_forgotten(attempts: Attempts) -> None:
-    """Its next attempt is the first."""
+async def test_next_attempt_of_a_forgotten_key_is_its_first(attempts: Attempts) -> None:
     await counted(attempts, LIMIT.undelayed)
     await attempts.forget("ann")
     assert await attempts.find(["ann"]) == {}
     assert (await counted(attempts, 1)).tried == 1
 
 
-async def test_many_keys_are_forgotten_at_once(attempts: Attempts) -> None:
-    """`forget` removes the named counts and no others, also names that were never counted."""
+async def test_forget_removes_only_the_given_keys(attempts: Attempts) -> None:
     for key in ("ann", "bob", "eve"):
         await counted(attempts, 2, key)
     await attempts.forget("ann", "bob", "nobody")
@@ -117,8 +109,8 @@ async def test_many_keys_are_forgotten_at_once(attempts: Attempts) -> None:
     assert set(await attempts.find(["ann", "bob", "eve", "nobody"])) == {"eve"}
 
 
-async def test_an_outcome_that_comes_late_does_no_harm(attempts: Attempts) -> None:
-    """When all was forgotten meanwhile, nothing is left to change, and nothing falls below zero."""
+async def test_late_outcome_after_forget_changes_nothing(attempts: Attempts) -> None:
+    """No count falls below zero."""
     await counted(attempts, 2)
     await attempts.forget("ann")
     for outcome in (attempts.failed, attempts.take_back):
@@ -130,8 +122,8 @@ async def test_an_outcome_that_comes_late_does_no_harm(attempts: Attempts) -> No
     assert (await attempts.find(["ann"]))["ann"] == AttemptCount(0, 0, NOW, NOW, KEPT)
 
 
-async def test_a_row_goes_on_through_windows(attempts: Attempts) -> None:
-    """A new window resets its own count only. The consecutive count is kept for longer, the higher it is."""
+async def test_consecutive_count_survives_windows_until_it_expires(attempts: Attempts) -> None:
+    """The higher the count, the longer it is kept."""
     seen = await counted(attempts, STRANGERS.undelayed, limit=STRANGERS)
     assert seen.consecutive == STRANGERS.undelayed
     now = NOW
@@ -151,8 +143,7 @@ async def test_a_row_goes_on_through_windows(attempts: Attempts) -> None:
     assert (await attempts.find(["ann"]))["ann"].consecutive == 1
 
 
-async def test_no_more_in_a_row_than_may_be(attempts: Attempts) -> None:
-    """Of 50 at the same moment, who all see that two are left, two are counted; in whatever window."""
+async def test_concurrent_attempts_are_counted_up_to_the_consecutive_limit(attempts: Attempts) -> None:
     limit = replace(STRANGERS, undelayed=10, max_consecutive=12)
     seen, now = await counted(attempts, limit.undelayed - 1, limit=limit), NOW + limit.window
     assert await attempts.count("ann", seen, limit, now)
@@ -167,8 +158,8 @@ async def test_no_more_in_a_row_than_may_be(attempts: Attempts) -> None:
     assert not limit.is_locked(seen, seen.kept_until)
 
 
-async def test_a_limit_without_an_end_counts_on_and_unlocks_nothing(attempts: Attempts) -> None:
-    """A proven tenant's attempts go on where strangers' are at an end; the row stays for as long as it was kept."""
+async def test_limit_without_a_lock_counts_a_locked_key_and_keeps_its_lock(attempts: Attempts) -> None:
+    """Attempts from a known origin continue where attempts from other origins are locked."""
     limit = replace(STRANGERS, max_consecutive=STRANGERS.undelayed)
     locked, now = await counted(attempts, STRANGERS.undelayed, limit=limit), NOW + limit.window
     for number in range(1, 3):
@@ -180,8 +171,8 @@ async def test_a_limit_without_an_end_counts_on_and_unlocks_nothing(attempts: At
         assert limit.is_locked(seen, now)
 
 
-async def test_a_count_of_an_older_worker_goes_on(mongo_database: MongoDatabase) -> None:
-    """It has no row in it: what it has counted is the row, and the next attempts are counted."""
+async def test_count_stored_by_an_older_worker_continues(mongo_database: MongoDatabase) -> None:
+    """Such a count stores no consecutive attempts: the attempts of its window count as consecutive."""
     attempts = MongoAttempts(mongo_database)
     await counted(attempts, 3, limit=STRANGERS)
     await mongo_database.collection("attempts").update_one({}, {"$unset": {"in_a_row": ""}})
@@ -191,7 +182,6 @@ async def test_a_count_of_an_older_worker_goes_on(mongo_database: MongoDatabase)
     assert (await attempts.find(["ann"]))["ann"].tried == 4
 
 
-async def test_the_database_removes_what_is_old(mongo_database: MongoDatabase) -> None:
-    """By an index on the time that each count is kept until."""
+async def test_stored_count_expires_by_an_index_on_kept_until(mongo_database: MongoDatabase) -> None:
     indexes = await mongo_database.collection("attempts").index_information()
     assert indexes["kept_until_1"]["expireAfterSeconds"] == 0

@@ -1,4 +1,4 @@
-"""What every `Audit` must do."""
+"""The contract of `Audit`, for the fake and MongoDB."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -26,15 +26,14 @@ def audit(request: pytest.FixtureRequest) -> AnyAudit:
 
 
 def record(number: int = 1, **fields: object) -> StoredAuditRecord:
-    """A login of ann, so many seconds from now."""
-    usual = StoredAuditRecord(
+    """Return the record of a login of ann, `number` seconds after NOW."""
+    login = StoredAuditRecord(
         id=f"{number:032x}", tenant="shop", at=NOW + number * SECOND, type="auth.login", outcome="ok", login="ann"
     )
-    return replace(usual, **fields)  # type: ignore[arg-type]
+    return replace(login, **fields)  # type: ignore[arg-type]
 
 
-async def test_a_record_comes_back_as_it_was_stored(audit: AnyAudit) -> None:
-    """With all that it tells."""
+async def test_appended_record_is_read_with_all_its_fields(audit: AnyAudit) -> None:
     full = record(
         session="a-session",
         device_id="phone",
@@ -49,23 +48,21 @@ async def test_a_record_comes_back_as_it_was_stored(audit: AnyAudit) -> None:
     assert list(await audit.page(EVERYTHING, 10)) == [full]
 
 
-async def test_a_record_of_an_older_worker_can_be_read(mongo_database: MongoDatabase) -> None:
-    """It has no service in it, and that is what is read."""
+async def test_record_of_an_older_worker_is_read_without_a_service(mongo_database: MongoDatabase) -> None:
     audit = MongoAudit(mongo_database, KEPT_FOR)
     await audit.append(record())
     await mongo_database.collection("audit").update_one({}, {"$unset": {"service": ""}})
     assert list(await audit.page(EVERYTHING, 10)) == [record()]
 
 
-async def test_the_same_again_is_one_record(audit: AnyAudit) -> None:
-    """That of the first time, whenever the request came again."""
+async def test_record_appended_twice_is_stored_once_as_the_first(audit: AnyAudit) -> None:
     await audit.append(record())
     await audit.append(record(at=NOW + 60 * SECOND, request_id="another"))
     assert list(await audit.page(EVERYTHING, 10)) == [record()]
 
 
-async def test_refused_attempts_of_one_id_are_counted(audit: AnyAudit) -> None:
-    """As one record that tells of the first, however many batches they come in, and beside the others."""
+async def test_refused_attempts_of_one_id_are_one_record_with_a_count(audit: AnyAudit) -> None:
+    """Attempts of several batches add up; the record keeps the time of the first."""
     wrong = record(outcome="invalid_credentials")
     for _ in range(3):
         audit.attempted(wrong)
@@ -78,8 +75,8 @@ async def test_refused_attempts_of_one_id_are_counted(audit: AnyAudit) -> None:
     ]
 
 
-async def test_pages_are_in_order_and_complete(audit: AnyAudit) -> None:
-    """The newest first, those of the same moment by id; new ones shift nothing, and each is on one page."""
+async def test_pages_are_complete_and_newest_first_while_records_are_added(audit: AnyAudit) -> None:
+    """Records of the same moment are ordered by id."""
     stored = [record(number, at=NOW + (number // 3) * SECOND) for number in range(10)]
     for each in stored:
         await audit.append(each)
@@ -92,14 +89,13 @@ async def test_pages_are_in_order_and_complete(audit: AnyAudit) -> None:
     assert read == stored[::-1]
 
 
-async def test_what_is_asked_for(audit: AnyAudit) -> None:
-    """By operation, by login, by time from the first moment to before the last, and never another tenant's."""
+async def test_query_filters_by_type_login_time_and_tenant(audit: AnyAudit) -> None:
     ann, bob, deleted = record(1), record(2, login="bob"), record(3, type="user.delete", reason="user_deleted")
     for each in (ann, bob, deleted, record(4, tenant="bank")):
         await audit.append(each)
 
-    async def found(**wanted: object) -> list[StoredAuditRecord]:
-        return list(await audit.page(replace(EVERYTHING, **wanted), 10))  # type: ignore[arg-type]
+    async def found(**filters: object) -> list[StoredAuditRecord]:
+        return list(await audit.page(replace(EVERYTHING, **filters), 10))  # type: ignore[arg-type]
 
     assert await found() == [deleted, bob, ann]
     assert await found(type="auth.login") == [bob, ann]
@@ -113,8 +109,7 @@ async def test_what_is_asked_for(audit: AnyAudit) -> None:
     assert await found(tenant="market") == []
 
 
-async def test_records_expire(mongo_database: MongoDatabase) -> None:
-    """When they have been kept for so long the database removes them by itself."""
+async def test_stored_record_expires_after_the_retention(mongo_database: MongoDatabase) -> None:
     audit = MongoAudit(mongo_database, KEPT_FOR)
     await audit.append(record())
     audit.attempted(record(2))
@@ -125,8 +120,7 @@ async def test_records_expire(mongo_database: MongoDatabase) -> None:
     assert [index["key"] for index in indexes.values() if index.get("expireAfterSeconds") == 0] == [[("expires_at", 1)]]
 
 
-async def test_nothing_is_written_when_it_is_off(mongo_database: MongoDatabase) -> None:
-    """What was written before can be read."""
+async def test_audit_that_is_switched_off_writes_nothing_and_reads_older_records(mongo_database: MongoDatabase) -> None:
     await MongoAudit(mongo_database, KEPT_FOR).append(record())
     audit = MongoAudit(mongo_database, None)
     await audit.append(record(2))
@@ -135,8 +129,9 @@ async def test_nothing_is_written_when_it_is_off(mongo_database: MongoDatabase) 
     assert list(await audit.page(EVERYTHING, 10)) == [record()]
 
 
-async def test_what_waits_is_bounded(mongo_database: MongoDatabase, caplog: pytest.LogCaptureFixture) -> None:
-    """Of more attempts than memory is for, the first are on record, and the log says how many are not."""
+async def test_attempts_beyond_the_bound_are_dropped_and_logged(
+    mongo_database: MongoDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
     audit = MongoAudit(mongo_database, KEPT_FOR, max_waiting=3)
     for number in range(5):
         audit.attempted(record(number))

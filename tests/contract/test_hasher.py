@@ -1,4 +1,4 @@
-"""What every `Hasher` must do."""
+"""The contract of `Hasher`, for the fake and argon2."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,7 +12,7 @@ from worker.domain.ports import Hasher
 
 PASSWORD = "correct horse battery staple"
 
-#: A hasher with the parameters of yesterday or of today.
+#: Returns a hasher with the parameters named "yesterday" or "today".
 MakeHasher = Callable[[str], Hasher]
 
 
@@ -38,22 +38,19 @@ def hasher(make_hasher: MakeHasher) -> Hasher:
     return make_hasher("today")
 
 
-async def test_a_password_is_verified_against_its_hash(hasher: Hasher) -> None:
-    """The password itself passes, and whatever differs from it does not."""
+async def test_verify_accepts_only_the_hashed_password(hasher: Hasher) -> None:
     password_hash = await hasher.hash(PASSWORD)
     assert await hasher.verify(password_hash, PASSWORD)
     for wrong in (PASSWORD.upper(), PASSWORD[:-1], PASSWORD + " ", "", password_hash):
         assert not await hasher.verify(password_hash, wrong)
 
 
-async def test_without_a_hash_no_password_is_right(hasher: Hasher) -> None:
-    """An unknown account has no password, not even an empty one."""
+async def test_verify_without_a_hash_accepts_no_password(hasher: Hasher) -> None:
     for password in (PASSWORD, "", "None"):
         assert not await hasher.verify(None, password)
 
 
-async def test_a_hash_says_nothing_about_its_password(hasher: Hasher) -> None:
-    """Two hashes of one password differ, and neither holds it."""
+async def test_hashes_of_one_password_differ_and_do_not_contain_it(hasher: Hasher) -> None:
     first, second = await hasher.hash(PASSWORD), await hasher.hash(PASSWORD)
     assert first != second
     assert PASSWORD not in first
@@ -61,15 +58,13 @@ async def test_a_hash_says_nothing_about_its_password(hasher: Hasher) -> None:
     assert await hasher.verify(second, PASSWORD)
 
 
-async def test_passwords_count_to_their_last_character(hasher: Hasher) -> None:
-    """No password is cut: 256 characters that differ in the last are two passwords."""
+async def test_passwords_that_differ_in_character_256_are_distinct(hasher: Hasher) -> None:
     password_hash = await hasher.hash("🙂" * 255 + "a")
     assert await hasher.verify(password_hash, "🙂" * 255 + "a")
     assert not await hasher.verify(password_hash, "🙂" * 255 + "b")
 
 
-async def test_a_hash_of_other_parameters_is_stale(make_hasher: MakeHasher) -> None:
-    """What was hashed with yesterday's parameters is still verified, and known to be stale."""
+async def test_hash_with_older_parameters_verifies_and_is_stale(make_hasher: MakeHasher) -> None:
     yesterday, today = make_hasher("yesterday"), make_hasher("today")
     old, new = await yesterday.hash(PASSWORD), await today.hash(PASSWORD)
     assert await today.verify(old, PASSWORD)
@@ -77,8 +72,8 @@ async def test_a_hash_of_other_parameters_is_stale(make_hasher: MakeHasher) -> N
     assert not today.is_stale(new)
 
 
-def made_elsewhere(kind: str, password: bytes) -> str:
-    """As other software stores it: made by the libraries, not by us."""
+def foreign_hash(kind: str, password: bytes) -> str:
+    """Return a hash made by the libraries that other software uses."""
     if kind == "argon2id":
         return PasswordHasher(time_cost=1, memory_cost=64, parallelism=2, hash_len=24, salt_len=8).hash(password)
     return bcrypt.hashpw(password, bcrypt.gensalt(4)).decode().replace("$2b$", kind)
@@ -91,30 +86,28 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def real_hasher() -> Iterator[Hasher]:
-    """That of the service: fakes know no formats."""
+    """The hasher of the service; the fake knows no formats."""
     hasher = Argon2Hasher(threads=1, memory_kib=8, passes=2)
     yield hasher
     hasher.close()
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "pässwört 漢字 🙂", "p" * 72, "a\0b"])
-async def test_a_hash_made_elsewhere_is_verified(real_hasher: Hasher, kind: str, password: str) -> None:
-    """The password itself passes, and no other."""
-    password_hash = made_elsewhere(kind, password.encode())
+async def test_foreign_hash_accepts_only_its_password(real_hasher: Hasher, kind: str, password: str) -> None:
+    password_hash = foreign_hash(kind, password.encode())
     assert await real_hasher.verify(password_hash, password)
     for wrong in (password.upper() + "!", password[:-1], "", password_hash):
         assert not await real_hasher.verify(password_hash, wrong)
 
 
-async def test_a_hash_made_elsewhere_is_stale(real_hasher: Hasher, kind: str) -> None:
-    """So the login at which it was right makes one of ours of it."""
-    assert real_hasher.is_stale(made_elsewhere(kind, PASSWORD.encode()))
+async def test_foreign_hash_is_stale(real_hasher: Hasher, kind: str) -> None:
+    assert real_hasher.is_stale(foreign_hash(kind, PASSWORD.encode()))
 
 
 @pytest.mark.parametrize("password", ["x" * 100, "漢" * 30])
-async def test_bcrypt_looks_at_72_bytes(real_hasher: Hasher, password: str) -> None:
-    """Who made the hash gave it no more of the password, cut in the middle of a character or not."""
-    password_hash = made_elsewhere("$2b$", password.encode()[:72])
+async def test_bcrypt_hash_of_72_bytes_accepts_the_longer_password(real_hasher: Hasher, password: str) -> None:
+    """Other software cuts the password after 72 bytes, also within a character."""
+    password_hash = foreign_hash("$2b$", password.encode()[:72])
     assert await real_hasher.verify(password_hash, password)
     assert await real_hasher.verify(password_hash, password + "!")
     assert not await real_hasher.verify(password_hash, password[:20])

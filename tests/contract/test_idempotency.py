@@ -1,4 +1,4 @@
-"""Idempotency of every `Users`: a request changes a user once, however often it is delivered."""
+"""The contract of `Users` for repeated requests, for the fake and MongoDB."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ from worker.domain.records import (
 )
 
 LATER = NOW + timedelta(days=1)
-ENDINGS = [RevocationReason.ALL_REVOKED, RevocationReason.PASSWORD_CHANGED, RevocationReason.USER_DELETED]
+REASONS = [RevocationReason.ALL_REVOKED, RevocationReason.PASSWORD_CHANGED, RevocationReason.USER_DELETED]
 
 
 @pytest.fixture(params=["fake", "mongo"])
@@ -52,8 +52,7 @@ async def delete(users: Users, key: IdempotencyKey | None = None) -> None:
     await users.finish_revocation(await decide(users, RevocationReason.USER_DELETED, key or a_key()))
 
 
-async def test_a_change_is_written_once(users: Users) -> None:
-    """The second time nothing is written, and the answer is the user as it is."""
+async def test_repeated_change_writes_nothing_and_returns_the_current_user(users: Users) -> None:
     user = await added(users)
     key = a_key()
     assert await change(users, key, email="first@example.com") == replace(user, email="first@example.com")
@@ -62,8 +61,8 @@ async def test_a_change_is_written_once(users: Users) -> None:
     assert await users.find("shop", "ann") == later
 
 
-async def test_a_change_at_once_is_written_once(users: Users) -> None:
-    """Of 20 concurrent deliveries, with another change among them, none undoes the other."""
+async def test_concurrent_deliveries_of_a_change_write_it_once(users: Users) -> None:
+    """A different change among the deliveries is written too."""
     user = await added(users)
     key = a_key()
     await asyncio.gather(
@@ -74,30 +73,29 @@ async def test_a_change_at_once_is_written_once(users: Users) -> None:
     assert await users.find("shop", "ann") == replace(user, sub="other", email="new@example.com")
 
 
-@pytest.mark.parametrize("reason", ENDINGS)
-async def test_an_ending_is_decided_once(users: Users, reason: RevocationReason) -> None:
-    """The same request gets the decision that it made, until it is finished and after."""
+@pytest.mark.parametrize("reason", REASONS)
+async def test_repeated_decision_is_the_first_decision(users: Users, reason: RevocationReason) -> None:
+    """The result is the same after the decision is finished."""
     user = await added(users)
     key = a_key()
-    ending = await decide(users, reason, key)
-    assert ending == UserRevocation("shop", user.id, 1, reason)
-    assert await decide(users, reason, key) == ending
-    assert await users.unfinished_revocations("shop", LATER, 10) == [ending]
-    await users.finish_revocation(ending)
-    assert await decide(users, reason, key) == ending
+    decision = await decide(users, reason, key)
+    assert decision == UserRevocation("shop", user.id, 1, reason)
+    assert await decide(users, reason, key) == decision
+    assert await users.unfinished_revocations("shop", LATER, 10) == [decision]
+    await users.finish_revocation(decision)
+    assert await decide(users, reason, key) == decision
     assert await users.unfinished_revocations("shop", LATER, 10) == []
 
 
-@pytest.mark.parametrize("reason", ENDINGS)
-async def test_an_ending_at_once_is_decided_once(users: Users, reason: RevocationReason) -> None:
-    """Of 20 concurrent deliveries all answer one decision."""
+@pytest.mark.parametrize("reason", REASONS)
+async def test_concurrent_deliveries_of_a_decision_make_one_decision(users: Users, reason: RevocationReason) -> None:
     await added(users)
     key = a_key()
     assert len(set(await asyncio.gather(*(decide(users, reason, key) for _ in range(20))))) == 1
 
 
-async def test_an_ending_is_the_same_after_a_later_one(users: Users) -> None:
-    """Who decided first gets the first decision, and the later one is neither finished nor undone."""
+async def test_repeated_decision_after_a_later_one_is_the_first_decision(users: Users) -> None:
+    """The later decision is neither finished nor undone."""
     await added(users)
     keys = a_key(), a_key()
     first, second = [await decide(users, RevocationReason.PASSWORD_CHANGED, key) for key in keys]
@@ -109,24 +107,26 @@ async def test_an_ending_is_the_same_after_a_later_one(users: Users) -> None:
     assert await users.unfinished_revocations("shop", LATER, 10) == [second]
 
 
-@pytest.mark.parametrize("reason", ENDINGS)
-async def test_an_ending_outlives_its_user(users: Users, reason: RevocationReason) -> None:
-    """It is answered when the user was deleted since, and another user of the login is not touched."""
+@pytest.mark.parametrize("reason", REASONS)
+async def test_repeated_decision_of_a_deleted_user_is_the_first_decision(
+    users: Users, reason: RevocationReason
+) -> None:
+    """A new user with the same login is not affected."""
     await added(users)
     key = a_key()
-    ending = await decide(users, reason, key)
-    await users.finish_revocation(ending)
+    decision = await decide(users, reason, key)
+    await users.finish_revocation(decision)
     if reason is not RevocationReason.USER_DELETED:
         await delete(users)
-    assert await decide(users, reason, key) == ending
+    assert await decide(users, reason, key) == decision
     successor = await added(users)
-    assert await decide(users, reason, key) == ending
-    await users.finish_revocation(ending)
+    assert await decide(users, reason, key) == decision
+    await users.finish_revocation(decision)
     assert await users.find("shop", "ann") == successor
 
 
-async def test_a_change_does_not_outlive_its_user(users: Users) -> None:
-    """Neither somebody who is being deleted, nor nobody, nor another user of the login is changed or answered."""
+async def test_repeated_change_of_a_deleted_user_is_refused(users: Users) -> None:
+    """A new user with the same login is not affected."""
     await added(users)
     key = a_key()
     await change(users, key, sub="other")
@@ -142,23 +142,22 @@ async def test_a_change_does_not_outlive_its_user(users: Users) -> None:
     assert await users.find("shop", "ann") == successor
 
 
-async def test_a_user_is_added_once(users: Users) -> None:
-    """The same request gets the user that it added, as it is now; another one finds the login taken."""
+async def test_repeated_creation_returns_the_first_user_as_it_is_now(users: Users) -> None:
+    """Any other request finds the login taken, also after the user was deleted."""
     user = await added(users, idempotency_key="request")
-    again = a_user(login="ann", idempotency_key="request", registered_at=NOW + timedelta(minutes=1))
-    assert await users.add(again) == user
+    repeated = a_user(login="ann", idempotency_key="request", registered_at=NOW + timedelta(minutes=1))
+    assert await users.add(repeated) == user
     changed = await change(users, a_key(), email="new@example.com")
-    assert await users.add(again) == changed
+    assert await users.add(repeated) == changed
     with pytest.raises(LoginTaken):
         await added(users)
     await delete(users)
     with pytest.raises(LoginTaken):
-        await users.add(again)
+        await users.add(repeated)
     assert await users.find("shop", "ann") is None
 
 
-async def test_a_user_added_at_once_is_added_once(users: Users) -> None:
-    """Of 20 concurrent deliveries all answer the same user."""
+async def test_concurrent_deliveries_of_a_creation_create_one_user(users: Users) -> None:
     answers = await asyncio.gather(*(added(users, idempotency_key="request") for _ in range(20)))
     assert len({user.id for user in answers}) == 1
     assert await users.page("shop", "", "", 10) == [answers[0]]
@@ -174,37 +173,34 @@ STEPS: dict[str, Step] = {
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 @pytest.mark.parametrize("other", [{"tenant": "bank"}, {"login": "bob"}])
-async def test_a_mark_is_of_one_user(users: Users, step: Step, other: dict[str, str]) -> None:
-    """What is marked with the same name elsewhere is not taken for done here."""
+async def test_key_used_for_one_user_is_new_for_another(users: Users, step: Step, other: dict[str, str]) -> None:
     await added(users)
-    theirs = await users.add(a_user(**{"login": "ann", **other}))
+    other_user = await users.add(a_user(**{"login": "ann", **other}))
     key = a_key()
     await step(users, key)
-    assert await users.find(theirs.tenant, theirs.login) == theirs
-    ending = await users.decide_revocation(theirs.tenant, theirs.login, RevocationReason.USER_DELETED, key)
-    assert ending.user == theirs.id
+    assert await users.find(other_user.tenant, other_user.login) == other_user
+    decision = await users.decide_revocation(other_user.tenant, other_user.login, RevocationReason.USER_DELETED, key)
+    assert decision.user == other_user.id
 
 
-async def test_a_mark_is_forgotten(users: Users) -> None:
-    """From a while after nothing can come back on, the same name means another request."""
+async def test_key_after_the_window_is_a_new_request(users: Users) -> None:
     await added(users)
     key = a_key()
     last = replace(key, at=key.at + IDEMPOTENCY_WINDOW - timedelta(milliseconds=1))
-    forgotten = replace(key, at=key.at + IDEMPOTENCY_WINDOW)
+    expired = replace(key, at=key.at + IDEMPOTENCY_WINDOW)
     await change(users, key, sub="first")
     assert (await change(users, last, sub="second")).sub == "first"
-    assert (await change(users, forgotten, sub="second")).sub == "second"
+    assert (await change(users, expired, sub="second")).sub == "second"
     key = a_key()
     decisions = [
         await decide(users, RevocationReason.ALL_REVOKED, replace(each, value=key.value)) for each in (last, last)
     ]
     assert [decision.generation for decision in decisions] == [1, 1]
-    again = replace(key, at=last.at + IDEMPOTENCY_WINDOW)
-    assert (await decide(users, RevocationReason.ALL_REVOKED, again)).generation == 2
+    repeated = replace(key, at=last.at + IDEMPOTENCY_WINDOW)
+    assert (await decide(users, RevocationReason.ALL_REVOKED, repeated)).generation == 2
 
 
-async def test_a_deletion_is_forgotten(users: Users) -> None:
-    """From then on a deletion of nobody is a deletion of nobody."""
+async def test_repeated_deletion_after_the_window_finds_no_user(users: Users) -> None:
     await added(users)
     key = a_key()
     await delete(users, key)
@@ -213,8 +209,7 @@ async def test_a_deletion_is_forgotten(users: Users) -> None:
         await delete(users, replace(key, at=key.at + IDEMPOTENCY_WINDOW))
 
 
-async def test_stored_keys_are_limited(users: Users) -> None:
-    """The last ones are kept, and the user does not grow with every change."""
+async def test_stored_keys_beyond_the_limit_drop_the_oldest(users: Users) -> None:
     await added(users)
     keys = [a_key() for _ in range(MAX_IDEMPOTENCY_KEYS + 1)]
     for key in keys:
@@ -224,16 +219,16 @@ async def test_stored_keys_are_limited(users: Users) -> None:
     assert (await change(users, keys[0], sub="other")).sub == "other"
 
 
-async def test_a_user_of_a_former_version(mongo_database: MongoDatabase) -> None:
-    """Stored without keys, it is changed, and deleted, once."""
+async def test_user_stored_without_keys_is_changed_and_deleted_once(mongo_database: MongoDatabase) -> None:
+    """Users stored by an older version have no keys."""
     users = MongoUsers(mongo_database)
     user = await added(users)
     await mongo_database.collection("users").update_one({"_id": user.id}, {"$unset": {"marks": ""}})
     with pytest.raises(LoginTaken):
         await users.add(replace(user, id="another"))
     key = a_key()
-    ending = await decide(users, RevocationReason.ALL_REVOKED, key)
-    assert await decide(users, RevocationReason.ALL_REVOKED, key) == ending
+    decision = await decide(users, RevocationReason.ALL_REVOKED, key)
+    assert await decide(users, RevocationReason.ALL_REVOKED, key) == decision
     await mongo_database.collection("users").update_one({"_id": user.id}, {"$unset": {"marks": ""}})
     assert (await change(users, key, sub="other")).sub == "other"
     await mongo_database.collection("users").update_one({"_id": user.id}, {"$unset": {"marks": ""}})
@@ -243,15 +238,14 @@ async def test_a_user_of_a_former_version(mongo_database: MongoDatabase) -> None
     assert await users.find("shop", "ann") is None
 
 
-async def test_little_is_remembered_of_who_is_deleted(mongo_database: MongoDatabase) -> None:
-    """Its login and the keys of requests, for as long as those may come back; nothing else of the user."""
+async def test_deleted_user_leaves_only_its_login_and_keys_for_the_window(mongo_database: MongoDatabase) -> None:
     users = MongoUsers(mongo_database)
     user = await added(users)
     key = a_key()
     await delete(users, key)
-    remembered = await mongo_database.collection("deletions").find({}).to_list(10)
+    stored = await mongo_database.collection("deletions").find({}).to_list(10)
     created = {"by": user.idempotency_key, "at": NOW}
     deleted = {"by": key.value, "at": NOW, "generation": 1}
-    assert remembered == [{"_id": user.id, "tenant": "shop", "login": "ann", "marks": [created, deleted], "at": key.at}]
+    assert stored == [{"_id": user.id, "tenant": "shop", "login": "ann", "marks": [created, deleted], "at": key.at}]
     indexes = await mongo_database.collection("deletions").index_information()
     assert indexes["at_1"]["expireAfterSeconds"] == IDEMPOTENCY_WINDOW.total_seconds()

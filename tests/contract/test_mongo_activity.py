@@ -1,4 +1,4 @@
-"""How activity reaches the users: the port only takes notes, so what to check is what `MongoActivity` writes."""
+"""`MongoActivity`: the batched writes of the users' last activity."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -45,55 +45,52 @@ async def last_active_at(users: MongoUsers, user: StoredUser) -> object:
     return found.last_active_at if found else None
 
 
-def note(activity: Activity, user: StoredUser) -> None:
+def record(activity: Activity, user: StoredUser) -> None:
     activity.seen(user.id, LATER)
 
 
-async def test_activity_is_written_in_batches(users: MongoUsers, activity: MongoActivity) -> None:
-    """Nothing is written when a user is seen; all that were seen are written together."""
+async def test_activity_is_written_only_in_batches(users: MongoUsers, activity: MongoActivity) -> None:
     seen, other, unseen = await added(users), await added(users), await added(users)
-    note(activity, seen)
-    note(activity, other)
+    record(activity, seen)
+    record(activity, other)
     assert await last_active_at(users, seen) == NOW
     await activity.write()
     assert [await last_active_at(users, user) for user in (seen, other, unseen)] == [LATER, LATER, NOW]
 
 
-async def test_activity_never_moves_backwards(users: MongoUsers, activity: MongoActivity) -> None:
-    """Of what several workers write, the latest stays."""
+async def test_earlier_activity_does_not_replace_a_later_one(users: MongoUsers, activity: MongoActivity) -> None:
     user = await added(users)
-    note(activity, user)
+    record(activity, user)
     await activity.write()
     activity.seen(user.id, NOW)
     await activity.write()
     assert await last_active_at(users, user) == LATER
 
 
-async def test_activity_is_written_once(users: MongoUsers, activity: MongoActivity) -> None:
-    """What was written is not kept, and not written again with the next batch."""
+async def test_written_activity_is_not_written_again(users: MongoUsers, activity: MongoActivity) -> None:
     user, other = await added(users), await added(users)
-    note(activity, user)
+    record(activity, user)
     await activity.write()
     await delete(users, user)
     await users.add(replace(user, idempotency_key="another request"))
-    note(activity, other)
+    record(activity, other)
     await activity.write()
     assert [await last_active_at(users, each) for each in (user, other)] == [NOW, LATER]
 
 
-async def test_activity_of_a_deleted_user(users: MongoUsers, activity: MongoActivity) -> None:
-    """A user that was deleted after being seen does not come back, and others are still written."""
+async def test_activity_of_a_deleted_user_is_dropped_and_others_are_written(
+    users: MongoUsers, activity: MongoActivity
+) -> None:
     gone, other = await added(users), await added(users)
-    note(activity, gone)
-    note(activity, other)
+    record(activity, gone)
+    record(activity, other)
     await delete(users, gone)
     await activity.write()
     assert await users.page(gone.tenant, gone.login, "", 10) == []
     assert await last_active_at(users, other) == LATER
 
 
-async def test_writing_without_activity(users: MongoUsers, activity: MongoActivity) -> None:
-    """A quiet interval is no error: there is nothing to write."""
+async def test_write_without_activity_changes_nothing(users: MongoUsers, activity: MongoActivity) -> None:
     user = await added(users)
     await activity.write()
     assert await last_active_at(users, user) == NOW

@@ -1,4 +1,4 @@
-"""The database itself: its indexes, and what its absence means to an operation."""
+"""`MongoDatabase`: indexes, concerns and failures."""
 
 import asyncio
 import logging
@@ -20,16 +20,15 @@ from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 
 
-async def test_prepare_may_be_repeated_by_many_at_once(mongo_database: MongoDatabase) -> None:
-    """Every worker prepares the database when it starts."""
+async def test_concurrent_prepare_creates_every_index(mongo_database: MongoDatabase) -> None:
     await asyncio.gather(*(mongo_database.prepare() for _ in range(5)))
     for name, indexes in INDEXES.items():
         present = await mongo_database.collection(name).index_information()
         assert {index.document["name"] for index in indexes} < set(present)
 
 
-async def test_an_index_of_other_options_is_not_passed_over(mongo_database: MongoDatabase) -> None:
-    """A worker that started all the same would keep sessions for another time than it is meant to."""
+async def test_prepare_with_an_index_of_other_options_fails(mongo_database: MongoDatabase) -> None:
+    """A worker that started anyway would keep sessions longer or shorter than configured."""
     sessions = mongo_database.collection("sessions")
     await sessions.drop_index("expires_at_1")
     await sessions.create_index([("expires_at", 1)], expireAfterSeconds=3600)
@@ -37,8 +36,8 @@ async def test_an_index_of_other_options_is_not_passed_over(mongo_database: Mong
         await mongo_database.prepare()
 
 
-async def test_an_index_that_takes_long_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
-    """The driver gives up on an answer after seconds, the build goes on; and the log says what it may be."""
+async def test_prepare_waits_for_a_slow_index_build_and_logs_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The driver stops waiting for the answer after seconds; the build continues."""
     slow: Any = SlowDatabase()
     await MongoDatabase(slow).prepare()
     assert slow.asked == ["tenants", *INDEXES]
@@ -63,13 +62,11 @@ class SlowDatabase:
             raise NetworkTimeout("timed out")
 
 
-async def test_a_database_that_is_there_answers(mongo_database: MongoDatabase) -> None:
-    """A ping is answered."""
+async def test_ping_of_a_reachable_database_succeeds(mongo_database: MongoDatabase) -> None:
     assert await mongo_database.ping()
 
 
-async def test_times_come_back_aware(mongo_database: MongoDatabase) -> None:
-    """A time read from the database can be compared with the clock's."""
+async def test_stored_time_is_read_with_its_timezone(mongo_database: MongoDatabase) -> None:
     users = MongoUsers(mongo_database)
     user = a_user()
     await users.add(user)
@@ -78,8 +75,8 @@ async def test_times_come_back_aware(mongo_database: MongoDatabase) -> None:
     assert found.registered_at.utcoffset() == datetime.now(UTC).utcoffset()
 
 
-async def test_a_database_that_is_away_is_unavailable() -> None:
-    """Every operation that needs it says so within its deadline, a ping answers no, and activity is let go."""
+async def test_unreachable_database_makes_operations_unavailable() -> None:
+    """A ping returns False, and pending activity is dropped."""
     async with connect(f"mongodb://127.0.0.1:{free_port()}/away") as database:
         users, sessions, tenants = MongoUsers(database), MongoSessions(database), MongoTenants(database)
         activity = MongoActivity(database)
@@ -105,8 +102,7 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("name", list(INDEXES))
-async def test_every_collection_is_written_durably(mongo_database: MongoDatabase, name: str) -> None:
-    """What is acknowledged has reached a majority and their journals, and is read from where it is written."""
+async def test_collection_uses_majority_writes_and_primary_reads(mongo_database: MongoDatabase, name: str) -> None:
     collection = mongo_database.collection(name)
     assert collection.write_concern.document == {"w": "majority", "j": True, "wtimeout": 2000}
     assert collection.read_preference == ReadPreference.PRIMARY
@@ -124,8 +120,10 @@ async def test_every_collection_is_written_durably(mongo_database: MongoDatabase
     ],
     ids=["not durable", "another error"],
 )
-def test_a_bulk_that_failed_otherwise_is_no_bulk_of_duplicates(details: Any, expected: type[Exception]) -> None:
-    """It is an error, and none of the documents, which the driver's error holds, is in it."""
+def test_bulk_write_that_failed_otherwise_raises_an_error_without_documents(
+    details: Any, expected: type[Exception]
+) -> None:
+    """The error of the driver contains the documents."""
     for each in details["writeErrors"]:
         each["op"] = each["errmsg"] = "a document with a hash"
     driver_error = BulkWriteError(details)

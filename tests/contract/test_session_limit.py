@@ -1,4 +1,4 @@
-"""A limit of sessions under logins at once, on several workers: fake and real stores alike."""
+"""The limit of sessions under concurrent logins at several workers, with fake and real stores."""
 
 import asyncio
 import uuid
@@ -31,8 +31,10 @@ def stores(request: pytest.FixtureRequest) -> tuple[Users, Sessions]:
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-async def test_of_many_logins_at_once_as_many_as_allowed_live(stores: tuple[Users, Sessions], limit: int) -> None:
-    """Exactly as many, the newest ones, whoever counted when; each of the others is told of, once or more."""
+async def test_concurrent_logins_leave_the_newest_sessions_up_to_the_limit(
+    stores: tuple[Users, Sessions], limit: int
+) -> None:
+    """Every other session is revoked and announced at least once."""
     users, sessions = stores
     tenants, tenant = fakes.FakeTenants(), a_tenant(id=uuid.uuid4().hex)
     events, hasher, clock = fakes.FakeEvents(), fakes.FakeHasher(), fakes.FakeClock()
@@ -61,8 +63,8 @@ async def test_of_many_logins_at_once_as_many_as_allowed_live(stores: tuple[User
     opened = await asyncio.gather(*(login(number) for number in range(LOGINS)))
     assert len(set(opened)) == LOGINS
     live = await sessions.live_of_user(ann, clock.now(), LOGINS)
-    # All began at the same moment of this clock: then the greatest ids are the newest.
+    # All sessions have the same time: then the greatest ids are the newest.
     assert sorted(session.id for session in live) == sorted(opened)[-limit:]
-    ended = set(opened) - {session.id for session in live}
-    assert events.reasons == dict.fromkeys(ended, RevocationReason.SESSION_LIMIT)
+    revoked = set(opened) - {session.id for session in live}
+    assert events.reasons == dict.fromkeys(revoked, RevocationReason.SESSION_LIMIT)
     assert await sessions.tenants_enforcing_limit(clock.now().replace(year=9000)) == []

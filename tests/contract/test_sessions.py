@@ -1,4 +1,4 @@
-"""What every `Sessions` must do."""
+"""The contract of `Sessions`, for the fake and MongoDB."""
 
 import asyncio
 from dataclasses import replace
@@ -36,15 +36,14 @@ async def stored(sessions: Sessions, session: StoredSession) -> StoredSession | 
 
 
 @pytest.mark.parametrize("owner", [{"user": "ann"}, {"user": None, "device_id": None}])
-async def test_a_session_is_found_as_it_was_added(sessions: Sessions, owner: dict[str, Any]) -> None:
-    """What is stored is what was given, for users and for tenants, the secret bit by bit."""
+async def test_added_session_is_found_unchanged(sessions: Sessions, owner: dict[str, Any]) -> None:
     session = a_session(secret=bytes(range(32)), issued_at=LATER, generation=3, **owner)
     assert await sessions.add(session) == session
     assert await stored(sessions, session) == session
 
 
-async def test_find_answers_those_that_exist(sessions: Sessions) -> None:
-    """Unknown ids are left out, and repeated ones do no harm."""
+async def test_find_returns_only_existing_sessions(sessions: Sessions) -> None:
+    """Repeated ids are returned once."""
     first, second = await added(sessions), await added(sessions)
     await added(sessions)
     found = await sessions.find([first.id, "unknown", second.id, first.id])
@@ -52,38 +51,35 @@ async def test_find_answers_those_that_exist(sessions: Sessions) -> None:
     assert await sessions.find(["unknown"]) == {}
 
 
-async def test_find_answers_a_whole_batch(sessions: Sessions) -> None:
-    """As many sessions as a batch of verifications can name are found in one go."""
+async def test_find_of_300_sessions_returns_all(sessions: Sessions) -> None:
     added_sessions = await asyncio.gather(*(added(sessions) for _ in range(300)))
     found = await sessions.find([session.id for session in added_sessions])
     assert found == {session.id: session for session in added_sessions}
 
 
-async def test_a_login_delivered_twice_opens_one_session(sessions: Sessions) -> None:
-    """The same message for the same user gets the session that it opened first."""
+async def test_repeated_login_returns_the_first_session(sessions: Sessions) -> None:
     first = await added(sessions, idempotency_key="message")
     again = a_session(idempotency_key="message")
     assert await sessions.add(again) == first
     assert await stored(sessions, again) is None
 
 
-async def test_one_message_at_once_opens_one_session(sessions: Sessions) -> None:
-    """Of 20 concurrent deliveries all answer the same session."""
+async def test_concurrent_deliveries_of_a_login_open_one_session(sessions: Sessions) -> None:
     answers = await asyncio.gather(*(added(sessions, idempotency_key="message") for _ in range(20)))
     assert len({session.id for session in answers}) == 1
     assert await sessions.live_of_user(ANN, NOW, 10) == [answers[0]]
 
 
 @pytest.mark.parametrize("other", [{"tenant": "bank"}, {"user": "bob"}, {"user": None}, {"idempotency_key": "another"}])
-async def test_a_message_id_is_of_one_account(sessions: Sessions, other: dict[str, Any]) -> None:
-    """Nobody gets somebody else's session by naming the message that opened it."""
+async def test_key_used_for_one_account_opens_a_new_session_for_another(
+    sessions: Sessions, other: dict[str, Any]
+) -> None:
     await added(sessions, idempotency_key="message")
-    theirs = a_session(**{"idempotency_key": "message", **other})
-    assert await sessions.add(theirs) == theirs
+    other_session = a_session(**{"idempotency_key": "message", **other})
+    assert await sessions.add(other_session) == other_session
 
 
-async def test_revocation_is_seen_at_once(sessions: Sessions) -> None:
-    """A revoked session is found as revoked, when and why included."""
+async def test_revoked_session_is_found_with_its_revocation(sessions: Sessions) -> None:
     session, other = await added(sessions), await added(sessions)
     revoked = replace(session, revocation=LOGOUT)
     assert await sessions.revoke(session, LOGOUT) == revoked
@@ -91,30 +87,27 @@ async def test_revocation_is_seen_at_once(sessions: Sessions) -> None:
     assert await stored(sessions, other) == other
 
 
-async def test_a_session_ends_once(sessions: Sessions) -> None:
-    """A second revocation answers nothing and does not rewrite the first."""
+async def test_second_revocation_returns_none_and_keeps_the_first(sessions: Sessions) -> None:
     session = await added(sessions)
     await sessions.revoke(session, LOGOUT)
     assert await sessions.revoke(session, Revocation(LATER, RevocationReason.REVOKED)) is None
     assert await stored(sessions, session) == replace(session, revocation=LOGOUT)
 
 
-async def test_one_of_many_at_once_ends_a_session(sessions: Sessions) -> None:
-    """Of 20 concurrent revocations exactly one gets the session and the duty to announce it."""
+async def test_one_of_concurrent_revocations_returns_the_session(sessions: Sessions) -> None:
+    """The caller that gets the session announces it."""
     session = await added(sessions)
     answers = await asyncio.gather(*(sessions.revoke(session, LOGOUT) for _ in range(20)))
     assert [answer for answer in answers if answer] == [replace(session, revocation=LOGOUT)]
 
 
-async def test_a_session_that_is_gone_is_not_revoked(sessions: Sessions) -> None:
-    """A session that does not exist is not revoked into being."""
+async def test_revoking_an_unknown_session_stores_nothing(sessions: Sessions) -> None:
     ghost = a_session()
     assert await sessions.revoke(ghost, LOGOUT) is None
     assert await stored(sessions, ghost) is None
 
 
-async def test_live_sessions_come_newest_first(sessions: Sessions) -> None:
-    """Neither revoked nor expired ones, nor those of others, are among them."""
+async def test_live_sessions_of_a_user_are_listed_newest_first(sessions: Sessions) -> None:
     old = await added(sessions, issued_at=NOW - timedelta(hours=2))
     new = await added(sessions, issued_at=NOW)
     middle = await added(sessions, issued_at=NOW - timedelta(hours=1))
@@ -127,33 +120,30 @@ async def test_live_sessions_come_newest_first(sessions: Sessions) -> None:
     assert await sessions.live_of_user(ANN, NOW, 10) == [new, middle, old]
 
 
-async def test_an_ending_ends_what_is_older(sessions: Sessions) -> None:
-    """Sessions from before the ending's generation are revoked for its reason; others live on."""
+async def test_decision_revokes_only_older_generations_of_its_user(sessions: Sessions) -> None:
     older = [await added(sessions, generation=generation) for generation in (0, 1)]
     newer = [await added(sessions, generation=generation) for generation in (2, 3)]
     others = [await added(sessions, user="bob"), await added(sessions, tenant="bank"), await added(sessions, user=None)]
-    ending = UserRevocation("shop", "ann", 2, RevocationReason.PASSWORD_CHANGED)
-    revoked = {session.id: replace(session, revocation=Revocation(NOW, ending.reason)) for session in older}
-    assert {session.id: session for session in await sessions.revoke_older(ending, NOW, 10)} == revoked
+    decision = UserRevocation("shop", "ann", 2, RevocationReason.PASSWORD_CHANGED)
+    revoked = {session.id: replace(session, revocation=Revocation(NOW, decision.reason)) for session in older}
+    assert {session.id: session for session in await sessions.revoke_older(decision, NOW, 10)} == revoked
     for session in older:
         assert await stored(sessions, session) == revoked[session.id]
     for session in newer + others:
         assert await stored(sessions, session) == session
 
 
-async def test_an_ending_carried_out_again(sessions: Sessions) -> None:
-    """Who repeats an ending gets what is still to be announced, as it was revoked the first time."""
+async def test_repeated_decision_returns_only_unannounced_sessions(sessions: Sessions) -> None:
     first, second = await added(sessions), await added(sessions)
-    ending = UserRevocation("shop", "ann", 1, RevocationReason.USER_DELETED)
-    await sessions.revoke_older(ending, NOW, 10)
+    decision = UserRevocation("shop", "ann", 1, RevocationReason.USER_DELETED)
+    await sessions.revoke_older(decision, NOW, 10)
     await sessions.announced(first, NOW)
-    assert await sessions.revoke_older(ending, LATER, 10) == [
+    assert await sessions.revoke_older(decision, LATER, 10) == [
         replace(second, revocation=Revocation(NOW, RevocationReason.USER_DELETED))
     ]
 
 
-async def test_an_ending_announces_for_others_too(sessions: Sessions) -> None:
-    """A session that somebody revoked and did not announce is announced with the rest, for its own reason."""
+async def test_decision_returns_an_unannounced_session_with_its_own_reason(sessions: Sessions) -> None:
     session = await added(sessions)
     await sessions.revoke(session, LOGOUT)
     assert await sessions.revoke_older(UserRevocation("shop", "ann", 1, RevocationReason.USER_DELETED), LATER, 10) == [
@@ -161,15 +151,13 @@ async def test_an_ending_announces_for_others_too(sessions: Sessions) -> None:
     ]
 
 
-async def test_an_ending_leaves_the_expired_alone(sessions: Sessions) -> None:
-    """A session that ended by itself is not announced as revoked."""
+async def test_decision_does_not_revoke_expired_sessions(sessions: Sessions) -> None:
     session = await added(sessions, expires_at=NOW)
     assert await sessions.revoke_older(UserRevocation("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == []
     assert await stored(sessions, session) == session
 
 
-async def test_a_revocation_waits_until_it_is_announced(sessions: Sessions) -> None:
-    """What was revoked is unannounced, whoever asks, until somebody says otherwise."""
+async def test_revocation_is_unannounced_until_announced(sessions: Sessions) -> None:
     session = await added(sessions)
     assert await sessions.unannounced("shop", LATER, 10) == []
     await sessions.revoke(session, LOGOUT)
@@ -180,8 +168,7 @@ async def test_a_revocation_waits_until_it_is_announced(sessions: Sessions) -> N
     assert await stored(sessions, session) == replace(session, revocation=replace(LOGOUT, announced_at=NOW))
 
 
-async def test_announcing_twice_is_no_fault(sessions: Sessions) -> None:
-    """Workers may announce the same session at once; a session that is gone is announced enough."""
+async def test_announcing_twice_or_an_unknown_session_is_no_error(sessions: Sessions) -> None:
     session = await added(sessions)
     await sessions.revoke(session, LOGOUT)
     await sessions.announced(session, NOW)
@@ -190,8 +177,8 @@ async def test_announcing_twice_is_no_fault(sessions: Sessions) -> None:
     assert await sessions.unannounced("shop", LATER, 10) == []
 
 
-async def test_only_revocations_left_behind_are_unannounced(sessions: Sessions) -> None:
-    """A revocation younger than asked for is in somebody's hands; no more than the limit are taken."""
+async def test_unannounced_sessions_are_only_those_revoked_before_the_given_time(sessions: Sessions) -> None:
+    """The worker that made a younger revocation is still announcing it."""
     for seconds in range(4):
         revocation = Revocation(NOW + timedelta(seconds=seconds), RevocationReason.LOGOUT)
         await sessions.revoke(await added(sessions), revocation)
@@ -206,8 +193,8 @@ async def test_only_revocations_left_behind_are_unannounced(sessions: Sessions) 
     ]
 
 
-async def test_tenants_with_something_unannounced_are_found_and_asked_for_one_by_one(sessions: Sessions) -> None:
-    """However much another has left; neither those whose revocations are announced nor whose are younger."""
+async def test_unannounced_sessions_are_listed_for_each_tenant(sessions: Sessions) -> None:
+    """The backlog of one tenant does not hide the sessions of another."""
     for tenant, number in (("attacker", 30), ("victim", 1)):
         for _ in range(number):
             await sessions.revoke(await added(sessions, tenant=tenant), LOGOUT)
@@ -221,8 +208,8 @@ async def test_tenants_with_something_unannounced_are_found_and_asked_for_one_by
     assert await sessions.unannounced("done", LATER, 20) == []
 
 
-async def test_a_refused_event_is_due_again_later_and_listed_at_once(sessions: Sessions) -> None:
-    """Other queues may have taken it, so its subscribers may ask for it; the later time of a retry changes nothing."""
+async def test_refused_event_is_retried_later_and_listed_immediately(sessions: Sessions) -> None:
+    """Other queues may have accepted the event, so subscribers may ask for it."""
     session = await sessions.revoke(await added(sessions), LOGOUT)
     assert session is not None
     retry_at = NOW + timedelta(hours=1)
@@ -240,7 +227,7 @@ async def test_a_refused_event_is_due_again_later_and_listed_at_once(sessions: S
     assert await sessions.announced_after("shop", NOW, "", 10) == [again]
 
 
-async def test_a_refused_event_that_is_taken_in_the_end_is_announced(sessions: Sessions) -> None:
+async def test_refused_event_that_is_accepted_later_is_announced(sessions: Sessions) -> None:
     session = await sessions.revoke(await added(sessions), LOGOUT)
     assert session is not None
     await sessions.refused(session, NOW, LATER)
@@ -251,7 +238,7 @@ async def test_a_refused_event_that_is_taken_in_the_end_is_announced(sessions: S
     )
 
 
-async def test_an_event_that_is_refused_for_the_last_time_is_listed_and_not_announced_again(
+async def test_event_refused_for_the_last_time_is_listed_and_not_retried(
     sessions: Sessions,
 ) -> None:
     session = await sessions.revoke(await added(sessions), LOGOUT)
@@ -264,8 +251,8 @@ async def test_an_event_that_is_refused_for_the_last_time_is_listed_and_not_anno
     assert await sessions.unannounced_of("shop", 10) == []
 
 
-async def test_refusals_met_by_several_workers_at_once_count_once(sessions: Sessions) -> None:
-    """Of 20 that published the same event, one counts; nor is anything counted that was announced, or never ended."""
+async def test_concurrent_refusals_of_one_event_count_once(sessions: Sessions) -> None:
+    """No refusal is counted for announced or live sessions."""
     session = await sessions.revoke(await added(sessions), LOGOUT)
     assert session is not None
     counted = await asyncio.gather(*(sessions.refused(session, NOW, LATER) for _ in range(20)))
@@ -276,22 +263,22 @@ async def test_refusals_met_by_several_workers_at_once_count_once(sessions: Sess
         assert not await sessions.refused(other, NOW, LATER)
 
 
-async def test_an_ending_does_not_announce_what_waits_for_a_retry(sessions: Sessions) -> None:
-    """Or requests that are repeated would use up the retries of an event within seconds."""
+async def test_decision_does_not_return_an_event_that_waits_for_its_retry(sessions: Sessions) -> None:
+    """Otherwise repeated requests would use up the retries of an event within seconds."""
     session = await sessions.revoke(await added(sessions), LOGOUT)
     assert session is not None
     await sessions.refused(session, NOW, NOW + timedelta(hours=1))
     other = await added(sessions)
-    ended = replace(other, revocation=Revocation(NOW, RevocationReason.ALL_REVOKED))
+    revoked = replace(other, revocation=Revocation(NOW, RevocationReason.ALL_REVOKED))
     assert await sessions.revoke_older(UserRevocation("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == [
-        ended
+        revoked
     ]
-    closing = TenantRevocation("shop", 1, RevocationReason.TENANT_DELETED, 1)
-    assert await sessions.revoke_of_tenant(closing, NOW, 10) == [ended]
+    deletion = TenantRevocation("shop", 1, RevocationReason.TENANT_DELETED, 1)
+    assert await sessions.revoke_of_tenant(deletion, NOW, 10) == [revoked]
 
 
 async def _announced(sessions: Sessions, milliseconds: int = 0, **attributes: Any) -> StoredSession:
-    """A session whose revocation was announced so long after NOW."""
+    """Add a session whose revocation was announced this many milliseconds after NOW."""
     session = await sessions.revoke(await added(sessions, **attributes), LOGOUT)
     assert session is not None
     at = NOW + timedelta(milliseconds=milliseconds)
@@ -299,21 +286,20 @@ async def _announced(sessions: Sessions, milliseconds: int = 0, **attributes: An
     return replace(session, revocation=replace(LOGOUT, announced_at=at))
 
 
-async def test_what_is_to_be_announced_of_a_tenant(sessions: Sessions) -> None:
-    """Of all its users and of itself, the first revoked first; neither what was announced nor what is alive."""
-    waiting = []
+async def test_unannounced_sessions_of_a_tenant_are_listed_oldest_first(sessions: Sessions) -> None:
+    unannounced = []
     for milliseconds, owner in ((2, {"user": None}), (1, {"user": "bob"}), (0, {})):
         revocation = Revocation(NOW + timedelta(milliseconds=milliseconds), RevocationReason.LOGOUT)
-        waiting.append(await sessions.revoke(await added(sessions, **owner), revocation))
+        unannounced.append(await sessions.revoke(await added(sessions, **owner), revocation))
     await sessions.revoke(await added(sessions, tenant="bank"), LOGOUT)
     await _announced(sessions)
     await added(sessions)
-    assert await sessions.unannounced_of("shop", 10) == waiting[::-1]
-    assert await sessions.unannounced_of("shop", 2) == waiting[:0:-1]
+    assert await sessions.unannounced_of("shop", 10) == unannounced[::-1]
+    assert await sessions.unannounced_of("shop", 2) == unannounced[:0:-1]
 
 
-async def test_refused_events_do_not_crowd_out_what_is_on_its_way(sessions: Sessions) -> None:
-    """They are listed from their first refusal on, however many of them are due before the others."""
+async def test_refused_events_are_not_listed_as_unannounced(sessions: Sessions) -> None:
+    """Refused events are listed as announced, so many of them do not crowd out new ones."""
     for _ in range(3):
         refused = await sessions.revoke(await added(sessions), LOGOUT)
         assert refused is not None
@@ -323,8 +309,7 @@ async def test_refused_events_do_not_crowd_out_what_is_on_its_way(sessions: Sess
     assert await sessions.unannounced_of("shop", 2) == [fresh]
 
 
-async def test_announcements_come_in_order_of_time_and_id(sessions: Sessions) -> None:
-    """Those after a time and an id: to the millisecond, and among those of one millisecond by their ids."""
+async def test_announced_sessions_are_ordered_by_time_and_id(sessions: Sessions) -> None:
     later = await _announced(sessions, 1)
     together = [await _announced(sessions) for _ in range(3)]
     earlier = await _announced(sessions, -1)
@@ -336,16 +321,14 @@ async def test_announcements_come_in_order_of_time_and_id(sessions: Sessions) ->
     assert await sessions.announced_after("shop", LATER, later.id, 10) == []
 
 
-async def test_announcements_are_taken_up_to_a_limit(sessions: Sessions) -> None:
-    """No more than asked for, whether they share a time or not, and not fewer while there are more."""
+async def test_announced_sessions_are_listed_up_to_the_limit(sessions: Sessions) -> None:
     everything = [await _announced(sessions, number // 3) for number in range(8)]
     for limit in range(1, 9):
         assert await sessions.announced_after("shop", NOW, "", limit) == everything[:limit]
     assert await sessions.announced_after("shop", NOW, everything[0].id, 4) == everything[1:5]
 
 
-async def test_announcements_are_of_one_tenant(sessions: Sessions) -> None:
-    """Of all its users and of itself; not of others, and not of what is alive or was not announced yet."""
+async def test_announced_sessions_are_those_of_one_tenant(sessions: Sessions) -> None:
     own = await _announced(sessions, user=None, device_id=None)
     of_users = [await _announced(sessions, user=user) for user in ("ann", "bob")]
     await _announced(sessions, tenant="bank")
@@ -354,8 +337,7 @@ async def test_announcements_are_of_one_tenant(sessions: Sessions) -> None:
     assert await sessions.announced_after("shop", NOW, "", 10) == [own, *of_users]
 
 
-async def test_many_announcements_in_one_millisecond(sessions: Sessions) -> None:
-    """Page after page, each of them comes once."""
+async def test_announced_sessions_of_one_millisecond_are_paged_without_repetition(sessions: Sessions) -> None:
     for session in await asyncio.gather(*(added(sessions) for _ in range(150))):
         await sessions.revoke(session, LOGOUT)
         await sessions.announced(session, NOW)
@@ -365,8 +347,8 @@ async def test_many_announcements_in_one_millisecond(sessions: Sessions) -> None
     assert len(found) == len(set(found)) == 150
 
 
-async def test_a_surplus_is_what_is_older_than_the_newest(sessions: Sessions) -> None:
-    """Those that are kept are the newest, of the same user and generation, that live; of one moment by their ids."""
+async def test_sessions_over_the_limit_are_all_but_the_newest(sessions: Sessions) -> None:
+    """Only live sessions of the same user and generation count; sessions of one moment are ordered by id."""
     at_once = [await added(sessions) for _ in range(3)]
     new = await added(sessions, issued_at=LATER)
     old = await added(sessions, issued_at=NOW - timedelta(hours=1))
@@ -382,8 +364,7 @@ async def test_a_surplus_is_what_is_older_than_the_newest(sessions: Sessions) ->
     assert await sessions.over_limit(old, 1, NOW, 2) == newest_first[1:3]
 
 
-async def test_what_displaces_is_unsettled_until_it_is_settled(sessions: Sessions) -> None:
-    """Whoever asks finds what was opened before, up to a limit, until somebody says that its surplus has ended."""
+async def test_session_that_enforces_the_limit_is_listed_until_the_limit_is_enforced(sessions: Sessions) -> None:
     session = await added(sessions, enforces_limit=True)
     await added(sessions)
     later = await added(sessions, enforces_limit=True, issued_at=LATER)
@@ -409,52 +390,52 @@ async def test_what_displaces_is_unsettled_until_it_is_settled(sessions: Session
         (RevocationReason.TENANT_DELETED, True),
     ],
 )
-async def test_an_ending_of_a_tenant_ends_what_is_older(
+async def test_tenant_decision_revokes_older_sessions(
     sessions: Sessions, reason: RevocationReason, *, of_users: bool
 ) -> None:
-    """The tenant's own sessions from before it, and its users' if it is theirs too; those of nobody else."""
+    """The users' sessions are revoked only if the reason covers users."""
     own = [await added(sessions, user=None, tenant_generation=generation) for generation in (0, 1)]
     users = [await added(sessions, user=user, generation=7, tenant_generation=1) for user in ("ann", "bob")]
-    spared = [
+    kept_sessions = [
         await added(sessions, user=None, tenant_generation=2),
         await added(sessions, tenant_generation=2),
         await added(sessions, tenant="bank"),
         await added(sessions, tenant="bank", user=None),
         await added(sessions, expires_at=NOW),
     ]
-    ended, spared = (own + users, spared) if of_users else (own, spared + users)
-    ending = TenantRevocation("shop", 2, reason, users_before=2 if of_users else 0)
-    revoked = {session.id: replace(session, revocation=Revocation(NOW, reason)) for session in ended}
+    revoked_sessions, kept_sessions = (own + users, kept_sessions) if of_users else (own, kept_sessions + users)
+    decision = TenantRevocation("shop", 2, reason, users_before=2 if of_users else 0)
+    revoked = {session.id: replace(session, revocation=Revocation(NOW, reason)) for session in revoked_sessions}
     for _ in range(2):
-        waiting = await sessions.revoke_of_tenant(ending, NOW, 10)
-        assert {session.id: session for session in waiting} == revoked
-    for session in ended:
+        unannounced = await sessions.revoke_of_tenant(decision, NOW, 10)
+        assert {session.id: session for session in unannounced} == revoked
+    for session in revoked_sessions:
         assert await stored(sessions, session) == revoked[session.id]
-    for session in spared:
+    for session in kept_sessions:
         assert await stored(sessions, session) == session
-    assert len(await sessions.revoke_of_tenant(ending, NOW, 1)) == 1
-    for session in ended:
+    assert len(await sessions.revoke_of_tenant(decision, NOW, 1)) == 1
+    for session in revoked_sessions:
         await sessions.announced(session, NOW)
-    assert await sessions.revoke_of_tenant(ending, LATER, 10) == []
+    assert await sessions.revoke_of_tenant(decision, LATER, 10) == []
 
 
-async def test_an_ending_that_took_the_place_of_another(sessions: Sessions) -> None:
-    """The users' sessions of the older one end for its reason; those that began since live, and the tenant's own do
-    not."""
+async def test_tenant_decision_that_includes_an_earlier_one_revokes_users_for_the_earlier_reason(
+    sessions: Sessions,
+) -> None:
+    """Sessions opened after the earlier decision stay alive."""
     users = [await added(sessions, user=user, tenant_generation=0) for user in ("ann", "bob")]
     later = await added(sessions, tenant_generation=1)
     own = [await added(sessions, user=None, tenant_generation=generation) for generation in (0, 1)]
-    ending = TenantRevocation("shop", 2, RevocationReason.PASSWORD_CHANGED, users_before=1)
-    waiting = await sessions.revoke_of_tenant(ending, NOW, 10)
-    assert {session.id: session.revocation.reason for session in waiting if session.revocation} == {
+    decision = TenantRevocation("shop", 2, RevocationReason.PASSWORD_CHANGED, users_before=1)
+    unannounced = await sessions.revoke_of_tenant(decision, NOW, 10)
+    assert {session.id: session.revocation.reason for session in unannounced if session.revocation} == {
         **{session.id: RevocationReason.TENANT_DISABLED for session in users},
         **{session.id: RevocationReason.PASSWORD_CHANGED for session in own},
     }
     assert await stored(sessions, later) == later
 
 
-async def test_an_ending_of_a_tenant_with_many_sessions(sessions: Sessions) -> None:
-    """Whether they are few or more than are ended at a time."""
+async def test_tenant_decision_with_250_sessions_revokes_all(sessions: Sessions) -> None:
     many = await asyncio.gather(*(added(sessions) for _ in range(250)))
     await sessions.revoke_of_tenant(TenantRevocation("shop", 1, RevocationReason.TENANT_DELETED, 1), NOW, 10)
     found = await sessions.find([session.id for session in many])
@@ -462,12 +443,12 @@ async def test_an_ending_of_a_tenant_with_many_sessions(sessions: Sessions) -> N
     assert len(await sessions.unannounced("shop", LATER, 500)) == 250
 
 
-async def test_what_is_stored_for_the_first_time_is_told_once(mongo_database: MongoDatabase) -> None:
-    """For the metrics: not the session that was there, nor the one that had ended, whoever asks again."""
+async def test_opened_and_revoked_sessions_are_reported_once(mongo_database: MongoDatabase) -> None:
+    """The reports feed the metrics; repeated requests add nothing."""
     opened: list[str] = []
-    ended: list[tuple[RevocationReason, int]] = []
+    revoked_sessions: list[tuple[RevocationReason, int]] = []
     sessions = MongoSessions(
-        mongo_database, lambda session: opened.append(session.id), lambda *told: ended.append(told)
+        mongo_database, lambda session: opened.append(session.id), lambda *reported: revoked_sessions.append(reported)
     )
     first = await added(sessions, id="first", idempotency_key="a", user=ANN.id, tenant=ANN.tenant)
     await added(sessions, id="again", idempotency_key="a", user=ANN.id, tenant=ANN.tenant)
@@ -477,4 +458,8 @@ async def test_what_is_stored_for_the_first_time_is_told_once(mongo_database: Mo
         await sessions.revoke(first, LOGOUT)
         await sessions.revoke_older(UserRevocation(ANN.tenant, ANN.id, 9, RevocationReason.ALL_REVOKED), NOW, 500)
     assert opened == ["first", "2", "3"]
-    assert ended == [(RevocationReason.LOGOUT, 1), (RevocationReason.ALL_REVOKED, 2), (RevocationReason.ALL_REVOKED, 0)]
+    assert revoked_sessions == [
+        (RevocationReason.LOGOUT, 1),
+        (RevocationReason.ALL_REVOKED, 2),
+        (RevocationReason.ALL_REVOKED, 0),
+    ]

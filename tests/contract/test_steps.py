@@ -1,5 +1,4 @@
-"""Operations on the real database, stopped before each of their steps: there the worker dies, or another worker does
-the same request, and something else follows. In the end all is as if it had been done once, or not at all."""
+"""Operations on the real database, interrupted before each database step."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,7 @@ from tests.contract.world import NEW_PASSWORD, PASSWORD, Seen, World
 from tests.fakes import REGISTRATION_KEY
 from worker.adapters.mongo_database import MongoDatabase
 
-#: No operation takes so many; a count that comes this far would not end.
+#: More steps than any operation takes.
 MAX_STEPS = 30
 
 Answer = WireModel | type[AuthError]
@@ -25,7 +24,7 @@ def about_ann(world: World, **fields: Any) -> dict[str, Any]:
     return {"tenantToken": world.tokens["shop"], "login": "ann", **fields}
 
 
-def about_her_token(world: World) -> dict[str, Any]:
+def about_anns_token(world: World) -> dict[str, Any]:
     return {"tenantToken": world.tokens["shop"], "token": world.tokens["ann's phone"]}
 
 
@@ -37,7 +36,7 @@ def by_operator(world: World, **fields: Any) -> dict[str, Any]:
     return {"email": world.email, "registrationKey": REGISTRATION_KEY, **fields}
 
 
-#: Each by its operation and, if there are several, what is special about it.
+#: Request fields by operation and variant.
 REQUESTS: dict[str, Callable[[World], dict[str, Any]]] = {
     "tenant.logout": lambda world: {"token": world.tokens["shop"]},
     "tenant.update": lambda world: about_the_tenant(world, currentPassword=PASSWORD),
@@ -48,8 +47,8 @@ REQUESTS: dict[str, Callable[[World], dict[str, Any]]] = {
     "tenant.delete by key": by_operator,
     "auth.login": lambda world: about_ann(world, password=PASSWORD, deviceId="watch"),
     "auth.login limited": lambda world: about_ann(world, password=PASSWORD, deviceId="watch"),
-    "auth.logout": about_her_token,
-    "token.revoke": about_her_token,
+    "auth.logout": about_anns_token,
+    "token.revoke": about_anns_token,
     "session.revoke": lambda world: about_ann(world, sessionId=world.session_id("ann's phone")),
     "session.revoke_all": about_ann,
     "user.create": lambda world: about_ann(world, login="bob", email="new@example.com", password=PASSWORD),
@@ -60,38 +59,40 @@ REQUESTS: dict[str, Callable[[World], dict[str, Any]]] = {
 
 
 async def begin(database: MongoDatabase, name: str) -> World:
-    """The world that a request is sent in."""
+    """Return the world that the request is sent in."""
     return await World.begin(database, max_sessions_per_user=2 if "limited" in name else 0)
 
 
 async def send(world: World, name: str, database: SteppedDatabase | None = None) -> Answer:
-    """What one delivery is answered. All deliveries are of one message."""
+    """Return the answer to one delivery. All deliveries carry one message id."""
     try:
         return await world.call(name.partition(" ")[0], "message", database, **REQUESTS[name](world))
     except AuthError as error:
         return type(error)
 
 
-def alike(answer: Answer) -> object:
-    """An answer without what is different in each world."""
+def comparable(answer: Answer) -> object:
+    """Return the answer without the values that differ between worlds."""
     if not isinstance(answer, WireModel):
         return answer
     return type(answer), answer.model_dump(include={"result", "login", "email"})
 
 
-def swept(name: str, seen: Seen) -> Seen:
-    """What is to be seen but for the session that is the answer, where that comes after what was decided."""
+def after_sweep(name: str, seen: Seen) -> Seen:
+    """Return the state without the session that `tenant.update` opens after its decision."""
     return replace(seen, sessions_in_all=5, sessions_alive=0) if name.startswith("tenant.update") else seen
 
 
-def with_those_that_ended_at_once(name: str, seen: Seen) -> Seen:
-    """What is to be seen but for a session that was opened, and found to be of a tenant that is no more."""
+def without_revoked(name: str, seen: Seen) -> Seen:
+    """Return the state without the sessions that were opened and revoked at once."""
     return replace(seen, sessions_in_all=0) if name.startswith("tenant.update") else seen
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-async def test_a_worker_that_dies_is_followed_by_the_sweep(mongo_database: MongoDatabase, name: str) -> None:
-    """Wherever it dies, the next sweep leaves all as it was before or as it is after, and each ending announced."""
+async def test_sweep_after_a_crash_at_any_step_completes_the_request_or_nothing(
+    mongo_database: MongoDatabase, name: str
+) -> None:
+    """The sweep also announces every revocation."""
     world = await begin(mongo_database, name)
     before = await world.seen()
     await send(world, name)
@@ -103,32 +104,34 @@ async def test_a_worker_that_dies_is_followed_by_the_sweep(mongo_database: Mongo
         with contextlib.suppress(Died):
             await send(world, name, database)
         await world.sweep()
-        assert swept(name, await world.seen()) in (swept(name, before), swept(name, after))
-        assert await world.announced_what_ended()
+        assert after_sweep(name, await world.seen()) in (after_sweep(name, before), after_sweep(name, after))
+        assert await world.announced_all_revocations()
         if not database.reached:
             return
-    pytest.fail("the steps do not end")
+    pytest.fail("more steps than MAX_STEPS")
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-async def test_a_worker_that_dies_is_followed_by_the_next(mongo_database: MongoDatabase, name: str) -> None:
-    """Wherever it dies, the request is done when it was redelivered, and answered as if nobody had died."""
+async def test_redelivery_after_a_crash_at_any_step_completes_the_request(
+    mongo_database: MongoDatabase, name: str
+) -> None:
+    """The answer is the same as without a crash."""
     world = await begin(mongo_database, name)
-    answer = alike(await send(world, name))
+    answer = comparable(await send(world, name))
     after = await world.seen()
     for number in range(MAX_STEPS):
         world = await begin(mongo_database, name)
         database = SteppedDatabase(mongo_database, number, die)
         with contextlib.suppress(Died):
             await send(world, name, database)
-        assert alike(await send(world, name)) == answer
+        assert comparable(await send(world, name)) == answer
         assert await world.seen() == after
         await world.sweep()
         assert await world.seen() == after
-        assert await world.announced_what_ended()
+        assert await world.announced_all_revocations()
         if not database.reached:
             return
-    pytest.fail("the steps do not end")
+    pytest.fail("more steps than MAX_STEPS")
 
 
 Following = Callable[[World], Awaitable[object]]
@@ -138,46 +141,46 @@ async def nothing(_world: World) -> None:
     pass
 
 
-async def she_logs_in(world: World) -> None:
+async def ann_logs_in(world: World) -> None:
     await world.login()
 
 
-async def she_logs_in_with_it(world: World) -> None:
+async def ann_logs_in_with_the_new_password(world: World) -> None:
     await world.login(NEW_PASSWORD)
 
 
-async def she_is_changed(world: World) -> None:
+async def ann_is_changed(world: World) -> None:
     await world.call_about_ann("user.update", email="later@example.com")
 
 
-async def her_password_is_changed(world: World) -> None:
+async def anns_password_is_changed(world: World) -> None:
     await world.call_about_ann("user.update", password="the third of her passwords")
 
 
-async def she_is_deleted(world: World) -> None:
+async def ann_is_deleted(world: World) -> None:
     await world.call_about_ann("user.delete")
 
 
-async def another_gets_her_login(world: World) -> None:
+async def a_new_user_gets_anns_login(world: World) -> None:
     with contextlib.suppress(AuthError):
         await world.call_about_ann("user.delete")
     await world.call_about_ann("user.create", email="another@example.com", password=PASSWORD)
     await world.login()
 
 
-async def it_logs_in(world: World) -> None:
+async def tenant_logs_in(world: World) -> None:
     await world.call("tenant.login", email=world.email, password=PASSWORD)
 
 
-async def it_is_enabled(world: World) -> None:
+async def tenant_is_enabled(world: World) -> None:
     await world.call("tenant.enable", **by_operator(world))
 
 
-async def it_is_deleted(world: World) -> None:
+async def tenant_is_deleted(world: World) -> None:
     await world.call("tenant.delete", **by_operator(world))
 
 
-async def another_gets_its_email(world: World) -> None:
+async def a_new_tenant_gets_its_email(world: World) -> None:
     with contextlib.suppress(AuthError):
         await world.call("tenant.delete", **by_operator(world))
     await world.call("tenant.register", email=world.email, password=PASSWORD)
@@ -185,22 +188,27 @@ async def another_gets_its_email(world: World) -> None:
 
 FOLLOWING: dict[str, tuple[Following, ...]] = {
     "tenant.logout": (nothing,),
-    "tenant.update": (nothing, it_logs_in, it_is_deleted),
-    "tenant.update password": (nothing, another_gets_its_email),
-    "tenant.disable": (nothing, it_is_enabled),
-    "tenant.disable by key": (nothing, it_is_enabled, another_gets_its_email),
-    "tenant.delete": (nothing, another_gets_its_email),
-    "tenant.delete by key": (nothing, another_gets_its_email),
-    "auth.login": (nothing, she_is_changed),
-    "auth.login limited": (nothing, she_is_changed),
-    "auth.logout": (nothing, she_logs_in),
-    "token.revoke": (nothing, she_logs_in),
-    "session.revoke": (nothing, another_gets_her_login),
-    "session.revoke_all": (nothing, she_logs_in, another_gets_her_login),
+    "tenant.update": (nothing, tenant_logs_in, tenant_is_deleted),
+    "tenant.update password": (nothing, a_new_tenant_gets_its_email),
+    "tenant.disable": (nothing, tenant_is_enabled),
+    "tenant.disable by key": (nothing, tenant_is_enabled, a_new_tenant_gets_its_email),
+    "tenant.delete": (nothing, a_new_tenant_gets_its_email),
+    "tenant.delete by key": (nothing, a_new_tenant_gets_its_email),
+    "auth.login": (nothing, ann_is_changed),
+    "auth.login limited": (nothing, ann_is_changed),
+    "auth.logout": (nothing, ann_logs_in),
+    "token.revoke": (nothing, ann_logs_in),
+    "session.revoke": (nothing, a_new_user_gets_anns_login),
+    "session.revoke_all": (nothing, ann_logs_in, a_new_user_gets_anns_login),
     "user.create": (nothing,),
-    "user.update": (nothing, she_is_changed, she_is_deleted, another_gets_her_login),
-    "user.update password": (nothing, she_logs_in_with_it, her_password_is_changed, another_gets_her_login),
-    "user.delete": (nothing, another_gets_her_login),
+    "user.update": (nothing, ann_is_changed, ann_is_deleted, a_new_user_gets_anns_login),
+    "user.update password": (
+        nothing,
+        ann_logs_in_with_the_new_password,
+        anns_password_is_changed,
+        a_new_user_gets_anns_login,
+    ),
+    "user.delete": (nothing, a_new_user_gets_anns_login),
 }
 
 
@@ -208,14 +216,15 @@ FOLLOWING: dict[str, tuple[Following, ...]] = {
     ("name", "follows"),
     [(name, follows) for name, following in FOLLOWING.items() for follows in following],
 )
-async def test_two_workers_at_once(mongo_database: MongoDatabase, name: str, follows: Following) -> None:
-    """One delivery is done, and something else, between any two steps of the other: it is done once all the same, and
-    neither undoes what followed."""
+async def test_two_deliveries_interleaved_at_any_step_apply_the_request_once(
+    mongo_database: MongoDatabase, name: str, follows: Following
+) -> None:
+    """Neither delivery undoes a later request."""
     world = await begin(mongo_database, name)
-    first = alike(await send(world, name))
+    first = comparable(await send(world, name))
     await follows(world)
     after = await world.seen()
-    second = alike(await send(world, name))
+    second = comparable(await send(world, name))
     assert await world.seen() == after
     for number in range(MAX_STEPS):
         world = await begin(mongo_database, name)
@@ -229,12 +238,12 @@ async def test_two_workers_at_once(mongo_database: MongoDatabase, name: str, fol
         answers.append(await send(world, name, database))
         if not database.reached:
             return
-        assert with_those_that_ended_at_once(name, await world.seen()) == with_those_that_ended_at_once(name, after)
+        assert without_revoked(name, await world.seen()) == without_revoked(name, after)
         if follows is nothing:
             assert answers[0] == answers[1]
-        assert alike(answers[0]) == first
-        # A token of a tenant that has changed meanwhile is not given away: its caller may ask again.
-        assert alike(answers[1]) in (first, second, *((Unavailable,) if name.startswith("tenant.update") else ()))
+        assert comparable(answers[0]) == first
+        # The worker returns no token of a tenant that changed meanwhile; the caller may retry.
+        assert comparable(answers[1]) in (first, second, *((Unavailable,) if name.startswith("tenant.update") else ()))
         await world.sweep()
-        assert await world.announced_what_ended()
-    pytest.fail("the steps do not end")
+        assert await world.announced_all_revocations()
+    pytest.fail("more steps than MAX_STEPS")

@@ -1,4 +1,4 @@
-"""What somebody can make of a stolen copy of the whole database, and what of it together with a master key."""
+"""Attacks with a copy of the whole database, without and with a master key."""
 
 import hmac
 import itertools
@@ -42,8 +42,8 @@ async def worker(mongo_database: MongoDatabase) -> AsyncIterator[Ports]:
     hasher.close()
 
 
-async def lived_through(worker: Ports) -> list[str]:
-    """The tokens given away while a tenant and its users did what they do."""
+async def use_service(worker: Ports) -> list[str]:
+    """Return the tokens issued while a tenant and its users use the service."""
     count = itertools.count()
 
     async def call(name: str, **fields: Any) -> Any:
@@ -66,14 +66,14 @@ async def lived_through(worker: Ports) -> list[str]:
 
 
 async def dumped(database: MongoDatabase) -> dict[str, Documents]:
-    """All documents of all collections, whatever they are called."""
+    """Return all documents of all collections."""
     owner = database.collection("users").database
     names = await owner.list_collection_names()
     return {name: await owner[name].find({}).to_list(None) for name in names if not name.startswith("system.")}
 
 
 def leaves(value: Any) -> Iterator[bytes]:
-    """Every value of a dump, and every name, as bytes."""
+    """Yield every value and every name in a dump as bytes."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield str(name).encode()
@@ -86,7 +86,7 @@ def leaves(value: Any) -> Iterator[bytes]:
 
 
 def claims_of(session: dict[str, Any], tenant: str, user: str | None) -> dict[str, Any]:
-    """What a token of this session says."""
+    """Return the claims of a token of this session."""
     owner = {"sub": user or tenant, "id": user or tenant, "login": session["login"], "tenant": tenant}
     times = {"iat": int(session["issued_at"].timestamp()), "exp": int(session["expires_at"].timestamp())}
     kind = {"deviceId": session["device_id"]} if user else {"isTenant": True}
@@ -94,20 +94,20 @@ def claims_of(session: dict[str, Any], tenant: str, user: str | None) -> dict[st
 
 
 def forged(session: dict[str, Any], key: bytes) -> str:
-    """A token of this session under a key: right in all but the key."""
+    """Return a token of this session that is right except for its key."""
     claims = claims_of(session, session["tenant"], session["user"])
     kind = USER_TYPE if session["user"] else TENANT_TYPE
     return jwt.encode(claims, key, ALGORITHM, headers={"typ": kind, "kid": session["_id"]})
 
 
 def derived(master_key: bytes, session: dict[str, Any]) -> bytes:
-    """As the source, which is public, derives the key of a session."""
+    """Derive the key of a session as the public source does."""
     parts = (KEY_PURPOSE, session["_id"].encode(), bytes(session["secret"]))
     return hmac.digest(master_key, b"\0".join(parts), "sha256")
 
 
 async def passes(worker: Ports, token: str) -> bool:
-    """Whether the token is taken for one of its session, dead or alive."""
+    """Return whether the token passes as one of its session, live or revoked."""
     session_id = worker.tokens.session_id(token) or ""
     session = (await worker.sessions.find([session_id]))[session_id]
     try:
@@ -117,9 +117,11 @@ async def passes(worker: Ports, token: str) -> bool:
     return True
 
 
-async def test_a_stolen_database_forges_nothing(mongo_database: MongoDatabase, worker: Ports) -> None:
-    """No value that is stored anywhere, as a key or as a master key, makes a token that is accepted."""
-    await lived_through(worker)
+async def test_stolen_database_without_the_master_key_forges_no_token(
+    mongo_database: MongoDatabase, worker: Ports
+) -> None:
+    """No stored value works as a session key or as a master key."""
+    await use_service(worker)
     dump = await dumped(mongo_database)
     assert {"tenants", "users", "sessions", "deletions"} <= dump.keys()
     values = {value for value in leaves(list(dump.values())) if value} | {b"\0" * 32}
@@ -134,11 +136,11 @@ async def test_a_stolen_database_forges_nothing(mongo_database: MongoDatabase, w
     assert tried > 1_000
 
 
-async def test_what_has_ended_has_ended_for_who_has_the_master_key_too(
+async def test_forged_token_of_a_revoked_session_is_refused_despite_the_master_key(
     mongo_database: MongoDatabase, worker: Ports
 ) -> None:
-    """With both halves of a key one can sign for any session; but the database is asked whether it lives."""
-    tokens = await lived_through(worker)
+    """With both halves of a key an attacker can sign for any session; the worker still asks the database."""
+    tokens = await use_service(worker)
     user_sessions = [session for session in (await dumped(mongo_database))["sessions"] if session["user"]]
     checks = [
         {"tenantToken": tokens[0], "token": forged(session, derived(MASTER_KEY, session))} for session in user_sessions
@@ -151,9 +153,9 @@ async def test_what_has_ended_has_ended_for_who_has_the_master_key_too(
     assert set(accepted) == {True, False}
 
 
-async def test_no_password_and_no_token_is_stored(mongo_database: MongoDatabase, worker: Ports) -> None:
-    """Nor a key, nor a pepper; a password is there as an argon2id hash that names its pepper, and no other way."""
-    tokens = await lived_through(worker)
+async def test_database_contains_no_password_token_or_key(mongo_database: MongoDatabase, worker: Ports) -> None:
+    """Passwords are stored only as argon2id hashes that name their pepper."""
+    tokens = await use_service(worker)
     dump = await dumped(mongo_database)
     everything = b"\n".join(leaves(list(dump.values())))
     assert b"shop@example.com" in everything, "the search looks at the right text"
@@ -170,5 +172,5 @@ async def test_no_password_and_no_token_is_stored(mongo_database: MongoDatabase,
 
 
 def _long(key: bytes) -> bytes:
-    """PyJWT warns of keys that are shorter than the algorithm's; padding with NUL is what HMAC does with them."""
+    """Pad a key with NUL, as HMAC does; PyJWT warns about keys shorter than the algorithm's."""
     return key.ljust(32, b"\0")

@@ -1,4 +1,4 @@
-"""What every `Tenants` must do."""
+"""The contract of `Tenants` for accounts, for the fake and MongoDB."""
 
 import asyncio
 
@@ -19,21 +19,18 @@ def tenants(request: pytest.FixtureRequest) -> Tenants:
     return MongoTenants(request.getfixturevalue("mongo_database"))
 
 
-async def test_a_tenant_is_found_as_it_was_added(tenants: Tenants) -> None:
-    """What is stored is what was given, to the millisecond."""
+async def test_added_tenant_is_found_unchanged(tenants: Tenants) -> None:
     tenant = a_tenant()
     await tenants.add(tenant)
     assert await tenants.find_by_email(tenant.email) == tenant
 
 
-async def test_an_unknown_email_finds_nobody(tenants: Tenants) -> None:
-    """Only the whole email finds a tenant."""
+async def test_part_of_an_email_finds_no_tenant(tenants: Tenants) -> None:
     await tenants.add(a_tenant(email="shop@example.com"))
     assert await tenants.find_by_email("shop@example.co") is None
 
 
-async def test_an_email_belongs_to_one_tenant(tenants: Tenants) -> None:
-    """A second tenant of the same email is refused and changes nothing."""
+async def test_second_tenant_with_the_same_email_is_refused(tenants: Tenants) -> None:
     first = a_tenant()
     await tenants.add(first)
     with pytest.raises(EmailTaken):
@@ -41,16 +38,14 @@ async def test_an_email_belongs_to_one_tenant(tenants: Tenants) -> None:
     assert await tenants.find_by_email(first.email) == first
 
 
-async def test_one_of_many_at_once_gets_the_email(tenants: Tenants) -> None:
-    """Of 50 concurrent registrations of one email exactly one is stored."""
+async def test_one_of_concurrent_registrations_gets_the_email(tenants: Tenants) -> None:
     rivals = [a_tenant(email="shop@example.com") for _ in range(50)]
     outcomes = await asyncio.gather(*(tenants.add(rival) for rival in rivals), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(EmailTaken) == 49
     assert await tenants.find_by_email("shop@example.com") == rivals[outcomes.index(None)]
 
 
-async def test_tenants_are_read_page_by_page(tenants: Tenants) -> None:
-    """In order of email, without those that are being deleted; disabled ones are among them."""
+async def test_pages_list_tenants_by_email_without_those_being_deleted(tenants: Tenants) -> None:
     for number in range(5):
         await tenants.add(a_tenant(id=str(number), email=f"{number}@example.com"))
     await tenants.decide_revocation("1", RevocationReason.TENANT_DELETED, a_key())
@@ -59,8 +54,7 @@ async def test_tenants_are_read_page_by_page(tenants: Tenants) -> None:
     assert [[tenant.id for tenant in page] for page in pages] == [["0", "2", "3"], ["4"], []]
 
 
-async def test_a_hash_is_replaced(tenants: Tenants) -> None:
-    """A stronger hash of the same password takes the place of the weaker one."""
+async def test_replaced_hash_is_stored(tenants: Tenants) -> None:
     tenant = a_tenant()
     await tenants.add(tenant)
     await tenants.replace_hash(tenant, "stronger")
@@ -69,8 +63,7 @@ async def test_a_hash_is_replaced(tenants: Tenants) -> None:
     assert found.password_hash == "stronger"
 
 
-async def test_a_hash_that_changed_meanwhile_stays(tenants: Tenants) -> None:
-    """Who read the tenant before its password changed does not bring the old password back."""
+async def test_replacing_a_hash_that_changed_meanwhile_keeps_the_new_one(tenants: Tenants) -> None:
     tenant = a_tenant()
     await tenants.add(tenant)
     await tenants.replace_hash(tenant, "of a new password")

@@ -1,4 +1,4 @@
-"""Pages of a tenant with many users: each reads some hundred of them, whatever the database does at a limit."""
+"""Pages of a tenant with many users, each of which reads some hundred users."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,8 +14,8 @@ from worker.domain.records import StoredUser
 
 #: Eight ranges between split points on average.
 USERS = 8 * SPLIT_POINT_EVERY
-#: Inserted at a time: the embedded database takes seconds for thousands.
-CHUNK = 500
+#: Users per insert: the embedded database takes seconds for thousands.
+CHUNK = 100
 PAGE = 51
 
 
@@ -25,7 +25,7 @@ async def users(mongo_database: MongoDatabase) -> MongoUsers:
 
 
 async def import_users(users: MongoUsers, number: int, tenant: str = "shop") -> list[str]:
-    """Store so many users, whose ids decide which of them are split points. Return their logins."""
+    """Store this many users, whose ids decide which of them are split points. Return their logins."""
     new = [a_user(id=f"{tenant}-{each}", tenant=tenant, login=f"user-{each:05}") for each in range(number)]
     for first in range(0, number, CHUNK):
         await users.add_new(new[first : first + CHUNK])
@@ -33,7 +33,7 @@ async def import_users(users: MongoUsers, number: int, tenant: str = "shop") -> 
 
 
 async def seconds_of(read: Callable[[], Awaitable[object]]) -> float:
-    """The least of three times."""
+    """Return the shortest of three durations."""
     times = []
     for _ in range(3):
         began = time.perf_counter()
@@ -43,7 +43,7 @@ async def seconds_of(read: Callable[[], Awaitable[object]]) -> float:
 
 
 async def test_page_of_many_users_reads_few_of_them(users: MongoUsers, mongo_database: MongoDatabase) -> None:
-    """The first page, one in the middle, and logins alone, against the time to read all users of the tenant."""
+    """Compares the first page, a middle one and a page of logins with the time to read all users of the tenant."""
     logins = await import_users(users, USERS)
     middle = logins[USERS // 2]
     stored = mongo_database.collection("users")
@@ -60,7 +60,7 @@ async def test_page_of_many_users_reads_few_of_them(users: MongoUsers, mongo_dat
 async def test_pages_across_split_points_are_complete_and_in_order(
     users: MongoUsers, mongo_database: MongoDatabase
 ) -> None:
-    """Also between tenants of which one's id begins with the other's, and for users stored by older workers."""
+    """This includes tenants whose id is a prefix of another's, and users stored by older workers."""
     logins = await import_users(users, 4 * SPLIT_POINT_EVERY)
     await import_users(users, SPLIT_POINT_EVERY, "shop too")
     stored = mongo_database.collection("users")
@@ -84,11 +84,11 @@ async def every_login(users: MongoUsers, page_size: int) -> list[str]:
     return [user.login for user in found]
 
 
-async def test_page_that_takes_too_long_is_unavailable_and_the_database_not_away(
+async def test_page_beyond_its_time_limit_is_unavailable_while_the_database_is_reachable(
     users: MongoUsers, mongo_database: MongoDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A search reads all users of the tenant."""
-    await import_users(users, 2 * CHUNK)
+    await import_users(users, 10 * CHUNK)
     hasty = MongoUsers(mongo_database, max_page_seconds=0.005)
     with pytest.raises(Unavailable, match="database did not answer in time"):
         await hasty.page("shop", "nobody", "", PAGE)

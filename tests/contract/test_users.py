@@ -1,4 +1,4 @@
-"""What every `Users` must do with accounts. The decisions to end their sessions are in `test_endings`."""
+"""The contract of `Users` for accounts, for the fake and MongoDB."""
 
 import asyncio
 import itertools
@@ -42,41 +42,37 @@ def logins(found: Sequence[StoredUser]) -> list[str]:
     return [user.login for user in found]
 
 
-async def test_a_user_is_found_as_it_was_added(users: Users) -> None:
-    """What is stored is what was given, to the millisecond."""
+async def test_added_user_is_found_unchanged(users: Users) -> None:
     user = await added(users, registered_at=NOW + timedelta(milliseconds=1), last_active_at=NOW + timedelta(days=1))
     assert await users.find(user.tenant, user.login) == user
 
 
-async def test_an_unknown_login_finds_nobody(users: Users) -> None:
-    """Only the whole login finds a user, in its own case."""
+async def test_part_of_a_login_or_another_case_finds_no_user(users: Users) -> None:
     await added(users, login="ann")
     for other in ("an", "annn", "Ann", "ann ", ""):
         assert await users.find("shop", other) is None
 
 
 @pytest.mark.parametrize("login", ["a/b?c#d", "$where", "a.b", "Ünï 漢字 🙂", "' OR 1=1 --", "x" * 256])
-async def test_any_printable_login_is_a_login(users: Users, login: str) -> None:
-    """No character of a login means anything to the store."""
+async def test_login_with_special_characters_is_found_literally(users: Users, login: str) -> None:
     user = await added(users, login=login)
     assert await users.find("shop", login) == user
     assert logins(await users.page("shop", login, "", 10)) == [login]
 
 
-async def test_a_login_belongs_to_one_user_of_a_tenant(users: Users) -> None:
-    """A second user of the same login is refused and changes nothing."""
+async def test_second_user_with_the_same_login_is_refused(users: Users) -> None:
     first = await added(users, login="ann")
     with pytest.raises(LoginTaken):
         await users.add(a_user(login="ann"))
     assert await users.find("shop", "ann") == first
 
 
-#: One word, in NFC and in NFD.
+#: The same word in NFC and in NFD.
 CAFE, CAFE_NFD = "Caf\u00e9", "Cafe\u0301"
 
 
-async def test_a_login_reaches_the_account_of_its_normal_form(users: Users) -> None:
-    """However it is typed; of another tenant's accounts and of nobody's it is as if there were none."""
+async def test_spelling_of_a_login_is_its_normal_form(users: Users) -> None:
+    """Unknown logins and those of another tenant are normalized in the same way."""
     await added(users, login=CAFE)
     await added(users, login="ann")
     spellings = ((CAFE, CAFE), (CAFE_NFD, CAFE), ("ann", "ann"), ("Ann", "Ann"), ("No\u0308", "N\u00f6"))
@@ -87,8 +83,8 @@ async def test_a_login_reaches_the_account_of_its_normal_form(users: Users) -> N
     assert await users.find("shop", CAFE_NFD) is None
 
 
-async def test_a_stored_spelling_comes_first(users: Users) -> None:
-    """Accounts from before new logins were in NFC are reached by exactly their spelling, and never by another's."""
+async def test_stored_spelling_takes_precedence_over_the_normal_form(users: Users) -> None:
+    """An account stored before logins were normalized is reached only by its exact spelling."""
     old = await added(users, login=CAFE_NFD)
     assert await users.spelling("shop", CAFE_NFD) == CAFE_NFD
     assert await users.spelling("shop", CAFE) == CAFE
@@ -98,23 +94,24 @@ async def test_a_stored_spelling_comes_first(users: Users) -> None:
         assert await users.find("shop", await users.spelling("shop", user.login)) == user
 
 
-async def test_a_request_that_comes_again_reaches_nobody_else(users: Users) -> None:
-    """It deleted an account from before, or changed it before another request deleted it: then it finds that it did,
-    and not the account whose login is the same in NFC. Any other request reaches that one."""
+async def test_repeated_request_resolves_to_the_spelling_it_acted_on(users: Users) -> None:
+    """The account of a repeated request may be deleted since; any other request then reaches the
+    account whose login has the same normal form.
+    """
     old, _ = await added(users, login=CAFE_NFD), await added(users, login=CAFE)
     changed, deleted = a_key(), a_key()
     await change(users, old, {"scope": "other"}, changed)
-    ending = await users.decide_revocation("shop", CAFE_NFD, RevocationReason.USER_DELETED, deleted)
+    decision = await users.decide_revocation("shop", CAFE_NFD, RevocationReason.USER_DELETED, deleted)
     assert await users.spelling("shop", CAFE_NFD) == CAFE_NFD
-    await users.finish_revocation(ending)
+    await users.finish_revocation(decision)
     for key in (changed, deleted):
         assert await users.spelling("shop", CAFE_NFD, key) == CAFE_NFD
     assert await users.spelling("shop", CAFE_NFD, a_key()) == CAFE
     assert await users.spelling("shop", CAFE_NFD) == CAFE
 
 
-async def test_spellings_are_told_as_they_are_stored(users: Users) -> None:
-    """The answer names many at once, also users that are being deleted; and nobody of another tenant."""
+async def test_spelled_returns_the_logins_that_are_stored(users: Users) -> None:
+    """Users that are being deleted are included."""
     await added(users, login="ann")
     await added(users, login=CAFE_NFD)
     await added(users, tenant="bank", login="bob")
@@ -123,15 +120,14 @@ async def test_spellings_are_told_as_they_are_stored(users: Users) -> None:
     assert await users.spelled("shop", []) == set()
 
 
-async def test_logins_are_read_page_by_page(users: Users) -> None:
-    """In the order of `page`, of one tenant, also of users that are being deleted."""
+async def test_logins_are_paged_with_those_being_deleted(users: Users) -> None:
     for login in ("b", "a", "a ", CAFE, CAFE_NFD, "c"):
         await added(users, login=login)
     await added(users, tenant="bank", login="bb")
     await users.decide_revocation("shop", "b", RevocationReason.USER_DELETED, a_key())
     pages = [await users.logins("shop", after, 4) for after in ("", "a ", "b", "c")]
-    everybody = [CAFE_NFD, CAFE, "a", "a ", "b", "c"]
-    assert pages == [everybody[:4], ["b", "c"], ["c"], []]
+    expected = [CAFE_NFD, CAFE, "a", "a ", "b", "c"]
+    assert pages == [expected[:4], ["b", "c"], ["c"], []]
 
 
 @pytest.mark.parametrize(
@@ -144,15 +140,15 @@ async def test_logins_are_read_page_by_page(users: Users) -> None:
         ("f.\u0301", []),
     ],
 )
-async def test_a_search_finds_its_normal_form(users: Users, search: str, found: list[str]) -> None:
-    """And what was stored as it is typed."""
+async def test_search_finds_the_normal_form_and_the_stored_spelling(
+    users: Users, search: str, found: list[str]
+) -> None:
     for login in (CAFE, CAFE_NFD, "bob"):
         await added(users, login=login)
     assert logins(await users.page("shop", search, "", 10)) == found
 
 
 async def test_two_tenants_may_use_one_login(users: Users) -> None:
-    """A login is a tenant's own: neither finds, lists or takes the other's."""
     here, there = await added(users, login="ann"), await added(users, tenant="bank", login="ann")
     assert await users.find("shop", "ann") == here
     assert await users.find("bank", "ann") == there
@@ -160,8 +156,7 @@ async def test_two_tenants_may_use_one_login(users: Users) -> None:
     assert await users.find("third", "ann") is None
 
 
-async def test_one_of_many_at_once_gets_the_login(users: Users) -> None:
-    """Of 50 concurrent creations of one login exactly one is stored."""
+async def test_one_of_concurrent_creations_gets_the_login(users: Users) -> None:
     rivals = [a_user(login="ann") for _ in range(50)]
     outcomes = await asyncio.gather(*(users.add(rival) for rival in rivals), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(LoginTaken) == 49
@@ -170,21 +165,19 @@ async def test_one_of_many_at_once_gets_the_login(users: Users) -> None:
     assert await users.find("shop", "ann") == winner
 
 
-async def test_of_many_those_are_added_whose_login_is_free(users: Users) -> None:
-    """The others are told by their ids, and who has their logins stays as they are; another tenant's is free."""
-    ann, ending = await added(users, login="ann"), await added(users, login="ending")
-    await users.decide_revocation("shop", "ending", RevocationReason.USER_DELETED, a_key())
+async def test_add_new_adds_users_with_free_logins_and_returns_the_others(users: Users) -> None:
+    ann, deleted = await added(users, login="ann"), await added(users, login="deleted")
+    await users.decide_revocation("shop", "deleted", RevocationReason.USER_DELETED, a_key())
     there = await added(users, tenant="bank", login="bob")
-    new = [a_user(login=login) for login in ("bob", "ann", "cid", "ending", "bob")]
+    new = [a_user(login=login) for login in ("bob", "ann", "cid", "deleted", "bob")]
     assert await users.add_new(new) == {new[1].id, new[3].id, new[4].id}
     assert await users.page("shop", "", "", 10) == [ann, new[0], new[2]]
     assert await users.find("bank", "bob") == there
     assert await users.add_new(new) == {user.id for user in new}
-    assert await users.find(ending.tenant, ending.login) is None
+    assert await users.find(deleted.tenant, deleted.login) is None
 
 
-async def test_many_users_are_found_as_they_were_added(users: Users) -> None:
-    """And can be changed, searched and deleted as any."""
+async def test_many_added_users_are_found_changed_searched_and_deleted(users: Users) -> None:
     new = [a_user(email=f"{number}@example.com", scope={"": number}, sub="same") for number in range(300)]
     assert await users.add_new(new) == set()
     assert [await users.find(user.tenant, user.login) for user in new[:3]] == new[:3]
@@ -196,8 +189,7 @@ async def test_many_users_are_found_as_they_were_added(users: Users) -> None:
     assert len(await users.page("shop", "", "", 1000)) == 299
 
 
-async def test_one_of_many_imports_at_once_gets_each_login(users: Users) -> None:
-    """Whoever does it, a login becomes one user, and exactly one of them is told so."""
+async def test_one_of_concurrent_imports_gets_each_login(users: Users) -> None:
     rivals = [[a_user(login=f"user {number}") for number in range(20)] for _ in range(5)]
     refused = await asyncio.gather(*(users.add_new(each) for each in rivals))
     stored = {user.id for each, taken in zip(rivals, refused, strict=True) for user in each if user.id not in taken}
@@ -220,8 +212,7 @@ SCOPES: list[Any] = [
 
 
 @pytest.mark.parametrize("scope", SCOPES, ids=lambda scope: repr(scope)[:30])
-async def test_a_scope_comes_back_as_it_was_given(users: Users, scope: Any) -> None:
-    """A scope is the tenant's own JSON: the store neither reads nor bends it."""
+async def test_scope_is_stored_unchanged(users: Users, scope: Any) -> None:
     user = await added(users, scope=scope)
     found = await users.find(user.tenant, user.login)
     assert found is not None
@@ -233,8 +224,7 @@ async def test_a_scope_comes_back_as_it_was_given(users: Users, scope: Any) -> N
     assert repr(changed.scope) == repr(scope)
 
 
-async def test_a_deeply_nested_scope_comes_back(users: Users) -> None:
-    """Nesting as deep as the contract allows is stored."""
+async def test_deeply_nested_scope_is_stored_unchanged(users: Users) -> None:
     scope: Any = "bottom"
     for _ in range(16):
         scope = {"down": [scope]}
@@ -242,27 +232,24 @@ async def test_a_deeply_nested_scope_comes_back(users: Users) -> None:
     assert await users.find(user.tenant, user.login) == user
 
 
-async def test_pages_follow_the_order_of_logins(users: Users) -> None:
-    """Logins are ordered by code point, whatever the order they came in, planes beyond the first included."""
+async def test_pages_are_ordered_by_code_point(users: Users) -> None:
     ordered = ["", " ", "1", "10", "2", "A", "Z", "a", "aa", "b", "é", "я", "漢", "\ufb01", "\U00010400", "🙂"][1:]
     for login in reversed(ordered):
         await added(users, login=login)
     assert logins(await users.page("shop", "", "", 100)) == ordered
 
 
-async def test_pages_neither_skip_nor_repeat(users: Users) -> None:
-    """Each page begins after the last login of the one before, until there is none."""
-    everybody = [f"user-{number:02}" for number in range(7)]
-    for login in everybody:
+async def test_pages_neither_skip_nor_repeat_a_login(users: Users) -> None:
+    expected = [f"user-{number:02}" for number in range(7)]
+    for login in expected:
         await added(users, login=login)
     seen: list[str] = []
     for _ in range(4):
         seen += logins(await users.page("shop", "", seen[-1] if seen else "", 3))
-    assert seen == everybody
+    assert seen == expected
 
 
-async def test_a_page_begins_after_a_login_that_is_gone(users: Users) -> None:
-    """The login a page begins after need not exist."""
+async def test_page_after_a_login_that_does_not_exist_continues(users: Users) -> None:
     for login in ("a", "c", "d"):
         await added(users, login=login)
     assert logins(await users.page("shop", "", "b", 10)) == ["c", "d"]
@@ -277,7 +264,7 @@ async def test_a_page_begins_after_a_login_that_is_gone(users: Users) -> None:
         ("nn.l", ["Ann.Lee"]),
         ("n.*e", []),
         ("+b*", ["a+b*c"]),
-        (".", ["Ann.Lee", "a+b*c", "bob", "straße", "Ünal"]),  # of the emails' domains
+        (".", ["Ann.Lee", "a+b*c", "bob", "straße", "Ünal"]),  # matches the domain of each email
         ("^b", []),
         ("bob$", []),
         ("(", []),
@@ -293,8 +280,9 @@ async def test_a_page_begins_after_a_login_that_is_gone(users: Users) -> None:
         ("leeann", []),
     ],
 )
-async def test_search_finds_a_part_of_login_or_email(users: Users, search: str, found: list[str]) -> None:
-    """A search is plain text in any case: no character of it is a pattern."""
+async def test_search_finds_literal_parts_of_login_or_email_in_any_case(
+    users: Users, search: str, found: list[str]
+) -> None:
     await added(users, login="Ann.Lee", email="1@example.com")
     await added(users, login="a+b*c", email="2@example.com")
     await added(users, login="bob", email="Builder@Example.org")
@@ -304,16 +292,14 @@ async def test_search_finds_a_part_of_login_or_email(users: Users, search: str, 
     assert sorted(logins(await users.page("shop", search, "", 100))) == sorted(found)
 
 
-async def test_search_goes_page_by_page(users: Users) -> None:
-    """A search is paged and ordered as the whole list is."""
+async def test_search_results_are_paged_in_order(users: Users) -> None:
     for login in ("b1", "q1", "b2", "q2", "q3"):
         await added(users, login=login)
     assert logins(await users.page("shop", "Q", "", 2)) == ["q1", "q2"]
     assert logins(await users.page("shop", "Q", "q2", 2)) == ["q3"]
 
 
-async def test_change_writes_what_it_names(users: Users) -> None:
-    """Attributes that a change does not name stay as they were."""
+async def test_change_writes_only_the_given_attributes(users: Users) -> None:
     user = await added(users)
     await change(users, user, {"sub": "other"})
     assert await users.find(user.tenant, user.login) == replace(user, sub="other")
@@ -321,8 +307,7 @@ async def test_change_writes_what_it_names(users: Users) -> None:
     assert await users.find(user.tenant, user.login) == replace(user, sub="other", email="new@example.com", scope=None)
 
 
-async def test_a_changed_email_is_what_search_finds(users: Users) -> None:
-    """Search knows the new email and forgets the old one, whatever wrote it."""
+async def test_search_after_a_change_finds_only_the_new_email(users: Users) -> None:
     user = await added(users, login="ann", email="old@example.com")
     await change(users, user, {"email": "New@example.com"})
     assert await users.page("shop", "old@", "", 10) == []
@@ -334,24 +319,21 @@ async def test_a_changed_email_is_what_search_finds(users: Users) -> None:
     assert logins(await users.page("shop", "ann", "", 10)) == ["ann"]
 
 
-async def test_change_of_nobody(users: Users) -> None:
-    """A user that does not exist is not changed into being."""
+async def test_change_of_an_unknown_user_is_refused(users: Users) -> None:
     ghost = a_user()
     with pytest.raises(UserNotFound):
         await change(users, ghost, {"sub": "other"})
     assert await users.find(ghost.tenant, ghost.login) is None
 
 
-async def test_a_hash_is_replaced(users: Users) -> None:
-    """A stronger hash takes the place of the weaker one, and ends nothing."""
+async def test_replaced_hash_is_stored_and_revokes_nothing(users: Users) -> None:
     user = await added(users)
     await users.replace_hash(user, "stronger")
     assert await users.find(user.tenant, user.login) == replace(user, password_hash="stronger")
     assert await users.is_current(user)
 
 
-async def test_a_hash_that_changed_meanwhile_stays(users: Users) -> None:
-    """Who read the user before its password changed does not bring the old password back."""
+async def test_replacing_a_hash_that_changed_meanwhile_keeps_the_new_one(users: Users) -> None:
     user = await added(users)
     changes = UserChanges(password_hash="of a new password")
     await users.decide_revocation(user.tenant, user.login, RevocationReason.PASSWORD_CHANGED, a_key(), changes)
@@ -361,8 +343,7 @@ async def test_a_hash_that_changed_meanwhile_stays(users: Users) -> None:
     assert found.password_hash == "of a new password"
 
 
-async def test_changes_at_once_do_not_undo_each_other(users: Users) -> None:
-    """Concurrent changes of different attributes are all written."""
+async def test_concurrent_changes_of_different_attributes_are_all_written(users: Users) -> None:
     user = await added(users)
     changes = [{"sub": "other"}, {"email": "new@example.com"}, {"scope": "all"}]
     for order in itertools.permutations(changes):
@@ -372,8 +353,8 @@ async def test_changes_at_once_do_not_undo_each_other(users: Users) -> None:
         await change(users, user, {"sub": user.sub, "email": user.email, "scope": user.scope})
 
 
-async def test_all_users_of_a_tenant_are_removed(users: Users) -> None:
-    """However they are, being deleted or changed; and nobody else's."""
+async def test_remove_all_removes_every_user_of_one_tenant(users: Users) -> None:
+    """Users that are being deleted are included."""
     for number in range(3):
         await users.add(a_user(login=f"user-{number}"))
     await users.decide_revocation("shop", "user-0", RevocationReason.USER_DELETED, a_key())

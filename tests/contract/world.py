@@ -1,4 +1,4 @@
-"""Workers on one real database, with accounts to act on, and what there is to see of them."""
+"""Workers on one real database, accounts to act on, and the stored state of these accounts."""
 
 import uuid
 from dataclasses import dataclass, replace
@@ -30,30 +30,30 @@ NEW_PASSWORD = "another fine password"
 
 @dataclass(frozen=True)
 class SeenUser:
-    """A user as it is stored, but for what is different in each world."""
+    """A stored user without the values that differ between worlds."""
 
     login: str
     email: str
     generation: int
     password: str
-    is_ending: bool
+    has_unfinished_decision: bool
 
 
 @dataclass(frozen=True)
 class SeenTenant:
-    """A tenant as it is stored."""
+    """A stored tenant without the values that differ between worlds."""
 
     is_the_first: bool
-    """Or another one of its email."""
+    """False: another tenant with the same email."""
     generation: int
     password: str
     is_disabled: bool
-    is_ending: bool
+    has_unfinished_decision: bool
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A tenant, its users and all sessions as they are stored, and why which session has ended."""
+    """A tenant, its users and sessions as they are stored, and the revocation reason of each session."""
 
     tenants: list[SeenTenant]
     users: list[SeenUser]
@@ -105,23 +105,23 @@ class World:
     async def call(
         self, name: str, message_id: str | None = None, database: SteppedDatabase | None = None, **fields: Any
     ) -> WireModel:
-        """What a request is answered, by a worker of this world or one that uses another view of its database."""
+        """Return the reply of a worker of this world, or of a worker that uses another view of its database."""
         worker = self._on(cast(MongoDatabase, database)) if database else self._worker
         request = OPERATIONS[name].request.model_validate(fields)
         return await HANDLERS[name](request, Call(message_id or uuid.uuid4().hex), worker)
 
     async def call_about_ann(self, name: str, **fields: Any) -> WireModel:
-        """What another request about ann is answered, by the tenant's second session."""
+        """Send a request about ann with the tenant's second session."""
         return await self.call(name, tenantToken=self.tokens["shop, too"], login="ann", **fields)
 
     async def login(self, password: str = PASSWORD) -> None:
-        """Ann logs in once more."""
+        """Log ann in once more."""
         reply = await self.call_about_ann("auth.login", password=password, deviceId="tablet")
         assert isinstance(reply, AuthLoginReply)
         self.tokens["ann's tablet"] = reply.access_token
 
     async def create(self) -> None:
-        """There is an ann again."""
+        """Create ann again."""
         await self.call_about_ann("user.create", email="ann@example.com", password=PASSWORD)
 
     def session_id(self, name: str) -> str:
@@ -131,7 +131,7 @@ class World:
 
     @property
     def email(self) -> str:
-        """The tenant's."""
+        """The tenant's email."""
         return self._tenant.email
 
     async def _session(self, name: str) -> StoredSession:
@@ -139,7 +139,7 @@ class World:
         return (await self._worker.sessions.find([session_id]))[session_id]
 
     async def sweep(self) -> None:
-        """What any worker does every few seconds, when a crash was some seconds ago."""
+        """Run a sweep as any worker does, some seconds after a crash."""
         self._clock.advance(GRACE + timedelta(milliseconds=1))
         await sweep(self._worker)
 
@@ -165,7 +165,7 @@ class World:
                     user["email"],
                     user["generation"],
                     await self._password_of(user),
-                    is_ending="ending" in user,
+                    has_unfinished_decision="ending" in user,
                 )
                 for user in sorted(users, key=lambda user: str(user["login"]))
             ],
@@ -174,8 +174,8 @@ class World:
             len(documents),
         )
 
-    async def announced_what_ended(self) -> bool:
-        """Whether subscribers were told of all sessions that ended, and of no other."""
+    async def announced_all_revocations(self) -> bool:
+        """Return whether exactly the revoked sessions were announced."""
         ended = {session["_id"] for session in await self._documents("sessions") if "revocation" in session}
         return ended == {session.id for session in self._events.announced if session.tenant == self._tenant.id}
 

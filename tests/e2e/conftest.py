@@ -1,4 +1,4 @@
-"""The service with two edges and two workers of each kind: what holds for one has to hold across them."""
+"""The service with two edges and two workers of each kind, so that every test covers several processes."""
 
 from collections.abc import AsyncIterator
 
@@ -34,5 +34,5 @@ async def http(service: RunningService) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture
 async def tenant(http: httpx.AsyncClient) -> Tenant:
-    """A tenant of the test's own."""
+    """A new tenant for each test."""
     return await Tenant.register(http)

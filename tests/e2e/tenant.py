@@ -1,4 +1,4 @@
-"""A tenant and what it does over HTTP, so that tests say what happens and not how it is spelled."""
+"""A tenant and its requests over HTTP."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ PASSWORD = "correct horse battery"
 
 @dataclass(frozen=True)
 class Tenant:
-    """A registered tenant with a token. Calls answer the response, whatever its status."""
+    """A registered tenant with a token. Calls return the response, whatever its status."""
 
     http: httpx.AsyncClient
     id: str
@@ -27,7 +27,7 @@ class Tenant:
         return cls(http, response.json()["id"], email, response.json()["token"])
 
     def through(self, http: httpx.AsyncClient) -> "Tenant":
-        """The same tenant through another edge."""
+        """Return the same tenant with another edge."""
         return Tenant(http, self.id, self.email, self.token)
 
     async def call(self, method: str, path: str, **arguments: Any) -> httpx.Response:

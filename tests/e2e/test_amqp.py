@@ -1,4 +1,4 @@
-"""The service without HTTP: a neighbour on the broker calls the workers itself."""
+"""The service without HTTP: a service on the broker calls the workers directly."""
 
 import asyncio
 import uuid
@@ -22,7 +22,7 @@ from tests.service import RunningService
 
 @pytest_asyncio.fixture
 async def rpc(service: RunningService) -> AsyncIterator[RpcClient]:
-    async with RpcClient([service.amqp_url], "a neighbour") as client, asyncio.timeout(30):
+    async with RpcClient([service.amqp_url], "a service") as client, asyncio.timeout(30):
         await client.connected.wait()
         yield client
 
@@ -50,8 +50,8 @@ def _login(tenant: TenantRegisterReply) -> AuthLoginRequest:
     return AuthLoginRequest(tenant_token=tenant.token, login="ann", password=SecretStr(PASSWORD), device_id="phone")
 
 
-async def test_a_user_lives_without_http(rpc: RpcClient, tenant: TenantRegisterReply) -> None:
-    """Register, create, log in, verify, log out: each is one call, and what goes wrong is an exception."""
+async def test_user_operations_over_amqp_are_one_call_each(rpc: RpcClient, tenant: TenantRegisterReply) -> None:
+    """The client raises failures as exceptions."""
     user = await rpc.call(USER_CREATE, _new_user(tenant))
     token = (await rpc.call(AUTH_LOGIN, _login(tenant))).access_token
     verifier = VerificationBatcher(rpc)
@@ -67,14 +67,13 @@ async def test_a_user_lives_without_http(rpc: RpcClient, tenant: TenantRegisterR
 
 
 @pytest.mark.parametrize("key", [None, "let-me-in-pleas", "let-me-in-please "])
-async def test_a_neighbour_registers_with_the_key_only(rpc: RpcClient, key: str | None) -> None:
-    """Over AMQP nobody comes from an allowed network; the key alone opens."""
+async def test_registration_over_amqp_without_the_key_is_forbidden(rpc: RpcClient, key: str | None) -> None:
+    """Allowed networks apply to HTTP only."""
     with pytest.raises(RegistrationForbidden):
         await rpc.call(TENANT_REGISTER, _registration(key))
 
 
-async def test_what_is_sent_twice_under_one_id_is_done_once(rpc: RpcClient) -> None:
-    """A caller that got no answer repeats its request with its message id, and gets the answer of the first."""
+async def test_repeated_message_id_returns_the_first_reply(rpc: RpcClient) -> None:
     registration = _registration("let-me-in-please")
     tenants = [await rpc.call(TENANT_REGISTER, registration, message_id="register") for _ in range(2)]
     assert tenants[0] == tenants[1]

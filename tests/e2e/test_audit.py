@@ -1,4 +1,4 @@
-"""The audit trail over REST, from the real workers and the real database."""
+"""The audit trail over REST, from real workers and a real database."""
 
 import asyncio
 import secrets
@@ -12,30 +12,30 @@ from shared.client.auth_client import AuthClient
 from tests.e2e.tenant import PASSWORD, Tenant
 from tests.service import RunningService
 
-#: Refused attempts are written a second later; these are some thirty.
-LOOKS = 300
+#: Polls of the trail, together thirty seconds. Refused attempts are written within a second.
+POLLS = 300
 
 Record = dict[str, Any]
 
 
-async def trail(tenant: Tenant, **wanted: Any) -> list[Record]:
-    response = await tenant.call("GET", "/audit", params=wanted)
+async def trail(tenant: Tenant, **filters: Any) -> list[Record]:
+    response = await tenant.call("GET", "/audit", params=filters)
     assert response.status_code == 200, response.text
     records: list[Record] = response.json()["records"]
     return records
 
 
-async def trail_with(tenant: Tenant, complete: Callable[[Sequence[Record]], bool], **wanted: Any) -> list[Record]:
-    """The trail, once what is written in batches is there."""
-    for _ in range(LOOKS):
-        if complete(records := await trail(tenant, **wanted)):
+async def trail_with(tenant: Tenant, complete: Callable[[Sequence[Record]], bool], **filters: Any) -> list[Record]:
+    """Return the trail as soon as it is complete; refused attempts are written in batches."""
+    for _ in range(POLLS):
+        if complete(records := await trail(tenant, **filters)):
             break
         await asyncio.sleep(0.1)
     return records
 
 
-async def test_a_tenant_reads_what_was_done_and_tried(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """What has been answered is on record at once, refused attempts soon after; of this tenant, and no other."""
+async def test_trail_has_requests_and_refused_attempts_of_one_tenant(http: httpx.AsyncClient, tenant: Tenant) -> None:
+    """Requests are recorded before their reply, refused attempts soon after."""
     other = await Tenant.register(http)
     for each in (tenant, other):
         await each.create("ann")
@@ -63,8 +63,7 @@ async def test_a_tenant_reads_what_was_done_and_tried(http: httpx.AsyncClient, t
     assert len(await trail(other)) == 3
 
 
-async def test_pages_and_filters(tenant: Tenant) -> None:
-    """Each record is on one page; filters leave out the others, and what is none is named."""
+async def test_trail_is_paged_and_filtered_and_names_invalid_parameters(tenant: Tenant) -> None:
     for login in ("ann", "bob"):
         await tenant.create(login)
     everything = await trail(tenant)
@@ -82,24 +81,22 @@ async def test_pages_and_filters(tenant: Tenant) -> None:
     assert {problem["field"] for problem in refused.json()["errors"]} == {"type", "limit"}
 
 
-async def test_nobody_else_reads_it(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """Neither a user of the tenant, nor who has no token."""
+async def test_trail_without_a_tenant_token_is_refused(http: httpx.AsyncClient, tenant: Tenant) -> None:
     await tenant.create("ann")
     token = await tenant.token_of("ann")
     assert (await Tenant(http, "", "", token).call("GET", "/audit")).status_code == 401
     assert (await http.get("/audit")).status_code == 401
 
 
-async def test_over_amqp(service: RunningService, tenant: Tenant) -> None:
-    """The client reads the same."""
+async def test_client_reads_the_trail_over_amqp(service: RunningService, tenant: Tenant) -> None:
     await tenant.create("ann")
     async with AuthClient.connect(service.amqp_url, email=tenant.email, password=PASSWORD) as auth:
         [record] = (await auth.audit(type="user.create")).records
     assert (record.login, record.outcome) == ("ann", "ok")
 
 
-async def test_no_secret_is_in_the_collection(service: RunningService, http: httpx.AsyncClient) -> None:
-    """Passwords, right ones and wrong ones, one typed as a login, a key and tokens: none is in any record."""
+async def test_audit_collection_contains_no_secret(service: RunningService, http: httpx.AsyncClient) -> None:
+    """The test searches for right and wrong passwords, one typed as a login, keys and tokens."""
     known = {name: f"{name}-{secrets.token_hex(12)}" for name in ("tenantpw", "userpw", "newpw", "wrongpw", "login")}
     credentials = {"email": f"{secrets.token_hex(6)}@audit.test", "password": known["tenantpw"]}
     headers = {"X-Registration-Key": "let-me-in-please"}

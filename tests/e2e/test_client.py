@@ -1,4 +1,4 @@
-"""`AuthClient` against the running service, over AMQP alone."""
+"""`AuthClient` against the running service, over AMQP only."""
 
 import asyncio
 import secrets
@@ -22,8 +22,7 @@ from tests.e2e.tenant import PASSWORD, Tenant
 from tests.service import RunningService
 
 
-async def test_the_whole_life_of_a_user(service: RunningService, tenant: Tenant) -> None:
-    """Create, log in, verify, list, change, revoke, log out and delete, each with its typed error."""
+async def test_user_life_through_the_client_raises_typed_errors(service: RunningService, tenant: Tenant) -> None:
     async with AuthClient.connect(service.amqp_url, email=tenant.email, password=PASSWORD) as auth:
         created = await auth.users.create("ann", PASSWORD, email="ann@users.test", scope="read")
         with pytest.raises(LoginTaken):
@@ -57,8 +56,8 @@ async def test_the_whole_life_of_a_user(service: RunningService, tenant: Tenant)
             await auth.users.delete("ann")
 
 
-async def test_a_tenant_registers_and_goes_on_as_itself(service: RunningService) -> None:
-    """With the registration key, which is all that counts for one who could claim any address."""
+async def test_client_that_registers_a_tenant_continues_as_this_tenant(service: RunningService) -> None:
+    """Registration over AMQP needs the registration key."""
     async with AuthClient.connect(service.amqp_url, anonymous=True) as auth:
         with pytest.raises(ServiceCredentialsRejected):
             await auth.users.list()
@@ -70,10 +69,9 @@ async def test_a_tenant_registers_and_goes_on_as_itself(service: RunningService)
         assert (await auth.users.list()).users == ()  # with a new session of the same tenant
 
 
-async def test_an_ended_tenant_session_renews_itself_once_for_all_calls(
+async def test_concurrent_calls_with_an_ended_tenant_session_log_in_once(
     service: RunningService, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """Twenty calls that find the session over cause one login, and all of them are answered."""
     await tenant.create("ann")
     token = await tenant.token_of("ann")
     async with AuthClient.connect(
@@ -87,8 +85,7 @@ async def test_an_ended_tenant_session_renews_itself_once_for_all_calls(
         assert await _logins(service, more_than=before) == before + 1
 
 
-async def test_without_a_broker_a_call_fails_and_nothing_blocks() -> None:
-    """The client is there at once, and its calls fail long before their deadline."""
+async def test_calls_without_a_broker_fail_before_their_deadline() -> None:
     started = time.monotonic()
     async with AuthClient.connect("amqp://guest:guest@127.0.0.1:9/", tenant_token="t", timeout_seconds=600) as auth:
         with pytest.raises(Unavailable):
@@ -99,7 +96,7 @@ async def test_without_a_broker_a_call_fails_and_nothing_blocks() -> None:
 
 
 async def _logins(service: RunningService, more_than: int = -1) -> int:
-    """Tenant logins in the workers' logs; a line is written just after its answer, so some patience."""
+    """Count the tenant logins in the workers' logs. Workers log shortly after they reply."""
     count = 0
     for _ in range(200):
         count = service.logs().count('"operation": "tenant.login"')

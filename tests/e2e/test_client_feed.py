@@ -1,5 +1,4 @@
-"""What `AuthClient` builds on the feed of revocations, against the running service: verification from memory, and
-subscriptions."""
+"""`AuthClient` on the feed of revocations: cached verification and subscriptions."""
 
 import asyncio
 import contextlib
@@ -17,8 +16,7 @@ from tests.service import RunningService
 PATIENCE_SECONDS = 30
 
 
-async def test_a_cached_verifier_goes_dark_on_logout(service: RunningService, tenant: Tenant) -> None:
-    """It answers from memory, and hears of a logout that it was not told of otherwise."""
+async def test_cached_verifier_refuses_a_token_after_logout_elsewhere(service: RunningService, tenant: Tenant) -> None:
     await tenant.create("ann")
     token = await tenant.token_of("ann")
     async with (
@@ -27,7 +25,7 @@ async def test_a_cached_verifier_goes_dark_on_logout(service: RunningService, te
     ):
         assert await verifier.wait_trusted(PATIENCE_SECONDS)
         claims = await verifier.verify(token)
-        assert await verifier.verify(token) is claims  # from memory: the very object
+        assert await verifier.verify(token) is claims  # the cached object
         ended = asyncio.create_task(verifier.until_ended(token))
         assert (await tenant.logout(token)).is_success
         await asyncio.wait_for(ended, PATIENCE_SECONDS)
@@ -35,8 +33,7 @@ async def test_a_cached_verifier_goes_dark_on_logout(service: RunningService, te
             await verifier.verify(token)
 
 
-async def test_a_cached_verifier_hears_of_every_cause(service: RunningService, tenant: Tenant) -> None:
-    """Revoked, all revoked, password changed, user deleted."""
+async def test_cached_verifier_receives_every_cause_of_revocation(service: RunningService, tenant: Tenant) -> None:
     async with (
         AuthClient.connect(service.amqp_url, email=tenant.email, password=PASSWORD) as auth,
         auth.verifier(max_age_seconds=600) as verifier,
@@ -57,8 +54,8 @@ async def test_a_cached_verifier_hears_of_every_cause(service: RunningService, t
             await asyncio.wait_for(ended, PATIENCE_SECONDS)
 
 
-async def test_a_cached_verifier_that_was_cut_off_asks(service: RunningService, tenant: Tenant) -> None:
-    """What it had in memory does not outlive the link, and it recovers by itself."""
+async def test_cached_verifier_after_a_lost_connection_asks_a_worker(service: RunningService, tenant: Tenant) -> None:
+    """The verifier becomes trusted again by itself."""
     await tenant.create("ann")
     token = await tenant.token_of("ann")
     async with (
@@ -77,8 +74,9 @@ async def test_a_cached_verifier_that_was_cut_off_asks(service: RunningService, 
         assert await verifier.wait_trusted(PATIENCE_SECONDS)
 
 
-async def test_revocations_are_read_as_they_happen(service: RunningService, tenant: Tenant) -> None:
-    """Each with its reason; what happened before comes first when it is asked for; other tenants' do not come."""
+async def test_subscription_delivers_past_and_live_revocations_of_one_tenant(
+    service: RunningService, tenant: Tenant
+) -> None:
     other = await Tenant.register(tenant.http)
     await other.create("ann")
     await other.token_of("ann")
@@ -96,37 +94,41 @@ async def test_revocations_are_read_as_they_happen(service: RunningService, tena
         assert (await auth.introspect(second)).active is False
 
 
-async def test_a_durable_subscription_is_the_tenants_own(service: RunningService, tenant: Tenant) -> None:
-    """Two tenants with a mailer each: the name is the same, the queues are not."""
+async def test_durable_subscriptions_of_two_tenants_with_one_name_are_separate(
+    service: RunningService, tenant: Tenant
+) -> None:
     other = await Tenant.register(tenant.http)
     async with (
-        AuthClient.connect(service.amqp_url, email=tenant.email, password=PASSWORD, name="mail") as mine,
-        AuthClient.connect(service.amqp_url, email=other.email, password=PASSWORD, name="mail") as theirs,
+        AuthClient.connect(service.amqp_url, email=tenant.email, password=PASSWORD, name="mail") as first_client,
+        AuthClient.connect(service.amqp_url, email=other.email, password=PASSWORD, name="mail") as second_client,
         asyncio.TaskGroup() as group,
     ):
-        told: dict[str, asyncio.Queue[SessionRevokedEvent]] = {"mine": asyncio.Queue(), "theirs": asyncio.Queue()}
+        received: dict[str, asyncio.Queue[SessionRevokedEvent]] = {
+            "first_client": asyncio.Queue(),
+            "second_client": asyncio.Queue(),
+        }
         handlers = [
-            group.create_task(auth.on_revocation(told[name].put, durable="mailer"))
-            for name, auth in (("mine", mine), ("theirs", theirs))
+            group.create_task(auth.on_revocation(received[name].put, durable="mailer"))
+            for name, auth in (("first_client", first_client), ("second_client", second_client))
         ]
-        for auth in (mine, theirs):
+        for auth in (first_client, second_client):
             await auth.users.create("ann", PASSWORD, email="ann@users.test")
-        # A queue collects from when it is bound, which nobody is told: so events until the first one arrives.
-        for name, auth in (("mine", mine), ("theirs", theirs)):
-            while told[name].empty():
+        # A queue collects from when it is bound, which is not reported: publish until the first event arrives.
+        for name, auth in (("first_client", first_client), ("second_client", second_client)):
+            while received[name].empty():
                 await auth.logout(await auth.login("ann", PASSWORD, device_id=name))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(1):
-                        event = await told[name].get()
-                        told[name].put_nowait(event)
-        for name, queue in told.items():
+                        event = await received[name].get()
+                        received[name].put_nowait(event)
+        for name, queue in received.items():
             assert {queue.get_nowait().data.device_id for _ in range(queue.qsize())} == {name}
         for handler in handlers:
             handler.cancel()
 
 
-async def test_names_that_make_no_queue_are_refused(service: RunningService, tenant: Tenant) -> None:
-    """A dot separates the parts of a queue's name, which the broker's permissions go by."""
+async def test_invalid_subscription_names_are_refused(service: RunningService, tenant: Tenant) -> None:
+    """A dot separates the parts of a queue's name, which the broker permissions rely on."""
     for name in ("", "a.b", "a b", "x" * 65):
         with pytest.raises(ValueError, match="name must be"):
             async with AuthClient.connect(service.amqp_url, tenant_token="t", name=name):

@@ -1,4 +1,4 @@
-"""An edge that may answer from memory: it does, and it hears of what ends a session elsewhere."""
+"""An edge with a verification cache."""
 
 import asyncio
 from pathlib import Path
@@ -12,8 +12,8 @@ from tests.service import RunningService, running_service
 PATIENCE_SECONDS = 30
 
 
-async def test_an_edge_answers_from_memory_until_it_hears_of_the_end(backend: Backend, tmp_path: Path) -> None:
-    """Of a logout at another edge it hears by its feed, and so it does of the end of the tenant's session."""
+async def test_edge_answers_from_its_cache_until_the_session_ends_elsewhere(backend: Backend, tmp_path: Path) -> None:
+    """The test logs out a user session and the tenant session at another edge."""
     async with (
         running_service(
             tmp_path,
@@ -29,7 +29,7 @@ async def test_an_edge_answers_from_memory_until_it_hears_of_the_end(backend: Ba
         await tenant.create("ann")
         kept, logged_out, other = [await tenant.token_of("ann") for _ in range(3)]
         for token in (kept, logged_out, other):
-            await _until_from_memory(service, tenant, token)
+            await _until_cached(service, tenant, token)
 
         assert (await tenant.through(elsewhere).logout(logged_out)).status_code == 200
         await _until_refused(tenant, logged_out, 400)
@@ -40,19 +40,19 @@ async def test_an_edge_answers_from_memory_until_it_hears_of_the_end(backend: Ba
         await _until_refused(tenant, kept, 401)
 
 
-async def _until_from_memory(service: RunningService, tenant: Tenant, token: str) -> None:
-    """Verifies until no worker was asked: that takes a feed that is alive, and one question before."""
+async def _until_cached(service: RunningService, tenant: Tenant, token: str) -> None:
+    """Verify until no worker is asked, which needs a live feed and one earlier request."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             assert (await tenant.verify(token)).status_code == 200
-            before = await _asked(service)
+            before = await _verifications(service)
             assert (await tenant.verify(token)).status_code == 200
-            await asyncio.sleep(0.1)  # a worker writes its line just after its answer
-            if await _asked(service) == before:
+            await asyncio.sleep(0.1)  # a worker logs shortly after it replies
+            if await _verifications(service) == before:
                 return
 
 
-async def _asked(service: RunningService) -> int:
+async def _verifications(service: RunningService) -> int:
     return service.logs().count('"operation": "auth.verify"')
 
 

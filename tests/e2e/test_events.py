@@ -1,4 +1,4 @@
-"""Event streams of the running service: told by whichever edge, missing nothing, and ended when they have to be."""
+"""Event streams of the running service."""
 
 import asyncio
 import contextlib
@@ -24,10 +24,10 @@ from tests.event_stream import Block, sessions_of
 from tests.integration.proxy import Proxy
 from tests.service import RunningService
 
-#: How long anything may take to happen that has to happen; ends a test that would otherwise wait for ever.
+#: Ends a test that would otherwise wait forever.
 PATIENCE_SECONDS = 30
-#: Of one edge, in a test. Each of them takes a few milliseconds to open.
-MANY = 200
+#: Concurrent streams of one edge. Each takes a few milliseconds to open.
+STREAMS = 200
 
 
 class Stream:
@@ -38,7 +38,7 @@ class Stream:
         self.last_id = ""
 
     async def next(self) -> Block | None:
-        """The next block; None when the stream has ended as it should."""
+        """Return the next block, or None at a clean end of the stream."""
         lines: list[str] = []
         async for line in self._lines:
             if not line:
@@ -49,15 +49,15 @@ class Stream:
         assert not lines
         return None
 
-    async def until_event(self) -> SessionRevokedEvent:
-        """The next event."""
+    async def next_event(self) -> SessionRevokedEvent:
+        """Return the next event."""
         while block := await self.next():
             if block.data is not None:
                 return SessionRevokedEvent.model_validate_json(block.data)
-        raise AssertionError("the stream has ended")
+        raise AssertionError("the stream ended")
 
     async def rest(self) -> list[Block]:
-        """All blocks until the stream ends."""
+        """Return all blocks until the stream ends."""
         blocks = []
         while block := await self.next():
             blocks.append(block)
@@ -66,7 +66,7 @@ class Stream:
 
 @contextlib.asynccontextmanager
 async def streaming(tenant: Tenant, last_event_id: str = "") -> AsyncIterator[Stream]:
-    """A stream of the tenant's events, begun; as a client has to, it tries again when it is told to."""
+    """Open a stream of the tenant's events; retry while the edge answers 503."""
     headers = {"Authorization": f"Bearer {tenant.token}", "Last-Event-ID": last_event_id}
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -90,10 +90,10 @@ async def elsewhere(service: RunningService, tenant: Tenant) -> AsyncIterator[Te
 
 @contextlib.asynccontextmanager
 async def own_edge(directory: Path, amqp_url: str, **env: str) -> AsyncIterator[tuple[ChildProcess, httpx.AsyncClient]]:
-    """An edge of the test's own, beside those of the service."""
+    """An additional edge for one test."""
     port = free_port()
     edge = ChildProcess(api_service(port, amqp_url=amqp_url, name="api-own", env=env), directory)
-    limits = httpx.Limits(max_connections=MANY + 10)
+    limits = httpx.Limits(max_connections=STREAMS + 10)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS, limits=limits) as http:
 
         async def is_live() -> bool:
@@ -114,38 +114,35 @@ async def session_of(tenant: Tenant, token: str) -> str:
     return str((await tenant.verify(token)).json()["decoded"]["jti"])
 
 
-async def test_a_logout_is_told_through_every_edge(tenant: Tenant, elsewhere: Tenant) -> None:
-    """Whose session ended, and how, reaches the tenant's streams wherever they are open."""
+async def test_logout_is_streamed_by_every_edge(tenant: Tenant, elsewhere: Tenant) -> None:
     user = (await tenant.create("ann")).json()
     token = await tenant.token_of("ann")
     session = await session_of(tenant, token)
     async with streaming(tenant) as here, streaming(elsewhere) as there:
         assert (await tenant.logout(token)).status_code == 200
         for stream in (here, there):
-            event = await stream.until_event()
+            event = await stream.next_event()
             assert (event.data.session_id, event.data.user, event.data.reason) == (session, user["id"], "logout")
 
 
-async def test_who_comes_back_misses_nothing(tenant: Tenant, elsewhere: Tenant) -> None:
-    """What ended while a client was away is told first, also by another edge, and then what happens now."""
+async def test_reconnecting_client_gets_missed_events_first_at_any_edge(tenant: Tenant, elsewhere: Tenant) -> None:
     await tenant.create("ann")
     tokens = [await tenant.token_of("ann", device=str(number)) for number in range(4)]
     sessions = [await session_of(tenant, token) for token in tokens]
     async with streaming(tenant) as stream:
         await tenant.logout(tokens[0])
-        assert (await stream.until_event()).data.session_id == sessions[0]
+        assert (await stream.next_event()).data.session_id == sessions[0]
         last_id = stream.last_id
     for token in tokens[1:3]:
         await tenant.logout(token)
     async with streaming(elsewhere, last_id) as stream:
-        told = {(await stream.until_event()).data.session_id for _ in range(3)}
-        assert told == set(sessions[:3]), "the first is repeated: it is younger than two minutes"
+        announced = {(await stream.next_event()).data.session_id for _ in range(3)}
+        assert announced == set(sessions[:3]), "the first is repeated: it is younger than two minutes"
         await tenant.logout(tokens[3])
-        assert (await stream.until_event()).data.session_id == sessions[3]
+        assert (await stream.next_event()).data.session_id == sessions[3]
 
 
-async def test_tenants_are_told_of_their_own(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """Neither live nor of the past does a tenant see another's events."""
+async def test_stream_has_only_events_of_its_tenant(http: httpx.AsyncClient, tenant: Tenant) -> None:
     other = await Tenant.register(http)
     sessions: dict[str, list[str]] = {}
     for each in (tenant, other):
@@ -155,18 +152,18 @@ async def test_tenants_are_told_of_their_own(http: httpx.AsyncClient, tenant: Te
             token = await each.token_of("ann")
             sessions.setdefault(each.id, []).append(await session_of(each, token))
             await each.logout(token)
-        assert [(await mine.until_event()).data.session_id for _ in range(2)] == sessions[tenant.id]
-        assert [(await theirs.until_event()).data.session_id] == sessions[other.id]
+        assert [(await mine.next_event()).data.session_id for _ in range(2)] == sessions[tenant.id]
+        assert [(await theirs.next_event()).data.session_id] == sessions[other.id]
     async with streaming(other, "0") as past:
-        assert [(await past.until_event()).data.session_id] == sessions[other.id]
+        assert [(await past.next_event()).data.session_id] == sessions[other.id]
         await other.http.post("/tenant/logout", json={"token": other.token})
         (own, end) = await past.rest()
         assert sessions_of([own]) != sessions[other.id]
         assert end.comment
 
 
-async def test_a_stream_ends_with_its_tenants_session(tenant: Tenant, elsewhere: Tenant) -> None:
-    """Logged out through another edge, it tells so and ends; with the same token nobody comes back."""
+async def test_stream_ends_when_the_tenant_session_ends(tenant: Tenant, elsewhere: Tenant) -> None:
+    """The token opens no further stream."""
     async with streaming(tenant) as stream:
         assert (await elsewhere.http.post("/tenant/logout", json={"token": tenant.token})).status_code == 200
         event, end = [block for block in await stream.rest() if block.data or block.comment]
@@ -176,36 +173,36 @@ async def test_a_stream_ends_with_its_tenants_session(tenant: Tenant, elsewhere:
     assert (await tenant.call("GET", "/events")).status_code == 401
 
 
-async def test_what_happens_while_the_edge_is_cut_off(service: RunningService, tenant: Tenant, tmp_path: Path) -> None:
-    """An edge that lost the broker ends its streams, and who comes back to it is told what it could not tell."""
+async def test_stream_ends_when_its_edge_loses_the_broker_and_resumes_without_loss(
+    service: RunningService, tenant: Tenant, tmp_path: Path
+) -> None:
     await tenant.create("ann")
     tokens = [await tenant.token_of("ann", device=str(number)) for number in range(2)]
     sessions = [await session_of(tenant, token) for token in tokens]
     async with Proxy(service.amqp_url) as proxy, own_edge(tmp_path, proxy.url) as (_, http):
         async with streaming(tenant.through(http)) as stream:
             await tenant.logout(tokens[0])
-            assert (await stream.until_event()).data.session_id == sessions[0]
+            assert (await stream.next_event()).data.session_id == sessions[0]
             await proxy.cut()
             await tenant.logout(tokens[1])
             assert (await stream.rest())[-1].comment == "events may have been missed"
         async with streaming(tenant.through(http), stream.last_id) as again:
-            assert {(await again.until_event()).data.session_id for _ in range(2)} == set(sessions)
+            assert {(await again.next_event()).data.session_id for _ in range(2)} == set(sessions)
 
 
-async def test_an_edge_that_is_told_to_stop_ends_its_streams(
+async def test_stopping_edge_ends_its_streams_within_the_grace(
     service: RunningService, tenant: Tenant, tmp_path: Path
 ) -> None:
-    """Hundreds of clients hear an event, then the end of their streams, whole; the edge does not wait for its grace."""
     await tenant.create("ann")
     token = await tenant.token_of("ann")
     session = await session_of(tenant, token)
     grace = {"AUTH_SHUTDOWN_GRACE_SECONDS": str(10 * PATIENCE_SECONDS)}
     async with own_edge(tmp_path, service.amqp_url, **grace) as (edge, http), contextlib.AsyncExitStack() as stack:
         there = tenant.through(http)
-        streams = [await stack.enter_async_context(streaming(there)) for _ in range(MANY)]
+        streams = [await stack.enter_async_context(streaming(there)) for _ in range(STREAMS)]
         await tenant.logout(token)
         for stream in streams:
-            assert (await stream.until_event()).data.session_id == session
+            assert (await stream.next_event()).data.session_id == session
         os.kill(edge.pid, signal.SIGTERM)
         assert await asyncio.wait_for(edge.wait(), PATIENCE_SECONDS) == 0
         for stream in streams:
@@ -213,8 +210,9 @@ async def test_an_edge_that_is_told_to_stop_ends_its_streams(
         assert "Traceback" not in edge.tail(1_000_000)
 
 
-async def test_a_client_that_does_not_read(service: RunningService, tenant: Tenant, tmp_path: Path) -> None:
-    """It is not waited for: once too much waits for it its stream ends, while others are told everything."""
+async def test_slow_reader_is_disconnected_and_others_get_every_event(
+    service: RunningService, tenant: Tenant, tmp_path: Path
+) -> None:
     async with own_edge(tmp_path, service.amqp_url) as (edge, http), streaming(tenant.through(http)) as other:
         with socket.socket() as slow:
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -225,26 +223,26 @@ async def test_a_client_that_does_not_read(service: RunningService, tenant: Tena
             await loop.sock_sendall(slow, request.encode())
             assert (await loop.sock_recv(slow, 64)).startswith(b"HTTP/1.1 200 ")
 
-            # What the kernel keeps for it is not known, so it is told until the edge has had enough.
-            told = 0
+            # The kernel buffers an unknown amount, so events are published until the edge closes the stream.
+            announced = 0
             async with asyncio.timeout(PATIENCE_SECONDS), await aio_pika.connect(service.amqp_url) as connection:
                 exchange = await (await connection.channel()).get_exchange("events")
                 while "read too slowly" not in edge.tail(1_000_000):
                     for _ in range(100):
-                        told += 1
-                        await _announce(exchange, tenant.id, session_id=f"session-{told}")
+                        announced += 1
+                        await _announce(exchange, tenant.id, session_id=f"session-{announced}")
                     for _ in range(100):
-                        await other.until_event()
+                        await other.next_event()
             received = b""
             while data := await loop.sock_recv(slow, 65_536):
                 received += data
         assert b": too many events were waiting to be read\n" in received
         assert received.endswith(b"0\r\n\r\n")
-        assert received.count(b"event: session.revoked") < told
+        assert received.count(b"event: session.revoked") < announced
 
 
 async def _announce(exchange: aio_pika.abc.AbstractExchange, tenant: str, session_id: str) -> None:
-    """An event of the tenant, as long as any."""
+    """Publish an event of the tenant with the longest names."""
     example = SessionRevokedEvent.model_validate(REVOCATION)
     longest = "\N{GRINNING FACE}" * MAX_NAME_CHARS
     changes = {"tenant": tenant, "session_id": session_id, "login": longest, "device_id": longest}

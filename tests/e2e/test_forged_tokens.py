@@ -1,4 +1,4 @@
-"""Tokens that this service did not make are refused with the right status, and none of them is its undoing."""
+"""Forged tokens of every kind, at every route that takes a token."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.tenant import Tenant
 
-#: Beyond what Python converts to an integer.
+#: More digits than Python converts to an integer.
 HUGE_NUMBER = b'{"alg": ' + b"9" * 9000 + b"}"
 
 
@@ -21,7 +21,7 @@ def _encode(part: Any) -> str:
 
 
 def _forgeries(token: str) -> dict[str, str]:
-    """Variations on a live token by somebody who has the token but no key."""
+    """Return variations of a live token by an attacker without the key."""
     header, payload, signature = token.split(".")
     claims = jwt.decode(token, options={"verify_signature": False})
     real = jwt.get_unverified_header(token)
@@ -60,17 +60,17 @@ async def forgeries(tenant: Tenant) -> dict[str, str]:
     return _forgeries(await tenant.token_of("victim"))
 
 
-async def test_a_forged_user_token_is_an_invalid_token(tenant: Tenant, forgeries: dict[str, str]) -> None:
-    """At verify and at logout, whatever the forgery."""
+async def test_forged_user_token_at_verify_and_logout_is_400(tenant: Tenant, forgeries: dict[str, str]) -> None:
     for name, forgery in forgeries.items():
         for answer in (await tenant.verify(forgery), await tenant.logout(forgery)):
             assert (answer.status_code, answer.json()["error"]) == (400, "invalid token"), name
 
 
-async def test_a_forged_tenant_token_is_unauthorized(tenant: Tenant, http: httpx.AsyncClient) -> None:
-    """In the header it is 401, asked about in a body it is an invalid token."""
+async def test_forged_tenant_token_is_401_in_the_header_and_400_in_a_body(
+    tenant: Tenant, http: httpx.AsyncClient
+) -> None:
     for name, forgery in _forgeries(tenant.token).items():
-        if len(forgery) < 60_000:  # beyond this the HTTP server refuses the header before anyone sees it
+        if len(forgery) < 60_000:  # the HTTP server refuses longer headers itself
             impostor = Tenant(http, tenant.id, tenant.email, forgery)
             refused = await impostor.call("GET", "/user")
             assert refused.status_code == 401, name
@@ -79,8 +79,7 @@ async def test_a_forged_tenant_token_is_unauthorized(tenant: Tenant, http: httpx
 
 
 @pytest.mark.parametrize("token", [{"$gt": ""}, ["a"], 1, True, None, "", {"a": {"b": []}}], ids=json.dumps)
-async def test_what_is_no_string_is_an_invalid_request(tenant: Tenant, token: Any) -> None:
-    """Objects where strings belong are named as the bad field that they are."""
+async def test_token_that_is_no_string_is_422_and_names_the_field(tenant: Tenant, token: Any) -> None:
     for path in ("/auth/verify", "/auth/logout", "/tenant/verify", "/tenant/logout"):
         answer = await tenant.call("POST", path, json={"token": token})
         assert answer.status_code == 422, path

@@ -14,7 +14,7 @@ from tests.e2e.tenant import PASSWORD, Tenant
 from tests.service import RunningService
 
 START_TIMEOUT_SECONDS = 30
-#: An edge that has just started may not have found its broker yet.
+#: A new edge may not be connected to the broker yet.
 ATTEMPTS = 400
 ATTEMPT_SECONDS = 0.05
 
@@ -44,10 +44,10 @@ async def _ask(client: httpx.AsyncClient, token: str | None, path: str = "/auth/
     return answer
 
 
-async def test_a_live_token_is_let_through_with_its_claims(
+async def test_live_token_is_accepted_with_its_claims_as_ascii_headers(
     edge: httpx.AsyncClient, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """As headers of printable ASCII; a dead, foreign or missing token is 401 with a challenge."""
+    """A dead, foreign or missing token is answered 401 with a challenge."""
     user = (await tenant.create("Ünï / 100%", sub=" s 1 ", scope={"a": "é"})).json()
     token = await tenant.token_of("Ünï / 100%")
     answer = await _ask(edge, token)
@@ -70,6 +70,5 @@ async def test_a_live_token_is_let_through_with_its_claims(
         assert (answer.status_code, answer.headers["WWW-Authenticate"][:6]) == (401, "Bearer")
 
 
-async def test_without_a_configured_tenant_there_is_no_such_route(http: httpx.AsyncClient) -> None:
-    """It is not there by accident."""
+async def test_forward_without_a_configured_tenant_is_404(http: httpx.AsyncClient) -> None:
     assert (await _ask(http, "x")).status_code == 404

@@ -1,4 +1,4 @@
-"""A user who exists elsewhere moves here: imported with a bcrypt hash, and logged in over the whole service."""
+"""Users imported with a bcrypt hash, in the whole service."""
 
 import json
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ def database(service: RunningService) -> Iterator[Database[dict[str, Any]]]:
         yield client.get_default_database()
 
 
-async def test_an_imported_user_logs_in_with_the_password_they_have(
+async def test_imported_user_logs_in_with_the_old_password_and_is_rehashed(
     service: RunningService, database: Database[dict[str, Any]], tenant: Tenant
 ) -> None:
-    """From then on the hash is ours. Before and after, a wrong password is answered as any other is."""
-    made_elsewhere = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
-    ann = {"login": "ann", "email": "ann@example.com", "passwordHash": made_elsewhere, "sub": "007", "scope": "read"}
+    """Wrong passwords are answered alike before and after."""
+    foreign_hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
+    ann = {"login": "ann", "email": "ann@example.com", "passwordHash": foreign_hash, "sub": "007", "scope": "read"}
     text = json.dumps({**ann, "registrationDate": 1_500_000_000_000}).encode()
     ended = await run_import("--tenant", tenant.email, "-", text=text, mongo_url=service.mongo_url)
     assert ended == Ended(0, ["1 imported, 0 there already, 0 refused"], [])
@@ -37,7 +37,7 @@ async def test_an_imported_user_logs_in_with_the_password_they_have(
 
     assert (await tenant.create("bob")).is_success
     before = [await tenant.login(login, "wrong") for login in ("ann", "bob", "nobody")]
-    assert stored_hash() == made_elsewhere
+    assert stored_hash() == foreign_hash
 
     token = await tenant.token_of("ann")
     assert stored_hash().startswith("$argon2id$v=19$")
@@ -50,20 +50,19 @@ async def test_an_imported_user_logs_in_with_the_password_they_have(
     refused = {(response.status_code, response.json()["code"], response.json()["error"]) for response in before + after}
     assert {status for status, _, _ in refused} == {403}
     assert len(refused) == 1
-    assert (await tenant.login("ann", made_elsewhere)).status_code == 403
+    assert (await tenant.login("ann", foreign_hash)).status_code == 403
     assert (await tenant.login("ann")).is_success
 
-    again = await run_import("--tenant", tenant.email, "-", text=text, mongo_url=service.mongo_url)
-    assert again == Ended(0, ["line 1: login: is there already", "0 imported, 1 there already, 0 refused"], [])
-    assert stored_hash().startswith("$argon2id$v=19$"), "its old password would be back"
+    repeated = await run_import("--tenant", tenant.email, "-", text=text, mongo_url=service.mongo_url)
+    assert repeated == Ended(0, ["line 1: login: is there already", "0 imported, 1 there already, 0 refused"], [])
+    assert stored_hash().startswith("$argon2id$v=19$"), "a second import keeps the new hash"
 
 
-async def test_imported_users_are_their_tenants_alone(service: RunningService, tenant: Tenant) -> None:
-    """Another tenant neither sees nor logs in who was imported, and may import the same login."""
+async def test_imported_users_belong_to_one_tenant(service: RunningService, tenant: Tenant) -> None:
     other = await Tenant.register(tenant.http)
     for owner, password in ((tenant, "the password at one"), (other, "the password at another")):
-        made_elsewhere = bcrypt.hashpw(password.encode(), bcrypt.gensalt(8)).decode()
-        user = {"login": "ann", "email": "ann@example.com", "passwordHash": made_elsewhere}
+        foreign_hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt(8)).decode()
+        user = {"login": "ann", "email": "ann@example.com", "passwordHash": foreign_hash}
         ended = await run_import(
             "--tenant", owner.email, "-", text=json.dumps(user).encode(), mongo_url=service.mongo_url
         )

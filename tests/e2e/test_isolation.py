@@ -1,4 +1,4 @@
-"""Tenants and callers kept apart, under concurrency too."""
+"""Isolation of tenants and callers, also under concurrency."""
 
 import asyncio
 import random
@@ -12,10 +12,9 @@ USERS = 40
 CHECKS = 600
 
 
-async def test_answers_of_coalesced_verifications_never_cross(
+async def test_coalesced_verifications_get_their_own_results(
     service: RunningService, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """Hundreds of checks at once, of two tenants and many users, dead tokens among them: each gets its own answer."""
     other = await Tenant.register(http)
     async with httpx.AsyncClient(
         base_url=service.urls[1], timeout=60, limits=httpx.Limits(max_connections=200)
@@ -38,8 +37,8 @@ async def test_answers_of_coalesced_verifications_never_cross(
         await asyncio.gather(*map(check, logins))
 
 
-async def test_of_many_creates_of_one_login_exactly_one_wins(tenant: Tenant) -> None:
-    """Fifty at once: one is answered 200, the rest 409, and the winner's password is the one that works."""
+async def test_one_of_concurrent_creations_of_one_login_succeeds(tenant: Tenant) -> None:
+    """The password of that request is the one that works."""
     passwords = [f"password number {number}" for number in range(50)]
     responses = await asyncio.gather(*(tenant.create("contested", password=password) for password in passwords))
     assert sorted(response.status_code for response in responses) == [200] + [409] * 49
@@ -47,30 +46,28 @@ async def test_of_many_creates_of_one_login_exactly_one_wins(tenant: Tenant) -> 
     assert (await tenant.login("contested", winner)).status_code == 200
 
 
-async def test_one_login_in_two_tenants_is_two_users(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """Nothing of one tenant is visible to another, or of use there."""
+async def test_same_login_in_two_tenants_is_two_separate_users(http: httpx.AsyncClient, tenant: Tenant) -> None:
     other = await Tenant.register(http)
-    mine = (await tenant.create("same", password="my password")).json()
-    theirs = (await other.create("same", password="their password")).json()
-    assert mine["id"] != theirs["id"]
+    own_user = (await tenant.create("same", password="my password")).json()
+    other_user = (await other.create("same", password="their password")).json()
+    assert own_user["id"] != other_user["id"]
     assert (await tenant.login("same", "their password")).status_code == 403
 
     token = (await other.login("same", "their password")).json()["accessToken"]
     assert (await tenant.verify(token)).status_code == 400
     assert (await tenant.logout(token)).status_code == 400
-    assert (await other.verify(token)).status_code == 200, "the stranger's logout did nothing"
+    assert (await other.verify(token)).status_code == 200, "the other tenant's logout changes nothing"
 
     session = (await other.call("GET", other.path("same", "sessions"))).json()["sessions"][0]["id"]
     assert (await tenant.call("DELETE", tenant.path("same", "sessions", session))).status_code == 404
     assert (await tenant.call("GET", tenant.path("same", "sessions"))).json() == {"sessions": []}
-    assert [user["id"] for user in (await tenant.call("GET", "/user")).json()["users"]] == [mine["id"]]
+    assert [user["id"] for user in (await tenant.call("GET", "/user")).json()["users"]] == [own_user["id"]]
 
     assert (await tenant.call("DELETE", tenant.path("same"))).status_code == 200
     assert (await other.verify(token)).status_code == 200
 
 
-async def test_kinds_of_tokens_do_not_stand_in_for_each_other(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """A tenant token is no user token, nor the reverse."""
+async def test_tenant_and_user_tokens_are_not_interchangeable(http: httpx.AsyncClient, tenant: Tenant) -> None:
     await tenant.create("kind")
     token = await tenant.token_of("kind")
     assert (await tenant.verify(tenant.token)).status_code == 400
@@ -84,21 +81,19 @@ async def test_kinds_of_tokens_do_not_stand_in_for_each_other(http: httpx.AsyncC
     assert (await tenant.verify(token)).status_code == 200
 
 
-async def test_nobody_learns_which_account_exists(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """Unknown login and wrong password get the same status and body; so do unknown and known tenants."""
+async def test_unknown_and_known_accounts_get_the_same_refusal(http: httpx.AsyncClient, tenant: Tenant) -> None:
     await tenant.create("known")
     wrong, unknown = await tenant.login("known", "not the password"), await tenant.login("unknown")
     assert wrong.status_code == unknown.status_code == 403
-    assert _told(wrong) == _told(unknown)
+    assert _comparable(wrong) == _comparable(unknown)
     body = {"email": tenant.email, "password": "not the password"}
     wrong = await http.post("/tenant/login", json=body)
     unknown = await http.post("/tenant/login", json={**body, "email": "nobody@tenant.test"})
     assert wrong.status_code == unknown.status_code == 403
-    assert _told(wrong) == _told(unknown)
+    assert _comparable(wrong) == _comparable(unknown)
 
 
-async def test_a_tenant_email_is_taken_once(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """In any spelling of case, and also when many try at once."""
+async def test_tenant_email_in_any_case_is_registered_once(http: httpx.AsyncClient, tenant: Tenant) -> None:
     body = {"email": tenant.email.upper(), "password": PASSWORD}
     assert (await http.post("/tenant", json=body)).status_code == 409
     body["email"] = "contested@tenant.test"
@@ -106,5 +101,5 @@ async def test_a_tenant_email_is_taken_once(http: httpx.AsyncClient, tenant: Ten
     assert sorted(response.status_code for response in responses) == [200] + [409] * 9
 
 
-def _told(response: httpx.Response) -> dict[str, object]:
+def _comparable(response: httpx.Response) -> dict[str, object]:
     return {name: value for name, value in response.json().items() if name != "requestId"}

@@ -1,7 +1,6 @@
-"""docs/asyncapi.json held against what is really on the wire: all that anybody publishes while the service is used.
+"""docs/asyncapi.json compared with every message on the wire while the service is used.
 
-The client, the edges and the workers speak, and the broker's own tracer listens. So these are the messages of the
-service, and not ones that a test made up.
+The client, the edges and the workers publish the messages; the broker's own tracer records them.
 """
 
 import contextlib
@@ -43,9 +42,9 @@ from tests.service import RunningService
 
 Traffic = list[tuple[str, Published]]
 
-#: After so many guesses one has to wait for longer than any machine takes for a guess.
-GUESSES = 20
-STRANGER = "203.0.113.7"
+#: After this many attempts the wait is longer than any machine takes for an attempt.
+MAX_ATTEMPTS = 20
+UNKNOWN_ORIGIN = "203.0.113.7"
 #: Valid members of requests that are refused for another reason.
 MEMBERS = {
     "tenantToken": "no token",
@@ -61,13 +60,13 @@ MEMBERS = {
 
 
 class Unchecked(WireModel):
-    """A request whose members the client does not look at, so that the worker does."""
+    """A request that the client does not validate, so that the worker does."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class Neighbour:
-    """A service on the broker: calls by name, with the members of the request, and the reply as JSON."""
+class Service:
+    """A service on the broker that calls operations by name and returns the reply as JSON."""
 
     def __init__(self, rpc: RpcClient) -> None:
         self._rpc = rpc
@@ -78,21 +77,23 @@ class Neighbour:
         return reply.model_dump(mode="json")
 
     async def refused(self, code: ErrorCode, operation: str, **members: Any) -> None:
-        """With these members, and those of `MEMBERS` where it has others."""
+        """Require a refusal of these members, completed from `MEMBERS`."""
         await self.refused_exactly(code, operation, **_members(operation) | members)
 
     async def refused_exactly(self, code: ErrorCode, operation: str, **members: Any) -> None:
-        """With these members and no others."""
+        """Require a refusal of exactly these members."""
         with pytest.raises(AuthError) as refusal:
             await self._rpc.call(OPERATIONS[operation], Unchecked.model_validate(members))
         assert refusal.value.code == code
 
     async def throttled(self, operation: str, **members: Any) -> None:
-        """Guesses with these members and no others until it has to wait; from where nobody else is kept waiting."""
-        for _ in range(GUESSES):
+        """Send wrong attempts from an unknown origin until the operation is throttled."""
+        for _ in range(MAX_ATTEMPTS):
             with contextlib.suppress(AssertionError):
-                return await self.refused_exactly(ErrorCode.THROTTLED, operation, **members, clientAddress=STRANGER)
-        raise AssertionError("one may guess without end")
+                return await self.refused_exactly(
+                    ErrorCode.THROTTLED, operation, **members, clientAddress=UNKNOWN_ORIGIN
+                )
+        raise AssertionError("never throttled")
 
 
 def _members(operation: str) -> dict[str, str]:
@@ -102,94 +103,94 @@ def _members(operation: str) -> dict[str, str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def traffic(backend: Backend, service: RunningService) -> AsyncIterator[Traffic]:
-    """Everything on the wire while each operation is used, with the names that the document has for it."""
+    """Record all messages while each operation is used, with the names that the document gives them."""
     async with open_firehose(backend, service.amqp_url) as firehose:
-        async with RpcClient([service.amqp_url], "a neighbour") as rpc:
+        async with RpcClient([service.amqp_url], "a service") as rpc:
             assert await rpc.wait_connected(30)
-            await _use_everything(Neighbour(rpc))
+            await _use_everything(Service(rpc))
         async with httpx.AsyncClient(base_url=service.urls[0], timeout=30) as http:
             await _use_the_edge(await Tenant.register(http))
         await firehose.wait_for(_complete)
     yield Declared(document()).identify(firehose.published)
 
 
-async def _use_everything(neighbour: Neighbour) -> None:
+async def _use_everything(caller: Service) -> None:
     registration = {"email": f"{uuid.uuid4().hex}@tenant.test", "password": PASSWORD}
-    await neighbour.refused(ErrorCode.REGISTRATION_FORBIDDEN, "tenant.register", **registration)
+    await caller.refused(ErrorCode.REGISTRATION_FORBIDDEN, "tenant.register", **registration)
     key = {"registrationKey": "let-me-in-please"}
-    tenant = {"tenantToken": (await neighbour.call("tenant.register", **registration, **key))["token"]}
-    await neighbour.refused(ErrorCode.EMAIL_TAKEN, "tenant.register", **registration, **key)
-    token = (await neighbour.call("tenant.login", **registration))["token"]
-    await neighbour.call("tenant.verify", token=token)
-    await neighbour.call("tenant.logout", token=token)
+    tenant = {"tenantToken": (await caller.call("tenant.register", **registration, **key))["token"]}
+    await caller.refused(ErrorCode.EMAIL_TAKEN, "tenant.register", **registration, **key)
+    token = (await caller.call("tenant.login", **registration))["token"]
+    await caller.call("tenant.verify", token=token)
+    await caller.call("tenant.logout", token=token)
 
     ann = {**tenant, "login": "ann"}
     password = {"password": PASSWORD}
-    await neighbour.refused(ErrorCode.INVALID_REQUEST, "user.create", **ann, email="nowhere")
-    await neighbour.call("user.create", **ann, **password, email="ann@users.test", scope={"company": ["read"]})
-    await neighbour.refused(ErrorCode.LOGIN_TAKEN, "user.create", **ann)
-    await neighbour.call("user.update", **ann, scope="company:read", sub="42")
-    await neighbour.call("user.list", **tenant, q="AN")
-    await neighbour.call("user.get", **ann)
+    await caller.refused(ErrorCode.INVALID_REQUEST, "user.create", **ann, email="nowhere")
+    await caller.call("user.create", **ann, **password, email="ann@users.test", scope={"company": ["read"]})
+    await caller.refused(ErrorCode.LOGIN_TAKEN, "user.create", **ann)
+    await caller.call("user.update", **ann, scope="company:read", sub="42")
+    await caller.call("user.list", **tenant, q="AN")
+    await caller.call("user.get", **ann)
 
     async def login(device: str) -> str:
-        token: str = (await neighbour.call("auth.login", **ann, **password, deviceId=device))["accessToken"]
+        token: str = (await caller.call("auth.login", **ann, **password, deviceId=device))["accessToken"]
         return token
 
     tokens = [await login(device) for device in ("laptop", "phone", "tablet", "watch")]
     checks = [{**tenant, "token": tokens[0]}, {**tenant, "token": "no token"}, {"tenantToken": "none", "token": "none"}]
-    await neighbour.call("auth.verify", checks=[{**check, "requestId": "a.question"} for check in checks])
-    await neighbour.call("token.introspect", **tenant, token=tokens[0])
-    await neighbour.call("token.introspect", **tenant, token="no token")
+    await caller.call("auth.verify", checks=[{**check, "requestId": "a.question"} for check in checks])
+    await caller.call("token.introspect", **tenant, token=tokens[0])
+    await caller.call("token.introspect", **tenant, token="no token")
 
-    await neighbour.call("auth.logout", **tenant, token=tokens[0])
-    await neighbour.call("token.revoke", **tenant, token=tokens[1])
-    await neighbour.refused(ErrorCode.UNSUPPORTED_TOKEN_TYPE, "token.revoke", **tenant, token=tenant["tenantToken"])
-    session = (await neighbour.call("session.list", **ann))["sessions"][0]["id"]
-    await neighbour.call("session.revoke", **ann, sessionId=session)
-    await neighbour.refused(ErrorCode.SESSION_NOT_FOUND, "session.revoke", **ann, sessionId=session)
-    await neighbour.call("session.revoke_all", **ann)
+    await caller.call("auth.logout", **tenant, token=tokens[0])
+    await caller.call("token.revoke", **tenant, token=tokens[1])
+    await caller.refused(ErrorCode.UNSUPPORTED_TOKEN_TYPE, "token.revoke", **tenant, token=tenant["tenantToken"])
+    session = (await caller.call("session.list", **ann))["sessions"][0]["id"]
+    await caller.call("session.revoke", **ann, sessionId=session)
+    await caller.refused(ErrorCode.SESSION_NOT_FOUND, "session.revoke", **ann, sessionId=session)
+    await caller.call("session.revoke_all", **ann)
     await login("to end with its password")
-    await neighbour.call("user.update", **ann, **password)
+    await caller.call("user.update", **ann, **password)
     await login("to end with its user")
-    await neighbour.call("user.delete", **ann)
-    await neighbour.call("event.list", **tenant)
-    await neighbour.call("audit.list", **tenant, type="auth.login", login="ann")
+    await caller.call("user.delete", **ann)
+    await caller.call("event.list", **tenant)
+    await caller.call("audit.list", **tenant, type="auth.login", login="ann")
     for health in HEALTH.values():
-        await neighbour.call(health.name)
+        await caller.call(health.name)
 
-    # Of two the proof is of its own kind; see `_end_it`.
+    # Two operations have a proof of their own; see `_end_tenant`.
     own_proof = {"tenant.disable", "tenant.delete"}
     for name, operation in ((name, each) for name, each in OPERATIONS.items() if name not in own_proof):
         if InvalidTenantToken in operation.errors and name != "auth.verify":
-            await neighbour.refused(ErrorCode.INVALID_TENANT_TOKEN, name)
+            await caller.refused(ErrorCode.INVALID_TENANT_TOKEN, name)
         own = tenant if "tenant_token" in operation.request.model_fields else {}
         for error in (UserNotFound, InvalidCredentials, InvalidToken):
             if error in operation.errors and name != "auth.verify":
-                await neighbour.refused(error.code, name, **own)
+                await caller.refused(error.code, name, **own)
         if Throttled in operation.errors:
-            await neighbour.throttled(name, **_members(name) | own)
-    await _end_it(neighbour, tenant, registration, key)
+            await caller.throttled(name, **_members(name) | own)
+    await _end_tenant(caller, tenant, registration, key)
 
 
-async def _end_it(
-    neighbour: Neighbour, tenant: dict[str, str], registration: dict[str, str], key: dict[str, str]
+async def _end_tenant(
+    caller: Service, tenant: dict[str, str], registration: dict[str, str], key: dict[str, str]
 ) -> None:
-    """What a tenant and an operator do about the tenant itself."""
+    """Use the operations of a tenant and an operator on the tenant itself."""
     proofs = ("tenant.disable", "tenant.delete")
     password = {"password": PASSWORD}
     by_key = {"email": registration["email"], **key}
     for name in proofs:
-        await neighbour.refused_exactly(ErrorCode.INVALID_TENANT_TOKEN, name, tenantToken="none", **password)
-        await neighbour.refused_exactly(ErrorCode.INVALID_CREDENTIALS, name, **tenant, password="not the password")
-        await neighbour.throttled(name, **tenant, password="not the password")
-    tenant = {"tenantToken": (await neighbour.call("tenant.update", **tenant, currentPassword=PASSWORD))["token"]}
-    await neighbour.call("tenant.disable", **tenant, **password)
-    await neighbour.call("tenant.enable", **by_key)
-    tenant = {"tenantToken": (await neighbour.call("tenant.login", **registration))["token"]}
-    await neighbour.call("tenant.delete", **tenant, **password)
+        await caller.refused_exactly(ErrorCode.INVALID_TENANT_TOKEN, name, tenantToken="none", **password)
+        await caller.refused_exactly(ErrorCode.INVALID_CREDENTIALS, name, **tenant, password="not the password")
+        await caller.throttled(name, **tenant, password="not the password")
+    tenant = {"tenantToken": (await caller.call("tenant.update", **tenant, currentPassword=PASSWORD))["token"]}
+    await caller.call("tenant.disable", **tenant, **password)
+    await caller.call("tenant.enable", **by_key)
+    tenant = {"tenantToken": (await caller.call("tenant.login", **registration))["token"]}
+    await caller.call("tenant.delete", **tenant, **password)
     for name in (*proofs, "tenant.enable"):
-        await neighbour.refused_exactly(ErrorCode.TENANT_NOT_FOUND, name, **by_key)
+        await caller.refused_exactly(ErrorCode.TENANT_NOT_FOUND, name, **by_key)
 
 
 async def _use_the_edge(tenant: Tenant) -> None:
@@ -201,9 +202,9 @@ async def _use_the_edge(tenant: Tenant) -> None:
 
 
 def _complete(published: Sequence[Published]) -> bool:
-    """Whether all that was asked for has been traced, an event for every reason there is, and a probe of an edge.
+    """Return whether every request is answered, every revocation reason announced, and an edge has probed.
 
-    But for the limit of sessions, of which this service has none.
+    This service has no limit of sessions, so that reason is not expected.
     """
     types = {message.properties.get("type") for message in published}
     events = [message for message in published if message.properties.get("type") == SESSION_REVOKED]
@@ -215,16 +216,15 @@ def _complete(published: Sequence[Published]) -> bool:
     )
 
 
-async def test_every_message_is_declared_and_every_operation_was_used(traffic: Traffic) -> None:
-    """Each request, reply, error and event fits one message of the document; none of the document's was left out."""
+async def test_wire_has_every_declared_message_and_no_other(traffic: Traffic) -> None:
     seen = {name for name, _ in traffic}
-    # Some errors of an operation are declared for all of them, and happen seldom.
+    # Some errors are declared for every operation and happen seldom.
     expected = {name for name in document()["components"]["messages"] if not name.endswith(".error")}
     assert expected - seen == set()
 
 
-async def test_every_error_of_an_operation_was_answered(traffic: Traffic) -> None:
-    """An operation that declares an error has it; what is declared for all of them is not asked of each."""
+async def test_operation_answers_every_error_it_declares(traffic: Traffic) -> None:
+    """Errors declared for all operations are not required of each."""
     codes: dict[str, set[str]] = defaultdict(set)
     for name, message in traffic:
         if name.endswith(".error"):
@@ -236,8 +236,7 @@ async def test_every_error_of_an_operation_was_answered(traffic: Traffic) -> Non
         assert {error.code for error in operation.errors} <= codes[name], name
 
 
-async def test_the_broker_has_what_the_document_says(backend: Backend, service: RunningService) -> None:
-    """Exchanges and queues, and which operation goes where, are those that the workers have declared."""
+async def test_broker_topology_equals_the_document(backend: Backend, service: RunningService) -> None:
     described = document()
 
     async def table(*arguments: str) -> set[tuple[str, ...]]:
@@ -247,7 +246,7 @@ async def test_the_broker_has_what_the_document_says(backend: Backend, service: 
     exchanges = await table("list_exchanges", "name", "type", "durable", "auto_delete")
     for binding in described["components"]["channelBindings"].values():
         exchange = binding["amqp"]["exchange"]
-        # The default exchange is one of the type `direct` to RabbitMQ.
+        # RabbitMQ lists the default exchange with the type `direct`.
         kind = exchange["type"].replace("default", "direct")
         assert (exchange["name"], kind, *(_word(exchange[key]) for key in ("durable", "autoDelete"))) in exchanges
     bindings = await table("list_bindings", "source_name", "routing_key", "destination_name")
@@ -262,8 +261,7 @@ def _word(value: bool) -> str:
     return str(value).lower()
 
 
-async def test_what_is_not_declared_is_seen_and_refused(backend: Backend, amqp_url: str) -> None:
-    """A message that the document does not have does not slip through the tracer or the check."""
+async def test_undeclared_message_is_traced_and_rejected(backend: Backend, amqp_url: str) -> None:
     declared = Declared(document())
     async with open_firehose(backend, amqp_url) as firehose, await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()

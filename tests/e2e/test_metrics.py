@@ -1,4 +1,4 @@
-"""The metrics of a running service: each process tells its own, and none of them tells a secret or a name."""
+"""The metrics of each process of a running service."""
 
 import secrets
 from pathlib import Path
@@ -14,8 +14,8 @@ from tests.service import running_service
 EDGE, VERIFY, PASSWORD = "api-0", "worker-verify-0", "worker-password-0"
 
 
-async def test_each_process_tells_what_it_did(backend: Backend, tmp_path: Path) -> None:
-    """A login, three verifications (one of no token) and a logout, as edge and workers count them."""
+async def test_process_exports_its_own_counts_without_secrets_or_names(backend: Backend, tmp_path: Path) -> None:
+    """The test makes one login, three verifications (one with an invalid token) and one logout."""
     ports = {name: free_port() for name in (EDGE, VERIFY, PASSWORD)}
     async with (
         running_service(
@@ -35,13 +35,13 @@ async def test_each_process_tells_what_it_did(backend: Backend, tmp_path: Path) 
             await tenant.verify(each)
         await tenant.logout(token)
         public = await http.get("/metrics")
-        told = {name: (await http.get(f"http://127.0.0.1:{port}/metrics")).text for name, port in ports.items()}
+        scraped = {name: (await http.get(f"http://127.0.0.1:{port}/metrics")).text for name, port in ports.items()}
 
     assert public.status_code == 404
     edge, verify, password = (
         {
             (sample.name.removeprefix("jincor_auth_"), *sample.labels.values()): sample.value
-            for family in text_string_to_metric_families(told[name])
+            for family in text_string_to_metric_families(scraped[name])
             for sample in family.samples
         }
         for name in (EDGE, VERIFY, PASSWORD)
@@ -52,7 +52,7 @@ async def test_each_process_tells_what_it_did(backend: Backend, tmp_path: Path) 
     assert sum(edge["edge_verify_cache_total", result] for result in ("hit", "miss", "distrust")) == 3
     assert edge["edge_broker_connected",] == 1
     assert verify["worker_verifications_total", "invalid_token"] == 1
-    assert verify["worker_verifications_total", "ok"] in {1, 2}  # the second one may come from memory
+    assert verify["worker_verifications_total", "ok"] in {1, 2}  # the cache may answer the second one
     assert verify["worker_queue_wait_seconds_count", "auth.verify"] >= 2
     assert verify["worker_sessions_revoked_total", "logout"] == 1
     assert verify["worker_event_loop_lag_seconds_count",] > 0
@@ -60,7 +60,7 @@ async def test_each_process_tells_what_it_did(backend: Backend, tmp_path: Path) 
     assert password["worker_sessions_created_total", "user"] == 1
     assert password["worker_sessions_created_total", "tenant"] >= 1
     assert password["worker_hash_duration_seconds_count",] == 3
-    everything = "\n".join(told.values())
+    everything = "\n".join(scraped.values())
     signature = token.rpartition(".")[2]
     for secret in (login, tenant.id, tenant.email, signature, tenant.token):
         assert secret not in everything

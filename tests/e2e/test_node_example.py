@@ -1,4 +1,4 @@
-"""examples/node, run as its reader would: installed by npm from its lock file, and started against the service."""
+"""examples/node, installed by npm from its lock file and run against the service."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not (NODE and NPM) and "CI" not in os.environ, r
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the example with what its lock file names."""
+    """A copy of the example with the packages of its lock file."""
     assert NODE, "CI installs node"
     assert NPM, "CI installs npm"
     directory = tmp_path_factory.mktemp("example") / "node"
@@ -44,7 +44,7 @@ async def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def _run(directory: Path, *command: str, **env: str) -> tuple[int | None, list[str]]:
-    """The exit code of a command and the lines it wrote."""
+    """Run a command and return its exit code and output lines."""
     process = await asyncio.create_subprocess_exec(
         *command, cwd=directory, env={**os.environ, **env}, stdout=PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -62,10 +62,10 @@ async def _start(example: Path, amqp_url: str, key: str = "let-me-in-please") ->
     return await _run(example, str(NODE), "main.js", AMQP_URL=amqp_url, AUTH_REGISTRATION_KEY=key)
 
 
-async def test_the_example_sees_a_session_begin_and_end(
+async def test_node_example_sees_its_session_begin_and_end(
     example: Path, service: RunningService, backend: Backend
 ) -> None:
-    """Registered, verified, told of the revocation, and refused; every message on the way is a declared one."""
+    """Every message is a declared one."""
     async with open_firehose(backend, service.amqp_url) as firehose:
         code, lines = await _start(example, service.amqp_url)
         assert code == 0, lines
@@ -82,15 +82,14 @@ async def test_the_example_sees_a_session_begin_and_end(
     }
 
 
-async def test_a_refusal_is_told_by_its_code(example: Path, service: RunningService) -> None:
-    """What a worker answers is what the example fails with."""
+async def test_node_example_reports_the_code_of_a_refusal(example: Path, service: RunningService) -> None:
     code, lines = await _start(example, service.amqp_url, key="a wrong key")
     assert (code, lines) == (1, ["failed: registration_forbidden: registration is not allowed from here"])
 
 
 @pytest_asyncio.fixture
 async def channel(amqp_url: str) -> AsyncIterator[AbstractChannel]:
-    """A channel on an empty virtual host, where nobody answers."""
+    """A channel on an empty virtual host without workers."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         await declare_exchanges(channel)
@@ -105,18 +104,19 @@ async def channel(amqp_url: str) -> AsyncIterator[AbstractChannel]:
         ({}, "deadline_exceeded: no answer in time"),
     ],
 )
-async def test_each_way_not_to_be_answered_is_told_apart(
+async def test_node_example_distinguishes_no_worker_full_queue_and_deadline(
     example: Path, channel: AbstractChannel, amqp_url: str, queue: dict[str, str | int] | None, failure: str
 ) -> None:
-    """Without a worker and without room at once, with a worker that says nothing in time."""
     if queue is not None:
         waiting = await channel.declare_queue("rpc.password", exclusive=True, arguments=dict(queue))
         await waiting.bind(RPC_EXCHANGE, "tenant.register")
     assert await _start(example, amqp_url) == (1, [f"failed: {failure}"])
 
 
-async def test_a_connection_that_is_cut_fails_the_call(example: Path, channel: AbstractChannel, amqp_url: str) -> None:
-    """The caller does not wait for its deadline."""
+async def test_node_example_fails_a_call_when_its_connection_is_lost(
+    example: Path, channel: AbstractChannel, amqp_url: str
+) -> None:
+    """The call does not wait for its deadline."""
     queue = await channel.declare_queue("rpc.password", exclusive=True)
     await queue.bind(RPC_EXCHANGE, "tenant.register")
     async with Proxy(amqp_url) as proxy, asyncio.TaskGroup() as tasks:
@@ -131,7 +131,6 @@ async def test_a_connection_that_is_cut_fails_the_call(example: Path, channel: A
     assert "deadline_exceeded" not in lines[0]
 
 
-async def test_without_a_broker_it_says_so(example: Path) -> None:
-    """And does not say the password in the URL."""
+async def test_node_example_without_a_broker_hides_the_password_of_the_url(example: Path) -> None:
     code, lines = await _start(example, "amqp://ann:hunter22@127.0.0.1:1")
     assert (code, lines) == (1, ["failed: ECONNREFUSED: connect ECONNREFUSED 127.0.0.1:1"])

@@ -1,4 +1,4 @@
-"""The OAuth 2.0 standards that gateways speak: introspection (RFC 7662) and revocation (RFC 7009)."""
+"""OAuth 2.0 introspection (RFC 7662) and revocation (RFC 7009)."""
 
 import httpx
 
@@ -9,8 +9,7 @@ async def _post(tenant: Tenant, path: str, token: str, **arguments: object) -> h
     return await tenant.call("POST", path, data={"token": token, "token_type_hint": "access_token"}, **arguments)
 
 
-async def test_an_active_token_is_described_in_the_registered_members(tenant: Tenant) -> None:
-    """Those of the standard, and nothing else."""
+async def test_introspection_of_an_active_token_has_only_standard_members(tenant: Tenant) -> None:
     user = (await tenant.create("ann", sub="s-1", scope="read write")).json()
     token = await tenant.token_of("ann")
     claims = (await tenant.verify(token)).json()["decoded"]
@@ -27,8 +26,9 @@ async def test_an_active_token_is_described_in_the_registered_members(tenant: Te
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_of_any_other_token_nothing_is_told(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """Dead, forged, another tenant's or the tenant's own: inactive, and that is all."""
+async def test_introspection_of_an_invalid_token_says_only_that_it_is_inactive(
+    http: httpx.AsyncClient, tenant: Tenant
+) -> None:
     other = await Tenant.register(http)
     await other.create("theirs")
     await tenant.create("mine", scope={"not": "a string"})
@@ -37,11 +37,11 @@ async def test_of_any_other_token_nothing_is_told(http: httpx.AsyncClient, tenan
     for token in (dead, live + "x", "nonsense", await other.token_of("theirs"), tenant.token):
         answer = await _post(tenant, "/introspect", token)
         assert (answer.status_code, answer.json()) == (200, {"active": False})
-    assert "scope" not in (await _post(tenant, "/introspect", live)).json(), "the standard knows strings alone"
+    assert "scope" not in (await _post(tenant, "/introspect", live)).json(), "the standard allows only strings"
 
 
-async def test_a_revoked_token_is_dead_and_revoking_again_is_no_error(tenant: Tenant) -> None:
-    """An invalid token gets the same answer; the tenant's own token is not supported (RFC 7009, 2.2.1)."""
+async def test_revocation_of_any_user_token_succeeds_and_is_idempotent(tenant: Tenant) -> None:
+    """An invalid token gets the same answer; a tenant token is not supported (RFC 7009, 2.2.1)."""
     await tenant.create("ann")
     token = await tenant.token_of("ann")
     for each in (token, token, "nonsense"):
@@ -49,11 +49,10 @@ async def test_a_revoked_token_is_dead_and_revoking_again_is_no_error(tenant: Te
     refused = await _post(tenant, "/revoke", tenant.token)
     assert (refused.status_code, refused.json()["error"]) == (400, "unsupported_token_type")
     assert (await tenant.verify(token)).status_code == 400
-    assert (await tenant.call("GET", "/user")).status_code == 200, "the tenant's own token was not for this"
+    assert (await tenant.call("GET", "/user")).status_code == 200, "a tenant token cannot be revoked here"
 
 
-async def test_a_tenant_cannot_revoke_anothers_token(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """It is answered as any token that is not valid, and lives on."""
+async def test_revocation_of_another_tenants_token_changes_nothing(http: httpx.AsyncClient, tenant: Tenant) -> None:
     other = await Tenant.register(http)
     await other.create("theirs")
     token = await other.token_of("theirs")
@@ -61,8 +60,10 @@ async def test_a_tenant_cannot_revoke_anothers_token(http: httpx.AsyncClient, te
     assert (await other.verify(token)).status_code == 200
 
 
-async def test_a_gateway_may_use_basic_credentials(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """The tenant token as the password; without credentials, or with bad ones, it is 401."""
+async def test_introspection_accepts_the_tenant_token_as_basic_password(
+    http: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    """Missing or wrong credentials are answered 401."""
     await tenant.create("ann")
     form = {"token": await tenant.token_of("ann")}
     good = await http.post("/introspect", data=form, auth=("gateway", tenant.token))
@@ -76,8 +77,8 @@ async def test_a_gateway_may_use_basic_credentials(http: httpx.AsyncClient, tena
     )
 
 
-async def test_what_is_no_form_is_refused(tenant: Tenant) -> None:
-    """JSON is 415, a form without a token, or with two, names the field, in the standard's words (RFC 6749, 5.2)."""
+async def test_malformed_form_is_refused_by_field(tenant: Tenant) -> None:
+    """A JSON body is answered 415. The error codes are those of RFC 6749, 5.2."""
     assert (await tenant.call("POST", "/introspect", json={"token": "x"})).status_code == 415
     for form in ({"other": "x"}, {"token": ["x", "x"]}):
         refused = await tenant.call("POST", "/revoke", data=form)

@@ -14,7 +14,7 @@ from tests.service import RunningService
 README = REPOSITORY / "README.md"
 
 
-async def test_readme_lines_pasted_twice_log_a_user_in_each_time(service: RunningService) -> None:
+async def test_readme_commands_entered_twice_log_a_user_in_each_time(service: RunningService) -> None:
     if not (shutil.which("bash") and shutil.which("curl")):
         pytest.skip("the README is for bash and curl")
     (block,) = re.findall(r"^docker compose up.*?\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)

@@ -1,6 +1,6 @@
-"""An older backup restored, as docs/operations.md tells to: what comes back to life with it, and what ends it again.
+"""An older backup, restored as in docs/operations.md.
 
-The copy is made through the driver: mongodump and mongorestore need not be installed where tests run.
+The driver makes the copy, because mongodump and mongorestore may not be installed.
 """
 
 import base64
@@ -24,7 +24,7 @@ Backup = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture
 async def service(backend: Backend, tmp_path: Path) -> AsyncIterator[RunningService]:
-    """One of each: it is stopped in between."""
+    """One edge and one worker of each kind; the test stops them."""
     async with running_service(tmp_path, await backend.vhost(), backend.database_url()) as running:
         yield running
 
@@ -35,11 +35,12 @@ async def http(service: RunningService) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_a_new_master_key_ends_what_a_restored_backup_revives(
+async def test_new_master_key_after_a_restore_ends_all_sessions(
     service: RunningService, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
-    """With the backup come back sessions that were ended, users that were deleted and passwords that were changed; the
-    new key ends all sessions, of tenants too, and the others are what the backup says."""
+    """The backup brings back revoked sessions, deleted users and changed passwords. The new key ends
+    every session, also of tenants.
+    """
     tenant = await Tenant.register(http)
     for login in ("ann", "bob", "cid"):
         assert (await tenant.create(login)).is_success
@@ -56,12 +57,12 @@ async def test_a_new_master_key_ends_what_a_restored_backup_revives(
     _restore(service.mongo_url, backup)
     await _start_workers(service)
     for token in tokens.values():
-        assert (await tenant.verify(token)).is_success, "alive again: this is what the new key is for"
+        assert (await tenant.verify(token)).is_success, "the restored session is alive again"
 
     await _stop_workers(service)
     (tmp_path / "master-keys").write_text(f"restored:{base64.b64encode(secrets.token_bytes(32)).decode()}")
     await _start_workers(service)
-    assert (await tenant.verify(tokens["ann"])).status_code == 401, "its tenant's token is dead"
+    assert (await tenant.verify(tokens["ann"])).status_code == 401, "the tenant token is dead"
     again = await http.post("/tenant/login", json={"email": tenant.email, "password": PASSWORD})
     tenant = Tenant(http, tenant.id, tenant.email, again.json()["token"])
     for token in tokens.values():
@@ -79,7 +80,7 @@ def _dump(url: str) -> Backup:
 
 
 def _restore(url: str, backup: Backup) -> None:
-    """As `mongorestore --drop` does, but for the indexes, which the workers make."""
+    """Replace all collections as `mongorestore --drop` does. The workers create the indexes."""
     with pymongo.MongoClient[dict[str, Any]](url) as client:
         database = client.get_default_database()
         for name in database.list_collection_names():

@@ -1,4 +1,4 @@
-"""Dead means dead: through every edge and worker, from the moment the answer is there, and told to subscribers."""
+"""Revocation at every edge and worker, and its events."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ EVENT_TIMEOUT_SECONDS = 30
 
 
 class Feed:
-    """Revocation events of one tenant as a subscriber gets them, with nothing of ours but the contract."""
+    """Revocation events of one tenant, received without the client."""
 
     def __init__(self, queue: aio_pika.abc.AbstractQueue) -> None:
         self._queue = queue
@@ -45,10 +45,9 @@ async def feed(service: RunningService, tenant: Tenant) -> AsyncIterator[Feed]:
         yield Feed(queue)
 
 
-async def test_a_token_is_refused_everywhere_once_its_logout_has_answered(
+async def test_token_is_refused_at_every_edge_once_its_logout_is_answered(
     service: RunningService, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """Right after the logout neither edge, and so neither worker behind them, accepts the token any more."""
     await tenant.create("everywhere")
     async with httpx.AsyncClient(base_url=service.urls[1], timeout=30) as other_http:
         edges = [tenant.through(http), tenant.through(other_http)]
@@ -61,8 +60,7 @@ async def test_a_token_is_refused_everywhere_once_its_logout_has_answered(
             assert [response.status_code for response in dead] == [400] * 16
 
 
-async def test_logout_is_announced(tenant: Tenant, feed: Feed) -> None:
-    """A subscriber learns which session of whom ended, why, and until when to remember it."""
+async def test_logout_is_announced_with_session_user_reason_and_expiry(tenant: Tenant, feed: Feed) -> None:
     user = (await tenant.create("announced")).json()
     token = await tenant.token_of("announced", device="tablet")
     claims = (await tenant.verify(token)).json()["decoded"]
@@ -97,10 +95,10 @@ async def _delete(tenant: Tenant) -> httpx.Response:
     ("end", "reason"),
     [(_revoke_all, "all_revoked"), (_change_password, "password_changed"), (_delete, "user_deleted")],
 )
-async def test_whatever_ends_all_sessions_kills_each_token_and_announces_each(
+async def test_ending_all_sessions_revokes_and_announces_each(
     tenant: Tenant, feed: Feed, end: Any, reason: str
 ) -> None:
-    """Revoking all, a new password and deletion end every session of the user, and nobody else's."""
+    """Sessions of other users stay alive."""
     await tenant.create("many")
     await tenant.create("bystander")
     tokens = [await tenant.token_of("many", device=f"device {number}") for number in range(5)]
@@ -114,8 +112,8 @@ async def test_whatever_ends_all_sessions_kills_each_token_and_announces_each(
     assert {event.data.reason for event in events} == {reason}
 
 
-async def test_one_session_is_revoked_and_the_others_live(tenant: Tenant, feed: Feed) -> None:
-    """Sessions are listed newest first, without secrets, and each can be ended by its id."""
+async def test_revoking_one_session_keeps_the_others(tenant: Tenant, feed: Feed) -> None:
+    """Sessions are listed newest first, without secrets."""
     await tenant.create("devices")
     phone, laptop = await tenant.token_of("devices", "phone"), await tenant.token_of("devices", "laptop")
     listed = (await tenant.call("GET", tenant.path("devices", "sessions"))).json()["sessions"]
@@ -130,16 +128,14 @@ async def test_one_session_is_revoked_and_the_others_live(tenant: Tenant, feed: 
     assert (await feed.next()).data.reason == "revoked"
 
 
-async def test_a_new_password_replaces_the_old_one(tenant: Tenant) -> None:
-    """After a change only the new password logs in."""
+async def test_only_the_new_password_logs_in_after_a_change(tenant: Tenant) -> None:
     await tenant.create("changer")
     assert (await tenant.call("PATCH", tenant.path("changer"), json={"password": "new " + PASSWORD})).status_code == 200
     assert (await tenant.login("changer")).status_code == 403
     assert (await tenant.login("changer", "new " + PASSWORD)).status_code == 200
 
 
-async def test_a_tenants_logout_is_announced_too(http: httpx.AsyncClient, tenant: Tenant, feed: Feed) -> None:
-    """The end of a tenant's own session is an event without a user."""
+async def test_tenant_logout_is_announced_without_a_user(http: httpx.AsyncClient, tenant: Tenant, feed: Feed) -> None:
     assert (await http.post("/tenant/logout", json={"token": tenant.token})).status_code == 200
     event = await feed.next()
     assert (event.data.user, event.data.login) == (None, f"tenant:{tenant.email}")

@@ -1,4 +1,4 @@
-"""Keys and peppers exchanged while the service goes on, as docs/operations.md tells to; and a limit of sessions."""
+"""Rotation of keys and peppers as in docs/operations.md, and the limit of sessions."""
 
 import asyncio
 import base64
@@ -23,13 +23,13 @@ KEYS = {key_id: base64.b64encode(secrets.token_bytes(32)).decode() for key_id in
 
 @dataclass(frozen=True)
 class Rotated:
-    """A service whose master keys and peppers are files that may change."""
+    """A service that reads its master keys and peppers from files."""
 
     service: RunningService
     files: tuple[Path, Path]
 
     async def restart_with(self, *key_ids: str) -> None:
-        """These keys and these peppers, the first of them in use; one worker after the other, as an operator would."""
+        """Restart one worker after the other with these keys and peppers; the first is the active one."""
         write_keys(self.files, *key_ids)
         for name, process in self.service.processes.items():
             if name.startswith("worker"):
@@ -38,7 +38,7 @@ class Rotated:
                 await process.wait_until(functools.partial(takes_requests, process), START_TIMEOUT_SECONDS)
 
     def stored(self, login: str) -> tuple[str, set[str]]:
-        """Which pepper the user's password is hashed under, and which keys its sessions were made under."""
+        """Return the id of the user's pepper and the ids of its sessions' master keys."""
         with pymongo.MongoClient[dict[str, str]](self.service.mongo_url) as client:
             database = client.get_default_database()
             user = database.users.find_one({"login": login})
@@ -65,9 +65,8 @@ async def rotated(backend: Backend, tmp_path: Path) -> AsyncIterator[Rotated]:
         yield Rotated(service, files)
 
 
-async def test_keys_and_peppers_rotate_with_overlap(rotated: Rotated) -> None:
-    """While both are configured all tokens and passwords work, and new ones are of the new key; when the old one is
-    taken away, its tokens are dead, and so are the passwords of those who have not logged in since."""
+async def test_rotation_with_overlap_keeps_tokens_and_passwords_until_the_old_key_is_removed(rotated: Rotated) -> None:
+    """Without the old pepper, users who did not log in since need a new password."""
     async with httpx.AsyncClient(base_url=rotated.service.urls[0], timeout=30) as http:
         before = await Tenant.register(http)
         for login in ("ann", "absent"):
@@ -75,7 +74,7 @@ async def test_keys_and_peppers_rotate_with_overlap(rotated: Rotated) -> None:
         old_token = await before.token_of("ann")
         assert rotated.stored("ann") == ("old", {"old"})
 
-        # First all learn to verify the new one, so that no worker refuses what another has made under it.
+        # First every worker verifies the new key, so that no worker refuses a token of another.
         await rotated.restart_with("old", "new")
         assert (await before.verify(old_token)).status_code == 200
         await rotated.restart_with("new", "old")
@@ -97,8 +96,7 @@ async def test_keys_and_peppers_rotate_with_overlap(rotated: Rotated) -> None:
         assert (await after.login("absent", "a new fine password")).status_code == 200
 
 
-async def test_of_logins_at_once_as_many_as_allowed_live(rotated: Rotated) -> None:
-    """Over HTTP, with more logins at once than sessions are allowed."""
+async def test_concurrent_logins_leave_sessions_up_to_the_limit(rotated: Rotated) -> None:
     async with httpx.AsyncClient(base_url=rotated.service.urls[0], timeout=30) as http:
         tenant = await Tenant.register(http)
         await tenant.create("ann")

@@ -1,4 +1,4 @@
-"""Secrets stay where they belong: in no log line, no error body, no event."""
+"""Secrets in logs, error bodies and events."""
 
 import asyncio
 import secrets
@@ -10,10 +10,10 @@ from tests.e2e.tenant import Tenant
 from tests.service import RunningService
 
 
-async def test_no_secret_is_in_any_log_error_or_event(service: RunningService, http: httpx.AsyncClient) -> None:
-    """The whole workflow with known secrets, mistakes included; then all logs, error bodies and events are searched."""
+async def test_logs_errors_and_events_contain_no_secret(service: RunningService, http: httpx.AsyncClient) -> None:
+    """The whole workflow runs with known secrets, mistakes included, and all output is searched."""
     known = {name: f"{name}-{secrets.token_hex(12)}" for name in ("tenantpw", "userpw", "newpw", "wrongpw", "regkey")}
-    told: list[str] = []
+    errors: list[str] = []
     events: list[bytes] = []
 
     async with await aio_pika.connect(service.amqp_url) as connection:
@@ -23,7 +23,9 @@ async def test_no_secret_is_in_any_log_error_or_event(service: RunningService, h
         headers = {"X-Registration-Key": known["regkey"]}
         registered = (await http.post("/tenant", json=credentials, headers=headers)).json()
         tenant = Tenant(http, registered["id"], registered["email"], registered["token"])
-        await queue.bind("events", routing_key=f"session.revoked.{tenant.id}")  # others' may still be on their way
+        await queue.bind(
+            "events", routing_key=f"session.revoked.{tenant.id}"
+        )  # events of other tenants may still arrive
         logged_in = await http.post("/tenant/login", json=credentials)
         tenant_token = logged_in.json()["token"]
 
@@ -47,7 +49,7 @@ async def test_no_secret_is_in_any_log_error_or_event(service: RunningService, h
         ):
             response = await mistake
             assert response.is_error
-            told.append(response.text)
+            errors.append(response.text)
 
         await tenant.logout(tokens[0])
         assert (await tenant.call("PATCH", tenant.path("keeper"), json={"password": known["newpw"]})).is_success
@@ -59,16 +61,15 @@ async def test_no_secret_is_in_any_log_error_or_event(service: RunningService, h
                 if len(events) == len(tokens):
                     break
 
-    # A token's signature is what makes it one; ids and claims are no secrets.
+    # The signature is the secret of a token; ids and claims are not secret.
     signatures = [token.rpartition(".")[2] for token in (*tokens, tenant_token, registered["token"])]
-    everything = "\n".join((*told, *map(str, events), service.logs()))
+    everything = "\n".join((*errors, *map(str, events), service.logs()))
     assert tenant.id in everything, "the search looks at the right text"
     for name, secret in (*known.items(), *(("a signature", signature) for signature in signatures)):
         assert secret not in everything, name
 
 
-async def test_one_request_id_is_in_the_answer_and_both_logs(service: RunningService, http: httpx.AsyncClient) -> None:
-    """`X-Request-ID` goes from the request through AMQP into the worker's log, and back to the caller."""
+async def test_request_id_is_in_the_response_and_both_logs(service: RunningService, http: httpx.AsyncClient) -> None:
     given = f"test-{secrets.token_hex(8)}"
     answer = await http.post(
         "/tenant/login", json={"email": "a@b.test", "password": "x"}, headers={"X-Request-ID": given}
@@ -81,10 +82,9 @@ async def test_one_request_id_is_in_the_answer_and_both_logs(service: RunningSer
     assert services == {"api", "worker"}
 
 
-async def test_a_verification_is_found_in_the_workers_log(
+async def test_request_id_of_a_coalesced_verification_is_in_the_workers_log(
     service: RunningService, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """Coalescing does not lose the ids of the requests that travelled together."""
     ids = [f"verify-{secrets.token_hex(8)}" for _ in range(20)]
     headers = {"Authorization": f"Bearer {tenant.token}"}
     await asyncio.gather(
@@ -95,7 +95,7 @@ async def test_a_verification_is_found_in_the_workers_log(
 
 
 async def _services_that_logged(service: RunningService, text: str, expected: int) -> set[str]:
-    """Which services have a line with this text; a log is written just after its answer, so some patience."""
+    """Return the services that logged this text. A process logs shortly after it replies."""
     found: set[str] = set()
     for _ in range(200):
         found = {

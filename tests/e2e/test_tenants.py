@@ -1,4 +1,4 @@
-"""Tenants change their password, end, and come back: over HTTP and AMQP, with everything that is theirs."""
+"""Password change, disabling and deletion of tenants, over HTTP and AMQP."""
 
 from collections.abc import AsyncIterator
 
@@ -21,14 +21,16 @@ async def login(http: httpx.AsyncClient, tenant: Tenant, password: str = PASSWOR
 
 @pytest_asyncio.fixture
 async def operator(service: RunningService) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the second edge that has the registration key and nothing else."""
+    """A client of the second edge with only the registration key."""
     headers = {"X-Registration-Key": KEY}
     async with httpx.AsyncClient(base_url=service.urls[1], timeout=30, headers=headers) as http:
         yield http
 
 
-async def test_a_new_password_ends_the_tenants_tokens_and_no_others(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """The answer holds a token that goes on; users stay logged in."""
+async def test_new_tenant_password_revokes_tenant_tokens_and_keeps_user_sessions(
+    http: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    """The reply contains a new tenant token."""
     await tenant.create("ann")
     token = await tenant.token_of("ann")
     body = {"currentPassword": PASSWORD, "password": NEW_PASSWORD}
@@ -46,10 +48,9 @@ async def test_a_new_password_ends_the_tenants_tokens_and_no_others(http: httpx.
     assert (await login(http, tenant, NEW_PASSWORD)).status_code == 200
 
 
-async def test_a_disabled_tenant_comes_back_without_its_tokens(
+async def test_disabled_tenant_is_refused_and_enabled_without_its_old_tokens(
     http: httpx.AsyncClient, operator: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """Nothing of it is accepted anywhere once that has answered; enabled, it begins anew."""
     await tenant.create("ann")
     token = await tenant.token_of("ann")
     assert (await operator.post("/tenant/disable", json={"email": tenant.email})).json() == {"result": 1}
@@ -62,8 +63,9 @@ async def test_a_disabled_tenant_comes_back_without_its_tokens(
     assert (await back.login("ann")).status_code == 200
 
 
-async def test_a_deleted_tenants_email_is_free(http: httpx.AsyncClient, tenant: Tenant) -> None:
-    """Who registers with it is another tenant, without the users of the first."""
+async def test_deleted_tenants_email_registers_a_new_tenant_without_users(
+    http: httpx.AsyncClient, tenant: Tenant
+) -> None:
     await tenant.create("ann")
     assert (await tenant.call("POST", "/tenant/delete", json={"password": "wrong"})).status_code == 403
     assert (await tenant.call("POST", "/tenant/delete", json={"password": PASSWORD})).json() == {"result": 1}
@@ -75,19 +77,20 @@ async def test_a_deleted_tenants_email_is_free(http: httpx.AsyncClient, tenant: 
     assert (await successor.call("GET", "/user")).json()["users"] == []
 
 
-@pytest.mark.parametrize("word", ["disable", "enable", "delete"])
-async def test_strangers_end_nobody(http: httpx.AsyncClient, tenant: Tenant, word: str) -> None:
-    """Without a proof it is 401 or 422, with a wrong key 403; and the registration networks open none of these."""
+@pytest.mark.parametrize("action", ["disable", "enable", "delete"])
+async def test_ending_a_tenant_without_proof_is_refused(http: httpx.AsyncClient, tenant: Tenant, action: str) -> None:
+    """The registration networks do not open these operations."""
     body = {"email": tenant.email}
-    without = await http.post(f"/tenant/{word}", json=body)
-    assert without.status_code == (422 if word == "enable" else 401)
-    wrong = await http.post(f"/tenant/{word}", json=body, headers={"X-Registration-Key": "not the key"})
+    without = await http.post(f"/tenant/{action}", json=body)
+    assert without.status_code == (422 if action == "enable" else 401)
+    wrong = await http.post(f"/tenant/{action}", json=body, headers={"X-Registration-Key": "not the key"})
     assert (wrong.status_code, wrong.json()["code"]) == (403, "invalid_credentials")
     assert (await tenant.call("GET", "/user")).status_code == 200
 
 
-async def test_a_client_manages_its_tenant(service: RunningService, tenant: Tenant) -> None:
-    """It goes on with the new token and the new password, and ends with the tenant."""
+async def test_client_continues_after_password_change_and_ends_with_its_tenant(
+    service: RunningService, tenant: Tenant
+) -> None:
     async with (
         AuthClient.connect(service.amqp_url, email=tenant.email, password=PASSWORD) as auth,
         AuthClient.connect(service.amqp_url, anonymous=True) as operator,
@@ -99,7 +102,7 @@ async def test_a_client_manages_its_tenant(service: RunningService, tenant: Tena
         second = await auth.tenant.update(PASSWORD, password=NEW_PASSWORD)
         assert first != second
         await auth.tenant.logout(second)
-        assert await auth.login("ann", PASSWORD, device_id="phone"), "it logs in with the new password by itself"
+        assert await auth.login("ann", PASSWORD, device_id="phone"), "the client logs in with the new password"
 
         await operator.tenant.disable(email=tenant.email, registration_key=KEY)
         with pytest.raises(ServiceCredentialsRejected):

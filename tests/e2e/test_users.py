@@ -1,4 +1,4 @@
-"""Managing users: names of any kind, lists, searches, changes."""
+"""User management: logins, lists, searches and changes."""
 
 import asyncio
 import time
@@ -14,8 +14,7 @@ ODD_LOGINS = [
 
 
 @pytest.mark.parametrize("login", ODD_LOGINS)
-async def test_any_printable_login_works_everywhere(tenant: Tenant, login: str) -> None:
-    """Create, log in, list, change, list sessions and delete: a login is never mistaken for part of the path."""
+async def test_user_with_an_unusual_login_works_at_every_route(tenant: Tenant, login: str) -> None:
     assert (await tenant.create(login)).status_code == 200
     token = await tenant.token_of(login)
     assert (await tenant.verify(token)).json()["decoded"]["login"] == login
@@ -29,15 +28,14 @@ async def test_any_printable_login_works_everywhere(tenant: Tenant, login: str) 
 @pytest.mark.parametrize(
     "login", ["a\nb", "\0", "\x7f", "", "a" * 257, "\u200b\u2028", ".", "..", " ", "a ", "admin\ufe0f", "Tenant:a"]
 )
-async def test_other_logins_are_refused_by_name(tenant: Tenant, login: str) -> None:
-    """The bad field is named: not printable, not displayed, empty, too long, a step in a path, or a tenant's."""
+async def test_creation_with_an_invalid_login_is_refused_by_field(tenant: Tenant, login: str) -> None:
+    """The logins are unprintable, invisible, empty, too long, a path step, or in the namespace of tenants."""
     answer = await tenant.create(login)
     assert answer.status_code == 422
     assert [problem["field"] for problem in answer.json()["errors"]] == ["login"]
 
 
-async def test_a_login_is_one_however_it_is_typed(tenant: Tenant) -> None:
-    """In either Unicode form every route reaches the account, which has the login in NFC; and nobody gets it twice."""
+async def test_both_unicode_forms_of_a_login_reach_one_account(tenant: Tenant) -> None:
     typed, stored = "Cafe\u0301", "Caf\u00e9"
     assert (await tenant.create(typed)).json()["login"] == stored
     assert [(await tenant.create(login)).status_code for login in (typed, stored)] == [409, 409]
@@ -53,8 +51,7 @@ async def test_a_login_is_one_however_it_is_typed(tenant: Tenant) -> None:
     assert (await tenant.verify(token)).status_code == 400
 
 
-async def test_users_are_listed_in_pages_that_neither_skip_nor_repeat(tenant: Tenant) -> None:
-    """Following the cursor gives every user once, in order; the last page says 0."""
+async def test_user_list_is_paged_in_order_without_gaps(tenant: Tenant) -> None:
     logins = sorted(f"user {number:02}" for number in range(25))
     await asyncio.gather(*(tenant.create(login) for login in logins))
     seen, cursor = [], "0"
@@ -68,8 +65,7 @@ async def test_users_are_listed_in_pages_that_neither_skip_nor_repeat(tenant: Te
     assert seen == logins
 
 
-async def test_users_are_found_by_part_of_login_or_email_in_any_case(tenant: Tenant) -> None:
-    """A search takes its text literally."""
+async def test_user_search_matches_part_of_login_or_email_literally_in_any_case(tenant: Tenant) -> None:
     await tenant.create("Anna.K", email="anna@example.org")
     await tenant.create("bob", email="Bob.K@example.com")
     await tenant.create("carl", email="carl@example.com")
@@ -88,22 +84,21 @@ async def test_users_are_found_by_part_of_login_or_email_in_any_case(tenant: Ten
     ("query", "field"),
     [({"limit": 0}, "limit"), ({"limit": 201}, "limit"), ({"limit": "many"}, "limit"), ({"cursor": "a?"}, "cursor")],
 )
-async def test_a_bad_query_is_named(tenant: Tenant, query: dict[str, str], field: str) -> None:
-    """The parameter that is wrong stands in the answer."""
+async def test_invalid_query_parameter_is_refused_by_name(tenant: Tenant, query: dict[str, str], field: str) -> None:
     answer = await tenant.call("GET", "/user", params=query)
     assert answer.status_code == 422
     assert [problem["field"] for problem in answer.json()["errors"]] == [field]
 
 
-async def test_a_patch_changes_what_it_names_and_nothing_else(tenant: Tenant) -> None:
-    """Absent members stay, `scope: null` clears; what is changed shows in the next token."""
+async def test_patch_changes_only_the_given_attributes(tenant: Tenant) -> None:
+    """`scope: null` clears the scope. Changes appear in the next token."""
     before = (await tenant.create("patched", sub="old", scope="read write")).json()
     token = await tenant.token_of("patched")
     changed = await tenant.call("PATCH", tenant.path("patched"), json={"email": "new@users.test"})
     assert changed.json() | {"lastActivity": 0} == before | {"email": "new@users.test", "lastActivity": 0}
     cleared = await tenant.call("PATCH", tenant.path("patched"), json={"scope": None, "sub": "new"})
     assert (cleared.json()["scope"], cleared.json()["sub"]) == (None, "new")
-    assert (await tenant.verify(token)).json()["decoded"]["scope"] == "read write", "claims are those of the login"
+    assert (await tenant.verify(token)).json()["decoded"]["scope"] == "read write", "claims are those at the login"
     claims = (await tenant.verify(await tenant.token_of("patched"))).json()["decoded"]
     assert claims["sub"] == "new"
     assert "scope" not in claims
@@ -116,15 +111,14 @@ async def test_a_patch_changes_what_it_names_and_nothing_else(tenant: Tenant) ->
     "scope",
     ["", "a b", {}, {"$where": 1, "a.b": [1, {"c": None}], "": "", "\0": 2**80}, {"é": 1.5}],
 )
-async def test_a_scope_comes_back_as_it_went_in(tenant: Tenant, scope: object) -> None:
-    """Strings and objects of any JSON, also such that the database could not store as they are."""
+async def test_scope_is_returned_unchanged(tenant: Tenant, scope: object) -> None:
+    """The scopes include values that the database cannot store directly."""
     assert (await tenant.create("scoped", scope=scope)).json()["scope"] == scope
     claims = (await tenant.verify(await tenant.token_of("scoped"))).json()["decoded"]
     assert claims["scope"] == scope
 
 
-async def test_last_activity_follows_verifications(tenant: Tenant) -> None:
-    """It is written in batches, soon after; the test's service writes twice a second."""
+async def test_last_activity_is_updated_after_a_verification(tenant: Tenant) -> None:
     created = (await tenant.create("active")).json()
     token = await tenant.token_of("active")
     await tenant.verify(token)
@@ -137,8 +131,7 @@ async def test_last_activity_follows_verifications(tenant: Tenant) -> None:
         await asyncio.sleep(0.1)
 
 
-async def test_a_scope_that_is_taken_away_goes_with_the_sessions(tenant: Tenant) -> None:
-    """A token says what its user was at login, until its session ends; the next one says what the user is now."""
+async def test_narrowed_scope_applies_when_the_old_sessions_are_revoked(tenant: Tenant) -> None:
     await tenant.create("ann", scope="read write")
     token = await tenant.token_of("ann")
     assert (await tenant.call("PATCH", tenant.path("ann"), json={"scope": "read"})).status_code == 200

@@ -1,12 +1,11 @@
-"""The main job over HTTP, as the first Jincor Auth's clients speak it."""
+"""The main workflow over HTTP, as clients of the first Jincor Auth use it."""
 
 import httpx
 
 from tests.e2e.tenant import PASSWORD, Tenant
 
 
-async def test_a_tenant_registers_logs_in_verifies_and_logs_out(http: httpx.AsyncClient) -> None:
-    """The four tenant endpoints keep the wire of the first version, and a logged-out token is dead."""
+async def test_tenant_registers_logs_in_verifies_and_logs_out_over_the_first_api(http: httpx.AsyncClient) -> None:
     credentials = {"email": "Main@Tenant.Test", "password": PASSWORD}
     registered = await http.post("/tenant", json=credentials)
     assert registered.status_code == 200
@@ -28,8 +27,7 @@ async def test_a_tenant_registers_logs_in_verifies_and_logs_out(http: httpx.Asyn
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid token")
 
 
-async def test_a_user_is_created_logs_in_is_verified_logs_out_and_is_deleted(tenant: Tenant) -> None:
-    """The user endpoints keep the wire of the first version."""
+async def test_user_is_created_logs_in_and_is_deleted_over_the_first_api(tenant: Tenant) -> None:
     created = await tenant.create("emp_dev", sub="123", scope={"admin": True})
     assert created.status_code == 200
     user = created.json()
@@ -52,5 +50,5 @@ async def test_a_user_is_created_logs_in_is_verified_logs_out_and_is_deleted(ten
 
     token = await tenant.token_of("emp_dev")
     assert (await tenant.call("DELETE", tenant.path("emp_dev"))).json() == {"result": 1}
-    assert (await tenant.verify(token)).status_code == 400, "deleting a user ends its sessions"
+    assert (await tenant.verify(token)).status_code == 400, "deleting a user revokes its sessions"
     assert (await tenant.call("DELETE", tenant.path("emp_dev"))).status_code == 404

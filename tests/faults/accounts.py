@@ -1,4 +1,4 @@
-"""What callers were told, and so may rely on: accounts, with the fate of each session as it was acknowledged."""
+"""Accounts with the state of each session as the service acknowledged it to callers."""
 
 import base64
 import json
@@ -9,15 +9,15 @@ from typing import Any
 
 class Fate(Enum):
     LIVE = auto()
-    """Its login was answered, and nobody asked for its end."""
+    """The login was answered, and no revocation was requested."""
     ENDED = auto()
-    """Its end was answered for."""
+    """The revocation was acknowledged."""
     UNKNOWN = auto()
-    """Its end was asked for, and the answer was neither yes nor no."""
+    """The revocation was requested, and its outcome is unknown."""
 
 
 class Unsure(Enum):
-    """The change whose outcome nobody knows: such an account is left alone until it is audited."""
+    """The change whose outcome is unknown. Such an account is not used until it is audited."""
 
     CREATION = auto()
     PASSWORD = auto()
@@ -34,7 +34,7 @@ class Account:
     deleted: bool = False
     unsure: Unsure | None = None
     new_password: str | None = None
-    """What it may have instead, if the change of its password is what nobody is sure of."""
+    """The password after a change whose outcome is unknown."""
     sessions: dict[str, Fate] = field(default_factory=dict)
     """By token."""
 
@@ -46,12 +46,12 @@ class Account:
 
 
 def session_id(token: str) -> str:
-    """The id that a token claims for its session."""
+    """Return the session id that a token claims."""
     return str(claims(token)["jti"])
 
 
 def claims(token: str) -> dict[str, Any]:
-    """What a token says, unproven."""
+    """Return the unverified claims of a token."""
     payload = token.split(".")[1]
-    said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return said
+    decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return decoded

@@ -1,4 +1,4 @@
-"""Holds everything that callers were told against what is so once the faults are over."""
+"""Compares what the service acknowledged to callers with its state after the faults."""
 
 import asyncio
 import contextlib
@@ -17,29 +17,30 @@ from tests.faults.load import PASSWORD, REFUSALS, Records
 from tests.faults.transports import PATIENCE_SECONDS, OverHttp
 
 AUDIT_QUEUE = "audit"
-#: Accounts looked at at a time: what is asked most are logins, and those take all the cores there are.
-AT_A_TIME = 4
+#: Accounts inspected at a time: most calls are logins, which use all cores.
+CONCURRENCY = 4
 
 
 async def collect_events(amqp_url: str) -> None:
-    """From now on the broker keeps every revocation, as for an audit that is not running."""
+    """Declare the queue that keeps every revocation from now on."""
     async with await aio_pika.connect(amqp_url) as connection:
         await _audit_queue(connection)
 
 
 async def audited(records: Records, tenant: OverHttp, amqp_url: str, mongo_url: str) -> Counter[str]:
-    """What was found, by kind. Raises `AssertionError` naming everything that is not as it was acknowledged.
+    """Return counts of what was found, by kind.
 
-    The service is ready again, and calls are answered; what was left behind has as long as it takes to be finished.
+    Raise `AssertionError` with everything that contradicts an acknowledgement. Requires a ready service; pending
+    revocations get the time that they need.
     """
     audit = Inspection(tenant)
-    await audit.look_at(records.accounts)
-    await nothing_left_behind(mongo_url)
-    told = await heard(amqp_url, audit.ended)
-    lost, spurious = audit.ended - told, audit.live & told
+    await audit.inspect(records.accounts)
+    await until_nothing_pending(mongo_url)
+    announced = await received_revocations(amqp_url, audit.ended)
+    lost, spurious = audit.ended - announced, audit.live & announced
     wrong = [*records.violations, *audit.violations]
-    wrong += [f"no event tells of the end of {session}" for session in sorted(lost)]
-    wrong += [f"an event tells of the end of {session}, which is live" for session in sorted(spurious)]
+    wrong += [f"no event announces the end of {session}" for session in sorted(lost)]
+    wrong += [f"an event announces the end of {session}, which is live" for session in sorted(spurious)]
     assert not wrong, "\n".join(wrong)
     return Counter(
         answers=len(records.answers),
@@ -48,23 +49,23 @@ async def audited(records: Records, tenant: OverHttp, amqp_url: str, mongo_url: 
         unsure=sum(account.unsure is not None for account in records.accounts),
         live=len(audit.live),
         ended=len(audit.ended),
-        events=len(told),
+        events=len(announced),
     )
 
 
-async def nothing_left_behind(mongo_url: str) -> None:
-    """Returns when the database holds neither a session to announce nor an ending to finish. Raises `TimeoutError`."""
+async def until_nothing_pending(mongo_url: str) -> None:
+    """Wait until no revocation is unfinished or unannounced in the database. Raise `TimeoutError`."""
     with pymongo.MongoClient[dict[str, Any]](mongo_url) as client:
         database = client.get_default_database()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            for collection, left in (("users", "ending"), ("sessions", "outbox")):
-                query = {left: {"$exists": True}}
+            for collection, pending in (("users", "ending"), ("sessions", "outbox")):
+                query = {pending: {"$exists": True}}
                 while await asyncio.to_thread(database[collection].find_one, query):  # noqa: ASYNC110 (workers finish it)
                     await asyncio.sleep(0.1)
 
 
-class Witness(Protocol):
-    """Whom an inspection asks."""
+class Service(Protocol):
+    """The service that an inspection calls."""
 
     async def create(self, login: str, password: str) -> None: ...
 
@@ -74,16 +75,16 @@ class Witness(Protocol):
 
 
 class Inspection:
-    """A look at accounts as their tenant sees them now: what is live, what has ended, and what should not be so."""
+    """Inspects accounts as their tenant sees them now: live sessions, ended sessions and violations."""
 
-    def __init__(self, tenant: Witness) -> None:
+    def __init__(self, tenant: Service) -> None:
         self._tenant = tenant
-        self._turns = asyncio.Semaphore(AT_A_TIME)
+        self._turns = asyncio.Semaphore(CONCURRENCY)
         self.violations: list[str] = []
         self.live: set[str] = set()
         self.ended: set[str] = set()
 
-    async def look_at(self, accounts: Sequence[Account]) -> None:
+    async def inspect(self, accounts: Sequence[Account]) -> None:
         await asyncio.gather(*(self._account(account) for account in accounts))
 
     async def _account(self, account: Account) -> None:
@@ -99,7 +100,7 @@ class Inspection:
                     self._violate(account, f"session {session_id(token)} {kept} {account.unsure or 'any change'}")
 
     async def _user(self, account: Account) -> bool:
-        """Whether what nobody was sure of has happened, which all its sessions have to bear out."""
+        """Return whether a change of unknown outcome happened; all sessions must agree with it."""
         exists = await self._logs_in(account, account.password)
         match account.unsure:
             case None:
@@ -107,9 +108,9 @@ class Inspection:
                     self._violate(account, "user is back" if exists else "user is lost")
                 return False
             case Unsure.CREATION:
-                # Either whole, or not there at all: then its login is free.
+                # Created completely or not at all; then the login is free.
                 if not exists:
-                    await self._again(lambda: self._tenant.create(account.login, PASSWORD))
+                    await self._retried(lambda: self._tenant.create(account.login, PASSWORD))
                 return False
             case Unsure.PASSWORD:
                 assert account.new_password is not None
@@ -127,7 +128,7 @@ class Inspection:
 
     async def _logs_in(self, account: Account, password: str) -> bool:
         try:
-            token = await self._again(lambda: self._tenant.login(account.login, password))
+            token = await self._retried(lambda: self._tenant.login(account.login, password))
         except InvalidCredentials:
             return False
         self.live.add(session_id(token))
@@ -135,13 +136,13 @@ class Inspection:
 
     async def _accepts(self, token: str) -> bool:
         try:
-            await self._again(lambda: self._tenant.verify(token))
+            await self._retried(lambda: self._tenant.verify(token))
         except InvalidToken:
             return False
         return True
 
-    async def _again(self, call: Any) -> Any:
-        """What it answers, tried again while the service is still catching its breath."""
+    async def _retried(self, call: Any) -> Any:
+        """Return the call's result, with retries while the service recovers."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 with contextlib.suppress(*REFUSALS):
@@ -152,12 +153,12 @@ class Inspection:
         self.violations.append(f"{account.login}: {text}")
 
 
-async def heard(amqp_url: str, enough: Collection[str]) -> set[str]:
-    """The sessions that the audit's queue has heard of, once `enough` are among them and it is empty.
+async def received_revocations(amqp_url: str, enough: Collection[str]) -> set[str]:
+    """Return the sessions that the audit queue received, once `enough` are among them and the queue is empty.
 
-    What is missing after that is lost: it gets the time that the sweep may take, and no more.
+    Events that are missing after the timeout are lost.
     """
-    told: set[str] = set()
+    announced: set[str] = set()
     async with await aio_pika.connect(amqp_url) as connection:
         queue = await _audit_queue(connection)
         with contextlib.suppress(TimeoutError):
@@ -166,12 +167,12 @@ async def heard(amqp_url: str, enough: Collection[str]) -> set[str]:
                     message = await queue.get(fail=False)
                     if message is not None:
                         await message.ack()
-                        told.add(SessionRevokedEvent.model_validate_json(message.body).data.session_id)
-                    elif told.issuperset(enough):
+                        announced.add(SessionRevokedEvent.model_validate_json(message.body).data.session_id)
+                    elif announced.issuperset(enough):
                         break
                     else:
                         await asyncio.sleep(0.1)
-    return told
+    return announced
 
 
 async def _audit_queue(connection: aio_pika.abc.AbstractConnection) -> AbstractQueue:

@@ -1,4 +1,4 @@
-"""A broker and a database for the tests that kill them."""
+"""A broker and a database for tests that kill them."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ from tests.faults.stack import Crashable
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def crashable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Crashable]:
-    """They are running whenever a test begins, and a test leaves them running."""
+    """A broker and a database that run at the start of each test; each test leaves them running."""
     directory = tmp_path_factory.mktemp("crashable")
     node, server = RabbitNode(directory / "rabbitmq"), MongoServer(directory / "mongo")
     async with contextlib.AsyncExitStack() as undo:
-        # Nothing of theirs is needed again, so they are not given the time for an orderly end.
+        # Their data is not needed again, so they are killed.
         for stop in (node.stop, node.kill, server.kill):
             undo.push_async_callback(stop)
         try:
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves the long ones to `make faults`."""
+    """Skip long tests outside `make faults`."""
     skip = pytest.mark.skip(reason="takes minutes: make faults")
     for item in items:
         if item.get_closest_marker("long") and not LONG:
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Shows what was measured."""
+    """Print the recorded figures."""
     if FIGURES:
         terminalreporter.section("faults")
         for figure in FIGURES:

@@ -1,6 +1,6 @@
-"""Callers in a process of their own, who send one request again and again: `flooded` runs them and says how they fared.
+"""Callers in a process of their own that repeat one request. `flooded` runs them and returns their answers.
 
-In the process of the tests they would wait for each other and for the tests, and what was measured would be that.
+In the test process they would wait for the tests, which would distort the measured times.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-#: Until an overloaded service has answered the last request, and the process has ended.
+#: Time for an overloaded service to answer the last request and for the process to end.
 END_SECONDS = 60
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)", re.IGNORECASE)
@@ -23,7 +23,7 @@ RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """What a process of callers is given, over its standard input: there are tokens in the request."""
+    """The input of the process. It contains a token, so it is passed over standard input."""
 
     url: str
     path: str
@@ -34,7 +34,7 @@ class Flood:
     pause_seconds: float
 
     def request(self) -> bytes:
-        """As it goes over the wire."""
+        """Return the raw HTTP request."""
         body = json.dumps(self.body)
         headers = ("Host: flood", f"Authorization: Bearer {self.token}", "Content-Type: application/json")
         return "\r\n".join((f"POST {self.path} HTTP/1.1", *headers, f"Content-Length: {len(body)}", "", body)).encode()
@@ -42,7 +42,7 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """As (status, seconds, Retry-After) each."""
+    """The answers, each as (status, seconds, Retry-After)."""
 
     all: Sequence[tuple[int, float, int | None]]
 
@@ -51,23 +51,23 @@ class Answers:
         return Counter(status for status, _, _ in self.all)
 
     def retries(self) -> Counter[int | None]:
-        """What those who were refused were told about coming back."""
+        """Count the `Retry-After` values of refusals."""
         return Counter(retry_after for status, _, retry_after in self.all if status == 503)
 
     def quantile(self, status: int, share: float) -> float:
-        """Of the seconds until such an answer."""
+        """Return this quantile of the seconds until answers with this status."""
         ordered = sorted(seconds for each, seconds, _ in self.all if each == status)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 async def flooded(flood: Flood) -> Answers:
-    """Runs the callers for as long as they are told."""
+    """Run the callers for the time given in `flood`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.faults.flood"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
-        given = json.dumps({name: getattr(flood, name) for name in Flood.__slots__})
-        output, _ = await asyncio.wait_for(process.communicate(given.encode()), flood.seconds + END_SECONDS)
+        settings = json.dumps({name: getattr(flood, name) for name in Flood.__slots__})
+        output, _ = await asyncio.wait_for(process.communicate(settings.encode()), flood.seconds + END_SECONDS)
     finally:
         if process.returncode is None:
             process.kill()
@@ -79,19 +79,19 @@ async def flooded(flood: Flood) -> Answers:
 async def _run(flood: Flood) -> None:
     answers: list[tuple[int, float, int | None]] = []
     request = flood.request()
-    until = time.monotonic() + flood.seconds
+    ends_at = time.monotonic() + flood.seconds
 
     async def call() -> None:
         url = URL(flood.url)
         reader, writer = await asyncio.open_connection(url.host, url.port)
-        while (started := time.monotonic()) < until:
+        while (started := time.monotonic()) < ends_at:
             writer.write(request)
             headers = await reader.readuntil(b"\r\n\r\n")
             length, retry_after = CONTENT_LENGTH.search(headers), RETRY_AFTER.search(headers)
             await reader.readexactly(int(length[1]) if length else 0)
             status = int(headers.split(b" ", 2)[1])
             answers.append((status, time.monotonic() - started, int(retry_after[1]) if retry_after else None))
-            # Or those who were refused together would come back together, for ever: no crowd does that.
+            # Jitter: callers refused together do not return together.
             await asyncio.sleep(flood.pause_seconds * random.uniform(0.5, 1.5))
         writer.close()
         await writer.wait_closed()

@@ -1,4 +1,4 @@
-"""A steady mixed load: callers who live through the lives of their users, and write down all they are told."""
+"""A steady mixed load: callers that go through users' lives and record all answers."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,9 @@ from tests.faults.accounts import Account, Fate, Unsure, session_id
 from tests.faults.transports import PATIENCE_SECONDS, Transport, UncleanAnswer
 
 PASSWORD = "correct horse battery"
-#: What a caller may hear while something is away.
+#: Errors that a caller may get during an outage.
 REFUSALS = (Unavailable, Overloaded, DeadlineExceeded)
-#: Steady, and yet room on a small machine for processes that come back.
+#: Leaves processor time for restarting processes on a small machine.
 PAUSE_SECONDS = 0.02
 PAUSE_AFTER_REFUSAL_SECONDS = 0.3
 
@@ -26,14 +26,14 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True)
 class Answer:
-    """What one call came to, and when, on the clock of `time.monotonic`."""
+    """The outcome of one call, with times of `time.monotonic`."""
 
     operation: str
     transport: str
     started: float
     ended: float
     code: str
-    """`ok`, an error's code, or what was wrong with it."""
+    """`ok`, an error code, or a description of an unclean answer."""
 
     @property
     def seconds(self) -> float:
@@ -42,26 +42,26 @@ class Answer:
 
 @dataclass
 class Records:
-    """All that the callers were told."""
+    """Everything that the callers were answered."""
 
     answers: list[Answer] = field(default_factory=list)
     accounts: list[Account] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
-    """Answers that contradict an earlier one, or that nobody may ever get."""
+    """Answers that contradict an earlier one, or that no caller may get."""
 
     def codes(self, since: float = 0.0, operation: str | None = None) -> Counter[str]:
-        """How often what was answered to calls that started since then."""
+        """Count the answers by code, for calls started since this time."""
         return Counter(
             answer.code for answer in self.answers if answer.started >= since and operation in {None, answer.operation}
         )
 
     def slowest(self, since: float = 0.0, until: float = float("inf")) -> float:
-        """Seconds of the call that took longest, of those that ended then."""
+        """Return the seconds of the slowest call that ended in this period."""
         return max((answer.seconds for answer in self.answers if since <= answer.ended <= until), default=0.0)
 
 
 class Load:
-    """Callers at work. Made by `running`."""
+    """Running callers, made by `running`."""
 
     def __init__(self, transports: Sequence[Transport]) -> None:
         self.records = Records()
@@ -73,7 +73,9 @@ class Load:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(cls, transports: Sequence[Transport], callers: int = 4) -> AsyncIterator["Load"]:
-        """The block begins when every operation has been answered; at its end the callers finish their calls."""
+        """Run callers. The block begins when every operation was answered; at its end the callers
+        finish their calls.
+        """
         load = cls(transports)
         async with asyncio.TaskGroup() as tasks:
             for number in range(callers):
@@ -85,17 +87,17 @@ class Load:
                 load._finished.set()
 
     async def progress(self, *, lives: int = 1) -> None:
-        """Returns when so many more users have been through everything since now. Raises `TimeoutError`."""
+        """Wait until this many more users have gone through all operations. Raise `TimeoutError`."""
         enough = self._lives() + lives
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while self._lives() < enough:  # noqa: ASYNC110 (it is other processes that bring it about)
+            while self._lives() < enough:  # noqa: ASYNC110 (other processes change the condition)
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def acknowledged(self, count: int, transport: str) -> None:
-        """Returns when so many more calls over this transport have been answered `ok`. Raises `TimeoutError`."""
+        """Wait until this many more calls over this transport are answered `ok`. Raise `TimeoutError`."""
         begin = len(self.records.answers)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while self._acknowledged(begin, transport) < count:  # noqa: ASYNC110 (other processes bring it about)
+            while self._acknowledged(begin, transport) < count:  # noqa: ASYNC110 (other processes change the condition)
                 await asyncio.sleep(PAUSE_SECONDS)
 
     def _acknowledged(self, begin: int, transport: str) -> int:
@@ -106,18 +108,18 @@ class Load:
         return sum(1 for answer in self.records.answers if (answer.operation, answer.code) == ("delete", "ok"))
 
     async def _live(self, transport: Transport) -> None:
-        """One user's life after the other; every second user stays, so that there is something to lose."""
+        """Run one user's life after another; every second user is kept, so that a loss is noticed."""
         for number in itertools.count():
             account = Account(f"user-{self._run}-{next(self._names)}", PASSWORD)
             self.records.accounts.append(account)
             try:
-                await self._life(transport, account, stays=number % 2 == 0)
+                await self._life(transport, account, kept=number % 2 == 0)
             except _Abandoned:
                 await asyncio.sleep(PAUSE_AFTER_REFUSAL_SECONDS)
             if self._finished.is_set():
                 return
 
-    async def _life(self, transport: Transport, account: Account, *, stays: bool) -> None:
+    async def _life(self, transport: Transport, account: Account, *, kept: bool) -> None:
         caller = _Caller(transport, account, self.records, self._finished)
         await caller.create()
         first, second, third = [await caller.login() for _ in range(3)]
@@ -134,17 +136,17 @@ class Load:
         await caller.verify(fourth)
         fifth = await caller.login()
         await caller.verify(fifth)
-        if not stays:
+        if not kept:
             await caller.delete()
             await caller.verify(fifth)
 
 
 class _Abandoned(Exception):
-    """Nobody knows any more how this account stands, or the load is over."""
+    """The state of this account is unknown, or the load has ended."""
 
 
 class _Caller:
-    """Calls on behalf of one account, each until it is answered yes or no, or as long as it may be repeated."""
+    """Calls for one account, each repeated until it is answered or must not be repeated."""
 
     def __init__(self, transport: Transport, account: Account, records: Records, finished: asyncio.Event) -> None:
         self._transport = transport
@@ -161,7 +163,7 @@ class _Caller:
 
     async def login(self) -> str:
         while True:
-            # A login of which nobody knows leaves a session of which nobody knows: that does no harm.
+            # A login of unknown outcome may leave an unused session, which does no harm.
             with contextlib.suppress(*REFUSALS):
                 token = await self._call(
                     "login", lambda: self._transport.login(self._account.login, self._account.password)
@@ -171,7 +173,7 @@ class _Caller:
             await self._pause_after_refusal()
 
     async def verify(self, token: str) -> None:
-        """Says what was acknowledged, or refuses."""
+        """Verify a token and record an answer that contradicts an acknowledgement."""
         try:
             await self._call("verify", lambda: self._transport.verify(token), expected=(InvalidToken,))
         except REFUSALS:
@@ -222,7 +224,7 @@ class _Caller:
             return
 
     async def _change(self, operation: str, unsure: Unsure, call: Callable[[], Awaitable[None]]) -> None:
-        """A change of the whole account. One that was refused may still be under way: so the account is left alone."""
+        """Change the account. A refused change may still be in flight, so the account is abandoned."""
         while True:
             self._account.unsure = unsure
             try:

@@ -1,4 +1,4 @@
-"""The link between a worker and its database, which knows a write when it sees one, and can kill the worker at one."""
+"""The link between a worker and its database, which can kill the worker at a given write."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from enum import Enum
 
 from tests.integration.proxy import Proxy
 
-#: MongoDB Wire Protocol, "Standard Message Header": length, request, the request it answers, opcode.
+#: MongoDB Wire Protocol, "Standard Message Header": length, request, answered request, opcode.
 HEADER = struct.Struct("<iiii")
 OP_MSG = 2013
 #: After the header of an OP_MSG come its flags and a kind, then the command's document: its length, and the type of
@@ -23,39 +23,39 @@ class Moment(Enum):
     """When the worker dies of a write."""
 
     BEFORE = "before"
-    """The database never hears of it."""
+    """Before the database receives the write."""
     AFTER = "after"
-    """The database has done it, and the worker does not learn of that."""
+    """After the database did the write, and before the worker receives the answer."""
 
 
 @dataclass
 class Trap:
-    """Waits for the n-th write, counted from 0, that has one of the marks in it: ids of a user and its sessions."""
+    """Waits for the n-th write, counted from 0, that contains one of the ids: of a user and its sessions."""
 
-    marks: Sequence[bytes]
+    ids: Sequence[bytes]
     write: int | None = None
-    """None: it only counts."""
+    """None: the trap only counts."""
     moment: Moment = Moment.BEFORE
     seen: list[str] = field(default_factory=list)
-    """What was written so far."""
+    """The writes so far."""
     sprung: bool = False
 
 
 class MongoLink(Proxy):
-    """A worker's link. Several workers' links may share a trap: it takes whoever comes to it first."""
+    """The link of one worker. Several links may share a trap, which kills the first worker that reaches it."""
 
     def __init__(self, target: str) -> None:
         super().__init__(target)
         self.trap: Trap | None = None
         self.pid = 0
-        """Of the worker."""
+        """The process id of the worker."""
         self.sprung = False
-        """Whether it was this worker that the trap took."""
+        """Whether the trap killed this worker."""
         self._fatal: set[int] = set()
 
     @property
     def url(self) -> str:
-        # Otherwise the driver would ask the database for its address, and go there.
+        # Otherwise the driver would connect to the address that the database reports.
         url = super().url
         return f"{url}{'&' if '?' in url else '?'}directConnection=true"
 
@@ -82,7 +82,7 @@ class MongoLink(Proxy):
         trap = self.trap
         if trap is None or HEADER.unpack_from(message)[3] != OP_MSG or command not in WRITES:
             return None
-        if not any(mark in message for mark in trap.marks):
+        if not any(id_ in message for id_ in trap.ids):
             return None
         trap.seen.append(command.decode())
         if trap.sprung or trap.write is None or len(trap.seen) <= trap.write:
@@ -97,7 +97,7 @@ class MongoLink(Proxy):
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes | None:
-    """The next whole message; None at the end."""
+    """Return the next whole message, or None at the end."""
     try:
         header = await reader.readexactly(HEADER.size)
         return header + await reader.readexactly(HEADER.unpack(header)[0] - HEADER.size)

@@ -1,14 +1,14 @@
-"""How long the faults may take, and what they have measured."""
+"""The length of the fault tests, and their measured figures."""
 
 import os
 
-#: `make faults` sets it: everything at its full length, and what is too long for every run of the tests.
+#: Set by `make faults`: every test at its full length.
 LONG = os.environ.get("FAULTS") == "long"
 
 FIGURES: list[str] = []
-"""Shown at the end of the run."""
+"""Printed at the end of the run."""
 
 
 def note(text: str) -> None:
-    """Keeps a figure for the end of the run."""
+    """Record a figure for the end of the run."""
     FIGURES.append(text)

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.skewed_worker SECONDS --lanes …`: a worker whose clock is that much ahead."""
+"""A worker whose clock is ahead: `python -m tests.faults.skewed_worker SECONDS --lanes …`."""
 
 import sys
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from worker.main import main
 
 
 class SkewedClock(SystemClock):
-    """The time of this machine, and something."""
+    """The time of this machine plus an offset."""
 
     def __init__(self, ahead: timedelta) -> None:
         self._ahead = ahead

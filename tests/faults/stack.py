@@ -1,4 +1,4 @@
-"""A service of a test module's own, on a broker and a database that may be killed, with links that may be cut."""
+"""A service for one test module, on a broker and a database that may be killed."""
 
 import contextlib
 import functools
@@ -15,13 +15,13 @@ from tests.faults.profile import note
 from tests.faults.transports import PATIENCE_SECONDS, Edges, OverAmqp, OverHttp, until_ready
 from tests.service import RunningService, running_service, takes_requests
 
-#: Far more than any call takes that is answered: a refusal that comes by then was not a deadline's.
+#: Far longer than an answered call takes, so that an earlier refusal is not a deadline.
 REPLY_TIMEOUT_SECONDS = 6
 
 
 @dataclass(frozen=True)
 class Crashable:
-    """A broker and a database, which no other tests use."""
+    """A broker and a database that only these tests use."""
 
     node: RabbitNode
     server: MongoServer
@@ -29,7 +29,7 @@ class Crashable:
 
 @dataclass(frozen=True)
 class Stack:
-    """The service, what it runs on, and a tenant over both transports."""
+    """The service, its broker and database, and a tenant over both transports."""
 
     node: RabbitNode
     server: MongoServer
@@ -39,18 +39,18 @@ class Stack:
     on_broker: OverAmqp
 
     def load(self, callers: int = 4) -> contextlib.AbstractAsyncContextManager[Load]:
-        """Callers over HTTP and AMQP, in equal parts."""
+        """Run callers over HTTP and AMQP, in equal parts."""
         return Load.running((self.tenant, self.on_broker), callers)
 
-    async def audit(self, load: Load, say: str) -> None:
-        """Waits until all is well again, and holds all that the load was told against what is so."""
+    async def audit(self, load: Load, title: str) -> None:
+        """Wait until the service is ready, and audit everything that the load was answered."""
         await until_ready(self.service.urls)
         found = await audited(load.records, self.tenant, self.service.amqp_url, self.service.mongo_url)
         refusals = {code: count for code, count in load.records.codes().items() if code != "ok"}
-        note(f"{say}: {dict(found)}, answers other than ok: {refusals}")
+        note(f"{title}: {dict(found)}, answers other than ok: {refusals}")
 
     async def start_again(self, name: str) -> None:
-        """Starts a process that has ended, and waits until it serves."""
+        """Start a process that has ended, and wait until it serves."""
         process = self.service.processes[name]
         process.start()
         if name.startswith("worker"):
@@ -72,7 +72,7 @@ async def running_stack(
     env: Mapping[str, str] | None = None,
     env_of: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[Stack]:
-    """So many edges and workers of each kind, a tenant, and a queue that keeps all events."""
+    """Run this many edges and workers of each kind, with a tenant and a queue that keeps all events."""
     node, server = crashable.node, crashable.server
     database = server.url.replace("/jincor_auth", f"/{directory.name.replace('-', '_')}")
     async with contextlib.AsyncExitStack() as undo:

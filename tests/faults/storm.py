@@ -1,6 +1,6 @@
-"""One tenant's storm of logins, straight to the broker: `storming` keeps it up, in a process of its own.
+"""One tenant's storm of logins, sent directly to the broker by a process of its own.
 
-Each caller tries wrong passwords at users that nobody has, so that each attempt is hashed and none is throttled.
+Each attempt is for another unknown user, so that it is hashed and not throttled.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from shared.amqp.rpc_client import RpcClient
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginRequest
 from shared.contracts.errors import AuthError
 
-#: Until the last requests are answered and the process has ended.
+#: Time for the last requests to be answered and for the process to end.
 END_SECONDS = 30
 
 
@@ -35,7 +35,7 @@ class Storm:
 
 @contextlib.asynccontextmanager
 async def storming(storm: Storm) -> AsyncIterator[Counter[str]]:
-    """Storms meanwhile; afterwards the counter has what the callers were answered, by code."""
+    """Run the storm inside the block; afterwards the counter has the answers by code."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.faults.storm"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -45,7 +45,7 @@ async def storming(storm: Storm) -> AsyncIterator[Counter[str]]:
     try:
         process.stdin.write(json.dumps(asdict(storm)).encode() + b"\n")
         await process.stdin.drain()
-        await process.stdout.readline()  # the first answers are there
+        await process.stdout.readline()  # the storm was answered
         yield answers
         output, _ = await asyncio.wait_for(process.communicate(b"enough\n"), END_SECONDS)
         answers.update(json.loads(output))

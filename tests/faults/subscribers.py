@@ -1,4 +1,4 @@
-"""A live and a durable subscription to a tenant's revocations, and what they have heard."""
+"""A live and a durable subscription to a tenant's revocations."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from tests.faults.transports import PATIENCE_SECONDS
 
 
 class Subscribers:
-    """The sessions of which each was told. Made by `reading`."""
+    """The sessions that each subscription received. Made by `reading`."""
 
     def __init__(self) -> None:
         self.live: set[str] = set()
@@ -19,7 +19,7 @@ class Subscribers:
     @classmethod
     @contextlib.asynccontextmanager
     async def reading(cls, auth: AuthClient) -> AsyncIterator["Subscribers"]:
-        """They read until the block ends, and begin with what was told a moment ago."""
+        """Read both subscriptions until the block ends, starting with the current second."""
         subscribers, since = cls(), int(time.time())
         async with asyncio.TaskGroup() as tasks:
             reading = [
@@ -32,13 +32,13 @@ class Subscribers:
                 for task in reading:
                     task.cancel()
 
-    async def hear(self, sessions: Set[str]) -> None:
-        """Returns when both have heard of all of these. Raises `TimeoutError`."""
+    async def receive(self, sessions: Set[str]) -> None:
+        """Wait until both subscriptions received all of these sessions. Raise `TimeoutError`."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not (self.live >= sessions and self.durable >= sessions):  # noqa: ASYNC110 (they come by themselves)
+            while not (self.live >= sessions and self.durable >= sessions):  # noqa: ASYNC110 (the readers fill the sets)
                 await asyncio.sleep(0.1)
 
-    async def _read(self, auth: AuthClient, durable: str | None, since: int, heard: set[str]) -> None:
+    async def _read(self, auth: AuthClient, durable: str | None, since: int, received: set[str]) -> None:
         async with contextlib.aclosing(auth.revocations(durable=durable, since=since)) as events:
             async for event in events:
-                heard.add(event.data.session_id)
+                received.add(event.data.session_id)

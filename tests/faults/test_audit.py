@@ -1,4 +1,4 @@
-"""The audit itself: it notices what it is there to notice."""
+"""Tests of the audit itself."""
 
 import base64
 import json
@@ -13,13 +13,13 @@ OLD, NEW = "the old password", "the new password"
 
 
 class FakeTenant:
-    """A service in which so many passwords are right and so many tokens alive."""
+    """A service with these valid passwords and live tokens."""
 
     def __init__(self, passwords: set[str], tokens: set[str]) -> None:
         self._passwords = passwords
         self._tokens = tokens
 
-    async def create(self, login: str, password: str) -> None:  # noqa: ARG002 - the signature it stands in for
+    async def create(self, login: str, password: str) -> None:  # noqa: ARG002 - the signature of the protocol
         self._passwords.add(password)
 
     async def login(self, login: str, password: str) -> str:
@@ -41,7 +41,7 @@ A, B = token("a"), token("b")
 
 
 @pytest.mark.parametrize(
-    ("account", "passwords", "tokens", "noticed"),
+    ("account", "passwords", "tokens", "reported"),
     [
         (Account("ann", OLD, sessions={A: Fate.LIVE, B: Fate.ENDED}), {OLD}, {A}, []),
         (Account("ann", OLD, sessions={A: Fate.LIVE}), {OLD}, set(), ["is lost without"]),
@@ -64,10 +64,11 @@ A, B = token("a"), token("b")
         ),
     ],
 )
-async def test_it_notices(account: Account, passwords: set[str], tokens: set[str], noticed: list[str]) -> None:
-    """What is not as it was acknowledged, and nothing else."""
+async def test_inspection_reports_only_contradictions_of_acknowledgements(
+    account: Account, passwords: set[str], tokens: set[str], reported: list[str]
+) -> None:
     inspection = Inspection(FakeTenant(passwords, tokens))
-    await inspection.look_at([account])
-    assert len(inspection.violations) == len(noticed), inspection.violations
-    for text, violation in zip(noticed, inspection.violations, strict=True):
+    await inspection.inspect([account])
+    assert len(inspection.violations) == len(reported), inspection.violations
+    for text, violation in zip(reported, inspection.violations, strict=True):
         assert text in violation

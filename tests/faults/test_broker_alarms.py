@@ -1,4 +1,4 @@
-"""The broker is short of memory or of disk: it takes no more requests, and everybody learns that at once."""
+"""Alarms of the broker about memory and disk, during which it accepts no requests."""
 
 import asyncio
 import base64
@@ -23,13 +23,13 @@ from tests.faults.transports import PATIENCE_SECONDS, until_ready
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
-#: Far more than a refusal may take.
+#: Far longer than a refusal may take.
 REPLY_TIMEOUT_SECONDS = 10
-#: What a refusal may take that waits for nothing, on a machine that does other things beside.
+#: Longest immediate refusal, on a machine with other load.
 AT_ONCE_SECONDS = 1.0
-#: From the end of an alarm until requests are served.
+#: Longest time from the end of an alarm until requests are served.
 BACK_SECONDS = 10.0
-#: What sets off an alarm, and what ends it again.
+#: The commands that start and end each alarm.
 ALARMS = {
     "memory": (("set_vm_memory_high_watermark", "0.0001"), ("set_vm_memory_high_watermark", "0.4")),
     "disk": (("set_disk_free_limit", "100000GB"), ("set_disk_free_limit", "50MB")),
@@ -49,16 +49,16 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.mark.parametrize("alarm", ALARMS)
 async def test_requests_during_an_alarm_are_refused_at_once(stack: Stack, alarm: str) -> None:
-    """None of them is executed afterwards, and the service is back by itself once the alarm is over."""
-    sound, clear = ALARMS[alarm]
+    """None of them is executed later, and the service recovers by itself."""
+    raise_alarm, clear = ALARMS[alarm]
     logins = [f"{alarm}-{number}" for number in range(4)]
     async with stack.load() as load:
         try:
-            await stack.node.ctl(*sound)
+            await stack.node.ctl(*raise_alarm)
             await _until_refused(stack)
-            asked = time.monotonic()
+            started = time.monotonic()
             answers = await asyncio.gather(*(_refusal(stack, login) for login in logins))
-            refused = time.monotonic() - asked
+            refused = time.monotonic() - started
             missing = await _missing(stack)
         finally:
             await stack.node.ctl(*clear)
@@ -75,15 +75,15 @@ async def test_requests_during_an_alarm_are_refused_at_once(stack: Stack, alarm:
     assert missing == ["broker"]
     assert back < BACK_SECONDS
     assert load.records.slowest() < REPLY_TIMEOUT_SECONDS
-    for login in logins:  # none of those creations was done: their logins are free
+    for login in logins:  # no user was created: the logins are free
         await stack.tenant.create(login, PASSWORD)
     await stack.audit(load, f"{alarm} alarm")
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-async def test_subscribers_go_on_receiving_during_an_alarm(stack: Stack, alarm: str) -> None:
-    """Whatever comes to be published all the same, on a live and on a durable subscription."""
-    sound, clear = ALARMS[alarm]
+async def test_subscribers_receive_events_during_an_alarm(stack: Stack, alarm: str) -> None:
+    """The test reads a live and a durable subscription."""
+    raise_alarm, clear = ALARMS[alarm]
     tenant = claims(stack.tenant.token)["sub"]
     async with (
         AuthClient.connect(stack.node.amqp_url, tenant_token=stack.tenant.token) as auth,
@@ -92,14 +92,14 @@ async def test_subscribers_go_on_receiving_during_an_alarm(stack: Stack, alarm: 
         await stack.tenant.create(f"eve-{alarm}", PASSWORD)
         token = await stack.tenant.login(f"eve-{alarm}", PASSWORD)
         await stack.tenant.logout(token)
-        await subscribers.hear({session_id(token)})
+        await subscribers.receive({session_id(token)})
         event = _revocation(tenant)
         try:
-            await stack.node.ctl(*sound)
+            await stack.node.ctl(*raise_alarm)
             await _until_refused(stack)
             await _publish(stack.node, event)
-            await subscribers.hear({event.data.session_id})
-            await _until_refused(stack)  # still
+            await subscribers.receive({event.data.session_id})
+            await _until_refused(stack)  # the alarm is still active
         finally:
             await stack.node.ctl(*clear)
     await until_ready(stack.service.urls)
@@ -121,7 +121,7 @@ def _revocation(tenant: str) -> SessionRevokedEvent:
 
 
 async def _publish(node: RabbitNode, event: SessionRevokedEvent) -> None:
-    """Inside of the broker, as by a publisher who got through: from a connection it reads nothing now."""
+    """Publish inside the broker, which reads nothing from connections during an alarm."""
     body = base64.b64encode(event.to_json()).decode()
     await node.ctl(
         "eval",
@@ -131,23 +131,23 @@ async def _publish(node: RabbitNode, event: SessionRevokedEvent) -> None:
 
 
 async def _missing(stack: Stack) -> list[str]:
-    """What readiness names."""
+    """Return what readiness reports as missing."""
     async with httpx.AsyncClient(base_url=stack.service.urls[0], timeout=PATIENCE_SECONDS, trust_env=False) as http:
         missing: list[str] = (await http.get("/health/ready")).json()["missing"]
         return missing
 
 
 async def _refusal(stack: Stack, login: str) -> str:
-    """What a creation is answered."""
+    """Return the code of a refused creation."""
     try:
         await stack.tenant.create(login, PASSWORD)
     except REFUSALS as error:
         return error.code
-    raise AssertionError("it was done")
+    raise AssertionError("the creation was not refused")
 
 
 async def _until_refused(stack: Stack) -> None:
-    """Returns when the alarm is in force: connections publish once more before they are blocked."""
+    """Wait until the alarm blocks connections. Each connection publishes once more before that."""
     async with asyncio.timeout(60):
         while True:
             try:

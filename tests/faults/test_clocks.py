@@ -1,4 +1,4 @@
-"""A worker whose clock is wrong: what it takes for expired, and for fresh, is off by as much, and by no more."""
+"""A worker with a wrong clock."""
 
 import asyncio
 import dataclasses
@@ -25,7 +25,7 @@ TOKEN_SECONDS = 96
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """Callers wait for longer than the clocks differ: otherwise all they send is late (see the last test)."""
+    """A stack whose callers wait longer than the clocks differ; otherwise every request is late (see the last test)."""
     async with running_stack(
         tmp_path_factory.mktemp("clocks"),
         crashable,
@@ -35,34 +35,32 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
-async def test_a_worker_that_is_ahead_accepts_what_is_fresh(stack: Stack) -> None:
-    """It refuses a token as much too early as its clock is ahead, and none that has longer to live."""
+async def test_worker_whose_clock_is_ahead_refuses_tokens_early_by_at_most_its_skew(stack: Stack) -> None:
     await stack.tenant.create("ann", PASSWORD)
     token = await stack.tenant.login("ann", PASSWORD)
     opened = time.monotonic()
     async with _Skewed(stack, SKEW_SECONDS):
         await stack.tenant.verify(token)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while await _accepts(stack, token):  # noqa: ASYNC110 (time brings it about)
+            while await _accepts(stack, token):  # noqa: ASYNC110 (the token expires)
                 await asyncio.sleep(0.2)
-        # By the true time it lives on; whole seconds are what a token's times are in.
+        # By the true time the token is still valid. Token times are whole seconds.
         assert time.monotonic() - opened >= TOKEN_SECONDS - SKEW_SECONDS - 1
     await stack.tenant.verify(token)
 
 
-async def test_a_worker_that_is_behind_refuses_what_has_expired(stack: Stack) -> None:
-    """A token that is older than its life and the difference of the clocks together is refused."""
+async def test_token_of_a_worker_whose_clock_is_behind_expires_early_elsewhere(stack: Stack) -> None:
     await stack.tenant.create("bob", PASSWORD)
     async with _Skewed(stack, -SKEW_SECONDS, "password"):
-        # Opened by a worker that is behind, it has expired as much earlier for all others.
+        # For all other workers the token expires earlier by the skew.
         token = await stack.tenant.login("bob", PASSWORD)
     async with _Skewed(stack, SKEW_SECONDS), asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(InvalidToken):
             await stack.tenant.verify(token)
 
 
-async def test_a_worker_too_far_ahead_begins_nothing(stack: Stack) -> None:
-    """Further ahead than callers wait, it takes all they send for late, and tells them by how much."""
+async def test_worker_whose_clock_is_too_far_ahead_starts_no_request(stack: Stack) -> None:
+    """Callers that wait shorter than the skew get an error that says by how much the request is late."""
     async with (
         _Skewed(stack, SKEW_SECONDS),
         OverAmqp.connect(stack.node.amqp_url, stack.tenant.token, timeout_seconds=1) as impatient,
@@ -81,7 +79,7 @@ async def _accepts(stack: Stack, token: str) -> bool:
 
 
 class _Skewed:
-    """In the place of a worker of the stack, another whose clock is ahead, until the block ends."""
+    """Replaces a worker of the stack by one with a skewed clock until the block ends."""
 
     def __init__(self, stack: Stack, ahead_seconds: int, kind: str = "verify") -> None:
         self._stack = stack

@@ -1,5 +1,4 @@
-"""A worker dies before, and after, each single write of an operation: what is left is what was before, or what comes
-after, and each session that ended is told of."""
+"""A worker that is killed before or after each single write of an operation."""
 
 import asyncio
 import contextlib
@@ -12,7 +11,7 @@ import pytest_asyncio
 
 from shared.contracts.errors import AuthError
 from tests.faults.accounts import Account, Fate, Unsure, claims
-from tests.faults.audit import audited, nothing_left_behind
+from tests.faults.audit import audited, until_nothing_pending
 from tests.faults.load import PASSWORD, REFUSALS, Records
 from tests.faults.mongo_link import Moment, MongoLink, Trap
 from tests.faults.profile import LONG, note
@@ -21,19 +20,19 @@ from tests.faults.transports import OverHttp
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-#: Of each user, so that a change of all of them has something to leave undone.
+#: Sessions per user; several, so that a change of all of them can stop halfway.
 SESSIONS = 3
-#: What it costs a caller that its worker is killed: the broker gives the request to the other one at once.
+#: Short: the broker redelivers the request of a killed worker at once.
 REPLY_TIMEOUT_SECONDS = 3
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something that ends sessions."""
+    """A change that revokes sessions."""
 
     name: str
     unsure: Unsure | None
-    """None: it is about one session alone."""
+    """None: the change is about one session."""
     make: Callable[[OverHttp, Account], Awaitable[None]]
 
 
@@ -65,7 +64,7 @@ async def links(
                 crashable,
                 env={
                     "AUTH_REPLY_TIMEOUT_SECONDS": str(REPLY_TIMEOUT_SECONDS),
-                    "AUTH_ACTIVITY_SECONDS": "3600",  # writes that are no operation's
+                    "AUTH_ACTIVITY_SECONDS": "3600",  # no writes of activity meanwhile
                 },
                 env_of={name: {"MONGO_URL": link.url} for name, link in links.items()},
             )
@@ -77,31 +76,31 @@ async def links(
 
 @pytest.mark.parametrize("change", CHANGES if LONG else CHANGES[:2], ids=lambda change: change.name)
 @pytest.mark.parametrize("moment", list(Moment) if LONG else [Moment.AFTER], ids=lambda moment: moment.value)
-async def test_a_worker_is_killed_at_each_write(
+async def test_worker_killed_at_each_write_leaves_no_half_change(
     links: tuple[Stack, dict[str, MongoLink]], change: Change, moment: Moment
 ) -> None:
-    """Half of a change is never seen: not by who asked for it, nor by who looks later, nor by who listens."""
+    """Neither the caller, later readers nor subscribers see half of a change."""
     stack, link_of = links
     records = Records()
     trap = Trap([])
     for write in itertools.count():
         account = await _account(stack, f"{change.name}-{moment.value}-{write}")
         records.accounts.append(account)
-        trap = _set_trap(link_of, Trap(_marks(account), write, moment))
+        trap = _set_trap(link_of, Trap(_ids(account), write, moment))
         await _make(stack, change, account)
         if not await _sprung(stack, trap):
-            break  # the change has no more writes than that
+            break  # the change has no more writes
         await _start_again(stack, link_of)
-    _set_trap(link_of, Trap([]))  # or the last one would be sprung by what the audit does
+    _set_trap(link_of, Trap([]))  # the audit must not spring the last trap
     found = await audited(records, stack.tenant, stack.service.amqp_url, stack.service.mongo_url)
     note(f"{change.name}: worker killed {moment.value} each of {len(trap.seen)} writes: {dict(found)}")
     assert len(trap.seen) >= 2
 
 
 async def _sprung(stack: Stack, trap: Trap) -> bool:
-    """Whether a worker ran into it, now or before all that was to be done was done."""
-    done = asyncio.create_task(nothing_left_behind(stack.service.mongo_url))
-    while not trap.sprung and not done.done():  # noqa: ASYNC110 (it is a worker that runs into it)
+    """Return whether a worker reaches the trap before all pending work is done."""
+    done = asyncio.create_task(until_nothing_pending(stack.service.mongo_url))
+    while not trap.sprung and not done.done():  # noqa: ASYNC110 (a worker springs it)
         await asyncio.sleep(0.02)
     if trap.sprung:
         done.cancel()
@@ -118,7 +117,7 @@ async def _account(stack: Stack, login: str) -> Account:
 
 
 async def _make(stack: Stack, change: Change, account: Account) -> None:
-    """Asks for it once, and notes what is known then."""
+    """Make the change once, and record the known outcome."""
     refused = False
     try:
         await change.make(stack.tenant, account)
@@ -137,7 +136,7 @@ async def _make(stack: Stack, change: Change, account: Account) -> None:
             account.password = account.new_password or ""
 
 
-def _marks(account: Account) -> list[bytes]:
+def _ids(account: Account) -> list[bytes]:
     ids = {str(claims(token)[name]) for token in account.sessions for name in ("jti", "id")}
     return [each.encode() for each in ids]
 
@@ -149,8 +148,8 @@ def _set_trap(links: dict[str, MongoLink], trap: Trap) -> Trap:
 
 
 async def _start_again(stack: Stack, links: dict[str, MongoLink]) -> None:
-    """Whoever died."""
-    while not (dead := [name for name, link in links.items() if link.sprung]):  # noqa: ASYNC110 (the trap has closed)
+    """Restart the worker that the trap killed."""
+    while not (dead := [name for name, link in links.items() if link.sprung]):  # noqa: ASYNC110 (the link sets it)
         await asyncio.sleep(0.02)
     name = dead[0]
     await stack.process(name).wait()

@@ -1,4 +1,4 @@
-"""The database is killed under load: what was answered for is there when it is back, and nothing is there in part."""
+"""A database that is killed under load."""
 
 import time
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from tests.service import refused_readiness
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
-#: Of the issue: none for the database. A worker waits two seconds for one, and the rest is slack.
+#: A worker waits two seconds for a database; the rest is slack.
 BACK_SECONDS = 2.0 + 4.0
 KILLS = 20 if LONG else 2
 
@@ -25,8 +25,8 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
-async def test_the_database_is_killed_many_times_in_a_row(stack: Stack) -> None:
-    """Readiness names it, calls wait or are refused, and nothing acknowledged is lost, nor any user created by half."""
+async def test_repeatedly_killed_database_loses_nothing_acknowledged(stack: Stack) -> None:
+    """Readiness names the database, calls wait or are refused, and no user is created in part."""
     back = []
     async with stack.load(callers=6) as load, httpx.AsyncClient(base_url=stack.service.urls[0], timeout=30) as http:
         for _ in range(KILLS):

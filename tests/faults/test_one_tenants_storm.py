@@ -1,4 +1,4 @@
-"""One tenant's storm of logins leaves another tenant most of the hashing."""
+"""One tenant's storm of logins beside the logins of another tenant."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import pytest_asyncio
 from dev.ports import free_port
 from shared.contracts.errors import AuthError
 from tests.faults.load import PASSWORD
-from tests.faults.metrics import told
+from tests.faults.metrics import metric_value
 from tests.faults.profile import LONG, note
 from tests.faults.stack import Crashable, Stack, running_stack
 from tests.faults.storm import Storm, storming
@@ -19,7 +19,7 @@ from tests.faults.transports import OverAmqp, OverHttp
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 QUEUE_LENGTH = 16
-#: Several times as many at a time as the queue holds, and many times what is hashed meanwhile.
+#: Several times the queue's length, and many times what can be hashed.
 CONNECTIONS, CALLERS, PAUSE_SECONDS = 3, 25, 0.25
 #: Length of each measurement, alternately without and with a storm.
 SECONDS = 10 if LONG else 4
@@ -27,9 +27,9 @@ ROUNDS = 3
 #: Callers of the other tenant, enough to keep the hashing thread busy without a storm.
 LOGGING_IN = 3
 HASHED = "worker_hash_duration_seconds_count"
-#: So many times what can be hashed is a storm.
+#: The storm asks for at least this many times what can be hashed.
 STORM = 4
-#: Least share of all hashes during the storm. The tenant gets three of four turns, and its callers need some of that
+#: Least share of all hashes during the storm. The tenant gets two of three turns, and its callers need some of that
 #: time between two logins. Equal turns give it less than half. The share of the idle rate is only noted: it depends on
 #: how much CPU the storm and other processes leave to the worker (docs/decisions/0029).
 LEAST_OF_HASHED = 1 / 2
@@ -37,7 +37,7 @@ LEAST_OF_HASHED = 1 / 2
 
 @pytest.fixture(scope="module")
 def metrics_port() -> int:
-    """Of the worker that hashes."""
+    """The metrics port of the password worker."""
     return free_port()
 
 
@@ -45,7 +45,7 @@ def metrics_port() -> int:
 async def stack(
     crashable: Crashable, metrics_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
-    """One in which a password takes long, on any machine, so that hashing is what logins wait for."""
+    """A stack in which a password takes long on any machine, so that logins wait for hashing."""
     async with running_stack(
         tmp_path_factory.mktemp("storm"),
         crashable,
@@ -60,8 +60,8 @@ async def stack(
         yield running
 
 
-async def logins_a_second(tenant: OverAmqp) -> float:
-    """How many succeed, by callers who do nothing else, until the last of them is answered."""
+async def logins_per_second(tenant: OverAmqp) -> float:
+    """Return the rate of successful logins until the last is answered."""
     done = 0
     began = time.monotonic()
     until = began + SECONDS
@@ -86,12 +86,12 @@ async def test_logins_in_another_tenants_storm_get_most_of_the_hashing(stack: St
     idle, beside, hashed, asked = [], [], [], []
     async with OverAmqp.connect(stack.node.amqp_url, other.token, 6) as tenant:
         for _ in range(ROUNDS):
-            idle.append(await logins_a_second(tenant))
+            idle.append(await logins_per_second(tenant))
             began = time.monotonic()
             async with storming(storm) as answers:
-                before, since = await told(metrics_port, HASHED), time.monotonic()
-                beside.append(await logins_a_second(tenant))
-                hashed.append((await told(metrics_port, HASHED) - before) / (time.monotonic() - since))
+                before, since = await metric_value(metrics_port, HASHED), time.monotonic()
+                beside.append(await logins_per_second(tenant))
+                hashed.append((await metric_value(metrics_port, HASHED) - before) / (time.monotonic() - since))
             asked.append(answers.total() / (time.monotonic() - began))
     note(
         f"{LOGGING_IN} callers of one tenant, logins a second: {_listed(idle)}; in another's storm {_listed(beside)} "

@@ -1,4 +1,4 @@
-"""Many times more logins than can be hashed, with verifications beside them: what is too much is refused at once."""
+"""Many times more logins than can be hashed, beside verifications."""
 
 import asyncio
 import json
@@ -15,37 +15,37 @@ from dev.ports import free_port
 from shared.contracts.errors import OVERLOADED_RETRY_SECONDS
 from tests.faults.flood import Flood, flooded
 from tests.faults.load import PASSWORD
-from tests.faults.metrics import told
+from tests.faults.metrics import metric_value
 from tests.faults.profile import LONG, note
-from tests.faults.returns import login_of, returned_as_told
+from tests.faults.retries import login_of, retried_as_told
 from tests.faults.stack import Crashable, Stack, running_stack
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
-#: As many at a time are more than the password lane may hold (`AUTH_PASSWORD_QUEUE_LENGTH`) by far.
+#: `CALLERS` is far more than the password lane holds (`AUTH_PASSWORD_QUEUE_LENGTH`).
 QUEUE_LENGTH = 16
 CALLERS = 64
-#: With so many callers that makes ten times as many logins as two cores can hash.
+#: With 64 callers this is ten times as many logins as two cores can hash.
 PAUSE_SECONDS = 0.15
 SECONDS = 30 if LONG else 6
 IDLE_SECONDS = 10 if LONG else 2
-#: Of idle times. The issue's figure is 4, for verifications on cores that nobody else uses; the rest is slack.
+#: Multiple of the idle time. Four is required for verifications on idle cores; the rest is slack.
 SLOWER_AT_MOST = 4 * 4
-#: Below it nothing can be told from the noise of a machine that does other things beside, such as these callers.
+#: Shorter times are noise of a machine with other load, such as these callers.
 NOISE_SECONDS = 1.0
-#: The issue's figure, here for the middle one, as the edge sees it.
+#: Required for the median refusal at the edge.
 REFUSED_SECONDS = 0.1
-#: And what a caller may wait for the cores, which it shares with the edge and with the other callers.
+#: Additional wait of a caller for the cores that it shares with the edge and other callers.
 SLACK_SECONDS = 0.9
-#: The issue's figure, and as much again.
+#: Five seconds are required; the rest is slack.
 BACK_SECONDS = 5.0 + 5.0
-#: What a process may grow by while it is overloaded.
+#: Allowed growth of a process during the overload.
 GROWTH_MIB = 64
 
 
 @pytest.fixture(scope="module")
 def metrics_port() -> int:
-    """Of the worker that hashes."""
+    """The metrics port of the password worker."""
     return free_port()
 
 
@@ -62,27 +62,27 @@ async def stack(
             "AUTH_REPLY_TIMEOUT_SECONDS": "5",
             "AUTH_PASSWORD_NICE": "19",
         },
-        env_of={"worker-password-0": {"AUTH_metrics_port": str(metrics_port)}},
+        env_of={"worker-password-0": {"AUTH_METRICS_PORT": str(metrics_port)}},
     ) as running:
         yield running
 
 
 async def test_logins_beyond_capacity_are_refused_at_once(stack: Stack, metrics_port: int) -> None:
-    """Verifications go on, refusals say when to come back, memory stays, and afterwards all is as before."""
+    """Verifications continue, refusals have a `Retry-After`, memory does not grow, and the service recovers."""
     await stack.tenant.create("ann", PASSWORD)
     token = await stack.tenant.login("ann", PASSWORD)
-    ours = {name: process.pid for name, process in stack.service.processes.items()}
-    pids = {**ours, "broker": stack.node.pid, "database": stack.server.pid}
+    own_pids = {name: process.pid for name, process in stack.service.processes.items()}
+    pids = {**own_pids, "broker": stack.node.pid, "database": stack.server.pid}
 
     edge = stack.service.urls[0]
     login = Flood(edge, "/auth", stack.tenant.token, login_of("ann"), CALLERS, SECONDS, PAUSE_SECONDS)
     verify = Flood(edge, "/auth/verify", stack.tenant.token, {"token": token}, 2, IDLE_SECONDS, pause_seconds=0.02)
     idle = await flooded(verify)
-    hashed = await told(metrics_port, "worker_hash_duration_seconds_count")
+    hashed = await metric_value(metrics_port, "worker_hash_duration_seconds_count")
     memory = {name: _resident_mib(pid) for name, pid in pids.items()}
     used = {name: _cpu_seconds(pid) for name, pid in pids.items()}
-    logins, beside = await asyncio.gather(flooded(login), flooded(replace(verify, seconds=SECONDS)))
-    hashed = await told(metrics_port, "worker_hash_duration_seconds_count") - hashed
+    logins, under_load = await asyncio.gather(flooded(login), flooded(replace(verify, seconds=SECONDS)))
+    hashed = await metric_value(metrics_port, "worker_hash_duration_seconds_count") - hashed
     used = {name: round((_cpu_seconds(pid) - used[name]) / SECONDS, 2) for name, pid in pids.items()}
     grown = {name: _resident_mib(pid) - memory[name] for name, pid in pids.items()}
     over = time.monotonic()
@@ -92,16 +92,16 @@ async def test_logins_beyond_capacity_are_refused_at_once(stack: Stack, metrics_
 
     rate = logins.statuses[200] / SECONDS
     note(
-        f"logins {dict(logins.statuses)} in {SECONDS} s, {len(logins.all) / SECONDS / rate:.0f} times as many as were "
-        f"done; told to come back after {dict(logins.retries())}; a login after it took {back:.2f} s"
+        f"logins {dict(logins.statuses)} in {SECONDS} s, {len(logins.all) / SECONDS / rate:.0f} times the answered "
+        f"ones; Retry-After {dict(logins.retries())}; a login after it took {back:.2f} s"
     )
-    note(f"passwords hashed: {hashed:.0f}, for nobody: {hashed - logins.statuses[200]:.0f}")
+    note(f"passwords hashed: {hashed:.0f}, without an answer: {hashed - logins.statuses[200]:.0f}")
     note(f"memory MiB {memory}, grown by {grown}; cores used {used}")
     for what, answers, status in (
         ("refusal", logins, 503),
         ("login", logins, 200),
         ("idle verify", idle, 200),
-        ("verify", beside, 200),
+        ("verify", under_load, 200),
         ("verify after it", after, 200),
     ):
         p50, p99 = (1000 * answers.quantile(status, share) for share in (0.5, 0.99))
@@ -113,27 +113,27 @@ async def test_logins_beyond_capacity_are_refused_at_once(stack: Stack, metrics_
         ("the worker's, verify", _logged_seconds(stack, "worker-verify-0", operation="auth.verify", code="ok")),
     ):
         note(f"by {what} log: {_spread(seconds)}")
-    # What was taken and then did not get its core in time, from others on this machine, is answered 504.
+    # An accepted login that gets no core in time is answered 504.
     assert set(logins.statuses) <= {200, 503, 504}, logins.statuses
-    assert {*idle.statuses, *beside.statuses, *after.statuses} == {200}
-    # Who waits in vain is no longer in the queue, but for those whose time was up while their password was hashed.
+    assert {*idle.statuses, *under_load.statuses, *after.statuses} == {200}
+    # Expired requests are not hashed, except those that expire during hashing.
     assert logins.statuses[200] <= hashed <= logins.statuses[200] + logins.statuses[504]
     assert refused[len(refused) // 2] < REFUSED_SECONDS
     assert logins.quantile(503, 0.5) < REFUSED_SECONDS + SLACK_SECONDS
-    assert beside.quantile(200, 0.5) < max(SLOWER_AT_MOST * idle.quantile(200, 0.5), NOISE_SECONDS)
+    assert under_load.quantile(200, 0.5) < max(SLOWER_AT_MOST * idle.quantile(200, 0.5), NOISE_SECONDS)
     assert back < BACK_SECONDS
-    assert max(grown[name] for name in (*ours, "broker")) < GROWTH_MIB, grown
+    assert max(grown[name] for name in (*own_pids, "broker")) < GROWTH_MIB, grown
 
 
-async def test_who_comes_back_as_told_is_served(stack: Stack) -> None:
-    """Of as many callers as the lane holds twice over, all are served within a few returns."""
-    told, returns = await returned_as_told(stack, 2 * QUEUE_LENGTH)
-    assert max(returns) <= 5
-    assert set(told) <= set(OVERLOADED_RETRY_SECONDS)
+async def test_overloaded_callers_that_retry_as_told_are_served(stack: Stack) -> None:
+    """Twice as many callers as the lane holds are served within a few retries."""
+    retry_after, retries = await retried_as_told(stack, 2 * QUEUE_LENGTH)
+    assert max(retries) <= 5
+    assert set(retry_after) <= set(OVERLOADED_RETRY_SECONDS)
 
 
 def _logged_seconds(stack: Stack, process: str, **members: object) -> list[float]:
-    """How long a process took for such requests, by its log, the shortest first."""
+    """Return the logged durations of a process's matching requests, shortest first."""
     wanted = {"event": "request", **members}
     lines = [json.loads(line) for line in stack.process(process).log_path.read_text().splitlines()]
     return sorted(line["duration_ms"] / 1000 for line in lines if wanted.items() <= line.items())

@@ -1,4 +1,4 @@
-"""Everything is told to stop and started again, one by one, under load: no request fails, and none is sent twice."""
+"""A rolling restart of every process under load."""
 
 from collections.abc import AsyncIterator
 
@@ -9,7 +9,7 @@ from tests.faults.stack import Crashable, Stack, running_stack
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
-#: Several looks of the load balancer, on a machine that does other things beside.
+#: Several readiness probes of the load balancer, on a machine with other load.
 DRAIN_SECONDS = 2.0
 
 
@@ -25,8 +25,8 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
-async def test_a_rolling_restart_is_not_noticed(stack: Stack) -> None:
-    """Behind a load balancer that looks at readiness, keeps its connections alive and never retries."""
+async def test_rolling_restart_behind_a_load_balancer_fails_no_request(stack: Stack) -> None:
+    """The load balancer probes readiness, keeps connections alive and never retries."""
     async with stack.load(callers=6) as load:
         for name, process in stack.service.processes.items():
             assert await process.terminate() == 0, name

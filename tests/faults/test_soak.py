@@ -1,4 +1,4 @@
-"""Ten minutes of mixed load: nothing grows that should not."""
+"""Ten minutes of mixed load."""
 
 import asyncio
 import os
@@ -15,17 +15,17 @@ from tests.faults.stack import Crashable, Stack, running_stack
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 SECONDS = float(os.environ.get("FAULTS_SOAK_SECONDS", "600"))
-#: What begins to be used only after a while, such as pools and caches, is there by then.
+#: Pools and caches are filled after this share of the time.
 WARM_SHARE = 0.25
-#: Of memory, in the rest of the time: an allocator's idea of it goes up and down by some.
+#: Allowed growth of memory afterwards; an allocator's use varies.
 GROWTH_MIB = 24
-#: Of descriptors and threads: a connection of a pool more or less.
+#: Allowed growth of descriptors and threads, such as a connection of a pool.
 GROWTH = 8
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process holds."""
+    """The resources that a process holds."""
 
     mib: int
     descriptors: int
@@ -48,8 +48,7 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
-async def test_nothing_grows(stack: Stack) -> None:
-    """Neither memory nor descriptors nor threads of ours, nor connections and channels of the broker."""
+async def test_mixed_load_grows_no_memory_descriptor_thread_or_connection(stack: Stack) -> None:
     async with stack.load() as load:
         await asyncio.sleep(SECONDS * WARM_SHARE)
         before, broker_before = _usage(stack), await _broker(stack)

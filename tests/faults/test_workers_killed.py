@@ -1,5 +1,4 @@
-"""Workers are killed under load: with another of their lane nobody loses anything, and without one the next callers
-know at once."""
+"""Workers that are killed under load."""
 
 import asyncio
 import os
@@ -18,11 +17,11 @@ from tests.faults.transports import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-#: The issue says 100 ms. The rest is slack, for a machine that runs other things beside the tests.
+#: 100 ms are required; the rest is slack for a machine with other load.
 AT_ONCE_SECONDS = 0.1 + 0.4
-#: Of a machine that runs other things beside the tests.
+#: Slack for a machine with other load.
 SLACK_SECONDS = 2.0
-#: Enough for requests to be on their way, or in the hands of a worker; none is given up while one is there.
+#: Time for requests to reach the queue or a worker. No request fails while a worker exists.
 WAITED_SECONDS = 0.5
 
 
@@ -33,8 +32,8 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.parametrize("kind", ["verify", "password"])
-async def test_one_of_two_workers_is_killed(stack: Stack, kind: str) -> None:
-    """Callers hear what they asked for, or a clean refusal, and never wait for a deadline."""
+async def test_killing_one_of_two_workers_lets_no_call_reach_its_deadline(stack: Stack, kind: str) -> None:
+    """Callers get a reply or a clean refusal."""
     async with stack.load() as load:
         killed = time.monotonic()
         await stack.process(f"worker-{kind}-0").kill()
@@ -46,15 +45,17 @@ async def test_one_of_two_workers_is_killed(stack: Stack, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["verify", "password"])
-async def test_the_last_worker_is_killed(stack: Stack, kind: str) -> None:
-    """Who waits hears it at the deadline, who asks then at once; nothing acknowledged is lost, and it comes back."""
+async def test_killing_the_last_worker_refuses_new_calls_at_once(stack: Stack, kind: str) -> None:
+    """Calls in flight fail at their deadline; nothing acknowledged is lost."""
     names = [f"worker-{kind}-{number}" for number in range(2)]
     await stack.tenant.create(f"ann-{kind}", PASSWORD)
     token = await stack.tenant.login(f"ann-{kind}", PASSWORD)
     async with stack.load() as load:
         for name in names:
-            os.kill(stack.process(name).pid, signal.SIGSTOP)  # what they take, or is in the queue, waits from here on
-        asked = time.monotonic()
+            os.kill(
+                stack.process(name).pid, signal.SIGSTOP
+            )  # requests they hold, or that are queued, wait from here on
+        started_at = time.monotonic()
         waiting = [asyncio.create_task(_ask(stack, kind, f"ann-{kind}", token)) for _ in range(8)]
         done, _ = await asyncio.wait(waiting, timeout=WAITED_SECONDS)
         assert not done
@@ -68,10 +69,10 @@ async def test_the_last_worker_is_killed(stack: Stack, kind: str) -> None:
                 await _ask(stack, kind, f"ann-{kind}", token)
             waits.append(time.monotonic() - started)
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-        waited = time.monotonic() - asked
+        waited = time.monotonic() - started_at
         note(
-            f"no {kind} worker: who waited refused at the deadline, after {waited:.1f} s; "
-            f"who asked after {1000 * sorted(waits)[10]:.0f} ms, at most {1000 * max(waits):.0f} ms"
+            f"no {kind} worker: calls in flight refused at the deadline, after {waited:.1f} s; "
+            f"new calls after {1000 * sorted(waits)[10]:.0f} ms, at most {1000 * max(waits):.0f} ms"
         )
         assert {type(outcome) for outcome in outcomes} <= {DeadlineExceeded, Unavailable}
         assert waited < REPLY_TIMEOUT_SECONDS + SLACK_SECONDS
@@ -83,9 +84,9 @@ async def test_the_last_worker_is_killed(stack: Stack, kind: str) -> None:
 
 
 async def _until_gone(stack: Stack, kind: str) -> None:
-    """Returns when the broker has removed the queue, with its last consumer."""
+    """Wait until the broker has deleted the queue with its last consumer."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while f"rpc.{kind}" in (await stack.node.ctl("list_queues", "name")).split():  # noqa: ASYNC110 - see above
+        while f"rpc.{kind}" in (await stack.node.ctl("list_queues", "name")).split():  # noqa: ASYNC110 - the broker deletes it
             await asyncio.sleep(0.05)
 
 

@@ -1,6 +1,6 @@
 """The same calls over HTTP and over AMQP: each returns, or raises the `AuthError` that the service answered.
 
-Whatever else comes back, such as a reset connection, a 500 or a 503 that does not say when to come back, is an
+Every other outcome, such as a reset connection, a 500, or a 503 without `Retry-After`, is an
 `UncleanAnswer`, which no fault excuses.
 """
 
@@ -20,25 +20,25 @@ from api.errors import PROBLEM_TYPE, Problem
 from shared.client.auth_client import AuthClient
 from shared.contracts.errors import ERRORS, AuthError, ErrorCode
 
-#: Longer than the service ever takes to say no: who waits for so long was forgotten.
+#: Longer than the service takes to refuse a call: a longer wait is a lost call.
 PATIENCE_SECONDS = 120
-#: How often a load balancer looks whether an edge is ready.
+#: Interval of a load balancer's readiness probes.
 READINESS_SECONDS = 0.25
 
 
 class UncleanAnswer(Exception):
-    """What no caller may ever see."""
+    """An outcome that no caller may see."""
 
 
 class Transport(Protocol):
-    """What a tenant does about its users."""
+    """A tenant's operations on its users."""
 
     name: str
 
     async def create(self, login: str, password: str) -> None: ...
 
     async def login(self, login: str, password: str) -> str:
-        """A token."""
+        """Return a token."""
 
     async def verify(self, token: str) -> None: ...
 
@@ -54,14 +54,14 @@ class Transport(Protocol):
 
 
 class Edges:
-    """A load balancer before the edges, which take turns: it keeps its connections and never sends anything twice."""
+    """A load balancer that alternates between the edges, keeps its connections, and never retries."""
 
     def __init__(self, urls: Sequence[str], *, trusted: ssl.SSLContext | None = None) -> None:
         self._urls = urls
         self._trusted = trusted
         self._turns = itertools.cycle(urls)
         self._clients: dict[str, httpx.AsyncClient] = {}
-        self._resting: set[str] = set()
+        self._not_ready: set[str] = set()
         self._probing: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "Edges":
@@ -79,23 +79,23 @@ class Edges:
             await client.aclose()
 
     def follow_readiness(self) -> None:
-        """From now on an edge that says it is not ready gets no requests."""
+        """Send no more requests to edges that are not ready."""
         self._probing = [asyncio.create_task(self._probe(url)) for url in self._urls]
 
     async def send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Raises `UncleanAnswer` when no answer comes."""
-        url = next((url for url in itertools.islice(self._turns, len(self._urls)) if url not in self._resting), None)
+        """Send a request through the next edge. Raise `UncleanAnswer` without an answer."""
+        url = next((url for url in itertools.islice(self._turns, len(self._urls)) if url not in self._not_ready), None)
         try:
             return await self._clients[url or self._urls[0]].request(method, path, **arguments)
         except httpx.TransportError as error:
             raise UncleanAnswer(f"{method} {path}: {type(error).__name__}: {error}") from error
 
     async def _probe(self, url: str) -> None:
-        # On connections of its own, as balancers do: it learns nothing from those of the load.
+        # On connections of its own, as load balancers do.
         async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False) as http:
             while True:
                 with contextlib.suppress(httpx.TransportError):
-                    (self._resting.discard if await _says_ready(http) else self._resting.add)(url)
+                    (self._not_ready.discard if await _says_ready(http) else self._not_ready.add)(url)
                 await asyncio.sleep(READINESS_SECONDS)
 
 
@@ -110,7 +110,7 @@ class OverHttp:
 
     @classmethod
     async def register(cls, edges: Edges, password: str) -> tuple["OverHttp", str]:
-        """A new tenant, and its email."""
+        """Return a new tenant and its email."""
         email = f"{uuid.uuid4().hex[:12]}@tenant.test"
         response = await edges.send("POST", "/tenant", json={"email": email, "password": password})
         return cls(edges, _answer(response)["token"]), email
@@ -146,7 +146,7 @@ class OverHttp:
 
 
 class OverAmqp:
-    """The same tenant on the broker."""
+    """The same tenant over AMQP."""
 
     name = "amqp"
 
@@ -185,7 +185,7 @@ class OverAmqp:
 
 
 def clean_error(response: httpx.Response) -> AuthError:
-    """The error that an HTTP answer is. Raises `UncleanAnswer` if it is not as documented, or a fault of ours."""
+    """Return the error of an HTTP response. Raise `UncleanAnswer` if it is undocumented or an internal error."""
     described = f"{response.request.method} {response.request.url.path}: {response.status_code} {response.text[:200]}"
     try:
         problem = Problem.model_validate_json(response.content)
@@ -199,11 +199,11 @@ def clean_error(response: httpx.Response) -> AuthError:
 
 
 async def until_ready(urls: Sequence[str], timeout_seconds: float = PATIENCE_SECONDS) -> None:
-    """Returns when every edge says that it is ready. Raises `TimeoutError`."""
+    """Wait until every edge is ready. Raise `TimeoutError`."""
     async with asyncio.timeout(timeout_seconds):
         for url in urls:
             async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False) as http:
-                while not await _says_ready(http):  # noqa: ASYNC110 (it is other processes that get ready)
+                while not await _says_ready(http):  # noqa: ASYNC110 (other processes become ready)
                     await asyncio.sleep(0.05)
 
 

@@ -1,4 +1,4 @@
-"""The service that is fuzzed, as processes, and how much is tried: bounded and the same each time, or `FUZZ=long`."""
+"""The fuzzed service as processes, and the number of examples: reproducible, or many with `FUZZ=long`."""
 
 import os
 from collections import Counter
@@ -11,22 +11,22 @@ import pytest_asyncio
 from tests.backends import Backend
 from tests.service import RunningService, running_service
 
-#: How many times the examples of an ordinary run a long one tries, and others each time.
+#: A long run tries this many times the examples of an ordinary one, and different ones each time.
 LONG = 20
 IS_LONG = os.environ.get("FUZZ") == "long"
 
-#: How many inputs were tried, by what they were given to.
+#: Number of tried inputs by kind.
 tried: Counter[str] = Counter()
 
 
 def bounded(examples: int) -> hypothesis.settings:
-    """So many examples and no deadline for any: what a noisy machine does is not what is tested."""
+    """Return settings with this many examples and no deadline, since a slow machine is no failure."""
     return hypothesis.settings(
         max_examples=examples * (LONG if IS_LONG else 1),
         derandomize=not IS_LONG,
         print_blob=True,
         database=None,
-        # What fails does so by waiting for an answer that does not come: too slow to be tried again and again.
+        # A failure waits for a reply that does not come, so shrinking would take too long.
         phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
         deadline=None,
         suppress_health_check=list(hypothesis.HealthCheck),
@@ -35,7 +35,7 @@ def bounded(examples: int) -> hypothesis.settings:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def service(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningService]:
-    """One process of each kind: whatever is wrong with any of them, there is no other to hide it."""
+    """One process of each kind, so that no second process hides a failure."""
     directory = tmp_path_factory.mktemp("fuzzed")
     async with running_service(
         directory,
@@ -48,7 +48,7 @@ async def service(backend: Backend, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def unharmed(service: RunningService) -> Iterator[RunningService]:
-    """The service, of which after the test every process must live, and none must have logged an error."""
+    """The service. After the test every process must be alive and must have logged no error."""
     yield service
     ended = [name for name, process in service.processes.items() if not process.running]
     assert not ended, f"{ended} ended: {service.logs()[-4000:]}"
@@ -58,7 +58,7 @@ def unharmed(service: RunningService) -> Iterator[RunningService]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """States how much was tried."""
+    """Print the number of tried inputs."""
     if tried:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tried.items()))
         terminalreporter.write_line(f"fuzzed with {counts}")

@@ -1,4 +1,4 @@
-"""A publisher that sends bytes which no AMQP library would: properties are given as they stand on the wire."""
+"""A publisher of raw AMQP properties that no library would send."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ ReceivedT = TypeVar("ReceivedT")
 
 
 class Refused(Exception):
-    """The broker ended the connection: it found out by itself."""
+    """The broker closed the connection or the channel."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class RawPublisher:
     writer: asyncio.StreamWriter
 
     async def publish(self, exchange: str, routing_key: str, flags: int, properties: bytes, body: bytes) -> None:
-        """Returns once the broker has the message. Raises `Refused` when it closed the connection or the channel."""
+        """Publish a message and wait for its confirm. Raise `Refused` if the broker closes connection or channel."""
         publish = commands.Basic.Publish(exchange=exchange, routing_key=routing_key)
         content = struct.pack(">HHQH", BASIC_CLASS, 0, len(body), flags) + properties
         self.writer.write(frame.marshal(publish, CHANNEL) + _framed(HEADER_FRAME, content))
@@ -40,7 +40,7 @@ class RawPublisher:
         await self.expect(commands.Basic.Ack)
 
     async def expect(self, kind: type[ReceivedT]) -> ReceivedT:
-        """Reads until the broker sends this, and returns it."""
+        """Read until the broker sends a frame of this kind, and return it."""
         while True:
             received = await self._next()
             if isinstance(received, kind):
@@ -60,7 +60,7 @@ class RawPublisher:
 
 @contextlib.asynccontextmanager
 async def open_publisher(amqp_url: str) -> AsyncIterator[RawPublisher]:
-    """A publisher on the virtual host of this URL."""
+    """Open a publisher on the virtual host of this URL."""
     url = URL(amqp_url)
     reader, writer = await asyncio.open_connection(url.host, url.port or 5672)
     try:

@@ -1,8 +1,8 @@
-"""Any message whatever to the workers: each is answered once, to whom it came from, or dropped; and the workers live.
+"""Generated messages to the workers: each is answered once, to its sender, or dropped.
 
-Between the messages that are made up go questions whose answers are known and different, so that an answer that went
-to the wrong question would show. They come from an edge, from a service by its own exchange, and from that service by
-an exchange that it has bound into its own, where the broker checks no routing key.
+Questions with known, different answers are sent among them, so that a reply to the wrong request is noticed. Messages
+come from an edge, from a service through its own exchange, and from that service through an exchange that it has bound
+into its own, where the broker checks no routing key.
 """
 
 import asyncio
@@ -48,21 +48,21 @@ from tests.service import RunningService
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-#: Longer than an answer takes on any machine that can run this at all.
+#: Longer than a reply takes on a slow machine.
 ANSWER_SECONDS = 20
-#: Far beyond and well within what a worker takes for a deadline, whenever it looks.
+#: Distances of deadlines that a worker rejects as too far, and accepts.
 TOO_FAR_MS, AHEAD_MS = 3_600_000, 300_000
 USERS = 8
-#: A service, the exchange that an administrator declares for it, and one that it binds into that by itself.
-SERVICE = "neighbour"
+#: A service, its exchange that an administrator declares, and one that the service binds into it.
+SERVICE = "sender"
 OWN, RELAY = service_exchange(SERVICE), f"sub.{SERVICE}.relay"
-#: The first moment that AMQP can say.
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - hypothesis wants its bounds without a zone
+#: The earliest AMQP timestamp.
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - hypothesis requires bounds without a zone
 
 
 @dataclass(frozen=True)
 class Request:
-    """A message as it is published; `question` is one whose answer is known."""
+    """A message to publish; `question` is the number of a question with a known answer."""
 
     exchange: str
     routing_key: str
@@ -70,27 +70,27 @@ class Request:
     properties: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, Any] = field(default_factory=dict)
     deadline: Any = None
-    """Of the header: `ahead`, `too far`, or what it is."""
+    """The deadline header: `ahead`, `too far`, or a value."""
     question: int | None = None
 
     def is_answered(self) -> bool:
-        """Whether its sender waits at an address of direct reply-to, and has not said that it no longer does."""
-        # A message that is none of this service's is told so, however late it is.
+        """Return whether the sender gets a reply: at direct reply-to, and before its deadline."""
+        # A message with another content type is answered even after its deadline.
         readable = self.properties.get("content_type") == JSON_TYPE
         late = readable and isinstance(self.deadline, int) and self.deadline < time.time() * 1000
         routed = self.exchange != RELAY and self.routing_key in OPERATIONS
         return routed and self.properties.get("reply_to") == DIRECT_REPLY_TO and not late
 
     def on_wire(self, correlation_id: str) -> Basic.Properties:
-        """Its properties, with the id that its answer comes back with."""
+        """Return its properties, with the correlation id of its reply."""
         now = int(time.time() * 1000)
         deadline = {"ahead": now + AHEAD_MS, "too far": now + TOO_FAR_MS}.get(str(self.deadline), self.deadline)
         headers = self.headers if deadline is None else {**self.headers, DEADLINE_HEADER: deadline}
         return Basic.Properties(**self.properties, correlation_id=correlation_id, headers=headers or None)
 
 
-class Neighbour:
-    """Somebody on the broker that sends anything, as an edge and as a service, and keeps what comes back."""
+class Sender:
+    """Sends any message as an edge and as a service, and keeps the replies."""
 
     def __init__(self, edge: AbstractChannel, service: AbstractChannel, questions: Sequence[Request]) -> None:
         self._channels = {RPC_EXCHANGE: edge, OWN: service, RELAY: service}
@@ -103,7 +103,7 @@ class Neighbour:
         self._arrived.set()
 
     async def send(self, requests: dict[str, Request]) -> dict[str | None, list[AbstractIncomingMessage]]:
-        """All answers that came by the time that each request which is to be answered was."""
+        """Send the requests and return all replies, once every request that gets a reply has one."""
         self.answers = {}
         for correlation_id, request in requests.items():
             properties = request.on_wire(correlation_id)
@@ -120,7 +120,7 @@ class Neighbour:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def service_url(service: RunningService, backend: Backend) -> str:
-    """The broker, by a user that has the permissions of a service; all operations are bound to its exchange."""
+    """The broker's URL of a user with a service's permissions, whose exchange has all operations."""
     async with await aio_pika.connect(service.amqp_url) as connection:
         channel = await connection.channel()
         rpc = await channel.get_exchange(RPC_EXCHANGE, ensure=False)
@@ -135,7 +135,7 @@ async def service_url(service: RunningService, backend: Backend) -> str:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def neighbour(service: RunningService, service_url: str) -> AsyncIterator[Neighbour]:
+async def sender(service: RunningService, service_url: str) -> AsyncIterator[Sender]:
     async with httpx.AsyncClient(base_url=service.urls[0], timeout=ANSWER_SECONDS) as http:
         tenant = await Tenant.register(http)
         for number in range(USERS):
@@ -147,30 +147,30 @@ async def neighbour(service: RunningService, service_url: str) -> AsyncIterator[
         relay = await channels[1].declare_exchange(RELAY, "topic", auto_delete=True)
         await (await channels[1].get_exchange(OWN, ensure=False)).bind(relay, "#")
         underlay = [await channel.get_underlay_channel() for channel in channels]
-        neighbour = Neighbour(underlay[0], underlay[1], questions)
+        sender = Sender(underlay[0], underlay[1], questions)
         for channel in channels:
             replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
-            await replies.consume(neighbour.accept, no_ack=True)
-        yield neighbour
+            await replies.consume(sender.accept, no_ack=True)
+        yield sender
 
 
-def _asked(operation: str, question: int, **members: Any) -> Request:
-    """By an edge and by a service in turn."""
+def _question(operation: str, question: int, **members: Any) -> Request:
+    """Return a question, alternately of an edge and of a service."""
     exchange, body = (RPC_EXCHANGE, OWN)[question % 2], json.dumps(members).encode()
     properties = {"content_type": JSON_TYPE, "reply_to": DIRECT_REPLY_TO}
     return Request(exchange, operation, body, properties, question=question)
 
 
 def _which_user(token: str, number: int) -> Request:
-    return _asked("user.list", number, tenantToken=token, q=f"user-{number}")
+    return _question("user.list", number, tenantToken=token, q=f"user-{number}")
 
 
 def _how_many(token: str, count: int) -> Request:
-    return _asked("auth.verify", count, checks=[{"tenantToken": token, "token": "none"}] * count)
+    return _question("auth.verify", count, checks=[{"tenantToken": token, "token": "none"}] * count)
 
 
-def _answers(request: Request, reply: dict[str, Any]) -> bool:
-    """Whether this is what was asked."""
+def _is_answer(request: Request, reply: dict[str, Any]) -> bool:
+    """Return whether this reply answers the question."""
     if request.routing_key == "user.list":
         return [user["login"] for user in reply["users"]] == [f"user-{request.question}"]
     return len(reply["answers"]) == request.question
@@ -188,7 +188,7 @@ plausible = st.sampled_from(
 
 @st.composite
 def bodies(draw: st.DrawFn, operation: str) -> bytes:
-    """Bytes, JSON, and more and more what the operation takes."""
+    """Draw bytes, JSON, or mostly members of the operation."""
     kind = draw(st.sampled_from(["bytes", "json", "members", "members", "members", "large"]))
     if kind == "bytes":
         return draw(st.binary(max_size=200))
@@ -202,15 +202,15 @@ def bodies(draw: st.DrawFn, operation: str) -> bytes:
 
 
 short_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
-# Numbers that are none make RabbitMQ itself end the channel.
+# RabbitMQ closes the channel for numbers that are not finite.
 header_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=20).map(bytearray) | short_text
     | st.floats(allow_nan=False, allow_infinity=False, width=32) | st.datetimes(EPOCH, timezones=st.just(UTC)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(short_text, inner, max_size=3),
     max_leaves=5,
 )  # fmt: skip
-# One that looks right makes RabbitMQ end the connection of its source's replies, and answers would be missing: there is
-# another test of those.
+# A plausible address makes RabbitMQ close the connection for its sender's replies, and replies would be missing;
+# another test covers these.
 made_up_addresses = short_text.map("amq.rabbitmq.reply-to.".__add__).filter(
     lambda address: not REPLY_ADDRESS.fullmatch(address)
 )
@@ -244,16 +244,16 @@ def requests(draw: st.DrawFn) -> Request:
 @bounded(60)
 @given(
     made_up=st.dictionaries(st.uuids(version=4).map(str) | short_text.filter(bool), requests(), min_size=1, max_size=8),
-    asked=st.lists(st.integers(0, USERS + 31), min_size=1, max_size=8),
+    question_numbers=st.lists(st.integers(0, USERS + 31), min_size=1, max_size=8),
 )
 @pytest.mark.usefixtures("unharmed")
 async def test_any_message_is_answered_once_or_dropped(
-    neighbour: Neighbour, made_up: dict[str, Request], asked: list[int]
+    sender: Sender, made_up: dict[str, Request], question_numbers: list[int]
 ) -> None:
-    """Whatever is sent, each request gets one answer of its own kind, and each question the answer to that question."""
-    tried["AMQP messages"] += len(made_up) + len(asked)
-    sent = made_up | {uuid.uuid4().hex: neighbour.questions[number] for number in asked}
-    answers = await neighbour.send(sent)
+    """Each question gets its own answer."""
+    tried["AMQP messages"] += len(made_up) + len(question_numbers)
+    sent = made_up | {uuid.uuid4().hex: sender.questions[number] for number in question_numbers}
+    answers = await sender.send(sent)
 
     assert answers.keys() == {correlation_id for correlation_id, request in sent.items() if request.is_answered()}
     for correlation_id, request in sent.items():
@@ -272,7 +272,7 @@ def _check(request: Request, answer: AbstractIncomingMessage) -> None:
         assert answer.type == REPLY_TYPE
         OPERATIONS[request.routing_key].reply.model_validate_json(answer.body)
     if request.question is not None:
-        assert _answers(request, json.loads(answer.body))
+        assert _is_answer(request, json.loads(answer.body))
 
 
 def _short(value: bytes) -> bytes:
@@ -280,7 +280,7 @@ def _short(value: bytes) -> bytes:
 
 
 def _nested(depth: int) -> bytes:
-    """Lists in lists, as deep as asked for."""
+    """Return lists nested to this depth."""
     value = b""
     for _ in range(depth):
         value = b"A" + struct.pack(">I", len(value)) + value
@@ -310,10 +310,10 @@ raw_properties = st.one_of(
 
 @bounded(40)
 @given(messages=st.lists(raw_properties, min_size=1, max_size=6), number=st.integers(0, USERS - 1))
-async def test_properties_that_no_library_would_send(
-    neighbour: Neighbour, unharmed: RunningService, messages: list[tuple[int, bytes]], number: int
+async def test_properties_of_raw_bytes_disconnect_no_other_caller(
+    sender: Sender, unharmed: RunningService, messages: list[tuple[int, bytes]], number: int
 ) -> None:
-    """Text that is not UTF-8, times without a year, endless nesting: nobody is disconnected by what another sends."""
+    """The properties contain text that is not UTF-8, times out of range, and deep nesting."""
     tried["AMQP messages in raw bytes"] += len(messages)
     async with open_publisher(unharmed.amqp_url) as publisher:
         for flags, encoded in messages:
@@ -321,15 +321,15 @@ async def test_properties_that_no_library_would_send(
                 await publisher.publish(RPC_EXCHANGE, "user.list", flags, encoded, b"{}")
             except Refused:
                 break
-    answers = await neighbour.send({"after": neighbour.questions[number]})
-    assert [_answers(neighbour.questions[number], json.loads(answer.body)) for answer in answers["after"]] == [True]
+    answers = await sender.send({"after": sender.questions[number]})
+    assert [_is_answer(sender.questions[number], json.loads(answer.body)) for answer in answers["after"]] == [True]
     lost = [line for line in unharmed.logs().splitlines() if "is lost" in line and f"to {SERVICE}" not in line]
     assert lost == []
 
 
 addresses = st.one_of(
     st.from_regex(REPLY_ADDRESS, fullmatch=True).filter(lambda address: len(address) < 256),
-    # A process id as Erlang writes it, at a node of any name.
+    # A process id in Erlang's format, at a node of any name.
     st.tuples(st.text("abz@.0129", min_size=1, max_size=40), st.binary(min_size=12, max_size=12)).map(
         lambda made: (
             "amq.rabbitmq.reply-to."
@@ -343,23 +343,22 @@ addresses = st.one_of(
 @bounded(20)
 @given(
     forged=st.lists(st.tuples(addresses, st.sampled_from([OWN, RELAY])), min_size=1, max_size=8),
-    asked=st.lists(st.integers(0, (USERS + 31) // 2), min_size=1, max_size=8),
+    question_numbers=st.lists(st.integers(0, (USERS + 31) // 2), min_size=1, max_size=8),
 )
 @pytest.mark.usefixtures("unharmed")
-async def test_addresses_that_a_service_forges_cost_an_edge_nothing(
-    neighbour: Neighbour, forged: list[tuple[str, str]], asked: list[int]
+async def test_forged_reply_addresses_of_a_service_lose_no_reply_of_an_edge(
+    sender: Sender, forged: list[tuple[str, str]], question_numbers: list[int]
 ) -> None:
-    """Whatever they name; each question of the edge gets its answer."""
     tried["forged addresses"] += len(forged)
     made_up = [
         Request(exchange, "user.list", b"{}", {"content_type": JSON_TYPE, "reply_to": address})
         for address, exchange in forged
     ]
     questions = [
-        neighbour.questions[number] for number in asked if neighbour.questions[number].exchange == RPC_EXCHANGE
+        sender.questions[number] for number in question_numbers if sender.questions[number].exchange == RPC_EXCHANGE
     ]
     sent = {uuid.uuid4().hex: request for request in [*made_up, *questions]}
-    answers = await neighbour.send(sent)
+    answers = await sender.send(sent)
     assert answers.keys() == {each for each, request in sent.items() if request.question is not None}
     for correlation_id, (answer,) in answers.items():
         _check(sent[str(correlation_id)], answer)

@@ -1,4 +1,4 @@
-"""The edge against its own OpenAPI document: all that the document allows, much that it does not, and sequences."""
+"""The edge compared with its OpenAPI document by schemathesis."""
 
 import asyncio
 import json
@@ -13,15 +13,15 @@ from tests.fuzz.conftest import IS_LONG, tried
 from tests.service import RunningService
 
 HERE = Path(__file__).parent
-#: Per operation, besides the examples and the edge cases of each of its parameters, which are some 30.
+#: Per operation, in addition to some 30 examples and edge cases of its parameters.
 EXAMPLES = 500 if IS_LONG else 10
 SEED = [] if IS_LONG else ["--seed=1"]
-#: Several times what an ordinary run takes with both cores busy.
+#: Several times the duration of an ordinary run on busy cores.
 TIMEOUT_SECONDS = 7_200 if IS_LONG else 600
 
 
-async def test_the_edge_does_what_its_document_says(unharmed: RunningService, tmp_path: Path) -> None:
-    """Every check of schemathesis holds for all that it comes up with: no 5xx, and nothing that is not documented."""
+async def test_edge_responds_as_its_openapi_document_declares(unharmed: RunningService, tmp_path: Path) -> None:
+    """Generated requests cause no 5xx and no undocumented response."""
     url = unharmed.urls[0]
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         tenant = await Tenant.register(http)
@@ -46,5 +46,5 @@ async def test_the_edge_does_what_its_document_says(unharmed: RunningService, tm
 
 
 def _cases(report: Path) -> int:
-    """How many requests were made up."""
+    """Return the number of generated requests."""
     return int(json.loads(report.read_text())["test_cases"]["generated"])

@@ -1,4 +1,4 @@
-"""Any bytes to what reads tokens, claims and messages, in this process: what they stand for, or the error there is."""
+"""Generated input for the parsers of tokens, claims and messages."""
 
 import base64
 import hmac
@@ -52,8 +52,8 @@ segments = st.one_of(
 
 @bounded(1_000)
 @given(st.lists(segments, max_size=5).map(".".join))
-def test_any_text_for_a_token(text: str) -> None:
-    """Whatever is given for a token, it is the one that was signed or it is invalid, and nothing else is raised."""
+def test_any_text_other_than_the_token_is_an_invalid_token(text: str) -> None:
+    """No other exception is raised."""
     tried["tokens"] += 1
     session_id = TOKENS.session_id(text)
     assert session_id is None or (isinstance(session_id, str) and 22 <= len(session_id) <= 64)
@@ -65,8 +65,8 @@ def test_any_text_for_a_token(text: str) -> None:
 
 @bounded(500)
 @given(st.binary(max_size=300) | json_bytes | st.dictionaries(claim_names, json_values).map(json.dumps).map(str.encode))
-def test_any_payload_that_is_signed(payload: bytes) -> None:
-    """Even with the right key: a payload is claims that this service makes, or the token is invalid."""
+def test_any_signed_payload_other_than_own_claims_is_an_invalid_token(payload: bytes) -> None:
+    """The payload is signed with the right key."""
     tried["signed payloads"] += 1
     signed = f"{TOKEN.split('.')[0]}.{encoded(payload)}"
     assert TOKEN.rpartition(".")[2] == _signature(TOKEN.rpartition(".")[0], SESSION_KEY)
@@ -81,8 +81,7 @@ def _signature(signed: str, key: bytes) -> str:
 
 @bounded(500)
 @given(st.sampled_from([Claims, SessionRevokedEvent, ErrorReply, EventListRequest, UserListRequest]), json_bytes)
-def test_any_json_for_a_message(model: type[WireModel], body: bytes) -> None:
-    """A message is read or refused; what is refused is told without a word of what was in it."""
+def test_any_json_is_a_message_or_a_refusal_without_its_content(model: type[WireModel], body: bytes) -> None:
     tried["messages"] += 1
     try:
         message = model.model_validate_json(body)

@@ -1,4 +1,4 @@
-"""A broker with the users that deploy/ makes, a worker and two tenants' services: what an operator has."""
+"""A broker with the users that deploy/ creates, a worker and the services of two tenants."""
 
 import asyncio
 import base64
@@ -34,17 +34,17 @@ from worker.settings import Settings
 PATIENCE_SECONDS = 30
 PASSWORD = "correct horse battery"
 EMAIL, OTHER_EMAIL = "shop@tenant.test", "shopping@tenant.test"
-#: A service, and another one whose name begins alike.
+#: Two services; the name of the first is a prefix of the second.
 SHOP, SHOPPING = "shop", "shopping"
 LIMITED = ("auth.login", "auth.verify")
 REGISTRATION_KEY = "registration key"
-#: Tenants may register from there.
+#: Tenants may register from this network.
 NETWORK, IN_NETWORK = "10.77.0.0/16", "10.77.1.2"
 
 
 @dataclass(frozen=True)
 class Broker:
-    """A virtual host with the users of deploy/, a worker on it, and the tenant of the service."""
+    """A virtual host with the users of deploy/, a worker on it, and the id of the service's tenant."""
 
     backend: Backend
     admin: str
@@ -54,7 +54,7 @@ class Broker:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def broker(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Broker]:
-    """Made as an operator would: edge and worker first, and a service once its tenant is registered."""
+    """Set up as an operator does: first edge and worker, then a service for each registered tenant."""
     if backend.kind != "local":
         pytest.skip("imports a file, which a container does not see")
     directory = tmp_path_factory.mktemp("permissions")
@@ -107,7 +107,9 @@ async def _import(
     roles: dict[str, permissions.Permissions],
     services: list[Service],
 ) -> dict[str, str]:
-    """The URL of each role. Users belong to the whole broker, so their names are those of this test alone."""
+    """Import the users and return the URL of each role. User names are unique, since users belong to
+    the whole broker.
+    """
     vhost = URL(admin).path.removeprefix("/")
     limited = {service.name for service in services}
     accounts = {
@@ -126,7 +128,7 @@ async def _import(
 
 
 async def until_served(rpc: RpcClient) -> None:
-    """Returns when a worker of each lane answers."""
+    """Wait until a worker of each lane answers."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         for lane in Lane:
             while True:

@@ -1,4 +1,4 @@
-"""A worker's consumer in the test's own process, on a real broker, with the operations replaced where wanted."""
+"""A worker's consumer in the test process, on a real broker, with replaceable operations."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,7 +14,7 @@ from worker.amqp.consumer import Consumer, Consumption
 from worker.amqp.replies import Replies
 from worker.operations import Handler
 
-#: `broker` is a fixture for whatever imports nothing: pytest finds it here.
+#: The `broker` fixture is imported here so that pytest finds it.
 __all__ = ["broker"]
 
 Serve = Callable[..., contextlib.AbstractAsyncContextManager[Consumer]]
@@ -29,7 +29,7 @@ async def rpc(amqp_url: str) -> AsyncIterator[RpcClient]:
 
 @pytest_asyncio.fixture
 async def serve(amqp_url: str) -> Serve:
-    """Serves these handlers on a queue of one's own until the block ends."""
+    """Serve these handlers on a queue of their own until the block ends."""
 
     @contextlib.asynccontextmanager
     async def serving(

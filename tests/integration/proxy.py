@@ -1,4 +1,4 @@
-"""A TCP proxy that a test can cut: the network between a client and its broker, under the test's control."""
+"""A TCP proxy between a client and its broker that a test can cut."""
 
 import asyncio
 import contextlib
@@ -37,38 +37,38 @@ class Proxy:
             await self.cut()
 
     async def cut(self) -> None:
-        """Ends every connection at once. New ones are accepted."""
+        """End every connection at once. New connections are accepted."""
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def hold(self) -> None:
-        """Lets nothing through in either direction and closes nothing: a half-open link, as when a cable is pulled."""
+        """Forward nothing in either direction and close nothing: a half-open link, as when a cable is pulled."""
         self._flowing.clear()
 
     def let_through(self) -> None:
-        """Goes on after `hold`, with what was held."""
+        """Continue after `hold`, with the held data."""
         self._flowing.set()
 
     async def pipe_there(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Passes on what the client sends, until it ends."""
+        """Forward what the client sends until its end."""
         await self._pipe(reader, writer)
 
     async def pipe_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Passes on what the target answers, until it ends."""
+        """Forward what the target sends until its end."""
         await self._pipe(reader, writer)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._forward(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-        # However it ended, and also if it was cut off before it began.
+        # Also if the connection was cut before the task began.
         task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there_reader, there_writer = await asyncio.open_connection(self._target.host, self._target.port)
-        except OSError:  # nobody listens there: whoever asks here learns it, too
+        except OSError:  # nobody listens there: the client's connection ends too
             return
         try:
             async with asyncio.TaskGroup() as pipes:

@@ -1,4 +1,4 @@
-"""Each fault of a broker is told apart, in the log of any logger and in the exception that a call raises."""
+"""Faults of a broker, as the log and the exception of a call describe them."""
 
 import asyncio
 import contextlib
@@ -33,12 +33,12 @@ async def http_server() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def told(url: URL, caplog: pytest.LogCaptureFixture) -> str:
-    """What the log says without `extra`, which is also the cause of the exception of a verification and of a call."""
+async def reported_fault(url: URL, caplog: pytest.LogCaptureFixture) -> str:
+    """Return the message that the log and the exceptions of a verification and of a call share."""
     address = f"{url.host}:{url.explicit_port or 5672}"
     async with AuthClient.connect(str(url), tenant_token="t") as auth, asyncio.timeout(PATIENCE_SECONDS):
         prefix = f"broker is not usable, trying again: {address}: "
-        while not any(message.startswith(prefix) for message in caplog.messages):  # noqa: ASYNC110 (time brings it)
+        while not any(message.startswith(prefix) for message in caplog.messages):  # noqa: ASYNC110 (the connection logs it)
             await asyncio.sleep(0.01)
         causes = []
         for call in (auth.verify, auth.introspect):
@@ -53,45 +53,55 @@ async def told(url: URL, caplog: pytest.LogCaptureFixture) -> str:
     return logged.removeprefix(prefix)
 
 
-async def test_a_wrong_password_is_told_without_it(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_wrong_broker_password_is_reported_without_the_password(
+    amqp_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     url = URL(amqp_url).with_password(SECRET)
-    assert await told(url, caplog) == "user name or password is refused"
+    assert await reported_fault(url, caplog) == "user name or password is refused"
 
 
-async def test_a_wrong_virtual_host_is_told(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_wrong_virtual_host_is_reported(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
     url = URL(amqp_url).with_path("/nowhere")
-    assert await told(url, caplog) == "no such virtual host, or this user may not use it or has no more connections"
+    assert (
+        await reported_fault(url, caplog)
+        == "no such virtual host, or this user may not use it or has no more connections"
+    )
 
 
-async def test_a_port_of_http_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_port_of_an_http_server_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     async with http_server() as port:
         url = URL(f"amqp://guest:{SECRET}@127.0.0.1:{port}")
-        assert await told(url, caplog) == "answer is not AMQP, perhaps the port belongs to another protocol or to TLS"
+        assert (
+            await reported_fault(url, caplog)
+            == "answer is not AMQP, perhaps the port belongs to another protocol or to TLS"
+        )
 
 
-async def test_a_name_that_cannot_be_resolved_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unresolvable_host_name_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     url = URL(f"amqp://guest:{SECRET}@broker.invalid")
-    assert (await told(url, caplog)).startswith("host name cannot be resolved")
+    assert (await reported_fault(url, caplog)).startswith("host name cannot be resolved")
 
 
-async def test_a_port_where_nothing_listens_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_port_without_a_listener_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     url = URL(f"amqp://guest:{SECRET}@127.0.0.1:{free_port()}")
-    assert await told(url, caplog) == "connection is refused: nothing listens on this port"
+    assert await reported_fault(url, caplog) == "connection is refused: nothing listens on this port"
 
 
-async def test_tls_on_a_port_without_it_is_told(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_tls_on_a_plain_port_is_reported(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
     url = URL(amqp_url).with_scheme("amqps").with_password(SECRET)
-    assert (await told(url, caplog)).startswith("TLS handshake failed, perhaps the port does not use TLS")
+    assert (await reported_fault(url, caplog)).startswith("TLS handshake failed, perhaps the port does not use TLS")
 
 
-async def test_the_cause_after_a_recovery_is_forgotten(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_call_after_a_recovery_does_not_name_the_earlier_fault(
+    amqp_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A call that finds no worker on a connected broker does not name an earlier fault."""
     caplog.set_level(logging.INFO)
     away = f"amqp://guest:guest@127.0.0.1:{free_port()}"
     async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
         await declare_exchanges(channel)
     async with AuthClient.connect([away, amqp_url], tenant_token="t") as auth, asyncio.timeout(PATIENCE_SECONDS):
-        while "connected to the broker" not in caplog.messages:  # noqa: ASYNC110 (time brings it)
+        while "connected to the broker" not in caplog.messages:  # noqa: ASYNC110 (the connection logs it)
             await asyncio.sleep(0.01)
         with pytest.raises(Unavailable) as failed:
             await auth.verify("a.b.c")

@@ -1,4 +1,4 @@
-"""What a service can take of the broker: the definitions of deploy/ bound it, shown on a real node."""
+"""The broker limits of a service's user, on a real node with the definitions of deploy/."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ CONFIGURED, FRAME_MAX = int(SETTINGS["max_message_size"]), int(SETTINGS["frame_m
 
 @dataclass(frozen=True)
 class Limited:
-    """A virtual host with a service's user, as `python -m deploy service` makes it."""
+    """A virtual host with a service's user as `python -m deploy service` creates it."""
 
     backend: Backend
     admin: str
@@ -63,7 +63,7 @@ class Limited:
         await self.backend.ctl(["import_definitions", str(path)])
 
     async def effective_policy(self, queue: str) -> str:
-        """What the node applies to a queue, as Erlang prints it."""
+        """Return the policy that the node applies to a queue, as Erlang prints it."""
         name = f'rabbit_misc:r(<<"{self.vhost}">>, queue, <<"{queue}">>)'
         lookup = f"{{ok, Q}} = rabbit_amqqueue:lookup({name})"
         return await self.backend.ctl(["eval", f"{lookup}, rabbit_policy:effective_definition(Q)."])
@@ -107,33 +107,33 @@ async def connection(limited: Limited) -> AsyncIterator[AbstractConnection]:
 async def own_queue(
     channel: AbstractChannel, name: str, kind: str, arguments: FieldTable | None = None
 ) -> AbstractExchange:
-    """A queue of the service's own, and the exchange of its own by which it fills it."""
+    """Declare a queue and an exchange of the service's own, and bind the queue to the exchange."""
     await channel.declare_queue(name, durable=True, arguments={"x-queue-type": kind, **(arguments or {})})
     exchange = await channel.declare_exchange(name, "fanout", durable=True)
     await (await channel.get_queue(name, ensure=False)).bind(exchange)
     return exchange
 
 
-async def test_connections_of_a_user_are_limited(limited: Limited) -> None:
-    """And one that is closed makes room."""
-    open_ones = [await aio_pika.connect(limited.url) for _ in range(MAX_CONNECTIONS)]
+async def test_connections_of_a_service_beyond_the_limit_are_refused(limited: Limited) -> None:
+    """A closed connection makes room for another."""
+    connections = [await aio_pika.connect(limited.url) for _ in range(MAX_CONNECTIONS)]
     try:
         with pytest.raises(AMQPError):
             await aio_pika.connect(limited.url)
-        await open_ones.pop().close()
+        await connections.pop().close()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(open_ones) < MAX_CONNECTIONS:
+            while len(connections) < MAX_CONNECTIONS:
                 try:
-                    open_ones.append(await aio_pika.connect(limited.url))
-                except AMQPError:  # the node has not counted the one that was closed yet
+                    connections.append(await aio_pika.connect(limited.url))
+                except AMQPError:  # the node still counts the closed connection
                     await asyncio.sleep(0.05)
     finally:
-        for each in open_ones:
+        for each in connections:
             await each.close()
 
 
-async def test_channels_of_a_user_are_limited(limited: Limited) -> None:
-    """On all its connections together."""
+async def test_channels_of_a_service_beyond_the_limit_are_refused(limited: Limited) -> None:
+    """Channels of all its connections count."""
     connections = [await aio_pika.connect(limited.url) for _ in range(2)]
     for number in range(MAX_CHANNELS):
         await connections[number % 2].channel()
@@ -142,10 +142,9 @@ async def test_channels_of_a_user_are_limited(limited: Limited) -> None:
     await connections[1].close()
 
 
-async def test_a_message_is_limited_and_the_largest_of_ours_passes(
+async def test_message_larger_than_configured_is_refused_and_the_largest_request_passes(
     limited: Limited, connection: AbstractConnection
 ) -> None:
-    """The broker refuses a larger one when it is published."""
     largest = max(MAX_BODY_BYTES, *(operation.max_body_bytes for operation in OPERATIONS.values()))
     assert largest <= CONFIGURED
     assert f"max_message_size = {CONFIGURED}\n" in (REPOSITORY / "deploy/kubernetes/base/rabbitmq.yaml").read_text()
@@ -156,10 +155,10 @@ async def test_a_message_is_limited_and_the_largest_of_ours_passes(
         await exchange.publish(aio_pika.Message(bytes(CONFIGURED + 1)), "", mandatory=False)
 
 
-async def test_headers_larger_than_a_frame_end_the_senders_connection(
+async def test_headers_larger_than_a_frame_close_the_senders_connection(
     limited: Limited, connection: AbstractConnection
 ) -> None:
-    """The node would decode them into its memory, hundredfold."""
+    """The node would decode larger headers into a hundredfold of memory."""
     assert f"frame_max = {FRAME_MAX}\n" in (REPOSITORY / "deploy/kubernetes/base/rabbitmq.yaml").read_text()
     channel = await connection.channel()
     exchange = await channel.declare_exchange(f"sub.{limited.name}.sink", "fanout", auto_delete=True)
@@ -171,12 +170,14 @@ async def test_headers_larger_than_a_frame_end_the_senders_connection(
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [("classic", {}), ("classic", {"x-max-length-bytes": 10 * SUBSCRIBER_MAX_BYTES}), ("quorum", {})],
-    ids=["classic", "classic that asks for more", "quorum"],
+    ids=["classic", "classic with a higher limit of its own", "quorum"],
 )
-async def test_a_queue_of_a_services_own_is_limited(
+async def test_own_queue_of_a_service_is_limited_in_bytes(
     limited: Limited, connection: AbstractConnection, kind: str, arguments: FieldTable
 ) -> None:
-    """Whatever it asks for: refused, as the client's durable queues ask, or the oldest are dropped."""
+    """A queue that rejects when full refuses messages, like the client's durable queues; another one
+    drops the oldest.
+    """
     name = f"sub.{limited.name}.full"
     channel = await connection.channel()
     refuses = {"x-overflow": "reject-publish"} if kind == "quorum" else {}
@@ -196,10 +197,8 @@ async def test_a_queue_of_a_services_own_is_limited(
 
 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
-async def test_a_queue_that_nobody_consumes_is_removed(
-    limited: Limited, connection: AbstractConnection, kind: str
-) -> None:
-    """After the time that the definitions say, here shortened; and also one that asks for a longer one."""
+async def test_own_queue_without_consumers_expires(limited: Limited, connection: AbstractConnection, kind: str) -> None:
+    """The policy applies also to a queue that asks for a longer time. The test shortens the time."""
     name = f"sub.{limited.name}.forgotten"
     channel = await connection.channel()
     await own_queue(channel, name, kind, {"x-expires": 2 * SUBSCRIBER_EXPIRES_MS})
@@ -220,8 +219,8 @@ async def test_a_queue_that_nobody_consumes_is_removed(
             await asyncio.sleep(0.1)
 
 
-async def test_a_stream_of_a_services_own_is_limited(limited: Limited, connection: AbstractConnection) -> None:
-    """By bytes alone, since streams know neither expiry nor a number of messages."""
+async def test_own_stream_of_a_service_is_limited_in_bytes(limited: Limited, connection: AbstractConnection) -> None:
+    """Streams have no expiry and no limit of messages."""
     name = f"sub.{limited.name}.stream"
     await own_queue(await connection.channel(), name, "stream")
     applied = await limited.effective_policy(name)
@@ -229,8 +228,8 @@ async def test_a_stream_of_a_services_own_is_limited(limited: Limited, connectio
     assert "expires" not in applied
 
 
-async def test_a_lanes_queue_of_an_older_worker_is_limited(limited: Limited) -> None:
-    """Its arguments are those it was declared with, and the policy holds all the same; the stricter length counts."""
+async def test_lane_queue_of_an_older_worker_is_limited_by_the_policy(limited: Limited) -> None:
+    """The stricter length of policy and arguments applies."""
     async with await aio_pika.connect(limited.admin) as connection:
         channel = await connection.channel()
         await declare_exchanges(channel)
@@ -243,12 +242,12 @@ async def test_a_lanes_queue_of_an_older_worker_is_limited(limited: Limited) -> 
                 await exchange.publish(aio_pika.Message(b"{}"), "")
             except DeliveryError:
                 refused += 1
-        # RabbitMQ refuses only once it has noticed that the queue is full.
+        # RabbitMQ refuses shortly after the queue is full.
         assert 0 < refused <= 5
         assert str(MESSAGE_TTL_MS) in await limited.effective_policy("rpc.manage")
         short = lane_queue(Lane.PASSWORD, 3)
         for _ in range(2):
-            await short.declare(channel)  # a policy changes no arguments, so declaring again is fine
+            await short.declare(channel)  # a policy changes no arguments, so the second declaration matches
         await (await channel.get_queue(short.name)).bind(exchange)
         await unlimited.delete(if_unused=False, if_empty=False)
         taken = 0

@@ -1,4 +1,4 @@
-"""`--check`, as an operator runs it before the first start: one line for each thing that is wrong, and an exit code."""
+"""`--check` as an operator runs it before the first start: one line per problem, and an exit code."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 120
 
 
 async def check(side: str, **settings: str) -> tuple[int | None, list[str]]:
-    """The exit code, and what it said."""
+    """Return the exit code and the lines on stderr."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", side, "--check"),
         env={**{name: value for name, value in os.environ.items() if not name.startswith("AUTH_")}, **settings},
@@ -31,8 +31,8 @@ async def check(side: str, **settings: str) -> tuple[int | None, list[str]]:
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        _, said = await process.communicate()
-    return process.returncode, said.decode().splitlines()
+        _, lines = await process.communicate()
+    return process.returncode, lines.decode().splitlines()
 
 
 async def check_worker(amqp_url: str, mongo_url: str, **settings: str) -> tuple[int | None, list[str]]:
@@ -40,23 +40,21 @@ async def check_worker(amqp_url: str, mongo_url: str, **settings: str) -> tuple[
     return await check("worker", **given, **settings)
 
 
-async def test_nothing_is_wrong(amqp_url: str, mongo_url: str) -> None:
-    """On a fresh broker and an empty database, both would start."""
+async def test_check_of_a_fresh_broker_and_database_is_ok(amqp_url: str, mongo_url: str) -> None:
     assert await check("api", AMQP_URL=amqp_url) == (0, ["ok"])
     assert await check_worker(amqp_url, mongo_url) == (0, ["ok"])
 
 
-async def test_a_wrong_setting_is_named() -> None:
-    """As at the start: all of them, before anything is connected to."""
-    code, said = await check("worker", AMQP_URL=f"http://user:{SECRET}@broker", AUTH_LANES="swim")
+async def test_check_with_invalid_settings_names_them_all() -> None:
+    code, lines = await check("worker", AMQP_URL=f"http://user:{SECRET}@broker", AUTH_LANES="swim")
     assert code == EX_CONFIG
-    assert {line.split(": ")[1].partition(".")[0] for line in said} == {
+    assert {line.split(": ")[1].partition(".")[0] for line in lines} == {
         "AMQP_URL",
         "MONGO_URL",
         "AUTH_LANES",
         "AUTH_MASTER_KEYS",
     }
-    assert SECRET not in str(said)
+    assert SECRET not in str(lines)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +66,10 @@ async def test_a_wrong_setting_is_named() -> None:
         ({"scheme": "amqps"}, "TLS handshake failed"),
     ],
 )
-async def test_a_broker_that_cannot_be_used(amqp_url: str, change: dict[str, Any], expected: str) -> None:
-    """One line with its address and the reason, and never the password."""
+async def test_check_of_an_unusable_broker_prints_address_and_reason(
+    amqp_url: str, change: dict[str, Any], expected: str
+) -> None:
+    """The password is not printed."""
     url = URL(amqp_url)
     for part, value in change.items():
         url = getattr(url, f"with_{part}")(value)
@@ -80,19 +80,19 @@ async def test_a_broker_that_cannot_be_used(amqp_url: str, change: dict[str, Any
     assert SECRET not in line
 
 
-async def test_exchanges_that_an_administrator_forgot(amqp_url: str) -> None:
-    """Each is named; the check declares nothing where the process may not."""
+async def test_check_without_declaring_names_each_missing_exchange(amqp_url: str) -> None:
+    """The check declares nothing itself."""
     for _ in range(2):
-        code, said = await check("api", AMQP_URL=amqp_url, AUTH_DECLARE_TOPOLOGY="false")
+        code, lines = await check("api", AMQP_URL=amqp_url, AUTH_DECLARE_TOPOLOGY="false")
         assert code == EX_UNAVAILABLE
-        assert [line.partition(" - ")[2].partition(" in ")[0] for line in said] == [
+        assert [line.partition(" - ")[2].partition(" in ")[0] for line in lines] == [
             "no exchange 'rpc'",
             "no exchange 'events'",
         ]
 
 
-async def test_definitions_of_an_older_version(amqp_url: str) -> None:
-    """Without the way of probes no feed would be alive, so the check says what to do."""
+async def test_check_of_definitions_of_an_older_version_asks_for_an_import(amqp_url: str) -> None:
+    """Without the binding for probes no feed becomes alive."""
     async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
         for name in (RPC_EXCHANGE, EVENTS_EXCHANGE):
             await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True)
@@ -101,16 +101,16 @@ async def test_definitions_of_an_older_version(amqp_url: str) -> None:
     assert line.endswith("`rpc` passes no probes on to `events`: import the definitions")
 
 
-async def test_a_database_that_is_away(amqp_url: str) -> None:
-    """It is named by its address; the password is not."""
+async def test_check_of_an_unreachable_database_prints_its_address(amqp_url: str) -> None:
+    """The password is not printed."""
     code, (line,) = await check_worker(amqp_url, f"mongodb://127.0.0.1:1/auth?appname={SECRET}")
     assert code == EX_UNAVAILABLE
     assert line.startswith("database: cannot be reached: 127.0.0.1:1")
     assert SECRET not in line
 
 
-async def test_an_index_that_somebody_made_otherwise(mongo_url: str) -> None:
-    """A worker could not create its own; which one it is, is told. Missing ones are no problem."""
+async def test_check_of_an_index_with_other_options_names_it(mongo_url: str) -> None:
+    """A worker could not create its own index. Missing indexes are no problem."""
     async with connect(mongo_url) as database:
         assert await database.problems() == []
         await database.collection("tenants").create_index("email")
@@ -119,8 +119,7 @@ async def test_an_index_that_somebody_made_otherwise(mongo_url: str) -> None:
         ]
 
 
-async def test_indexes_as_a_worker_makes_them_are_as_they_have_to_be(mongo_url: str) -> None:
-    """All of them."""
+async def test_check_of_a_workers_own_indexes_finds_no_problem(mongo_url: str) -> None:
     async with connect(mongo_url) as database:
         assert isinstance(database, MongoDatabase)
         await database.prepare()
@@ -128,16 +127,18 @@ async def test_indexes_as_a_worker_makes_them_are_as_they_have_to_be(mongo_url: 
 
 
 @pytest.mark.parametrize(
-    ("told", "problem"),
+    ("database_time", "problem"),
     [
         (NOW, None),
-        (NOW + timedelta(seconds=2), None),  # the answer was that long on its way
+        (NOW + timedelta(seconds=2), None),  # the answer took that long
         (NOW + timedelta(seconds=5), "this machine's clock is 3.0 s behind the database's"),
         (NOW - timedelta(seconds=90), "this machine's clock is 90.0 s ahead of the database's"),
         ((NOW - timedelta(seconds=90)).replace(tzinfo=None), "this machine's clock is 90.0 s ahead of the database's"),
         (None, None),
     ],
 )
-def test_a_clock_that_is_off(told: datetime | None, problem: str | None) -> None:
-    """Deadlines are told by one clock and looked at by another; the time that the answer took is not a difference."""
-    assert clock_problems(told, NOW, NOW + timedelta(seconds=2)) == ([problem] if problem else [])
+def test_clock_check_reports_the_difference_beyond_the_time_of_the_answer(
+    database_time: datetime | None, problem: str | None
+) -> None:
+    """Deadlines are set by one clock and checked by another."""
+    assert clock_problems(database_time, NOW, NOW + timedelta(seconds=2)) == ([problem] if problem else [])

@@ -1,4 +1,4 @@
-"""`python -m worker.colliding_logins` as an operator runs it, on a real database: what it says, and exits with."""
+"""`python -m worker.colliding_logins` as an operator runs it: its output and exit codes."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from worker.colliding_logins import NOT_NORMAL, PAGE, listed
 SPACE = "must not begin or end with a space"
 HIDDEN = "must not contain code points that are not displayed, such as variation selectors"
 RESERVED = "must not begin with `tenant:`, which is reserved for tenants"
-#: Logins as they were possible before, and what is said of them: nothing of those that could be created today.
+#: Logins that older versions accepted, with their problem; None: accepted today.
 LOGINS: dict[str, tuple[str, str, bool] | None] = {
     "admin": None,
     "admin ": (SPACE, "admin", True),
@@ -33,12 +33,12 @@ LOGINS: dict[str, tuple[str, str, bool] | None] = {
 }
 
 
-def told(tenant: str) -> list[dict[str, Any]]:
-    """What is to be said of the logins above, of a tenant of this email."""
+def expected_lines(tenant: str) -> list[dict[str, Any]]:
+    """Return the expected output for the logins above, for the tenant with this email."""
     return [
-        {"tenant": tenant, "login": login, "problem": said[0], "looksLike": said[1], "collides": said[2]}
-        for login, said in sorted(LOGINS.items())
-        if said
+        {"tenant": tenant, "login": login, "problem": problem[0], "looksLike": problem[1], "collides": problem[2]}
+        for login, problem in sorted(LOGINS.items())
+        if problem
     ]
 
 
@@ -46,27 +46,29 @@ async def run(mongo_url: str | None = None, *arguments: str) -> Ended:
     return await ended(await start_command("worker.colliding_logins", *arguments, mongo_url=mongo_url))
 
 
-async def test_logins_that_could_not_be_created_today_are_listed(mongo_url: str) -> None:
-    """Of all tenants, each for itself, in ASCII; nothing is changed."""
+async def test_logins_that_cannot_be_created_today_are_listed_for_each_tenant(mongo_url: str) -> None:
+    """The output is ASCII; nothing is changed."""
     async with connect(mongo_url) as database:
         await database.prepare()
         tenants, users = MongoTenants(database), MongoUsers(database)
         for name in ("shop", "bank", "quiet"):
             await tenants.add(a_tenant(id=name, email=f"{name}@example.com"))
         assert await run(mongo_url) == Ended(0, [], ["0 logins cannot be created today, 0 of them look like another"])
-        everybody = [a_user(tenant=tenant, login=login) for tenant in ("shop", "bank") for login in LOGINS]
-        assert await users.add_new([*everybody, a_user(tenant="quiet", login="bob")]) == set()
+        all_users = [a_user(tenant=tenant, login=login) for tenant in ("shop", "bank") for login in LOGINS]
+        assert await users.add_new([*all_users, a_user(tenant="quiet", login="bob")]) == set()
         before = await users.page("shop", "", "", 100)
-        said = await run(mongo_url)
-        assert said.code == 1
-        assert [json.loads(line) for line in said.out] == [*told("bank@example.com"), *told("shop@example.com")]
-        assert all(line.isascii() for line in said.out)
-        assert said.err == ["16 logins cannot be created today, 10 of them look like another"]
+        problem = await run(mongo_url)
+        assert problem.code == 1
+        assert [json.loads(line) for line in problem.out] == [
+            *expected_lines("bank@example.com"),
+            *expected_lines("shop@example.com"),
+        ]
+        assert all(line.isascii() for line in problem.out)
+        assert problem.err == ["16 logins cannot be created today, 10 of them look like another"]
         assert await users.page("shop", "", "", 100) == before
 
 
-async def test_more_logins_than_are_read_at_a_time() -> None:
-    """None is left out, and none comes twice."""
+async def test_more_logins_than_one_page_are_listed_once() -> None:
     tenants, users = FakeTenants(), FakeUsers()
     for number in range(3):
         await tenants.add(a_tenant(id=str(number), email=f"{number}@example.com"))
@@ -85,9 +87,11 @@ async def test_more_logins_than_are_read_at_a_time() -> None:
         ("mongodb://127.0.0.1:1/test", ("shop",), 2),
     ],
 )
-async def test_what_is_in_its_way_is_told(mongo_url: str | None, arguments: tuple[str, ...], code: int) -> None:
-    """By an exit code of its own and on stderr, without a traceback."""
-    said = await run(mongo_url, *arguments)
-    assert (said.code, said.out) == (code, [])
-    assert said.err
-    assert not any("Traceback" in line for line in said.err)
+async def test_missing_database_or_wrong_arguments_have_exit_codes_of_their_own(
+    mongo_url: str | None, arguments: tuple[str, ...], code: int
+) -> None:
+    """No traceback is printed."""
+    problem = await run(mongo_url, *arguments)
+    assert (problem.code, problem.out) == (code, [])
+    assert problem.err
+    assert not any("Traceback" in line for line in problem.err)

@@ -1,4 +1,4 @@
-"""Durable queues of revocations on a real broker: nothing is lost, and what cannot be handled is set aside."""
+"""Durable revocation queues on a real broker."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ async def take(reader: AsyncIterator[SessionRevokedEvent], count: int) -> list[s
 
 
 async def depth(backend: Backend, url: str, queue: str) -> int:
-    """How many messages a queue holds, delivered or not."""
+    """Return how many messages a queue holds, delivered or not."""
     listed = json.loads(
         await backend.ctl(["list_queues", "-p", URL(url).path[1:], "name", "messages", "--formatter", "json"])
     )
@@ -74,8 +74,8 @@ async def until_depth(backend: Backend, url: str, queue: str, expected: int) -> 
             await asyncio.sleep(0.1)
 
 
-async def test_events_wait_for_a_reader_that_is_away(amqp_url: str, events: AbstractExchange) -> None:
-    """Once the queue is there it collects, whether anybody reads or not; other tenants' events do not get in."""
+async def test_queue_keeps_events_while_its_reader_is_away(amqp_url: str, events: AbstractExchange) -> None:
+    """Events of other tenants are not kept."""
     async with subscription(amqp_url) as first:
         await asyncio.wait_for(first.subscribed(), PATIENCE_SECONDS)
     for session, tenant in (("a", "shop"), ("b", "other"), ("c", "shop")):
@@ -84,8 +84,8 @@ async def test_events_wait_for_a_reader_that_is_away(amqp_url: str, events: Abst
         assert await take(reader, 2) == ["a", "c"]
 
 
-async def test_an_event_is_acknowledged_when_the_next_is_asked_for(amqp_url: str, events: AbstractExchange) -> None:
-    """One that its reader did not finish comes again, and one that was finished does not."""
+async def test_event_is_acknowledged_when_the_next_is_requested(amqp_url: str, events: AbstractExchange) -> None:
+    """An event that the reader did not finish is redelivered."""
     async with subscription(amqp_url) as first:
         await asyncio.wait_for(first.subscribed(), PATIENCE_SECONDS)
     for session in ("a", "b"):
@@ -96,13 +96,13 @@ async def test_an_event_is_acknowledged_when_the_next_is_asked_for(amqp_url: str
         assert await take(reader, 1) == ["b"]
 
 
-async def test_a_cut_loses_nothing(amqp_url: str, events: AbstractExchange) -> None:
+async def test_lost_connections_lose_no_event(amqp_url: str, events: AbstractExchange) -> None:
     async with (
         Proxy(amqp_url) as proxy,
         contextlib.aclosing(read_durable(subscription(proxy.url), nothing_missed, None)) as reader,
     ):
         reading = asyncio.ensure_future(take(reader, 1))
-        async with subscription(amqp_url) as other:  # which makes the queue, and takes nothing out of it
+        async with subscription(amqp_url) as other:  # creates the queue and consumes nothing
             await asyncio.wait_for(other.subscribed(), PATIENCE_SECONDS)
         await publish(events, "0")
         seen = set(await reading)
@@ -115,14 +115,14 @@ async def test_a_cut_loses_nothing(amqp_url: str, events: AbstractExchange) -> N
         assert seen == {str(number) for number in range(10)}
 
 
-async def test_a_handler_that_fails_is_called_again_and_then_the_event_is_set_aside(
+async def test_event_is_dead_lettered_after_its_last_failed_attempt(
     backend: Backend,
     amqp_url: str,
     events: AbstractExchange,
     channel: AbstractChannel,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The others are handled; the dead letter is whole, and says where it came from."""
+    """Other events are handled; the dead letter names its queue."""
     monkeypatch.setattr(revocations, "FIRST_PAUSE_SECONDS", 0.01)
     calls: list[str] = []
     handled = asyncio.Event()
@@ -153,7 +153,7 @@ async def test_a_handler_that_fails_is_called_again_and_then_the_event_is_set_as
     assert dead.headers["x-first-death-queue"] == QUEUE
 
 
-async def test_a_message_that_is_no_event_is_set_aside(
+async def test_message_that_is_no_event_is_dead_lettered(
     backend: Backend, amqp_url: str, events: AbstractExchange
 ) -> None:
     async with contextlib.aclosing(read_durable(subscription(amqp_url), nothing_missed, None)) as reader:
@@ -166,10 +166,10 @@ async def test_a_message_that_is_no_event_is_set_aside(
         await until_depth(backend, amqp_url, DEAD, 1)
 
 
-async def test_what_no_worker_announced_is_dropped(
+async def test_message_that_no_worker_published_is_dropped(
     backend: Backend, amqp_url: str, channel: AbstractChannel, events: AbstractExchange
 ) -> None:
-    """It is neither read nor set aside."""
+    """It is neither read nor dead-lettered."""
     forged = a_revocation(some_claims(jti="forged", tenant="shop"))
     relay = await channel.declare_exchange("relay", "topic", auto_delete=True)
     await events.bind(relay, "#")
@@ -185,8 +185,7 @@ async def test_what_no_worker_announced_is_dropped(
     await until_depth(backend, amqp_url, DEAD, 0)
 
 
-async def test_readers_of_one_name_share_the_work(amqp_url: str, events: AbstractExchange) -> None:
-    """Each event goes to one of them."""
+async def test_readers_of_one_queue_share_its_events(amqp_url: str, events: AbstractExchange) -> None:
     async with subscription(amqp_url) as one, subscription(amqp_url) as other:
         for each in (one, other):
             await asyncio.wait_for(each.subscribed(), PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""The revocation feed on a real broker: what it delivers, and how soon it stops claiming to be alive."""
+"""The revocation feed on a real broker."""
 
 import asyncio
 import contextlib
@@ -22,12 +22,12 @@ from tests.backends import Backend
 from tests.integration.proxy import Proxy
 from tests.records import a_revocation, some_claims
 
-#: What a feed may take to come alive, or back to life. Generous: it bounds a failure and nothing else.
+#: Ends a test whose feed does not become alive.
 PATIENCE_SECONDS = 30
 
 
-class Told:
-    """What a feed told its user."""
+class Received:
+    """The events and interruptions that a feed reported."""
 
     def __init__(self) -> None:
         self.events = asyncio.Queue[SessionRevokedEvent]()
@@ -80,7 +80,7 @@ async def publish(events: AbstractExchange, session: str, tenant: str = "shop") 
 @contextlib.asynccontextmanager
 async def feeding(
     url: str,
-    told: Told,
+    received: Received,
     tenant: str | None = "shop",
     subscriber: str = "test",
     clock: Callable[[], float] = elapsed_seconds,
@@ -91,8 +91,8 @@ async def feeding(
     async with RevocationFeed(
         [url],
         "test feed",
-        on_revoked=told.revoked,
-        on_interrupted=told.interrupted,
+        on_revoked=received.revoked,
+        on_interrupted=received.interrupted,
         subscriber=subscriber,
         tenant=tenant_id if tenant else None,
         clock=clock,
@@ -102,7 +102,7 @@ async def feeding(
 
 
 async def queues(backend: Backend, url: str, prefix: str) -> list[str]:
-    """The names of the queues on this virtual host that begin with a prefix."""
+    """Return the names of the queues on this virtual host with this prefix."""
     listed = await backend.ctl(["list_queues", "-p", URL(url).path[1:], "name", "--formatter", "json"])
     return [queue["name"] for queue in json.loads(listed) if queue["name"].startswith(prefix)]
 
@@ -113,34 +113,36 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_feed_delivers_its_tenants_events_and_no_others(amqp_url: str, events: AbstractExchange) -> None:
-    """In order; a feed of everyone's takes all of them."""
-    mine, everyones = Told(), Told()
-    async with feeding(amqp_url, mine), feeding(amqp_url, everyones, tenant=None):
+async def test_feed_of_a_tenant_delivers_only_its_events_in_order(amqp_url: str, events: AbstractExchange) -> None:
+    """A feed without a tenant delivers the events of all."""
+    own, all_tenants = Received(), Received()
+    async with feeding(amqp_url, own), feeding(amqp_url, all_tenants, tenant=None):
         for session, tenant in (("a", "shop"), ("b", "other"), ("c", "shop")):
             await publish(events, session, tenant)
-        assert [await mine.next() for _ in "ac"] == ["a", "c"]
-        assert [await everyones.next() for _ in "abc"] == ["a", "b", "c"]
-        assert mine.interruptions == everyones.interruptions == 0
+        assert [await own.next() for _ in "ac"] == ["a", "c"]
+        assert [await all_tenants.next() for _ in "abc"] == ["a", "b", "c"]
+        assert own.interruptions == all_tenants.interruptions == 0
 
 
-async def test_a_cut_is_told_and_the_feed_comes_back(amqp_url: str, events: AbstractExchange) -> None:
-    """What happened meanwhile is lost to it, so its user has to know; what happens later arrives."""
-    told = Told()
-    async with Proxy(amqp_url) as proxy, feeding(proxy.url, told) as feed:
+async def test_feed_after_a_lost_connection_reports_an_interruption_and_recovers(
+    amqp_url: str, events: AbstractExchange
+) -> None:
+    received = Received()
+    async with Proxy(amqp_url) as proxy, feeding(proxy.url, received) as feed:
         await proxy.cut()
-        await until(lambda: told.interruptions > 0)
+        await until(lambda: received.interruptions > 0)
         assert not feed.alive
         assert await feed.wait_alive(PATIENCE_SECONDS)
         await publish(events, "later")
-        assert await told.next() == "later"
+        assert await received.next() == "later"
 
 
-async def test_a_silent_link_is_not_trusted_for_longer_than_stated(amqp_url: str, channel: AbstractChannel) -> None:
-    """Nothing is closed, nothing arrives: within a probe's pause and its grace the feed stops claiming to be alive."""
+async def test_feed_on_a_silent_link_stops_being_alive_within_probe_and_grace(
+    amqp_url: str, channel: AbstractChannel
+) -> None:
     del channel
-    told, clock = Told(), StoppableClock()
-    async with Proxy(amqp_url) as proxy, feeding(proxy.url, told, clock=clock) as feed:
+    received, clock = Received(), StoppableClock()
+    async with Proxy(amqp_url) as proxy, feeding(proxy.url, received, clock=clock) as feed:
         proxy.hold()
         held_at = clock()
         assert feed.proven_at <= held_at
@@ -152,65 +154,69 @@ async def test_a_silent_link_is_not_trusted_for_longer_than_stated(amqp_url: str
         assert await feed.wait_alive(PATIENCE_SECONDS)
 
 
-async def test_a_lost_binding_is_noticed(amqp_url: str, channel: AbstractChannel) -> None:
-    """With the exchange all its bindings go; the new one of that name knows nothing of the feed's queue."""
-    told = Told()
-    async with feeding(amqp_url, told) as feed:
+async def test_feed_whose_binding_was_lost_reports_an_interruption_and_recovers(
+    amqp_url: str, channel: AbstractChannel
+) -> None:
+    """Deleting the exchange removes its bindings; the new exchange does not have them."""
+    received = Received()
+    async with feeding(amqp_url, received) as feed:
         await channel.exchange_delete(EVENTS_EXCHANGE)
         _, events = await declare_exchanges(channel)
         await publish(events, "missed")
-        await until(lambda: told.interruptions > 0)
+        await until(lambda: received.interruptions > 0)
         assert await feed.wait_alive(PATIENCE_SECONDS)
         await publish(events, "later")
-        assert await told.next() == "later"
+        assert await received.next() == "later"
 
 
-async def test_nobody_else_can_unbind_the_queue_of_a_feed(
+async def test_queue_of_a_feed_cannot_be_unbound_by_another_connection(
     backend: Backend, amqp_url: str, channel: AbstractChannel
 ) -> None:
-    """This is why a probe on a binding of its own proves that the other binding is there."""
-    async with feeding(amqp_url, Told()):
+    """This is why a probe on one binding proves the other binding."""
+    async with feeding(amqp_url, Received()):
         (name,) = await queues(backend, amqp_url, "sub.test.")
         queue = await channel.get_queue(name, ensure=False)
         with pytest.raises(ChannelLockedResource):
             await queue.unbind(EVENTS_EXCHANGE, routing_key="session.revoked.shop")
 
 
-async def test_a_queue_that_was_deleted_is_noticed(backend: Backend, amqp_url: str, events: AbstractExchange) -> None:
-    told = Told()
-    async with feeding(amqp_url, told) as feed:
+async def test_feed_whose_queue_was_deleted_reports_an_interruption_and_recovers(
+    backend: Backend, amqp_url: str, events: AbstractExchange
+) -> None:
+    received = Received()
+    async with feeding(amqp_url, received) as feed:
         (name,) = await queues(backend, amqp_url, "sub.test.")
         await backend.ctl(["delete_queue", "-p", URL(amqp_url).path[1:], name])
-        await until(lambda: told.interruptions > 0)
+        await until(lambda: received.interruptions > 0)
         assert await feed.wait_alive(PATIENCE_SECONDS)
         await publish(events, "later")
-        assert await told.next() == "later"
+        assert await received.next() == "later"
 
 
-async def test_a_message_that_is_no_event_counts_as_an_interruption(amqp_url: str, events: AbstractExchange) -> None:
-    """It may be of a newer kind, and end a session that an older reader cannot know."""
-    told = Told()
-    async with feeding(amqp_url, told):
+async def test_message_that_is_no_event_is_an_interruption(amqp_url: str, events: AbstractExchange) -> None:
+    """A newer version may revoke a session with an event that this version cannot read."""
+    received = Received()
+    async with feeding(amqp_url, received):
         await events.publish(aio_pika.Message(b"?"), "session.revoked.shop")
         await publish(events, "next")
-        assert await told.next() == "next"
-        assert told.interruptions == 1
+        assert await received.next() == "next"
+        assert received.interruptions == 1
 
 
-async def test_what_no_worker_announced_is_ignored(
+async def test_message_that_no_worker_published_is_ignored_and_logged_once(
     backend: Backend,
     amqp_url: str,
     channel: AbstractChannel,
     events: AbstractExchange,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The feed is not interrupted, and the log has one line; it goes by the exchange and the key of the delivery."""
-    mine, everyones = Told(), Told()
+    """The feed checks the exchange and the routing key of the delivery."""
+    own, all_tenants = Received(), Received()
     genuine = a_revocation(some_claims(jti="forged", tenant="shop"))
     key = genuine.data.routing_key
     relay = await channel.declare_exchange("relay", "topic", auto_delete=True)
     await events.bind(relay, "#")
-    async with feeding(amqp_url, mine), feeding(amqp_url, everyones, tenant=None):
+    async with feeding(amqp_url, own), feeding(amqp_url, all_tenants, tenant=None):
         for body in (genuine.to_json(), b"?"):
             for name in await queues(backend, amqp_url, "sub.test."):
                 await channel.default_exchange.publish(aio_pika.Message(body), name)
@@ -218,63 +224,58 @@ async def test_what_no_worker_announced_is_ignored(
             await relay.publish(aio_pika.Message(body), key)
             await relay.publish(aio_pika.Message(body, headers={"CC": [key]}), "session.revoked.other.more")
             await events.publish(aio_pika.Message(body, headers={"BCC": [key]}), "unbound")
-        # To a key of one tenant, with the content of another.
+        # Published to the key of one tenant with the content of another.
         await events.publish(aio_pika.Message(genuine.to_json()), "session.revoked.other")
         await publish(events, "next")
-        for told in (mine, everyones):
-            assert await told.next() == "next"
-            assert told.interruptions == 0
+        for received in (own, all_tenants):
+            assert await received.next() == "next"
+            assert received.interruptions == 0
     lines = [record for record in caplog.records if "no worker published them" in record.message]
     assert len(lines) == 2
 
 
-async def test_without_a_broker_a_feed_is_not_alive_and_blocks_nobody() -> None:
-    told = Told()
+async def test_feed_without_a_broker_is_not_alive_and_does_not_block() -> None:
+    received = Received()
     async with RevocationFeed(
         ["amqp://guest:guest@127.0.0.1:9/"],
         "test feed",
-        on_revoked=told.revoked,
-        on_interrupted=told.interrupted,
+        on_revoked=received.revoked,
+        on_interrupted=received.interrupted,
         subscriber="test",
     ) as feed:
         assert not await feed.wait_alive(0.1)
         assert not feed.alive
 
 
-async def test_an_event_that_was_not_dealt_with_counts_as_an_interruption(
-    amqp_url: str, events: AbstractExchange
-) -> None:
-    """Whatever its user failed at: what has not been taken is as good as missed."""
-
-    class Failing(Told):
+async def test_event_whose_handler_failed_is_an_interruption(amqp_url: str, events: AbstractExchange) -> None:
+    class Failing(Received):
         def revoked(self, event: SessionRevokedEvent) -> None:
             if event.data.session_id == "bad":
                 raise RuntimeError("no")
             super().revoked(event)
 
-    told = Failing()
-    async with feeding(amqp_url, told):
+    received = Failing()
+    async with feeding(amqp_url, received):
         for session in ("bad", "next"):
             await publish(events, session)
-        assert await told.next() == "next"
-        assert told.interruptions == 1
+        assert await received.next() == "next"
+        assert received.interruptions == 1
 
 
-async def test_a_user_that_fails_at_an_interruption_leaves_nothing_behind(
+async def test_feed_whose_interruption_handler_fails_recovers_without_a_leftover_queue(
     backend: Backend, amqp_url: str, channel: AbstractChannel
 ) -> None:
-    """The lost connection is closed all the same, with its queue; the feed comes back, and ends when it is told to."""
     del channel
 
-    class Failing(Told):
+    class Failing(Received):
         def interrupted(self) -> None:
             super().interrupted()
             raise RuntimeError("no")
 
-    told = Failing()
-    async with asyncio.timeout(2 * PATIENCE_SECONDS), feeding(amqp_url, told) as feed:
+    received = Failing()
+    async with asyncio.timeout(2 * PATIENCE_SECONDS), feeding(amqp_url, received) as feed:
         (name,) = await queues(backend, amqp_url, "sub.test.")
         await backend.ctl(["delete_queue", "-p", URL(amqp_url).path[1:], name])
-        await until(lambda: told.interruptions > 0)
+        await until(lambda: received.interruptions > 0)
         assert await feed.wait_alive(PATIENCE_SECONDS)
         assert len(await queues(backend, amqp_url, "sub.test.")) == 1

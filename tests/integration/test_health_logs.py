@@ -1,4 +1,4 @@
-"""What health checks and scrapes leave in the logs of an edge and its workers."""
+"""Health checks and scrapes in the logs of an edge and its workers."""
 
 import asyncio
 import json

@@ -1,8 +1,8 @@
-"""A tenant's service that attacks the others with the broker user it was given, and nothing else.
+"""A tenant's service that attacks other tenants with its own broker user.
 
 RabbitMQ checks topic permissions against the routing key that a client publishes with. It does not see what the client
 relays through an exchange of its own, dead-letters from a queue of its own, or adds in the headers `CC` and `BCC`. The
-attacker here tries all of these on every exchange there is.
+attacker in these tests tries all of these on every exchange.
 """
 
 import asyncio
@@ -52,18 +52,18 @@ from tests.integration.broker_users import (
 from tests.records import a_revocation
 from tests.service import running_service
 
-#: One loop for all of them: the worker runs on it.
+#: The worker runs on one loop for all tests.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-#: Keys under which the attacker may publish; any of them opens an exchange to a message that carries others, too.
+#: Keys that the attacker may publish under; a message with a permitted key may carry other keys too.
 PERMITTED = ("auth.verify", subscriber_queue(SHOPPING, "own"), subscriber_queue("edge", "any"))
-#: The `probes` exchange does not exist any more; a broker that was upgraded may still have it.
+#: `probes` is an exchange of older versions that an upgraded broker may still have.
 TARGETS = (service_exchange(SHOPPING), service_exchange(SHOP), RPC_EXCHANGE, EVENTS_EXCHANGE, "probes", "screen")
 
 
 @contextlib.asynccontextmanager
 async def attempting(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
-    """A channel of its own for each attempt, since the broker closes one to refuse."""
+    """Yield a channel for one attempt, since the broker closes a channel to refuse."""
     channel = await connection.channel(on_return_raises=True)
     with contextlib.suppress(AMQPError):
         yield channel
@@ -72,20 +72,20 @@ async def attempting(connection: AbstractConnection) -> AsyncIterator[AbstractCh
 
 
 async def relay_into(channel: AbstractChannel, target: str) -> AbstractExchange:
-    """An exchange of the attacker's own, bound into another."""
+    """Bind an exchange of the attacker's own into another."""
     own = await channel.declare_exchange(subscriber_queue(SHOPPING, uuid.uuid4().hex), "fanout", auto_delete=True)
     await (await channel.get_exchange(target, ensure=False)).bind(own)
     return own
 
 
 async def fall_back_to(channel: AbstractChannel, target: str) -> AbstractExchange:
-    """An exchange of the attacker's own whose unroutable messages go to another."""
+    """Declare an exchange of the attacker's own whose unroutable messages go to another."""
     name = subscriber_queue(SHOPPING, uuid.uuid4().hex)
     return await channel.declare_exchange(name, "topic", auto_delete=True, arguments={"alternate-exchange": target})
 
 
 async def dead_letter_to(channel: AbstractChannel, target: str) -> AbstractExchange:
-    """An exchange of the attacker's own before a queue that dead-letters everything to another at once."""
+    """Declare an exchange of the attacker's own with a queue that dead-letters everything to another."""
     name = subscriber_queue(SHOPPING, uuid.uuid4().hex)
     own = await channel.declare_exchange(name, "fanout")
     arguments: FieldTable = {"x-message-ttl": 0, "x-dead-letter-exchange": target, "x-expires": 60_000}
@@ -98,14 +98,14 @@ async def publish_to(channel: AbstractChannel, target: str) -> AbstractExchange:
 
 
 async def ignore(_: AbstractIncomingMessage) -> None:
-    """Takes a reply."""
+    """Accept a reply and drop it."""
 
 
-WAYS = (publish_to, relay_into, fall_back_to, dead_letter_to)
+METHODS = (publish_to, relay_into, fall_back_to, dead_letter_to)
 
 
 def spellings(key: str) -> Iterable[tuple[str, dict[str, FieldArray]]]:
-    """A routing key and headers by which a message is routed under `key`, alone or beside a permitted one."""
+    """Yield routing keys and headers that route a message under `key`, alone or beside a permitted key."""
     yield key, {}
     for permitted, header in itertools.product(PERMITTED, ("CC", "BCC")):
         yield key, {header: [permitted]}
@@ -115,15 +115,15 @@ def spellings(key: str) -> Iterable[tuple[str, dict[str, FieldArray]]]:
 async def attack(
     broker: Broker, key: str, body: bytes, *, reply_to: str | None = None, targets: Iterable[str] = TARGETS
 ) -> None:
-    """Sends the message under this routing key in every way that the broker might let pass."""
+    """Send the message under this routing key with every method that the broker might allow."""
     async with await aio_pika.connect(broker.urls[SHOPPING]) as connection:
-        for target, way in itertools.product(targets, WAYS):
+        for target, method in itertools.product(targets, METHODS):
             for first_key, copies in spellings(key):
                 async with attempting(connection) as channel:
                     if reply_to:
                         replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
                         await replies.consume(ignore, no_ack=True)
-                    exchange = await way(channel, target)
+                    exchange = await method(channel, target)
                     message = aio_pika.Message(
                         body,
                         content_type=JSON_TYPE,
@@ -134,7 +134,7 @@ async def attack(
 
 
 async def subscriber_queues(broker: Broker, prefix: str) -> dict[str, int]:
-    """The messages in each queue whose name begins so."""
+    """Return the number of messages in each queue with this prefix."""
     vhost = URL(broker.admin).path[1:]
     listed = json.loads(
         await broker.backend.ctl(["list_queues", "-p", vhost, "name", "messages", "--formatter", "json"])
@@ -142,8 +142,8 @@ async def subscriber_queues(broker: Broker, prefix: str) -> dict[str, int]:
     return {each["name"]: each["messages"] for each in listed if each["name"].startswith(prefix)}
 
 
-async def sessions_told(events: AsyncIterator[SessionRevokedEvent], until: str) -> list[str]:
-    """The sessions that a reader is told of, up to the one that really ended."""
+async def sessions_received(events: AsyncIterator[SessionRevokedEvent], until: str) -> list[str]:
+    """Return the sessions that a reader receives, up to the one that was revoked."""
     sessions: list[str] = []
     async with asyncio.timeout(PATIENCE_SECONDS):
         while until not in sessions:
@@ -152,7 +152,7 @@ async def sessions_told(events: AsyncIterator[SessionRevokedEvent], until: str) 
 
 
 async def sessions_streamed(response: httpx.Response, until: str) -> list[str]:
-    """The same of an event stream."""
+    """Return the sessions of an event stream, up to the one that was revoked."""
     sessions: list[str] = []
     lines: list[str] = []
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -169,7 +169,7 @@ async def sessions_streamed(response: httpx.Response, until: str) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def edge_stream(broker: Broker, directory: Path) -> AsyncIterator[httpx.Response]:
-    """The victim's event stream at an edge that runs as the broker's user `edge`."""
+    """The victim's event stream at an edge with the broker user `edge`."""
     async with (
         running_service(
             directory,
@@ -193,7 +193,7 @@ async def edge_stream(broker: Broker, directory: Path) -> AsyncIterator[httpx.Re
 
 
 async def until_declared(broker: Broker, durable: str) -> None:
-    """Returns when the victim's durable queue is there."""
+    """Wait until the victim's durable queue exists."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             if any(name.endswith(durable) for name in await subscriber_queues(broker, f"sub.{SHOP}.")):
@@ -201,9 +201,8 @@ async def until_declared(broker: Broker, durable: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_forged_revocation_is_believed_by_nobody(broker: Broker, tmp_path: Path) -> None:
-    """Neither the edge's feed and its streams, nor the victim's cache, live reader and durable queue are told of it."""
-    heard: list[str] = []
+async def test_forged_revocation_reaches_no_feed_stream_cache_or_queue(broker: Broker, tmp_path: Path) -> None:
+    revoked: list[str] = []
     interruptions: list[float] = []
     async with (
         shop(broker) as client,
@@ -211,7 +210,7 @@ async def test_a_forged_revocation_is_believed_by_nobody(broker: Broker, tmp_pat
         RevocationFeed(
             [broker.urls["edge"]],
             "test edge events",
-            on_revoked=lambda event: heard.append(event.data.session_id),
+            on_revoked=lambda event: revoked.append(event.data.session_id),
             on_interrupted=lambda: interruptions.append(time.monotonic()),
             subscriber="edge",
         ) as feed,
@@ -224,9 +223,9 @@ async def test_a_forged_revocation_is_believed_by_nobody(broker: Broker, tmp_pat
         claims = await verifier.verify(token)
         other_token = await client.login("vic", PASSWORD, device_id="laptop")
         other = (await client.verify(other_token)).jti
-        told = [
-            asyncio.create_task(sessions_told(live, other)),
-            asyncio.create_task(sessions_told(durable, other)),
+        readers = [
+            asyncio.create_task(sessions_received(live, other)),
+            asyncio.create_task(sessions_received(durable, other)),
             asyncio.create_task(sessions_streamed(stream, other)),
         ]
         ended = asyncio.create_task(verifier.until_ended(token))
@@ -240,11 +239,11 @@ async def test_a_forged_revocation_is_believed_by_nobody(broker: Broker, tmp_pat
             await attack(broker, key, forged.to_json())
         await client.logout(other_token)
 
-        assert await asyncio.gather(*told) == [[other]] * len(told)
+        assert await asyncio.gather(*readers) == [[other]] * len(readers)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while other not in heard:  # noqa: ASYNC110 - the feed has no event for it
+            while other not in revoked:  # noqa: ASYNC110 - the feed has no event for it
                 await asyncio.sleep(0.02)
-        assert claims.jti not in heard
+        assert claims.jti not in revoked
         assert len(interruptions) == before
         assert verifier.counts.distrusts == 0
         assert not ended.done()
@@ -255,8 +254,7 @@ async def test_a_forged_revocation_is_believed_by_nobody(broker: Broker, tmp_pat
         await asyncio.gather(ended, return_exceptions=True)
 
 
-async def test_junk_interrupts_no_feed_and_fills_no_other_queue(broker: Broker) -> None:
-    """Neither under the victim's revocations nor under the names of feeds' own queues."""
+async def test_junk_interrupts_no_feed_and_fills_no_queue_of_another_service(broker: Broker) -> None:
     interruptions: list[str] = []
     async with (
         shop(broker) as client,
@@ -265,7 +263,7 @@ async def test_junk_interrupts_no_feed_and_fills_no_other_queue(broker: Broker) 
     ):
         reading = asyncio.create_task(anext(durable))
         await until_declared(broker, ".junk")
-        reading.cancel()  # from here on the queue keeps what comes
+        reading.cancel()  # from here on the queue keeps its messages
         await asyncio.gather(reading, return_exceptions=True)
         tenant = broker.tenant
 
@@ -294,7 +292,7 @@ async def test_junk_interrupts_no_feed_and_fills_no_other_queue(broker: Broker) 
         assert len(live) == len(feeds)
         for key in (revocations_key(broker.tenant), *live):
             await attack(broker, key, b"junk")
-        sent = elapsed_seconds()  # all that was sent before has arrived when a later probe is back
+        sent = elapsed_seconds()  # a later probe arrives after all of this
         async with asyncio.timeout(PATIENCE_SECONDS):
             while any(feed.proven_at < sent for feed in feeds):  # noqa: ASYNC110 - the feed has no event for it
                 await asyncio.sleep(0.05)
@@ -304,8 +302,7 @@ async def test_junk_interrupts_no_feed_and_fills_no_other_queue(broker: Broker) 
         assert set(kept.values()) == {0}
 
 
-async def test_a_service_calls_no_operation_that_is_not_bound_for_it(broker: Broker) -> None:
-    """Also under a second routing key, past an exchange of its own, or by dead-lettering."""
+async def test_operation_that_is_not_bound_for_a_service_cannot_be_called(broker: Broker) -> None:
     email = "smuggled@tenant.test"
     request = TENANT_REGISTER.request(email=email, password=PASSWORD, registration_key=REGISTRATION_KEY)
     await attack(
@@ -320,8 +317,8 @@ async def test_a_service_calls_no_operation_that_is_not_bound_for_it(broker: Bro
             pass
 
 
-async def test_the_attack_reaches_what_is_the_attackers_own(broker: Broker) -> None:
-    """Otherwise the tests above would prove nothing: their messages pass wherever permissions let them."""
+async def test_attack_reaches_a_queue_of_the_attackers_own(broker: Broker) -> None:
+    """Shows that the attack works where permissions allow it."""
     own = subscriber_queue(SHOPPING, "control")
     async with channel_of(broker, SHOPPING) as channel:
         queue = await channel.declare_queue(own, exclusive=True)
@@ -331,4 +328,4 @@ async def test_the_attack_reaches_what_is_the_attackers_own(broker: Broker) -> N
         with contextlib.suppress(aio_pika.exceptions.QueueEmpty, PublishError):
             while await queue.get(no_ack=True):
                 arrived += 1
-        assert arrived >= len(WAYS)
+        assert arrived >= len(METHODS)

@@ -1,4 +1,4 @@
-"""`python -m worker.import_users` as an operator runs it, on a real database: what it does, says, and exits with."""
+"""`python -m worker.import_users` as an operator runs it, on a real database."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def lines(users: list[dict[str, Any]]) -> bytes:
 
 @pytest.fixture
 async def database(mongo_url: str) -> AsyncIterator[MongoDatabase]:
-    """With the tenant shop@example.com. No worker was there yet, so it has no indexes."""
+    """A database with the tenant shop@example.com and without indexes, since no worker has started."""
     async with connect(mongo_url) as database:
         await MongoTenants(database).add(a_tenant(id="shop", email="shop@example.com"))
         yield database
@@ -45,21 +45,23 @@ async def logins(database: MongoDatabase) -> list[str]:
     return [user.login for user in await MongoUsers(database).page("shop", "", "", 1000)]
 
 
-async def half_done(mongo_url: str, database: MongoDatabase) -> Process:
-    """A run that has stored a batch, holds ten more users, and waits for the next line."""
+async def interrupted_import(mongo_url: str, database: MongoDatabase) -> Process:
+    """Start an import that has stored one batch, read ten more users, and waits for the next line."""
     process = await start_import("--tenant", "shop@example.com", "-", mongo_url=mongo_url)
     assert process.stdin is not None
     process.stdin.write(lines(USERS[: BATCH + 10]))
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(await logins(database)) < BATCH:  # noqa: ASYNC110 - it is another process that brings it about
+        while len(await logins(database)) < BATCH:  # noqa: ASYNC110 - another process changes the database
             await asyncio.sleep(0.05)
     return process
 
 
-async def test_users_are_brought_in(mongo_url: str, database: MongoDatabase, tmp_path: Path) -> None:
-    """From a file; the tenant's email in any case. Those that are refused are named on stderr, and nobody is twice."""
-    given = [*USERS[:2], {**USERS[2], "email": "nobody"}, USERS[0], {**USERS[3], "passwordHash": "secret"}]
-    (tmp_path / "users.jsonl").write_bytes(lines(given))
+async def test_import_from_a_file_stores_valid_users_and_names_refused_lines(
+    mongo_url: str, database: MongoDatabase, tmp_path: Path
+) -> None:
+    """The tenant's email matches in any case; repeated users are refused."""
+    users = [*USERS[:2], {**USERS[2], "email": "nobody"}, USERS[0], {**USERS[3], "passwordHash": "secret"}]
+    (tmp_path / "users.jsonl").write_bytes(lines(users))
     arguments = ("--tenant", "Shop@Example.com", str(tmp_path / "users.jsonl"))
     refused = [
         "line 3: email: must be an email address: name@domain",
@@ -70,39 +72,38 @@ async def test_users_are_brought_in(mongo_url: str, database: MongoDatabase, tmp
     assert await run_import(*arguments, mongo_url=mongo_url) == Ended(
         1, ["2 imported, 0 there already, 3 refused"], refused
     )
-    there = ["line 1: login: is there already", "line 2: login: is there already"]
-    again = await run_import(*arguments, mongo_url=mongo_url)
-    assert again == Ended(1, [*there, "0 imported, 2 there already, 3 refused"], refused)
+    existing = ["line 1: login: is there already", "line 2: login: is there already"]
+    second = await run_import(*arguments, mongo_url=mongo_url)
+    assert second == Ended(1, [*existing, "0 imported, 2 there already, 3 refused"], refused)
     assert await logins(database) == ["user 000", "user 001"]
 
 
-async def test_nothing_refused_is_success(mongo_url: str, database: MongoDatabase) -> None:
-    """From standard input, also where all are there already; and a user is stored as a worker would store it."""
-    for said in (
+async def test_import_without_refused_lines_exits_with_success(mongo_url: str, database: MongoDatabase) -> None:
+    """The exit code is the same if all users exist already."""
+    for message in (
         ["1 imported, 0 there already, 0 refused"],
         ["line 1: login: is there already", "0 imported, 1 there already, 0 refused"],
     ):
         ended = await run_import("--tenant", "shop@example.com", "-", text=lines(USERS[:1]), mongo_url=mongo_url)
-        assert ended == Ended(0, said, [])
+        assert ended == Ended(0, message, [])
     user = await MongoUsers(database).find("shop", "user 000")
     assert user is not None
     assert (user.email, user.password_hash, user.sub, user.generation) == ("0@example.com", HASH, user.id, 0)
 
 
-async def test_what_strangers_tried_before_is_forgotten(mongo_url: str, database: MongoDatabase) -> None:
-    """Where the product was switched over first, its users try their logins before they are brought in."""
+async def test_import_clears_failed_attempts_of_its_users(mongo_url: str, database: MongoDatabase) -> None:
+    """Users may try to log in before they are imported."""
     attempts = MongoAttempts(database)
-    await attempts.count("of somebody else", None, LIMIT, NOW)
+    await attempts.count("of another user", None, LIMIT, NOW)
     key = account_key(users_of("shop"), "user 000")
     await attempts.count(key, None, LIMIT, NOW)
     ended = await run_import("--tenant", "shop@example.com", "-", text=lines(USERS[:2]), mongo_url=mongo_url)
     assert ended.code == 0
-    assert set(await attempts.find([key, "of somebody else"])) == {"of somebody else"}
+    assert set(await attempts.find([key, "of another user"])) == {"of another user"}
 
 
-async def test_a_run_that_was_killed_is_finished_by_the_next(mongo_url: str, database: MongoDatabase) -> None:
-    """What was stored stays, and is not stored again."""
-    process = await half_done(mongo_url, database)
+async def test_import_after_a_killed_one_stores_the_rest(mongo_url: str, database: MongoDatabase) -> None:
+    process = await interrupted_import(mongo_url, database)
     process.kill()
     await process.communicate()
     before = await MongoUsers(database).page("shop", "", "", 1000)
@@ -115,9 +116,9 @@ async def test_a_run_that_was_killed_is_finished_by_the_next(mongo_url: str, dat
     assert list(after[: len(before)]) == list(before)
 
 
-async def test_a_run_that_is_interrupted_says_so_at_once(mongo_url: str, database: MongoDatabase) -> None:
-    """Also while it waits for the next line; what was stored stays."""
-    process = await half_done(mongo_url, database)
+async def test_interrupted_import_reports_it_at_once(mongo_url: str, database: MongoDatabase) -> None:
+    """An interrupt works while the command waits for the next line; stored users stay."""
+    process = await interrupted_import(mongo_url, database)
     process.send_signal(signal.SIGINT)
     async with asyncio.timeout(PATIENCE_SECONDS):
         assert await process.wait() == INTERRUPTED
@@ -127,8 +128,7 @@ async def test_a_run_that_is_interrupted_says_so_at_once(mongo_url: str, databas
     assert (await process.stdout.read()).splitlines()[-1] == f"{BATCH} imported, 0 there already, 0 refused".encode()
 
 
-async def test_two_runs_at_once_make_each_user_once(mongo_url: str, database: MongoDatabase) -> None:
-    """One of them is told that it did."""
+async def test_concurrent_imports_store_each_user_once(mongo_url: str, database: MongoDatabase) -> None:
     arguments = ("--tenant", "shop@example.com", "-")
     ended = await asyncio.gather(*(run_import(*arguments, text=lines(USERS), mongo_url=mongo_url) for _ in range(2)))
     assert [each.code for each in ended] == [0, 0]
@@ -136,8 +136,7 @@ async def test_two_runs_at_once_make_each_user_once(mongo_url: str, database: Mo
     assert await logins(database) == [user["login"] for user in USERS]
 
 
-async def test_a_check_needs_no_database() -> None:
-    """It says which lines would be refused."""
+async def test_import_check_without_a_database_names_refused_lines() -> None:
     ended = await run_import(
         "--tenant", "shop@example.com", "--check", "-", text=lines([USERS[0], {**USERS[1], "sub": ""}])
     )
@@ -147,40 +146,42 @@ async def test_a_check_needs_no_database() -> None:
     )
 
 
-async def test_many_ways_of_hashing_are_pointed_out() -> None:
-    """A worker makes refused logins alike for four, one of which is its own."""
+async def test_import_check_warns_about_more_than_three_hash_parameter_sets() -> None:
+    """A worker equalizes the time of refused logins for four sets, including its own."""
     users = [{**user, "passwordHash": HASH.replace("$12$", f"${cost:02}$")} for cost, user in enumerate(USERS[:4], 9)]
-    for many in (3, 4):
-        ended = await run_import("--tenant", "shop@example.com", "--check", "-", text=lines(users[:many]))
-        assert (ended.code, ended.err, len(ended.out)) == (0, [], many - 2)
+    for number in (3, 4):
+        ended = await run_import("--tenant", "shop@example.com", "--check", "-", text=lines(users[:number]))
+        assert (ended.code, ended.err, len(ended.out)) == (0, [], number - 2)
     assert "have 4 different parameter sets" in ended.out[1]
 
 
 @pytest.mark.parametrize(
-    ("tenant", "file", "code", "said"),
+    ("tenant", "file", "code", "message"),
     [
         ("bank@example.com", "-", 1, "--tenant: no tenant has this email"),
         ("bank", "-", 2, "must be an email address"),
         ("shop@example.com", "/nowhere", 2, "FILE: No such file or directory"),
     ],
 )
-async def test_what_stands_in_the_way_is_said(mongo_url: str, tenant: str, file: str, code: int, said: str) -> None:
-    """On stderr, with an exit code that is not that of a success."""
+async def test_import_with_an_unknown_tenant_or_file_fails_on_stderr(
+    mongo_url: str, tenant: str, file: str, code: int, message: str
+) -> None:
     ended = await run_import("--tenant", tenant, file, text=lines(USERS[:1]), mongo_url=mongo_url)
     assert ended.code == code
-    assert said in ended.err[-1]
+    assert message in ended.err[-1]
 
 
 @pytest.mark.parametrize(
-    ("mongo_url", "code", "said"),
+    ("mongo_url", "code", "message"),
     [
         (None, EX_CONFIG, "configuration error: MONGO_URL: Field required"),
         ("mongodb://127.0.0.1:1/?appname=hunter2", EX_UNAVAILABLE, "database: cannot be reached: 127.0.0.1:1"),
     ],
 )
-async def test_without_a_database_nothing_is_imported(mongo_url: str | None, code: int, said: str) -> None:
-    """It is said as a worker says it, and no part of the URL that may be a password."""
+async def test_import_without_a_database_fails_and_hides_the_password(
+    mongo_url: str | None, code: int, message: str
+) -> None:
     ended = await run_import("--tenant", "shop@example.com", "-", text=lines(USERS[:1]), mongo_url=mongo_url)
     assert ended.code == code
-    assert ended.err[-1].startswith(said)
+    assert ended.err[-1].startswith(message)
     assert "hunter2" not in str(ended)

@@ -1,4 +1,4 @@
-"""The limits of a lane's queue on a real broker, and a worker that finds the queue as an older version declared it."""
+"""The limits of a lane's queue on a real broker, also for a queue declared by an older worker."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ from worker.domain.ports import Ports
 
 PATIENCE_SECONDS = 30
 REQUEST = UserDeleteRequest(tenant_token="t", login="somebody")
-#: How workers declared the queue before it had limits.
+#: The declaration of older workers, without limits.
 OLD_ARGUMENTS: dict[QueueType, FieldTable] = {
     QueueType.CLASSIC: {},
     QueueType.QUORUM: {"x-queue-type": "quorum", "x-expires": QUORUM_EXPIRES_MS},
@@ -44,7 +44,7 @@ WARNING = "queue has other limits than this worker's, and is used as it is"
 
 @contextlib.asynccontextmanager
 async def worker(amqp_url: str, queue_type: QueueType) -> AsyncIterator[None]:
-    """A worker of the lane `manage`, of this version."""
+    """A worker of the lane `manage`."""
 
     async def done(_request: WireModel, _call: Call, _ports: Ports) -> WireModel:
         return Done.now()
@@ -59,7 +59,7 @@ async def worker(amqp_url: str, queue_type: QueueType) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def old_worker(amqp_url: str, queue_type: QueueType) -> AsyncIterator[None]:
-    """A consumer of the same queue as an older version declared it, which answers nothing and leaves all for others."""
+    """A consumer of the queue as an older version declared it. It requeues every message."""
     name = lane_queue(Lane.MANAGE, queue_type=queue_type).name
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
@@ -68,16 +68,16 @@ async def old_worker(amqp_url: str, queue_type: QueueType) -> AsyncIterator[None
             name, durable=True, auto_delete=queue_type is QueueType.CLASSIC, arguments=OLD_ARGUMENTS[queue_type]
         )
         await queue.bind("rpc", USER_DELETE.name)
-        await queue.consume(_leave)
+        await queue.consume(_requeue)
         yield
 
 
-async def _leave(message: AbstractIncomingMessage) -> None:
+async def _requeue(message: AbstractIncomingMessage) -> None:
     await message.reject(requeue=True)
 
 
 async def _arguments(backend: Backend, amqp_url: str, queue_type: QueueType) -> dict[str, object] | None:
-    """What the broker has as the queue's arguments; None if there is no such queue."""
+    """Return the queue's arguments on the broker, or None without such a queue."""
     name = lane_queue(Lane.MANAGE, queue_type=queue_type).name
     vhost = URL(amqp_url).path.removeprefix("/")
     listed = json.loads(await backend.ctl(["-p", vhost, "list_queues", "name", "arguments", "--formatter", "json"]))
@@ -85,10 +85,10 @@ async def _arguments(backend: Backend, amqp_url: str, queue_type: QueueType) -> 
 
 
 @pytest.mark.parametrize("queue_type", QueueType)
-async def test_a_worker_joins_a_queue_without_limits_and_they_come_with_the_next_one(
+async def test_worker_uses_a_queue_without_limits_until_its_next_declaration(
     backend: Backend, amqp_url: str, rpc: RpcClient, queue_type: QueueType, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A rolling update goes on without a gap, and says when the limits will apply."""
+    """A rolling update causes no gap, and a warning says when the limits apply."""
     async with old_worker(amqp_url, queue_type), worker(amqp_url, queue_type):
         (warning,) = [record for record in caplog.records if record.message.startswith(WARNING)]
         assert vars(warning)["queue"] == lane_queue(Lane.MANAGE, queue_type=queue_type).name
@@ -111,8 +111,7 @@ async def test_a_worker_joins_a_queue_without_limits_and_they_come_with_the_next
         assert (await _arguments(backend, amqp_url, queue_type) or {}).items() >= limits.items()
 
 
-async def test_a_lane_takes_no_more_bytes_than_it_may(amqp_url: str) -> None:
-    """Messages that are large, and few."""
+async def test_lane_queue_beyond_its_bytes_refuses_messages(amqp_url: str) -> None:
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=True)
         rpc, _ = await declare_exchanges(channel)

@@ -1,4 +1,4 @@
-"""`make run` as a newcomer meets it: start it, paste what it prints, take the tour, stop it, start it again."""
+"""`make run` for a newcomer: start, pasted commands, demo, stop and a second start."""
 
 import asyncio
 import json
@@ -17,24 +17,24 @@ from dev.ports import free_port
 from dev.processes import REPOSITORY, ChildProcess, Service
 from tests.backends import Backend
 
-#: It promises less than two minutes on a fresh machine; most of that would be the installation, which is not tested.
+#: The docs promise two minutes with the installation, which is not tested here.
 START_TIMEOUT_SECONDS = 90
 STOP_TIMEOUT_SECONDS = 60
 
 
 class Terminal:
-    """A directory and a port for one stack, and the commands that somebody enters."""
+    """A directory and a port for one stack, and the commands that are entered."""
 
     def __init__(self, directory: Path) -> None:
         self.run_directory = directory / "run"
         self._directory = directory
-        #: Not what a developer may have set for a stack of theirs.
+        #: Without a developer's own broker and database.
         inherited = {name: value for name, value in os.environ.items() if name not in {"AMQP_URL", "MONGO_URL"}}
         self.env = {**inherited, "AUTH_RUN_DIR": str(self.run_directory), "AUTH_PORT": str(free_port())}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
-        """`python -m dev run` until SIGTERM; gives what it printed, and checks how it ends and what it leaves."""
+        """Run `python -m dev run`, yield its output, stop it with SIGTERM, and check that no process is left."""
         stack = ChildProcess(Service("run", [sys.executable, "-m", "dev", "run"], self.env), self._directory)
 
         async def has_printed_everything() -> bool:
@@ -71,13 +71,13 @@ class Terminal:
         )
 
     def _left_behind(self) -> list[str]:
-        """Processes that belong to this stack by their environment, whoever started them (Linux only)."""
-        mark = os.fsencode(str(self.run_directory))
-        return [process.name for process in Path("/proc").glob("[0-9]*") if mark in _environment_of(process)]
+        """Return processes with this stack's environment, whatever their parent (Linux only)."""
+        needle = os.fsencode(str(self.run_directory))
+        return [process.name for process in Path("/proc").glob("[0-9]*") if needle in _environment_of(process)]
 
 
-async def test_a_newcomer_pastes_three_lines_and_finds_it_all_again_tomorrow(backend: Backend, tmp_path: Path) -> None:
-    """The printed lines work in bash, the demo passes, SIGTERM ends every process, and the data is there next time."""
+async def test_make_run_prints_working_commands_and_keeps_data_over_a_restart(backend: Backend, tmp_path: Path) -> None:
+    """The test also runs the demo and checks that SIGTERM ends every process."""
     if backend.kind != "local":
         pytest.skip("starts a local stack, for which containers bring no broker")
     if not (shutil.which("bash") and shutil.which("curl")):

@@ -1,4 +1,4 @@
-"""The broker or the database dies and comes back: what callers hear meanwhile, and that nothing is lost."""
+"""Crashes of the broker and of the database under load."""
 
 import asyncio
 import contextlib
@@ -18,15 +18,15 @@ from tests.backends import Backend
 from tests.e2e.tenant import Tenant
 from tests.service import RunningService, refused_readiness, running_service
 
-#: How long anything may take to happen that has to happen; ends a test that would otherwise wait for ever.
+#: Ends a test that would otherwise wait forever.
 PATIENCE_SECONDS = 60
-#: What a caller may hear while something is away: nothing was done, or it is not known whether it was.
+#: Statuses during an outage: not done, or outcome unknown.
 REFUSALS = {503, 504}
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A service on a broker and a database that nobody else uses, so that they may be killed."""
+    """A service on a broker and a database of its own, so that a test may kill them."""
 
     node: RabbitNode
     server: MongoServer
@@ -40,7 +40,7 @@ async def stack(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> A
     directory = tmp_path_factory.mktemp("outages")
     node, server = RabbitNode(directory / "rabbitmq"), MongoServer(directory / "mongo")
     async with contextlib.AsyncExitStack() as undo:
-        # Nothing of theirs is needed again, so they are not given the time for an orderly end.
+        # Their data is not needed again, so they are killed.
         for stop in (node.stop, node.kill, server.kill):
             undo.push_async_callback(stop)
         await asyncio.gather(node.start(), server.start())
@@ -62,14 +62,14 @@ async def tenant(http: httpx.AsyncClient) -> Tenant:
     return tenant
 
 
-async def test_what_was_acknowledged_survives_a_crash_of_the_database(
+async def test_acknowledged_writes_survive_a_crash_of_the_database(
     stack: Stack, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """Among writes it is killed: callers hear 503, readiness names it, and once it is back all is as acknowledged."""
+    """Callers get 503 and readiness names the database until it is back."""
     token = await tenant.token_of("ann")
     logins = (f"user-{number}" for number in range(10_000))
     writers = Writers(tenant.create, logins, enough=10)
-    async with writers.at_work(4):
+    async with writers.under_load(4):
         await stack.server.kill()
 
     refused, ready = await asyncio.gather(tenant.verify(token), refused_readiness(http))
@@ -85,17 +85,17 @@ async def test_what_was_acknowledged_survives_a_crash_of_the_database(
     assert {user["login"] for user in listed} >= set(writers.acknowledged)
 
 
-async def test_everything_recovers_from_a_crash_of_the_broker(
+async def test_service_recovers_from_a_crash_of_the_broker_and_announces_every_revocation(
     stack: Stack, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """Among logouts it is killed: the same processes serve once it is back, and every revocation gets announced."""
+    """The same processes serve when the broker is back."""
     pids = {name: process.pid for name, process in stack.service.processes.items()}
     tokens = await asyncio.gather(*(tenant.token_of("ann") for _ in range(30)))
     sessions = {token: (await tenant.verify(token)).json()["decoded"]["jti"] for token in tokens}
-    await _revocations(stack.node.amqp_url, enough=set())  # from here on they are kept for us
+    await _revocations(stack.node.amqp_url, enough=set())  # declares the queue that collects them
 
     writers = Writers(tenant.logout, iter(sessions), enough=5)
-    async with writers.at_work(3):
+    async with writers.under_load(3):
         await stack.node.kill()
 
     refused, ready = await asyncio.gather(tenant.login("ann"), http.get("/health/ready"))
@@ -115,18 +115,18 @@ async def test_everything_recovers_from_a_crash_of_the_broker(
 
 
 class Writers:
-    """Write one thing after the other until they are refused; `acknowledged` is what was answered with 200."""
+    """Write one item after the other until refused; `acknowledged` lists the items answered with 200."""
 
-    def __init__(self, write: Callable[[str], Awaitable[httpx.Response]], things: Iterator[str], enough: int) -> None:
+    def __init__(self, write: Callable[[str], Awaitable[httpx.Response]], items: Iterator[str], enough: int) -> None:
         self.acknowledged: list[str] = []
         self._write = write
-        self._things = things
+        self._things = items
         self._enough = enough
         self._are_enough = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def at_work(self, count: int) -> AsyncIterator[None]:
-        """The block begins when enough was written, and has to end the writing."""
+    async def under_load(self, count: int) -> AsyncIterator[None]:
+        """The block begins after `enough` writes, and must end the writing."""
         async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as tasks:
             for _ in range(count):
                 tasks.create_task(self._work())
@@ -134,12 +134,12 @@ class Writers:
             yield
 
     async def _work(self) -> None:
-        for thing in self._things:
-            response = await self._write(thing)
+        for item in self._things:
+            response = await self._write(item)
             if response.status_code != 200:
                 assert response.status_code in REFUSALS, response.text
                 return
-            self.acknowledged.append(thing)
+            self.acknowledged.append(item)
             if len(self.acknowledged) >= self._enough:
                 self._are_enough.set()
         raise AssertionError("never refused")
@@ -147,20 +147,20 @@ class Writers:
 
 async def _until_ready(http: httpx.AsyncClient) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not (await http.get("/health/ready")).is_success:  # noqa: ASYNC110 (it is other processes that get ready)
+        while not (await http.get("/health/ready")).is_success:  # noqa: ASYNC110 (other processes become ready)
             await asyncio.sleep(POLL_SECONDS)
 
 
 async def _revocations(amqp_url: str, enough: set[str]) -> set[str]:
-    """Which sessions a durable queue heard of since the first call, once `enough` are among them."""
-    heard: set[str] = set()
+    """Return the sessions that a durable queue received since the first call, once `enough` are among them."""
+    received: set[str] = set()
     async with await aio_pika.connect(amqp_url) as connection, asyncio.timeout(PATIENCE_SECONDS):
         channel = await connection.channel()
         audit = await channel.declare_queue("audit", durable=True)
         await audit.bind("events", routing_key="session.revoked.*")
         async with audit.iterator() as messages:
-            while not heard >= enough:
+            while not received >= enough:
                 message = await anext(messages)
                 await message.ack()
-                heard.add(SessionRevokedEvent.model_validate_json(message.body).data.session_id)
-    return heard
+                received.add(SessionRevokedEvent.model_validate_json(message.body).data.session_id)
+    return received

@@ -1,4 +1,4 @@
-"""The broker's users as deploy/ makes them: each role does its work, and everything else is refused."""
+"""The permissions of the broker users that deploy/ creates."""
 
 import asyncio
 import base64
@@ -57,18 +57,18 @@ from tests.integration.broker_users import (
 from worker.check import problems as worker_problems
 from worker.settings import Settings
 
-#: One loop for all of them: the worker runs on it.
+#: The worker runs on one loop for all tests.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-#: The tenant logs in from there, through the edge.
+#: The tenant logs in from this address through the edge.
 HOME = "192.0.2.1"
-#: More wrong passwords than are free in a row, by default.
-GUESSES = 8
+#: More wrong passwords than the default limit allows without delay.
+WRONG_PASSWORDS = 8
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-async def test_a_service_does_all_that_the_client_offers(broker: Broker) -> None:
-    """Users, logins, verification from memory, live and durable revocations; and the worker does its part."""
+async def test_service_user_can_do_everything_the_client_offers(broker: Broker) -> None:
+    """The test manages users, logs in, verifies from the cache, and reads live and durable revocations."""
     async with shop(broker) as client, client.verifier(max_age_seconds=60) as verifier:
         await client.users.create("ann", PASSWORD, email="ann@users.test")
         async with (
@@ -82,11 +82,11 @@ async def test_a_service_does_all_that_the_client_offers(broker: Broker) -> None
                 await client.logout(token)
                 for revocations in (live, durable):
                     while (await anext(revocations)).data.session_id != claims.jti:
-                        pass  # it comes at least once: the one before may come again
+                        pass  # at least once: the previous event may be redelivered
 
 
-async def test_an_application_is_protected_as_that_service(broker: Broker) -> None:
-    """FastAPI's dependencies call through the service's exchange, with its traces, and hear that a session ended."""
+async def test_fastapi_application_with_a_service_user_sees_a_session_end(broker: Broker) -> None:
+    """Its calls go through the service's exchange, with trace headers."""
     traced: list[str] = []
 
     def trace_headers() -> dict[str, str]:
@@ -122,15 +122,15 @@ async def test_an_application_is_protected_as_that_service(broker: Broker) -> No
     assert traced
 
 
-async def test_an_edge_calls_and_hears_of_every_tenant(broker: Broker) -> None:
-    """Without declaring anything but its own queue."""
-    heard: asyncio.Queue[str] = asyncio.Queue()
+async def test_edge_user_calls_and_receives_events_of_every_tenant(broker: Broker) -> None:
+    """It declares only its own queue."""
+    tenants: asyncio.Queue[str] = asyncio.Queue()
     async with (
         asyncio.timeout(PATIENCE_SECONDS),
         RevocationFeed(
             [broker.urls["edge"]],
             "test edge events",
-            on_revoked=lambda event: heard.put_nowait(event.data.tenant),
+            on_revoked=lambda event: tenants.put_nowait(event.data.tenant),
             on_interrupted=lambda: None,
             subscriber="edge",
         ) as feed,
@@ -139,11 +139,11 @@ async def test_an_edge_calls_and_hears_of_every_tenant(broker: Broker) -> None:
         assert await feed.wait_alive(PATIENCE_SECONDS)
         await client.users.create("eve", PASSWORD, email="eve@users.test")
         await client.logout(await client.login("eve", PASSWORD, device_id="phone"))
-        assert await heard.get() == broker.tenant
+        assert await tenants.get() == broker.tenant
 
 
-async def test_a_service_calls_what_is_bound_for_it_and_nothing_else(broker: Broker) -> None:
-    """The broker refuses the other operations; through an exchange of its own they have no worker."""
+async def test_service_user_calls_only_operations_bound_for_it(broker: Broker) -> None:
+    """Through an exchange of its own, other operations have no worker."""
     bindings = await broker.backend.ctl(
         ["list_bindings", "-p", URL(broker.admin).path[1:], "source_name", "routing_key", "--formatter", "json"]
     )
@@ -161,8 +161,8 @@ async def test_a_service_calls_what_is_bound_for_it_and_nothing_else(broker: Bro
                 await calls.publish(aio_pika.Message(b"{}"), operation)
 
 
-async def test_a_service_that_is_allowed_little_has_a_client_that_works(broker: Broker) -> None:
-    """It logs its tenant in and subscribes, and other operations have no worker."""
+async def test_client_of_a_restricted_service_logs_in_and_subscribes(broker: Broker) -> None:
+    """Other operations have no worker."""
     exchange = service_exchange(SHOPPING)
     async with (
         asyncio.timeout(PATIENCE_SECONDS),
@@ -185,20 +185,22 @@ async def test_a_service_that_is_allowed_little_has_a_client_that_works(broker: 
 
 
 def calling_as(broker: Broker, role: str) -> RpcClient:
-    """The client of an edge, or of a service through its exchange."""
+    """Return the client of an edge, or of a service through its exchange."""
     exchange = RPC_EXCHANGE if role == "edge" else service_exchange(role)
     return RpcClient([broker.urls[role]], f"test {role}", exchange=exchange, declare=False)
 
 
 async def log_in(rpc: RpcClient, password: str = PASSWORD, address: str | None = None) -> None:
-    """Logs the tenant of the shop in."""
+    """Log the shop's tenant in."""
     members = {"email": EMAIL, "password": password, "client_address": address}
     await rpc.call(TENANT_LOGIN, TENANT_LOGIN.request.model_validate(members))
 
 
 @pytest.mark.parametrize("address", [None, HOME])
-async def test_a_service_locks_no_other_tenant_out(broker: Broker, address: str | None) -> None:
-    """Neither as one that says nothing about where it is, nor as the tenant's own address: both log in meanwhile."""
+async def test_wrong_passwords_from_one_service_do_not_throttle_another_tenant(
+    broker: Broker, address: str | None
+) -> None:
+    """The attacker sends no client address, or the tenant's own."""
     async with (
         asyncio.timeout(PATIENCE_SECONDS),
         calling_as(broker, "edge") as edge,
@@ -211,7 +213,7 @@ async def test_a_service_locks_no_other_tenant_out(broker: Broker, address: str 
         await log_in(edge)
         await log_in(edge, address=HOME)
         refusals = set()
-        for _ in range(GUESSES):
+        for _ in range(WRONG_PASSWORDS):
             try:
                 await log_in(attacker, "wrong", address)
             except (InvalidCredentials, Throttled) as refusal:
@@ -222,8 +224,8 @@ async def test_a_service_locks_no_other_tenant_out(broker: Broker, address: str 
         await log_in(edge, address=HOME)
 
 
-async def test_a_service_registers_no_tenant_by_an_address(broker: Broker) -> None:
-    """Not even where an administrator lets it call that operation: only edges say where a client is."""
+async def test_registration_by_a_service_ignores_its_client_address(broker: Broker) -> None:
+    """Only edges may say where a client is, even if a service may call the operation."""
     members = {"password": PASSWORD, "client_address": IN_NETWORK}
     user, exchange = URL(broker.urls[SHOPPING]).user, service_exchange(SHOPPING)
     permitted = permissions.service(SHOPPING, broker.tenant, service_operations(LIMITED))
@@ -257,8 +259,8 @@ async def test_a_service_registers_no_tenant_by_an_address(broker: Broker) -> No
             await may_write(usual)
 
 
-async def test_nobody_publishes_under_another_users_name(broker: Broker) -> None:
-    """RabbitMQ holds the property `user_id` against the connection's user."""
+async def test_publishing_with_another_users_id_is_refused(broker: Broker) -> None:
+    """RabbitMQ compares the property `user_id` with the connection's user."""
     async with channel_of(broker, SHOP) as channel:
         calls = await channel.get_exchange(service_exchange(SHOP), ensure=False)
         edge = URL(broker.urls["edge"]).user
@@ -279,7 +281,7 @@ def publishes(exchange: str, routing_key: str) -> Attempt:
 
 
 def binds(exchange: str, routing_key: str, role: str) -> Attempt:
-    """A queue of its own to an exchange."""
+    """Bind a queue of the role's own to an exchange."""
 
     async def attempt(channel: AbstractChannel) -> None:
         queue = await channel.declare_queue(f"sub.{role}.{uuid.uuid4().hex}", exclusive=True)
@@ -289,7 +291,7 @@ def binds(exchange: str, routing_key: str, role: str) -> Attempt:
 
 
 def relays(exchange: str, role: str) -> Attempt:
-    """An exchange of its own into another, past the check of routing keys."""
+    """Bind an exchange of the role's own into another, past the check of routing keys."""
 
     async def attempt(channel: AbstractChannel) -> None:
         own = await channel.declare_exchange(f"sub.{role}.relay", "topic", auto_delete=True)
@@ -306,7 +308,7 @@ def declares(name: str, **arguments: str) -> Attempt:
 
 
 def falls_back(exchange: str, role: str) -> Attempt:
-    """An exchange of its own whose unroutable messages go to another."""
+    """Declare an exchange of the role's own whose unroutable messages go to another."""
 
     async def attempt(channel: AbstractChannel) -> None:
         await channel.declare_exchange(f"sub.{role}.heir", "topic", arguments={"alternate-exchange": exchange})
@@ -352,30 +354,30 @@ async def _exchange(channel: AbstractChannel, name: str) -> AbstractExchange:
 
 
 def of_any_subscriber(role: str) -> dict[str, Attempt]:
-    """What neither an edge nor a service may do."""
+    """Return attempts that neither an edge nor a service may make."""
     dead_letters = {"x-dead-letter-exchange": EVENTS_EXCHANGE, "x-dead-letter-routing-key": "session.revoked.other"}
     return {
-        "reaches a lane past its exchange": publishes("", LANE.name),
-        "takes a lane's requests": consumes(LANE.name),
-        "takes health checks": consumes(health_queue(Lane.VERIFY).name),
-        "empties a lane": purges(LANE.name),
-        "removes a lane": deletes_queue(LANE.name),
+        "publishes to a lane past its exchange": publishes("", LANE.name),
+        "consumes a lane's requests": consumes(LANE.name),
+        "consumes health checks": consumes(health_queue(Lane.VERIFY).name),
+        "purges a lane": purges(LANE.name),
+        "deletes a lane": deletes_queue(LANE.name),
         "declares a lane": declares("rpc.extra"),
-        "removes the way of requests": deletes_exchange(RPC_EXCHANGE),
-        "removes the way of events": deletes_exchange(EVENTS_EXCHANGE),
-        "removes the way of probes": deletes_exchange("screen"),
-        "listens in on requests": binds(RPC_EXCHANGE, "#", role),
-        "listens in on everything": binds("amq.rabbitmq.trace", "#", role),
+        "deletes the rpc exchange": deletes_exchange(RPC_EXCHANGE),
+        "deletes the events exchange": deletes_exchange(EVENTS_EXCHANGE),
+        "deletes the screen exchange": deletes_exchange("screen"),
+        "subscribes to requests": binds(RPC_EXCHANGE, "#", role),
+        "subscribes to the tracer": binds("amq.rabbitmq.trace", "#", role),
         "forges an event": publishes(EVENTS_EXCHANGE, "session.revoked.other"),
         "forges an event by binding": relays(EVENTS_EXCHANGE, role),
         "forges an event by dead-lettering": declares(f"sub.{role}.dead", **dead_letters),
-        "forges an event by falling back": falls_back(EVENTS_EXCHANGE, role),
-        "hears every key": binds(EVENTS_EXCHANGE, "#", role),
-        "declares another's queue": declares("sub.other.queue"),
-        "takes another's queue": consumes("sub.other.queue"),
+        "forges an event by an alternate exchange": falls_back(EVENTS_EXCHANGE, role),
+        "subscribes to every key": binds(EVENTS_EXCHANGE, "#", role),
+        "declares another role's queue": declares("sub.other.queue"),
+        "consumes another role's queue": consumes("sub.other.queue"),
         "publishes past its exchange": publishes("screen", f"sub.{role}.probe"),
         "binds past its exchange": relays("screen", role),
-        "hears another's probes": binds(EVENTS_EXCHANGE, "sub.other.probe", role),
+        "subscribes to another role's probes": binds(EVENTS_EXCHANGE, "sub.other.probe", role),
     }
 
 
@@ -385,31 +387,31 @@ REFUSED: dict[str, dict[str, Attempt]] = {
         **of_any_subscriber(SHOP),
         "calls past its exchange": publishes(RPC_EXCHANGE, "auth.verify"),
         "calls past its exchange by binding": relays(RPC_EXCHANGE, SHOP),
-        "calls past its exchange by falling back": falls_back(RPC_EXCHANGE, SHOP),
+        "calls past its exchange by an alternate exchange": falls_back(RPC_EXCHANGE, SHOP),
         "calls as another service": publishes(service_exchange(SHOPPING), "auth.verify"),
-        "sends another's probe": publishes(service_exchange(SHOP), "sub.other.probe"),
-        "removes its exchange": deletes_exchange(service_exchange(SHOP)),
-        "hears another tenant": binds(EVENTS_EXCHANGE, "session.revoked.other", SHOP),
-        "hears all tenants": binds(EVENTS_EXCHANGE, "session.revoked.*", SHOP),
-        "declares what begins alike": declares(f"sub.{SHOPPING}.queue"),
+        "sends another role's probe": publishes(service_exchange(SHOP), "sub.other.probe"),
+        "deletes its exchange": deletes_exchange(service_exchange(SHOP)),
+        "subscribes to another tenant": binds(EVENTS_EXCHANGE, "session.revoked.other", SHOP),
+        "subscribes to all tenants": binds(EVENTS_EXCHANGE, "session.revoked.*", SHOP),
+        "declares a queue of a service with its prefix": declares(f"sub.{SHOPPING}.queue"),
     },
     QUEUE_LENGTH: {
         **of_any_subscriber(QUEUE_LENGTH),
         "calls": publishes(RPC_EXCHANGE, "auth.verify"),
         "declares a queue of its own": declares(f"sub.{QUEUE_LENGTH}.queue"),
-        "hears of itself": binds(EVENTS_EXCHANGE, f"sub.{QUEUE_LENGTH}.probe", QUEUE_LENGTH),
+        "subscribes to its own probes": binds(EVENTS_EXCHANGE, f"sub.{QUEUE_LENGTH}.probe", QUEUE_LENGTH),
     },
     "worker": {
         "calls": publishes(RPC_EXCHANGE, "auth.verify"),
-        "announces what is no revocation": publishes(EVENTS_EXCHANGE, "sub.shop.probe"),
+        "publishes an event that is no revocation": publishes(EVENTS_EXCHANGE, "sub.shop.probe"),
         "sends a subscriber's probe": publishes(RPC_EXCHANGE, "sub.shop.probe"),
-        "removes the way of requests": deletes_exchange(RPC_EXCHANGE),
-        "removes the way of events": deletes_exchange(EVENTS_EXCHANGE),
-        "takes what is no operation": binds_lane("#"),
-        "takes subscribers' probes": binds_lane("sub.#", RPC_EXCHANGE),
+        "deletes the rpc exchange": deletes_exchange(RPC_EXCHANGE),
+        "deletes the events exchange": deletes_exchange(EVENTS_EXCHANGE),
+        "binds a lane to every key": binds_lane("#"),
+        "binds a lane to subscribers' probes": binds_lane("sub.#", RPC_EXCHANGE),
         "declares a subscriber's queue": declares("sub.shop.queue"),
-        "takes a subscriber's queue": consumes("sub.shop.queue"),
-        "hears events": binds(EVENTS_EXCHANGE, "session.revoked.other", "shop"),
+        "consumes a subscriber's queue": consumes("sub.shop.queue"),
+        "subscribes to events": binds(EVENTS_EXCHANGE, "session.revoked.other", "shop"),
     },
 }
 
@@ -417,16 +419,15 @@ REFUSED: dict[str, dict[str, Attempt]] = {
 @pytest.mark.parametrize(
     ("role", "name"), [(role, name) for role, attempts in REFUSED.items() for name in attempts], ids=str
 )
-async def test_a_role_is_refused_what_is_not_its_work(broker: Broker, role: str, name: str) -> None:
-    """RabbitMQ answers ACCESS_REFUSED, and closes the channel."""
+async def test_attempt_outside_the_permissions_of_a_role_is_refused(broker: Broker, role: str, name: str) -> None:
+    """RabbitMQ answers ACCESS_REFUSED and closes the channel."""
     async with await aio_pika.connect(broker.urls[role]) as connection:
         channel = await connection.channel()
         with pytest.raises(ChannelAccessRefused):
             await REFUSED[role][name](channel)
 
 
-async def test_the_check_finds_nothing_wrong_with_the_roles(broker: Broker) -> None:
-    """What `--check` tries is what edges and workers are allowed, and a worker's permissions are not an edge's."""
+async def test_check_passes_with_each_roles_user_and_fails_with_another(broker: Broker) -> None:
     edge, as_worker = (
         api.settings.Settings(amqp_url=broker.urls[role], declare_topology=False) for role in ("edge", "worker")
     )

@@ -1,4 +1,4 @@
-"""Processes that are told to stop, or are killed, while they work: what their callers see of it."""
+"""Processes that stop or are killed while they serve requests."""
 
 import asyncio
 import contextlib
@@ -25,15 +25,15 @@ from tests.backends import Backend
 from tests.e2e.tenant import Tenant
 from tests.service import RunningService, running_service
 
-#: How long anything may take to happen that has to happen; ends a test that would otherwise wait for ever.
+#: Ends a test that would otherwise wait forever.
 PATIENCE_SECONDS = 30
-#: Longer than what the frozen processes of a test cost its requests: a late answer is not what is tested here.
+#: Longer than a test freezes processes, so that no reply is late.
 REPLY_TIMEOUT_SECONDS = 20
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningService]:
-    """Two of each kind; a test leaves them all running."""
+    """Two processes of each kind; each test leaves all of them running."""
     async with running_service(
         tmp_path_factory.mktemp("processes"),
         await backend.vhost(),
@@ -64,12 +64,12 @@ async def tenant(edges: tuple[httpx.AsyncClient, httpx.AsyncClient]) -> Tenant:
     return tenant
 
 
-Waiting = Callable[[str], Awaitable[int | None]]
+QueueLength = Callable[[str], Awaitable[int | None]]
 
 
 @pytest.fixture
-def waiting(backend: Backend, service: RunningService) -> Waiting:
-    """How many requests wait in a queue or are held by its workers; None if there is no such queue."""
+def queue_length(backend: Backend, service: RunningService) -> QueueLength:
+    """Return the number of requests in a queue or held by its workers; None without such a queue."""
 
     async def count(queue: str) -> int | None:
         vhost = URL(service.amqp_url).path.removeprefix("/")
@@ -82,15 +82,15 @@ def waiting(backend: Backend, service: RunningService) -> Waiting:
 @pytest.mark.parametrize(
     "case", [("password", "auth.login", 8), ("verify", "auth.verify", 4)], ids=["password", "verify"]
 )
-async def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
+async def test_stopping_worker_finishes_the_requests_it_holds(
     service: RunningService,
     edges: tuple[httpx.AsyncClient, httpx.AsyncClient],
     tenant: Tenant,
-    waiting: Waiting,
+    queue_length: QueueLength,
     case: tuple[str, str, int],
 ) -> None:
-    """Everyone is answered, the worker exits 0 having done its share, and the other one goes on alone."""
-    # Of verifications each edge sends two batches and holds the rest back until one of them stalls.
+    """The worker exits with 0, and the other worker continues alone."""
+    # Each edge sends two batches of verifications and holds the others back until one stalls.
     kind, operation, messages = case
     token = await tenant.token_of("ann")
 
@@ -99,27 +99,30 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
         return there.login("ann") if kind == "password" else there.verify(token)
 
     stopped, other = (service.processes[f"worker-{kind}-{number}"] for number in range(2))
-    done_before = _done_by(stopped, operation)
+    done_before = _requests_of(stopped, operation)
     with frozen(stopped, other):
         requests = [asyncio.ensure_future(request(edge)) for edge in edges * 4]
-        await _until(_reaches(waiting, f"rpc.{kind}", messages))
+        await _until(_reaches(queue_length, f"rpc.{kind}", messages))
         os.kill(stopped.pid, signal.SIGTERM)
     assert [response.status_code for response in await asyncio.gather(*requests)] == [200] * 8
     assert await asyncio.wait_for(stopped.wait(), PATIENCE_SECONDS) == 0
-    assert _done_by(stopped, operation) > done_before
+    assert _requests_of(stopped, operation) > done_before
     assert [(await request(edge)).status_code for edge in edges] == [200, 200]
     await _start_again(stopped)
 
 
-async def test_an_edge_that_is_told_to_stop_answers_what_it_holds(
-    service: RunningService, edges: tuple[httpx.AsyncClient, httpx.AsyncClient], tenant: Tenant, waiting: Waiting
+async def test_stopping_edge_answers_the_requests_in_flight(
+    service: RunningService,
+    edges: tuple[httpx.AsyncClient, httpx.AsyncClient],
+    tenant: Tenant,
+    queue_length: QueueLength,
 ) -> None:
-    """It listens no more, answers the logins under way, and exits 0; the other edge serves meanwhile."""
+    """The edge stops listening and exits with 0, while the other edge serves."""
     edge = service.processes["api-0"]
     token = await tenant.token_of("ann")
     with frozen(*(service.processes[f"worker-password-{number}"] for number in range(2))):
         logins = [asyncio.ensure_future(tenant.login("ann")) for _ in range(6)]
-        await _until(_equals(waiting, "rpc.password", 6))
+        await _until(_equals(queue_length, "rpc.password", 6))
         os.kill(edge.pid, signal.SIGTERM)
         await _until(lambda: _refuses(service.urls[0]))
         assert (await tenant.through(edges[1]).verify(token)).status_code == 200
@@ -129,29 +132,31 @@ async def test_an_edge_that_is_told_to_stop_answers_what_it_holds(
     await _start_again(edge, service.urls[0])
 
 
-async def test_what_a_killed_worker_held_is_done_by_another(
-    service: RunningService, tenant: Tenant, waiting: Waiting
+async def test_requests_of_a_killed_worker_are_done_by_another(
+    service: RunningService, tenant: Tenant, queue_length: QueueLength
 ) -> None:
-    """A worker dies with logins in its hands, and its callers do not notice."""
     killed, other = (service.processes[f"worker-password-{number}"] for number in range(2))
     with frozen(killed, other):
         logins = [asyncio.ensure_future(tenant.login("ann")) for _ in range(6)]
-        await _until(_equals(waiting, "rpc.password", 6))
+        await _until(_equals(queue_length, "rpc.password", 6))
         await killed.kill()
     assert [response.status_code for response in await asyncio.gather(*logins)] == [200] * 6
     await _start_again(killed)
 
 
-async def test_without_a_password_worker_logins_are_refused_at_once(
-    service: RunningService, edges: tuple[httpx.AsyncClient, httpx.AsyncClient], tenant: Tenant, waiting: Waiting
+async def test_logins_without_a_password_worker_are_refused_at_once(
+    service: RunningService,
+    edges: tuple[httpx.AsyncClient, httpx.AsyncClient],
+    tenant: Tenant,
+    queue_length: QueueLength,
 ) -> None:
-    """The last one is killed: logins hear 503 from the broker, verification goes on, and readiness names the lane."""
+    """Verification continues, and readiness names the lane."""
     token = await tenant.token_of("ann")
     workers = [service.processes[f"worker-password-{number}"] for number in range(2)]
     for worker in workers:
         await worker.kill()
-    await _until(_equals(waiting, "rpc.password", None))
-    await _until(_equals(waiting, "rpc.password.health", None))
+    await _until(_equals(queue_length, "rpc.password", None))
+    await _until(_equals(queue_length, "rpc.password.health", None))
 
     started = time.monotonic()
     refused = await tenant.login("ann")
@@ -168,10 +173,9 @@ async def test_without_a_password_worker_logins_are_refused_at_once(
     assert (await tenant.login("ann")).status_code == 200
 
 
-async def test_a_rolling_restart_is_not_noticed(
+async def test_rolling_restart_under_load_fails_no_request(
     service: RunningService, edges: tuple[httpx.AsyncClient, httpx.AsyncClient], tenant: Tenant
 ) -> None:
-    """Under steady load each process is told to stop and is started again, one by one, and no request fails."""
     token = await tenant.token_of("ann")
     balancer = Balancer(dict(zip(service.urls, edges, strict=True)))
     answers = Counter[tuple[str, int]]()
@@ -182,7 +186,7 @@ async def test_a_rolling_restart_is_not_noticed(
             async with balancer.edge() as edge:
                 response = await request(tenant.through(edge))
             answers[name, response.status_code] += 1
-            await asyncio.sleep(0.05)  # steady, and yet room for processes to start
+            await asyncio.sleep(0.05)  # leaves processor time for processes to start
 
     async with asyncio.TaskGroup() as loads:
         for _ in range(4):
@@ -199,10 +203,10 @@ async def test_a_rolling_restart_is_not_noticed(
     assert answers["login", 200] >= len(service.processes)
 
 
-async def test_a_revocation_is_announced_though_its_worker_was_killed(
+async def test_revocation_of_a_killed_worker_is_announced_by_the_next_sweep(
     backend: Backend, service: RunningService, tenant: Tenant
 ) -> None:
-    """Nobody could publish when the session ended, and who should have is dead: the next worker's sweep tells it."""
+    """The worker could not publish before it was killed."""
     vhost, user = URL(service.amqp_url).path.removeprefix("/"), URL(service.amqp_url).user or ""
     workers = [service.processes[f"worker-verify-{number}"] for number in range(2)]
     token = await tenant.token_of("ann")
@@ -246,10 +250,10 @@ async def test_a_revocation_is_announced_though_its_worker_was_killed(
         (["api"], {"AMQP_URL": "user:hunter22@localhost", "AUTH_PORT": "hunter22"}, ["AMQP_URL.0", "AUTH_PORT"]),
     ],
 )
-async def test_a_process_with_wrong_settings_names_them(
+async def test_process_with_invalid_settings_names_them_without_values(
     argv: list[str], settings: dict[str, str], named: list[str]
 ) -> None:
-    """It exits with a code of its own and one line for each variable, without a traceback and without any value."""
+    """It exits with a code of its own and prints no traceback."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -270,17 +274,17 @@ async def test_a_process_with_wrong_settings_names_them(
 
 
 class Balancer:
-    """A load balancer: the edges take turns, and one that is about to stop is first left alone."""
+    """A load balancer that alternates between edges and drains an edge before it stops."""
 
     def __init__(self, edges: dict[str, httpx.AsyncClient]) -> None:
         self._edges = edges
-        self._resting: str | None = None
+        self._draining: str | None = None
         self._in_flight = Counter[str]()
         self._turn = itertools.cycle(edges)
 
     @contextlib.asynccontextmanager
     async def edge(self) -> AsyncIterator[httpx.AsyncClient]:
-        url = next(url for url in self._turn if url != self._resting)
+        url = next(url for url in self._turn if url != self._draining)
         self._in_flight[url] += 1
         try:
             yield self._edges[url]
@@ -289,16 +293,16 @@ class Balancer:
 
     @contextlib.asynccontextmanager
     async def without(self, url: str | None) -> AsyncIterator[None]:
-        """Nothing is sent to this edge inside of the block, and nothing sent before is under way there."""
-        self._resting = url
+        """Send nothing to this edge inside the block, which begins when the edge has no request in flight."""
+        self._draining = url
         await _until(functools.partial(_is_idle, self._in_flight, url))
         yield
-        self._resting = None
+        self._draining = None
 
 
 @contextlib.contextmanager
 def frozen(*processes: ChildProcess) -> Iterator[None]:
-    """Nothing that is sent to these processes is begun inside of the block."""
+    """Suspend these processes inside the block."""
     for process in processes:
         os.kill(process.pid, signal.SIGSTOP)
     try:
@@ -311,7 +315,7 @@ def frozen(*processes: ChildProcess) -> Iterator[None]:
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await holds():  # noqa: ASYNC110 (it is other processes that bring it about)
+        while not await holds():  # noqa: ASYNC110 (other processes change the condition)
             await asyncio.sleep(POLL_SECONDS)
 
 
@@ -323,22 +327,22 @@ async def _is_idle(in_flight: Counter[str], url: str | None) -> bool:
     return url is None or not in_flight[url]
 
 
-def _reaches(waiting: Waiting, queue: str, expected: int) -> Callable[[], Awaitable[bool]]:
+def _reaches(queue_length: QueueLength, queue: str, expected: int) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
-        return (await waiting(queue) or 0) >= expected
+        return (await queue_length(queue) or 0) >= expected
 
     return holds
 
 
-def _equals(waiting: Waiting, queue: str, expected: int | None) -> Callable[[], Awaitable[bool]]:
+def _equals(queue_length: QueueLength, queue: str, expected: int | None) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
-        return await waiting(queue) == expected
+        return await queue_length(queue) == expected
 
     return holds
 
 
 async def _refuses(url: str) -> bool:
-    """Whether nobody listens there any more."""
+    """Return whether nothing listens at this URL."""
     try:
         _, writer = await asyncio.open_connection(URL(url).host, URL(url).port)
     except ConnectionRefusedError:
@@ -347,12 +351,12 @@ async def _refuses(url: str) -> bool:
     return False
 
 
-def _done_by(worker: ChildProcess, operation: str) -> int:
+def _requests_of(worker: ChildProcess, operation: str) -> int:
     return worker.log_path.read_text().count(f'"event": "request", "operation": "{operation}"')
 
 
 async def _start_again(process: ChildProcess, url: str | None = None) -> None:
-    """Starts it and waits until it serves: an edge by asking it, a worker by its log."""
+    """Start the process and wait until it serves: an edge listens, a worker logs it."""
 
     async def serves() -> bool:
         if url is None:

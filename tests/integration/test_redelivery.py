@@ -1,4 +1,4 @@
-"""A worker that loses its connection when a request is done and not yet answered: the broker gives it to another."""
+"""Redelivery of a request whose worker loses its connection after the operation and before the reply."""
 
 import asyncio
 import contextlib
@@ -25,17 +25,18 @@ from worker.operations import HANDLERS, Handler
 
 
 class Deliveries:
-    """The operation, at two workers. Whoever does it first is cut off when it is done, and goes on when the other has
-    done it as well: it does not know that it was given up."""
+    """Runs the operation at two workers. The first one is cut off after the operation and resumes when
+    the second one has run it.
+    """
 
     def __init__(self, operation: str) -> None:
         self.answers: list[WireModel] = []
         self.message_ids: list[str] = []
         self._handler = HANDLERS[operation]
-        self._done_again = asyncio.Event()
+        self._redelivered = asyncio.Event()
 
     def at(self, proxy: Proxy) -> Handler:
-        """What the worker behind this proxy does with a request."""
+        """Return the handler of the worker behind this proxy."""
 
         async def handle(request: Any, call: Call, ports: Ports) -> WireModel:
             answer = await self._handler(request, call, ports)
@@ -43,8 +44,8 @@ class Deliveries:
             self.message_ids.append(call.message_id)
             if len(self.answers) == 1:
                 await proxy.cut()
-                await self._done_again.wait()
-            self._done_again.set()
+                await self._redelivered.wait()
+            self._redelivered.set()
             return answer
 
         return handle
@@ -62,10 +63,10 @@ async def running(operation: str, deliveries: Deliveries, ports: Ports, amqp_url
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-async def test_a_redelivered_request_answers_as_the_first_time(
+async def test_redelivered_request_gets_the_first_reply(
     rpc: RpcClient, amqp_url: str, operation: Operation[Any, Any]
 ) -> None:
-    """Its caller gets the answer that the first worker would have given, and no ending is decided twice."""
+    """No revocation is decided twice."""
     world = InMemoryWorker()
     shop = await world.register()
     await world.create(shop)

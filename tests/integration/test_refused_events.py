@@ -1,4 +1,4 @@
-"""Events that a subscriber's queue refuses: they are listed, tried again on newer channels, and given up in the end."""
+"""Events that a subscriber's queue refuses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,8 +22,8 @@ from worker.domain.records import Revocation, StoredSession
 from worker.domain.retries import FIRST_DELAY, MAX_REFUSALS
 
 TENANT, ANOTHER = "a-tenant", "another-tenant"
-#: Whatever is to be announced at all is due before then.
-EVER = NOW + timedelta(days=30)
+#: Every pending event is due before this time.
+FAR_FUTURE = NOW + timedelta(days=30)
 WAIT_SECONDS = 10
 CONNECTED = "connected to the broker"
 LOST = "connection to the broker is lost, connecting again"
@@ -33,7 +33,7 @@ FAILED = "revocation is not announced, the sweep will do it"
 
 
 class World:
-    """Events on a broker where one tenant's events are refused, with times that the test moves on."""
+    """Events on a broker that refuses those of one tenant, with a clock that the test advances."""
 
     def __init__(self, amqp_url: str, backend: Backend) -> None:
         self.sessions = FakeSessions()
@@ -59,27 +59,32 @@ class World:
         return ended
 
     async def announce(self, *sessions: StoredSession) -> None:
-        """Announces the sessions as they are stored now. Returns when each is published or refused."""
+        """Announce the sessions as they are stored now, and wait until each is published or refused."""
         for session in sessions:
             self.events.announce((await self.sessions.find([session.id]))[session.id])
         await until(lambda: self.events.in_flight == 0)
 
     async def has_channels(self, number: int) -> bool:
-        """Whether so many channels are open that events are published on."""
+        """Return whether this many channels with confirms are open."""
         listed = await self._backend.ctl(["list_channels", "vhost", "confirm"])
         return listed.splitlines().count(f"{self._vhost}\ttrue") == number
 
 
 async def until_async(holds: Callable[[int], Awaitable[bool]], number: int) -> None:
     async with asyncio.timeout(WAIT_SECONDS):
-        while not await holds(number):  # noqa: ASYNC110 - the broker brings it about
+        while not await holds(number):  # noqa: ASYNC110 - the broker changes the condition
             await asyncio.sleep(0.01)
 
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(WAIT_SECONDS):
-        while not holds():  # noqa: ASYNC110 - the broker brings it about
+        while not holds():  # noqa: ASYNC110 - the broker changes the condition
             await asyncio.sleep(0.01)
+
+
+def lost_connections(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the log messages about a lost connection. Each ends with its reason."""
+    return [message for message in caplog.messages if message.startswith(LOST)]
 
 
 @pytest_asyncio.fixture
@@ -93,7 +98,7 @@ async def world(amqp_url: str, backend: Backend, caplog: pytest.LogCaptureFixtur
 
 @pytest_asyncio.fixture
 async def full(amqp_url: str) -> AsyncIterator[AbstractQueue]:
-    """A subscriber's queue with room for nothing, which says so to whoever publishes."""
+    """A subscriber's queue that rejects every message."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=False)
         await declare_exchanges(channel)
@@ -104,14 +109,14 @@ async def full(amqp_url: str) -> AsyncIterator[AbstractQueue]:
         yield queue
 
 
-async def test_a_refused_event_is_listed_and_published_later_until_it_is_taken(
+async def test_refused_event_is_listed_and_retried_until_accepted(
     world: World, full: AbstractQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It says nothing about how long the service takes; and one line tells of all that one tenant's queue refuses."""
-    session, beside = await world.revoked(), await world.revoked()
-    await world.announce(session, beside)
+    """No refused event counts in the lag metric, and one line is logged for all of a tenant's events."""
+    session, other = await world.revoked(), await world.revoked()
+    await world.announce(session, other)
     listed = await world.sessions.announced_after(TENANT, NOW - timedelta(days=1), "", 10)
-    assert {each.id for each in listed} == {session.id, beside.id}
+    assert {each.id for each in listed} == {session.id, other.id}
     assert await world.sessions.unannounced(TENANT, NOW + FIRST_DELAY, 10) == []
     assert len(await world.sessions.unannounced(TENANT, NOW + FIRST_DELAY + timedelta(seconds=1), 10)) == 2
     assert world.retried == [True, True]
@@ -120,34 +125,35 @@ async def test_a_refused_event_is_listed_and_published_later_until_it_is_taken(
     await full.unbind(EVENTS_EXCHANGE, revocations_key(TENANT))
     world.clock.advance(timedelta(hours=1))
     await world.announce(session)
-    assert await world.sessions.unannounced(TENANT, EVER, 10) == [each for each in listed if each.id == beside.id]
+    assert await world.sessions.unannounced(TENANT, FAR_FUTURE, 10) == [each for each in listed if each.id == other.id]
     assert world.lags == []
-    assert LOST not in caplog.messages
+    assert not lost_connections(caplog)
 
 
-async def test_an_event_is_given_up_after_its_last_refusal(
+async def test_event_after_its_last_refusal_is_listed_and_logged(
     world: World, full: AbstractQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is listed; a line and the metric tell. The connection stays, however long a tenant's events are refused."""
+    """The connection stays open."""
     assert full.name
     session = await world.revoked()
     for _ in range(MAX_REFUSALS):
         await world.announce(session)
     assert world.retried == [True] * (MAX_REFUSALS - 1) + [False]
     assert caplog.messages.count(GIVEN_UP) == 1
-    assert await world.sessions.unannounced(TENANT, EVER, 10) == []
+    assert await world.sessions.unannounced(TENANT, FAR_FUTURE, 10) == []
     [listed] = await world.sessions.announced_after(TENANT, NOW - timedelta(days=1), "", 10)
     assert listed == replace(session, revocation=listed.revocation)
-    assert LOST not in caplog.messages
+    assert not lost_connections(caplog)
 
 
-async def test_what_was_refused_is_tried_again_on_a_new_channel(
+async def test_refused_event_is_retried_on_a_new_channel(
     world: World, full: AbstractQueue, backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """RabbitMQ 3.10 may refuse what is for a queue that lost its leader for as long as the channel lives. Tenants share
-    no channel, none of others' events is lost, and channels do not pile up."""
+    """RabbitMQ 3.10 may refuse messages for a queue that lost its leader as long as the channel lives.
+    Tenants share no channel, and no channel is left open.
+    """
     if backend.kind != "local":
-        pytest.skip("looks at the channels with a tool whose output is that of one version")
+        pytest.skip("reads the channels with a tool whose output depends on the version")
     assert full.name
     session = await world.revoked()
     for _ in range(3):
@@ -159,31 +165,30 @@ async def test_what_was_refused_is_tried_again_on_a_new_channel(
         await until_async(world.has_channels, 1)
     assert await world.sessions.unannounced_of(ANOTHER, 10) == []
     assert FAILED not in caplog.messages
-    assert LOST not in caplog.messages
+    assert not lost_connections(caplog)
 
 
-async def test_more_tenants_than_channels_take_turns(world: World, backend: Backend) -> None:
-    """The channels that were idle longest are closed; every event is published."""
+async def test_more_tenants_than_channels_are_all_published(world: World, backend: Backend) -> None:
+    """The channels that were idle longest are closed."""
     if backend.kind != "local":
-        pytest.skip("looks at the channels with a tool whose output is that of one version")
+        pytest.skip("reads the channels with a tool whose output depends on the version")
     sessions = [await world.revoked(f"tenant-{number}") for number in range(MAX_CHANNELS + 50)]
     await world.announce(*sessions)
     assert len(world.lags) == len(sessions)
     await until_async(world.has_channels, MAX_CHANNELS)
 
 
-async def test_a_channel_that_the_broker_closes_is_a_lost_connection(
+async def test_channel_closed_by_the_broker_is_a_lost_connection(
     world: World, amqp_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And what stands on it is built anew."""
     session = await world.revoked()
     await world.announce(session)
-    for times in (1, 2):
+    for attempt in (1, 2):
         caplog.clear()
         async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
             await channel.exchange_delete(EVENTS_EXCHANGE)
         await world.announce(session)
         await until(lambda: CONNECTED in caplog.messages)
-        assert caplog.messages.count(LOST) == 1, times
+        assert len(lost_connections(caplog)) == 1, attempt
     await world.announce(session)
-    assert await world.sessions.unannounced(TENANT, EVER, 10) == []
+    assert await world.sessions.unannounced(TENANT, FAR_FUTURE, 10) == []

@@ -1,4 +1,4 @@
-"""Calls over a real broker: each way for a call to fail is told apart, and none of them hangs."""
+"""RPC calls over a real broker."""
 
 import asyncio
 import contextlib
@@ -47,8 +47,8 @@ from worker.amqp.unreadable import MAX_PROPERTIES_BYTES
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 
-#: Addresses that look like those of direct reply-to: at a node that does not exist, as other versions of RabbitMQ write
-#: them, and what is none at all.
+#: Addresses that look like direct reply-to: of a node that does not exist, in the formats of two
+#: RabbitMQ versions, and one that is malformed.
 MADE_UP = (
     "amq.rabbitmq.reply-to.g1h2AAtyZXBseUAxMjM0NQAAAAEAAAAAAAAAAA==.abc",
     "amq.rabbitmq.reply-to.g2dkABByYWJiaXRAbG9jYWxob3N0AAAAAAAAAAAAAAAA.abc",
@@ -59,7 +59,7 @@ REQUEST = UserDeleteRequest(tenant_token="t", login="somebody")
 
 
 class Gate:
-    """A handler that waits to be let through; it counts who came."""
+    """A handler that waits until it is opened, and records its calls."""
 
     def __init__(self, reply: WireModel | None = None) -> None:
         self.reply = reply or Done.now()
@@ -76,8 +76,7 @@ async def _done(_request: WireModel, _call: Call, _ports: Ports) -> WireModel:
     return Done.now()
 
 
-async def test_a_call_is_answered(rpc: RpcClient, serve: Serve) -> None:
-    """The reply model comes back; the message id given is the one the operation sees."""
+async def test_call_returns_the_reply_and_passes_its_message_id(rpc: RpcClient, serve: Serve) -> None:
     gate = Gate()
     gate.opened.set()
     async with serve({"user.delete": gate}):
@@ -86,8 +85,8 @@ async def test_a_call_is_answered(rpc: RpcClient, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("size", [MAX_TRACE_HEADER_CHARS, 9_000])
-async def test_the_properties_of_a_request_are_much_smaller_than_what_workers_read(amqp_url: str, size: int) -> None:
-    """With the longest ids, and headers of a trace as long as their maker likes."""
+async def test_request_with_the_longest_properties_is_below_the_workers_limit(amqp_url: str, size: int) -> None:
+    """The request has the longest ids and oversized trace headers."""
     tracing = ForwardedHeaders(lambda: dict.fromkeys(TRACE_HEADERS, size * "t") | {"baggage": 9_000 * "b"})
     arrived: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -108,9 +107,7 @@ async def test_the_properties_of_a_request_are_much_smaller_than_what_workers_re
         assert await asyncio.wait_for(arrived, 10) < MAX_PROPERTIES_BYTES / 2
 
 
-async def test_an_error_is_raised_again_as_itself(rpc: RpcClient, serve: Serve) -> None:
-    """What the operation raised is what the caller catches."""
-
+async def test_error_of_an_operation_is_raised_at_the_caller(rpc: RpcClient, serve: Serve) -> None:
     async def refuse(_request: WireModel, _call: Call, _ports: Ports) -> WireModel:
         raise UserNotFound
 
@@ -119,8 +116,8 @@ async def test_an_error_is_raised_again_as_itself(rpc: RpcClient, serve: Serve) 
             await rpc.call(USER_DELETE, REQUEST)
 
 
-async def test_a_fault_is_answered_with_an_incident(rpc: RpcClient, serve: Serve) -> None:
-    """The caller gets an id for the log and nothing of what went wrong; the worker lives on."""
+async def test_unexpected_exception_is_an_internal_error_with_an_incident_id(rpc: RpcClient, serve: Serve) -> None:
+    """The worker continues to serve."""
 
     async def fail(_request: WireModel, _call: Call, _ports: Ports) -> WireModel:
         raise ZeroDivisionError("secret detail")
@@ -133,19 +130,19 @@ async def test_a_fault_is_answered_with_an_incident(rpc: RpcClient, serve: Serve
             assert "secret" not in str(caught.value)
 
 
-async def test_without_a_worker_a_call_fails_at_once(rpc: RpcClient, serve: Serve) -> None:
-    """No queue, before the first worker and after the last: told by the broker, not by the clock."""
+async def test_call_without_a_worker_fails_at_once(rpc: RpcClient, serve: Serve) -> None:
+    """The call fails before the first worker starts and after the last one stops."""
     for _ in range(2):
         with pytest.raises(Unavailable):
             await rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)
         async with serve({"user.delete": _done}):
             await rpc.call(USER_DELETE, REQUEST)
-        # The broker learns of the closed connection in its own time, and deletes the queue with its last consumer.
+        # The broker deletes the queue with its last consumer, some time after the connection closed.
         await _eventually(Unavailable, lambda: rpc.call(USER_DELETE, REQUEST, timeout_seconds=0.5))
 
 
-async def test_who_waits_while_the_last_worker_goes_hears_it_at_the_deadline(rpc: RpcClient, serve: Serve) -> None:
-    """The request was taken, so nothing is returned; whoever calls after that is told at once."""
+async def test_call_whose_last_worker_leaves_fails_at_its_deadline(rpc: RpcClient, serve: Serve) -> None:
+    """The broker accepted the request, so nothing is returned. Later calls fail at once."""
     gate = Gate()
     async with serve({"user.delete": gate}):
         calls = [asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=2)) for _ in range(3)]
@@ -154,11 +151,10 @@ async def test_who_waits_while_the_last_worker_goes_hears_it_at_the_deadline(rpc
     await _eventually(Unavailable, lambda: rpc.call(USER_DELETE, REQUEST, timeout_seconds=0.5))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded] * 3
-    gate.opened.set()  # the consumer goes on with what it holds, and nobody waits for it
+    gate.opened.set()  # lets the consumer finish what it holds
 
 
-async def test_who_waits_for_a_worker_that_is_there_goes_on_waiting(rpc: RpcClient, serve: Serve) -> None:
-    """However slow it is, and however often the client looks whether the broker is in an alarm meanwhile."""
+async def test_call_to_a_slow_worker_waits_across_alarm_checks(rpc: RpcClient, serve: Serve) -> None:
     gate = Gate()
     async with serve({"user.delete": gate}):
         call = asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60))
@@ -169,13 +165,13 @@ async def test_who_waits_for_a_worker_that_is_there_goes_on_waiting(rpc: RpcClie
 
 
 @pytest.mark.parametrize("queue_type", QueueType)
-async def test_a_full_queue_refuses_at_once(rpc: RpcClient, serve: Serve, queue_type: QueueType) -> None:
-    """Beyond what may wait, or some more, a call hears `overloaded` while those before it wait their turn."""
+async def test_call_to_a_full_queue_is_overloaded_at_once(rpc: RpcClient, serve: Serve, queue_type: QueueType) -> None:
+    """Calls in the queue are answered."""
     gate = Gate(AuthLoginReply(access_token="token"))
     async with serve({"auth.login": gate}, prefetch=1, max_length=2, queue_type=queue_type):
         calls = [asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=60))]
         await gate.arrived.get()
-        # A replicated queue tells its publishers after a moment that it is full, and takes what comes until then.
+        # A replicated queue reports that it is full with a delay, and accepts messages until then.
         while not any(call.done() for call in calls):
             assert len(calls) < 200, "never refused"
             calls.append(asyncio.create_task(rpc.call(AUTH_LOGIN, LOGIN, timeout_seconds=60)))
@@ -189,8 +185,8 @@ async def test_a_full_queue_refuses_at_once(rpc: RpcClient, serve: Serve, queue_
         assert retry_times <= set(OVERLOADED_RETRY_SECONDS)
 
 
-async def test_who_waited_in_vain_comes_back_after_as_long(rpc: RpcClient, serve: Serve) -> None:
-    """By then all that waits in the queue now has been done, or was given up."""
+async def test_retry_after_of_an_expired_call_is_its_timeout(rpc: RpcClient, serve: Serve) -> None:
+    """By then every request in the queue is done or expired."""
     gate = Gate()
     async with serve({"user.delete": gate}):
         with pytest.raises(DeadlineExceeded) as deletion:
@@ -198,16 +194,17 @@ async def test_who_waited_in_vain_comes_back_after_as_long(rpc: RpcClient, serve
         assert deletion.value.retry_after_seconds == 2
 
 
-async def test_a_channel_that_is_only_refused_is_given_up(amqp_url: str, serve: Serve) -> None:
-    """RabbitMQ 3.10 refuses so for ever after a node was lost, and takes the same from the next channel. Here the queue
-    is full, and has room again when there is another channel."""
+async def test_channel_with_only_nacks_is_replaced(amqp_url: str, serve: Serve) -> None:
+    """RabbitMQ 3.10 nacks forever after a node was lost, and accepts the same on a new channel. In
+    this test the queue is full until the channel is replaced.
+    """
     gate = Gate()
     async with serve({"user.delete": gate}, prefetch=1, max_length=1), RpcClient([amqp_url], "stuck") as rpc:
         await rpc.connected.wait()
         calls = [asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60))]
         await gate.arrived.get()
         calls.append(asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)))
-        await asyncio.sleep(0)  # it is sent before those that will be refused
+        await asyncio.sleep(0)  # sent before the calls that are refused
         async with asyncio.timeout(STUCK_SECONDS + 30):
             while rpc.connected.is_set():
                 with contextlib.suppress(Overloaded):
@@ -219,8 +216,8 @@ async def test_a_channel_that_is_only_refused_is_given_up(amqp_url: str, serve: 
         await _answered(lambda: rpc.call(USER_DELETE, REQUEST))
 
 
-async def test_a_late_answer_is_a_deadline_exceeded(rpc: RpcClient, serve: Serve) -> None:
-    """The caller stops waiting when its time is up, and the next call is not confused by the late answer."""
+async def test_late_reply_is_a_deadline_exceeded(rpc: RpcClient, serve: Serve) -> None:
+    """The next call is not confused by the late reply."""
     gate = Gate()
     async with serve({"user.delete": gate}):
         with pytest.raises(DeadlineExceeded):
@@ -229,8 +226,7 @@ async def test_a_late_answer_is_a_deadline_exceeded(rpc: RpcClient, serve: Serve
         assert await rpc.call(USER_DELETE, REQUEST) == Done.now()
 
 
-async def test_what_is_past_its_deadline_is_not_begun(rpc: RpcClient, serve: Serve) -> None:
-    """A request that waited too long behind another one is dropped by the worker."""
+async def test_expired_request_is_not_started(rpc: RpcClient, serve: Serve) -> None:
     gate = Gate()
     async with serve({"user.delete": gate}, prefetch=1):
         first = asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60))
@@ -244,7 +240,7 @@ async def test_what_is_past_its_deadline_is_not_begun(rpc: RpcClient, serve: Ser
 
 
 async def test_calls_in_flight_fail_when_the_connection_is_lost(amqp_url: str, serve: Serve) -> None:
-    """Every one of them at once; and soon calls are answered again, without anybody restarting anything."""
+    """The client reconnects by itself."""
     gate = Gate()
     async with serve({"user.delete": gate}), Proxy(amqp_url) as proxy, RpcClient([proxy.url], "cut") as rpc:
         for _ in range(3):
@@ -261,8 +257,7 @@ async def test_calls_in_flight_fail_when_the_connection_is_lost(amqp_url: str, s
             assert await rpc.call(USER_DELETE, REQUEST) == Done.now()
 
 
-async def test_without_a_broker_a_call_fails_at_once() -> None:
-    """A client begins to connect and never makes its user wait for it."""
+async def test_call_without_a_broker_fails_at_once() -> None:
     async with RpcClient(["amqp://guest:guest@127.0.0.1:9/"], "nobody") as rpc:
         started = time.monotonic()
         with pytest.raises(Unavailable):
@@ -270,8 +265,7 @@ async def test_without_a_broker_a_call_fails_at_once() -> None:
         assert time.monotonic() - started < 30
 
 
-async def test_the_next_url_is_used_when_one_is_away(amqp_url: str, serve: Serve) -> None:
-    """A client of several nodes works while one of them does."""
+async def test_client_uses_the_next_url_when_a_node_is_unreachable(amqp_url: str, serve: Serve) -> None:
     async with (
         serve({"user.delete": _done}),
         RpcClient(["amqp://guest:guest@127.0.0.1:9/", amqp_url], "two nodes") as rpc,
@@ -281,8 +275,7 @@ async def test_the_next_url_is_used_when_one_is_away(amqp_url: str, serve: Serve
         assert await rpc.call(USER_DELETE, REQUEST) == Done.now()
 
 
-async def test_a_worker_takes_up_its_queue_again_after_a_cut(rpc: RpcClient, amqp_url: str) -> None:
-    """The consumer comes back with its queue and its bindings."""
+async def test_worker_consumes_again_after_a_lost_connection(rpc: RpcClient, amqp_url: str) -> None:
     consumption = Consumption(LaneQueue("rpc.test", ("user.delete",)), 16)
     async with Proxy(amqp_url) as proxy, Replies([proxy.url], "cut replies") as replies, AsyncExitStack() as stack:
         consumer = Consumer([consumption], {"user.delete": _done}, ports(), replies)
@@ -294,8 +287,8 @@ async def test_a_worker_takes_up_its_queue_again_after_a_cut(rpc: RpcClient, amq
             await proxy.cut()
 
 
-async def test_a_consumer_that_drains_finishes_what_it_holds(rpc: RpcClient, serve: Serve) -> None:
-    """Requests at hand are answered, new ones find nobody."""
+async def test_draining_consumer_answers_requests_in_flight(rpc: RpcClient, serve: Serve) -> None:
+    """New requests find no worker."""
     gate = Gate()
     async with serve({"user.delete": gate}) as consumer:
         calls = [asyncio.create_task(rpc.call(USER_DELETE, REQUEST, timeout_seconds=60)) for _ in range(5)]
@@ -309,8 +302,7 @@ async def test_a_consumer_that_drains_finishes_what_it_holds(rpc: RpcClient, ser
         assert await draining
 
 
-async def test_a_malformed_message_is_answered_and_settled(amqp_url: str, serve: Serve) -> None:
-    """Garbage gets `bad_request`, a bad field is named, and nothing stays in the queue."""
+async def test_malformed_message_is_answered_and_acknowledged(amqp_url: str, serve: Serve) -> None:
     async with serve({"tenant.login": _done}), RawCaller(amqp_url) as caller:
         for body, properties, code in (
             (b"\xff\xfe", {}, BadRequest.code),
@@ -325,8 +317,8 @@ async def test_a_malformed_message_is_answered_and_settled(amqp_url: str, serve:
             assert b"hunter22" not in reply.body
 
 
-async def test_a_foreign_reply_address_is_not_served(amqp_url: str, serve: Serve) -> None:
-    """A worker may write to every queue; it does not lend that right to a caller."""
+async def test_foreign_reply_address_gets_no_reply(amqp_url: str, serve: Serve) -> None:
+    """A worker may write to every queue; a caller must not use that right."""
     async with serve({"user.delete": _done}), RawCaller(amqp_url) as caller:
         victim = await caller.channel.declare_queue("victim", exclusive=True)
         request = REQUEST.to_json()
@@ -337,11 +329,12 @@ async def test_a_foreign_reply_address_is_not_served(amqp_url: str, serve: Serve
 
 
 @pytest.mark.parametrize("made_up", MADE_UP)
-async def test_a_made_up_reply_address_harms_nobody_else(
+async def test_made_up_reply_address_fails_no_other_call(
     rpc: RpcClient, amqp_url: str, serve: Serve, made_up: str
 ) -> None:
-    """RabbitMQ ends the connection that it is published on. Replies to other sources are not on that, and the message
-    is settled once."""
+    """RabbitMQ closes the connection that publishes to it. Replies to other sources use another
+    connection, and the message is acknowledged once.
+    """
     gate = Gate()
     gate.opened.set()
     async with serve({"user.delete": gate}) as consumer, RawCaller(amqp_url, service="mallory") as caller:
@@ -355,9 +348,7 @@ async def test_a_made_up_reply_address_harms_nobody_else(
         assert [each for each in seen if each.startswith("made up")] == [f"made up {number}" for number in range(3)]
 
 
-async def test_a_large_batch_of_large_tokens_travels(rpc: RpcClient, serve: Serve) -> None:
-    """The largest request there can be is within what the broker takes."""
-
+async def test_largest_verification_batch_is_answered(rpc: RpcClient, serve: Serve) -> None:
     async def count(request: AuthVerifyRequest, _call: Call, _ports: Ports) -> WireModel:
         return AuthVerifyReply(answers=tuple(VerifyAnswer(claims=_claims(check)) for check in request.checks))
 
@@ -378,10 +369,10 @@ async def test_a_large_batch_of_large_tokens_travels(rpc: RpcClient, serve: Serv
 
 
 class RawCaller:
-    """A caller that speaks AMQP by hand, and as badly as it is told to."""
+    """A caller that sends raw AMQP messages."""
 
     def __init__(self, url: str, service: str | None = None) -> None:
-        """`service` is whose exchange it publishes to, which is declared for it; otherwise that of edges."""
+        """Publish to the exchange of `service`, which is declared, or to that of edges."""
         self._url = url
         self._service = service
         self._replies = asyncio.Queue[aio_pika.abc.AbstractIncomingMessage]()
@@ -413,7 +404,7 @@ class RawCaller:
 
 
 async def _eventually(error: type[Exception], call: Callable[[], Awaitable[object]]) -> None:
-    """Calls until it fails like this; other outcomes are those of the moments before."""
+    """Call until it fails with this error; other outcomes may come before."""
     for _ in range(100):
         try:
             await call()
@@ -426,7 +417,7 @@ async def _eventually(error: type[Exception], call: Callable[[], Awaitable[objec
 
 
 async def _answered(call: Callable[[], Awaitable[object]]) -> object:
-    """Calls until it is answered."""
+    """Call until it is answered."""
     for _ in range(100):
         try:
             return await call()

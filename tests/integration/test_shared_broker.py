@@ -1,4 +1,4 @@
-"""A broker that others use, too: what `python -m deploy` makes for it is imported as the page says, and is enough."""
+"""A broker shared with other applications, set up as the docs page describes."""
 
 import asyncio
 import json
@@ -27,13 +27,13 @@ from tests.integration.broker_users import until_served
 from worker.main import serve
 from worker.settings import Settings
 
-#: One loop for all of them: the worker runs on it.
+#: The worker runs on one loop for all tests.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PATIENCE_SECONDS = 30
 EMAIL, PASSWORD = "shop@tenant.test", "correct horse battery"
 HOSTS = "rabbit-1.example.com,rabbit-2.example.com"
-OURS = {"jincor-auth-edge", "jincor-auth-worker"}
+OWN_USERS = {"jincor-auth-edge", "jincor-auth-worker"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ async def shared(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> 
     before = await users(backend)
     await deploy("secrets", "--directory", str(directory), "--broker", HOSTS, "--vhost", vhost)
     await backend.ctl(["import_definitions", str(directory / "definitions.json")])
-    edge_url, worker_url = (here(backend, (directory / f"{role}-amqp-url").read_text()) for role in ("edge", "worker"))
+    edge_url, worker_url = (
+        on_test_node(backend, (directory / f"{role}-amqp-url").read_text()) for role in ("edge", "worker")
+    )
     environment: dict[str, Any] = {
         "AMQP_URL": worker_url,
         "AUTH_DECLARE_TOPOLOGY": False,
@@ -84,7 +86,7 @@ async def shared(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 async def deploy(*arguments: str, password: str = "") -> str:
-    """What `python -m deploy` prints."""
+    """Return what `python -m deploy` prints."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "deploy", *arguments),
         cwd=REPOSITORY,
@@ -101,22 +103,21 @@ async def users(backend: Backend) -> set[str]:
     return {each["user"] for each in listed}
 
 
-def here(backend: Backend, urls: str) -> str:
-    """The user and virtual host of these addresses on the node of the tests, which speaks no TLS."""
+def on_test_node(backend: Backend, urls: str) -> str:
+    """Return the first URL with the address of the test node, which has no TLS."""
     made = URL(urls.partition(",")[0])
     return str(URL(backend.amqp_url).with_user(made.user).with_password(made.password).with_path(made.path))
 
 
-async def test_nothing_of_others_is_touched(shared: Shared) -> None:
-    """Two users more, whose names say whose they are, and who may nothing in any other virtual host."""
-    assert shared.added_users == OURS
-    for user in OURS:
+async def test_import_adds_only_two_users_with_permissions_in_one_virtual_host(shared: Shared) -> None:
+    assert shared.added_users == OWN_USERS
+    for user in OWN_USERS:
         listed = json.loads(await shared.backend.ctl(["list_user_permissions", user, "--formatter", "json"]))
         assert [each["vhost"] for each in listed] == [shared.vhost]
 
 
-async def test_each_node_is_named_with_the_virtual_host_and_the_brokers_authority(shared: Shared) -> None:
-    """For which no certificates of ours are made."""
+async def test_urls_name_every_node_the_virtual_host_and_the_brokers_authority(shared: Shared) -> None:
+    """No certificates are created for the broker."""
     urls = (shared.directory / "edge-amqp-url").read_text().split(",")
     assert [URL(url).host for url in urls] == HOSTS.split(",")
     for url in map(URL, urls):
@@ -125,15 +126,15 @@ async def test_each_node_is_named_with_the_virtual_host_and_the_brokers_authorit
     assert not list(shared.directory.glob("rabbit*.pem"))
 
 
-async def test_an_edge_has_all_it_needs_there(shared: Shared) -> None:
-    """By its own check."""
+async def test_check_of_an_edge_on_the_shared_broker_passes(shared: Shared) -> None:
     settings = api.settings.Settings(amqp_url=shared.edge_url, declare_topology=False)
     assert await api.check.problems(settings) == []
 
 
-@pytest.mark.parametrize("known", [False, True], ids=["new user", "user of the broker already"])
-async def test_a_service_works_there(shared: Shared, tmp_path: Path, known: bool) -> None:
-    """Added with a password of its own; or, where it has a user, with the one that it has."""
+@pytest.mark.parametrize("known", [False, True], ids=["new user", "existing user"])
+async def test_service_on_the_shared_broker_works_with_a_new_or_existing_user(
+    shared: Shared, tmp_path: Path, known: bool
+) -> None:
     name, password = f"shop-{uuid.uuid4().hex[:8]}", secrets.token_urlsafe(16)
     arguments = ["service", name, "--tenant", shared.tenant, "--vhost", shared.vhost]
     if known:

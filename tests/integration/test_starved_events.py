@@ -1,4 +1,4 @@
-"""A tenant's queue refuses every event: the revocations of other tenants are announced within seconds all the same."""
+"""Events of a tenant while another tenant's queues refuse or slow down events."""
 
 import asyncio
 import base64
@@ -41,18 +41,18 @@ from worker.main import serve
 from worker.settings import Settings
 
 PATIENCE_SECONDS = 30
-#: A victim's event is announced within this, from the crash that left it behind.
+#: Seconds within which a victim's event is announced.
 WITHIN_SECONDS = 10
-#: More than a sweep takes on.
+#: More than one sweep announces.
 SESSIONS = 600
-#: More than all sweeps take on within that time.
+#: More than all sweeps announce within that time.
 BACKLOG = 4_000
-#: An event takes RabbitMQ some seconds for each.
+#: RabbitMQ takes some seconds per event for each of these.
 SLOW_EXCHANGES = 10
 QUEUES = 1_500
-#: Sessions of the victim that are ended, one after another.
+#: Sessions of the victim that are revoked, one after another.
 VICTIMS = 2
-#: Documents written at a time.
+#: Documents per write.
 BATCH = 300
 PASSWORD = "correct horse battery"
 REGISTRATION_KEY = "registration key"
@@ -72,7 +72,7 @@ class Party:
 
 @dataclass(frozen=True)
 class World:
-    """A worker, an edge's connection, two tenants, and the broker as the administrator and the attacker see it."""
+    """A worker, an edge's connection, two tenants, and URLs of the administrator and the attacker."""
 
     rpc: RpcClient
     attacker: Party
@@ -119,7 +119,7 @@ async def _import(
     roles: Mapping[str, permissions.Permissions],
     services: Sequence[Service] = (),
 ) -> dict[str, str]:
-    """The URL of each role, whose user `python -m deploy` would make like this."""
+    """Import the users and return the URL of each role, as `python -m deploy` would create them."""
     vhost = URL(admin_url).path.removeprefix("/")
     accounts = {role: Account(f"{role}-{vhost}", secrets.token_urlsafe(16), roles[role]) for role in roles}
     path = directory / f"{uuid.uuid4().hex}.json"
@@ -158,15 +158,15 @@ def _collection(mongo_url: str) -> Iterator[Sessions]:
         yield client.get_default_database()["sessions"]
 
 
-async def test_a_tenant_whose_queue_refuses_everything_delays_no_other_tenants_events(
+async def test_tenant_whose_queue_refuses_everything_does_not_delay_other_tenants(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the event of a logout nor one that a crash left behind; and the connection for events stays."""
+    """Events of a logout and of a crashed worker are announced. The connection for events stays open."""
     caplog.set_level("INFO")
     async with (
         await aio_pika.connect(world.attackers_url) as attacker,
         attacker.channel() as attackers_channel,
-        _heard(world, world.victim) as heard,
+        _received(world, world.victim) as received,
     ):
         refusing = await attackers_channel.declare_queue(
             f"sub.{ATTACKER}.refusing", exclusive=True, arguments={"x-max-length": 0, "x-overflow": "reject-publish"}
@@ -176,17 +176,17 @@ async def test_a_tenant_whose_queue_refuses_everything_delays_no_other_tenants_e
         everything = SESSION_REVOKE_ALL.request(tenant_token=world.attacker.token, login="ann")
         await _until_done(world.rpc, everything)
         attacked_at = asyncio.get_running_loop().time()
-        await asyncio.sleep(0.01)  # what is left behind is younger than the attacker's
+        await asyncio.sleep(0.01)  # the victim's pending event is younger than the attacker's
 
-        lost = await _left_behind(world.sessions, world.victim)
+        unannounced = await _leave_unannounced(world.sessions, world.victim)
         logout = AUTH_LOGOUT.request(tenant_token=world.victim.token, token=world.victim.user_tokens[1])
         await world.rpc.call(AUTH_LOGOUT, logout)
         async with asyncio.timeout(WITHIN_SECONDS):
-            told = {await heard.get(), await heard.get()}
-        assert lost in told
-        assert len(told) == 2
+            session = {await received.get(), await received.get()}
+        assert unannounced in session
+        assert len(session) == 2
 
-        # Until what was refused has been tried again.
+        # Until the refused events are retried.
         await asyncio.sleep(attacked_at + 3 * FIRST_DELAY.total_seconds() - asyncio.get_running_loop().time())
         lost_connections = [record for record in caplog.records if "is lost" in record.getMessage()]
         assert [vars(record)["connection"] for record in lost_connections] == []
@@ -194,29 +194,30 @@ async def test_a_tenant_whose_queue_refuses_everything_delays_no_other_tenants_e
         assert len(listed.events) >= 256, "the attacker's own list has what its queue refuses"
 
 
-async def test_a_tenant_with_a_long_backlog_delays_no_other_tenants_events(world: World) -> None:
-    """Though all of it is older, and nothing refuses it."""
+async def test_tenant_with_a_long_backlog_does_not_delay_other_tenants(world: World) -> None:
+    """The backlog is older, and nothing refuses it."""
     await _multiply(world.sessions, world.attacker, BACKLOG)
-    async with _heard(world, world.victim) as heard:
+    async with _received(world, world.victim) as received:
         now = datetime.now(UTC)
         ended = {"revocation": {"at": now, "reason": "logout"}, "outbox": now}
         await asyncio.to_thread(world.sessions.update_many, {"tenant": world.attacker.id}, {"$set": ended})
-        lost = await _left_behind(world.sessions, world.victim)
+        unannounced = await _leave_unannounced(world.sessions, world.victim)
         async with asyncio.timeout(WITHIN_SECONDS):
-            assert await heard.get() == lost
+            assert await received.get() == unannounced
         assert world.sessions.count_documents({"tenant": world.attacker.id, "outbox": {"$exists": True}}) > BATCH
 
 
-async def test_bindings_that_take_long_to_match_delay_no_other_tenants_events(
+async def test_slow_bindings_of_a_tenant_do_not_delay_other_tenants(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A topic exchange of the attacker's own, bound to its events, with a queue bound to it by a hostile pattern: for
-    each event RabbitMQ looks at some 180,000 ways to match it. The attacker's events are listed all the same."""
+    """A topic exchange of the attacker with a hostile pattern makes RabbitMQ try some 180,000 matches
+    per event. The attacker's events are still listed.
+    """
     caplog.set_level("INFO")
     async with (
         await aio_pika.connect(world.attackers_url) as attacker,
         attacker.channel() as channel,
-        _heard(world, world.victim) as heard,
+        _received(world, world.victim) as received,
     ):
         queue = await channel.declare_queue(f"sub.{ATTACKER}.queue", exclusive=True)
         events = await channel.get_exchange(EVENTS_EXCHANGE, ensure=False)
@@ -228,43 +229,42 @@ async def test_bindings_that_take_long_to_match_delay_no_other_tenants_events(
             await exchange.bind(events, revocations_key(world.attacker.id))
         try:
             await _until_done(world.rpc, SESSION_REVOKE_ALL.request(tenant_token=world.attacker.token, login="ann"))
-            await asyncio.sleep(1)  # the attacker's events are on their way
+            await asyncio.sleep(1)  # the attacker's events are being published
             for number in range(VICTIMS):
-                told = await _ended(world, number)
+                session = await _logged_out(world, number)
                 async with asyncio.timeout(WITHIN_SECONDS):
-                    while await heard.get() != told:
+                    while await received.get() != session:
                         pass
             lost_connections = [record for record in caplog.records if "is lost" in record.getMessage()]
             assert [vars(record)["connection"] for record in lost_connections] == []
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while not (await _listed(world)):  # noqa: ASYNC110 - the worker brings it about
+                while not (await _listed(world)):  # noqa: ASYNC110 - the worker changes the condition
                     await asyncio.sleep(0.5)
         finally:
             for exchange in exchanges:
                 await exchange.delete()
 
 
-async def test_queues_by_the_thousand_delay_no_other_tenants_events(world: World) -> None:
-    """Each of the attacker's events goes to all of them."""
+async def test_thousands_of_queues_of_a_tenant_do_not_delay_other_tenants(world: World) -> None:
     await _multiply(world.sessions, world.attacker, SESSIONS // 6)
     async with (
         await aio_pika.connect(world.attackers_url) as attacker,
         attacker.channel() as channel,
-        _heard(world, world.victim) as heard,
+        _received(world, world.victim) as received,
     ):
         for number in range(QUEUES):
             queue = await channel.declare_queue(f"sub.{ATTACKER}.{number}", exclusive=True)
             await queue.bind(EVENTS_EXCHANGE, revocations_key(world.attacker.id))
         await _until_done(world.rpc, SESSION_REVOKE_ALL.request(tenant_token=world.attacker.token, login="ann"))
         for number in range(VICTIMS):
-            told = await _ended(world, number)
+            session = await _logged_out(world, number)
             async with asyncio.timeout(WITHIN_SECONDS):
-                while await heard.get() != told:
+                while await received.get() != session:
                     pass
 
 
-async def _ended(world: World, number: int) -> str:
-    """Logs one of the victim's two sessions out, and returns its id."""
+async def _logged_out(world: World, number: int) -> str:
+    """Log out one of the victim's two sessions and return its id."""
     token = world.victim.user_tokens[number]
     claims = await world.rpc.call(
         TOKEN_INTROSPECT, TOKEN_INTROSPECT.request(tenant_token=world.victim.token, token=token)
@@ -274,13 +274,13 @@ async def _ended(world: World, number: int) -> str:
 
 
 async def _listed(world: World) -> bool:
-    """Whether the attacker's list of events has any."""
+    """Return whether the attacker's list of events has any."""
     listed = await world.rpc.call(EVENT_LIST, EVENT_LIST.request(tenant_token=world.attacker.token, limit=256))
     return bool(listed.events)
 
 
 async def _until_done(rpc: RpcClient, everything: SessionRevokeAllRequest) -> None:
-    """Ends all the user's sessions. A database on a busy machine may need more time than one request has."""
+    """Revoke all the user's sessions, with retries: a busy database may take longer than one request."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             with contextlib.suppress(Unavailable):
@@ -289,22 +289,22 @@ async def _until_done(rpc: RpcClient, everything: SessionRevokeAllRequest) -> No
 
 
 @contextlib.asynccontextmanager
-async def _heard(world: World, tenant: Party) -> AsyncIterator["asyncio.Queue[str]"]:
-    """The sessions whose ends a subscriber of the tenant hears of."""
-    heard: asyncio.Queue[str] = asyncio.Queue()
+async def _received(world: World, tenant: Party) -> AsyncIterator["asyncio.Queue[str]"]:
+    """Yield the sessions whose revocations a subscriber of the tenant receives."""
+    received: asyncio.Queue[str] = asyncio.Queue()
 
     async def hear(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-        heard.put_nowait(SessionRevokedEvent.model_validate_json(message.body).data.session_id)
+        received.put_nowait(SessionRevokedEvent.model_validate_json(message.body).data.session_id)
 
     async with await aio_pika.connect(world.admin_url) as connection, connection.channel() as channel:
         queue = await channel.declare_queue(exclusive=True)
         await queue.bind(EVENTS_EXCHANGE, revocations_key(tenant.id))
         await queue.consume(hear, no_ack=True)
-        yield heard
+        yield received
 
 
 async def _multiply(sessions: Sessions, account: Party, number: int) -> None:
-    """Many more sessions of the user, which nobody will show a token of."""
+    """Insert copies of the user's session."""
     opened = sessions.find_one({"tenant": account.id, "user": {"$ne": None}})
     assert opened is not None
     copies = [{**opened, "_id": uuid.uuid4().hex, "opened_by": uuid.uuid4().hex} for _ in range(number)]
@@ -312,8 +312,8 @@ async def _multiply(sessions: Sessions, account: Party, number: int) -> None:
         await asyncio.to_thread(sessions.insert_many, copies[begin : begin + BATCH])
 
 
-async def _left_behind(sessions: Sessions, account: Party) -> str:
-    """The user's first session, ended by a worker that died before it announced that."""
+async def _leave_unannounced(sessions: Sessions, account: Party) -> str:
+    """Revoke the user's first session as a worker that dies before the announcement, and return its id."""
     now = datetime.now(UTC)
     first = sessions.find_one({"tenant": account.id, "user": {"$ne": None}, "device_id": "phone"})
     assert first is not None

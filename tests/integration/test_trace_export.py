@@ -1,4 +1,4 @@
-"""What is sent to a collector, and where."""
+"""Trace export to a collector over OTLP."""
 
 import contextlib
 import threading
@@ -12,18 +12,18 @@ from worker.tracing import WorkerTracing
 
 
 class Collector(HTTPServer):
-    """Takes whatever it is sent, and keeps it."""
+    """Keeps every request it receives."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Take)
-        self.taken: list[tuple[str, bytes]] = []
+        super().__init__(("127.0.0.1", 0), _Receive)
+        self.received: list[tuple[str, bytes]] = []
 
 
-class _Take(BaseHTTPRequestHandler):
+class _Receive(BaseHTTPRequestHandler):
     server: Collector
 
     def do_POST(self) -> None:
-        self.server.taken.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.received.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(200)
         self.end_headers()
 
@@ -41,8 +41,8 @@ def collector() -> Iterator[Collector]:
         serving.join()
 
 
-def test_spans_are_sent_to_where_the_environment_says(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the end of the process at the latest, with the name of the service."""
+def test_spans_are_exported_to_the_configured_endpoint(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The spans are sent at the end of the process at the latest."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
     with contextlib.ExitStack() as stack:
@@ -50,7 +50,7 @@ def test_spans_are_sent_to_where_the_environment_says(collector: Collector, monk
         stack.enter_context(WorkerTracing.exporting())
         with edge.serving("GET", {}), edge.sending("auth.login"):
             pass
-    ((path, body),) = collector.taken
+    ((path, body),) = collector.received
     assert path == "/v1/traces"
     for text in (b"send rpc:auth.login", b"jincor-auth-edge", b"rabbitmq"):
         assert text in body

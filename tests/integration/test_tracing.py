@@ -1,4 +1,4 @@
-"""Traces through the whole service, on a real broker and a real database; what would be exported stays in memory."""
+"""Traces through the whole service, on a real broker and a real database, exported to memory."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Traced:
-    """An edge and a worker in this process, and the spans that they have ended."""
+    """An edge and a worker in this process, and their ended spans."""
 
     http: httpx.AsyncClient
     exporter: InMemorySpanExporter
@@ -41,9 +41,9 @@ class Traced:
         return [span for span in self.exporter.get_finished_spans() if span.name == name]
 
     async def span(self, name: str) -> ReadableSpan:
-        """The only span of this name. It may end a moment after the answer that its request has got."""
+        """Return the only span of this name. A span may end shortly after the response."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            while not self.spans(name):  # noqa: ASYNC110 - spans are ended by others, who tell nobody
+            while not self.spans(name):  # noqa: ASYNC110 - ended spans are not signalled
                 await asyncio.sleep(0.01)
         (span,) = self.spans(name)
         return span
@@ -80,7 +80,7 @@ async def traced(amqp_url: str, mongo_url: str) -> AsyncIterator[Traced]:
 
 @pytest_asyncio.fixture
 async def token(traced: Traced) -> str:
-    """The token of a user, as is the tenant's in the client's headers. What was traced until then is forgotten."""
+    """A user's token. The tenant's token is in the client's headers, and earlier spans are cleared."""
     credentials = {"email": "shop@secret.test", "password": PASSWORD}
     registered = (await traced.http.post("/tenant", json=credentials)).json()
     traced.http.headers["Authorization"] = f"Bearer {registered['token']}"
@@ -92,7 +92,7 @@ async def token(traced: Traced) -> str:
 
 
 def context(span: ReadableSpan) -> tuple[str, str]:
-    """The ids of its trace and of itself, as they are written in headers."""
+    """Return the trace id and the span id as headers write them."""
     assert span.context is not None
     return f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"
 
@@ -101,8 +101,7 @@ def parent(span: ReadableSpan) -> str | None:
     return f"{span.parent.span_id:016x}" if span.parent else None
 
 
-async def test_one_trace_from_http_to_the_database(traced: Traced, token: str) -> None:
-    """Client, edge, message, worker, query: each the parent of the next, in the trace that the client began."""
+async def test_request_is_one_trace_from_http_to_the_database(traced: Traced, token: str) -> None:
     answer = await traced.http.post("/auth/logout", json={"token": token}, headers={"traceparent": TRACEPARENT})
     assert answer.is_success
     served = await traced.span("POST /auth/logout")
@@ -127,8 +126,7 @@ async def test_one_trace_from_http_to_the_database(traced: Traced, token: str) -
     assert (queried["db.operation.name"], queried["db.collection.name"]) == ("update", "sessions")
 
 
-async def test_a_lone_verification_is_a_part_of_its_callers_trace(traced: Traced, token: str) -> None:
-    """It travels as a batch of one, which is nobody else's."""
+async def test_single_verification_belongs_to_its_callers_trace(traced: Traced, token: str) -> None:
     await traced.http.post("/auth/verify", json={"token": token}, headers={"traceparent": TRACEPARENT})
     served, sent = await traced.span("POST /auth/verify"), await traced.span("send rpc:auth.verify")
     processed, found = await traced.span("process rpc:auth.verify"), await traced.span("find sessions")
@@ -139,9 +137,8 @@ async def test_a_lone_verification_is_a_part_of_its_callers_trace(traced: Traced
     assert {context(span)[0] for span in (served, sent, processed, found)} == {TRACE}
 
 
-async def test_a_batch_is_linked_with_all_its_callers(traced: Traced, token: str) -> None:
-    """Many verifications at once travel in few batches: each of them is linked from one batch, and no batch of several
-    is a part of anybody's trace."""
+async def test_verification_batch_is_linked_from_all_its_callers_traces(traced: Traced, token: str) -> None:
+    """A batch of several belongs to no caller's trace."""
     traces = [f"{number:032x}" for number in range(1, 41)]
     await asyncio.gather(
         *(
@@ -157,7 +154,7 @@ async def test_a_batch_is_linked_with_all_its_callers(traced: Traced, token: str
     assert {trace for trace, _ in served} == set(traces)
     assert sorted(linked) == sorted(served)
     several = [batch for batch in batches if len(batch.links) > 1]
-    assert several, "all travelled alone"
+    assert several, "no batch of several"
     for batch in several:
         assert (batch.attributes or {})["jincor_auth.checks"] == len(batch.links)
         assert batch.parent is None
@@ -167,8 +164,8 @@ async def test_a_batch_is_linked_with_all_its_callers(traced: Traced, token: str
 
 
 @pytest.mark.usefixtures("token")
-async def test_what_goes_wrong_is_told_by_its_code(traced: Traced) -> None:
-    """A wrong password is an answer, not a fault; its status is on the edge's span, and its code on the others'."""
+async def test_refused_request_has_its_status_and_code_on_the_spans(traced: Traced) -> None:
+    """A wrong password is not a fault."""
     wrong = {"login": "secret-ann", "password": "wrong-password", "deviceId": "phone"}
     assert (await traced.http.post("/auth", json=wrong)).status_code == 403
     served, sent = await traced.span("POST /auth"), await traced.span("send rpc:auth.login")
@@ -178,8 +175,7 @@ async def test_what_goes_wrong_is_told_by_its_code(traced: Traced) -> None:
     assert {span.status.status_code for span in (served, sent, processed)} == {StatusCode.UNSET}
 
 
-async def test_no_span_holds_a_secret_or_a_name(traced: Traced, token: str) -> None:
-    """Neither tokens nor passwords, nor logins, nor what the database was asked or said."""
+async def test_spans_contain_no_secret_and_no_name(traced: Traced, token: str) -> None:
     tenant_token = traced.http.headers["Authorization"].removeprefix("Bearer ")
     for method, path, body in (
         ("POST", "/auth/verify", {"token": token}),
@@ -191,15 +187,15 @@ async def test_no_span_holds_a_secret_or_a_name(traced: Traced, token: str) -> N
     ):
         await traced.http.request(method, path, json=body)
     await traced.span("process rpc:user.delete")
-    told = "\n".join(span.to_json() for span in traced.exporter.get_finished_spans())
-    assert "DELETE /user/{login}" in told
+    exported = "\n".join(span.to_json() for span in traced.exporter.get_finished_spans())
+    assert "DELETE /user/{login}" in exported
     for secret in (token, tenant_token, PASSWORD, "secret"):
-        assert secret not in told
-        assert secret.upper() not in told
+        assert secret not in exported
+        assert secret.upper() not in exported
 
 
-async def test_traces_of_a_service_go_on_at_the_workers(traced: Traced, token: str) -> None:
-    """A service with the client gives the headers of its own spans; a batch of several has none of them."""
+async def test_trace_of_a_service_continues_at_the_workers(traced: Traced, token: str) -> None:
+    """A batch of several continues no trace."""
     calls = 0
 
     def trace_headers() -> dict[str, str]:
@@ -211,11 +207,11 @@ async def test_traces_of_a_service_go_on_at_the_workers(traced: Traced, token: s
     async with AuthClient.connect(traced.amqp_url, tenant_token=tenant_token, trace_headers=trace_headers) as auth:
         await auth.introspect(token)
         await auth.verify(token)
-        alone = await traced.span("process rpc:auth.verify")
+        single = await traced.span("process rpc:auth.verify")
         await asyncio.gather(*(auth.verify(token) for _ in range(10)))
     introspected = await traced.span("process rpc:token.introspect")
-    assert {context(span)[0] for span in (introspected, alone)} == {TRACE}
+    assert {context(span)[0] for span in (introspected, single)} == {TRACE}
     assert parent(introspected) is not None
-    together = [span for span in traced.spans("process rpc:auth.verify") if span is not alone]
+    together = [span for span in traced.spans("process rpc:auth.verify") if span is not single]
     assert together
     assert all(span.parent is None for span in together)

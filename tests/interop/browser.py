@@ -5,6 +5,7 @@ import base64
 import contextlib
 import itertools
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
+from dev.processes import ChildProcess, Service
 from tests.interop.programs import program
 
 #: Bound for a step of a page, also on a loaded machine.
@@ -86,7 +88,7 @@ class Page:
 async def opened_page(directory: Path) -> AsyncIterator[Page]:
     """A page in a browser of its own, whose profile is in the directory. The browser resolves no host names."""
     profile = directory / "profile"
-    browser = await asyncio.create_subprocess_exec(
+    arguments = [
         program("chromium-headless-shell"),
         "--no-sandbox",
         "--disable-gpu",
@@ -95,13 +97,13 @@ async def opened_page(directory: Path) -> AsyncIterator[Page]:
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         f"--user-data-dir={profile}",
         "about:blank",
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    ]
+    browser = ChildProcess(Service("browser", arguments, {**os.environ, "HOME": str(directory)}), directory)
+    browser.start()
     try:
         async with asyncio.timeout(STEP_SECONDS):
             while not (lines := _lines(profile / "DevToolsActivePort")):
-                assert browser.returncode is None, "chromium ended"
+                browser.raise_if_ended()
                 await asyncio.sleep(POLL_SECONDS)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{lines[0]}") as http:
             targets = (await http.get("/json")).json()
@@ -112,9 +114,7 @@ async def opened_page(directory: Path) -> AsyncIterator[Page]:
                 await page.send(f"{domain}.enable")
             yield page
     finally:
-        if browser.returncode is None:
-            browser.terminate()
-        await browser.wait()
+        await browser.kill()  # the whole group: Debian's program is a script that starts the browser
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,8 +1,8 @@
-"""A service with the client of either version, told what to do: a line of JSON in, a line of JSON out.
+"""A service with the client library of either version, controlled by lines of JSON.
 
 It runs as a script, with the source of its version first on its path, and uses only what both versions have.
-Its environment: `AMQP_URL`, `EMAIL`, `PASSWORD`. The first line that it writes names the source that it runs from; a
-line with `revoked` is a session that it was told of.
+Its environment: `AMQP_URL`, `EMAIL`, `PASSWORD`. The first output line names the source that it runs from; a line with
+`revoked` names a session whose revocation it received.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from typing import Any
 import shared
 from shared import AuthClient, AuthError, CachedVerifier
 
-#: How long its feed may take to come alive.
+#: Longest time until its feed is alive.
 PATIENCE_SECONDS = 15.0
-#: Far longer than a test, so that nothing but its feed makes it forget.
+#: Far longer than a test, so that only the feed removes entries.
 MAX_AGE_SECONDS = 3_600.0
 
 
@@ -36,13 +36,13 @@ async def main() -> None:
 
 
 async def follow(auth: AuthClient) -> None:
-    """Says which sessions have ended, from now on."""
+    """Print each revoked session."""
     async for event in auth.revocations():
         say(revoked=event.data.session_id)
 
 
 async def answer(auth: AuthClient, cached: CachedVerifier[str], command: str, *arguments: str) -> dict[str, str]:
-    """What a command led to: `value`, or the `code` of an error."""
+    """Return the result of a command: `value`, or the `code` of an error."""
     try:
         return {"value": await value_of(auth, cached, command, *arguments)}
     except AuthError as error:

@@ -1,4 +1,4 @@
-"""Edges, workers and clients of two versions on one broker and one database, and what is asked of them."""
+"""Edges, workers and clients of two versions on one broker and one database."""
 
 import asyncio
 import base64
@@ -28,20 +28,20 @@ from tests.e2e.tenant import PASSWORD, Tenant
 from tests.mixed.versions import HERE, Version
 from tests.service import takes_requests
 
-#: How long anything may take to happen that has to happen; ends a test that would otherwise wait for ever.
+#: Ends a test that would otherwise wait forever.
 PATIENCE_SECONDS = 30.0
-#: What the parts of a mixture may say while they cannot serve. Each of these is worth another try.
+#: Error codes of mixed versions that cannot serve. Callers retry each of them.
 CLOSED = frozenset({"unavailable", "overloaded", "deadline_exceeded"})
-#: RFC 9110: temporary. A client of any version tries again.
+#: RFC 9110: temporary. A client of any version retries.
 CLOSED_STATUSES = frozenset({503, 504})
 CLIENT = HERE / "client.py"
-#: Exchanges are in the definitions, and no user but their administrator may declare them.
+#: Only an administrator may declare exchanges; the definitions contain them.
 NOT_DECLARED = {"AUTH_DECLARE_TOPOLOGY": "false"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What somebody was answered: a value, or the code of an error."""
+    """The answer to a command: a value, or the code of an error."""
 
     value: str = ""
     code: str = "ok"
@@ -52,18 +52,18 @@ class Answer:
 
 
 class Asker(Protocol):
-    """A way to the workers: an edge, or a client on the broker."""
+    """A way to call the workers: an edge, or a client on the broker."""
 
     name: str
 
     async def stop(self) -> None: ...
 
     async def ask(self, command: str, *arguments: str) -> Answer:
-        """The answer to `create` (login), `login` (login), `verify` (token), `logout` (token), `revoke all` (login)."""
+        """Answer `create` (login), `login` (login), `verify` (token), `logout` (token) or `revoke all` (login)."""
 
 
 class Edge:
-    """An edge, asked over HTTP. A status that no mixture of versions may lead to is an error of the test."""
+    """An edge, called over HTTP. A status that no mixture of versions may cause fails the test."""
 
     def __init__(self, name: str, process: ChildProcess, url: str) -> None:
         self.name = name
@@ -117,7 +117,7 @@ class Client:
     process: asyncio.subprocess.Process
     source: str = ""
     revoked: set[str] = field(default_factory=set)
-    """The sessions that it was told of."""
+    """The sessions whose revocations it received."""
     _answers: asyncio.Queue[Answer] = field(default_factory=asyncio.Queue)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -125,7 +125,7 @@ class Client:
     async def start(cls, name: str, tree: Path, env: Mapping[str, str]) -> Self:
         """Start it with the library of this source."""
         environment = {**os.environ, **env, "PYTHONPATH": str(tree)}
-        # Without the script's own folder on its path, which holds more than the script.
+        # Without the script's folder on its path, which contains other modules.
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", str(CLIENT)),
             env=environment,
@@ -134,7 +134,7 @@ class Client:
         )
         client = cls(name, process)
         client.source = str((await client._read())["started"])
-        client._reading = asyncio.create_task(client._read_on())
+        client._reading = asyncio.create_task(client._read_all())
         return client
 
     async def ask(self, command: str, *arguments: str) -> Answer:
@@ -147,7 +147,7 @@ class Client:
         return answer
 
     async def stop(self) -> None:
-        """End its input, with which it ends."""
+        """Close its input, which ends it."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -159,19 +159,19 @@ class Client:
         line = await self.process.stdout.readline()
         return dict(json.loads(line)) if line else {}
 
-    async def _read_on(self) -> None:
-        while said := await self._read():
-            if "revoked" in said:
-                self.revoked.add(said["revoked"])
+    async def _read_all(self) -> None:
+        while line := await self._read():
+            if "revoked" in line:
+                self.revoked.add(line["revoked"])
             else:
-                self._answers.put_nowait(Answer(**said))
+                self._answers.put_nowait(Answer(**line))
 
     _reading: asyncio.Task[None] = field(init=False, repr=False)
 
 
 @dataclass(frozen=True)
 class State:
-    """Which versions of each part run, and what an upgrade has just done to get here."""
+    """The running versions of each part, and the upgrade step that leads here."""
 
     step: str
     definitions: frozenset[str]
@@ -185,7 +185,7 @@ class State:
 
     @classmethod
     def of(cls, step: str, definitions: str, edges: str, clients: str, workers: str) -> "State":
-        """Versions are given by name, separated by spaces."""
+        """Return a state from versions given by name, separated by spaces."""
         return cls(step, *(frozenset(versions.split()) for versions in (definitions, edges, clients, workers)))
 
 
@@ -196,23 +196,24 @@ class Fleet:
         self, directory: Path, backend: Backend, amqp_url: str, mongo_url: str, versions: Mapping[str, Version]
     ) -> None:
         self.amqp_url = amqp_url
-        """An administrator's. Edges, workers and clients have users of their own, with what definitions allow them."""
+        """The administrator's URL. Edges, workers and clients have users of their own with the permissions of the
+        definitions."""
         self.edges: dict[str, Edge] = {}
         self.clients: dict[str, Client] = {}
         self.workers: dict[str, ChildProcess] = {}
         self.rotation: list[Asker] = []
-        """Whom traffic goes through: who was there before the last change, and is not about to go."""
+        """The callers that traffic uses: those that existed before the last change and are not stopped by it."""
         self.passing = asyncio.Lock()
-        """Held by traffic while it uses one of them."""
+        """Held by traffic while it uses a caller."""
         self.tenant: Tenant | None = None
         self._backend = backend
         self._directory = directory
         self._vhost = (URL(amqp_url).path or "").removeprefix("/")
-        # Users belong to the whole broker, so their names are those of this test alone.
+        # Users belong to the whole broker, so their names are unique.
         roles = ("edge", "worker", "service")
         self._users = {role: (f"{role}-{self._vhost}", secrets.token_urlsafe(16)) for role in roles}
         self._made: dict[str, dict[str, Any]] = {}
-        """Definitions, by the tenant of the service that is in them and by version."""
+        """Definitions by the tenant of their service and by version."""
         self._imported: tuple[frozenset[str], str] | None = None
         self._mongo_url = mongo_url
         self._versions = versions
@@ -225,7 +226,7 @@ class Fleet:
         return [*self.edges.values(), *self.clients.values()]
 
     async def change_to(self, state: State) -> None:
-        """Start what is missing, and then stop what is too much, as a rolling upgrade does."""
+        """Start missing parts and then stop surplus ones, as a rolling upgrade does."""
         await self._import_definitions(state.definitions)
         await asyncio.gather(
             *(self._start_worker(name) for name in state.workers - self.workers.keys()),
@@ -233,7 +234,7 @@ class Fleet:
         )
         if self.tenant is None:
             self.tenant = await Tenant.register(next(iter(self.edges.values())).http)
-            await self._import_definitions(state.definitions)  # again, with the service of this tenant
+            await self._import_definitions(state.definitions)  # once more, with the service of this tenant
         for edge in self.edges.values():
             edge.tenant = self.tenant.through(edge.http)
         await asyncio.gather(*(self._start_client(name) for name in state.clients - self.clients.keys()))
@@ -242,7 +243,7 @@ class Fleet:
             *(client for name, client in self.clients.items() if name in state.clients),
         ]
         async with self.passing:
-            pass  # what is under way through those that go is finished, as a load balancer would do it
+            pass  # requests in flight to stopping parts finish, as behind a load balancer
         await asyncio.gather(
             *(self.clients.pop(name).stop() for name in self.clients.keys() - state.clients),
             *(self.edges.pop(name).stop() for name in self.edges.keys() - state.edges),
@@ -250,7 +251,7 @@ class Fleet:
         )
 
     async def stop_workers(self, but: Collection[str] = ()) -> None:
-        """Stop the workers of all versions but these."""
+        """Stop the workers of all versions except these."""
         stopped = {name: self.workers.pop(name) for name in self.workers.keys() - but}
         codes = await asyncio.gather(*(worker.terminate() for worker in stopped.values()))
         assert set(codes) <= {0}, dict(zip(stopped, codes, strict=True))
@@ -264,17 +265,17 @@ class Fleet:
         return str(URL(self.amqp_url).with_user(user).with_password(password))
 
     async def _import_definitions(self, versions: frozenset[str]) -> None:
-        """Import those of one version, or those of both, as an administrator does."""
+        """Import the definitions of one version, or of both, as an administrator does."""
         tenant = self.tenant.id if self.tenant else "nobody"
         if (versions, tenant) == self._imported:
             return
         for name in versions - self._made.get(tenant, {}).keys():
-            given = {"vhost": self._vhost, **self._users, "tenant": tenant}
-            made = await asyncio.to_thread(self._versions[name].run, "definitions.py", given)
+            input_value = {"vhost": self._vhost, **self._users, "tenant": tenant}
+            made = await asyncio.to_thread(self._versions[name].run, "definitions.py", input_value)
             self._made.setdefault(tenant, {})[name] = made
-        wanted = [self._made[tenant][name] for name in ("old", "new") if name in versions]
+        ordered = [self._made[tenant][name] for name in ("old", "new") if name in versions]
         path = self._directory / "definitions.json"
-        path.write_text(json.dumps(of_both(*wanted) if len(wanted) > 1 else wanted[0]))
+        path.write_text(json.dumps(of_both(*ordered) if len(ordered) > 1 else ordered[0]))
         await self._backend.ctl(["import_definitions", str(path)])
         self._imported = versions, tenant
 
@@ -310,7 +311,7 @@ class Fleet:
         self.clients[name] = client
 
     def served(self) -> dict[str, Counter[str]]:
-        """What the workers of each version have done, by operation and how it ended: `auth.login ok`."""
+        """Return the requests that the workers of each version served, by operation and code: `auth.login ok`."""
         return {name: _served(worker) for name, worker in self.workers.items()}
 
 
@@ -321,23 +322,23 @@ def _served(worker: ChildProcess) -> Counter[str]:
 
 @dataclass
 class Seen:
-    """What traffic has met so far."""
+    """The outcomes of the traffic so far."""
 
     codes: Counter[str] = field(default_factory=Counter)
     ended: set[str] = field(default_factory=set)
-    """The sessions that it has ended."""
+    """The sessions that it has logged out."""
 
 
 @contextlib.asynccontextmanager
 async def traffic(fleet: Fleet, login: str) -> AsyncIterator[Seen]:
-    """Log a user in, verify and log out, through one asker in rotation after another, until the block ends.
+    """Log a user in, verify and log out, through one caller after another, until the block ends.
 
     A token that was logged out must never be accepted.
     """
     seen = Seen()
     stopped = asyncio.Event()
 
-    async def go_on() -> None:
+    async def pass_repeatedly() -> None:
         for turn in count():
             async with fleet.passing:
                 await _pass(fleet.rotation[turn % len(fleet.rotation)], login, seen)
@@ -345,22 +346,22 @@ async def traffic(fleet: Fleet, login: str) -> AsyncIterator[Seen]:
                 return
             await asyncio.sleep(0.02)
 
-    going = asyncio.create_task(go_on())
+    passing = asyncio.create_task(pass_repeatedly())
     try:
         yield seen
     finally:
         stopped.set()
-        await going
+        await passing
 
 
 async def _pass(asker: Asker, login: str, seen: Seen) -> None:
-    entered = await asker.ask("login", login)
-    verified = await asker.ask("verify", entered.value) if entered.ok else entered
-    left = await asker.ask("logout", entered.value) if verified.ok else verified
-    seen.codes[left.code] += 1
-    if left.ok:
+    login_answer = await asker.ask("login", login)
+    verified = await asker.ask("verify", login_answer.value) if login_answer.ok else login_answer
+    logout_answer = await asker.ask("logout", login_answer.value) if verified.ok else verified
+    seen.codes[logout_answer.code] += 1
+    if logout_answer.ok:
         seen.ended.add(verified.value)
-        after = await asker.ask("verify", entered.value)
+        after = await asker.ask("verify", login_answer.value)
         assert after.code in {"invalid_token", *CLOSED}, (
-            f"{asker.name}: after its logout, a token is answered {after.code}"
+            f"{asker.name}: a token after its logout is answered {after.code}"
         )

@@ -1,4 +1,4 @@
-"""An edge and a client of this version, answered by a worker of a version to come, which this file makes up."""
+"""An edge and a client of this version with a worker of a future version."""
 
 import asyncio
 import contextlib
@@ -40,13 +40,13 @@ TENANT_CLAIMS = EXAMPLES["tenant.verify"].reply["decoded"]
 
 @dataclass
 class NewerWorker:
-    """Answers each operation with its example, unless a test says otherwise. Errors have a `code`."""
+    """Answers each operation with its example unless a test sets another answer. Errors have a `code`."""
 
     amqp_url: str
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """What to answer, by operation; the last one for ever."""
+    """The answers by operation, in order; the last one repeats."""
     all_said: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when `event.list` has come to its last answer."""
+    """Set when `event.list` has reached its last answer."""
 
     def answer(self, operation: str, body: bytes) -> dict[str, Any]:
         if operation == "auth.verify" and operation not in self.answers:
@@ -59,7 +59,7 @@ class NewerWorker:
         return answers[0]
 
     def _verdict(self, token: str) -> dict[str, Any]:
-        """A token says what becomes of it."""
+        """Return the verdict that the token names."""
         claims = EXAMPLES["auth.verify"].reply["decoded"]
         verdicts: Mapping[str, dict[str, Any]] = {
             "refused": {"error": REFUSAL},
@@ -69,7 +69,7 @@ class NewerWorker:
         return verdicts.get(token, {"claims": {**claims, "jti": token, "amr": ["pwd"]}, "confidence": 0.9})
 
     async def announce(self, session: str, **members: Any) -> None:
-        """A revocation, as a newer version spells it."""
+        """Publish a revocation as a newer version writes it."""
         revocation: dict[str, Any] = dict(REVOCATION)
         data = {**revocation["data"], "sessionId": session, **members}
         event = {
@@ -108,7 +108,7 @@ async def running_worker(backend: Backend) -> AsyncIterator[NewerWorker]:
         queue = await channel.declare_queue(exclusive=True)
         for operation in OPERATIONS:
             await queue.bind(RPC_EXCHANGE, operation)
-        # Callers that probe for workers ask here whether one is there (docs/decisions/0015).
+        # Older callers probe for workers here (docs/decisions/0015).
         probes = await channel.declare_exchange("probes", "topic", durable=True)
         await (await channel.declare_queue(exclusive=True)).bind(probes, "present.*")
         await queue.consume(reply, no_ack=True)
@@ -117,7 +117,7 @@ async def running_worker(backend: Backend) -> AsyncIterator[NewerWorker]:
 
 @pytest.fixture
 def worker(running_worker: NewerWorker) -> NewerWorker:
-    """The worker, with nothing special to say."""
+    """The worker with its default answers."""
     running_worker.answers = dict(HEALTHY)
     running_worker.all_said.clear()
     return running_worker
@@ -127,7 +127,7 @@ def worker(running_worker: NewerWorker) -> NewerWorker:
 async def edge(
     running_worker: NewerWorker, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """This version's edge, as a process."""
+    """An edge of this version as a process."""
     port = free_port()
     process = ChildProcess(api_service(port, amqp_url=running_worker.amqp_url), tmp_path_factory.mktemp("edge"))
     process.start()
@@ -149,8 +149,10 @@ async def auth(worker: NewerWorker) -> AsyncIterator[AuthClient]:
         yield client
 
 
-async def test_an_edge_passes_on_what_it_does_not_know(edge: httpx.AsyncClient, worker: NewerWorker) -> None:
-    """A refusal is the caller's, a pause is temporary, and neither is a fault."""
+async def test_edge_passes_on_unknown_error_codes_with_their_class(
+    edge: httpx.AsyncClient, worker: NewerWorker
+) -> None:
+    """An unknown refusal is answered 403, and an unknown temporary error 503."""
     worker.answers["auth.login"] = [REFUSAL]
     refused = await edge.post("/auth", json=LOGIN)
     assert (refused.status_code, refused.json()["code"]) == (403, REFUSAL["code"])
@@ -161,8 +163,8 @@ async def test_an_edge_passes_on_what_it_does_not_know(edge: httpx.AsyncClient, 
 
 
 @pytest.mark.usefixtures("worker")
-async def test_an_edge_accepts_no_token_for_a_reason_that_it_does_not_know(edge: httpx.AsyncClient) -> None:
-    """Each check of a batch gets its own answer: one that is odd is nobody else's affair."""
+async def test_edge_accepts_no_token_with_an_unknown_verdict(edge: httpx.AsyncClient) -> None:
+    """Each check of a batch gets its own answer."""
     tokens = ("fine", "refused", "paused", "unreadable")
     for _ in range(3):
         answers = await asyncio.gather(*(edge.post("/auth/verify", json={"token": token}) for token in tokens))
@@ -179,8 +181,7 @@ async def test_an_edge_accepts_no_token_for_a_reason_that_it_does_not_know(edge:
     assert (introspected.status_code, introspected.json()) == (200, {"active": False})
 
 
-async def test_a_client_raises_what_it_does_not_know(auth: AuthClient, worker: NewerWorker) -> None:
-    """Under the code that the worker gave it, which the service may know."""
+async def test_client_raises_an_unknown_error_under_its_code(auth: AuthClient, worker: NewerWorker) -> None:
     worker.answers["auth.login"] = [REFUSAL]
     with pytest.raises(AuthError, match="a second factor") as refused:
         await auth.login("ada", "p", device_id="laptop")
@@ -192,10 +193,8 @@ async def test_a_client_raises_what_it_does_not_know(auth: AuthClient, worker: N
     assert (paused.value.code, paused.value.retry_after_seconds) == (PAUSE["code"], 7)
 
 
-async def test_a_client_accepts_no_token_for_a_reason_that_it_does_not_know(
-    auth: AuthClient, worker: NewerWorker
-) -> None:
-    """Neither asked for now nor from memory, nor when it is told the kind of the token."""
+async def test_client_accepts_no_token_with_an_unknown_verdict(auth: AuthClient, worker: NewerWorker) -> None:
+    """This holds for verification by a worker, from the cache, and for an unknown token type."""
     async with auth.verifier(max_age_seconds=3600) as cached:
         assert await cached.wait_trusted(PATIENCE_SECONDS)
         for verify in (auth.verify, cached.verify):
@@ -204,7 +203,7 @@ async def test_a_client_accepts_no_token_for_a_reason_that_it_does_not_know(
                 await verify("refused")
             with pytest.raises(Temporary):
                 await verify("paused")
-        worker.answers["auth.verify"] = [PAUSE]  # now of the whole batch
+        worker.answers["auth.verify"] = [PAUSE]  # for the whole batch
         with pytest.raises(Temporary):
             await cached.verify("other")
     worker.answers["token.introspect"] = [{"active": True, "token_type": "DPoP", "sub": "ada", "scope": "admin"}]
@@ -212,8 +211,8 @@ async def test_a_client_accepts_no_token_for_a_reason_that_it_does_not_know(
     assert (introspected.active, introspected.scope) == (False, None)
 
 
-async def test_revocations_go_on_whatever_a_newer_version_says(auth: AuthClient, worker: NewerWorker) -> None:
-    """Catching up waits out a pause, and a session that ended for a new reason has ended all the same."""
+async def test_subscription_continues_after_unknown_errors_and_reasons(auth: AuthClient, worker: NewerWorker) -> None:
+    """Catching up waits for a temporary error to end, and an unknown reason still revokes the session."""
     pause = {**PAUSE, "retryAfterSeconds": 1}
     worker.answers["event.list"] = [pause, {"events": [], "nextCursor": "0", "asOf": 1, "gaps": []}]
     worker.answers["tenant.verify"] = [pause, {"decoded": TENANT_CLAIMS}]
@@ -225,12 +224,12 @@ async def test_revocations_go_on_whatever_a_newer_version_says(auth: AuthClient,
         assert await cached.wait_trusted(PATIENCE_SECONDS)
         ended = asyncio.create_task(anext(events))
         assert (await cached.verify("fine")).jti == "fine"
-        await worker.all_said.wait()  # it has subscribed, and waited
+        await worker.all_said.wait()  # the client has subscribed and waited
         await worker.announce("fine", reason="moved_to_mars", planet="mars")
         assert ((await ended).data.session_id, ended.result().data.reason) == ("fine", "moved_to_mars")
-        while True:  # this feed may be a moment behind the other
+        while True:  # this feed may be slightly behind the other
             hits = cached.counts.hits
-            await cached.verify("fine")  # this worker goes on accepting it
+            await cached.verify("fine")  # this worker still accepts it
             if cached.counts.hits == hits:
                 break
 

@@ -1,7 +1,7 @@
-"""An upgrade from the previous version, step by step, and the way back: in each state both versions work together.
+"""An upgrade from the previous version and back, step by step, with both versions working together in each state.
 
-The order is that of docs/deployment.md. States outside it are only held to fail closed: they may answer 503 or 504, but
-never accept what has ended, and never answer 500.
+The order is that of docs/deployment.md. States outside this order must fail closed: they may answer 503 or 504, but
+never 500, and never accept an ended session.
 """
 
 import asyncio
@@ -45,26 +45,26 @@ UPGRADE = (
 )
 WAY_BACK = tuple(reversed(UPGRADE[:-1]))
 EVERYTHING = State.of("everything at once", "old new", "old new", "old new", "old new")
-#: Callers that nobody has upgraded, which find new workers only.
+#: Callers of the old version with workers of the new version only.
 OUT_OF_ORDER = State.of("out of order", "old new", "old new", "old new", "new")
 
-#: Tokens that have ended are tried again in so many checks; all of them would be more and more.
+#: How many of the latest ended tokens are verified again; all of them would become too many.
 ENDED_TRIED = 6
 _numbers = count(1)
 
 
 @dataclass
 class World:
-    """What the states before have left behind, and what has to be true of it in each later one."""
+    """The sessions and requests of earlier states, which later states must honour."""
 
     fleet: Fleet
     rpc: RpcClient
     kept: dict[str, str] = field(default_factory=dict)
-    """Live tokens, and their sessions."""
+    """Live tokens and their sessions."""
     ended: list[str] = field(default_factory=list)
-    """Tokens whose sessions have ended."""
+    """Tokens of ended sessions."""
     repeated: list[tuple[str, str, dict[str, Any], str]] = field(default_factory=list)
-    """Requests that were answered before: operation, message id, fields, and the answer."""
+    """Requests that were answered: operation, message id, fields and answer."""
 
     @property
     def tenant(self) -> Tenant:
@@ -72,13 +72,13 @@ class World:
         return self.fleet.tenant
 
     async def send(self, name: str, message_id: str | None = None, **fields: Any) -> Any:
-        """The reply to a request of the tenant's, by this version's own caller."""
+        """Return the reply to a request of the tenant, sent by this version's client."""
         operation = OPERATIONS[name]
         request = validated(operation.request, tenant_token=self.tenant.token, **fields)
         return await self.rpc.call(operation, request, message_id=message_id, timeout_seconds=PATIENCE_SECONDS)
 
     async def token(self, asker: Asker, login: str) -> tuple[str, str]:
-        """A new token of a user, and its session."""
+        """Return a new token of a user and its session."""
         token = (await expect(asker, "login", login)).value
         return token, (await expect(asker, "verify", token)).value
 
@@ -104,7 +104,7 @@ async def expect(asker: Asker, command: str, argument: str, code: str = "ok") ->
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Return once it is so."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not await condition():
         assert time.monotonic() < deadline, what
@@ -112,8 +112,8 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
 
 
 @pytest.mark.parametrize("state", [*UPGRADE, *WAY_BACK], ids=str)
-async def test_each_step_of_an_upgrade_and_of_the_way_back(world: World, state: State) -> None:
-    """Under load, which may meet a 503 on the way but nothing worse; and in the state that it leads to, all works."""
+async def test_upgrade_and_rollback_step_under_load_keeps_both_versions_working(world: World, state: State) -> None:
+    """Traffic may get a 503 during the step, and nothing worse."""
     login = await _user(world.fleet.askers[0])
     subscribed = list(world.fleet.clients.values())
     async with traffic(world.fleet, login) as seen:
@@ -122,13 +122,12 @@ async def test_each_step_of_an_upgrade_and_of_the_way_back(world: World, state: 
     assert seen.codes.keys() <= {"ok", *CLOSED}, seen
     for client in set(subscribed) & set(world.fleet.clients.values()):
         for session in seen.ended:
-            await until(_told(client, session), f"{client.name} was not told of a session that ended on the way")
+            await until(_received(client, session), f"{client.name} did not receive a revocation of the step")
     await _everything_works(world)
     await _repeated_requests_are_done_once(world)
 
 
-async def test_an_operation_that_only_some_workers_know(world: World) -> None:
-    """A request for it that reaches the others is refused, and nobody waits in vain."""
+async def test_operation_that_only_some_workers_know_is_refused_by_the_others(world: World) -> None:
     await world.fleet.change_to(EVERYTHING)
     future, replies = f"future.{uuid.uuid4().hex}", asyncio.Queue[AbstractIncomingMessage]()
     request = aio_pika.Message(b"{}", content_type=JSON_TYPE, reply_to=DIRECT_REPLY_TO)
@@ -148,7 +147,7 @@ async def test_an_operation_that_only_some_workers_know(world: World) -> None:
 
 
 async def test_callers_that_are_not_upgraded_fail_closed(world: World) -> None:
-    """Beside new workers alone, old edges and clients may be refused. They accept nothing that has ended."""
+    """Old edges and clients may be refused by new workers. They accept no ended session."""
     await world.fleet.change_to(OUT_OF_ORDER)
     login = await _user(world.fleet.edges["new"])
     sessions = {asker.name: await world.token(world.fleet.edges["new"], login) for asker in world.fleet.askers}
@@ -161,16 +160,16 @@ async def test_callers_that_are_not_upgraded_fail_closed(world: World) -> None:
     ended = [token for token, _ in sessions.values()]
     for asker in world.fleet.askers:
         await _refuses(asker, ended + world.ended[-ENDED_TRIED:], {"invalid_token", *CLOSED})
-    for asker in world.fleet.askers:  # whatever they manage to do is right
-        entered = await asker.ask("login", login)
-        assert entered.code in {"ok", *CLOSED}
-        if entered.ok and (await asker.ask("logout", entered.value)).ok:
-            await _refuses(world.fleet.edges["new"], [entered.value], {"invalid_token"})
+    for asker in world.fleet.askers:  # a successful call has its effect
+        login_answer = await asker.ask("login", login)
+        assert login_answer.code in {"ok", *CLOSED}
+        if login_answer.ok and (await asker.ask("logout", login_answer.value)).ok:
+            await _refuses(world.fleet.edges["new"], [login_answer.value], {"invalid_token"})
     world.ended += ended
 
 
-async def test_workers_that_are_all_replaced_at_once(world: World) -> None:
-    """Their queues go with the last of them, and come back as the other version makes them: forth and back."""
+async def test_workers_that_are_all_replaced_at_once_serve_again(world: World) -> None:
+    """The lane queues are deleted with the last worker and declared by the other version, in both directions."""
     for workers in ("new", "old"):
         await world.fleet.stop_workers()
         await world.fleet.change_to(State.of(WORKERS, "old new", "new", "new", workers))
@@ -179,14 +178,14 @@ async def test_workers_that_are_all_replaced_at_once(world: World) -> None:
 
 
 async def _user(asker: Asker) -> str:
-    """A new user of the tenant."""
+    """Create a user of the tenant and return its login."""
     login = f"user-{next(_numbers)}"
     await expect(asker, "create", login)
     return login
 
 
 async def _everything_works(world: World) -> None:
-    """What any caller does, all others and all workers honour at once, whatever versions they are of."""
+    """Check that all callers and workers of all versions honour each caller's requests at once."""
     fleet = world.fleet
     for token, session in world.kept.items():
         for asker in fleet.askers:
@@ -202,7 +201,7 @@ async def _everything_works(world: World) -> None:
             assert (await expect(other, "verify", kept)).value == kept_session
             assert (await expect(other, "verify", ended)).value == ended_session
         for client in fleet.clients.values():
-            await _remembers(client, ended)
+            await _caches(client, ended)
         async with contextlib.AsyncExitStack() as stack:
             streams = [
                 await stack.enter_async_context(streaming(edge.tenant)) for edge in fleet.edges.values() if edge.tenant
@@ -212,13 +211,13 @@ async def _everything_works(world: World) -> None:
                 await _refuses(other, [ended], {"invalid_token"})
             for stream in streams:
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    while (await stream.until_event()).data.session_id != ended_session:
+                    while (await stream.next_event()).data.session_id != ended_session:
                         pass
         for client in fleet.clients.values():
-            await until(_told(client, ended_session), f"{client.name} was not told of the end of a session")
+            await until(_received(client, ended_session), f"{client.name} did not receive the revocation of a session")
         world.ended.append(ended)
         world.kept[kept] = kept_session
-        if len(world.kept) > 2 * len(fleet.askers):  # the oldest ends, by whatever version it was made
+        if len(world.kept) > 2 * len(fleet.askers):  # end the oldest, whichever version created it
             oldest = next(iter(world.kept))
             del world.kept[oldest]
             await expect(asker, "logout", oldest)
@@ -227,37 +226,37 @@ async def _everything_works(world: World) -> None:
 
 
 async def _all_workers_served(world: World) -> None:
-    """Requests of each kind reach the workers of every version that is there."""
-    wanted = ("auth.login ok", "auth.verify ok", "auth.logout ok", "user.create ok")
+    """Wait until workers of every version have served requests of each kind."""
+    required = ("auth.login ok", "auth.verify ok", "auth.logout ok", "user.create ok")
 
     async def done() -> bool:
-        if all(served[each] for served in world.fleet.served().values() for each in wanted):
+        if all(served[each] for served in world.fleet.served().values() for each in required):
             return True
         asker = world.fleet.askers[0]
         token, _ = await world.token(asker, await _user(asker))
         await expect(asker, "logout", token)
         return False
 
-    await until(done, f"some workers are passed by: {world.fleet.served()}")
+    await until(done, f"some workers get no requests: {world.fleet.served()}")
 
 
 async def _repeated_requests_are_done_once(world: World) -> None:
-    """What a worker of either version has answered is answered alike, or refused, and never done again."""
+    """Check that a request answered by either version is answered alike or refused, and never done twice."""
     for name, message_id, fields, answer in world.repeated:
         try:
-            again = await world.send(name, message_id, **fields)
+            repeated_reply = await world.send(name, message_id, **fields)
         except LoginTaken:
             continue
         if name == "user.create":
-            assert again.id == answer
-        else:  # the first session, or another: one that is accepted
-            assert await world.send("token.introspect", token=again.access_token)
+            assert repeated_reply.id == answer
+        else:  # the first session or another valid one
+            assert await world.send("token.introspect", token=repeated_reply.access_token)
     login, message_id = f"user-{next(_numbers)}", uuid.uuid4().hex
     create = {"login": login, "password": PASSWORD, "email": "user@users.test"}
-    enter = {"login": login, "password": PASSWORD, "device_id": "phone"}
+    login_fields = {"login": login, "password": PASSWORD, "device_id": "phone"}
     user = await world.send("user.create", message_id, **create)
-    entered = await world.send("auth.login", message_id, **enter)
-    for _ in range(2):  # where there are workers of both versions, one of these two reaches the other
+    login_answer = await world.send("auth.login", message_id, **login_fields)
+    for _ in range(2):  # with workers of both versions, one of these two reaches the other
         with contextlib.suppress(LoginTaken):
             assert (await world.send("user.create", message_id, **create)).id == user.id
     await _a_user_is_read_or_unavailable(world, login, user.id)
@@ -265,7 +264,7 @@ async def _repeated_requests_are_done_once(world: World) -> None:
     assert [each.id for each in listed.users if each.login == login] == [user.id]
     world.repeated = [
         ("user.create", message_id, create, user.id),
-        ("auth.login", message_id, enter, entered.access_token),
+        ("auth.login", message_id, login_fields, login_answer.access_token),
     ]
 
 
@@ -287,37 +286,39 @@ async def _a_user_is_read_or_unavailable(world: World, login: str, user_id: str)
             assert name == "old" or not only_new
 
 
-async def _remembers(client: Client, token: str) -> None:
-    """Waits until the client answers from memory."""
+async def _caches(client: Client, token: str) -> None:
+    """Wait until the client answers from its cache."""
 
     async def hit() -> bool:
         before = await client.ask("count hits")
         await expect(client, "verify from memory", token)
         return await client.ask("count hits") != before
 
-    await until(hit, f"{client.name} remembers nothing")
+    await until(hit, f"{client.name} caches nothing")
 
 
 async def _refuses(asker: Asker, tokens: Sequence[str], codes: set[str]) -> None:
-    """None of these is accepted, at once; by a client that verifies from memory, as soon as its feed has told it."""
+    """Check that none of these tokens is accepted; a cached verifier gets the time until its feed
+    delivers the event.
+    """
     for token in tokens:
         answer = await asker.ask("verify", token)
-        assert answer.code in codes, f"{asker.name}: a token that has ended is answered {answer.code}"
+        assert answer.code in codes, f"{asker.name}: a token of an ended session is answered {answer.code}"
         if isinstance(asker, Client):
-            await until(_forgotten(asker, token, codes), f"{asker.name} goes on accepting a token from memory")
+            await until(_evicted(asker, token, codes), f"{asker.name} still accepts a token from its cache")
 
 
-def _forgotten(client: Client, token: str, codes: set[str]) -> Callable[[], Awaitable[bool]]:
-    async def forgotten() -> bool:
+def _evicted(client: Client, token: str, codes: set[str]) -> Callable[[], Awaitable[bool]]:
+    async def evicted() -> bool:
         answer = await client.ask("verify from memory", token)
         assert answer.code in {"ok", *codes}
         return not answer.ok
 
-    return forgotten
+    return evicted
 
 
-def _told(client: Client, session: str) -> Callable[[], Awaitable[bool]]:
-    async def told() -> bool:
+def _received(client: Client, session: str) -> Callable[[], Awaitable[bool]]:
+    async def received() -> bool:
         return session in client.revoked
 
-    return told
+    return received

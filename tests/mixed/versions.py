@@ -1,4 +1,4 @@
-"""The two versions that run side by side: this one, and the commit that landed before it, from git's history."""
+"""The two versions that run side by side: this one, and the previously landed commit from git's history."""
 
 import io
 import json
@@ -20,30 +20,30 @@ DEFINITIONS, CALLERS, WORKERS, PERMISSIONS = (
     "Workers",
     "Definitions of the new version",
 )
-#: The order of an upgrade; the way back is the opposite. docs/deployment.md says the same.
+#: The order of an upgrade, as in docs/deployment.md; a rollback has the reverse order.
 ORDER = (DEFINITIONS, CALLERS, WORKERS, PERMISSIONS)
 
 HERE = Path(__file__).parent
-#: The full hash of the commit that landed last. Each landing moves it (CONTRIBUTING.md).
+#: The full hash of the last landed commit. Each landing moves it (CONTRIBUTING.md).
 PIN = HERE / "PREVIOUS"
-#: What the edge, the workers and a client consist of, and what makes the broker's definitions.
+#: The source of the edge, the workers, the client and the broker's definitions.
 FOLDERS = ("shared", "api", "worker", "deploy")
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the service: `old` or `new`, and where its source is."""
+    """A version of the service, `old` or `new`, and the path of its source."""
 
     name: str
     tree: Path
 
-    def run(self, script: str, given: object) -> Any:
-        """Return what a script of this folder prints, run with this version's source; both speak JSON."""
+    def run(self, script: str, input_value: object) -> Any:
+        """Run a script of this folder with this version's source and JSON input, and return its JSON output."""
         done = subprocess.run(  # noqa: S603 - a script of this repository
-            # Without the script's own folder on its path, which holds more than the script.
+            # Without the script's folder on its path, which contains other modules.
             [sys.executable, "-P", str(HERE / script)],
             env={**os.environ, "PYTHONPATH": str(self.tree)},
-            input=json.dumps(given).encode(),
+            input=json.dumps(input_value).encode(),
             check=True,
             capture_output=True,
         )
@@ -53,7 +53,7 @@ class Version:
 def both_versions(directory: Path) -> dict[str, Version]:
     """Return the old and the new version by name, the old one extracted into the directory.
 
-    Without the pinned commit there is nothing to test: that fails in CI and skips elsewhere.
+    Without the pinned commit the tests fail in CI and are skipped elsewhere.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(_archive(PIN.read_text().strip()))) as archive:
@@ -73,8 +73,8 @@ def both_versions(directory: Path) -> dict[str, Version]:
 
 
 def _archive(commit: str) -> bytes:
-    """The commit's folders as a tar file. Raises `CalledProcessError` without the commit."""
-    # In CI the checkout may belong to somebody else than the user who runs the tests, and git would not look into it.
+    """Return the commit's folders as a tar file. Raise `CalledProcessError` without the commit."""
+    # In CI the checkout may belong to another user, and git would refuse to read it.
     git = ("git", "-c", "safe.directory=*", "-C", str(REPOSITORY))
     command = [*git, "archive", "--format=tar", commit, *FOLDERS]
     return subprocess.run(command, check=True, capture_output=True).stdout  # noqa: S603 - a fixed program

@@ -1,4 +1,4 @@
-"""The client installed: alone, and with what a web service needs."""
+"""Installations of the client: alone, and with the packages of a web service."""
 
 import pytest
 import pytest_asyncio
@@ -14,5 +14,5 @@ async def alone(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def with_fastapi(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """`pip install './client[fastapi]' 'uvicorn[standard]'`, as docs/guide.md has it."""
+    """`pip install './client[fastapi]' 'uvicorn[standard]'`, as in docs/guide.md."""
     return await Installation.of(tmp_path_factory.mktemp("web"), f"{DISTRIBUTION}[fastapi]", "uvicorn[standard]")

@@ -1,4 +1,4 @@
-"""The client as its users get it: installed by pip into a virtual environment of its own."""
+"""The client as its users install it: by pip, into a virtual environment of its own."""
 
 import asyncio
 import os
@@ -11,12 +11,12 @@ from pathlib import Path
 from dev.processes import REPOSITORY
 
 DISTRIBUTION = REPOSITORY / "client"
-#: Only bounds how long a broken one is waited for; an installation may have a slow network.
+#: Ends a broken installation; a slow network may take long.
 TIMEOUT_SECONDS = 300
 
 
 class Installation:
-    """A virtual environment with what was installed into it, in the versions that everything else is tested with."""
+    """A virtual environment with the given packages, in the versions of locks/check.txt."""
 
     def __init__(self, directory: Path) -> None:
         self.bin = directory / "venv/bin"
@@ -24,7 +24,7 @@ class Installation:
 
     @classmethod
     async def of(cls, directory: Path, *requirements: str) -> "Installation":
-        """These and what they need. Raises `AssertionError` with what pip says when it cannot."""
+        """Install these requirements into a new environment. Raise `AssertionError` with pip's output on failure."""
         installation = cls(directory)
         lock = (REPOSITORY / "locks/check.txt").read_text()
         installation._constraints.write_text("\n".join(re.findall(r"^[\w.-]+==[\w.]+", lock, re.MULTILINE)))
@@ -33,18 +33,18 @@ class Installation:
         return installation
 
     async def pip(self, command: str, *arguments: str) -> str:
-        """What pip prints. Raises `AssertionError` if it fails."""
+        """Run pip and return its output. Raise `AssertionError` on failure."""
         if command == "install":
             arguments = ("--constraint", str(self._constraints), *arguments)
         return await self.python("-m", "pip", "--disable-pip-version-check", command, *arguments)
 
     async def python(self, *arguments: str) -> str:
-        """What a Python of this environment prints. It finds nothing of the repository by accident."""
+        """Run a Python of this environment, isolated from the repository, and return its output."""
         return await run(str(self.bin / "python"), "-I", *arguments)
 
 
 async def run(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-    """What the command prints on standard output. Raises `AssertionError` with all it prints if it fails."""
+    """Run a command and return its standard output. Raise `AssertionError` with all output on failure."""
     done = await asyncio.to_thread(
         subprocess.run,
         command,

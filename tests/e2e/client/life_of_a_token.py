@@ -1,4 +1,4 @@
-"""Run by a Python that has nothing but the distribution: a token's life, as one service sees it.
+"""The life of a token as one service sees it, for a Python with only the distribution installed.
 
 python life_of_a_token.py AMQP_URL REGISTRATION_KEY
 """
@@ -31,7 +31,7 @@ async def main(url: str, registration_key: str) -> None:
         assert await verifier.verify(token) == claims
         assert (await auth.introspect(token)).active
 
-        told = asyncio.create_task(next_revocation(auth))
+        received = asyncio.create_task(next_revocation(auth))
         ended = asyncio.create_task(verifier.until_ended(token))
         await auth.logout(token)
         await ended
@@ -40,12 +40,12 @@ async def main(url: str, registration_key: str) -> None:
         except InvalidToken:
             pass
         else:
-            raise AssertionError("it is still accepted")
-        # The subscription may have begun after the event: then it tells of the next.
-        while not told.done():
+            raise AssertionError("the token is still accepted")
+        # The subscription may begin after the event; then it receives the next one.
+        while not received.done():
             await auth.logout(await auth.login("ann", PASSWORD, device_id="laptop"))
-            await asyncio.wait({told}, timeout=1)
-        assert told.result().data.reason == RevocationReason.LOGOUT
+            await asyncio.wait({received}, timeout=1)
+        assert received.result().data.reason == RevocationReason.LOGOUT
 
 
 async def next_revocation(auth: AuthClient) -> SessionRevokedEvent:

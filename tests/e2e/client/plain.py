@@ -1,4 +1,4 @@
-"""A web service without FastAPI: Starlette, with the middleware in front. `/health` is for everyone."""
+"""A web service without FastAPI: Starlette with the middleware. `/health` needs no token."""
 
 import asyncio
 import logging
@@ -26,14 +26,14 @@ async def who(request: Request) -> PlainTextResponse:
 
 
 async def ticks(socket: WebSocket) -> None:
-    """Listens to nobody, so that all it can notice is that it can no longer send."""
+    """Send ticks and receive nothing, so that only a failing send shows the end of the session."""
     await socket.accept()
     try:
         while True:
             await socket.send_text("tick")
             await asyncio.sleep(0.01)
     except WebSocketDisconnect:
-        logging.getLogger("uvicorn").info("told that it is over")
+        logging.getLogger("uvicorn").info("websocket disconnected")
 
 
 app = Starlette(

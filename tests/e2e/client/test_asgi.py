@@ -1,4 +1,4 @@
-"""`AuthMiddleware` and `ServiceAuth` in a web service that runs, with the service behind them."""
+"""`AuthMiddleware` and `ServiceAuth` in a running web service, with the running auth service."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,13 +24,13 @@ async def plain(
     directory = str(Path(__file__).parent)
     async with serving(with_fastapi.bin / "python", "plain:app", directory, env, tmp_path) as client:
         yield client
-    assert "told that it is over" in (tmp_path / "plain.log").read_text()
+    assert "websocket disconnected" in (tmp_path / "plain.log").read_text()
 
 
-async def test_a_service_goes_dark_when_a_session_is_ended_elsewhere(
+async def test_session_that_ends_elsewhere_closes_http_and_websocket(
     plain: httpx.AsyncClient, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    """A tenant's token and another tenant's users never come in; an ended session is out within moments, everywhere."""
+    """Tenant tokens and tokens of another tenant's users are refused."""
     await tenant.create("ann")
     token = await tenant.token_of("ann")
     ann = _bearer(token)

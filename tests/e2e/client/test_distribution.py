@@ -1,4 +1,4 @@
-"""`pip install ./client`: what it brings, and that it works without the rest of the repository."""
+"""The installed client: its dependencies, modules and types."""
 
 import json
 import sys
@@ -22,8 +22,7 @@ print(json.dumps({"names": names, "missing": missing, "version": jincor_auth_cli
 """
 
 
-async def test_it_needs_aio_pika_and_pydantic_and_what_these_need(alone: Installation) -> None:
-    """Nothing of the edge, nothing of the workers."""
+async def test_client_installs_only_aio_pika_and_pydantic_with_their_dependencies(alone: Installation) -> None:
     listed = json.loads(await alone.pip("list", "--format", "json"))
     assert {package["name"].lower().replace("_", "-") for package in listed} - {"pip", "setuptools", "wheel"} == {
         "jincor-auth-client",
@@ -33,8 +32,8 @@ async def test_it_needs_aio_pika_and_pydantic_and_what_these_need(alone: Install
     assert "No broken requirements" in await alone.pip("check")
 
 
-async def test_every_module_imports_and_is_one_for_clients(alone: Installation) -> None:
-    """Only the one for FastAPI needs more; how the service itself is set up is not in it."""
+async def test_every_client_module_imports_without_process_modules(alone: Installation) -> None:
+    """Only the FastAPI module needs more packages."""
     found = json.loads(await alone.python("-c", IMPORT_EVERYTHING))
     assert not found["missing"]
     assert {"jincor_auth_client.client", "jincor_auth_client.fastapi"} <= set(found["names"])
@@ -43,14 +42,13 @@ async def test_every_module_imports_and_is_one_for_clients(alone: Installation) 
     assert f"Version: {found['version']}" in shown
 
 
-async def test_it_works_against_the_running_service(alone: Installation, service: RunningService) -> None:
-    """Register, log in, verify from memory, log out, and hear of it."""
+async def test_installed_client_works_against_the_running_service(alone: Installation, service: RunningService) -> None:
     script = Path(__file__).with_name("life_of_a_token.py")
     await alone.python("-W", "error", str(script), service.amqp_url, "let-me-in-please")
 
 
-async def test_its_users_see_its_types(with_fastapi: Installation, tmp_path: Path) -> None:
-    """mypy, strict: on the examples, and on a program that shows what is known of a name."""
+async def test_installed_client_passes_strict_mypy(with_fastapi: Installation, tmp_path: Path) -> None:
+    """mypy checks the examples and a program that reveals the type of a claim."""
     program = tmp_path / "program.py"
     program.write_text(
         "from jincor_auth_client import AuthClient\n"
@@ -67,8 +65,8 @@ async def test_its_users_see_its_types(with_fastapi: Installation, tmp_path: Pat
     assert 'Revealed type is "str"' in checked
 
 
-async def test_a_source_distribution_holds_all_that_the_wheel_is_made_of(alone: Installation, tmp_path: Path) -> None:
-    """It is made of a link to a directory beside it, and has to do without both."""
+async def test_source_distribution_builds_the_same_wheel(alone: Installation, tmp_path: Path) -> None:
+    """The repository links to `shared/`; the source distribution contains a copy."""
     tools = tmp_path / "tools"
     await alone.pip("install", "--quiet", "--target", str(tools), "hatchling")
 

@@ -1,4 +1,4 @@
-"""The programs in `examples/`, run as their readers run them, with the service behind them."""
+"""The programs in `examples/`, run as a reader runs them."""
 
 import json
 from collections.abc import AsyncIterator
@@ -28,14 +28,14 @@ async def notes(
 
 
 async def log_in(notes: httpx.AsyncClient, login: str) -> dict[str, str]:
-    """The headers of who has logged in."""
+    """Log in and return the headers of the session."""
     answer = await notes.post("/login", json={"login": login, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
     return {"Authorization": f"Bearer {answer.json()['token']}"}
 
 
-async def test_notes_go_dark_on_logout(notes: httpx.AsyncClient, tenant: Tenant) -> None:
-    """Not a moment later, although tokens are verified from memory; and other sessions of the user go on."""
+async def test_notes_after_logout_are_refused_immediately(notes: httpx.AsyncClient, tenant: Tenant) -> None:
+    """The service verifies tokens from its cache; other sessions of the user stay alive."""
     await tenant.create("ann", scope="notes:read notes:write")
     assert (await notes.post("/login", json={"login": "ann", "password": "wrong password"})).status_code == 403
     assert (await notes.get("/notes")).status_code == 401
@@ -53,8 +53,7 @@ async def test_notes_go_dark_on_logout(notes: httpx.AsyncClient, tenant: Tenant)
     assert (await notes.get("/notes", headers=on_another_device)).json() == ["buy milk"]
 
 
-async def test_notes_are_written_by_who_may(notes: httpx.AsyncClient, tenant: Tenant) -> None:
-    """The scope is the user's, as the tenant gave it."""
+async def test_writing_notes_without_the_scope_is_refused(notes: httpx.AsyncClient, tenant: Tenant) -> None:
     await tenant.create("bob", scope={"notes": ["read"]})
     bob = await log_in(notes, "bob")
     assert (await notes.get("/notes", headers=bob)).json() == []
@@ -62,11 +61,11 @@ async def test_notes_are_written_by_who_may(notes: httpx.AsyncClient, tenant: Te
     assert (refused.status_code, 'scope="notes:write"' in refused.headers["WWW-Authenticate"]) == (403, True)
 
 
-@pytest.mark.parametrize("how", ["header", "subprotocol"])
-async def test_an_open_websocket_is_closed_when_its_session_ends(
-    notes: httpx.AsyncClient, tenant: Tenant, how: str
+@pytest.mark.parametrize("credential", ["header", "subprotocol"])
+async def test_open_websocket_is_closed_when_its_session_is_revoked(
+    notes: httpx.AsyncClient, tenant: Tenant, credential: str
 ) -> None:
-    """Whoever ends it: here the tenant revokes all of the user's sessions, elsewhere."""
+    """The tenant revokes all sessions of the user, outside the notes service."""
     await tenant.create("ann", scope="notes:read notes:write")
     ann = await log_in(notes, "ann")
     url = str(notes.base_url.join("/notes/live")).replace("http:", "ws:")
@@ -77,11 +76,11 @@ async def test_an_open_websocket_is_closed_when_its_session_ends(
     token = ann["Authorization"].removeprefix("Bearer ")
     opening = (
         connect(url, additional_headers=ann)
-        if how == "header"
+        if credential == "header"
         else connect(url, subprotocols=["jincor-auth", f"jincor-auth.bearer.{token}"])  # type: ignore[list-item]
     )
     async with opening as socket:
-        assert socket.subprotocol == (None if how == "header" else "jincor-auth")
+        assert socket.subprotocol == (None if credential == "header" else "jincor-auth")
         await socket.send("buy milk")
         assert await socket.recv() == "kept 1"
         assert (await tenant.call("DELETE", tenant.path("ann", "sessions"))).is_success
@@ -91,36 +90,35 @@ async def test_an_open_websocket_is_closed_when_its_session_ends(
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "session ended")
 
 
-async def test_the_audit_trail_misses_nothing(
+async def test_audit_receives_every_revocation_also_while_stopped(
     with_fastapi: Installation, service: RunningService, tenant: Tenant, tmp_path: Path
 ) -> None:
-    """Neither while it runs, nor what happens while it does not."""
     argv = [str(with_fastapi.bin / "python"), "examples/audit.py"]
     audit = ChildProcess(Service("audit", argv, environment_of(service, tenant)), tmp_path)
 
     def trail() -> list[str]:
         return [json.loads(line)["device"] for line in audit.log_path.read_text().splitlines() if line[:1] == "{"]
 
-    async def end_session(device: str) -> None:
+    async def open_and_end_session(device: str) -> None:
         assert (await tenant.logout(await tenant.token_of("ann", device))).is_success
 
-    async def is_told_of_the_first() -> bool:
-        await end_session("the first")  # again and again: nothing is collected before it was started for the first time
+    async def has_the_first() -> bool:
+        await open_and_end_session("the first")  # repeated: the queue collects nothing before its first start
         return "the first" in trail()
 
-    async def is_told_of(device: str) -> bool:
+    async def has(device: str) -> bool:
         return device in trail()
 
     await tenant.create("ann")
     audit.start()
     try:
-        await audit.wait_until(is_told_of_the_first, START_TIMEOUT_SECONDS)
-        await end_session("while it runs")
-        await audit.wait_until(lambda: is_told_of("while it runs"), START_TIMEOUT_SECONDS)
+        await audit.wait_until(has_the_first, START_TIMEOUT_SECONDS)
+        await open_and_end_session("while it runs")
+        await audit.wait_until(lambda: has("while it runs"), START_TIMEOUT_SECONDS)
         await audit.terminate()
-        await end_session("while it does not")
+        await open_and_end_session("while it does not")
         audit.start()
-        await audit.wait_until(lambda: is_told_of("while it does not"), START_TIMEOUT_SECONDS)
+        await audit.wait_until(lambda: has("while it does not"), START_TIMEOUT_SECONDS)
     finally:
         await audit.terminate()
     assert list(dict.fromkeys(trail())) == ["the first", "while it runs", "while it does not"]

@@ -1,4 +1,4 @@
-"""docs/guide.md, entered into a shell as it stands."""
+"""docs/guide.md, run in a shell as it is written."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.e2e.client.installation import Installation
 from tests.service import RunningService
 
 TIMEOUT_SECONDS = 120
-#: What has been done already: by the fixtures, and as a test of its own in tests/integration/test_make_run.py.
+#: Blocks that the fixtures replace; tests/integration/test_make_run.py tests `make run`.
 DONE = ("make run\n", "python3 -m venv ")
 
 

@@ -1,4 +1,4 @@
-"""A web service whose own tenant credentials are wrong: it says so to its operator, and blames no user."""
+"""A web service whose own tenant credentials are wrong."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
@@ -15,7 +15,7 @@ from tests.e2e.client.web_service import START_TIMEOUT_SECONDS, environment_of, 
 from tests.e2e.tenant import PASSWORD, Tenant
 from tests.service import RunningService
 
-#: What the log tells an operator to do.
+#: The advice to the operator in the log.
 REMEDY = "check `email` and `password`"
 
 

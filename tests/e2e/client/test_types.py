@@ -1,4 +1,4 @@
-"""What mypy says to the users of the installed client."""
+"""Errors of mypy in programs that use the installed client."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ from tests.e2e.client.typos import PROGRAM, typo_lines
 
 
 async def test_misspelled_argument_is_an_error_to_mypy(with_fastapi: Installation, tmp_path: Path) -> None:
-    """tests/interop/test_pyright.py is the same for pyright."""
+    """tests/interop/test_pyright.py tests the same with pyright."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     checked = await asyncio.to_thread(

@@ -1,4 +1,4 @@
-"""A web service of somebody else's, as a process that serves an ASGI application."""
+"""A web service of a tenant: a process that serves an ASGI application."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ START_TIMEOUT_SECONDS = 60
 
 
 def environment_of(service: RunningService, tenant: Tenant) -> Mapping[str, str]:
-    """What the examples are told: the broker, and the tenant they are."""
+    """Return the environment of the examples: the broker and the tenant's credentials."""
     return {**os.environ, "AMQP_URL": service.amqp_url, "AUTH_EMAIL": tenant.email, "AUTH_PASSWORD": PASSWORD}
 
 
@@ -24,7 +24,7 @@ def environment_of(service: RunningService, tenant: Tenant) -> Mapping[str, str]
 async def serving(
     python: str | Path, application: str, directory: str, env: Mapping[str, str], logs: Path
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application, which this Python serves with uvicorn from the directory. It ends in good order."""
+    """Serve the application with uvicorn, yield an HTTP client, and require a clean exit."""
     port = free_port()
     argv = [str(python), "-m", "uvicorn", application, "--app-dir", directory, "--host", LOOPBACK, "--port", str(port)]
     process = ChildProcess(Service(application.partition(":")[0], argv, env), logs)

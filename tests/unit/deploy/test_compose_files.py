@@ -60,7 +60,7 @@ def test_broker_metrics_listen_only_on_their_own_network() -> None:
 def test_script_passes_no_secret_as_an_argument() -> None:
     """Every user of the host can read the arguments of all processes."""
     scripts = sorted((REPOSITORY / "deploy").rglob("*.sh"))
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     assert not [script for script in scripts if re.search(r"\$\((cat |< *)/run/secrets", script.read_text())]
 
 

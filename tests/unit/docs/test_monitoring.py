@@ -57,15 +57,6 @@ def test_exported_metric_is_used_by_the_dashboard_or_an_alert() -> None:
         assert possible & used or not name.startswith("jincor_auth"), name
 
 
-def test_operations_page_explains_exactly_the_exported_metrics() -> None:
-    rows = re.findall(r"^\| `(jincor_auth_\w+)`", OPERATIONS.read_text(), re.MULTILINE)
-    assert set(rows) == {
-        f"{name}_total" if f"{name}_total" in possible else name
-        for name, possible in families().items()
-        if name.startswith("jincor_auth")
-    }
-
-
 def test_alert_names_its_section_of_the_operations_page() -> None:
     """The page has no sections for other alerts."""
     alerts = ALERTS.read_text()

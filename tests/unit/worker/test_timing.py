@@ -55,7 +55,7 @@ async def test_refused_login_takes_as_long_for_an_unknown_account(hasher: Argon2
     """The times of a wrong password and of an unknown account are compared by rank, in random order.
 
     The test detects differences above the noise of the machine, such as a missing hash or one of half the passes.
-    It does not detect microseconds or the cost of a real database: `tests/contract/test_guessing.py` counts the
+    It does not detect microseconds or the cost of a real database: `tests/contract/test_throttling.py` counts the
     queries. The random order spreads slow phases of the machine over both kinds.
     """
     worker = InMemoryWorker(hasher=hasher, throttle=replace(THROTTLE, account=None, address=None))

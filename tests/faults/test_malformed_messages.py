@@ -1,4 +1,4 @@
-"""Messages that nobody should send: each is answered or dropped, never given to another worker, and no worker dies."""
+"""Messages that no client sends."""
 
 import asyncio
 import contextlib
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DIRECT = "amq.rabbitmq.reply-to"
 JSON = "application/json"
-#: An address of direct reply-to by its looks, at a node that does not exist.
+#: Looks like a direct reply-to address, of a node that does not exist.
 MADE_UP = f"{DIRECT}.g2dkABByYWJiaXRAbG9jYWxob3N0AAAAAAAAAAAAAAAA.abc"
-#: As clients of the first Jincor Auth spelled a login: other members, and no tenant token.
+#: A login of the first Jincor Auth: other members, and no tenant token.
 OLD_CONTRACT = json.dumps({"login": "ann", "password": "secret secret", "deviceId": 7}).encode()
 
-#: What is sent, to which queue, and the code that comes back.
+#: Routing key, body, properties and the code of the reply.
 ANSWERED: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
     "garbage": ("auth.logout", b"\xff\x00garbage", {}, "bad_request"),
     "empty": ("auth.logout", b"", {}, "bad_request"),
@@ -36,20 +36,20 @@ ANSWERED: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
     "16 MB for the password lane": ("auth.login", b" " * 16_000_000, {}, "bad_request"),
     "no content type": ("auth.logout", b"{}", {"content_type": None}, "bad_request"),
     "other content type": ("auth.logout", b"{}", {"content_type": "application/x-python-pickle"}, "bad_request"),
-    "deadline that is none": ("auth.logout", b"{}", {"headers": {"x-deadline-ms": "soon"}}, "bad_request"),
+    "invalid deadline": ("auth.logout", b"{}", {"headers": {"x-deadline-ms": "soon"}}, "bad_request"),
     "deadline in a year": ("auth.logout", b"{}", {"headers": {"x-deadline-ms": 2**53}}, "bad_request"),
-    "odd request id": ("auth.logout", b"{}", {"headers": {"x-request-id": {"a": [1]}}}, "invalid_request"),
+    "invalid request id": ("auth.logout", b"{}", {"headers": {"x-request-id": {"a": [1]}}}, "invalid_request"),
     "old contract": ("auth.login", OLD_CONTRACT, {}, "invalid_request"),
 }
-#: What is sent and cannot be answered.
+#: Messages that cannot be answered.
 DROPPED: dict[str, dict[str, Any]] = {
     "past the exchange": {"key": "rpc.manage", "reply_to": DIRECT},
     "past the exchange, to the password lane": {"key": "rpc.password", "reply_to": DIRECT},
     "no reply address": {},
     "own queue as reply address": {"reply_to": "rpc.manage"},
-    "another's queue as reply address": {"reply_to": "audit"},
-    "pseudo-queue without a place": {"reply_to": f"{DIRECT}."},
-    "made-up place": {"reply_to": MADE_UP},
+    "another service's queue as reply address": {"reply_to": "audit"},
+    "pseudo-queue without an address": {"reply_to": f"{DIRECT}."},
+    "made-up address": {"reply_to": MADE_UP},
     "deadline that has passed": {"reply_to": MADE_UP, "headers": {"x-deadline-ms": 1}},
 }
 
@@ -60,8 +60,8 @@ async def stack(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
-async def test_poison_is_settled_once(stack: Stack) -> None:
-    """Under load: the callers beside it lose at most the replies that were on the wire, and every worker lives."""
+async def test_malformed_messages_are_answered_or_dropped_once(stack: Stack) -> None:
+    """Other callers lose at most replies that are on the wire, and every worker stays alive."""
     pids = {name: process.pid for name, process in stack.service.processes.items()}
     async with stack.load() as load, _Sender.connected(stack.node.amqp_url) as sender:
         for name, (key, body, properties, code) in ANSWERED.items():
@@ -74,7 +74,7 @@ async def test_poison_is_settled_once(stack: Stack) -> None:
         recovered = time.monotonic() - started
     assert {name: process.pid for name, process in stack.service.processes.items()} == pids
     assert all(process.running for process in stack.service.processes.values())
-    await _nothing_waits(stack)
+    await _until_queues_empty(stack)
     logged = [json.loads(line) for line in stack.service.logs().splitlines() if line]
     requests = [line for line in logged if line["event"] == "request" and "operation" in line]
     assert not any(line["redelivered"] for line in requests)
@@ -85,7 +85,7 @@ async def test_poison_is_settled_once(stack: Stack) -> None:
 
 
 class _Sender:
-    """Publishes straight into queues, and listens for what comes back."""
+    """Publishes messages and receives their replies."""
 
     def __init__(self, channel: aio_pika.abc.AbstractChannel) -> None:
         self._channel = channel
@@ -104,7 +104,7 @@ class _Sender:
     async def send(self, name: str, key: str, body: bytes, **properties: Any) -> None:
         self._codes[name] = asyncio.get_running_loop().create_future()
         message = aio_pika.Message(body, correlation_id=name, **{"content_type": JSON, **properties})
-        # What no operation is called, no queue is bound to: that goes straight into one.
+        # No queue is bound to a queue's name: the default exchange delivers to it.
         exchange = self._channel.default_exchange if key.startswith("rpc.") else await self._rpc()
         await exchange.publish(message, key)
 
@@ -118,8 +118,8 @@ class _Sender:
         self._codes[message.correlation_id or ""].set_result(json.loads(message.body)["code"])
 
 
-async def _nothing_waits(stack: Stack) -> None:
-    """Returns when no queue of requests holds any, delivered or not."""
+async def _until_queues_empty(stack: Stack) -> None:
+    """Wait until no request queue holds a message, delivered or not."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             lines = (await stack.node.ctl("list_queues", "name", "messages")).split("\n")

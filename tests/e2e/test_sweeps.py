@@ -1,4 +1,4 @@
-"""What a crash left half-done, written into the database as the crash would have: the sweep finishes it."""
+"""The sweep after a crash. The tests write what the crash would leave in the database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +15,7 @@ from shared.contracts.events import SessionRevokedEvent
 from tests.e2e.tenant import Tenant
 from tests.service import RunningService
 
-#: The sweep looks every few seconds.
+#: The sweep runs every few seconds.
 PATIENCE_SECONDS = 30
 LONG_AGO = datetime.now(UTC) - timedelta(minutes=1)
 
@@ -30,7 +30,7 @@ def database(service: RunningService) -> Iterator[Database[dict[str, Any]]]:
 
 @pytest_asyncio.fixture
 async def audit(service: RunningService, tenant: Tenant) -> AsyncIterator[Audit]:
-    """A durable queue that is told of every revocation of the tenant."""
+    """A durable queue that receives every revocation of the tenant."""
     async with await aio_pika.connect(service.amqp_url) as connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(f"audit-{tenant.id}", durable=True)
@@ -38,10 +38,9 @@ async def audit(service: RunningService, tenant: Tenant) -> AsyncIterator[Audit]
         yield queue
 
 
-async def test_a_revocation_left_unannounced_is_announced(
+async def test_sweep_announces_an_unannounced_revocation(
     database: Database[dict[str, Any]], tenant: Tenant, audit: Audit
 ) -> None:
-    """A session that ended, and whose event nobody published, gets its event, and the outbox is emptied."""
     await tenant.create("ann")
     session = (await tenant.verify(await tenant.token_of("ann"))).json()["decoded"]["jti"]
     ended = {"revocation": {"at": LONG_AGO, "reason": "logout"}, "outbox": LONG_AGO}
@@ -52,10 +51,10 @@ async def test_a_revocation_left_unannounced_is_announced(
 
 
 @pytest.mark.parametrize("reason", ["password_changed", "user_deleted"])
-async def test_an_ending_left_unfinished_is_carried_out(
+async def test_sweep_finishes_an_unfinished_revocation_of_a_user(
     database: Database[dict[str, Any]], tenant: Tenant, audit: Audit, reason: str
 ) -> None:
-    """All sessions of a user were to end: now they do, each is announced, and a deletion is completed."""
+    """Every session is revoked and announced, and a deletion is completed."""
     user = (await tenant.create("ann")).json()["id"]
     token = await tenant.token_of("ann")
     session = (await tenant.verify(token)).json()["decoded"]["jti"]
@@ -72,7 +71,7 @@ async def test_an_ending_left_unfinished_is_carried_out(
 
 
 async def _next_event(audit: Audit) -> tuple[str, str]:
-    """Which session the next event is about, and why it ended."""
+    """Return the session and the reason of the next event."""
     async with asyncio.timeout(PATIENCE_SECONDS), audit.iterator() as messages:
         message = await anext(messages)
         await message.ack()
@@ -82,5 +81,5 @@ async def _next_event(audit: Audit) -> tuple[str, str]:
 
 async def _until_none(database: Database[dict[str, Any]], collection: str, query: dict[str, Any]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while database[collection].find_one(query):  # noqa: ASYNC110 (it is a worker that brings it about)
+        while database[collection].find_one(query):  # noqa: ASYNC110 (a worker changes the database)
             await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What every `Tenants` must do with decisions about a tenant: durable, made once, and forgotten with it at the end."""
+"""The contract of `Tenants` for decisions about a tenant, for the fake and MongoDB."""
 
 import asyncio
 from dataclasses import replace
@@ -35,13 +35,12 @@ async def added(tenants: Tenants, **changes: Any) -> StoredTenant:
 
 
 async def delete(tenants: Tenants, tenant: StoredTenant, key: IdempotencyKey | None = None) -> TenantRevocation:
-    ending = await tenants.decide_revocation(tenant.id, DELETED, key or a_key())
-    await tenants.finish_revocation(ending)
-    return ending
+    decision = await tenants.decide_revocation(tenant.id, DELETED, key or a_key())
+    await tenants.finish_revocation(decision)
+    return decision
 
 
-async def test_a_tenant_is_found_by_its_id(tenants: Tenants) -> None:
-    """As it was stored, and no other."""
+async def test_tenant_is_found_only_by_its_id(tenants: Tenants) -> None:
     tenant = await added(tenants)
     assert await tenants.find(tenant.id) == tenant
     assert await tenants.find("nobody") is None
@@ -50,27 +49,27 @@ async def test_a_tenant_is_found_by_its_id(tenants: Tenants) -> None:
     assert not await tenants.admits("nobody", 0)
 
 
-async def test_a_new_password_is_one_with_its_decision(tenants: Tenants) -> None:
-    """Who read the tenant before does not have it as it is; users still log in through sessions from before."""
+async def test_new_password_is_stored_in_one_write_with_its_decision(tenants: Tenants) -> None:
+    """Sessions of the previous generation still admit the tenant's users."""
     tenant = await added(tenants)
-    ending = await tenants.decide_revocation(tenant.id, RevocationReason.PASSWORD_CHANGED, a_key(), "new hash")
-    assert ending == TenantRevocation(tenant.id, 1, RevocationReason.PASSWORD_CHANGED)
+    decision = await tenants.decide_revocation(tenant.id, RevocationReason.PASSWORD_CHANGED, a_key(), "new hash")
+    assert decision == TenantRevocation(tenant.id, 1, RevocationReason.PASSWORD_CHANGED)
     changed = replace(tenant, password_hash="new hash", generation=1)
     assert await tenants.find_by_email(tenant.email) == changed
     assert await tenants.is_current(changed)
     assert not await tenants.is_current(tenant)
     assert await tenants.admits(tenant.id, 0)
-    assert await tenants.unfinished_revocations(LATER, 10) == [ending]
-    await tenants.finish_revocation(ending)
-    await tenants.finish_revocation(ending)
+    assert await tenants.unfinished_revocations(LATER, 10) == [decision]
+    await tenants.finish_revocation(decision)
+    await tenants.finish_revocation(decision)
     assert await tenants.unfinished_revocations(LATER, 10) == []
     assert await tenants.find(tenant.id) == changed
 
 
-async def test_a_disabled_tenant_admits_nobody(tenants: Tenants) -> None:
-    """It is found, and says that it is disabled; enabled, it admits through sessions that began since, and no older."""
+async def test_disabled_tenant_admits_no_generation_until_enabled(tenants: Tenants) -> None:
+    """After that it admits only sessions of the new generation."""
     tenant = await added(tenants)
-    ending = await tenants.decide_revocation(tenant.id, DISABLED, a_key())
+    decision = await tenants.decide_revocation(tenant.id, DISABLED, a_key())
     disabled = replace(tenant, generation=1, disabled=True)
     assert await tenants.find(tenant.id) == disabled
     for generation in (0, 1):
@@ -81,11 +80,11 @@ async def test_a_disabled_tenant_admits_nobody(tenants: Tenants) -> None:
     assert await tenants.find(tenant.id) == enabled
     assert await tenants.is_current(enabled)
     assert [await tenants.admits(tenant.id, generation) for generation in (0, 1)] == [False, True]
-    assert await tenants.unfinished_revocations(LATER, 10) == [ending], "what was decided to end is to end all the same"
+    assert await tenants.unfinished_revocations(LATER, 10) == [decision], "the decision stays unfinished"
 
 
-async def test_a_tenant_is_enabled_once_for_each_request(tenants: Tenants) -> None:
-    """A request that comes again does not undo that the tenant was disabled since. Who is not there is not enabled."""
+async def test_repeated_enable_after_a_disable_changes_nothing(tenants: Tenants) -> None:
+    """Enabling an unknown tenant creates nothing."""
     tenant = await added(tenants)
     key = a_key()
     await tenants.enable(tenant.id, key)
@@ -98,10 +97,10 @@ async def test_a_tenant_is_enabled_once_for_each_request(tenants: Tenants) -> No
     assert await tenants.find("nobody") is None
 
 
-async def test_a_tenant_decided_to_be_deleted_is_invisible(tenants: Tenants) -> None:
-    """Found no more, by id or by email, and nothing else is decided; but its email is free only when it is gone."""
+async def test_tenant_being_deleted_is_invisible_and_keeps_its_email(tenants: Tenants) -> None:
+    """The email is free when the deletion is finished."""
     tenant = await added(tenants)
-    ending = await tenants.decide_revocation(tenant.id, DELETED, a_key())
+    decision = await tenants.decide_revocation(tenant.id, DELETED, a_key())
     assert await tenants.find(tenant.id) is None
     assert await tenants.find_by_email(tenant.email) is None
     assert not await tenants.admits(tenant.id, 1)
@@ -112,14 +111,13 @@ async def test_a_tenant_decided_to_be_deleted_is_invisible(tenants: Tenants) -> 
     successor = a_tenant(email=tenant.email)
     with pytest.raises(EmailTaken):
         await tenants.add(successor)
-    await tenants.finish_revocation(ending)
+    await tenants.finish_revocation(decision)
     await tenants.add(successor)
-    await tenants.finish_revocation(ending)
+    await tenants.finish_revocation(decision)
     assert await tenants.find_by_email(tenant.email) == successor
 
 
-async def test_nobody_is_brought_back(tenants: Tenants) -> None:
-    """A registration that comes again when its tenant was deleted registers nobody."""
+async def test_repeated_registration_of_a_deleted_tenant_is_refused(tenants: Tenants) -> None:
     tenant = await added(tenants)
     await delete(tenants, tenant)
     with pytest.raises(EmailTaken):
@@ -128,8 +126,8 @@ async def test_nobody_is_brought_back(tenants: Tenants) -> None:
 
 
 @pytest.mark.parametrize("reason", REASONS)
-async def test_a_decision_is_made_once_for_each_request(tenants: Tenants, reason: RevocationReason) -> None:
-    """However often it comes, at once or later, it is one decision, also of a tenant that is gone."""
+async def test_repeated_decision_is_the_first_decision(tenants: Tenants, reason: RevocationReason) -> None:
+    """The result is the same for concurrent deliveries and after the tenant was deleted."""
     tenant = await added(tenants)
     key = a_key()
     assert await tenants.find_decision(tenant.id, key) is None
@@ -143,28 +141,25 @@ async def test_a_decision_is_made_once_for_each_request(tenants: Tenants, reason
     assert await tenants.find_decision(tenant.id, key) == decisions[0]
     assert await tenants.decide_revocation(tenant.id, reason, key) == decisions[0]
     assert await tenants.find_decision_by_email(tenant.email, key) == decisions[0]
-    forgotten = replace(key, at=key.at + IDEMPOTENCY_WINDOW)
-    assert await tenants.find_decision(tenant.id, forgotten) is None
-    assert await tenants.find_decision_by_email(tenant.email, forgotten) is None
+    expired = replace(key, at=key.at + IDEMPOTENCY_WINDOW)
+    assert await tenants.find_decision(tenant.id, expired) is None
+    assert await tenants.find_decision_by_email(tenant.email, expired) is None
     with pytest.raises(TenantNotFound):
-        await tenants.decide_revocation(tenant.id, reason, forgotten)
+        await tenants.decide_revocation(tenant.id, reason, expired)
 
 
-async def test_decisions_at_once_never_share_a_generation(tenants: Tenants) -> None:
-    """Each has its own, and the tenant is of the last."""
+async def test_concurrent_decisions_get_distinct_generations(tenants: Tenants) -> None:
     tenant = await added(tenants)
-    endings = await asyncio.gather(*(tenants.decide_revocation(tenant.id, ROTATION, a_key()) for _ in range(10)))
-    assert sorted(ending.generation for ending in endings) == list(range(1, 11))
-    first = next(ending for ending in endings if ending.generation == 1)
+    decisions = await asyncio.gather(*(tenants.decide_revocation(tenant.id, ROTATION, a_key()) for _ in range(10)))
+    assert sorted(decision.generation for decision in decisions) == list(range(1, 11))
+    first = next(decision for decision in decisions if decision.generation == 1)
     await tenants.finish_revocation(first)
-    assert [ending.generation for ending in await tenants.unfinished_revocations(LATER, 10)] == [10]
+    assert [decision.generation for decision in await tenants.unfinished_revocations(LATER, 10)] == [10]
 
 
 @pytest.mark.parametrize("reason", [ROTATION, RevocationReason.PASSWORD_CHANGED])
-async def test_what_was_to_end_of_users_ends_also_when_something_else_is_decided(
-    tenants: Tenants, reason: RevocationReason
-) -> None:
-    """A decision that nobody has finished is part of the one that takes its place; one that is finished is not."""
+async def test_decision_includes_an_unfinished_decision_about_users(tenants: Tenants, reason: RevocationReason) -> None:
+    """A finished decision is not included."""
     tenant = await added(tenants)
     disabling = await tenants.decide_revocation(tenant.id, DISABLED, a_key())
     await tenants.enable(tenant.id, a_key())
@@ -182,8 +177,7 @@ async def test_what_was_to_end_of_users_ends_also_when_something_else_is_decided
     assert [await tenants.admits(tenant.id, generation) for generation in (0, 1)] == [False, True]
 
 
-async def test_a_deletion_is_of_one_email(tenants: Tenants) -> None:
-    """What is marked with the same name about another tenant is not taken for done."""
+async def test_key_used_for_one_tenant_is_new_for_another(tenants: Tenants) -> None:
     tenant, other = await added(tenants), await added(tenants)
     key = a_key()
     await delete(tenants, tenant, key)
@@ -192,8 +186,8 @@ async def test_a_deletion_is_of_one_email(tenants: Tenants) -> None:
     assert await tenants.find(other.id) == other
 
 
-async def test_only_decisions_left_behind_are_unfinished(tenants: Tenants) -> None:
-    """A decision younger than asked for is in somebody's hands; no more than the limit are taken."""
+async def test_unfinished_decisions_are_only_those_older_than_the_given_time(tenants: Tenants) -> None:
+    """The worker that made a younger decision is still carrying it out."""
     for seconds in range(4):
         tenant = await added(tenants)
         await tenants.decide_revocation(tenant.id, ROTATION, a_key(at=NOW + timedelta(seconds=seconds)))

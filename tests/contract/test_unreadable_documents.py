@@ -1,4 +1,4 @@
-"""One document that cannot be read is not in the way of the others."""
+"""Documents that this version cannot read, among others that it can."""
 
 from datetime import timedelta
 
@@ -17,29 +17,29 @@ from worker.domain.records import AuditQuery, Revocation, StoredAuditRecord
 LATER = NOW + timedelta(seconds=1)
 
 
-async def test_a_session_that_a_newer_version_ended(
+async def test_session_revoked_for_an_unknown_reason_is_skipped_and_logged(
     mongo_database: MongoDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its reason unknown here, it is passed over, logged, neither accepted nor announced, nor an error for others."""
+    """A newer version stored it. It is neither accepted nor announced, and other sessions are not affected."""
     sessions = MongoSessions(mongo_database)
-    odd, good = await sessions.add(a_session()), await sessions.add(a_session())
-    for session in (odd, good):
+    unreadable, readable = await sessions.add(a_session()), await sessions.add(a_session())
+    for session in (unreadable, readable):
         await sessions.revoke(session, Revocation(NOW, RevocationReason.LOGOUT))
     await mongo_database.collection("sessions").update_one(
-        {"_id": odd.id}, {"$set": {"revocation.reason": "moved_to_mars"}}
+        {"_id": unreadable.id}, {"$set": {"revocation.reason": "moved_to_mars"}}
     )
-    assert (await sessions.find([odd.id, good.id])).keys() == {good.id}
-    assert [session.id for session in await sessions.unannounced("shop", LATER, 10)] == [good.id]
-    for session in (odd, good):
+    assert (await sessions.find([unreadable.id, readable.id])).keys() == {readable.id}
+    assert [session.id for session in await sessions.unannounced("shop", LATER, 10)] == [readable.id]
+    for session in (unreadable, readable):
         await sessions.announced(session, LATER)
-    # A page of one is full: an empty one would be the end of the list.
-    assert [session.id for session in await sessions.announced_after("shop", NOW, "", 1)] == [good.id]
+    # An empty page would mean the end of the list.
+    assert [session.id for session in await sessions.announced_after("shop", NOW, "", 1)] == [readable.id]
     assert "cannot be read" in caplog.text
     assert "moved_to_mars" not in caplog.text
 
 
-async def test_a_page_of_users_with_one_that_cannot_be_read(mongo_database: MongoDatabase) -> None:
-    """It is full all the same: one that is not would be the end of the list."""
+async def test_page_of_users_with_an_unreadable_one_is_full(mongo_database: MongoDatabase) -> None:
+    """A shorter page would mean the end of the list."""
     users = MongoUsers(mongo_database)
     logins = [f"user {number}" for number in range(6)]
     for login in logins:
@@ -49,8 +49,7 @@ async def test_a_page_of_users_with_one_that_cannot_be_read(mongo_database: Mong
     assert [user.login for user in await users.page("shop", "", logins[3], 3)] == logins[4:]
 
 
-async def test_a_page_of_the_audit_trail_with_a_record_that_cannot_be_read(mongo_database: MongoDatabase) -> None:
-    """It is full all the same."""
+async def test_page_of_audit_records_with_an_unreadable_one_is_full(mongo_database: MongoDatabase) -> None:
     audit = MongoAudit(mongo_database, timedelta(days=1))
     records = [StoredAuditRecord(f"{number:032}", "shop", NOW, "auth.login", "ok") for number in range(5)]
     for record in records:
@@ -63,28 +62,31 @@ async def test_a_page_of_the_audit_trail_with_a_record_that_cannot_be_read(mongo
 @pytest.mark.parametrize(
     ("reason", "users_before"), [(RevocationReason.TENANT_DISABLED, 1), (RevocationReason.PASSWORD_CHANGED, 0)]
 )
-async def test_an_ending_of_a_tenant_that_an_older_version_decided(
+async def test_tenant_decision_of_an_older_version_includes_its_users(
     mongo_database: MongoDatabase, reason: RevocationReason, users_before: int
 ) -> None:
-    """It did not say what is to end of users, and meant it all the same."""
+    """An older version stores no `users_before`."""
     tenants = MongoTenants(mongo_database)
     tenant, key = a_tenant(), a_key()
     await tenants.add(tenant)
-    ending = await tenants.decide_revocation(tenant.id, reason, key)
+
+    decision = await tenants.decide_revocation(tenant.id, reason, key)
     await mongo_database.collection("tenants").update_one(
         {"_id": tenant.id}, {"$unset": {"ending.users_before": "", "marks.1.users_before": ""}}
     )
-    assert ending.users_before == users_before
-    assert await tenants.unfinished_revocations(LATER, 10) == [ending]
-    assert await tenants.find_decision(tenant.id, key) == ending
+    assert decision.users_before == users_before
+    assert await tenants.unfinished_revocations(LATER, 10) == [decision]
+    assert await tenants.find_decision(tenant.id, key) == decision
 
 
-async def test_an_ending_that_a_newer_version_decided(mongo_database: MongoDatabase) -> None:
-    """It is left to a worker that knows what it means; the others are finished here."""
+async def test_user_decision_of_a_newer_version_is_skipped(mongo_database: MongoDatabase) -> None:
+    """A worker that knows the reason finishes it."""
     users = MongoUsers(mongo_database)
-    odd, good = a_user(), a_user()
-    for user in (odd, good):
+    unreadable, readable = a_user(), a_user()
+    for user in (unreadable, readable):
         await users.add(user)
         await users.decide_revocation(user.tenant, user.login, RevocationReason.ALL_REVOKED, a_key())
-    await mongo_database.collection("users").update_one({"_id": odd.id}, {"$set": {"ending.reason": "moved_to_mars"}})
-    assert [ending.user for ending in await users.unfinished_revocations("shop", LATER, 10)] == [good.id]
+    await mongo_database.collection("users").update_one(
+        {"_id": unreadable.id}, {"$set": {"ending.reason": "moved_to_mars"}}
+    )
+    assert [decision.user for decision in await users.unfinished_revocations("shop", LATER, 10)] == [readable.id]

@@ -1,4 +1,4 @@
-"""A connection that is set up and lost again and again comes back more and more slowly, if it is told to."""
+"""The backoff of a connection that is repeatedly set up and lost."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ SECONDS = 6.0
 
 
 @pytest.mark.parametrize(("last_backoff_seconds", "least", "most"), [(LAST_BACKOFF_SECONDS, 6, 20), (60.0, 3, 6)])
-async def test_who_ends_its_connection_again_and_again_waits_longer(
+async def test_repeatedly_lost_connection_backs_off_up_to_the_last_backoff(
     amqp_url: str, last_backoff_seconds: float, least: int, most: int
 ) -> None:
-    """Waits double up to the last: 0.2, 0.4, 0.8 seconds and so on, with jitter of up to half."""
+    """The backoff doubles from 0.2 s, with a jitter of up to half."""
     opened = 0
 
     async def end(_: AbstractConnection) -> Sequence[AbstractChannel]:

@@ -1,4 +1,4 @@
-"""What stands on a connection takes its time to be made: of replicated queues, while a node of the broker is away."""
+"""The setup timeout of a connection. Setting up replicated queues takes long while a node is down."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,14 +17,15 @@ async def slow(connection: AbstractConnection) -> Sequence[AbstractChannel]:
     return [channel]
 
 
-async def test_it_is_given_the_time_that_it_is_said_to_need(amqp_url: str) -> None:
+async def test_setup_within_its_timeout_connects(amqp_url: str) -> None:
     async with Connection([amqp_url], "patient", slow, setup_timeout_seconds=20 * SETUP_SECONDS) as connection:
         async with asyncio.timeout(20 * SETUP_SECONDS):
             await connection.connected.wait()
 
 
-async def test_and_no_more(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A broker that never answers is left for the next one."""
+async def test_setup_beyond_its_timeout_is_abandoned_for_the_next_node(
+    amqp_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with Connection([amqp_url], "hasty", slow, setup_timeout_seconds=SETUP_SECONDS / 10) as connection:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(2 * SETUP_SECONDS):

@@ -1,4 +1,4 @@
-"""Requests that come several times, at once and later, to two workers of each lane: done once, and answered alike."""
+"""Repeated requests, concurrent and later, to two workers of each lane."""
 
 import asyncio
 import uuid
@@ -16,13 +16,13 @@ from tests.requests import Accounts
 from tests.service import RunningService
 
 KEY = "let-me-in-please"
-#: What may differ between two looks: when it was, and when a user was seen last.
-MOMENTS = {"asOf", "lastActivity"}
+#: Members that may differ between two replies: times of reading and of last activity.
+TIMES = {"asOf", "lastActivity"}
 
 
 @pytest_asyncio.fixture
 async def rpc(service: RunningService) -> AsyncIterator[RpcClient]:
-    async with RpcClient([service.amqp_url], "a neighbour") as client, asyncio.timeout(30):
+    async with RpcClient([service.amqp_url], "a service") as client, asyncio.timeout(30):
         await client.connected.wait()
         yield client
 
@@ -45,15 +45,15 @@ async def send(rpc: RpcClient, name: str, message_id: str | None = None, **field
 
 
 def timeless(answer: Any) -> Any:
-    """A JSON value without its moments."""
+    """Return a JSON value without its times."""
     if isinstance(answer, dict):
-        return {name: timeless(value) for name, value in answer.items() if name not in MOMENTS}
+        return {name: timeless(value) for name, value in answer.items() if name not in TIMES}
     return [timeless(value) for value in answer] if isinstance(answer, list) else answer
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-async def test_one_message_has_one_answer(rpc: RpcClient, accounts: Accounts, name: str) -> None:
-    """Three deliveries at once, which two workers share, and two more: all answers are the same."""
+async def test_repeated_message_gets_one_reply(rpc: RpcClient, accounts: Accounts, name: str) -> None:
+    """Two workers share three concurrent deliveries; two more deliveries follow."""
     message_id = uuid.uuid4().hex
     request = accounts.request(name)
     answers = await asyncio.gather(*(send(rpc, name, message_id, **request) for _ in range(3)))

@@ -1,4 +1,4 @@
-"""Logins on the real database, by several workers at once: what is hashed, and what the database is asked."""
+"""Throttled logins by several workers on one real database: hashes and database queries."""
 
 import asyncio
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ HOME = "192.0.2.1"
 
 
 class World:
-    """A tenant and its users, ann and two with accents, and workers that share a database and nothing else."""
+    """One tenant with ann and two accented logins, and workers that share only the database."""
 
     def __init__(self, database: MongoDatabase, throttle: Throttle = fakes.THROTTLE) -> None:
         self.hasher = fakes.FakeHasher()
@@ -54,21 +54,21 @@ class World:
         return world
 
     async def add(self, login: str, password: str) -> None:
-        """One more user of the tenant, as a worker of before might have stored it."""
+        """Add a user to the tenant as an older worker may have stored it."""
         worker = self._workers[0]
         tenant = await worker.tenants.find_by_email("shop@example.com")
         assert tenant is not None
         password_hash = await self.hasher.hash(password)
         await worker.users.add(a_user(tenant=tenant.id, login=login, password_hash=password_hash))
 
-    async def log_in(self, name: str, who: str, password: str, worker: Ports | None = None, **fields: Any) -> str:
-        """`ok`, or the code of the refusal."""
+    async def attempt(self, name: str, login: str, password: str, worker: Ports | None = None, **fields: Any) -> str:
+        """Return `ok`, or the code of the refusal."""
         operation = OPERATIONS[name]
         members = {
             "tenantToken": self._token,
             "deviceId": "phone",
-            "login": who,
-            "email": who,
+            "login": login,
+            "email": login,
             "password": password,
             **fields,
         }
@@ -79,21 +79,21 @@ class World:
             return error.code
         return "ok"
 
-    async def log_in_at_once(self, name: str, who: str, password: str, times: int) -> Sequence[str]:
-        """So many at the same time, by all workers in turn."""
+    async def attempt_at_once(self, name: str, login: str, password: str, times: int) -> Sequence[str]:
+        """Send this many logins at the same time, spread over all workers."""
         return await asyncio.gather(
-            *(self.log_in(name, who, password, self._workers[number % WORKERS]) for number in range(times))
+            *(self.attempt(name, login, password, self._workers[number % WORKERS]) for number in range(times))
         )
 
-    async def work(self, name: str, who: str, **fields: Any) -> tuple[str, int, int]:
-        """What a wrong password is answered, how much is hashed, and how often the database is asked."""
+    async def cost(self, name: str, login: str, **fields: Any) -> tuple[str, int, int]:
+        """Return the code for a wrong password, the number of hashes, and the number of database queries."""
 
         async def nothing() -> None:
             pass
 
         asked = SteppedDatabase(self._database, -1, nothing)
         hashed = self.hasher.work
-        code = await self.log_in(name, who, "wrong", self._on(cast(MongoDatabase, asked)), **fields)
+        code = await self.attempt(name, login, "wrong", self._on(cast(MongoDatabase, asked)), **fields)
         return code, self.hasher.work - hashed, asked.taken
 
     def _on(self, database: MongoDatabase) -> Ports:
@@ -113,14 +113,13 @@ LOGINS = [("auth.login", "ann", "nobody"), ("tenant.login", "shop@example.com", 
 
 
 @pytest.mark.parametrize(("name", "known", "unknown"), LOGINS)
-async def test_guesses_at_once_at_several_workers(
+async def test_concurrent_wrong_logins_at_several_workers_hash_up_to_the_limit(
     mongo_database: MongoDatabase, name: str, known: str, unknown: str
 ) -> None:
-    """Of 50 wrong logins exactly those are hashed that are free, at an account and at none."""
     world = await World.begin(mongo_database)
-    for who in (known, unknown):
+    for login in (known, unknown):
         hashed = world.hasher.work
-        codes = await world.log_in_at_once(name, who, "wrong", 50)
+        codes = await world.attempt_at_once(name, login, "wrong", 50)
         assert codes.count(InvalidCredentials.code) == fakes.LIMIT.undelayed
         assert codes.count(Throttled.code) == 50 - fakes.LIMIT.undelayed
         assert world.hasher.work - hashed == fakes.LIMIT.undelayed
@@ -129,51 +128,50 @@ async def test_guesses_at_once_at_several_workers(
 @pytest.mark.parametrize(
     "spellings", [("Am\u00e9lie", "Ame\u0301lie"), ("Nobody\u00f3", "Nobodyo\u0301")], ids=["known", "unknown"]
 )
-async def test_another_spelling_is_no_further_guess(mongo_database: MongoDatabase, spellings: tuple[str, str]) -> None:
-    """All spellings that reach an account, or none, are counted together."""
+async def test_wrong_logins_in_two_spellings_share_one_count(
+    mongo_database: MongoDatabase, spellings: tuple[str, str]
+) -> None:
     world = await World.begin(mongo_database)
-    codes = [await world.log_in("auth.login", spellings[number % 2], "wrong") for number in range(12)]
+    codes = [await world.attempt("auth.login", spellings[number % 2], "wrong") for number in range(12)]
     assert codes.count(InvalidCredentials.code) == fakes.LIMIT.undelayed
 
 
-async def test_a_right_login_at_a_namesake_forgives_no_guess(mongo_database: MongoDatabase) -> None:
-    """Accounts from before, whose logins differ in their form alone, are counted apart."""
+async def test_right_login_of_an_account_with_the_other_spelling_keeps_the_count(mongo_database: MongoDatabase) -> None:
+    """Accounts stored before normalization, whose logins differ only in their Unicode form, have separate counts."""
     world = await World.begin(mongo_database)
     await world.add("Ame\u0301lie", "another password")
     for _ in range(fakes.LIMIT.undelayed):
-        assert await world.log_in("auth.login", "Am\u00e9lie", "wrong") == InvalidCredentials.code
-    assert await world.log_in("auth.login", "Ame\u0301lie", "another password") == "ok"
-    assert await world.log_in("auth.login", "Am\u00e9lie", "wrong") == Throttled.code
+        assert await world.attempt("auth.login", "Am\u00e9lie", "wrong") == InvalidCredentials.code
+    assert await world.attempt("auth.login", "Ame\u0301lie", "another password") == "ok"
+    assert await world.attempt("auth.login", "Am\u00e9lie", "wrong") == Throttled.code
 
 
 @pytest.mark.parametrize(("name", "known", "unknown"), LOGINS)
-async def test_guesses_in_a_row_at_several_workers(
+async def test_consecutive_wrong_logins_at_several_workers_hash_up_to_the_lock(
     mongo_database: MongoDatabase, name: str, known: str, unknown: str
 ) -> None:
-    """However many come at once, hour after hour, no more are hashed in a row than may be; at an account and none."""
-    most = 2 * fakes.LIMIT.undelayed + 2
-    strangers = replace(fakes.STRANGERS, max_consecutive=most)
-    world = await World.begin(mongo_database, replace(fakes.THROTTLE, account=strangers))
-    for who in (known, unknown):
+    allowed = 2 * fakes.LIMIT.undelayed + 2
+    account_limit = replace(fakes.STRANGERS, max_consecutive=allowed)
+    world = await World.begin(mongo_database, replace(fakes.THROTTLE, account=account_limit))
+    for login in (known, unknown):
         hashed = world.hasher.work
         for _ in range(4):
-            await world.log_in_at_once(name, who, "wrong", 20)
-            world.clock.advance(strangers.window)
-        assert world.hasher.work - hashed == most
-        assert await world.log_in(name, who, PASSWORD) == Throttled.code
+            await world.attempt_at_once(name, login, "wrong", 20)
+            world.clock.advance(account_limit.window)
+        assert world.hasher.work - hashed == allowed
+        assert await world.attempt(name, login, PASSWORD) == Throttled.code
 
 
 @pytest.mark.parametrize(("name", "known", "unknown"), LOGINS)
-async def test_right_ones_at_once_at_several_workers(
+async def test_concurrent_right_logins_at_several_workers_succeed(
     mongo_database: MongoDatabase, name: str, known: str, unknown: str
 ) -> None:
-    """Whoever knows the password is in nobody's way."""
     world = await World.begin(mongo_database)
-    assert set(await world.log_in_at_once(name, known, PASSWORD, 30)) == {"ok"}
-    assert set(await world.log_in_at_once(name, unknown, PASSWORD, 4)) == {InvalidCredentials.code}
+    assert set(await world.attempt_at_once(name, known, PASSWORD, 30)) == {"ok"}
+    assert set(await world.attempt_at_once(name, unknown, PASSWORD, 4)) == {InvalidCredentials.code}
 
 
-#: Logins that are typed in NFD: of an account in NFC, of one that was stored in NFD, and of nobody.
+#: Logins typed in NFD: of an account in NFC, of an account stored in NFD, and of no account.
 SPELLINGS = [
     ("auth.login", "Ame\u0301lie", "Nobody\u0301"),
     ("auth.login", "Zoe\u0308", "Nobody\u0301"),
@@ -181,17 +179,17 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("login", [*LOGINS, *SPELLINGS], ids=lambda login: ascii(login[:2]))
-@pytest.mark.parametrize("has_been_there", [False, True])
-@pytest.mark.parametrize("where", [{}, {"clientAddress": HOME}])
-async def test_known_and_unknown_cost_the_same(
-    mongo_database: MongoDatabase, login: tuple[str, str, str], has_been_there: bool, where: dict[str, str]
+@pytest.mark.parametrize("used_before", [False, True])
+@pytest.mark.parametrize("origin", [{}, {"clientAddress": HOME}])
+async def test_login_of_known_and_unknown_accounts_costs_the_same(
+    mongo_database: MongoDatabase, login: tuple[str, str, str], used_before: bool, origin: dict[str, str]
 ) -> None:
-    """As many hashes and as many questions to the database, also while throttled, and when the account was in use."""
+    """The numbers of hashes and queries are equal, also while throttled and for accounts that were used before."""
     name, known, unknown = login
     world = await World.begin(mongo_database)
-    if has_been_there:
-        assert await world.log_in(name, known, PASSWORD) == "ok"
+    if used_before:
+        assert await world.attempt(name, known, PASSWORD) == "ok"
     times = fakes.LIMIT.undelayed + 2
-    assert [await world.work(name, known, **where) for _ in range(times)] == [
-        await world.work(name, unknown, **where) for _ in range(times)
+    assert [await world.cost(name, known, **origin) for _ in range(times)] == [
+        await world.cost(name, unknown, **origin) for _ in range(times)
     ]

@@ -1,4 +1,4 @@
-"""What every `Users` must do with decisions to end sessions: they are durable, ordered, and never lost."""
+"""The contract of `Users` for decisions to revoke sessions, for the fake and MongoDB."""
 
 import asyncio
 from dataclasses import replace
@@ -38,16 +38,16 @@ async def decide(
     changes: UserChanges | None = None,
     key: IdempotencyKey | None = None,
 ) -> UserRevocation:
-    """Decide about the user, with a new request unless a key is given."""
+    """Decide a revocation for the user, with a new request unless a key is given."""
     return await users.decide_revocation(user.tenant, user.login, reason, key or a_key(), changes)
 
 
-async def test_a_decision_ends_the_generation(users: Users) -> None:
-    """A decision names the generation after the one it ends, and the user is of that one from then on."""
+async def test_decision_moves_the_user_to_the_next_generation(users: Users) -> None:
+    """The decision names the first generation whose sessions survive."""
     user = await added(users)
     assert await users.is_current(user)
-    ending = await decide(users, user, RevocationReason.ALL_REVOKED)
-    assert ending == UserRevocation(user.tenant, user.id, 1, RevocationReason.ALL_REVOKED)
+    decision = await decide(users, user, RevocationReason.ALL_REVOKED)
+    assert decision == UserRevocation(user.tenant, user.id, 1, RevocationReason.ALL_REVOKED)
     assert not await users.is_current(user)
     found = await users.find(user.tenant, user.login)
     assert found == replace(user, generation=1)
@@ -55,18 +55,16 @@ async def test_a_decision_ends_the_generation(users: Users) -> None:
     assert await users.is_current(found)
 
 
-async def test_a_decision_is_written_with_its_cause(users: Users) -> None:
-    """The new password and the end of the sessions are one: who sees the one sees the other."""
+async def test_decision_is_stored_in_one_write_with_its_changes(users: Users) -> None:
     user = await added(users)
     changes = UserChanges({"sub": "other", "scope": {"a.b": None}}, "new hash")
-    ending = await decide(users, user, RevocationReason.PASSWORD_CHANGED, changes)
+    decision = await decide(users, user, RevocationReason.PASSWORD_CHANGED, changes)
     found = await users.find(user.tenant, user.login)
     assert found == replace(user, sub="other", scope={"a.b": None}, password_hash="new hash", generation=1)
-    assert await users.unfinished_revocations("shop", LATER, 10) == [ending]
+    assert await users.unfinished_revocations("shop", LATER, 10) == [decision]
 
 
-async def test_a_later_decision_of_who_read_before(users: Users) -> None:
-    """Two decisions by callers who read the same user get two generations, in their order."""
+async def test_second_decision_by_a_stale_reader_gets_the_next_generation(users: Users) -> None:
     user = await added(users)
     first = await decide(users, user, RevocationReason.ALL_REVOKED)
     second = await decide(users, user, RevocationReason.PASSWORD_CHANGED, UserChanges({}, "new"))
@@ -74,30 +72,27 @@ async def test_a_later_decision_of_who_read_before(users: Users) -> None:
     assert await users.unfinished_revocations("shop", LATER, 10) == [second]
 
 
-async def test_decisions_at_once_never_share_a_generation(users: Users) -> None:
-    """Of ten concurrent decisions each has a generation of its own, and the user is of the last."""
+async def test_concurrent_decisions_get_distinct_generations(users: Users) -> None:
     user = await added(users)
-    endings = await asyncio.gather(
+    decisions = await asyncio.gather(
         *(decide(users, user, RevocationReason.ALL_REVOKED) for _ in range(10)),
     )
-    assert sorted(ending.generation for ending in endings) == list(range(1, 11))
+    assert sorted(decision.generation for decision in decisions) == list(range(1, 11))
     found = await users.find(user.tenant, user.login)
     assert found is not None
     assert found.generation == 10
 
 
-async def test_a_finished_decision_is_forgotten(users: Users) -> None:
-    """What was carried out is not found again, and the user stays."""
+async def test_finished_decision_is_no_longer_unfinished(users: Users) -> None:
     user = await added(users)
-    ending = await decide(users, user, RevocationReason.ALL_REVOKED)
-    await users.finish_revocation(ending)
+    decision = await decide(users, user, RevocationReason.ALL_REVOKED)
+    await users.finish_revocation(decision)
     assert await users.unfinished_revocations("shop", LATER, 10) == []
     assert await users.find(user.tenant, user.login) == replace(user, generation=1)
-    await users.finish_revocation(ending)
+    await users.finish_revocation(decision)
 
 
-async def test_finishing_leaves_a_later_decision_alone(users: Users) -> None:
-    """Who carried out an earlier decision does not finish the later one."""
+async def test_finishing_an_earlier_decision_keeps_a_later_one(users: Users) -> None:
     user = await added(users)
     first = await decide(users, user, RevocationReason.ALL_REVOKED)
     second = await decide(users, user, RevocationReason.ALL_REVOKED)
@@ -105,28 +100,27 @@ async def test_finishing_leaves_a_later_decision_alone(users: Users) -> None:
     assert await users.unfinished_revocations("shop", LATER, 10) == [second]
 
 
-async def test_only_decisions_left_behind_are_unfinished(users: Users) -> None:
-    """A decision younger than asked for is in somebody's hands; no more than the limit are taken."""
-    endings = {
+async def test_unfinished_decisions_are_only_those_older_than_the_given_time(users: Users) -> None:
+    """The worker that made a younger decision is still carrying it out."""
+    decisions = {
         seconds: await decide(
             users, await added(users), RevocationReason.ALL_REVOKED, key=a_key(at=NOW + timedelta(seconds=seconds))
         )
         for seconds in range(4)
     }
     await added(users)
-    of_another = await decide(users, await added(users, tenant="bank"), RevocationReason.ALL_REVOKED)
+    other_decision = await decide(users, await added(users, tenant="bank"), RevocationReason.ALL_REVOKED)
     assert sorted(await users.tenants_with_unfinished_revocations(NOW + timedelta(seconds=2))) == ["bank", "shop"]
     assert await users.tenants_with_unfinished_revocations(NOW) == []
-    assert await users.unfinished_revocations("bank", LATER, 10) == [of_another]
+    assert await users.unfinished_revocations("bank", LATER, 10) == [other_decision]
     found = await users.unfinished_revocations("shop", NOW + timedelta(seconds=2), 10)
-    assert sorted(found, key=lambda ending: ending.user) == sorted(
-        (endings[0], endings[1]), key=lambda ending: ending.user
+    assert sorted(found, key=lambda decision: decision.user) == sorted(
+        (decisions[0], decisions[1]), key=lambda decision: decision.user
     )
     assert len(await users.unfinished_revocations("shop", NOW + timedelta(days=1), 3)) == 3
 
 
-async def test_a_user_decided_to_be_deleted_is_invisible(users: Users) -> None:
-    """From the decision on nobody finds, lists or changes a deleted user, and no decision follows it."""
+async def test_user_being_deleted_is_invisible(users: Users) -> None:
     user = await added(users)
     await decide(users, user, RevocationReason.USER_DELETED)
     assert await users.find(user.tenant, user.login) is None
@@ -139,42 +133,38 @@ async def test_a_user_decided_to_be_deleted_is_invisible(users: Users) -> None:
         await decide(users, user, RevocationReason.ALL_REVOKED)
 
 
-async def test_deletion_is_decided_once(users: Users) -> None:
-    """Of ten concurrent deletions one decides, and the others learn that the user is gone."""
+async def test_concurrent_deletions_are_decided_once(users: Users) -> None:
     user = await added(users)
     outcomes = await asyncio.gather(
         *(decide(users, user, RevocationReason.USER_DELETED) for _ in range(10)), return_exceptions=True
     )
-    endings = [outcome for outcome in outcomes if isinstance(outcome, UserRevocation)]
-    assert endings == [UserRevocation(user.tenant, user.id, 1, RevocationReason.USER_DELETED)]
+    decisions = [outcome for outcome in outcomes if isinstance(outcome, UserRevocation)]
+    assert decisions == [UserRevocation(user.tenant, user.id, 1, RevocationReason.USER_DELETED)]
     assert [type(outcome) for outcome in outcomes].count(UserNotFound) == 9
 
 
-async def test_a_login_is_free_once_its_deletion_is_finished(users: Users) -> None:
-    """Until its sessions have ended a deleted user keeps its login; then another may have it."""
+async def test_login_is_taken_until_the_deletion_is_finished(users: Users) -> None:
     user = await added(users, login="ann")
-    ending = await decide(users, user, RevocationReason.USER_DELETED)
+    decision = await decide(users, user, RevocationReason.USER_DELETED)
     successor = a_user(login="ann")
     with pytest.raises(LoginTaken):
         await users.add(successor)
-    await users.finish_revocation(ending)
+    await users.finish_revocation(decision)
     await users.add(successor)
     assert await users.find("shop", "ann") == successor
     assert await users.unfinished_revocations("shop", LATER, 10) == []
 
 
-async def test_finishing_a_deletion_twice_spares_the_successor(users: Users) -> None:
-    """A sweep that is late deletes nobody but the user that was to be deleted."""
+async def test_finishing_a_deletion_twice_keeps_the_successor(users: Users) -> None:
     user = await added(users, login="ann")
-    ending = await decide(users, user, RevocationReason.USER_DELETED)
-    await users.finish_revocation(ending)
+    decision = await decide(users, user, RevocationReason.USER_DELETED)
+    await users.finish_revocation(decision)
     successor = await added(users, login="ann")
-    await users.finish_revocation(ending)
+    await users.finish_revocation(decision)
     assert await users.find("shop", "ann") == successor
 
 
-async def test_a_decision_about_nobody(users: Users) -> None:
-    """A user that does not exist has no sessions to end."""
+async def test_decision_for_an_unknown_user_is_refused(users: Users) -> None:
     with pytest.raises(UserNotFound):
         await decide(users, a_user(), RevocationReason.ALL_REVOKED)
     assert await users.unfinished_revocations("shop", LATER, 10) == []
