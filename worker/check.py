@@ -10,7 +10,7 @@ from worker.settings import Settings
 DEFAULT_EXCHANGE = ""
 
 
-async def problems(settings: Settings) -> list[str]:
+async def worker_problems(settings: Settings) -> list[str]:
     """Return the problems found, one line each. Empty: the worker can start."""
     needs = BrokerNeeds(publishes=(DEFAULT_EXCHANGE,), queues=f"{RPC_EXCHANGE}.")
     found = await broker_problems(settings, needs)

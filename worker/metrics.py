@@ -28,7 +28,7 @@ OK = "ok"
 #: The kinds of sweeps.
 ANNOUNCE = "announce"
 FINISH = "finish"
-#: What happens to an event after a subscriber's queue refused it.
+#: The two outcomes of a refused event: it is published again later, or only listed from then on.
 RETRIED = "retried"
 LISTED = "listed"
 

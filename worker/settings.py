@@ -105,7 +105,7 @@ MongoUrl = Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_ali
 
 
 class ImportSettings(BaseSettings):
-    """The variables of the commands `python -m worker.import_users` and `python -m worker.colliding_logins`.
+    """The variables of the commands `worker.indexes`, `worker.import_users` and `worker.colliding_logins`.
 
     They read no keys.
     """

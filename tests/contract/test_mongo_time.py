@@ -14,6 +14,7 @@ from tests.fakes import NOW
 from tests.integration.proxy import Proxy
 from tests.records import a_session, a_user
 from worker.adapters.mongo_database import MAX_CONNECTIONS, MongoDatabase, connect, unavailable_when_away
+from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_time import MAX_CALL_SECONDS, MIN_CALL_SECONDS
 from worker.adapters.mongo_users import MongoUsers
@@ -74,7 +75,7 @@ async def link(mongo_url: str) -> AsyncIterator[SlowLink]:
 async def linked(link: SlowLink) -> AsyncIterator[MongoDatabase]:
     """The database through the link, connected."""
     async with connect(without_discovery(link.url)) as database:
-        await database.prepare()
+        await create_indexes(database)
         yield database
         link.delay_seconds = 0.0
         link.let_through()

@@ -3,13 +3,13 @@
 A worker takes more requests than it hashes at once, so that one tenant's requests do not block all
 others in the broker's queue. Requests wait here, grouped by tenant:
 
-- for a place: a group that holds as many places as are free is refused more;
+- for a place: a group that holds as many places as are free gets no more;
 - for their turn: only as many requests of a group as keep the threads busy read the database. The
   others may reach their deadline without any work;
-- for a thread: the next free thread goes to the group that uses the fewest, and among these to the
-  one whose last turn is longest ago. A group that holds far more requests than each other group
-  sits out one round of turns between two turns of its own. So n groups get at least one of n + 1
-  turns each.
+- for a thread: the next free thread goes to the group that uses the fewest threads. If several do,
+  the one that has waited longest for a turn gets it. A group that holds far more requests than each
+  other group sits out one round of turns between two turns of its own. So n groups get at least one
+  of n + 1 turns each.
 """
 
 import asyncio
@@ -82,8 +82,8 @@ class FairTurns:
 
     async def enter(self, group: str, call: Call) -> None:
         members = self._groups.get(group) or self._new_group(group)
-        # A share that needs no setting: one busy group gets half of the places. n busy groups get 1
-        # / (n + 1) of them each, and the same share stays free for the next group.
+        # One busy group gets half of the places. With n busy groups, each gets 1/(n + 1) of them, and
+        # the same share stays free for the next group.
         if members.held >= self._free_places:
             raise Overloaded
         self._groups[group] = members

@@ -170,7 +170,8 @@ def _decision_to_document(decision: TenantRevocation) -> Document:
 
 def _from_decision(tenant: str, stored: Document) -> TenantRevocation:
     generation, reason = stored["generation"], RevocationReason(stored["reason"])
-    # Older versions have no `users_before`. They revoked users' sessions for these reasons only.
+    # Documents of older versions have no `users_before`. These versions revoked users' sessions
+    # only when the tenant was disabled or deleted.
     of_older = generation if reason in CLOSING else 0
     return TenantRevocation(tenant, generation, reason, stored.get("users_before") or of_older)
 

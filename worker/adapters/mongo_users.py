@@ -223,7 +223,7 @@ class MongoUsers:
         """
         while True:
             wanted = {
-                # First, since the embedded database uses the index of the first field.
+                # This field comes first: the embedded database uses the index of the first field in a filter.
                 "split_point": {"$gt": _split_point(tenant, after), "$lt": _after_split_points(tenant)},
                 "tenant": tenant,
             }

@@ -32,7 +32,7 @@ MAX_ANNOUNCED = 500
 MAX_OVER_LIMIT = 50
 
 
-async def revoke_session(
+async def revoke_on_request(
     session: StoredSession, reason: RevocationReason, key: IdempotencyKey, call: Call, ports: Ports
 ) -> bool:
     """Revoke one session. Return False if another request revoked it before; that request announces it."""

@@ -7,7 +7,7 @@ from shared.contracts.session_revoke import SESSION_REVOKE, SessionRevokeRequest
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
-from worker.domain.session_revocation import is_revoked_by, revoke_session
+from worker.domain.session_revocation import is_revoked_by, revoke_on_request
 from worker.domain.tokens import tenant_of
 
 
@@ -27,6 +27,6 @@ async def session_revoke(request: SessionRevokeRequest, call: Call, ports: Ports
         raise UserNotFound
     if session is None or session.user != user.id or session.expires_at <= key.at:
         raise SessionNotFound
-    if not await revoke_session(session, RevocationReason.REVOKED, key, call, ports):
+    if not await revoke_on_request(session, RevocationReason.REVOKED, key, call, ports):
         raise SessionNotFound
     return Done.now()

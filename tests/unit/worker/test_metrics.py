@@ -91,7 +91,7 @@ def test_refused_events_are_counted_as_retried_or_listed(metrics: WorkerMetrics)
 def test_hashes_beyond_the_threads_are_counted_as_waiting(
     metrics: WorkerMetrics, in_flight: int, in_use: int, waiting: int
 ) -> None:
-    """Requests that wait for their turn are added to them."""
+    """The gauge also counts requests that wait for their turn."""
     metrics.watch(
         hash_threads=4,
         hashing=lambda: in_flight,
