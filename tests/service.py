@@ -1,5 +1,6 @@
 """The whole service as processes: edges and workers on a broker and a database."""
 
+import asyncio
 import base64
 import contextlib
 import functools
@@ -92,6 +93,17 @@ async def running_service(
 async def takes_requests(process: ChildProcess) -> bool:
     """Return whether a worker has logged that it takes requests since its last start."""
     return '"event": "taking requests"' in process.tail(1_000_000)
+
+
+async def refused_readiness(http: httpx.AsyncClient, probe_seconds: float = 0.5) -> httpx.Response:
+    """Return the first answer to a readiness probe that says "not ready".
+
+    For some seconds of an outage, edges stay ready: it may be a planned election of the database.
+    """
+    async with asyncio.timeout(START_TIMEOUT_SECONDS):
+        while (response := await http.get("/health/ready")).is_success:  # noqa: ASYNC110 - another process changes it
+            await asyncio.sleep(probe_seconds)
+        return response
 
 
 async def _ready(http: httpx.AsyncClient, url: str) -> bool:

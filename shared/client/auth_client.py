@@ -81,6 +81,7 @@ class AuthClient:
         self._urls = urls
         self._name = name
         self._exchange = exchange
+        self._timeout_seconds = retrying_rpc.timeout_seconds
         self._verifier = VerificationBatcher(rpc, timeout_seconds=retrying_rpc.timeout_seconds, tracing=tracing)
         self.tenant = TenantAccount(retrying_rpc, session)
         self.users = UserAccounts(session)
@@ -160,7 +161,9 @@ class AuthClient:
 
         async def verify_as(tenant_token: str) -> Claims:
             check = validated(VerifyCheck, tenant_token=tenant_token, token=token)
-            return await with_retries(lambda: self._verifier.verify(check), repeatable=True)
+            return await with_retries(
+                lambda: self._verifier.verify(check), repeatable=True, timeout_seconds=self._timeout_seconds
+            )
 
         return await self._session.run(verify_as)
 

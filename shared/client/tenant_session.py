@@ -16,6 +16,7 @@ from ..amqp.rpc_port import Rpc
 from ..contracts.claims import Claims
 from ..contracts.errors import (
     AuthError,
+    DeadlineExceeded,
     InternalError,
     InvalidCredentials,
     InvalidRequest,
@@ -262,19 +263,28 @@ def _first_of(likely: Sequence[SecretStr], other: Sequence[SecretStr]) -> tuple[
     return tuple(dict.fromkeys((*likely, *other)))[:MAX_PASSWORDS]
 
 
-async def with_retries(attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool) -> ResultT:
+async def with_retries(
+    attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool, timeout_seconds: float | None = None
+) -> ResultT:
     """Run the attempt and return its result, with up to three retries after temporary errors.
 
     `Overloaded` is always retried, because nothing was done. `Unavailable` is retried only if
-    `repeatable`, because the operation may have been done.
+    `repeatable`, because the operation may have been done. Raises the last of them if all attempts
+    together take longer than `timeout_seconds`.
     """
-    for wait_seconds in RETRY_WAITS_SECONDS:
-        try:
+    last: Temporary = DeadlineExceeded()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            for wait_seconds in RETRY_WAITS_SECONDS:
+                try:
+                    return await attempt()
+                except Overloaded as error:
+                    last = error
+                except Unavailable as error:
+                    if not repeatable:
+                        raise
+                    last = error
+                await asyncio.sleep(jittered(wait_seconds))
             return await attempt()
-        except Overloaded:
-            pass
-        except Unavailable:
-            if not repeatable:
-                raise
-        await asyncio.sleep(jittered(wait_seconds))
-    return await attempt()
+    except TimeoutError:
+        raise last from None

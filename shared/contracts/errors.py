@@ -18,7 +18,7 @@ AuthError
 └── Temporary                the caller may retry, after a given time
     ├── Throttled            too many attempts on this account or from this address
     ├── Unavailable          no worker, no broker or no database is available
-    ├── Overloaded           the queue or the tenant's share of it is full
+    ├── Overloaded           the queue or the tenant's share of it is full, or the wait in it was too long
     └── DeadlineExceeded     no reply in time; the operation may have been done
 
 A worker raises one of these, the consumer sends its `ErrorReply`, and the RPC client raises the
@@ -323,7 +323,8 @@ class Unavailable(Temporary):
 
 class Overloaded(Temporary):
     """Refused before anything was done: the lane's queue, or the tenant's share of a worker, is
-    full. The retry time is one of `OVERLOADED_RETRY_SECONDS`, unless it is given."""
+    full, or the request waited in the queue for almost its whole time. The retry time is one of
+    `OVERLOADED_RETRY_SECONDS`, unless it is given."""
 
     code = ErrorCode.OVERLOADED
     text = "service is overloaded, try again later"

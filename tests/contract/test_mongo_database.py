@@ -109,7 +109,7 @@ async def test_unreachable_database_makes_operations_unavailable() -> None:
 @pytest.mark.parametrize("name", list(INDEXES))
 async def test_collection_uses_majority_writes_and_primary_reads(mongo_database: MongoDatabase, name: str) -> None:
     collection = mongo_database.collection(name)
-    assert collection.write_concern.document == {"w": "majority", "j": True, "wtimeout": 3000}
+    assert collection.write_concern.document == {"w": "majority", "j": True, "wtimeout": 2000}
     assert collection.read_preference == ReadPreference.PRIMARY
     assert collection.read_concern.document == {"level": "local"}
 

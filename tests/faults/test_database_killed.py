@@ -1,6 +1,5 @@
 """A database that is killed under load."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -8,10 +7,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from api.readiness import SHARED_SECONDS
 from tests.faults.profile import LONG, note
 from tests.faults.stack import REPLY_TIMEOUT_SECONDS, Crashable, Stack, running_stack
 from tests.faults.transports import until_ready
+from tests.service import refused_readiness
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
@@ -32,8 +31,7 @@ async def test_repeatedly_killed_database_loses_nothing_acknowledged(stack: Stac
     async with stack.load(callers=6) as load, httpx.AsyncClient(base_url=stack.service.urls[0], timeout=30) as http:
         for _ in range(KILLS):
             await stack.server.kill()
-            await asyncio.sleep(SHARED_SECONDS)  # the readiness result is cached this long
-            ready = await http.get("/health/ready")
+            ready = await refused_readiness(http)
             assert (ready.status_code, ready.json()["missing"]) == (503, ["database"])
             await stack.server.start()
             started = time.monotonic()

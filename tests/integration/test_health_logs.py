@@ -13,7 +13,7 @@ from api.readiness import SHARED_SECONDS
 from dev.ports import free_port
 from tests.backends import Backend
 from tests.integration.proxy import Proxy
-from tests.service import RunningService, running_service
+from tests.service import RunningService, refused_readiness, running_service
 
 PATIENCE_SECONDS = 60
 #: The processes of one edge and one worker of each kind.
@@ -73,8 +73,7 @@ async def test_idle_service_logs_no_successful_health_check_and_no_scrape(
 async def test_health_check_that_fails_is_logged_by_edge_and_worker(service: RunningService, database: Proxy) -> None:
     async with httpx.AsyncClient(base_url=service.urls[0], timeout=PATIENCE_SECONDS) as http, asyncio.timeout(60):
         database.hold()
-        await asyncio.sleep(SHARED_SECONDS)  # an earlier result may be shared until then
-        ready = await http.get("/health/ready")
+        ready = await refused_readiness(http)
         database.let_through()
     assert (ready.status_code, ready.json()["missing"]) == (503, ["database"])
     identifier = ready.headers["x-request-id"]

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from shared.contracts.errors import Unavailable
+from worker.domain.deadline import request_deadline
 
 RecordT = TypeVar("RecordT")
 
@@ -45,34 +46,42 @@ class Lookups(Generic[RecordT]):
         self._max_wait_seconds = max_wait_seconds
         self._latest: _Query[RecordT] | None = None
         self._joinable: _Query[RecordT] | None = None
+        self._queries: set[asyncio.Task[None]] = set()
 
     async def find(self, ids: Sequence[str]) -> dict[str, RecordT]:
         """Return the records with these ids, by id. Ids of no record are left out."""
         query = self._joinable
         if query is None or len(query.ids) + len(ids) > MAX_IDS:
-            found = await self._send(_Query(ids))
+            query = self._begin(ids)
         else:
             query.ids.update(ids)
-            found = await asyncio.shield(query.found)  # a cancelled lookup must not cancel the others
+        found = await asyncio.shield(query.found)  # a cancelled lookup must not cancel the others
         return {each: found[each] for each in ids if each in found}
 
-    async def _send(self, query: _Query[RecordT]) -> dict[str, RecordT]:
-        before, self._latest, self._joinable = self._latest, query, query
+    def _begin(self, ids: Sequence[str]) -> _Query[RecordT]:
+        query = _Query[RecordT](ids)
+        before, self._latest = self._latest, query
+        self._joinable = query if before is not None else None
+        # A task of its own: the lookup that begins the query may be cancelled, or have less time
+        # left than those that join.
+        task = asyncio.create_task(self._send(query, before))
+        self._queries.add(task)
+        task.add_done_callback(self._queries.discard)
+        return query
+
+    async def _send(self, query: _Query[RecordT], before: _Query[RecordT] | None) -> None:
+        request_deadline.set(None)
         try:
             if before is not None:
                 await asyncio.wait([before.found], timeout=self._max_wait_seconds)
             self._close(query)
-            found = await self._query(list(query.ids))
+            query.found.set_result(await self._query(list(query.ids)))
         except BaseException as error:
             self._close(query)
-            # Only the lookup that sent the query may have been cancelled; the others get
-            # `Unavailable`.
             query.found.set_exception(error if isinstance(error, Exception) else Unavailable())
-            query.found.exception()  # marks it as retrieved: asyncio would warn if no other lookup joined
-            raise
-        else:
-            query.found.set_result(found)
-            return found
+            query.found.exception()  # marks it as retrieved: asyncio would warn if no lookup is left
+            if not isinstance(error, Exception):
+                raise
         finally:
             if self._latest is query:  # results are not cached
                 self._latest = None

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -20,8 +21,10 @@ from pymongo.errors import (
 from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
+from shared.contracts.errors import Unavailable
 from worker.adapters import mongo_failures
 from worker.adapters.mongo_routers import one_router
+from worker.adapters.mongo_time import PrimaryHeartbeats, call_time_limit
 from worker.domain.records import IDEMPOTENCY_WINDOW
 
 log = logging.getLogger(__name__)
@@ -31,15 +34,29 @@ RecordT = TypeVar("RecordT")
 Collection = AsyncIOMotorCollection[Document]
 
 DEFAULT_DATABASE = "jincor_auth"
-#: An acknowledged write must survive the loss of a node and a power failure.
-DURABLE = WriteConcern(w="majority", j=True, wtimeout=3_000)
-#: Shorter than a caller's deadline, so that the caller gets `unavailable` and not a timeout.
+#: An acknowledged write must survive the loss of a node and a power failure. The database stops
+#: waiting for the majority well before the driver stops waiting for the database: otherwise the
+#: driver closes the connection and repeats the write. Within `call_time_limit` the driver sends
+#: `maxTimeMS` instead.
+DURABLE = WriteConcern(w="majority", j=True, wtimeout=2_000)
+#: Limits of calls outside `call_time_limit`.
 SERVER_SELECTION_TIMEOUT_MS = 2_000
 SOCKET_TIMEOUT_MS = 3_000
+#: A primary that stops answering is noticed after a heartbeat and a connection timeout, and its
+#: connections are closed. With the driver's default of 10 seconds it would be used for 12.
+HEARTBEAT_MS = 2_000
+#: Connections of one worker to each node, besides two that monitor it: as many as the requests that
+#: it holds of two lanes. Motor has five threads for each core of the machine, which may be hundreds.
+MAX_CONNECTIONS = 32
 #: Limit for reading one page, with the driver's retry. A worker sets it with `pymongo.timeout`, so
 #: that the database ends the query too. It is half of a caller's usual deadline of 5 seconds.
 MAX_PAGE_SECONDS = 2.5
 PING_TIMEOUT_SECONDS = 1.0
+#: A database without an answer counts as available for this long after the last heartbeat of a
+#: primary, so that readiness does not change during a planned election. A heartbeat is up to
+#: `HEARTBEAT_MS` old when the primary steps down, so this covers elections of 4 seconds. Without a
+#: vote of the old primary an election takes 10 seconds and more.
+PLANNED_ELECTION_SECONDS = 6.0
 #: Delay between attempts to reach an unavailable database when the worker starts.
 RETRY_SECONDS = 1.0
 #: Deadlines are only seconds away and are set and checked by different machines, so clocks must
@@ -114,8 +131,12 @@ MAX_DECISION_ROUNDS = 20
 class MongoDatabase:
     """The service's database."""
 
-    def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
+    def __init__(
+        self, database: AsyncIOMotorDatabase[Document], primary_seen_seconds: Callable[[], float] = lambda: math.inf
+    ) -> None:
+        """`primary_seen_seconds` returns the time since the last heartbeat of a primary."""
         self._database = database
+        self._primary_seen_seconds = primary_seen_seconds
 
     def collection(self, name: str) -> Collection:
         """Return a collection whose acknowledged writes are durable, and whose reads see all acknowledged writes.
@@ -190,12 +211,12 @@ class MongoDatabase:
         return [f"index {index} of {name} has another definition than expected; drop it" for index in conflicts]
 
     async def ping(self) -> bool:
-        """Return whether the database replies within a second."""
+        """Return whether the database replies within a second, or had a primary `PLANNED_ELECTION_SECONDS` ago."""
         try:
-            async with asyncio.timeout(PING_TIMEOUT_SECONDS):
+            with call_time_limit(PING_TIMEOUT_SECONDS):
                 await self._database.command("ping")
         except (PyMongoError, TimeoutError):
-            return False
+            return self._primary_seen_seconds() < PLANNED_ELECTION_SECONDS
         return True
 
 
@@ -242,18 +263,22 @@ async def connect(
     It connects when first used. PyMongo reports each command to `listeners`. A `socket_timeout_ms`
     of None lets commands take any time.
     """
+    heartbeats = PrimaryHeartbeats()
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
         url,
         tz_aware=True,
         appname="jincor-auth",
-        event_listeners=list(listeners),
+        event_listeners=[*listeners, heartbeats],
         server_selector=one_router,
         serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
+        waitQueueTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         connectTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         socketTimeoutMS=socket_timeout_ms,
+        heartbeatFrequencyMS=HEARTBEAT_MS,
+        maxPoolSize=MAX_CONNECTIONS,
     )
     try:
-        yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE))
+        yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE), heartbeats.seconds_since)
     finally:
         # In a thread, since it tells the database, which may not answer.
         await asyncio.to_thread(client.close)
@@ -329,10 +354,15 @@ async def tenants_with(collection: Collection, field: str, older_than: datetime)
 def unavailable_when_away() -> Iterator[None]:
     """Raise `Unavailable` if the failure is temporary (see `mongo_failures`). Other errors propagate as bugs.
 
-    The log and the error name what happened: a database that needs too long is not away.
+    The time is that of `call_time_limit`, for all calls inside together. The log and the error name
+    what happened: a database that needs too long is not away.
     """
     try:
-        yield
+        with call_time_limit():
+            yield
+    except TimeoutError as error:
+        log.warning(mongo_failures.LATE_MESSAGE, extra={"error": type(error).__name__})
+        raise Unavailable(mongo_failures.NO_ANSWER_IN_TIME) from None
     except PyMongoError as error:
         if not mongo_failures.is_temporary(error):
             raise

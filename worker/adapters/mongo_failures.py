@@ -57,6 +57,9 @@ TEMPORARY_CODES: Final = RETRYABLE_CODES | frozenset(
 TEMPORARY_LABELS: Final = ("RetryableWriteError", "RetryableError", "TransientTransactionError")
 #: Errors with which a database does not answer in time, but is there.
 LATE: Final = (ExecutionTimeout, NetworkTimeout, WTimeoutError)
+#: Text of the log, and of the error that a caller gets.
+LATE_MESSAGE: Final = "database does not answer in time"
+NO_ANSWER_IN_TIME: Final = "database did not answer in time, try again"
 
 
 def is_temporary(error: PyMongoError) -> bool:
@@ -75,7 +78,7 @@ def is_temporary(error: PyMongoError) -> bool:
 def log_message(error: PyMongoError) -> str:
     """Return what the log says of a temporary failure."""
     if isinstance(error, LATE):
-        return "database does not answer in time"
+        return LATE_MESSAGE
     if isinstance(error, ConnectionFailure):
         return "database is away"
     if isinstance(error, WriteConcernError):
@@ -86,7 +89,7 @@ def log_message(error: PyMongoError) -> str:
 def unavailable(error: PyMongoError) -> Unavailable:
     """Return the error of operations for a temporary failure. It says which kind it is, and nothing of the request."""
     if isinstance(error, LATE):
-        return Unavailable("database did not answer in time, try again")
+        return Unavailable(NO_ANSWER_IN_TIME)
     return Unavailable()
 
 

@@ -4,6 +4,7 @@ Its value is the time from which the event is due: the time of the revocation, o
 after a refusal.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -24,7 +25,8 @@ from worker.adapters.mongo_database import (
     tenants_with,
     unavailable_when_away,
 )
-from worker.adapters.mongo_failures import repeated
+from worker.adapters.mongo_failures import NO_ANSWER_IN_TIME, repeated
+from worker.adapters.mongo_time import call_seconds
 from worker.adapters.primary_lease import PrimaryLease, Server, server_of
 from worker.domain.records import Revocation, StoredSession, StoredUser, TenantRevocation, UserRevocation
 
@@ -72,7 +74,12 @@ class MongoSessions:
         return session
 
     async def find(self, ids: Sequence[str]) -> dict[str, StoredSession]:
-        return await self._lookups.find(ids)
+        try:
+            # Not the driver's limit: lookups with other deadlines share the query, which has its own.
+            async with asyncio.timeout(call_seconds()):
+                return await self._lookups.find(ids)
+        except TimeoutError:
+            raise Unavailable(NO_ANSWER_IN_TIME) from None
 
     async def live_of_user(self, user: StoredUser, now: datetime, limit: int) -> Sequence[StoredSession]:
         wanted = {"user": user.id, "tenant": user.tenant, "generation": user.generation, "expires_at": {"$gt": now}}
@@ -107,14 +114,18 @@ class MongoSessions:
                 {**of_tenant, "user": None, "tenant_generation": {"$lt": decision.generation}, **live},
                 Revocation(now, decision.reason),
             )
-            if decision.users_before:
-                of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": decision.users_before}}
-                found = self._sessions.find({**of_users, **live}, ["_id"]).batch_size(BATCH)
-                while documents := await found.to_list(BATCH):
-                    ids = [document["_id"] for document in documents]
+        if decision.users_before:
+            of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": decision.users_before}}
+            found = self._sessions.find({**of_users, **live}, ["_id"]).batch_size(BATCH)
+            while True:
+                with unavailable_when_away():  # a time limit for each batch: there may be thousands
+                    ids = [document["_id"] for document in await found.to_list(BATCH)]
+                    if not ids:
+                        break
                     await self._revoke_many({"_id": {"$in": ids}}, Revocation(now, decision.users_reason))
-            else:
-                of_tenant["user"] = None
+        else:
+            of_tenant["user"] = None
+        with unavailable_when_away():
             waiting = self._committed.find({**of_tenant, "outbox": {"$lte": now}})
             documents = await waiting.limit(limit).to_list(limit)
         return readable(documents, _from_document)

@@ -201,11 +201,14 @@ class MongoUsers:
         return readable(documents, _to_decision)
 
     async def remove_all(self, tenant: str) -> None:
-        with unavailable_when_away():
-            while found := await self._users.find({"tenant": tenant}, ["_id"]).limit(BATCH).to_list(BATCH):
+        while True:
+            with unavailable_when_away():  # a time limit for each batch: there may be thousands
+                found = await self._users.find({"tenant": tenant}, ["_id"]).limit(BATCH).to_list(BATCH)
+                if not found:
+                    # Other workers may have removed users.
+                    return await mongo_durability.wait(self._users, {"tenant": tenant})
                 removed = {"_id": {"$in": [document["_id"] for document in found]}}
                 await repeated(functools.partial(self._users.delete_many, removed))
-            await mongo_durability.wait(self._users, {"tenant": tenant})  # other workers may have removed users
 
     async def _matching(self, tenant: str, search: str, logins: Document, limit: int) -> list[StoredUser]:
         """Return the first users with a login in this range."""

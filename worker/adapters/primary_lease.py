@@ -9,6 +9,7 @@ primary (docs/decisions/0049).
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure, PyMo
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
-from worker.adapters.mongo_database import Collection, Document, MongoDatabase
+from worker.adapters.mongo_database import PLANNED_ELECTION_SECONDS, Collection, Document, MongoDatabase
+from worker.domain.ports import Database
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ LEASE_SECONDS = 1.0
 #: Half of the lease: a read that takes up to half a second still renews it in time.
 RENEWAL_SECONDS = 0.5
 #: As long as a query waits for a primary: `SERVER_SELECTION_TIMEOUT_MS`.
-ELECTION_SECONDS = 2.0
+ELECTION_WAIT_SECONDS = 2.0
 #: Confirmations that `--check` tries, of which one must be in time: a single one may be slow by chance.
 CHECKS = 3
 #: MongoDB's error code of a standalone server, which has no other primary.
@@ -68,6 +70,7 @@ class PrimaryLease:
         self._prove = prove
         self._now = now
         self._proof: Proof | None = None
+        self._confirmed_at = -math.inf
         self._is_failing = False
         self._is_refusing = False
         self._attempt = asyncio.Event()
@@ -77,6 +80,10 @@ class PrimaryLease:
     def is_held(self) -> bool:
         """Whether there is a proof that still counts."""
         return self._proof is not None and self._now() - self._proof.began <= LEASE_SECONDS
+
+    def seconds_since(self) -> float:
+        """Return the time since a majority last confirmed the primary; infinite if none did."""
+        return self._now() - self._confirmed_at
 
     async def renew_forever(self) -> None:
         """Renew the lease twice a second, and at once when a query finds that the primary has changed."""
@@ -100,7 +107,7 @@ class PrimaryLease:
         The proof is older than the query, from the same server, and not expired when the query
         ends. One retry follows if that fails, since the primary may have changed.
         """
-        deadline = _seconds_from_now(ELECTION_SECONDS)
+        deadline = _seconds_from_now(ELECTION_WAIT_SECONDS)
         for _ in range(2):
             proof = await self._current(deadline)
             found, server = await query()
@@ -138,6 +145,7 @@ class PrimaryLease:
         else:
             if not self.is_held:  # the proof took longer than it counts
                 return self._failed(TimeoutError(), is_refusing=True)
+            self._confirmed_at = began
             if self._is_failing:
                 log.info("database is confirmed to be the primary again")
             self._is_failing = self._is_refusing = False
@@ -152,15 +160,20 @@ class PrimaryLease:
 
 
 class ProvenDatabase:
-    """Implements the port `Database`: replies, and is confirmed to be the primary."""
+    """Implements the port `Database`: replies, and is confirmed to be the primary.
 
-    def __init__(self, database: MongoDatabase, lease: PrimaryLease) -> None:
+    Like the database's own answer, a confirmation may be missing for as long as a planned election
+    takes. Requests are refused meanwhile, but edges stay in their load balancers.
+    """
+
+    def __init__(self, database: Database, lease: PrimaryLease) -> None:
         self._database = database
         self._lease = lease
 
     async def ping(self) -> bool:
         # Concurrently, since edges wait two seconds at most for both.
-        return all(await asyncio.gather(self._database.ping(), self._lease.awaited()))
+        replies, confirmed = await asyncio.gather(self._database.ping(), self._lease.awaited())
+        return replies and (confirmed or self._lease.seconds_since() < PLANNED_ELECTION_SECONDS)
 
 
 def server_of(cursor: AsyncIOMotorCursor[Document]) -> Server | None:

@@ -42,6 +42,7 @@ from shared.contracts.errors import (
     DeadlineExceeded,
     InternalError,
     InvalidRequest,
+    Overloaded,
     Unavailable,
 )
 from shared.contracts.health import HealthReply
@@ -51,6 +52,7 @@ from shared.process.logging import request_id, sampled
 from shared.process.metrics import OTHER
 from worker.amqp.replies import Outcome, ReplySender
 from worker.domain.call import Call
+from worker.domain.deadline import Deadline, request_deadline
 from worker.domain.ports import Ports
 from worker.domain.tokens import acting_tenants
 from worker.metrics import WorkerMetrics, code_of
@@ -233,6 +235,8 @@ class Consumer:
             late_seconds = self._late_seconds(message)
             if late_seconds > 0:
                 return None if message.redelivered else self._deadline_exceeded(late_seconds)
+            deadline = self._deadline(message)
+            request_deadline.set(deadline)
             if message.redelivered and not operation.repeatable:
                 return Unavailable()  # it is unknown how far the first worker came
             request = _decode(operation, message)
@@ -242,7 +246,7 @@ class Consumer:
                 bool(message.redelivered),
                 request_id.get(),
                 service_of(message.exchange or ""),
-                self._expires_at(message),
+                deadline.at if deadline else None,
             )
             return await handler(request, call, self._ports)
         except DeadlineExceeded:  # the deadline passed while the request waited for its turn
@@ -300,12 +304,21 @@ class Consumer:
             details={"lateSeconds": seconds},
         )
 
-    def _expires_at(self, message: AbstractIncomingMessage) -> float | None:
-        """Return the deadline in event-loop time, or None if the message has none."""
-        deadline_ms = message.headers.get(DEADLINE_HEADER)
+    def _deadline(self, message: AbstractIncomingMessage) -> Deadline | None:
+        """Return the deadline of the request, or None if it has none.
+
+        Raises `Overloaded` if it waited in the queue until only the reserve is left. A redelivered
+        request is handled: it may have been done in part.
+        """
+        deadline_ms, given_seconds = message.headers.get(DEADLINE_HEADER), message.expiration
         if not isinstance(deadline_ms, int):
             return None
-        return asyncio.get_running_loop().time() + deadline_ms / 1000 - self._clock()
+        left_seconds, now = deadline_ms / 1000 - self._clock(), asyncio.get_running_loop().time()
+        timeout_seconds = given_seconds if isinstance(given_seconds, int | float) else left_seconds
+        deadline = Deadline.of_request(now + left_seconds, timeout_seconds)
+        if deadline.is_close(now) and not message.redelivered:
+            raise Overloaded
+        return deadline
 
     def _waited_seconds(self, message: AbstractIncomingMessage) -> float | None:
         """Return the seconds since the request was sent, computed from its deadline and its expiration.

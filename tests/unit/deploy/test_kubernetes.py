@@ -194,8 +194,6 @@ def test_probe_uses_a_route_or_command_of_its_image(objects: list[Object]) -> No
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert container[probe]["httpGet"]["path"] in routes
         assert container[probe]["httpGet"]["port"] in ports
-    assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
-    assert container["readinessProbe"]["timeoutSeconds"] > PROBE_TIMEOUT_SECONDS
     assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
     _, _, check = _dockerfile("worker").partition("HEALTHCHECK ")[2].splitlines()[0].partition("CMD ")
     for name in WORKERS:
@@ -203,6 +201,20 @@ def test_probe_uses_a_route_or_command_of_its_image(objects: list[Object]) -> No
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert container[probe]["exec"]["command"] == yaml.safe_load(check)
         assert _environment(container)["AUTH_HEARTBEAT_FILE"]
+
+
+def test_new_edge_waits_for_the_service_behind_it_and_then_stays_in_its_kubernetes_service(
+    objects: list[Object],
+) -> None:
+    """Like HAProxy, Kubernetes does not remove all edges at once when broker, workers or database fail."""
+    container = _container(objects, "edge")
+    startup, readiness = container["startupProbe"], container["readinessProbe"]
+    assert startup["httpGet"]["path"] == "/health/ready"
+    assert startup["timeoutSeconds"] > PROBE_TIMEOUT_SECONDS
+    workers = _container(objects, "worker-verify")
+    patience = [each["periodSeconds"] * each["failureThreshold"] for each in (startup, workers["startupProbe"])]
+    assert patience[0] >= patience[1], "Kubernetes restarts an edge that waits for workers which still start"
+    assert readiness["httpGet"]["path"] == "/health/live"
 
 
 @pytest.mark.parametrize("name", ["edge", *WORKERS])

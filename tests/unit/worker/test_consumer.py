@@ -35,6 +35,7 @@ from tests.records import some_claims
 from worker.amqp.consumer import MAX_DEADLINE_MS, Consumer, Consumption
 from worker.amqp.replies import Outcome, Replies
 from worker.domain.call import Call
+from worker.domain.deadline import RESERVE_SECONDS, Deadline, request_deadline
 from worker.domain.ports import Ports
 from worker.domain.tokens import note_acting
 from worker.metrics import WorkerMetrics
@@ -415,6 +416,44 @@ async def test_call_carries_its_deadline_in_event_loop_time() -> None:
     assert seen[0].expires_at is None
     assert seen[1].expires_at is not None
     assert abs(seen[1].expires_at - asyncio.get_running_loop().time() - 1.5) < 1
+
+
+async def test_request_with_only_the_reserve_left_is_refused_before_anything_is_done(broker: Broker) -> None:
+    """It waited in the queue, and would probably be answered too late."""
+    left_ms = int(1000 * RESERVE_SECONDS) - 50
+    reply = await broker.answer(headers={DEADLINE_HEADER: NOW_MS + left_ms}, expiration="5000")
+    assert reply.error.code == ErrorCode.OVERLOADED
+    assert reply.error.retry_after_seconds
+
+
+@pytest.mark.parametrize(
+    "delivery",
+    [
+        {"headers": {DEADLINE_HEADER: NOW_MS + 450}, "expiration": "5000", "redelivered": True},
+        {"headers": {DEADLINE_HEADER: NOW_MS + 450}, "expiration": "600"},
+        {"headers": {DEADLINE_HEADER: NOW_MS + 450}},
+    ],
+    ids=["redelivered", "short timeout", "unknown timeout"],
+)
+async def test_request_with_little_time_left_is_handled(broker: Broker, delivery: dict[str, Any]) -> None:
+    """A redelivered request may have been done in part, and a caller with a short timeout has a smaller reserve."""
+    assert (await broker.answer(**delivery)).type == "reply"
+
+
+async def test_operation_runs_with_the_deadline_of_its_request() -> None:
+    """The adapter of the database reads it."""
+    seen: list[Deadline | None] = []
+
+    async def look(_: Call) -> HealthReply:
+        seen.append(request_deadline.get())
+        return HealthReply(database=True)
+
+    await Broker(handler(look)).answer(headers={DEADLINE_HEADER: NOW_MS + 5000}, expiration="5000")
+    await Broker(handler(look)).answer()
+    assert seen[0] is not None
+    assert abs(seen[0].left_seconds(asyncio.get_running_loop().time()) - 5) < 1
+    assert seen[0].reserve_seconds == RESERVE_SECONDS
+    assert seen[1] is None
 
 
 async def test_request_that_expires_in_the_operation_is_not_answered() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from shared.contracts.errors import Unavailable
 from worker.adapters.lookups import MAX_IDS, Lookups
+from worker.domain.deadline import Deadline, request_deadline
 
 #: Bounds how long a broken test waits.
 WAITING_SECONDS = 30
@@ -137,8 +138,8 @@ async def test_query_holds_at_most_the_maximum_of_ids() -> None:
     assert table.asked == [{"a"}, set(many), {"b", "c"}]
 
 
-async def test_cancelled_lookup_leaves_the_others_with_an_answer_or_an_error() -> None:
-    """If the one that runs the query is cancelled, the others get `Unavailable`."""
+async def test_cancelled_lookup_leaves_the_others_their_answer() -> None:
+    """Also the lookup that began the query."""
     table = Table()
     lookups = Lookups(table.look, WAITING_SECONDS)
     first, asks, joined, stays = (asyncio.create_task(lookups.find([each])) for each in "abca")
@@ -150,7 +151,22 @@ async def test_cancelled_lookup_leaves_the_others_with_an_answer_or_an_error() -
     await first
     await _begun(asks)
     asks.cancel()
-    with pytest.raises(Unavailable):
-        await stays
+    table.answer()
+    assert await stays == {"a": "A"}
     table.answer()
     assert await lookups.find(["a"]) == {"a": "A"}
+
+
+async def test_query_has_no_deadline_of_the_lookup_that_began_it() -> None:
+    """Lookups of other requests join it, and a service may send requests with a tiny timeout."""
+    deadlines: list[Deadline | None] = []
+
+    async def query(ids: Sequence[str]) -> dict[str, str]:
+        deadlines.append(request_deadline.get())
+        return dict.fromkeys(ids, "found")
+
+    mine = Deadline.of_request(at=0.0, timeout_seconds=0.1)
+    request_deadline.set(mine)
+    assert await Lookups(query).find(["a"]) == {"a": "found"}
+    assert deadlines == [None]
+    assert request_deadline.get() is mine

@@ -12,8 +12,9 @@ from pymongo.server_description import ServerDescription
 
 from shared.contracts.errors import Unavailable
 from shared.process.background import background_task
+from worker.adapters.mongo_database import PLANNED_ELECTION_SECONDS
 from worker.adapters.mongo_routers import one_router
-from worker.adapters.primary_lease import ELECTION_SECONDS, LEASE_SECONDS, PrimaryLease, Server
+from worker.adapters.primary_lease import ELECTION_WAIT_SECONDS, LEASE_SECONDS, PrimaryLease, ProvenDatabase, Server
 
 OLD, NEW = ("old", 27017), ("new", 27017)
 #: Bounds how long a broken test waits.
@@ -162,7 +163,7 @@ async def test_query_without_a_primary_is_refused_after_two_seconds(
     started = time.monotonic()
     with pytest.raises(Unavailable, match="does not confirm"):
         await lease.covered(replica_set.query)
-    assert time.monotonic() - started >= ELECTION_SECONDS
+    assert time.monotonic() - started >= ELECTION_WAIT_SECONDS
     assert replica_set.queries == 0
     assert not await lease.awaited()
 
@@ -205,3 +206,23 @@ def test_members_of_a_replica_set_are_all_kept() -> None:
     members = [_server(host, setName="rs", hosts=["a:27017", "b:27017"]) for host in ("a", "b")]
     assert one_router(members) == members
     assert one_router([]) == []
+
+
+class RepliedDatabase:
+    """Implements the port `Database`: it replies."""
+
+    async def ping(self) -> bool:
+        return True
+
+
+async def test_database_without_a_confirmation_stays_ready_for_as_long_as_a_planned_election_takes(
+    lease: PrimaryLease, replica_set: ReplicaSet
+) -> None:
+    database = ProvenDatabase(RepliedDatabase(), lease)
+    assert await database.ping()
+    replica_set.error = AutoReconnect("no primary")
+    replica_set.let_pass(LEASE_SECONDS)
+    assert await database.ping()
+    assert not lease.is_held
+    replica_set.let_pass(PLANNED_ELECTION_SECONDS)
+    assert not await database.ping()
