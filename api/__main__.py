@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from fastapi import FastAPI
 
-from api.check import problems
+from api.check import edge_problems
 from api.limits.http import limited_http
 from api.main import create_app, new_streams
 from api.metrics import EdgeMetrics
@@ -40,7 +40,7 @@ DRAIN_POLL_SECONDS = 0.05
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in flight."""
     arguments = argument_parser("api", "An edge of Jincor Auth.").parse_args()
-    settings = prepare("api", Settings, SECRETS, problems, check=arguments.check)
+    settings = prepare("api", Settings, SECRETS, edge_problems, check=arguments.check)
     _allow_descriptors(settings.event_streams + SPARE_DESCRIPTORS)
     streams = new_streams(settings)
     leaving = asyncio.Event()

@@ -6,7 +6,7 @@ from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE, subscriber_queue
 from shared.process.broker_check import BrokerNeeds, broker_problems
 
 
-async def problems(settings: Settings) -> list[str]:
+async def edge_problems(settings: Settings) -> list[str]:
     """Return one line for each problem. Workers are not checked: an edge starts without them."""
     needs = BrokerNeeds(
         publishes=(RPC_EXCHANGE,),

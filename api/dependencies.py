@@ -83,7 +83,7 @@ async def _optional_tenant_token(credentials: BearerCredentials) -> str | None:
     return credentials.credentials if credentials else None
 
 
-async def _client_address(request: Request) -> IPv4Address | IPv6Address | None:
+async def _source_address(request: Request) -> IPv4Address | IPv6Address | None:
     """Return the client's IP address, or None if it has none: a Unix socket, or a proxy that hides it."""
     try:
         return ip_address(request.client.host) if request.client else None
@@ -100,7 +100,7 @@ def _decoded(segment: str) -> str:
 
 
 Workers = Annotated[WorkerCalls, from_state("workers")]
-Verifier = Annotated[CheckVerifier, from_state("verifier")]
+EdgeVerifier = Annotated[CheckVerifier, from_state("verifier")]
 ForwardTenant = Annotated[TenantSession, from_state("forward_tenant")]
 EdgeFeed = Annotated[Feed, from_state("feed")]
 OpenStreams = Annotated[Streams, from_state("streams")]
@@ -109,7 +109,7 @@ IntrospectionExp = Annotated[bool, from_state("introspection_exp")]
 Leaving = Annotated[asyncio.Event, from_state("leaving")]
 TenantToken = Annotated[str, Depends(_tenant_token)]
 OptionalTenantToken = Annotated[str | None, Depends(_optional_tenant_token)]
-ClientAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_client_address)]
+SourceAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_source_address)]
 RegistrationKey = Annotated[
     SecretStr | None,
     Header(

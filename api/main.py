@@ -22,7 +22,7 @@ from api.readiness import SharedReadiness
 from api.routes import audit, auth, docs, events, forward, health, session, tenant, token, user
 from api.settings import Settings
 from api.streams import Streams
-from api.verifying import CachedCheckVerifier, CheckVerifier
+from api.verifying import CheckVerifier, EdgeVerificationCache
 from api.workers import WorkerCalls
 from shared.amqp.feed import RevocationFeed
 from shared.amqp.rpc_client import RpcClient
@@ -110,7 +110,7 @@ def create_app(
                     declare=settings.declare_topology,
                 )
                 verifier = remembering = await stack.enter_async_context(
-                    CachedCheckVerifier(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
+                    EdgeVerificationCache(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
                 )
             counted.watch(
                 streams=lambda: open_streams.count,

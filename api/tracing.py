@@ -47,7 +47,7 @@ class EdgeTracing(ProcessTracing):
 
     def middleware(self) -> Middleware:
         """Return the middleware that creates the span of each HTTP request."""
-        return Middleware(Traced, tracing=self)
+        return Middleware(TracingMiddleware, tracing=self)
 
     @contextlib.contextmanager
     def serving(self, method: str, headers: Mapping[str, str]) -> Iterator[Span]:
@@ -119,7 +119,7 @@ class EdgeTracing(ProcessTracing):
                 raise
 
 
-class Traced:
+class TracingMiddleware:
     """Middleware that gives each HTTP request a span named by the route's template."""
 
     def __init__(self, app: ASGIApp, tracing: EdgeTracing) -> None:

@@ -15,7 +15,7 @@ from shared.contracts.claims import Claims
 from shared.process.logging import request_id
 
 #: The tenant's token and the user's token.
-Tokens = tuple[str, str]
+TokenPair = tuple[str, str]
 
 
 class CheckVerifier(Protocol):
@@ -25,7 +25,7 @@ class CheckVerifier(Protocol):
         """Return the claims of a live user token of this tenant. Raises what `VerificationBatcher.verify` raises."""
 
 
-class CachedCheckVerifier:
+class EdgeVerificationCache:
     """Verifier that uses its cache while the revocation feed is alive, and a worker otherwise.
 
     An async context manager.
@@ -33,7 +33,9 @@ class CachedCheckVerifier:
 
     def __init__(self, verifier: CheckVerifier, make_feed: FeedFactory, *, max_age_seconds: float) -> None:
         self._verifier = verifier
-        self._cached = CachedVerifier[Tokens](self._ask, make_feed, max_age_seconds=max_age_seconds, validity_of=_basis)
+        self._cached = CachedVerifier[TokenPair](
+            self._ask, make_feed, max_age_seconds=max_age_seconds, validity_of=_basis
+        )
 
     @property
     def counts(self) -> VerificationCounts:
@@ -51,13 +53,13 @@ class CachedCheckVerifier:
         """Return the claims of a live user token; they may be up to `max_age_seconds` old."""
         return await self._cached.verify((check.tenant_token, check.token))
 
-    async def _ask(self, tokens: Tokens) -> Claims:
+    async def _ask(self, tokens: TokenPair) -> Claims:
         tenant_token, token = tokens
         check = VerifyCheck(tenant_token=tenant_token, token=token, request_id=request_id.get())
         return await self._verifier.verify(check)
 
 
-def _basis(tokens: Tokens, claims: Claims) -> Validity:
+def _basis(tokens: TokenPair, claims: Claims) -> Validity:
     # A worker has just verified the tenant's token, so its claims can be trusted.
     tenant = Claims.model_validate(_payload(tokens[0]))
     return Validity((claims.jti, tenant.jti), min(claims.exp, tenant.exp))

@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.private_files import OWNER_READS, write_private
 
 #: Ten years. Edges, workers and services trust the authority's file, so replacing it means restarting all of
-#: them. Renewing a node's certificate requires no restart of them.
+#: them. None needs a restart when a node's certificate is renewed.
 AUTHORITY_DAYS = 3652
 #: Two years and three months. docs/operations.md, "Certificates", describes the renewal.
 NODE_DAYS = 825

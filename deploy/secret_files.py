@@ -107,10 +107,11 @@ def make_kubernetes_secrets(directory: Path, place: Place = KUBERNETES) -> tuple
 def _make_credentials(directory: Path, place: Place, roles: Mapping[str, Permissions]) -> None:
     _make(directory, "master-keys", lambda: "1:" + base64.b64encode(secrets.token_bytes(32)).decode())
     _make(directory, "registration-key", _password)
-    for user in ("mongo-worker", "mongo-backup"):
+    for user in ("mongo-worker", "mongo-deploy", "mongo-backup"):
         _make(directory, f"{user}-password", _password)
     _make_broker_users(directory, place, roles)
-    _make(directory, "worker-mongo-url", lambda: _mongo_url(place, (directory / "mongo-worker-password").read_text()))
+    for user in ("worker", "deploy"):
+        _make(directory, f"{user}-mongo-url", functools.partial(_mongo_url, directory, place, user))
 
 
 def _make_broker_users(directory: Path, place: Place, roles: Mapping[str, Permissions]) -> None:
@@ -166,9 +167,10 @@ def _management_url(place: Place, credentials: str, host: str) -> str:
     return f"https://{credentials}@{host}:{MANAGEMENT_PORT}/{path}"
 
 
-def _mongo_url(place: Place, password: str) -> str:
+def _mongo_url(directory: Path, place: Place, user: str) -> str:
+    password = (directory / f"mongo-{user}-password").read_text()
     options = f"replicaSet={place.replica_set}&authSource={DATABASE}&tls=true&tlsCAFile={MOUNTED}/{CA}"
-    return f"mongodb://worker:{password}@{','.join(place.databases)}/{DATABASE}?{options}"
+    return f"mongodb://{user}:{password}@{','.join(place.databases)}/{DATABASE}?{options}"
 
 
 def _password() -> str:

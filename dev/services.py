@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dev.ports import LOOPBACK
-from dev.processes import Service
+from dev.processes import REPOSITORY, ChildProcess, Service
 
 #: Lanes of each worker. Password hashing has its own process, so that verifications do not wait for it.
 LANES: Final = ("verify,manage", "password")
@@ -59,3 +59,12 @@ def api_service(port: int, *, amqp_url: str, name: str = "api", env: Mapping[str
         **(env or {}),
     }
     return Service(name, [sys.executable, "-m", "api"], settings)
+
+
+async def create_indexes(mongo_url: str, log_directory: Path, directory: Path = REPOSITORY) -> None:
+    """Run the command that creates the indexes of the database. Raises `StackError` if it fails."""
+    argv = [sys.executable, "-m", "worker.indexes"]
+    command = ChildProcess(Service("indexes", argv, {**os.environ, "MONGO_URL": mongo_url}, directory), log_directory)
+    command.start()
+    if await command.wait():
+        command.raise_if_ended()

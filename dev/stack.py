@@ -16,7 +16,7 @@ from dev.ports import LOOPBACK, is_free
 from dev.processes import POLL_SECONDS, ChildProcess, StackError
 from dev.rabbitmq import RabbitNode
 from dev.run_directory import RunDirectory, StackState
-from dev.services import LANES, api_service, worker_service
+from dev.services import LANES, api_service, create_indexes, worker_service
 
 READY_TIMEOUT_SECONDS: Final = 60
 
@@ -54,6 +54,7 @@ class LocalStack:
                 raise StackError(f"port {self._port} is in use; choose another with AUTH_PORT")
             await self._start_broker(undo)
             await self._start_database(undo)
+            await self._report("indexes", create_indexes(self.mongo_url, self._directory.logs))
             await self._start_services(undo)
             self._directory.write_state(self._state())
             undo.callback(self._directory.remove_state)

@@ -86,7 +86,7 @@ STATUSES: Final[Mapping[type[AuthError], int]] = {
 }
 
 
-async def answer_error(_request: Request, error: AuthError) -> JSONResponse:
+async def answer_auth_error(_request: Request, error: AuthError) -> JSONResponse:
     """Respond to an error of an endpoint's own call to `client`.
 
     The body is `{"detail": text}`. For `InvalidRequest`, `detail` lists the bad fields in FastAPI's
@@ -131,7 +131,7 @@ class FastApiAuth(ServiceAuth):
 
     #: Handlers for the application: they answer every error of the client, wherever it is raised.
     #: A handler of your own for one of its classes takes precedence.
-    exception_handlers: Final[dict[Any, Any]] = {AuthError: answer_error}
+    exception_handlers: Final[dict[Any, Any]] = {AuthError: answer_auth_error}
 
     async def authenticated(self, connection: HTTPConnection, _: Annotated[object, Depends(_bearer)]) -> Claims:
         """Return the claims of the connection's token, whatever its scope; also stored in

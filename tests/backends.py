@@ -29,6 +29,8 @@ from dev.mongo import MongoServer
 from dev.processes import REPOSITORY, StackError
 from dev.rabbitmq import RabbitNode
 from tests.images import MONGO_IMAGE, RABBITMQ_MANAGEMENT_IMAGE
+from worker.adapters import mongo_database
+from worker.adapters.mongo_indexes import create_indexes
 
 AMQP_PORT = 5672
 MONGO_PORT = 27017
@@ -61,6 +63,13 @@ class Backend:
         return str(
             URL(self.mongo_url).with_path(f"/test_{uuid.uuid4().hex[:12]}").with_query(URL(self.mongo_url).query)
         )
+
+
+async def with_indexes(mongo_url: str) -> str:
+    """Create the indexes that workers wait for, as the operator's command does, and return the URL."""
+    async with mongo_database.connect(mongo_url) as database:
+        await create_indexes(database)
+    return mongo_url
 
 
 @contextlib.asynccontextmanager

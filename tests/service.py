@@ -13,6 +13,7 @@ import httpx
 from dev.ports import free_port
 from dev.processes import ChildProcess
 from dev.services import LANES, api_service, worker_service
+from tests.backends import with_indexes
 
 START_TIMEOUT_SECONDS = 60
 
@@ -72,6 +73,7 @@ async def running_service(
             for name in [f"api-{number}"]
         ),
     ]
+    await with_indexes(mongo_url)
     async with contextlib.AsyncExitStack() as stack:
         processes = {service.name: ChildProcess(service, directory / "logs") for service in services}
         for process in processes.values():

@@ -3,6 +3,7 @@
 from shared.amqp.topology import RPC_EXCHANGE
 from shared.process.broker_check import BrokerNeeds, broker_problems
 from worker.adapters import mongo_database
+from worker.adapters.primary_lease import lease_problems
 from worker.settings import Settings
 
 #: Replies are published here. Publishing events is not checked, since subscribers would receive the
@@ -10,9 +11,12 @@ from worker.settings import Settings
 DEFAULT_EXCHANGE = ""
 
 
-async def problems(settings: Settings) -> list[str]:
+async def worker_problems(settings: Settings) -> list[str]:
     """Return the problems found, one line each. Empty: the worker can start."""
     needs = BrokerNeeds(publishes=(DEFAULT_EXCHANGE,), queues=f"{RPC_EXCHANGE}.")
     found = await broker_problems(settings, needs)
     async with mongo_database.connect(settings.mongo_url.get_secret_value()) as database:
-        return [*found, *(f"database: {line}" for line in await database.problems())]
+        of_database = await database.problems()
+        if settings.primary_lease and not of_database:
+            of_database = await lease_problems(database)
+        return [*found, *(f"database: {line}" for line in of_database)]

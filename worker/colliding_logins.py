@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import json
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -22,14 +21,13 @@ from shared.process.logging import configure
 from worker.adapters import mongo_database
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
+from worker.command import INTERRUPTED, print_error
 from worker.domain.ports import Tenants, Users
 from worker.settings import ImportSettings
 
 #: Logins read per query, so that a query takes the database much less than a worker's timeout.
 PAGE = 1_000
 NOT_NORMAL = "is not in Unicode form NFC"
-#: The exit code that shells use after SIGINT.
-INTERRUPTED = 130
 _NEW_LOGIN = TypeAdapter[str](NewLogin)
 
 
@@ -81,21 +79,21 @@ async def _invalid_logins(tenant: str, users: Users) -> dict[str, str]:
     after = ""
     while page := await users.logins(tenant, after, PAGE):
         for login in page:
-            if problem := problem_of(login):
+            if problem := login_problem(login):
                 invalid[login] = problem
         after = page[-1]
     return invalid
 
 
 async def _existing(tenant: str, looks: Sequence[str], users: Users) -> set[str]:
-    """Return those of these texts that are logins of the tenant's accounts."""
+    """Return the texts of `looks` that are logins of the tenant's accounts."""
     found: set[str] = set()
     for start in range(0, len(looks), PAGE):
         found |= await users.spelled(tenant, looks[start : start + PAGE])
     return found
 
 
-def problem_of(login: str) -> str | None:
+def login_problem(login: str) -> str | None:
     """Return the rule for new logins that this login breaks, or None if it could be created unchanged."""
     try:
         normal = _NEW_LOGIN.validate_python(login)
@@ -137,10 +135,6 @@ async def list_logins(settings: ImportSettings) -> int:
             return EX_UNAVAILABLE
     print_error(f"{found.total()} logins cannot be created today, {found[True]} of them look like another")
     return 1 if found else 0
-
-
-def print_error(*lines: str) -> None:
-    print(*lines, sep="\n", file=sys.stderr)  # noqa: T201 - output of a command
 
 
 if __name__ == "__main__":

@@ -25,13 +25,12 @@ from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.system_clock import SystemClock
+from worker.command import INTERRUPTED, print_error
 from worker.importing.importer import Accepted, AlreadyExists, Imported, Refused, read, store
 from worker.settings import ImportSettings
 
 STDIN = "-"
 AGAIN = "run the command again: users that exist already are skipped"
-#: The exit code that shells use after SIGINT.
-INTERRUPTED = 130
 
 
 class Report:
@@ -113,8 +112,6 @@ async def import_users(file: BinaryIO, tenant_email: str, settings: ImportSettin
             print_error(*(f"database: {problem}" for problem in problems))
             return EX_UNAVAILABLE
         try:
-            # The indexes make logins unique. They are missing if no worker was started yet.
-            await database.prepare()
             tenants = MongoTenants(database)
             tenant = await tenants.find_by_email(tenant_email)
             if tenant is None:
@@ -134,10 +131,6 @@ async def import_users(file: BinaryIO, tenant_email: str, settings: ImportSettin
 
 def print_line(text: str) -> None:
     print(text)  # noqa: T201 - output of a command
-
-
-def print_error(*lines: str) -> None:
-    print(*lines, sep="\n", file=sys.stderr)  # noqa: T201 - output of a command
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ import uvloop
 
 from shared.amqp.connection import REPLICATED_SETUP_TIMEOUT_SECONDS, SETUP_TIMEOUT_SECONDS, Connection
 from shared.amqp.topology import QueueType, health_queue, lane_queue
+from shared.contracts.errors import AuthError
 from shared.contracts.operation import Lane
 from shared.process.background import background_task
 from shared.process.garbage import collect_rarely
@@ -27,14 +30,16 @@ from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_sessions import MongoSessions
+from worker.adapters.mongo_sweep_leases import MongoSweepLeases
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
+from worker.adapters.primary_lease import PrimaryLease, ProvenDatabase, confirm_primary
 from worker.adapters.registration_policy import RegistrationPolicy
 from worker.adapters.system_clock import SystemClock
 from worker.amqp.consumer import Consumer, Consumption
 from worker.amqp.events import AmqpEvents
 from worker.amqp.replies import Replies
-from worker.check import problems
+from worker.check import worker_problems
 from worker.domain.ports import Clock, Ports
 from worker.heartbeat import beat_forever
 from worker.metrics import WorkerMetrics
@@ -61,7 +66,7 @@ def main(clock: Clock | None = None) -> None:
     parser.add_argument("--lanes", help=f"lanes to serve, of {lanes}; default: AUTH_LANES", default=None)
     arguments = parser.parse_args()
     overrides = {"AUTH_LANES": arguments.lanes} if arguments.lanes else {}
-    settings = prepare("worker", Settings, SECRETS, problems, check=arguments.check, **overrides)
+    settings = prepare("worker", Settings, SECRETS, worker_problems, check=arguments.check, **overrides)
     tracing = load_tracing(_tracing)
     collect_rarely()
     with tracing or contextlib.nullcontext():
@@ -92,7 +97,7 @@ async def serve(
         listeners = [tracing.commands] if tracing else []
         url = settings.mongo_url.get_secret_value()
         database = await stack.enter_async_context(mongo_database.connect(url, listeners))
-        if not await _prepared(database, stop):
+        if not await _has_indexes(database, stop):
             return
 
         turns = FairTurns(settings.hash_threads, settings.password_places, on_waited=metrics.turn_came)
@@ -105,7 +110,8 @@ async def serve(
             thread=turns.thread,
         )
         stack.callback(hasher.close)
-        sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_revoked)
+        lease = PrimaryLease(functools.partial(confirm_primary, database)) if settings.primary_lease else None
+        sessions = MongoSessions(database, metrics.session_opened, metrics.sessions_revoked, lease)
         events = await stack.enter_async_context(
             AmqpEvents(
                 urls,
@@ -120,6 +126,8 @@ async def serve(
         )
         activity = MongoActivity(database)
         stack.push_async_callback(activity.write)
+        sweep_leases = MongoSweepLeases(database, uuid.uuid4().hex)
+        stack.push_async_callback(_released, sweep_leases)
         audit = MongoAudit(database, settings.audit_kept_for)
         stack.push_async_callback(audit.write)
         ports = Ports(
@@ -135,7 +143,8 @@ async def serve(
             ),
             events=events,
             activity=activity,
-            database=database,
+            sweep_leases=sweep_leases,
+            database=ProvenDatabase(database, lease) if lease else database,
             clock=clock,
             registration=RegistrationPolicy(
                 settings.registration_networks,
@@ -154,6 +163,7 @@ async def serve(
             activity.write_forever(settings.activity_seconds),
             audit.write_forever(),
             watch_loop(metrics.loop_was_late),
+            *([lease.renew_forever()] if lease else []),
         ):
             await stack.enter_async_context(background_task(background))
 
@@ -181,6 +191,7 @@ async def serve(
             publishing=lambda: events.in_flight,
             in_flight=lambda: consumer.in_flight,
             connected=connection.connected.is_set,
+            has_primary=lambda: lease is None or lease.is_held,
         )
         if settings.heartbeat_file:
             await stack.enter_async_context(
@@ -202,16 +213,22 @@ def _tracing() -> "type[WorkerTracing]":
     return WorkerTracing
 
 
-async def _prepared(database: mongo_database.MongoDatabase, stop: asyncio.Event) -> bool:
-    """Prepare the database. Return False if `stop` is set before it is ready."""
-    preparing = asyncio.create_task(database.prepare())
+async def _has_indexes(database: mongo_database.MongoDatabase, stop: asyncio.Event) -> bool:
+    """Wait until the database has its indexes. Return False if `stop` is set before that."""
+    waiting = asyncio.create_task(database.wait_for_indexes())
     stopping = asyncio.create_task(stop.wait())
-    done, pending = await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    done, pending = await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
-    if preparing in done:
-        preparing.result()
-    return preparing in done
+    if waiting in done:
+        waiting.result()
+    return waiting in done
+
+
+async def _released(leases: MongoSweepLeases) -> None:
+    """Release the leases. If that fails, they end by themselves."""
+    with contextlib.suppress(AuthError):
+        await leases.release()
 
 
 def _consumptions(settings: Settings) -> Sequence[Consumption]:

@@ -28,7 +28,7 @@ OK = "ok"
 #: The kinds of sweeps.
 ANNOUNCE = "announce"
 FINISH = "finish"
-#: What happens to an event after a subscriber's queue refused it.
+#: The two outcomes of a refused event: it is published again later, or only listed from then on.
 RETRIED = "retried"
 LISTED = "listed"
 
@@ -156,6 +156,12 @@ class WorkerMetrics:
         self._in_flight = Gauge(
             "jincor_auth_worker_requests_in_progress", "Requests consumed and not acknowledged.", registry=registry
         )
+        self._has_primary = Gauge(
+            "jincor_auth_worker_primary_confirmed",
+            "1 while the database is confirmed to be the primary, or if this worker does not ask; 0: tokens are"
+            " refused.",
+            registry=registry,
+        )
         self._connected = Gauge(
             "jincor_auth_worker_broker_connected", "1 while this worker consumes requests.", registry=registry
         )
@@ -251,6 +257,7 @@ class WorkerMetrics:
         publishing: Callable[[], int],
         in_flight: Callable[[], int],
         connected: Callable[[], bool],
+        has_primary: Callable[[], bool],
     ) -> None:
         """Set the functions that gauges call at each scrape, on the thread of the metrics server."""
         self._hash_slots.set(hash_threads)
@@ -259,6 +266,7 @@ class WorkerMetrics:
         self._publishing.set_function(publishing)
         self._in_flight.set_function(in_flight)
         self._connected.set_function(connected)
+        self._has_primary.set_function(has_primary)
 
     def _times(self, operation: str) -> tuple[Histogram, Histogram]:
         """Return the histograms of the wait and of the duration of this operation."""

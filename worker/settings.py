@@ -105,7 +105,7 @@ MongoUrl = Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_ali
 
 
 class ImportSettings(BaseSettings):
-    """The variables of the commands `python -m worker.import_users` and `python -m worker.colliding_logins`.
+    """The variables of the commands `worker.indexes`, `worker.import_users` and `worker.colliding_logins`.
 
     They read no keys.
     """
@@ -122,6 +122,11 @@ class Settings(ProcessSettings):
 
     mongo_url: MongoUrl
     """URL of MongoDB. Its path is the name of the database; default: `jincor_auth`."""
+
+    primary_lease: bool = True
+    """Whether the worker has MongoDB confirm twice a second, by a linearizable read, that its primary
+    is the primary, and answers 503 to tokens otherwise. `false`: after a network partition, a
+    worker on the side of the old primary accepts revoked tokens for about ten seconds."""
 
     lanes: Annotated[frozenset[Lane], NoDecode, CommaSeparated, Field(min_length=1)]
     """Lanes that this worker serves, separated by commas: `verify`, `manage`, `password`. The

@@ -1,6 +1,7 @@
 """Completes interrupted work: revocations that were decided, session limits, and unannounced revocations.
 
-Each tenant has a share of each sweep, however much work other tenants have. Announcing and
+Each tenant has a share of each sweep, however much work other tenants have. A lease makes one worker
+at a time sweep a tenant: otherwise each worker would revoke and announce the same. Announcing and
 finishing are two concurrent sweeps: ten thousands of sessions may have to be revoked, and events do
 not wait for that.
 """
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 INTERVAL_SECONDS = 2.0
 #: Younger work is probably still in flight in the worker that began it. Doing it twice is harmless.
 GRACE = timedelta(seconds=5)
+#: How long a worker has a tenant to itself. Longer than a turn and the interval after it, since the
+#: next sweep extends the lease. After a crash, the tenant's work waits for the end of the lease.
+LEASE = timedelta(seconds=10)
 #: The most items of one sweep, shared by the tenants, so that a large backlog does not fill the
 #: memory.
 BATCH = 500
@@ -72,14 +76,20 @@ class Sweeper:
         self._finishing = TenantRotation()
 
     async def announce(self) -> Unannounced:
-        """Announce a share of each tenant's revocations. Raises `Unavailable` if the database is unavailable."""
+        """Announce a share of each tenant's revocations. Without a broker, only count them.
+
+        Raises `Unavailable` if the database is unavailable.
+        """
         now = self._ports.clock.now()
         older_than = now - GRACE
         tenants = self._announcing.next(await self._ports.sessions.tenants_unannounced(older_than))
+        if connected := self._ports.events.connected:
+            tenants = await self._leased("announce", tenants)
         found: list[Revocation] = []
         for tenant in tenants:
             for session in await self._ports.sessions.unannounced(tenant, older_than, BATCH // len(tenants)):
-                self._ports.events.announce(session)
+                if connected:
+                    self._ports.events.announce(session)
                 if session.revocation:
                     found.append(session.revocation)
         decided = [revocation.at for revocation in found if not revocation.refusals]
@@ -96,7 +106,7 @@ class Sweeper:
         of_tenants = {decision.tenant: decision for decision in decisions}
         of_users = await self._ports.users.tenants_with_unfinished_revocations(older_than)
         over_limit = await self._ports.sessions.tenants_enforcing_limit(older_than)
-        tenants = self._finishing.next({*of_tenants, *of_users, *over_limit})
+        tenants = await self._leased("finish", self._finishing.next({*of_tenants, *of_users, *over_limit}))
         at_a_time = asyncio.Semaphore(TENANTS_AT_A_TIME)
 
         async def turn(tenant: str) -> int:
@@ -104,6 +114,12 @@ class Sweeper:
                 return await self._finish_of(tenant, of_tenants.get(tenant), older_than, BATCH // len(tenants))
 
         return sum(await asyncio.gather(*map(turn, tenants)))
+
+    async def _leased(self, sweep: str, tenants: Sequence[str]) -> Sequence[str]:
+        """Return those of the tenants that this worker has to itself in this sweep."""
+        now = self._ports.clock.now()
+        taken = await self._ports.sweep_leases.take([f"{sweep} {tenant}" for tenant in tenants], now, now + LEASE)
+        return [tenant for tenant in tenants if f"{sweep} {tenant}" in taken]
 
     async def _finish_of(
         self, tenant: str, of_tenant: TenantRevocation | None, older_than: datetime, share: int

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from api.bodies import JsonBodyRoute
-from api.dependencies import TenantToken, Verifier, Workers
+from api.dependencies import EdgeVerifier, TenantToken, Workers
 from api.messages import to_request, to_response
 from api.openapi import documented
 from shared.contracts.auth_login import AUTH_LOGIN, AuthLoginBody, AuthLoginRequest
@@ -40,7 +40,7 @@ async def log_in_user(body: AuthLoginBody, tenant_token: TenantToken, workers: W
 
 
 @router.post("/verify", **documented(AUTH_VERIFY, reply=AuthVerified))
-async def verify_user(body: AuthVerifyBody, tenant_token: TenantToken, verifier: Verifier) -> Response:
+async def verify_user(body: AuthVerifyBody, tenant_token: TenantToken, verifier: EdgeVerifier) -> Response:
     """Verify a user's token and return its claims."""
     check = VerifyCheck(tenant_token=tenant_token, token=body.token, request_id=request_id.get())
     return to_response(AuthVerified(decoded=await verifier.verify(check)))

@@ -27,7 +27,7 @@ from api.streams import Ending, Stream
 from shared.amqp.clock import elapsed_seconds
 from shared.amqp.jitter import jittered
 from shared.contracts.errors import AuthError, InvalidTenantToken, InvalidToken, Temporary, Unavailable
-from shared.contracts.event_list import EVENT_LIST, MAX_PAGE, MAX_SINCE, EventListReply, EventListRequest
+from shared.contracts.event_list import EVENT_LIST, MAX_EVENTS_PER_PAGE, MAX_SINCE, EventListReply, EventListRequest
 from shared.contracts.events import SessionRevokedEvent
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
 from shared.contracts.user_list import NO_CURSOR
@@ -152,7 +152,10 @@ async def stream_events(
     async def read(cursor: str) -> EventListReply:
         # A client without a position has missed nothing; its request only reads the service's clock.
         request = EventListRequest(
-            tenant_token=tenant_token, since=MAX_SINCE if since is None else since, cursor=cursor, limit=MAX_PAGE
+            tenant_token=tenant_token,
+            since=MAX_SINCE if since is None else since,
+            cursor=cursor,
+            limit=MAX_EVENTS_PER_PAGE,
         )
         return await workers.call(EVENT_LIST, request)
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Response
 from fastapi.security import HTTPAuthorizationCredentials
 
-from api.dependencies import ForwardTenant, OnlyBearer, Verifier
+from api.dependencies import EdgeVerifier, ForwardTenant, OnlyBearer
 from api.errors import BAD_TOKEN_CHALLENGE, CHALLENGE, problem_of
 from api.examples import USER_CLAIMS
 from api.openapi import header, problem_content
@@ -74,7 +74,9 @@ REFUSED = {"WWW-Authenticate": BAD_TOKEN_CHALLENGE}
     },
 )
 async def forward_auth(
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)], tenant: ForwardTenant, verifier: Verifier
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    tenant: ForwardTenant,
+    verifier: EdgeVerifier,
 ) -> Response:
     """Verify a user's token for a proxy: 200 with the claims as `X-Auth-*` headers, or 401.
 

@@ -21,7 +21,7 @@ async def list_sessions(login: PathName, tenant_token: TenantToken, workers: Wor
 
 
 @router.delete("", **documented(SESSION_REVOKE_ALL))
-async def revoke_sessions(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
+async def revoke_every_session(login: PathName, tenant_token: TenantToken, workers: Workers) -> Response:
     """Revoke every session of a user."""
     request = SessionRevokeAllRequest(tenant_token=tenant_token, login=login)
     reply = await workers.call(SESSION_REVOKE_ALL, request)

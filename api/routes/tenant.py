@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Response
 
 from api.bodies import JsonBodyRoute
 from api.dependencies import (
-    ClientAddress,
     OptionalTenantToken,
     RegistrationKey,
     RequiredRegistrationKey,
+    SourceAddress,
     TenantToken,
     Workers,
 )
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/tenant", tags=["Tenants"], route_class=JsonBodyRoute
 
 
 async def _authority(
-    tenant_token: OptionalTenantToken, client_address: ClientAddress, registration_key: RegistrationKey = None
+    tenant_token: OptionalTenantToken, client_address: SourceAddress, registration_key: RegistrationKey = None
 ) -> dict[str, object]:
     """Return the proof that permits disabling or deleting a tenant, and the client's address.
 
@@ -50,7 +50,7 @@ Authority = Annotated[dict[str, object], Depends(_authority)]
 async def register_tenant(
     body: TenantRegisterBody,
     workers: Workers,
-    client_address: ClientAddress,
+    client_address: SourceAddress,
     registration_key: RegistrationKey = None,
 ) -> Response:
     """Register a tenant and log it in. Allowed from configured networks, or with the registration key."""
@@ -60,7 +60,7 @@ async def register_tenant(
 
 
 @router.post("/login", **documented(TENANT_LOGIN))
-async def log_in_tenant(body: TenantLoginBody, workers: Workers, client_address: ClientAddress) -> Response:
+async def log_in_tenant(body: TenantLoginBody, workers: Workers, client_address: SourceAddress) -> Response:
     """Exchange a tenant's email and password for a tenant token. Too many failed attempts are answered 429."""
     request = to_request(TenantLoginRequest, body, client_address=client_address)
     reply = await workers.call(TENANT_LOGIN, request)
@@ -83,7 +83,7 @@ async def log_out_tenant(body: TenantLogoutRequest, workers: Workers) -> Respons
 
 @router.patch("", **documented(TENANT_UPDATE))
 async def update_tenant(
-    body: TenantUpdateBody, tenant_token: TenantToken, workers: Workers, client_address: ClientAddress
+    body: TenantUpdateBody, tenant_token: TenantToken, workers: Workers, client_address: SourceAddress
 ) -> Response:
     """Revoke every token of the tenant and return a new one; `password` changes its password.
 
@@ -107,7 +107,7 @@ async def disable_tenant(body: AuthorityBody, authority: Authority, workers: Wor
 
 @router.post("/enable", **documented(TENANT_ENABLE))
 async def enable_tenant(
-    body: TenantEnableBody, workers: Workers, registration_key: RequiredRegistrationKey, client_address: ClientAddress
+    body: TenantEnableBody, workers: Workers, registration_key: RequiredRegistrationKey, client_address: SourceAddress
 ) -> Response:
     """Enable a tenant that was disabled, or locked after too many failed logins in a row.
 

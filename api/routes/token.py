@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from api.bodies import FORM
-from api.dependencies import IntrospectionExp, Verifier, Workers
+from api.dependencies import EdgeVerifier, IntrospectionExp, Workers
 from api.messages import to_response
 from api.oauth import OAuthRoute
 from api.oauth_clients import SentTokenRequest
@@ -18,7 +18,7 @@ router = APIRouter(tags=["Tokens"], route_class=OAuthRoute)
 
 
 @router.post("/introspect", **documented(TOKEN_INTROSPECT, media_type=FORM, token_is_optional=True, oauth=True))
-async def introspect_token(sent: SentTokenRequest, verifier: Verifier, with_exp: IntrospectionExp) -> Response:
+async def introspect_token(sent: SentTokenRequest, verifier: EdgeVerifier, with_exp: IntrospectionExp) -> Response:
     """Report whether a user's token is active (RFC 7662)."""
     check = VerifyCheck(tenant_token=sent.tenant_token, token=sent.token, request_id=request_id.get())
     try:

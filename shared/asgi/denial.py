@@ -23,7 +23,7 @@ def begin_denial(scope: AsgiScope) -> bool:
     if DENIAL_RESPONSE not in (scope.get("extensions") or {}):
         return False
     _denied.set(True)
-    _uvicorn.addFilter(_is_no_false_alarm)  # only once, however often it is called
+    _uvicorn.addFilter(_is_no_false_alarm)  # adding the same filter again has no effect
     return True
 
 

@@ -22,7 +22,7 @@ from ..contracts.user import User
 from ..contracts.user_create import USER_CREATE
 from ..contracts.user_delete import USER_DELETE
 from ..contracts.user_get import USER_GET
-from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR, USER_LIST, UserListReply
+from ..contracts.user_list import NO_CURSOR, USER_LIST, USERS_PER_PAGE, UserListReply
 from ..contracts.user_update import USER_UPDATE
 from ..contracts.validation import validated
 from .tenant_session import RetryingRpcClient, TenantSession
@@ -141,7 +141,7 @@ class UserAccounts:
         """Return a user. Raises `UserNotFound`."""
         return await self._session.call(USER_GET, login=login)
 
-    async def list(self, q: str = "", *, cursor: str = NO_CURSOR, limit: int = DEFAULT_PAGE) -> UserListReply:
+    async def list(self, q: str = "", *, cursor: str = NO_CURSOR, limit: int = USERS_PER_PAGE) -> UserListReply:
         """Return one page of users in order of login, filtered by `q`.
 
         `next_cursor` of the reply is the cursor of the next page, or `"0"` on the last page.

@@ -23,7 +23,7 @@ from ..amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS, Rpc
 from ..amqp.telemetry import ForwardedHeaders, Tracing
 from ..amqp.topology import NAME_PART, RPC_EXCHANGE, subscriber_queue
 from ..amqp.verification_batcher import VerificationBatcher
-from ..contracts.audit_list import AUDIT_LIST, AuditListReply, AuditType
+from ..contracts.audit_list import AUDIT_LIST, RECORDS_PER_PAGE, AuditListReply, AuditType
 from ..contracts.auth_login import AUTH_LOGIN
 from ..contracts.auth_logout import AUTH_LOGOUT
 from ..contracts.auth_verify import VerifyCheck
@@ -31,7 +31,7 @@ from ..contracts.claims import Claims
 from ..contracts.event_list import EVENT_LIST, EventListReply
 from ..contracts.events import SessionRevokedEvent
 from ..contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
-from ..contracts.user_list import DEFAULT_PAGE, NO_CURSOR
+from ..contracts.user_list import NO_CURSOR
 from ..contracts.validation import validated
 from .accounts import TenantAccount, UserAccounts, UserSessions, given
 from .cached_verifier import CachedVerifier
@@ -39,8 +39,8 @@ from .claims_cache import DEFAULT_MAX_ENTRIES
 from .durable_subscription import DurableSubscription
 from .feed_port import FeedFactory
 from .revocations import (
-    Events,
-    Handler,
+    EventHandler,
+    EventStream,
     LiveRevocations,
     handle_durable,
     once_tenant_is_known,
@@ -185,7 +185,7 @@ class AuthClient:
         since: int | None = None,
         until: int | None = None,
         cursor: str = NO_CURSOR,
-        limit: int = DEFAULT_PAGE,
+        limit: int = RECORDS_PER_PAGE,
     ) -> AuditListReply:
         """Return one page of the tenant's audit records, newest first.
 
@@ -206,7 +206,7 @@ class AuthClient:
             self.verify, self._make_feed("verifier"), max_age_seconds=max_age_seconds, max_entries=max_entries
         )
 
-    def revocations(self, *, durable: str | None = None, since: int | None = None) -> Events:
+    def revocations(self, *, durable: str | None = None, since: int | None = None) -> EventStream:
         """Return the tenant's revocations for `async for`. Delivery is at least once.
 
         With `durable`, events come from a queue of that name, which collects them also while no
@@ -234,7 +234,7 @@ class AuthClient:
 
     async def on_revocation(
         self,
-        handler: Handler,
+        handler: EventHandler,
         *,
         durable: str,
         attempts: int = DEFAULT_ATTEMPTS,

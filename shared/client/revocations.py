@@ -26,15 +26,15 @@ MAX_BUFFERED = 10_000
 #: Ids of delivered events, to skip the duplicates that catching up lists.
 MAX_SEEN_IDS = 20_000
 #: Time between attempts to catch up while no worker replies.
-RETRY_SECONDS = 1.0
+LISTING_RETRY_SECONDS = 1.0
 #: Time that a feed may take to be alive before a warning is logged.
 FEED_WARNING_SECONDS = 30.0
 #: Backoff before a failed handler is called again: doubled each time, with jitter.
 FIRST_PAUSE_SECONDS = 0.2
 LAST_PAUSE_SECONDS = 30.0
 
-Events = AsyncGenerator[SessionRevokedEvent, None]
-Handler = Callable[[SessionRevokedEvent], Awaitable[None]]
+EventStream = AsyncGenerator[SessionRevokedEvent, None]
+EventHandler = Callable[[SessionRevokedEvent], Awaitable[None]]
 ListEvents = Callable[[int, str], Awaitable[EventListReply]]
 """Lists a page of revocations: its arguments are `since`, in seconds since the epoch on the
 service's clock, and the cursor."""
@@ -68,7 +68,7 @@ class LiveRevocations:
         self._wake = asyncio.Event()
         self._seen: dict[str, None] = {}
 
-    async def read(self) -> Events:
+    async def read(self) -> EventStream:
         """Iterate over events without end. Raises the refusals of `event.list`."""
         async with self._feed:
             while True:
@@ -84,7 +84,7 @@ class LiveRevocations:
                 if not self._behind:
                     await self._wake.wait()
 
-    async def _catch_up(self) -> Events:
+    async def _catch_up(self) -> EventStream:
         """List missed events. The caller repeats this if the feed was interrupted meanwhile."""
         while not await self._feed.wait_alive(FEED_WARNING_SECONDS):
             log.warning("revocation feed is not alive yet")
@@ -133,7 +133,7 @@ class LiveRevocations:
         return True
 
 
-async def once_tenant_is_known(tenant: Callable[[], Awaitable[str]], events: Events) -> Events:
+async def once_tenant_is_known(tenant: Callable[[], Awaitable[str]], events: EventStream) -> EventStream:
     """Wait until the tenant is known, then iterate over the events.
 
     Raises for wrong credentials, which a subscription would retry without end.
@@ -151,10 +151,10 @@ async def wait_for_tenant(tenant: Callable[[], Awaitable[str]]) -> str:
             return await tenant()
         except OUTAGES as error:
             log.warning("tenant is not known yet, retrying", extra={"code": error.code})
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(LISTING_RETRY_SECONDS)
 
 
-async def read_durable(subscription: DurableSubscription, list_events: ListEvents, since: int | None) -> Events:
+async def read_durable(subscription: DurableSubscription, list_events: ListEvents, since: int | None) -> EventStream:
     """Iterate without end over the events of a durable queue, after those since `since` if it is
     given.
 
@@ -176,7 +176,7 @@ async def read_durable(subscription: DurableSubscription, list_events: ListEvent
 
 async def handle_durable(
     subscription: DurableSubscription,
-    handler: Handler,
+    handler: EventHandler,
     attempts: int,
     on_subscribed: Callable[[], None] | None = None,
 ) -> None:
@@ -197,7 +197,7 @@ async def handle_durable(
                 await delivery.dead_letter()
 
 
-async def _handle_with_retries(handler: Handler, event: SessionRevokedEvent, attempts: int) -> bool:
+async def _handle_with_retries(handler: EventHandler, event: SessionRevokedEvent, attempts: int) -> bool:
     pause_seconds = FIRST_PAUSE_SECONDS
     for attempt in range(1, attempts + 1):
         try:
@@ -212,7 +212,7 @@ async def _handle_with_retries(handler: Handler, event: SessionRevokedEvent, att
     return False
 
 
-async def _remaining_events(list_events: ListEvents, since: int, page: EventListReply) -> Events:
+async def _remaining_events(list_events: ListEvents, since: int, page: EventListReply) -> EventStream:
     """Iterate over the events of this page and of all later pages."""
     while True:
         for event in page.events:
@@ -228,4 +228,4 @@ async def _list_with_retries(list_events: ListEvents, since: int, cursor: str) -
             return await list_events(since, cursor)
         except OUTAGES as error:
             log.warning("missed revocations cannot be listed yet, retrying", extra={"code": error.code})
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(LISTING_RETRY_SECONDS)

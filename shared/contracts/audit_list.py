@@ -18,10 +18,10 @@ from .wire import Milliseconds, Name, OrAbsent, WireModel
 #: Milliseconds since the epoch at the end of the year 9999, the last year that dates can express.
 MAX_TIME = 253_402_300_799_999
 #: A cursor holds a time and the id of a record.
-MAX_CURSOR_CHARS = 64
+MAX_AUDIT_CURSOR_CHARS = 64
 #: A page with the longest possible logins and device ids is about 300 KB.
-MAX_PAGE = 200
-DEFAULT_PAGE = 50
+MAX_RECORDS_PER_PAGE = 200
+RECORDS_PER_PAGE = 50
 
 
 #: The names of the audited operations.
@@ -80,9 +80,9 @@ class AuditListQuery(WireModel):
     """Milliseconds since the epoch. Return records of this time and later."""
     until: Annotated[int, Field(ge=0, le=MAX_TIME)] = MAX_TIME
     """Milliseconds since the epoch. Return records before this time."""
-    cursor: Annotated[str, StringConstraints(max_length=MAX_CURSOR_CHARS)] = NO_CURSOR
+    cursor: Annotated[str, StringConstraints(max_length=MAX_AUDIT_CURSOR_CHARS)] = NO_CURSOR
     """`nextCursor` of the previous page; `0` for the first page."""
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
+    limit: Annotated[int, Field(ge=1, le=MAX_RECORDS_PER_PAGE)] = RECORDS_PER_PAGE
 
 
 class AuditListRequest(AuditListQuery, TenantRequest):

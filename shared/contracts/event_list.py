@@ -24,19 +24,19 @@ OVERLAP_SECONDS = 120
 #: request with this `since` returns the service's time and no past events.
 MAX_SINCE = 253_402_300_799
 #: A cursor holds two times and the id of a session.
-MAX_CURSOR_CHARS = 128
+MAX_EVENT_CURSOR_CHARS = 128
 #: A page with the longest possible logins and device ids is about 700 KB. The largest first page
 #: has three times as many events. RabbitMQ accepts messages of 16 MiB.
-MAX_PAGE = 256
-DEFAULT_PAGE = 100
+MAX_EVENTS_PER_PAGE = 256
+EVENTS_PER_PAGE = 100
 
 
 class EventListRequest(TenantRequest):
     since: Annotated[int, Field(ge=0, le=MAX_SINCE)] = 0
     """Seconds since the epoch: `asOf` of the previous list. The list begins two minutes earlier."""
-    cursor: Annotated[str, StringConstraints(max_length=MAX_CURSOR_CHARS)] = NO_CURSOR
+    cursor: Annotated[str, StringConstraints(max_length=MAX_EVENT_CURSOR_CHARS)] = NO_CURSOR
     """`nextCursor` of the previous page; `0` for the first page."""
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
+    limit: Annotated[int, Field(ge=1, le=MAX_EVENTS_PER_PAGE)] = EVENTS_PER_PAGE
 
 
 class EventListReply(WireModel):

@@ -12,17 +12,17 @@ from .wire import Search, WireModel
 #: The cursor of the first page, and the next cursor on the last page, as in Jincor Auth 1.
 NO_CURSOR = "0"
 #: A cursor holds a login in base64, of up to four bytes a character.
-MAX_CURSOR_CHARS = 2_048
-MAX_PAGE = 200
-DEFAULT_PAGE = 50
+MAX_USER_CURSOR_CHARS = 2_048
+MAX_USERS_PER_PAGE = 200
+USERS_PER_PAGE = 50
 
 
 class UserListQuery(WireModel):
     q: Search = ""
     """Part of a login or an email, in any case. Empty: all users."""
-    cursor: Annotated[str, StringConstraints(max_length=MAX_CURSOR_CHARS)] = NO_CURSOR
+    cursor: Annotated[str, StringConstraints(max_length=MAX_USER_CURSOR_CHARS)] = NO_CURSOR
     """`nextCursor` of the previous page; `0` for the first page."""
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
+    limit: Annotated[int, Field(ge=1, le=MAX_USERS_PER_PAGE)] = USERS_PER_PAGE
 
 
 class UserListRequest(UserListQuery, TenantRequest):

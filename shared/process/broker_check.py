@@ -20,7 +20,7 @@ from .settings import ProcessSettings
 
 @dataclass(frozen=True, slots=True)
 class BrokerNeeds:
-    """The operations that a process needs at the broker, besides declaring the exchanges if it does."""
+    """The operations that a process needs at the broker, apart from declaring exchanges."""
 
     publishes: tuple[str, ...]
     """Exchanges that it publishes to."""
@@ -49,18 +49,18 @@ async def _node_problems(url: str, declares: bool, needs: BrokerNeeds) -> list[s
                 address, timeout=CONNECT_TIMEOUT_SECONDS, client_properties={"connection_name": "check"}
             )
             async with connection:
-                found = [await _run_attempt(connection, attempt) for attempt in _attempts(declares, needs)]
+                found = [await _run_step(connection, step) for step in _check_steps(declares, needs)]
             problems += filter(None, found)
     except ConnectionLost as error:
         problems.append(connect_problem(error.__cause__ or error, address))
     return [f"broker {node_name(address)}: {_masked(address.password, problem)}" for problem in problems]
 
 
-Attempt = Callable[[AbstractChannel], Awaitable[str | None]]
+CheckStep = Callable[[AbstractChannel], Awaitable[str | None]]
 """One step of the check. It returns a problem that the broker does not report by refusing it."""
 
 
-def _attempts(declares: bool, needs: BrokerNeeds) -> list[Attempt]:
+def _check_steps(declares: bool, needs: BrokerNeeds) -> list[CheckStep]:
     name = f"{needs.queues}check.{uuid.uuid4().hex}"
 
     async def consume(channel: AbstractChannel) -> str | None:
@@ -75,7 +75,7 @@ def _attempts(declares: bool, needs: BrokerNeeds) -> list[Attempt]:
     async def declare(channel: AbstractChannel) -> None:
         await declare_exchanges(channel)
 
-    def publish(exchange_name: str) -> Attempt:
+    def publish(exchange_name: str) -> CheckStep:
         async def publish(channel: AbstractChannel) -> None:
             await _is_routed(channel, exchange_name, name)  # no queue is bound to the name, which is intended
 
@@ -94,7 +94,7 @@ async def _is_routed(channel: AbstractChannel, exchange_name: str, key: str) -> 
     return True
 
 
-async def _run_attempt(connection: AbstractConnection, attempt: Attempt) -> str | None:
+async def _run_step(connection: AbstractConnection, step: CheckStep) -> str | None:
     """Run one step on its own channel; return the problem, as the broker reports it, or None."""
     channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
     reason: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
@@ -102,7 +102,7 @@ async def _run_attempt(connection: AbstractConnection, attempt: Attempt) -> str 
     try:
         with lost_connections():
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                problem = await attempt(channel)
+                problem = await step(channel)
     except ConnectionLost as error:
         if isinstance(error.__cause__, TimeoutError):
             return "does not answer; it may be in an alarm"

@@ -65,7 +65,8 @@ class Production:
         if os.geteuid() == 0:
             os.chown(self.secrets, -1, SECRETS_GROUP)
         make_compose_secrets(self.secrets, "localhost")
-        write_private(self.secrets / "worker-mongo-url", DATABASE_URL, GROUP_READS)
+        for user in ("worker", "deploy"):
+            write_private(self.secrets / f"{user}-mongo-url", DATABASE_URL, GROUP_READS)
         override = directory / "override.yml"
         override.write_text(OVERRIDE)
         files = ("--file", str(REPOSITORY / PRODUCTION), "--file", str(override))

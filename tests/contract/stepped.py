@@ -69,6 +69,10 @@ class _Cursor:
         self._cursor = cursor
         self._step = step
 
+    @property
+    def delegate(self) -> Any:
+        return self._cursor.delegate
+
     def sort(self, order: Any) -> Self:
         self._cursor = self._cursor.sort(order)
         return self

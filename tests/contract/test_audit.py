@@ -75,6 +75,30 @@ async def test_refused_attempts_of_one_id_are_one_record_with_a_count(audit: Any
     ]
 
 
+async def test_record_is_never_changed_after_it_was_written(mongo_database: MongoDatabase) -> None:
+    """The database user of workers may insert and read records only. Further attempts are counted beside them."""
+    audit, wrong = MongoAudit(mongo_database, KEPT_FOR), record(outcome="invalid_credentials")
+    audit.attempted(wrong)
+    await audit.write()
+    stored = await mongo_database.collection("audit").find({}).to_list(None)
+    for _ in range(2):
+        audit.attempted(wrong)
+        await audit.write()
+    assert await mongo_database.collection("audit").find({}).to_list(None) == stored
+    assert [each.attempts for each in await audit.page(EVERYTHING, 10)] == [3]
+    (beside,) = await mongo_database.collection("refusals").find({}).to_list(None)
+    assert beside == {"_id": wrong.id, "attempts": 2, "expires_at": stored[0]["expires_at"]}
+
+
+async def test_attempts_that_an_older_worker_added_to_a_record_are_counted(mongo_database: MongoDatabase) -> None:
+    audit, wrong = MongoAudit(mongo_database, KEPT_FOR), record(outcome="invalid_credentials")
+    for _ in range(2):
+        audit.attempted(wrong)
+        await audit.write()
+    await mongo_database.collection("audit").update_one({"_id": wrong.id}, {"$inc": {"attempts": 5}})
+    assert [each.attempts for each in await audit.page(EVERYTHING, 10)] == [7]
+
+
 async def test_pages_are_complete_and_newest_first_while_records_are_added(audit: AnyAudit) -> None:
     """Records of the same moment are ordered by id."""
     stored = [record(number, at=NOW + (number // 3) * SECOND) for number in range(10)]

@@ -4,12 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW
 from tests.records import a_key, a_user
-from worker.adapters.mongo_activity import MongoActivity
-from worker.adapters.mongo_database import MongoDatabase
+from worker.adapters.mongo_activity import CHUNK, MongoActivity
+from worker.adapters.mongo_database import MongoDatabase, connect
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.ports import Activity
 from worker.domain.records import StoredUser
@@ -94,3 +95,29 @@ async def test_write_without_activity_changes_nothing(users: MongoUsers, activit
     user = await added(users)
     await activity.write()
     assert await last_active_at(users, user) == NOW
+
+
+class Writes(CommandListener):
+    """Notes the number of updates and the write concern of each write to `users`."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[int, object]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name == "update":
+            self.writes.append((len(event.command["updates"]), event.command["writeConcern"]["w"]))
+
+    def succeeded(self, event: CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: CommandFailedEvent) -> None: ...
+
+
+async def test_activity_of_many_users_is_written_in_chunks_without_waiting_for_a_majority(mongo_url: str) -> None:
+    """It changes with each request, and a lost minute of it harms nobody."""
+    writes = Writes()
+    async with connect(mongo_url, [writes]) as database:
+        activity = MongoActivity(database)
+        for number in range(CHUNK + 1):
+            activity.seen(f"user {number}", LATER)
+        await activity.write()
+    assert writes.writes == [(CHUNK, 1), (1, 1)]

@@ -1,13 +1,12 @@
 """`MongoDatabase`: indexes, concerns and failures."""
 
 import asyncio
-import logging
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pymongo import IndexModel, ReadPreference
-from pymongo.errors import BulkWriteError, NetworkTimeout, OperationFailure, WTimeoutError
+from pymongo import ReadPreference
+from pymongo.errors import AutoReconnect, BulkWriteError, WTimeoutError
 
 from dev.ports import free_port
 from shared.contracts.errors import Unavailable
@@ -15,51 +14,57 @@ from tests.fakes import NOW
 from tests.records import a_session, a_tenant, a_user
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_database import INDEXES, MongoDatabase, connect, refused_as_duplicates
+from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 
 
-async def test_concurrent_prepare_creates_every_index(mongo_database: MongoDatabase) -> None:
-    await asyncio.gather(*(mongo_database.prepare() for _ in range(5)))
+async def test_index_creation_repeated_concurrently_succeeds(mongo_database: MongoDatabase) -> None:
+    await mongo_database.collection("users").drop_indexes()
+    await asyncio.gather(*(create_indexes(mongo_database) for _ in range(5)))
     for name, indexes in INDEXES.items():
         present = await mongo_database.collection(name).index_information()
         assert {index.document["name"] for index in indexes} < set(present)
 
 
-async def test_prepare_with_an_index_of_other_options_fails(mongo_database: MongoDatabase) -> None:
-    """A worker that started anyway would keep sessions longer or shorter than configured."""
-    sessions = mongo_database.collection("sessions")
-    await sessions.drop_index("expires_at_1")
-    await sessions.create_index([("expires_at", 1)], expireAfterSeconds=3600)
-    with pytest.raises(OperationFailure):
-        await mongo_database.prepare()
+class Building(MongoDatabase):
+    """A database in which an index of `users` is being built until the second look."""
+
+    def __init__(self, database: Any) -> None:
+        super().__init__(database)
+        self.looks = 0
+
+    async def indexes_in_progress(self, name: str) -> set[str]:
+        if name != "users":
+            return set()
+        self.looks += 1
+        return {"tenant_1_login_1"} if self.looks == 1 else set()
 
 
-async def test_prepare_waits_for_a_slow_index_build_and_logs_it(caplog: pytest.LogCaptureFixture) -> None:
-    """The driver stops waiting for the answer after seconds; the build continues."""
-    slow: Any = SlowDatabase()
-    await MongoDatabase(slow).prepare()
-    assert slow.asked == ["tenants", *INDEXES]
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
-        "indexes are being built, or the database is silent; trying again"
-    ]
+async def test_index_creation_during_a_build_waits_for_its_end(mongo_database: MongoDatabase) -> None:
+    """A second `createIndexes` would wait behind the build inside the database, and outlive this client."""
+    users = mongo_database.collection("users")
+    await users.drop_indexes()
+    building = Building(mongo_database.collection("users").database)
+    waited: list[int] = []
+
+    def wait(name: str) -> None:
+        waited.append(building.looks)
+        assert name == "users"
+
+    created = await create_indexes(building, wait)
+    assert waited == [1]
+    assert building.looks == 2
+    assert "users.tenant_1_login_1" in created
+    assert await create_indexes(building) == []
 
 
-class SlowDatabase:
-    """Does not answer the first request to create indexes."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def __getitem__(self, name: str) -> "SlowDatabase":
-        self.asked.append(name)
-        return self
-
-    async def create_indexes(self, indexes: list[IndexModel]) -> None:
-        assert indexes
-        if len(self.asked) == 1:
-            raise NetworkTimeout("timed out")
+async def test_index_in_progress_is_a_problem(mongo_database: MongoDatabase) -> None:
+    """`listIndexes` returns it like a finished one, but it enforces and serves nothing yet."""
+    (problem,) = await Building(mongo_database.collection("users").database).index_problems()
+    assert problem == "index tenant_1_login_1 of users is being built; wait until it is done"
+    assert await mongo_database.index_problems() == []
 
 
 async def test_ping_of_a_reachable_database_succeeds(mongo_database: MongoDatabase) -> None:
@@ -117,8 +122,12 @@ async def test_collection_uses_majority_writes_and_primary_reads(mongo_database:
             {"writeConcernErrors": [], "writeErrors": [{"index": 1, "code": 11000}, {"index": 2, "code": 121}]},
             RuntimeError,
         ),
+        (
+            {"writeConcernErrors": [], "writeErrors": [{"index": 1, "code": 11000}, {"index": 2, "code": 11602}]},
+            AutoReconnect,
+        ),
     ],
-    ids=["not durable", "another error"],
+    ids=["not durable", "another error", "an election"],
 )
 def test_bulk_write_that_failed_otherwise_raises_an_error_without_documents(
     details: Any, expected: type[Exception]

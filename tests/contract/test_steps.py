@@ -10,7 +10,7 @@ import pytest
 from shared.contracts.errors import AuthError, Unavailable
 from shared.contracts.wire import WireModel
 from tests.contract.stepped import Died, SteppedDatabase, die
-from tests.contract.world import NEW_PASSWORD, PASSWORD, Seen, World
+from tests.contract.world import NEW_PASSWORD, PASSWORD, AnyDatabase, Seen, World
 from tests.fakes import REGISTRATION_KEY
 from worker.adapters.mongo_database import MongoDatabase
 
@@ -63,7 +63,7 @@ async def begin(database: MongoDatabase, name: str) -> World:
     return await World.begin(database, max_sessions_per_user=2 if "limited" in name else 0)
 
 
-async def send(world: World, name: str, database: SteppedDatabase | None = None) -> Answer:
+async def send(world: World, name: str, database: AnyDatabase | None = None) -> Answer:
     """Return the answer to one delivery. All deliveries carry one message id."""
     try:
         return await world.call(name.partition(" ")[0], "message", database, **REQUESTS[name](world))

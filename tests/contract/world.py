@@ -27,6 +27,9 @@ from worker.sweeper import GRACE
 PASSWORD = "correct horse battery staple"
 NEW_PASSWORD = "another fine password"
 
+#: A worker's view of the database: stopped at its steps, or over a connection of its own.
+AnyDatabase = SteppedDatabase | MongoDatabase
+
 
 @dataclass(frozen=True)
 class SeenUser:
@@ -103,7 +106,7 @@ class World:
         return world
 
     async def call(
-        self, name: str, message_id: str | None = None, database: SteppedDatabase | None = None, **fields: Any
+        self, name: str, message_id: str | None = None, database: AnyDatabase | None = None, **fields: Any
     ) -> WireModel:
         """Return the reply of a worker of this world, or of a worker that uses another view of its database."""
         worker = self._on(cast(MongoDatabase, database)) if database else self._worker
@@ -138,10 +141,10 @@ class World:
         session_id = self.session_id(name)
         return (await self._worker.sessions.find([session_id]))[session_id]
 
-    async def sweep(self) -> None:
+    async def sweep(self, database: MongoDatabase | None = None) -> None:
         """Run a sweep as any worker does, some seconds after a crash."""
         self._clock.advance(GRACE + timedelta(milliseconds=1))
-        await sweep(self._worker)
+        await sweep(self._on(database) if database else self._worker)
 
     async def seen(self) -> Seen:
         users, documents = await self._documents("users"), await self._documents("sessions")
@@ -174,10 +177,15 @@ class World:
             len(documents),
         )
 
+    @property
+    def announced(self) -> set[str]:
+        """Return the ids of the tenant's sessions whose revocation was announced."""
+        return {session.id for session in self._events.announced if session.tenant == self._tenant.id}
+
     async def announced_all_revocations(self) -> bool:
         """Return whether exactly the revoked sessions were announced."""
         ended = {session["_id"] for session in await self._documents("sessions") if "revocation" in session}
-        return ended == {session.id for session in self._events.announced if session.tenant == self._tenant.id}
+        return ended == self.announced
 
     async def _password_of(self, document: dict[str, Any]) -> str:
         return PASSWORD if await self._hasher.verify(document["password_hash"], PASSWORD) else NEW_PASSWORD

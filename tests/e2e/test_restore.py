@@ -80,11 +80,11 @@ def _dump(url: str) -> Backup:
 
 
 def _restore(url: str, backup: Backup) -> None:
-    """Replace all collections as `mongorestore --drop` does. The workers create the indexes."""
+    """Replace all documents as `mongorestore --drop` does. The indexes stay, as in a dump."""
     with pymongo.MongoClient[dict[str, Any]](url) as client:
         database = client.get_default_database()
         for name in database.list_collection_names():
-            database.drop_collection(name)
+            database[name].delete_many({})
         for name, documents in backup.items():
             if documents:
                 database[name].insert_many(documents)

@@ -10,6 +10,7 @@ from tests.fakes.hasher import FakeHasher
 from tests.fakes.ports import ports
 from tests.fakes.registration import FakeRegistration
 from tests.fakes.sessions import FakeSessions
+from tests.fakes.sweep_leases import FakeSweepLeases
 from tests.fakes.tenants import FakeTenants
 from tests.fakes.turns import FakeTurns
 from tests.fakes.users import FakeUsers
@@ -44,6 +45,7 @@ __all__ = [
     "FakeHasher",
     "FakeRegistration",
     "FakeSessions",
+    "FakeSweepLeases",
     "FakeTenants",
     "FakeTurns",
     "FakeUsers",

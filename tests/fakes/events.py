@@ -11,6 +11,7 @@ class FakeEvents:
 
     def __init__(self) -> None:
         self.announced: list[StoredSession] = []
+        self.connected = True
 
     def announce(self, session: StoredSession) -> None:
         self.announced.append(session)

@@ -12,6 +12,7 @@ from tests.fakes.events import FakeEvents
 from tests.fakes.hasher import FakeHasher
 from tests.fakes.registration import FakeRegistration
 from tests.fakes.sessions import FakeSessions
+from tests.fakes.sweep_leases import FakeSweepLeases
 from tests.fakes.tenants import FakeTenants
 from tests.fakes.turns import FakeTurns
 from tests.fakes.users import FakeUsers
@@ -30,6 +31,7 @@ from worker.domain.ports import (
     Ports,
     Registration,
     Sessions,
+    SweepLeases,
     Tenants,
     Tokens,
     Turns,
@@ -49,6 +51,7 @@ def ports(
     tokens: Tokens | None = None,
     events: Events | None = None,
     activity: Activity | None = None,
+    sweep_leases: SweepLeases | None = None,
     database: Database | None = None,
     clock: Clock | None = None,
     registration: Registration | None = None,
@@ -70,6 +73,7 @@ def ports(
         tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
         events=events or FakeEvents(),
         activity=activity or FakeActivity(),
+        sweep_leases=sweep_leases or FakeSweepLeases(),
         database=database or FakeDatabase(),
         clock=clock or FakeClock(),
         registration=registration or FakeRegistration(),

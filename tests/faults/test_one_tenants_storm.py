@@ -29,7 +29,7 @@ LOGGING_IN = 3
 HASHED = "worker_hash_duration_seconds_count"
 #: The storm asks for at least this many times what can be hashed.
 STORM = 4
-#: Least share of all hashes during the storm. The tenant gets three of four turns, and its callers need some of that
+#: Least share of all hashes during the storm. The tenant gets two of three turns, and its callers need some of that
 #: time between two logins. Equal turns give it less than half. The share of the idle rate is only noted: it depends on
 #: how much CPU the storm and other processes leave to the worker (docs/decisions/0029).
 LEAST_OF_HASHED = 1 / 2

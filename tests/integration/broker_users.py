@@ -27,7 +27,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.health import HEALTH, HealthRequest
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_register import TENANT_REGISTER
-from tests.backends import Backend
+from tests.backends import Backend, with_indexes
 from worker.main import serve
 from worker.settings import Settings
 
@@ -64,7 +64,7 @@ async def broker(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> 
     environment: dict[str, Any] = {
         "AMQP_URL": urls["worker"],
         "AUTH_DECLARE_TOPOLOGY": False,
-        "MONGO_URL": backend.database_url(),
+        "MONGO_URL": await with_indexes(backend.database_url()),
         "AUTH_LANES": ",".join(Lane),
         "AUTH_MASTER_KEYS": f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}",
         "AUTH_REGISTRATION_KEY": REGISTRATION_KEY,

@@ -29,7 +29,7 @@ from shared.amqp.topology import LANE_MAX_LENGTH, MESSAGE_TTL_MS, declare_exchan
 from shared.contracts import OPERATIONS
 from shared.contracts.operation import Lane
 from tests.backends import Backend
-from worker.amqp.replies import MAX_BODY_BYTES
+from worker.amqp.replies import MAX_REPLY_BYTES
 
 PATIENCE_SECONDS = 30
 MAX_CONNECTIONS, MAX_CHANNELS = 3, 4
@@ -145,7 +145,7 @@ async def test_channels_of_a_service_beyond_the_limit_are_refused(limited: Limit
 async def test_message_larger_than_configured_is_refused_and_the_largest_request_passes(
     limited: Limited, connection: AbstractConnection
 ) -> None:
-    largest = max(MAX_BODY_BYTES, *(operation.max_body_bytes for operation in OPERATIONS.values()))
+    largest = max(MAX_REPLY_BYTES, *(operation.max_body_bytes for operation in OPERATIONS.values()))
     assert largest <= CONFIGURED
     assert f"max_message_size = {CONFIGURED}\n" in (REPOSITORY / "deploy/kubernetes/base/rabbitmq.yaml").read_text()
     channel = await connection.channel()

@@ -14,7 +14,9 @@ from yarl import URL
 
 from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE
 from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
-from worker.adapters.mongo_database import MongoDatabase, clock_problems, connect
+from tests.backends import with_indexes
+from tests.primary_link import PrimaryLink
+from worker.adapters.mongo_database import clock_problems, connect
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 KEYS = f"test:{base64.b64encode(b'K' * 32).decode()}"
@@ -41,6 +43,7 @@ async def check_worker(amqp_url: str, mongo_url: str, **settings: str) -> tuple[
 
 
 async def test_check_of_a_fresh_broker_and_database_is_ok(amqp_url: str, mongo_url: str) -> None:
+    await with_indexes(mongo_url)
     assert await check("api", AMQP_URL=amqp_url) == (0, ["ok"])
     assert await check_worker(amqp_url, mongo_url) == (0, ["ok"])
 
@@ -109,21 +112,30 @@ async def test_check_of_an_unreachable_database_prints_its_address(amqp_url: str
     assert SECRET not in line
 
 
-async def test_check_of_an_index_with_other_options_names_it(mongo_url: str) -> None:
-    """A worker could not create its own index. Missing indexes are no problem."""
-    async with connect(mongo_url) as database:
-        assert await database.problems() == []
-        await database.collection("tenants").create_index("email")
-        assert await database.problems() == [
-            "index email_1 of tenants has another definition than expected; drop it",
-        ]
+async def test_check_of_a_database_without_linearizable_reads_names_the_setting(amqp_url: str, mongo_url: str) -> None:
+    await with_indexes(mongo_url)
+    async with PrimaryLink(mongo_url) as link:
+        link.linearizable_error = 72
+        code, (line,) = await check_worker(amqp_url, link.url)
+        assert code == EX_UNAVAILABLE
+        assert line.startswith("database: refuses linearizable reads with error 72")
+        assert line.endswith("set AUTH_PRIMARY_LEASE to false")
+        assert await check_worker(amqp_url, link.url, AUTH_PRIMARY_LEASE="false") == (0, ["ok"])
 
 
-async def test_check_of_a_workers_own_indexes_finds_no_problem(mongo_url: str) -> None:
+async def test_check_with_a_missing_and_a_conflicting_index_names_both(amqp_url: str, mongo_url: str) -> None:
+    await with_indexes(mongo_url)
     async with connect(mongo_url) as database:
-        assert isinstance(database, MongoDatabase)
-        await database.prepare()
-        assert await database.problems() == []
+        tenants = database.collection("tenants")
+        await tenants.drop_indexes()
+        await tenants.create_index("email")
+    assert await check_worker(amqp_url, mongo_url) == (
+        EX_UNAVAILABLE,
+        [
+            "database: index ending.at_1 of tenants is missing; run `python -m worker.indexes`",
+            "database: index email_1 of tenants has another definition than expected; drop it",
+        ],
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from tests.fakes import FakeTenants, FakeUsers
 from tests.import_command import Ended, ended, start_command
 from tests.records import a_tenant, a_user
 from worker.adapters.mongo_database import connect
+from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.colliding_logins import NOT_NORMAL, PAGE, listed
@@ -49,7 +50,7 @@ async def run(mongo_url: str | None = None, *arguments: str) -> Ended:
 async def test_logins_that_cannot_be_created_today_are_listed_for_each_tenant(mongo_url: str) -> None:
     """The output is ASCII; nothing is changed."""
     async with connect(mongo_url) as database:
-        await database.prepare()
+        await create_indexes(database)
         tenants, users = MongoTenants(database), MongoUsers(database)
         for name in ("shop", "bank", "quiet"):
             await tenants.add(a_tenant(id=name, email=f"{name}@example.com"))

@@ -1,13 +1,12 @@
 """The database as in production: TLS with certificates of `python -m deploy`, and one user per role.
 
-The database is always SecantusDB, started as `mongod` starts with `deploy/mongo`, with the roles of `users.js`.
+The database is always SecantusDB, started as `mongod` starts with `deploy/mongo`, with the roles of `roles.js`.
 """
 
 import asyncio
 import os
-import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +17,16 @@ from pymongo.errors import OperationFailure
 
 from deploy.certificates import CA, make_authority, make_certificate
 from dev.ports import accepts_connections, free_port
-from dev.processes import REPOSITORY, ChildProcess, Service
+from dev.processes import ChildProcess, Service
 from shared.process.environment import EX_UNAVAILABLE
+from tests.database_roles import access
 from tests.integration.test_check import check_worker
+from tests.integration.test_indexes import create
 from tests.service import running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-USERS = REPOSITORY / "deploy/mongo/users.js"
-PASSWORDS = {"worker": "what-workers-know", "backup": "what-backups-know"}
+PASSWORDS = {"worker": "what-workers-know", "deploy": "what-operators-know", "backup": "what-backups-know"}
 START_TIMEOUT_SECONDS = 60
 UNAUTHORIZED = 13
 
@@ -67,22 +67,49 @@ async def protected(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[P
 
 
 def make_users(url: str) -> None:
-    """Create the users of `users.js` with their roles."""
-    made = re.findall(r'getSiblingDB\("(\w+)"\).*?user: "(\w+)".*?role: "(\w+)", db: "(\w+)"', USERS.read_text(), re.S)
-    assert [user for _, user, _, _ in made] == list(PASSWORDS)
+    """Create the users of `users.js` with the roles of `roles.js`."""
+    made = access()
+    assert set(made.users) == set(PASSWORDS)
     with MongoClient[dict[str, object]](url) as client:
-        for database, user, role, of in made:
-            client[database].command("createUser", user, pwd=PASSWORDS[user], roles=[{"role": role, "db": of}])
+        for role, privileges in made.roles.items():
+            # SecantusDB takes `$indexStats` for a `find`.
+            more = [{**privileges[0], "actions": ["find"]}] if role == "indexes" else []
+            client["jincor_auth"].command("createRole", role, privileges=[*privileges, *more], roles=[])
+        for name, user in made.users.items():
+            client[user["db"]].command("createUser", name, pwd=PASSWORDS[name], roles=user["roles"])
 
 
-async def test_service_with_the_worker_user_creates_indexes_and_serves(
-    protected: Protected, amqp_url: str, tmp_path: Path
-) -> None:
-    """The user has only `readWrite` on its database."""
+async def test_service_runs_as_the_worker_user(protected: Protected, amqp_url: str, tmp_path: Path) -> None:
+    """The user `deploy` creates the indexes, and the user `worker` serves without permission to do so."""
+    code, said = await create(protected.url("deploy", "jincor_auth"))
+    assert (code, said[-1]) == (0, "all indexes exist")
     url = protected.url("worker", "jincor_auth")
     assert await check_worker(amqp_url, url) == (0, ["ok"])
     async with running_service(tmp_path, amqp_url, url) as service:
         assert PASSWORDS["worker"] not in service.logs()
+
+
+@pytest.mark.parametrize("user", ["worker", "deploy"])
+async def test_users_of_the_service_drop_nothing(protected: Protected, user: str) -> None:
+    """Neither a collection nor an index. `deploy` writes no document, and `worker` creates no index."""
+
+    def tries() -> None:
+        with MongoClient[dict[str, object]](protected.url(user, "jincor_auth")) as client:
+            database = client["jincor_auth"]
+            refused: list[Callable[[], object]] = [
+                lambda: database.command("drop", "users"),
+                database["users"].drop_indexes,
+            ]
+            if user == "deploy":
+                refused.append(lambda: database["users"].insert_one({"login": "mallory"}))
+            else:
+                refused.append(lambda: database["users"].create_index("email"))
+            for attempt in refused:
+                with pytest.raises(OperationFailure) as error:
+                    attempt()
+                assert error.value.code == UNAUTHORIZED
+
+    await asyncio.to_thread(tries)
 
 
 async def test_wrong_database_password_is_reported_without_the_password(protected: Protected, amqp_url: str) -> None:

@@ -2,7 +2,7 @@
 
 RabbitMQ checks topic permissions against the routing key that a client publishes with. It does not see what the client
 relays through an exchange of its own, dead-letters from a queue of its own, or adds in the headers `CC` and `BCC`. The
-attacker in these tests tries all of these on every exchange.
+attacker in these tests tries all three ways on every exchange.
 """
 
 import asyncio

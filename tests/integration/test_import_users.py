@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 
 from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
+from tests.backends import with_indexes
 from tests.fakes import LIMIT, NOW
 from tests.import_command import PATIENCE_SECONDS, Ended, run_import, start_import
 from tests.records import a_tenant
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
+from worker.command import INTERRUPTED
 from worker.domain.throttling import account_key, users_of
-from worker.import_users import AGAIN, INTERRUPTED
+from worker.import_users import AGAIN
 from worker.importing.importer import BATCH
 
 HASH = "$2b$12$TRbcsR329YC.YSSbpFuv9ubjNm5lA6bjnA48h5s5i/sY8T1P2diF6"
@@ -35,8 +38,9 @@ def lines(users: list[dict[str, Any]]) -> bytes:
 
 @pytest.fixture
 async def database(mongo_url: str) -> AsyncIterator[MongoDatabase]:
-    """A database with the tenant shop@example.com and without indexes, since no worker has started."""
+    """A database with its indexes and the tenant shop@example.com. No worker has started."""
     async with connect(mongo_url) as database:
+        await create_indexes(database)
         await MongoTenants(database).add(a_tenant(id="shop", email="shop@example.com"))
         yield database
 
@@ -166,6 +170,7 @@ async def test_import_check_warns_about_more_than_three_hash_parameter_sets() ->
 async def test_import_with_an_unknown_tenant_or_file_fails_on_stderr(
     mongo_url: str, tenant: str, file: str, code: int, message: str
 ) -> None:
+    await with_indexes(mongo_url)
     ended = await run_import("--tenant", tenant, file, text=lines(USERS[:1]), mongo_url=mongo_url)
     assert ended.code == code
     assert message in ended.err[-1]

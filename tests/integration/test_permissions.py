@@ -54,7 +54,7 @@ from tests.integration.broker_users import (
     channel_of,
     shop,
 )
-from worker.check import problems as worker_problems
+from worker.check import worker_problems
 from worker.settings import Settings
 
 #: The worker runs on one loop for all tests.
@@ -438,8 +438,8 @@ async def test_check_passes_with_each_roles_user_and_fails_with_another(broker: 
         lanes="verify",
         master_keys=f"test:{base64.b64encode(bytes(32)).decode()}",
     )
-    assert await api.check.problems(edge) == []
+    assert await api.check.edge_problems(edge) == []
     assert await worker_problems(worker) == []
-    refused = await api.check.problems(as_worker)
+    refused = await api.check.edge_problems(as_worker)
     assert len(refused) == 2
     assert all("ACCESS_REFUSED" in line for line in refused)

@@ -22,7 +22,7 @@ from shared.amqp.topology import service_exchange
 from shared.client.auth_client import AuthClient
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_register import TENANT_REGISTER
-from tests.backends import Backend
+from tests.backends import Backend, with_indexes
 from tests.integration.broker_users import until_served
 from worker.main import serve
 from worker.settings import Settings
@@ -65,7 +65,7 @@ async def shared(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> 
     environment: dict[str, Any] = {
         "AMQP_URL": worker_url,
         "AUTH_DECLARE_TOPOLOGY": False,
-        "MONGO_URL": backend.database_url(),
+        "MONGO_URL": await with_indexes(backend.database_url()),
         "AUTH_LANES": ",".join(Lane),
         "AUTH_MASTER_KEYS": (directory / "master-keys").read_text(),
         "AUTH_REGISTRATION_KEY": (directory / "registration-key").read_text(),
@@ -128,7 +128,7 @@ async def test_urls_name_every_node_the_virtual_host_and_the_brokers_authority(s
 
 async def test_check_of_an_edge_on_the_shared_broker_passes(shared: Shared) -> None:
     settings = api.settings.Settings(amqp_url=shared.edge_url, declare_topology=False)
-    assert await api.check.problems(settings) == []
+    assert await api.check.edge_problems(settings) == []
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new user", "existing user"])

@@ -35,7 +35,7 @@ from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL, SessionRevok
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.token_introspect import TOKEN_INTROSPECT
 from shared.contracts.user_create import USER_CREATE
-from tests.backends import Backend
+from tests.backends import Backend, with_indexes
 from worker.domain.retries import FIRST_DELAY
 from worker.main import serve
 from worker.settings import Settings
@@ -86,7 +86,7 @@ class World:
 async def world(backend: Backend, tmp_path: Path) -> AsyncIterator[World]:
     if backend.kind != "local":
         pytest.skip("imports a file, which a container does not see")
-    admin_url, mongo_url = await backend.vhost(), backend.database_url()
+    admin_url, mongo_url = await backend.vhost(), await with_indexes(backend.database_url())
     roles = {"edge": permissions.edge(), "worker": permissions.worker()}
     urls = await _import(backend, tmp_path, admin_url, roles)
     environment: dict[str, Any] = {

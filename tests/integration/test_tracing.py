@@ -20,6 +20,7 @@ from api.main import create_app
 from api.tracing import EdgeTracing
 from shared.client.auth_client import AuthClient
 from shared.contracts.operation import Lane
+from tests.backends import with_indexes
 from worker.main import serve
 from worker.tracing import WorkerTracing
 
@@ -57,7 +58,7 @@ async def traced(amqp_url: str, mongo_url: str) -> AsyncIterator[Traced]:
     key = base64.b64encode(bytes(32)).decode()
     of_worker = worker.settings.Settings(
         amqp_url=amqp_url,
-        mongo_url=mongo_url,
+        mongo_url=await with_indexes(mongo_url),
         lanes=",".join(Lane),
         master_keys=f"test:{key}",
         registration_networks="127.0.0.1",

@@ -1,4 +1,4 @@
-"""What pyright says to the users of the installed client. tests/e2e/client/test_types.py is the same for mypy."""
+"""The installed client checked by pyright; tests/e2e/client/test_types.py does the same with mypy."""
 
 import asyncio
 import json

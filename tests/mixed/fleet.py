@@ -21,7 +21,7 @@ from yarl import URL
 from deploy.upgrade import of_both
 from dev.ports import free_port
 from dev.processes import ChildProcess
-from dev.services import api_service, worker_service
+from dev.services import api_service, create_indexes, worker_service
 from shared.contracts.operation import Lane
 from tests.backends import Backend
 from tests.e2e.tenant import PASSWORD, Tenant
@@ -281,6 +281,8 @@ class Fleet:
 
     async def _start_worker(self, name: str) -> None:
         version = self._versions[name]
+        if (version.tree / "worker/indexes.py").exists():  # older workers create their indexes themselves
+            await create_indexes(self._mongo_url, self._directory / "logs", version.tree)
         service = worker_service(
             ",".join(Lane),
             amqp_url=self._url("worker"),

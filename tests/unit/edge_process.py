@@ -29,7 +29,7 @@ class Edge:
     client: httpx.AsyncClient
 
     async def stopped(self) -> list[dict[str, object]]:
-        """Stop it in good order and return the lines of its log."""
+        """Terminate the edge, check that it exits with 0, and return the lines of its log."""
         self.process.terminate()
         _, log = await self.process.communicate()
         assert self.process.returncode == 0, log

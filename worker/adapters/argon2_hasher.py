@@ -106,7 +106,7 @@ class Argon2Hasher:
         return self._pepper_id + self._argon2.hash(self._peppered(self._pepper_id, password))
 
     def _verify_equal_work(self, password_hash: str | None, password: str) -> bool:
-        """Return whether it is the password. If not, one hash of each known profile is computed.
+        """Return whether the hash is that of the password. If not, compute a hash of each known profile.
 
         So a wrong password takes the same time for hashes of old parameters, of bcrypt and for
         unknown accounts. The exception is the first hash of a profile that this process sees.

@@ -3,12 +3,13 @@
 A worker takes more requests than it hashes at once, so that one tenant's requests do not block all
 others in the broker's queue. Requests wait here, grouped by tenant:
 
-- for a place: a group that holds as many places as are free is refused more;
+- for a place: a group that holds as many places as are free gets no more;
 - for their turn: only as many requests of a group as keep the threads busy read the database. The
   others may reach their deadline without any work;
-- for a thread: the next free thread goes to the group that uses the fewest, and among these to the
-  one whose last turn is longest ago. Heavy groups, those that hold more requests than others, get
-  at most one of four turns while others wait.
+- for a thread: the next free thread goes to the group that uses the fewest threads. If several do,
+  the one that has waited longest for a turn gets it. A group that holds far more requests than each
+  other group sits out one round of turns between two turns of its own. So n groups get at least one
+  of n + 1 turns each.
 """
 
 import asyncio
@@ -22,13 +23,9 @@ from shared.contracts.errors import DeadlineExceeded, Overloaded
 from worker.domain.call import Call
 from worker.domain.ports import BEYOND_THREADS
 
-#: Turns of other groups between two turns of heavy groups. So a storm leaves others three quarters
-#: of the hashing. Half of the hashing would be less than half of their idle rate, because the
-#: storm's requests also take CPU.
-TURNS_BETWEEN_HEAVY_GROUPS = 3
-#: A group is heavy if it holds more than this many times the average of all groups that hold
-#: requests. Groups that are nearly equal take equal turns. An attacker's three groups are all heavy.
-HEAVY = 1.1
+#: A group is the heaviest if it holds more than this many times the requests of each other group. Groups
+#: with similar loads take equal turns.
+HEAVIEST = 2
 #: The turn of the request that entered in this task.
 _turn: ContextVar["_Turn | None"] = ContextVar("turn", default=None)
 
@@ -75,8 +72,6 @@ class FairTurns:
         self._to_hash: list[_Group] = []
         """Groups with a hash that waits for a thread."""
         self._turns = 0
-        self._last_heavy_turn = 0
-        """When a heavy group last got a thread."""
         self._on_waited = on_waited
 
     @property
@@ -87,8 +82,8 @@ class FairTurns:
 
     async def enter(self, group: str, call: Call) -> None:
         members = self._groups.get(group) or self._new_group(group)
-        # A share that needs no setting: one busy group gets half of the places. n busy groups get 1
-        # / (n + 1) of them each, and the same share stays free for the next group.
+        # One busy group gets half of the places. With n busy groups, each gets 1/(n + 1) of them, and
+        # the same share stays free for the next group.
         if members.held >= self._free_places:
             raise Overloaded
         self._groups[group] = members
@@ -137,7 +132,9 @@ class FairTurns:
             self._pass_thread_on()
 
     def _new_group(self, name: str) -> _Group:
-        return _Group(name, asyncio.Semaphore(self._at_a_time))
+        # As if it had just had its turn: a tenant with one request at a time is a new group each time,
+        # and would otherwise always be served before groups that stay.
+        return _Group(name, asyncio.Semaphore(self._at_a_time), last_turn=self._turns)
 
     def _leave_place(self, group: _Group) -> None:
         self._free_places += 1
@@ -162,9 +159,7 @@ class FairTurns:
 
     def _pass_thread_on(self) -> None:
         while self._to_hash:
-            candidates = self._to_hash
-            if self._turns - self._last_heavy_turn < TURNS_BETWEEN_HEAVY_GROUPS:
-                candidates = [group for group in self._to_hash if not self._is_heavy(group)] or self._to_hash
+            candidates = [group for group in self._to_hash if not self._sits_out(group)] or self._to_hash
             group = min(candidates, key=lambda group: (group.hashing, group.last_turn))
             turn = group.to_hash.popleft() if group.to_hash else None
             if not group.to_hash:
@@ -179,11 +174,17 @@ class FairTurns:
         self._turns += 1
         group.last_turn = self._turns
         group.hashing += 1
-        if self._is_heavy(group):
-            self._last_heavy_turn = self._turns
 
-    def _is_heavy(self, group: _Group) -> bool:
-        return group.held * len(self._groups) > HEAVY * (self._places - self._free_places)
+    def _sits_out(self, group: _Group) -> bool:
+        """Return whether the group is the heaviest and has had a turn within this round of all groups.
+
+        An equal share would leave another tenant less than half of its idle rate in a storm, because
+        the storm's requests take CPU besides their hashes.
+        """
+        if self._turns - group.last_turn >= len(self._groups):
+            return False
+        most = max((each.held for each in self._groups.values() if each is not group), default=0)
+        return group.held > HEAVIEST * most
 
     @staticmethod
     def _now() -> float:

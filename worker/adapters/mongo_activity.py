@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from datetime import datetime
 
-from pymongo import UpdateOne
+from pymongo import UpdateOne, WriteConcern
 from pymongo.errors import PyMongoError
 
 from worker.adapters.mongo_database import MongoDatabase
@@ -13,11 +12,17 @@ from worker.adapters.mongo_database import MongoDatabase
 log = logging.getLogger(__name__)
 
 
+#: Users per write, so that no write takes the database long.
+CHUNK = 500
+#: A failover may lose the latest activity, which active users repeat. So no write waits for a majority.
+UNREPLICATED = WriteConcern(w=1, wtimeout=3_000)
+
+
 class MongoActivity:
     """Implements the port `Activity`. A crash loses the activity since the last write."""
 
     def __init__(self, database: MongoDatabase) -> None:
-        self._users = database.collection("users")
+        self._users = database.collection("users").with_options(write_concern=UNREPLICATED)
         self._seen: dict[str, datetime] = {}
 
     def seen(self, user: str, at: datetime) -> None:
@@ -34,12 +39,13 @@ class MongoActivity:
 
     async def write(self) -> None:
         """Write the activity since the last write. A failed write is not retried: active users are seen again."""
-        seen: Mapping[str, datetime] = self._seen
-        self._seen = {}
-        if not seen:
-            return
-        updates = [UpdateOne({"_id": user}, {"$max": {"last_active_at": at}}) for user, at in seen.items()]
-        try:
-            await self._users.bulk_write(updates, ordered=False)
-        except PyMongoError as error:
-            log.warning("activity is not written", extra={"users": len(seen), "error": type(error).__name__})
+        seen, self._seen = list(self._seen.items()), {}
+        for begin in range(0, len(seen), CHUNK):
+            chunk = seen[begin : begin + CHUNK]
+            updates = [UpdateOne({"_id": user}, {"$max": {"last_active_at": at}}) for user, at in chunk]
+            try:
+                await self._users.bulk_write(updates, ordered=False)
+            except PyMongoError as error:  # the next chunk would fail too, and delay the end of the process
+                fields = {"users": len(seen) - begin, "error": type(error).__name__}
+                log.warning("activity is not written", extra=fields)
+                return

@@ -7,6 +7,7 @@ from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
+from worker.adapters.mongo_failures import repeated
 from worker.domain.attempts import AttemptCount, Limit
 
 #: Acknowledged by the primary's memory: waiting for disks and other nodes would cost each login
@@ -81,7 +82,7 @@ class MongoAttempts:
 
     async def forget(self, *keys: str) -> None:
         with unavailable_when_away():
-            await self._counts.delete_many({"_id": {"$in": keys}})
+            await repeated(lambda: self._counts.delete_many({"_id": {"$in": keys}}))
 
 
 def _from_document(document: Document) -> AttemptCount:

@@ -8,15 +8,18 @@ from datetime import timedelta
 
 import pymongo
 from pymongo import DESCENDING, UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError
 
+from worker.adapters import mongo_durability
 from worker.adapters.mongo_database import (
     MAX_PAGE_SECONDS,
     Document,
     MongoDatabase,
     first_readable,
+    refused_as_duplicates,
     unavailable_when_away,
 )
+from worker.domain.audit import OK
 from worker.domain.records import AuditQuery, StoredAuditRecord
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,8 @@ class MongoAudit:
 
     def __init__(self, database: MongoDatabase, kept_for: timedelta | None, max_waiting: int = MAX_WAITING) -> None:
         self._records = database.collection("audit")
+        # Further attempts of a record, counted beside it: workers may not change a record.
+        self._refusals = database.collection("refusals")
         self._kept_for = kept_for
         self._max_waiting = max_waiting
         self._waiting: dict[str, StoredAuditRecord] = {}
@@ -47,10 +52,8 @@ class MongoAudit:
             return
         document = {"_id": record.id, **self._document(record, self._kept_for), "attempts": record.attempts}
         with unavailable_when_away():
-            try:
-                await self._records.insert_one(document)
-            except DuplicateKeyError:
-                return  # an earlier delivery of the request wrote it
+            # If it is there, an earlier delivery of the request wrote it.
+            await mongo_durability.insert_only(self._records, document)
 
     def attempted(self, record: StoredAuditRecord) -> None:
         if self._kept_for is None:
@@ -70,7 +73,8 @@ class MongoAudit:
             first, *others = sorted(query.logins)
             wanted["login"] = {"$in": [first, *others]} if others else first
         with unavailable_when_away(), pymongo.timeout(MAX_PAGE_SECONDS):
-            return await first_readable(self._records.find(wanted).sort("position", DESCENDING), _from_document, limit)
+            found = self._records.find(wanted).sort("position", DESCENDING)
+            return await self._counted(await first_readable(found, _from_document, limit))
 
     async def write_forever(self, interval_seconds: float = INTERVAL_SECONDS) -> None:
         """Write the queued records at this interval until cancelled."""
@@ -89,21 +93,29 @@ class MongoAudit:
             log.error("audit records are lost", extra={"records": lost, "error": "too many at a time"})
         if not waiting or self._kept_for is None:
             return
-        updates = [
-            UpdateOne(
-                {"_id": record.id},
-                {"$setOnInsert": self._document(record, self._kept_for), "$inc": {"attempts": record.attempts}},
-                upsert=True,
-            )
-            for record in waiting.values()
-        ]
+        documents = [{"_id": id_, **self._document(record, self._kept_for)} for id_, record in waiting.items()]
+        for document in documents:
+            document["attempts"] = waiting[document["_id"]].attempts
         try:
-            await self._records.bulk_write(updates, ordered=False)
-        except BulkWriteError as error:  # another worker inserted the same record at the same time
+            try:
+                await self._records.insert_many(documents, ordered=False)
+            except BulkWriteError as error:  # these records exist: of an earlier batch, or of another worker
+                existing = [documents[position] for position in refused_as_duplicates(error)]
+                await self._refusals.bulk_write([_one_more_batch(each) for each in existing], ordered=False)
+        except BulkWriteError as error:  # another worker inserted the same count at the same time
             log.warning("attempts are missing in audit records", extra={"records": len(error.details["writeErrors"])})
-        except PyMongoError as error:  # the worker's log still has a line for each request
+        except (PyMongoError, RuntimeError) as error:  # the worker's log still has a line for each request
             fields = {"records": len(waiting), "error": type(error).__name__}
             log.error("audit records are lost", extra=fields)  # noqa: TRY400 - the traceback adds nothing
+
+    async def _counted(self, records: Sequence[StoredAuditRecord]) -> Sequence[StoredAuditRecord]:
+        """Return the records with the attempts that were counted after they were written."""
+        refused = [record.id for record in records if record.outcome != OK]
+        if not refused:
+            return records
+        documents = await self._refusals.find({"_id": {"$in": refused}}, batch_size=len(refused)).to_list(len(refused))
+        more = {document["_id"]: document["attempts"] for document in documents}
+        return [replace(record, attempts=record.attempts + more.get(record.id, 0)) for record in records]
 
     @staticmethod
     def _document(record: StoredAuditRecord, kept_for: timedelta) -> Document:
@@ -114,6 +126,15 @@ class MongoAudit:
             "position": record.position,
             "expires_at": record.at + kept_for,
         }
+
+
+def _one_more_batch(document: Document) -> UpdateOne:
+    """Return an update that adds the document's attempts to those counted beside its record."""
+    return UpdateOne(
+        {"_id": document["_id"]},
+        {"$setOnInsert": {"expires_at": document["expires_at"]}, "$inc": {"attempts": document["attempts"]}},
+        upsert=True,
+    )
 
 
 def _from_document(document: Document) -> StoredAuditRecord:

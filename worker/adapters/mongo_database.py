@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConcern
 from pymongo.errors import (
+    AutoReconnect,
     BulkWriteError,
     ConnectionFailure,
-    ExecutionTimeout,
-    NetworkTimeout,
     OperationFailure,
     PyMongoError,
     WTimeoutError,
@@ -21,7 +20,8 @@ from pymongo.errors import (
 from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
-from shared.contracts.errors import Unavailable
+from worker.adapters import mongo_failures
+from worker.adapters.mongo_routers import one_router
 from worker.domain.records import IDEMPOTENCY_WINDOW
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,8 @@ INDEXES = {
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING), ("position", DESCENDING)]),
         IndexModel([("tenant", ASCENDING), ("type", ASCENDING), ("position", DESCENDING)]),
     ],
+    "sweep_leases": [IndexModel([("until", ASCENDING)], expireAfterSeconds=0)],
+    "refusals": [IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0)],
     "sessions": [
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
@@ -125,44 +127,67 @@ class MongoDatabase:
             name, write_concern=DURABLE, read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("local")
         )
 
-    async def prepare(self) -> None:
-        """Create the missing indexes. Waits while the database is unavailable. Safe to run concurrently."""
+    async def is_replicated(self) -> bool:
+        """Return whether the database is a replica set or a sharded cluster, and not a lone mongod."""
+        hello = await self._database.command("hello")
+        return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+    async def indexes_in_progress(self, name: str) -> set[str]:
+        """Return the names of the collection's indexes that are being built. `listIndexes` also lists these."""
+        statistics = self._database[name].aggregate([{"$indexStats": {}}])
+        return {each["name"] for each in await statistics.to_list(None) if each.get("building")}
+
+    async def index_conflicts(self) -> list[str]:
+        """Return the indexes that exist with another definition than expected, one line each."""
+        return [line for name in INDEXES for line in await self._conflicts(name)]
+
+    async def index_problems(self) -> list[str]:
+        """Return the indexes that a worker lacks, one line each. `python -m worker.indexes` creates them."""
+        found: list[str] = []
+        for name, indexes in INDEXES.items():
+            existing = await self._database[name].index_information()
+            missing = [index.document["name"] for index in indexes if index.document["name"] not in existing]
+            found += [f"index {index} of {name} is missing; run `python -m worker.indexes`" for index in missing]
+            found += await self._conflicts(name)
+            try:
+                building = await self.indexes_in_progress(name)
+            except OperationFailure as error:
+                if error.code != UNAUTHORIZED:  # the role `readWrite`, which workers once had, does not include it
+                    raise
+                building = set()
+            found += [f"index {index} of {name} is being built; wait until it is done" for index in sorted(building)]
+        return found
+
+    async def wait_for_indexes(self) -> None:
+        """Return when all indexes are there. Logs what is missing, and waits while the database is unavailable."""
+        logged: list[str] = []
         while True:
             try:
-                for name, indexes in INDEXES.items():
-                    await self._database[name].create_indexes(indexes)
-            except NetworkTimeout:
-                # An index build continues in the database. The repeated command waits for its end.
-                log.warning("indexes are being built, or the database is silent; trying again")
-                await asyncio.sleep(RETRY_SECONDS)
+                problems = await self.index_problems()
             except ConnectionFailure:
-                log.warning("database is away, trying again")
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
+                problems = ["database is away"]
+            if not problems:
                 return
+            if problems != logged:
+                log.warning("worker waits for the database and its indexes", extra={"problems": problems})
+            logged = problems
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def problems(self) -> list[str]:
-        """Return what prevents a worker from using the database, one line per problem, without passwords.
-
-        Missing indexes are no problem: a worker creates them when it starts.
-        """
+        """Return what prevents a worker from using the database, one line per problem, without passwords."""
         try:
             asked_at = datetime.now(UTC)
             hello = await self._database.command("hello")
             found = clock_problems(hello.get("localTime"), asked_at, datetime.now(UTC))
-            for name, indexes in INDEXES.items():
-                existing = await self._database[name].index_information()
-                conflicts = filter(None, (_conflict(index, existing) for index in indexes))
-                found += [
-                    f"index {index} of {name} has another definition than expected; drop it" for index in conflicts
-                ]
-        except ConnectionFailure as error:
-            return [f"cannot be reached: {str(error).partition(',')[0]}"]
-        except OperationFailure as error:
-            if error.code in {AUTHENTICATION_FAILED, UNAUTHORIZED}:
-                return ["refuses these credentials, or their permissions are too narrow"]
-            return [f"replies with error {error.code}"]
+            found += await self.index_problems()
+        except (ConnectionFailure, OperationFailure) as error:
+            return [explained(error)]
         return found
+
+    async def _conflicts(self, name: str) -> list[str]:
+        existing = await self._database[name].index_information()
+        conflicts = filter(None, (_conflict(index, existing) for index in INDEXES[name]))
+        return [f"index {index} of {name} has another definition than expected; drop it" for index in conflicts]
 
     async def ping(self) -> bool:
         """Return whether the database replies within a second."""
@@ -172,6 +197,15 @@ class MongoDatabase:
         except (PyMongoError, TimeoutError):
             return False
         return True
+
+
+def explained(error: ConnectionFailure | OperationFailure) -> str:
+    """Return one line that tells an operator why the database cannot be used. It contains no password."""
+    if isinstance(error, ConnectionFailure):
+        return f"cannot be reached: {str(error).partition(',')[0]}"
+    if error.code in {AUTHENTICATION_FAILED, UNAUTHORIZED}:
+        return "refuses these credentials, or their permissions are too narrow"
+    return f"replies with error {error.code}"
 
 
 def clock_problems(database_time: object, asked_at: datetime, answered_at: datetime) -> list[str]:
@@ -200,24 +234,29 @@ def _conflict(wanted: IndexModel, existing: Mapping[str, Any]) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str, listeners: Sequence[CommandListener] = ()) -> AsyncIterator[MongoDatabase]:
+async def connect(
+    url: str, listeners: Sequence[CommandListener] = (), socket_timeout_ms: int | None = SOCKET_TIMEOUT_MS
+) -> AsyncIterator[MongoDatabase]:
     """Return the database that the URL names, as a context manager that closes the connection at exit.
 
-    It connects when first used. PyMongo reports each command to `listeners`.
+    It connects when first used. PyMongo reports each command to `listeners`. A `socket_timeout_ms`
+    of None lets commands take any time.
     """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
         url,
         tz_aware=True,
         appname="jincor-auth",
         event_listeners=list(listeners),
+        server_selector=one_router,
         serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
         connectTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
-        socketTimeoutMS=SOCKET_TIMEOUT_MS,
+        socketTimeoutMS=socket_timeout_ms,
     )
     try:
         yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE))
     finally:
-        client.close()
+        # In a thread, since it tells the database, which may not answer.
+        await asyncio.to_thread(client.close)
 
 
 def readable(documents: Iterable[Document], read: Callable[[Document], RecordT]) -> list[RecordT]:
@@ -257,14 +296,17 @@ async def first_readable(
 def refused_as_duplicates(error: BulkWriteError) -> list[int]:
     """Return the positions in a bulk insert of the documents that a unique index refused.
 
-    Raises `WTimeoutError` if some inserts are not durable, and `RuntimeError` for any other
-    failure. Neither repeats the text or details of the original error, which contain whole
-    documents.
+    Raises `WTimeoutError` if some inserts are not durable, `AutoReconnect` after another temporary
+    failure, and `RuntimeError` after any other. None repeats the text or details of the original
+    error, which contain whole documents.
     """
     if error.details.get("writeConcernErrors"):
         raise WTimeoutError("a bulk of inserts is not durable") from None
     refused = error.details["writeErrors"]
-    if others := {each["code"] for each in refused} - {DUPLICATE_KEY}:
+    others = {each["code"] for each in refused} - {DUPLICATE_KEY}
+    if others & mongo_failures.TEMPORARY_CODES:
+        raise AutoReconnect("a bulk of inserts met an election") from None
+    if others:
         raise RuntimeError(f"a bulk of inserts met errors {sorted(others)}") from None
     return [each["index"] for each in refused]
 
@@ -285,15 +327,15 @@ async def tenants_with(collection: Collection, field: str, older_than: datetime)
 
 @contextlib.contextmanager
 def unavailable_when_away() -> Iterator[None]:
-    """Raise `Unavailable` if the database is unreachable or does not reply in time. Other errors propagate as bugs.
+    """Raise `Unavailable` if the failure is temporary (see `mongo_failures`). Other errors propagate as bugs.
 
     The log and the error name what happened: a database that needs too long is not away.
     """
     try:
         yield
-    except (ExecutionTimeout, NetworkTimeout, WTimeoutError) as error:
-        log.warning("database does not answer in time", extra={"error": type(error).__name__})
-        raise Unavailable("database did not answer in time, try again") from None
-    except ConnectionFailure as error:
-        log.warning("database is away", extra={"error": type(error).__name__})
-        raise Unavailable from None
+    except PyMongoError as error:
+        if not mongo_failures.is_temporary(error):
+            raise
+        message = mongo_failures.log_message(error)
+        log.warning(message, extra={"error": type(error).__name__, "code": getattr(error, "code", None)})
+        raise mongo_failures.unavailable(error) from None

@@ -6,8 +6,7 @@ them.
 
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
-
+from worker.adapters import mongo_durability
 from worker.adapters.mongo_database import Document, MongoDatabase
 from worker.domain.records import MAX_IDEMPOTENCY_KEYS, IdempotencyKey
 
@@ -57,18 +56,17 @@ class Deletions:
 
     async def add(self, user: Document) -> None:
         """Store the deletion of a user before its document is removed, so that no moment is without it. Idempotent."""
-        try:
-            await self._deletions.insert_one(
-                {
-                    "_id": user["_id"],
-                    "tenant": user["tenant"],
-                    "login": user["login"],
-                    "marks": user.get("marks", []),
-                    "at": user["ending"]["at"],
-                }
-            )
-        except DuplicateKeyError:
-            return  # another worker carries out the same deletion
+        # If it is there, another worker carries out the same deletion.
+        await mongo_durability.insert_only(
+            self._deletions,
+            {
+                "_id": user["_id"],
+                "tenant": user["tenant"],
+                "login": user["login"],
+                "marks": user.get("marks", []),
+                "at": user["ending"]["at"],
+            },
+        )
 
 
 def _to_document(key: IdempotencyKey) -> Document:

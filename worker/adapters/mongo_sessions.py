@@ -12,7 +12,9 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
+from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
+from worker.adapters import mongo_durability
 from worker.adapters.lookups import Lookups
 from worker.adapters.mongo_database import (
     Document,
@@ -22,6 +24,8 @@ from worker.adapters.mongo_database import (
     tenants_with,
     unavailable_when_away,
 )
+from worker.adapters.mongo_failures import repeated
+from worker.adapters.primary_lease import PrimaryLease, Server, server_of
 from worker.domain.records import Revocation, StoredSession, StoredUser, TenantRevocation, UserRevocation
 
 #: Sessions revoked per step, so that a step takes the database less time than a worker waits for
@@ -40,23 +44,29 @@ class MongoSessions:
         database: MongoDatabase,
         on_opened: Callable[[StoredSession], None] = lambda _: None,
         on_revoked: Callable[[RevocationReason, int], None] = lambda *_: None,
+        lease: PrimaryLease | None = None,
     ) -> None:
-        """`on_opened` and `on_revoked` are called for new sessions and revocations, and not for retried requests."""
+        """`on_opened` and `on_revoked` are called for new sessions and revocations, and not for retried requests.
+
+        `find` returns only what the lease covers. None: whatever the database answers.
+        """
         self._sessions = database.collection("sessions")
+        self._committed = mongo_durability.committed(self._sessions)
         self._lookups = Lookups(self._query)
         self._on_opened = on_opened
         self._on_revoked = on_revoked
+        self._lease = lease
 
     async def add(self, session: StoredSession) -> StoredSession:
         with unavailable_when_away():
             try:
-                await self._sessions.insert_one(_to_document(session))
+                await mongo_durability.insert(self._sessions, _to_document(session), ("tenant", "user"))
             except DuplicateKeyError:
                 first = await self._sessions.find_one(
                     {"tenant": session.tenant, "user": session.user, "opened_by": session.idempotency_key}
                 )
-                if first is None:
-                    raise
+                if first is None:  # removed since, or lost in an election
+                    raise Unavailable from None
                 return _from_document(first)
         self._on_opened(session)
         return session
@@ -82,34 +92,30 @@ class MongoSessions:
     async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         of_user = {"user": decision.user, "tenant": decision.tenant}
         with unavailable_when_away():
-            result = await self._sessions.update_many(
-                {**of_user, "generation": {"$lt": decision.generation}, "expires_at": {"$gt": now}, **_NOT_REVOKED},
-                _revoked(Revocation(now, decision.reason)),
+            await self._revoke_many(
+                {**of_user, "generation": {"$lt": decision.generation}, "expires_at": {"$gt": now}},
+                Revocation(now, decision.reason),
             )
-            self._on_revoked(decision.reason, result.modified_count)
-            documents = await self._sessions.find({**of_user, "outbox": {"$lte": now}}).limit(limit).to_list(limit)
+            documents = await self._committed.find({**of_user, "outbox": {"$lte": now}}).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
     async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         of_tenant: Document = {"tenant": decision.tenant}
         live: Document = {"expires_at": {"$gt": now}, **_NOT_REVOKED}
         with unavailable_when_away():
-            result = await self._sessions.update_many(
+            await self._revoke_many(
                 {**of_tenant, "user": None, "tenant_generation": {"$lt": decision.generation}, **live},
-                _revoked(Revocation(now, decision.reason)),
+                Revocation(now, decision.reason),
             )
-            self._on_revoked(decision.reason, result.modified_count)
             if decision.users_before:
                 of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": decision.users_before}}
-                revoked = _revoked(Revocation(now, decision.users_reason))
                 found = self._sessions.find({**of_users, **live}, ["_id"]).batch_size(BATCH)
                 while documents := await found.to_list(BATCH):
                     ids = [document["_id"] for document in documents]
-                    result = await self._sessions.update_many({"_id": {"$in": ids}, **_NOT_REVOKED}, revoked)
-                    self._on_revoked(decision.users_reason, result.modified_count)
+                    await self._revoke_many({"_id": {"$in": ids}}, Revocation(now, decision.users_reason))
             else:
                 of_tenant["user"] = None
-            waiting = self._sessions.find({**of_tenant, "outbox": {"$lte": now}})
+            waiting = self._committed.find({**of_tenant, "outbox": {"$lte": now}})
             documents = await waiting.limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
@@ -130,13 +136,13 @@ class MongoSessions:
             await self._sessions.update_one({"_id": session.id}, {"$unset": {"displaces": ""}})
 
     async def tenants_enforcing_limit(self, older_than: datetime) -> Sequence[str]:
-        return await tenants_with(self._sessions, "displaces", older_than)
+        return await tenants_with(self._committed, "displaces", older_than)
 
     async def enforcing_limit(self, tenant: str, older_than: datetime, limit: int) -> Sequence[StoredSession]:
         return await self._oldest({"tenant": tenant, "displaces": {"$lt": older_than}}, "displaces", limit)
 
     async def tenants_unannounced(self, older_than: datetime) -> Sequence[str]:
-        return await tenants_with(self._sessions, "outbox", older_than)
+        return await tenants_with(self._committed, "outbox", older_than)
 
     async def unannounced(self, tenant: str, older_than: datetime, limit: int) -> Sequence[StoredSession]:
         return await self._oldest({"tenant": tenant, "outbox": {"$lt": older_than}}, "outbox", limit)
@@ -179,19 +185,29 @@ class MongoSessions:
             )
         return bool(result.modified_count)
 
+    async def _revoke_many(self, wanted: Document, revocation: Revocation) -> None:
+        """Revoke the sessions that match and are not revoked yet, durably."""
+        revoked = _revoked(revocation)
+        result = await repeated(lambda: self._sessions.update_many({**wanted, **_NOT_REVOKED}, revoked))
+        self._on_revoked(revocation.reason, result.modified_count)
+
     async def _oldest(self, wanted: Document, field: str, limit: int) -> Sequence[StoredSession]:
         with unavailable_when_away():
-            documents = await self._sessions.find(wanted).sort(field, ASCENDING).limit(limit).to_list(limit)
+            documents = await self._committed.find(wanted).sort(field, ASCENDING).limit(limit).to_list(limit)
         return readable(documents, _from_document)
 
     async def _query(self, ids: Sequence[str]) -> dict[str, StoredSession]:
+        async def query() -> tuple[list[Document], Server | None]:
+            cursor = self._sessions.find({"_id": {"$in": ids}})
+            return await cursor.to_list(len(ids)), server_of(cursor)
+
         with unavailable_when_away():
-            documents = await self._sessions.find({"_id": {"$in": ids}}).to_list(len(ids))
+            documents = await self._lease.covered(query) if self._lease else (await query())[0]
         return {session.id: session for session in readable(documents, _from_document)}
 
     async def _first_by_announcement(self, wanted: Document, limit: int) -> list[StoredSession]:
         with unavailable_when_away():
-            found = self._sessions.find(wanted).sort(_BY_ANNOUNCEMENT)
+            found = self._committed.find(wanted).sort(_BY_ANNOUNCEMENT)
             return await first_readable(found, _from_document, limit)
 
 

@@ -8,7 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.errors import EmailTaken, TenantNotFound, Unavailable
 from shared.contracts.events import RevocationReason
-from worker.adapters import mongo_idempotency
+from worker.adapters import mongo_durability, mongo_idempotency
 from worker.adapters.mongo_database import (
     MAX_DECISION_ROUNDS,
     NOT_DELETED,
@@ -29,6 +29,7 @@ class MongoTenants:
 
     def __init__(self, database: MongoDatabase) -> None:
         self._tenants = database.collection("tenants")
+        self._committed = mongo_durability.committed(self._tenants)
         self._deletions = Deletions(database)
 
     async def add(self, tenant: StoredTenant) -> None:
@@ -36,7 +37,7 @@ class MongoTenants:
             if await self._deletions.find(None, tenant.email, _creation(tenant)):
                 raise EmailTaken
             try:
-                await self._tenants.insert_one(_to_document(tenant))
+                await mongo_durability.insert(self._tenants, _to_document(tenant), ("email",))
             except DuplicateKeyError:
                 raise EmailTaken from None
 
@@ -116,15 +117,17 @@ class MongoTenants:
         with unavailable_when_away():
             if decision.reason is not RevocationReason.TENANT_DELETED:
                 await self._tenants.update_one(decided, {"$unset": {"ending": ""}})
-            elif document := await self._tenants.find_one(decided):
+                return
+            if document := await self._tenants.find_one(decided):
                 # Stored with tenant None and the email as login, so that no user's deletion is
                 # confused with it.
                 await self._deletions.add({**document, "tenant": None, "login": document["email"]})
-                await self._tenants.delete_one(decided)
+            # If another worker removed it, this waits until the removal is durable.
+            await self._tenants.delete_one(decided)
 
     async def unfinished_revocations(self, older_than: datetime, limit: int) -> list[TenantRevocation]:
         with unavailable_when_away():
-            documents = await self._tenants.find({"ending.at": {"$lt": older_than}}).limit(limit).to_list(limit)
+            documents = await self._committed.find({"ending.at": {"$lt": older_than}}).limit(limit).to_list(limit)
         return readable(documents, lambda document: _from_decision(document["_id"], document["ending"]))
 
     async def enable(self, tenant: str, key: IdempotencyKey) -> None:
@@ -170,7 +173,8 @@ def _decision_to_document(decision: TenantRevocation) -> Document:
 
 def _from_decision(tenant: str, stored: Document) -> TenantRevocation:
     generation, reason = stored["generation"], RevocationReason(stored["reason"])
-    # Older versions have no `users_before`. They revoked users' sessions for these reasons only.
+    # Documents of older versions have no `users_before`. These versions revoked users' sessions
+    # only when the tenant was disabled or deleted.
     of_older = generation if reason in CLOSING else 0
     return TenantRevocation(tenant, generation, reason, stored.get("users_before") or of_older)
 

@@ -1,5 +1,6 @@
 """Users in MongoDB. Their documents also contain revocation decisions and idempotency keys."""
 
+import functools
 import json
 import re
 import zlib
@@ -14,7 +15,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from shared.contracts import names
 from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
-from worker.adapters import mongo_idempotency
+from worker.adapters import mongo_durability, mongo_idempotency
 from worker.adapters.mongo_database import (
     MAX_DECISION_ROUNDS,
     MAX_PAGE_SECONDS,
@@ -27,6 +28,7 @@ from worker.adapters.mongo_database import (
     tenants_with,
     unavailable_when_away,
 )
+from worker.adapters.mongo_failures import repeated
 from worker.adapters.mongo_idempotency import Deletions
 from worker.domain.records import IdempotencyKey, StoredUser, UserChanges, UserRevocation
 
@@ -42,6 +44,7 @@ class MongoUsers:
 
     def __init__(self, database: MongoDatabase, max_page_seconds: float = MAX_PAGE_SECONDS) -> None:
         self._users = database.collection("users")
+        self._committed = mongo_durability.committed(self._users)
         self._max_page_seconds = max_page_seconds
         self._deletions = Deletions(database)
 
@@ -51,7 +54,7 @@ class MongoUsers:
             if await self._deletions.find(user.tenant, user.login, key):
                 raise LoginTaken
             try:
-                await self._users.insert_one(_to_document(user))
+                await mongo_durability.insert(self._users, _to_document(user), ("tenant", "login"))
             except DuplicateKeyError:
                 first = await self._undeleted(user.tenant, user.login)
                 if first is None or not mongo_idempotency.find_result(first, key):
@@ -182,23 +185,27 @@ class MongoUsers:
         with unavailable_when_away():
             if decision.reason is not RevocationReason.USER_DELETED:
                 await self._users.update_one(decided, {"$unset": {"ending": ""}})
-            elif document := await self._users.find_one(decided):
+                return
+            if document := await self._users.find_one(decided):
                 await self._deletions.add(document)
-                await self._users.delete_one(decided)
+            # If another worker removed it, this waits until the removal is durable.
+            await self._users.delete_one(decided)
 
     async def tenants_with_unfinished_revocations(self, older_than: datetime) -> Sequence[str]:
-        return await tenants_with(self._users, "ending.at", older_than)
+        return await tenants_with(self._committed, "ending.at", older_than)
 
     async def unfinished_revocations(self, tenant: str, older_than: datetime, limit: int) -> Sequence[UserRevocation]:
         with unavailable_when_away():
-            found = self._users.find({"tenant": tenant, "ending.at": {"$lt": older_than}})
+            found = self._committed.find({"tenant": tenant, "ending.at": {"$lt": older_than}})
             documents = await found.sort("ending.at", ASCENDING).limit(limit).to_list(limit)
         return readable(documents, _to_decision)
 
     async def remove_all(self, tenant: str) -> None:
         with unavailable_when_away():
             while found := await self._users.find({"tenant": tenant}, ["_id"]).limit(BATCH).to_list(BATCH):
-                await self._users.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
+                removed = {"_id": {"$in": [document["_id"] for document in found]}}
+                await repeated(functools.partial(self._users.delete_many, removed))
+            await mongo_durability.wait(self._users, {"tenant": tenant})  # other workers may have removed users
 
     async def _matching(self, tenant: str, search: str, logins: Document, limit: int) -> list[StoredUser]:
         """Return the first users with a login in this range."""
@@ -220,7 +227,7 @@ class MongoUsers:
         """
         while True:
             wanted = {
-                # First, since the embedded database uses the index of the first field.
+                # This field comes first: the embedded database uses the index of the first field in a filter.
                 "split_point": {"$gt": _split_point(tenant, after), "$lt": _after_split_points(tenant)},
                 "tenant": tenant,
             }

@@ -1,8 +1,9 @@
-"""Revocation events, published to RabbitMQ in the background and crossed off in the database when confirmed.
+"""Publication of revocation events to RabbitMQ, in the background.
 
-A queue of a subscriber may refuse an event. RabbitMQ then refuses it to us, whatever other queues took it. An event
-that is refused, or not confirmed in time, has a backoff of its own in its outbox (`worker.domain.retries`). Each tenant
-has a channel of its own (`worker.amqp.tenant_channels`).
+A confirmed event is removed from its session's outbox. RabbitMQ refuses an event if any subscriber's
+queue refuses it, even if other queues took it. An event that is refused, or not confirmed in time, is
+retried with a backoff of its own (`worker.domain.retries`). Each tenant has a channel of its own
+(`worker.amqp.tenant_channels`).
 """
 
 import asyncio
@@ -29,12 +30,12 @@ log = logging.getLogger(__name__)
 
 #: CloudEvents AMQP binding 1.0.2, 3.2: an event in structured mode.
 CLOUDEVENTS_TYPE = "application/cloudevents+json; charset=utf-8"
-#: Enough to keep a confirming broker busy; more would only queue in its memory. Tenants share them.
+#: Events in flight to the broker, of all tenants. More would only queue in the broker's memory.
 MAX_PUBLISHING = 64
-#: More wait in the database for the sweep; the tenant with the most pending gives way first.
+#: Queued events. If there are more, the tenant with the most loses one, which the sweep finds later.
 MAX_PENDING = 10_000
 PUBLISH_TIMEOUT_SECONDS = 10.0
-#: Between two log lines about the refusals of one tenant, which may be many.
+#: Time between two log lines about refusals of one tenant, which may be many.
 LOG_PAUSE_SECONDS = 60.0
 
 
@@ -67,7 +68,7 @@ class AmqpEvents:
         self._clock = clock
         self._declare = declare
         self._channels: TenantChannels | None = None
-        self._told_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
         self._connection = Connection(urls, name, self._setup, self._lose_channels)
         self._queue: FairQueue[StoredSession] = FairQueue(MAX_PENDING, MAX_PUBLISHING)
         self._pending: set[str] = set()
@@ -85,6 +86,10 @@ class AmqpEvents:
         """How many events are on their way to the broker."""
         return len(self._pending)
 
+    @property
+    def connected(self) -> bool:
+        return self._channels is not None
+
     def announce(self, session: StoredSession) -> None:
         if session.id in self._pending:
             return
@@ -97,7 +102,7 @@ class AmqpEvents:
             publisher.add_done_callback(self._publishers.discard)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Waits for what is being published; what is not by then is the sweep's."""
+        """Wait up to `grace_seconds` until the queued events are published. The sweep publishes the others."""
         if self._publishers:
             await asyncio.wait(self._publishers, timeout=grace_seconds)
 
@@ -106,7 +111,7 @@ class AmqpEvents:
             tenant, session = taken
             try:
                 await self._announce(session)
-            except Exception:  # whatever it is, the next event may be another tenant's
+            except Exception:  # the next event may be another tenant's
                 log.exception("revocation is not announced, the sweep will do it", extra={"session": session.id})
             finally:
                 self._queue.done(tenant)
@@ -134,35 +139,35 @@ class AmqpEvents:
             await self._refused(session, revocation.refusals + 1)
             return
         except TimeoutError:
-            if channels.blocked:  # it is nobody's queue or binding that holds the event up
+            if channels.blocked:  # the broker holds the event up, no queue or binding does
                 raise ConnectionLost("broker is in an alarm") from None
             await self._refused(session, revocation.refusals + 1)
             return
         now = self._clock.now()
-        if not revocation.refusals:  # otherwise it is the subscriber that was slow
+        if not revocation.refusals:  # the time of a retried event would measure the subscriber
             self._on_published((now - revocation.at).total_seconds())
         await self._sessions.announced(session, now)
 
     async def _refused(self, session: StoredSession, refusals: int) -> None:
         now, delay = self._clock.now(), retry_delay(refusals)
         if not await self._sessions.refused(session, now, None if delay is None else now + delay):
-            return  # another worker has tried it at the same time, and counted that
+            return  # another worker has counted a refusal at the same time
         self._on_refused(delay is not None)
-        told = {"tenant": session.tenant, "session": session.id, "refusals": refusals}
+        fields = {"tenant": session.tenant, "session": session.id, "refusals": refusals}
         if delay is None:
-            log.warning("a tenant's queues refused a revocation too often, it is only listed now", extra=told)
+            log.warning("a tenant's queues refused a revocation too often, it is only listed now", extra=fields)
             return
         seconds = time.monotonic()
-        if seconds - self._told_at.get(session.tenant, float("-inf")) >= LOG_PAUSE_SECONDS:
-            self._told_at[session.tenant] = seconds
-            log.warning("a tenant's queues refuse or hold up revocations, they are published again later", extra=told)
+        if seconds - self._logged_at.get(session.tenant, float("-inf")) >= LOG_PAUSE_SECONDS:
+            self._logged_at[session.tenant] = seconds
+            log.warning("a tenant's queues refuse or hold up revocations, they are published again later", extra=fields)
 
     async def _setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         if self._declare:
             async with connection.channel() as channel:
                 await declare_exchanges(channel)
         self._channels = TenantChannels(connection, self._connection.drop)
-        return []  # channels come and go, and tell of their loss
+        return []  # `TenantChannels` opens and closes channels itself
 
     def _lose_channels(self) -> None:
         if self._channels is not None:

@@ -36,7 +36,7 @@ FIRST_OPENING_SECONDS = 2.0
 LAST_BACKOFF_OF_SERVICES_SECONDS = 10.0
 #: Half of RabbitMQ 4's limit (`max_message_size`), and more than any reply needs. RabbitMQ closes
 #: the connection of a message beyond its limit.
-MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_REPLY_BYTES = 8 * 1024 * 1024
 #: Services with a connection of their own; further ones share one connection. Each is a socket here
 #: and a few processes at the broker. Only administrators add services, since they declare a
 #: service's exchange.
@@ -90,7 +90,7 @@ class Replies:
         Without publisher confirms: a lost reply is not sent again.
         """
         body = _body(outcome)
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > MAX_REPLY_BYTES:
             incident = uuid.uuid4().hex
             log.error("reply is too large", extra={"incident": incident, "bytes": len(body)})
             outcome = InternalError(incident=incident)
@@ -126,7 +126,8 @@ class ReplyConnection:
             name if service is None else f"{name} to {service}",
             self.set_up,
             self.lose_channel,
-            # Edges are trusted, and services that share a connection are not all to blame for its end.
+            # Only a service has its own backoff: edges are trusted, and one service of a shared
+            # connection may end it for the others.
             last_backoff_seconds=LAST_BACKOFF_OF_SERVICES_SECONDS if service else LAST_BACKOFF_SECONDS,
         )
         self._opened = asyncio.Event()

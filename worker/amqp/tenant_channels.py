@@ -1,11 +1,11 @@
-"""Channels to publish on, one for each tenant, so that no tenant's events wait for those of another.
+"""Channels for publishing events, one per tenant, so that no tenant's events wait for those of another.
 
-RabbitMQ finds the queues of a message in the process of the channel that it came by. A service may bind exchanges of
-its own with patterns that take seconds to match, or thousands of queues, and all that is published on that channel
-waits meanwhile (docs/decisions/0034). A channel on which something was refused or not confirmed is used no more:
-RabbitMQ 3.10 may go on refusing messages for a queue that lost its leader for as long as the channel lives
-(docs/decisions/0020). A tenant gets its next channel when the broker has closed that one, so it keeps one channel of
-the broker's busy and no more.
+RabbitMQ routes a message in the process of its channel. A service may bind thousands of queues, or
+exchanges with patterns that take seconds to match; all later messages of the channel wait meanwhile
+(docs/decisions/0034). A channel on which a message was refused or not confirmed is closed: RabbitMQ
+3.10 may refuse all messages for a queue that lost its leader as long as the channel lives
+(docs/decisions/0020). A tenant gets its next channel after the broker has closed that one, so it
+never keeps more than one channel busy.
 """
 
 import asyncio
@@ -21,10 +21,12 @@ from shared.amqp.connection import ConnectionLost, lost_connections
 from shared.amqp.pending_replies import is_blocked
 from shared.amqp.topology import EVENTS_EXCHANGE
 
-#: Each takes some 100 KB of the broker. More tenants at a time take turns: the channel that was idle longest is closed.
+#: A channel takes some 100 KB in the broker. If there are more tenants, the channel that was idle
+#: longest is closed.
 MAX_CHANNELS = 256
-#: Between two looks whether the broker has closed a channel, which the library tells nobody after it gave up waiting.
-LOOK_SECONDS = 0.5
+#: Time between two checks whether the broker has closed a channel. The library does not report it
+#: after its own wait has timed out.
+CLOSE_CHECK_SECONDS = 0.5
 
 ResultT = TypeVar("ResultT")
 
@@ -46,23 +48,23 @@ class TenantChannels:
     """The channels of one connection."""
 
     def __init__(self, connection: AbstractConnection, on_lost: Callable[[str], None]) -> None:
-        """`on_lost` is called when something else fails than a message: the connection, or the exchange is gone."""
+        """`on_lost` is called if the connection or the exchange is gone, and not for a refused message."""
         self._connection = connection
         self._on_lost = on_lost
         self._numbers = list(range(MAX_CHANNELS, 0, -1))
         self._of: dict[str, _Channel] = {}
-        """The one that was used last is the last."""
+        """Channels by tenant, the most recently used last."""
         self._is_closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def blocked(self) -> bool:
-        """Whether the broker is in an alarm and takes nothing from this connection."""
+        """Whether the broker is in an alarm and accepts nothing from this connection."""
         transport = self._connection.transport
         return transport is not None and is_blocked(transport.connection)
 
     async def publish(self, tenant: str, message: Message, key: str) -> None:
-        """Returns when it is confirmed. Raises `DeliveryError` if it was refused, and `ConnectionLost`."""
+        """Publish a message and wait for its confirm. Raises `DeliveryError` if it is refused, and `ConnectionLost`."""
         channel = self._of.pop(tenant, None)
         if channel is None or channel.is_spoiled:
             channel = self._next(tenant, channel)
@@ -75,7 +77,7 @@ class TenantChannels:
         except BaseException as error:
             if isinstance(error, ConnectionLost) and not self._is_closed:
                 self._on_lost(f"channel for events is lost: {error}")
-            # One that has not been opened yet waits for the end of the one before it, and so does the next message.
+            # A channel that is not open yet still waits for the previous one to close; the next message waits with it.
             channel.is_spoiled = channel.opening.done()
             raise
         finally:
@@ -83,8 +85,8 @@ class TenantChannels:
             self._close_if_done(channel)
 
     def close(self) -> None:
-        """The connection is lost."""
-        self._is_closed = True  # the next connection is not lost by what is told of this one
+        """Give up all channels, because the connection is lost."""
+        self._is_closed = True  # late errors of these channels must not end the next connection
         for task in self._tasks:
             task.cancel()
 
@@ -97,7 +99,7 @@ class TenantChannels:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it any more
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # its waiters may be cancelled
         return task
 
     async def _open(self, channel: _Channel, before: _Channel | None) -> AbstractExchange:
@@ -125,8 +127,8 @@ class TenantChannels:
         if channel.channel is not None:
             with contextlib.suppress(ConnectionLost), lost_connections():
                 await channel.channel.close()
-            while self._is_known(channel.number):  # noqa: ASYNC110 - the library gave up, and tells nobody
-                await asyncio.sleep(LOOK_SECONDS)
+            while self._is_known(channel.number):  # noqa: ASYNC110 - the library reports no late close
+                await asyncio.sleep(CLOSE_CHECK_SECONDS)
         if channel.number:
             self._numbers.append(channel.number)
         if self._of.get(channel.tenant) is channel:
@@ -134,6 +136,6 @@ class TenantChannels:
         channel.closed.set()
 
     def _is_known(self, number: int) -> bool:
-        """Whether the broker has a channel of this number, for all that the library knows."""
+        """Return whether the library still counts this channel number as open at the broker."""
         transport = self._connection.transport
         return transport is not None and number in transport.connection.channels

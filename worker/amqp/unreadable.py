@@ -16,10 +16,10 @@ from pamqp.header import ContentHeader
 
 log = logging.getLogger(__name__)
 
-#: Of the frame that holds a message's properties and headers. The largest request of ours takes less than half of it,
-#: and the worst that fits takes a millisecond to decode.
+#: Maximum size of the frame that holds a message's properties and headers. Our largest request takes
+#: less than half of it; the worst frame of this size takes a millisecond to decode.
 MAX_PROPERTIES_BYTES = 4096
-#: Between two log lines, so that whoever sends such messages does not fill the log.
+#: Time between two log lines, so that a sender of such messages does not fill the log.
 LOG_PAUSE_SECONDS = 60.0
 
 

@@ -1,4 +1,4 @@
-"""Ids of tenants and users, which are random, and digests, which identify what was done before."""
+"""Random ids of tenants and users, and digests of requests, which recognise repeated ones."""
 
 import hashlib
 import json

@@ -161,7 +161,7 @@ CLOSING = frozenset({RevocationReason.TENANT_DISABLED, RevocationReason.TENANT_D
 class TenantRevocation:
     """The decision, stored with the tenant, to revoke the tenant's sessions older than `generation`.
 
-    It is written and carried out in the way of a `UserRevocation`.
+    Workers write it and carry it out like a `UserRevocation`.
     """
 
     tenant: str

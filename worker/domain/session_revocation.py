@@ -32,16 +32,21 @@ MAX_ANNOUNCED = 500
 MAX_OVER_LIMIT = 50
 
 
-async def revoke_session(
+async def revoke_on_request(
     session: StoredSession, reason: RevocationReason, key: IdempotencyKey, call: Call, ports: Ports
 ) -> bool:
-    """Revoke one session. Return False if another request revoked it before; that request announces it."""
+    """Revoke one session. Return False if another request revoked it before; that request announces it.
+
+    Either way the revocation is durable on return, also one that was read before. Such a read
+    alone proves nothing: an election may take back what it saw.
+    """
+    if not await revoke_and_announce(session, Revocation(key.at, reason, idempotency_key=key.value), ports):
+        found = await ports.sessions.find([session.id])
+        if session.id not in found or not is_revoked_by(key, found[session.id]):
+            return False
     facts = call.audit_facts
     facts.tenant, facts.login, facts.session, facts.reason = session.tenant, session.login, session.id, reason
-    if await revoke_and_announce(session, Revocation(key.at, reason, idempotency_key=key.value), ports):
-        return True
-    found = await ports.sessions.find([session.id])
-    return session.id in found and is_revoked_by(key, found[session.id])
+    return True
 
 
 async def revoke_and_announce(session: StoredSession, revocation: Revocation, ports: Ports) -> bool:
@@ -58,12 +63,9 @@ def is_revoked_by(key: IdempotencyKey, session: StoredSession) -> bool:
     return session.revocation is not None and session.revocation.idempotency_key == key.value
 
 
-def before_revocation(key: IdempotencyKey, sessions: dict[str, StoredSession]) -> dict[str, StoredSession]:
-    """Return the sessions, by token, without revocations that an earlier delivery of this request made."""
-    return {
-        token: replace(session, revocation=None) if is_revoked_by(key, session) else session
-        for token, session in sessions.items()
-    }
+def before_revocation(sessions: dict[str, StoredSession]) -> dict[str, StoredSession]:
+    """Return the sessions, by token, without their revocations, for requests that revoke: see `revoke_on_request`."""
+    return {token: replace(session, revocation=None) for token, session in sessions.items()}
 
 
 async def revoke_all_sessions(

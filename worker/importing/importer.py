@@ -161,7 +161,7 @@ async def _stored(
     if await tenants.find(tenant) is None:
         await users.remove_all(tenant)
         raise TenantNotFound
-    # As `user.create` does: nobody is locked because of what strangers tried before there was such an account.
+    # As in `user.create`: attempts from before the account existed do not lock it.
     if stored:
         logins = [user.login for user in new if user.id in stored]
         await attempts.forget(*(account_key(users_of(tenant), login) for login in logins))

@@ -7,7 +7,7 @@ from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
 from worker.domain.session_opening import open_user_session
-from worker.domain.session_revocation import enforce_session_limit, revoke_session
+from worker.domain.session_revocation import enforce_session_limit, revoke_on_request
 from worker.domain.throttling import throttled_attempt, users_of
 from worker.domain.tokens import session_in_turn
 
@@ -35,7 +35,7 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
     # read. Then either this check sees it, or the revocation sees the session just stored.
     if not (await ports.users.is_current(user) and await ports.tenants.admits(user.tenant, opener.tenant_generation)):
         key = idempotency_key_of(AUTH_LOGIN, call, ports)
-        await revoke_session(session, RevocationReason.ALL_REVOKED, key, call, ports)
+        await revoke_on_request(session, RevocationReason.ALL_REVOKED, key, call, ports)
         raise Unavailable
     call.audit_facts.session = session.id
     await enforce_session_limit(session, ports)

@@ -7,7 +7,7 @@ from shared.contracts.session_revoke import SESSION_REVOKE, SessionRevokeRequest
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
-from worker.domain.session_revocation import is_revoked_by, revoke_session
+from worker.domain.session_revocation import is_revoked_by, revoke_on_request
 from worker.domain.tokens import tenant_of
 
 
@@ -20,13 +20,12 @@ async def session_revoke(request: SessionRevokeRequest, call: Call, ports: Ports
     session = (await ports.sessions.find([request.session_id])).get(request.session_id)
     # Both spellings: the session of a user that was deleted since has the login as that user was
     # stored.
-    if session and session.tenant == tenant and session.login in (login, request.login) and is_revoked_by(key, session):
-        call.audit_facts.reason = RevocationReason.REVOKED
-        return Done.now()
-    if user is None:
-        raise UserNotFound
-    if session is None or session.user != user.id or session.expires_at <= key.at:
-        raise SessionNotFound
-    if not await revoke_session(session, RevocationReason.REVOKED, key, call, ports):
+    of_login = session is not None and session.tenant == tenant and session.login in (login, request.login)
+    if session is None or not (of_login and is_revoked_by(key, session)):
+        if user is None:
+            raise UserNotFound
+        if session is None or session.user != user.id or session.expires_at <= key.at:
+            raise SessionNotFound
+    if not await revoke_on_request(session, RevocationReason.REVOKED, key, call, ports):
         raise SessionNotFound
     return Done.now()

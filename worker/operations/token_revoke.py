@@ -8,7 +8,7 @@ from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
 from worker.domain.records import StoredSession
-from worker.domain.session_revocation import revoke_session
+from worker.domain.session_revocation import before_revocation, revoke_on_request
 from worker.domain.tokens import checked_tenant, checked_tenant_subject, checked_user, sessions_of
 
 
@@ -21,13 +21,13 @@ async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) ->
     sessions = await sessions_of([request.tenant_token, request.token], ports)
     tenant = checked_tenant(request.tenant_token, sessions, ports).tenant
     try:
-        session, _claims = checked_user(request.token, tenant, sessions, ports)
+        session, _claims = checked_user(request.token, tenant, before_revocation(sessions), ports)
     except InvalidToken:
         if _is_tenant_token(request.token, tenant, sessions, ports):
             raise UnsupportedTokenType from None
         return Done.now()
     key = idempotency_key_of(TOKEN_REVOKE, call, ports)
-    await revoke_session(session, RevocationReason.TOKEN_REVOKED, key, call, ports)
+    await revoke_on_request(session, RevocationReason.TOKEN_REVOKED, key, call, ports)
     return Done.now()
 
 

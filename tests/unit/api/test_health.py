@@ -12,8 +12,7 @@ from shared.contracts.errors import DeadlineExceeded, Unavailable
 from tests.unit.api.fake_rpc import FakeRpc
 
 
-async def test_live(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
-    """A process that answers is alive, broker or none."""
+async def test_liveness_without_a_broker_is_answered_200(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
     rpc.connected.clear()
 
     response = await edge.get("/health/live")
@@ -21,8 +20,9 @@ async def test_live(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
     assert (response.status_code, response.json()) == (200, {"status": "live"})
 
 
-async def test_ready(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
-    """It is ready when a worker of each lane answers and reaches its database."""
+async def test_readiness_with_all_workers_and_their_database_is_answered_200(
+    edge: httpx.AsyncClient, rpc: FakeRpc
+) -> None:
     response = await edge.get("/health/ready")
 
     assert response.status_code == 200
@@ -45,8 +45,9 @@ async def test_ready(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
         ({"health.verify": Unavailable(), "health.password": {"database": False}}, ["worker:verify", "database"]),
     ],
 )
-async def test_not_ready(edge: httpx.AsyncClient, rpc: FakeRpc, answers: dict[str, object], missing: list[str]) -> None:
-    """What is missing is named, with a 503 that may be tried again."""
+async def test_readiness_without_a_dependency_is_answered_503_with_its_name(
+    edge: httpx.AsyncClient, rpc: FakeRpc, answers: dict[str, object], missing: list[str]
+) -> None:
     rpc.answers |= answers  # type: ignore[arg-type]
 
     response = await edge.get("/health/ready")
@@ -56,8 +57,8 @@ async def test_not_ready(edge: httpx.AsyncClient, rpc: FakeRpc, answers: dict[st
     assert response.json()["missing"] == missing
 
 
-async def test_no_broker(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
-    """Without a broker nobody can be asked, and the broker is what is missing."""
+async def test_readiness_without_a_broker_names_only_the_broker(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
+    """Without a broker the edge cannot ask the workers."""
     rpc.connected.clear()
 
     response = await edge.get("/health/ready")
@@ -67,8 +68,8 @@ async def test_no_broker(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
-async def test_head(edge: httpx.AsyncClient, rpc: FakeRpc, path: str) -> None:
-    """An uptime check may ask without wanting the answer's body, and learns the same (RFC 9110, 9.3.2)."""
+async def test_head_of_a_health_check_answers_as_get(edge: httpx.AsyncClient, rpc: FakeRpc, path: str) -> None:
+    """Some uptime checks send HEAD (RFC 9110, 9.3.2)."""
     assert (await edge.head(path)).status_code == 200
     rpc.connected.clear()
     assert (await edge.head(path)).status_code == (503 if path == "/health/ready" else 200)
@@ -76,7 +77,7 @@ async def test_head(edge: httpx.AsyncClient, rpc: FakeRpc, path: str) -> None:
 
 
 class Clock:
-    """A clock that is put forward by hand."""
+    """A clock that only the test moves."""
 
     now = 1_000.0
 
@@ -85,7 +86,7 @@ class Clock:
 
 
 class SlowRpc(FakeRpc):
-    """Workers that answer when they are let."""
+    """Workers that answer once `may_answer` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,8 +98,8 @@ class SlowRpc(FakeRpc):
         return reply
 
 
-async def test_many_who_ask_at_once(rpc: FakeRpc) -> None:
-    """Each lane is asked once for all of them, and again when the answer is half a second old."""
+async def test_concurrent_readiness_checks_ask_each_lane_once(rpc: FakeRpc) -> None:
+    """An answer of half a second ago is not used any more."""
     clock = Clock()
     readiness = SharedReadiness(WorkerCalls(rpc, 5), clock)
     assert await asyncio.gather(*(readiness.missing() for _ in range(50))) == [()] * 50
@@ -112,8 +113,7 @@ async def test_many_who_ask_at_once(rpc: FakeRpc) -> None:
     assert len(rpc.calls) == 6
 
 
-async def test_an_answer_that_takes_longer() -> None:
-    """It is shared by all who came before it, asked for once; and by nobody who comes after it."""
+async def test_late_readiness_answer_is_shared_only_by_earlier_checks() -> None:
     clock, rpc = Clock(), SlowRpc()
     readiness = SharedReadiness(WorkerCalls(rpc, 5), clock)
     first = asyncio.create_task(readiness.missing())
@@ -124,14 +124,13 @@ async def test_an_answer_that_takes_longer() -> None:
     await asyncio.sleep(0)
     first.cancel()
     rpc.may_answer.set()
-    assert await second == (), "who gives up leaves the others their answer"
+    assert await second == (), "a cancelled check does not cancel the others"
     assert len(rpc.calls) == 3
     await readiness.missing()
     assert len(rpc.calls) == 6
 
 
-async def test_a_lost_broker_is_told_at_once(rpc: FakeRpc) -> None:
-    """However fresh an answer is that was given before."""
+async def test_lost_broker_is_reported_although_the_last_check_is_fresh(rpc: FakeRpc) -> None:
     readiness = SharedReadiness(WorkerCalls(rpc, 5), Clock())
     assert await readiness.missing() == ()
     rpc.connected.clear()

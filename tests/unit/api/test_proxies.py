@@ -1,4 +1,4 @@
-"""The edge behind the proxy that is shipped, and behind nginx: no client says for itself where it is."""
+"""The edge behind the shipped HAProxy configuration and behind nginx: clients cannot forge their address."""
 
 import asyncio
 import contextlib
@@ -26,14 +26,14 @@ needs_haproxy = pytest.mark.skipif(HAPROXY is None and "CI" not in os.environ, r
 needs_nginx = pytest.mark.skipif(NGINX is None and "CI" not in os.environ, reason="nginx is not installed")
 
 CONFIGURATION = REPOSITORY / "deploy/haproxy/haproxy.cfg"
-#: The image is HAProxy 3.2. What CI installs is older, and refuses a file with an option that it does not know.
+#: The image is HAProxy 3.2. CI installs an older one, which refuses a file with an unknown option.
 DROPS_TRAILERS_SINCE = (3, 2)
 DROP_TRAILERS = "    option http-drop-request-trailers\n    option http-drop-response-trailers\n"
 
-#: A network that may register tenants, as an attacker claims to be in it.
+#: An address in the network that may register tenants. The attacker claims to have it.
 FORGED = b"10.77.1.2"
 REGISTRATION = b'{"email": "a@example.com", "password": "correct horse battery"}'
-#: As nginx's own page on WebSocket has it. Without buffering the body is sent on behind the headers.
+#: The configuration of nginx's page on WebSocket. Without buffering, nginx sends the body right after the headers.
 NGINX_CONFIGURATION = """
 daemon off;
 pid {directory}/nginx.pid;
@@ -82,7 +82,7 @@ async def running(argv: list[str], port: int, directory: Path) -> AsyncIterator[
 
 @contextlib.asynccontextmanager
 async def haproxy(edge: int, directory: Path, plain_port: int | None = None) -> AsyncIterator[int]:
-    """The shipped configuration: only ports, the certificate's file and the edge's address are others."""
+    """Return the shipped configuration with the ports, certificate file and edge address of this test."""
     port = free_port()
     make_authority(directory)
     make_certificate(directory, "edge")
@@ -102,7 +102,7 @@ async def haproxy(edge: int, directory: Path, plain_port: int | None = None) -> 
 
 
 async def over_tls(port: int, said: bytes) -> bytes:
-    """Return the answer on a connection of its own."""
+    """Send the bytes on a new connection and return the answer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     async with asyncio.timeout(SECONDS):
@@ -129,8 +129,8 @@ def registration(trailer: bytes) -> bytes:
 
 
 @needs_haproxy
-async def test_no_trailer_says_where_a_client_is(serve_edge: ServeEdge, rpc: FakeRpc, tmp_path: Path) -> None:
-    """The worker is told the address that the shipped proxy saw."""
+async def test_trailer_does_not_set_the_client_address(serve_edge: ServeEdge, rpc: FakeRpc, tmp_path: Path) -> None:
+    """The edge sends the worker the address that the shipped proxy saw."""
     async with serve_edge() as edge, haproxy(edge, tmp_path) as port:
         for _ in range(20):
             answer = await over_tls(port, registration(b"X-Forwarded-For: " + FORGED))
@@ -143,7 +143,7 @@ async def test_no_trailer_says_where_a_client_is(serve_edge: ServeEdge, rpc: Fak
 async def test_plain_http_is_refused_without_a_redirect(
     serve_edge: ServeEdge, rpc: FakeRpc, tmp_path: Path, line: bytes
 ) -> None:
-    """A client that follows a redirect has sent its secrets in clear text by then."""
+    """A client that follows a redirect has already sent its secrets in clear text."""
     plain_port = free_port()
     said = (
         line + b" HTTP/1.1\r\nHost: edge\r\nConnection: close\r\nAuthorization: Bearer t\r\nContent-Length: 0\r\n\r\n"
@@ -157,8 +157,8 @@ async def test_plain_http_is_refused_without_a_redirect(
 
 
 @needs_haproxy
-async def test_no_trailer_gets_around_the_request_limit(serve_edge: ServeEdge, tmp_path: Path) -> None:
-    """Of 40 requests from one client 8 are answered, whatever the client says of itself."""
+async def test_trailer_does_not_evade_the_request_limit(serve_edge: ServeEdge, tmp_path: Path) -> None:
+    """8 of 40 requests from one client are answered, although each has another address in a trailer."""
     async with serve_edge(request_limit=8, request_limit_seconds=3600) as edge, haproxy(edge, tmp_path) as port:
         trailers = [b"X-Forwarded-For: 198.51.100.%d" % number for number in range(40)]
         statuses = [(await over_tls(port, registration(trailer))).split(b" ")[1] for trailer in trailers]
@@ -166,8 +166,8 @@ async def test_no_trailer_gets_around_the_request_limit(serve_edge: ServeEdge, t
 
 
 @needs_haproxy
-async def test_no_trailer_is_a_credential(serve_edge: ServeEdge, rpc: FakeRpc, tmp_path: Path) -> None:
-    """A token in a trailer is none: signatures, logs and rules of a proxy have not seen it."""
+async def test_trailer_with_a_token_does_not_authenticate(serve_edge: ServeEdge, rpc: FakeRpc, tmp_path: Path) -> None:
+    """Signatures, logs and rules of a proxy do not see trailers."""
     said = registration(b"Authorization: Bearer tenant-token").replace(b"POST /tenant ", b"POST /user ")
     async with serve_edge() as edge, haproxy(edge, tmp_path) as port:
         assert (await over_tls(port, said)).startswith(b"HTTP/1.1 401")
@@ -175,8 +175,8 @@ async def test_no_trailer_is_a_credential(serve_edge: ServeEdge, rpc: FakeRpc, t
 
 
 @needs_haproxy
-async def test_the_proxy_drops_trailers(tmp_path: Path) -> None:
-    """So that an application behind it that merges them hears none. Since HAProxy 3.2."""
+async def test_shipped_proxy_drops_trailers(tmp_path: Path) -> None:
+    """An application behind it could merge them into the headers. HAProxy has the option since 3.2."""
     if haproxy_version() < DROPS_TRAILERS_SINCE:
         pytest.skip(f"HAProxy {haproxy_version()} does not know the option; the image of compose does")
     heard: list[bytes] = []
@@ -200,8 +200,10 @@ async def test_the_proxy_drops_trailers(tmp_path: Path) -> None:
 
 
 @needs_nginx
-async def test_no_upgrade_smuggles_a_request(serve_edge: ServeEdge, rpc: FakeRpc, tmp_path: Path) -> None:
-    """A request in the body of an upgrade reaches the edge behind nginx' headers, and is that body."""
+async def test_request_in_the_body_of_an_upgrade_is_read_as_body(
+    serve_edge: ServeEdge, rpc: FakeRpc, tmp_path: Path
+) -> None:
+    """nginx passes the upgrade on to the edge."""
     assert NGINX is not None, "CI installs nginx"
     smuggled = (
         b"POST /tenant HTTP/1.1\r\nHost: edge\r\nX-Forwarded-For: %s\r\nContent-Type: application/json\r\n"
@@ -223,7 +225,7 @@ async def test_no_upgrade_smuggles_a_request(serve_edge: ServeEdge, rpc: FakeRpc
     assert asked(rpc) == []
 
 
-#: As Java's HttpClient sends a POST over plain HTTP.
+#: A POST of Java's HttpClient over plain HTTP.
 JAVA = (
     b"POST /tenant/logout HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 14\r\nHost: edge\r\n"
     b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/21\r\n"
@@ -231,8 +233,8 @@ JAVA = (
 )
 
 
-async def test_a_client_that_offers_http_2_is_served(serve_edge: ServeEdge, rpc: FakeRpc) -> None:
-    """With HTTP/1.1, which it falls back to; its body arrives, and its connection is kept."""
+async def test_client_that_offers_http_2_is_served_over_http_1_1(serve_edge: ServeEdge, rpc: FakeRpc) -> None:
+    """Its body arrives, and its connection stays open."""
     async with serve_edge() as port, dialed(port) as (reader, writer):
         writer.write(JAVA + JAVA + b"GET /nowhere HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n")
         assert await answers(reader) == [200, 200, 404]

@@ -1,4 +1,4 @@
-"""Every route: what it asks of a worker, and what it makes of the reply."""
+"""Every route: its request to a worker, and its response to the reply."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from tests.unit.api.conftest import OpenEdge
 from tests.unit.api.fake_rpc import FakeRpc
 
 TENANT = {"Authorization": "Bearer tenant-token"}
-#: What the edge adds: who asks, as it saw it.
+#: The member that the edge adds to a request: the address of its client.
 FROM = {"clientAddress": "203.0.113.7"}
 CREDENTIALS = {"email": "Shop@Example.com", "password": "long enough"}
 
@@ -149,8 +149,7 @@ ROUTES = [
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-async def test_route(edge: httpx.AsyncClient, rpc: FakeRpc, route: Route) -> None:
-    """A route sends exactly what it was given to its operation, and answers exactly what came back."""
+async def test_route_passes_request_and_reply_on_unchanged(edge: httpx.AsyncClient, rpc: FakeRpc, route: Route) -> None:
     headers = {**route.headers, "X-Request-ID": "r-1"}
     response = await edge.request(route.method, route.path, json=route.body, headers=headers)
 
@@ -160,8 +159,7 @@ async def test_route(edge: httpx.AsyncClient, rpc: FakeRpc, route: Route) -> Non
     assert response.json() == EXAMPLES[route.operation].reply
 
 
-async def test_null_scope_stays_and_absent_members_stay_away(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
-    """A null that the worker sent is in the answer, and a member that it did not send is not."""
+async def test_null_and_absent_members_of_a_reply_stay_as_they_are(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
     claims = {**EXAMPLES["auth.verify"].reply["decoded"], "scope": None}
     del claims["deviceId"]
     rpc.answers["auth.verify"] = {"answers": [{"claims": claims}]}
@@ -171,8 +169,8 @@ async def test_null_scope_stays_and_absent_members_stay_away(edge: httpx.AsyncCl
     assert response.json() == {"decoded": claims}
 
 
-async def test_registration_without_a_key(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
-    """Registration without the key is for the worker to judge, by the address alone."""
+async def test_registration_without_a_key_is_sent_with_the_address(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
+    """The worker permits it by the address alone."""
     await edge.post("/tenant", json=CREDENTIALS)
 
     request = rpc.calls[0].request
@@ -180,8 +178,9 @@ async def test_registration_without_a_key(edge: httpx.AsyncClient, rpc: FakeRpc)
 
 
 @pytest.mark.parametrize(("host", "address"), [("2001:db8::1", "2001:db8::1"), ("unknown", None), ("", None)])
-async def test_client_address(open_edge: OpenEdge, rpc: FakeRpc, host: str, address: str | None) -> None:
-    """The worker learns who registers, or that nobody knows."""
+async def test_registration_carries_the_client_address_if_it_is_known(
+    open_edge: OpenEdge, rpc: FakeRpc, host: str, address: str | None
+) -> None:
     async with open_edge(client_host=host) as edge:
         await edge.post("/tenant", json=CREDENTIALS)
 
@@ -193,10 +192,10 @@ async def test_client_address(open_edge: OpenEdge, rpc: FakeRpc, host: str, addr
     ("method", "path"),
     sorted({(route.method, route.path) for route in ROUTES if route.headers == TENANT}),
 )
-async def test_tenant_token_is_required(
+async def test_request_without_a_tenant_token_is_answered_401(
     edge: httpx.AsyncClient, rpc: FakeRpc, method: str, path: str, authorization: str | None
 ) -> None:
-    """Without a tenant token the answer is 401 with a bare challenge, and no worker is asked."""
+    """The challenge has no error, and the edge asks no worker."""
     headers = {} if authorization is None else {"Authorization": authorization}
     body = {
         "login": "ada",
@@ -214,8 +213,7 @@ async def test_tenant_token_is_required(
     assert rpc.calls == []
 
 
-async def test_verification_batch(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
-    """A failed check of a batch is the answer to its own caller."""
+async def test_failed_check_of_a_batch_fails_only_its_own_request(edge: httpx.AsyncClient, rpc: FakeRpc) -> None:
     rpc.answers["auth.verify"] = {"answers": [{"error": {"code": "invalid_token", "message": "invalid token"}}]}
 
     response = await edge.post("/auth/verify", json={"token": "t"}, headers=TENANT)

@@ -1,4 +1,4 @@
-"""What the edge logs of a WebSocket handshake, which it answers as an ordinary request."""
+"""Log lines of the edge for a WebSocket handshake, which it answers as an ordinary request."""
 
 import asyncio
 

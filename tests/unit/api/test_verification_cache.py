@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 import pytest
 
-from api.verifying import CachedCheckVerifier
+from api.verifying import EdgeVerificationCache
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidTenantToken, InvalidToken
@@ -60,7 +60,7 @@ class Edge:
     def __init__(self, **tenant: Any) -> None:
         self.workers = Workers()
         self.feeds: list[FakeFeed] = []
-        self.verifier = CachedCheckVerifier(self.workers, self._make_feed, max_age_seconds=600)
+        self.verifier = EdgeVerificationCache(self.workers, self._make_feed, max_age_seconds=600)
         self.tenant = some_claims(**{"exp": int(time.time()) + 3600, **tenant})
         self.user = some_claims(exp=int(time.time()) + 3600)
         self.check = VerifyCheck(tenant_token=token_of(self.tenant), token=token_of(self.user))

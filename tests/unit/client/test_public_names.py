@@ -1,4 +1,4 @@
-"""What callers of the client meet: every argument has a name, and every type can be imported."""
+"""The public interface of the client: every argument has a name, and every type can be imported."""
 
 import importlib
 import inspect

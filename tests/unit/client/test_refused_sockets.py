@@ -1,4 +1,4 @@
-"""What uvicorn logs of a WebSocket that is refused, on a real socket."""
+"""Log lines of uvicorn for a refused WebSocket, on a real socket."""
 
 import asyncio
 import logging

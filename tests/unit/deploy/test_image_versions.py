@@ -64,7 +64,7 @@ HISTORY = {"CHANGELOG.md"}
 TEXTS = {".md", ".py", ".sh", ".yaml", ".yml", ""}
 #: A reference in running text: the name of a known image with a tag; `mongo:27017` is a port.
 IN_TEXT = re.compile(rf"(?<![\w./-])((?:[\w.-]+/)*(?:{'|'.join(FLOORS)}):\d{{1,2}}(?!\d)[\w.@:-]*)")
-#: A variable as Compose interpolates it, with its default. Matches the innermost of nested ones.
+#: A Compose variable with its default, `${NAME:-default}`. It matches the innermost of nested variables.
 INTERPOLATED = re.compile(r"\$\{\w+(?::-([^${}]*)|:\?[^${}]*)?\}")
 
 
@@ -134,7 +134,7 @@ def _problem(reference: str) -> str | None:
 
 
 def _name(reference: str) -> str:
-    """Return the image name; for official images without the registry of a mirror."""
+    """Return the name of the image, without the registry of a mirror if the image is an official one."""
     name = re.sub(r"(@.*|:[^/]*)$", "", reference)
     last = name.rpartition("/")[2]
     return last if last in FLOORS else name

@@ -143,7 +143,8 @@ def test_object_with_an_unknown_member_is_refused(objects: list[Object]) -> None
 
 def test_selector_matches_pods_of_ours_or_of_an_operator(objects: list[Object]) -> None:
     """The selectors of a Deployment match only its own pods."""
-    pods = [each["spec"]["template"]["metadata"]["labels"] for each in _all(objects, "Deployment")]
+    templates = [*_all(objects, "Deployment"), *_all(objects, "Job")]
+    pods = [each["spec"]["template"]["metadata"]["labels"] for each in templates]
     for deployment in _all(objects, "Deployment"):
         template = deployment["spec"]["template"]
         own = deployment["spec"]["selector"]["matchLabels"]

@@ -67,6 +67,7 @@ TESTS: dict[str, dict[str, str]] = {
         ".venv/bin/python -m deploy secrets": UPGRADE,
         ".venv/bin/python -m deploy both-versions": UPGRADE,
         "sh deploy/import.sh": UPGRADE,
+        "for job in": UPGRADE,
         "for service in": UPGRADE,
         "cp YOUR_AUTHORITY.pem": SHARED,
         "rabbitmqctl import_definitions definitions.json": SHARED_FILE,

@@ -184,7 +184,7 @@ async def test_until_ended_returns_on_the_revocation_event(worker: Worker) -> No
 async def test_until_ended_without_an_event_asks_again_after_the_maximum_age(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes on through temporary errors, including unknown ones of a newer worker."""
+    """Temporary errors do not end it, not even unknown ones of a newer worker."""
     monkeypatch.setattr(cached_verifier, "UNANSWERED_RETRY_SECONDS", 0.01)
     verifier, feed = a_verifier(worker, max_age_seconds=0.01)
     feed.alive = False

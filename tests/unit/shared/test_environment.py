@@ -61,7 +61,7 @@ def test_override_wins_over_the_environment(environment: pytest.MonkeyPatch, tmp
 def test_secret_given_as_variable_and_file_is_refused(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """It would be unclear which one counts."""
+    """Two values of one secret would leave open which of them is in use."""
     environment.setenv("TEST_KEY", "open sesame")
     environment.setenv("TEST_KEY_FILE", str(tmp_path / "key"))
     assert refusal(capsys) == ["configuration error: TEST_KEY and TEST_KEY_FILE are both set; set one"]

@@ -10,7 +10,7 @@ from aiormq.abc import AbstractChannel
 
 from shared.amqp.pending_replies import ALARM_CHECK_SECONDS, PendingReplies
 
-#: More checks of the alarm than a blocked call needs to be abandoned.
+#: A blocked call is abandoned after fewer checks of the broker's alarm than this.
 SOME_CHECKS = 5
 
 

@@ -20,7 +20,7 @@ from shared.contracts.event_list import EventListReply
 from shared.contracts.events import SessionRevokedEvent
 from tests.records import a_revocation, some_claims
 
-#: Far from the local clock on purpose.
+#: The time at the service. It differs from the local clock, so that a mix-up of the two shows.
 SERVICE_EPOCH = 2_000_000_000
 
 
@@ -122,7 +122,7 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revocations, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(revocations, "LISTING_RETRY_SECONDS", 0)
 
 
 async def test_reader_without_since_skips_past_events() -> None:

@@ -165,7 +165,7 @@ async def test_rejected_tenant_token_without_a_password_is_the_services_own() ->
 def test_malformed_credentials_raise_a_value_error_with_the_field(
     email: str | None, password: str | None, token: str | None, field: str
 ) -> None:
-    """A request with them would fail as `InvalidRequest`, as if a user had sent it."""
+    """A worker would answer `InvalidRequest`, which looks like a mistake of a user."""
     secret = None if password is None else SecretStr(password)
     with pytest.raises(ValueError, match=field) as raised:
         TenantSession(RetryingRpcClient(Workers(), 1), email, secret, token)
@@ -184,8 +184,11 @@ async def test_throttled_tenant_login_is_raised_as_unavailable() -> None:
 
 
 class Accounts(FakeRpc):
-    """Fake workers that know one tenant, its password and its token. `refuse` is raised before an update.
-    `lost` is raised after an update, once `let_go` is set, and `then` for its retry."""
+    """Fake workers that know one tenant, its password and its token.
+
+    An update raises `refuse` before the change. After the change it waits for `let_go` and raises
+    `lost`; its retry raises `then`.
+    """
 
     def __init__(self) -> None:
         self.password = "old password"

@@ -21,7 +21,7 @@ from shared.contracts.operation import Lane
 
 @dataclass
 class FakeChannel:
-    """Records declarations and bindings; it is its own queue."""
+    """Fake channel that records declarations and bindings. It also stands for the declared queue."""
 
     declared: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     bound: list[tuple[str, str]] = field(default_factory=list)

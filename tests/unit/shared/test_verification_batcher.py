@@ -268,7 +268,7 @@ steps = st.lists(
 async def test_answers_in_any_order_reach_their_own_callers(
     steps: list[tuple[str, Any]], max_batches_in_flight: int
 ) -> None:
-    """Batches are answered, fail and lose callers in any order."""
+    """In any order, batches are answered or fail, and callers are cancelled."""
     rpc = HeldRpc()
     verifier = VerificationBatcher(
         rpc, timeout_seconds=60, max_batches_in_flight=max_batches_in_flight, stalled_seconds=NEVER

@@ -25,6 +25,7 @@ from tests.fakes import (
     FakeHasher,
     FakeRegistration,
     FakeSessions,
+    FakeSweepLeases,
     FakeTenants,
     FakeTurns,
     FakeUsers,
@@ -70,6 +71,7 @@ class InMemoryWorker:
         self.turns = turns or FakeTurns()
         self.events = FakeEvents()
         self.activity = FakeActivity()
+        self.sweep_leases = FakeSweepLeases()
         self.ports = ports(
             tenants=self.tenants,
             users=self.users,
@@ -81,6 +83,7 @@ class InMemoryWorker:
             tokens=tokens or JwtTokens(MASTER_KEYS, ISSUER),
             events=self.events,
             activity=self.activity,
+            sweep_leases=self.sweep_leases,
             database=database or FakeDatabase(),
             clock=self.clock,
             registration=registration or FakeRegistration(),

@@ -46,7 +46,7 @@ from worker.domain.tokens import note_acting
 from worker.metrics import WorkerMetrics
 from worker.operations import HANDLERS, Handler
 
-#: A verification that fails, and so is logged whatever the sample.
+#: A failed verification, which is always logged.
 UNKNOWN_TOKEN = b'{"checks": [{"tenantToken": "sesame", "token": "sesame"}]}'
 HEALTH_VERIFY = HEALTH[Lane.VERIFY].name
 REPLY_TO = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1"
@@ -343,7 +343,7 @@ async def test_malformed_message_is_answered_bad_request(idle: Broker, message: 
 
 @pytest.mark.parametrize("operation", ["tenant.conquer", ""])
 async def test_unknown_operation_is_answered_unavailable(idle: Broker, operation: str) -> None:
-    """A newer worker of the lane has bound it, and a retry may reach that worker."""
+    """A newer worker of the lane may know the operation, and a retry may reach that worker."""
     error = (await idle.answer(operation=operation)).error
     assert (error.code, error.retry_after_seconds) == (ErrorCode.UNAVAILABLE, 1)
 
@@ -513,7 +513,7 @@ async def test_log_lines_of_a_request_carry_its_valid_request_id(header: object,
 async def test_request_leaves_one_log_line_with_operation_and_code(
     broker: Broker, caplog: pytest.LogCaptureFixture, message: dict[str, Any], operation: str, code: str
 ) -> None:
-    """Names chosen by a caller do not appear in it."""
+    """The line contains no name that a caller chose."""
     caplog.set_level(logging.INFO)
     await broker.deliver(**message)
     assert await broker.consumer.drain(10)
@@ -617,7 +617,7 @@ async def test_request_whose_reply_is_lost_is_still_acknowledged(
 async def test_redelivered_request_of_a_non_repeatable_operation_is_unavailable(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No operation is like that today. It is unknown how far the first worker came."""
+    """How far the first worker came is unknown. All present operations are repeatable."""
     monkeypatch.setitem(OPERATIONS, HEALTH_VERIFY, replace(OPERATIONS[HEALTH_VERIFY], repeatable=False))
     reply = await broker.answer(redelivered=True, headers={DEADLINE_HEADER: NOW_MS + 1})
     assert reply.error.code is ErrorCode.UNAVAILABLE

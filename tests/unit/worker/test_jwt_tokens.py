@@ -329,7 +329,7 @@ def test_tokens_of_all_configured_master_keys_are_accepted() -> None:
 
 
 def test_token_of_a_removed_master_key_is_refused() -> None:
-    """Another key under the old id, or the old key under another id, does not help."""
+    """The token stays refused if another key has the old id, or the old key another id."""
     session = a_session(master_key_id="old")
     token = JwtTokens({"old": OLD}, ISSUER).sign(session, claims_of(session))
     for keys in ({"new": NEW}, {"new": OLD}, {"old": NEW}):

@@ -91,7 +91,7 @@ def test_refused_events_are_counted_as_retried_or_listed(metrics: WorkerMetrics)
 def test_hashes_beyond_the_threads_are_counted_as_waiting(
     metrics: WorkerMetrics, in_flight: int, in_use: int, waiting: int
 ) -> None:
-    """Requests that wait for their turn are added to them."""
+    """The gauge also counts requests that wait for their turn."""
     metrics.watch(
         hash_threads=4,
         hashing=lambda: in_flight,
@@ -99,12 +99,14 @@ def test_hashes_beyond_the_threads_are_counted_as_waiting(
         publishing=lambda: 0,
         in_flight=lambda: 9,
         connected=lambda: True,
+        has_primary=lambda: True,
     )
     assert value(metrics, "hash_slots") == 4
     assert value(metrics, "hash_slots_in_use") == in_use
     assert value(metrics, "hash_waiting") == waiting + 5
     assert value(metrics, "requests_in_progress") == 9
     assert value(metrics, "broker_connected") == 1
+    assert value(metrics, "primary_confirmed") == 1
 
 
 def test_negative_event_lag_is_counted_as_zero(metrics: WorkerMetrics) -> None:

@@ -15,7 +15,7 @@ from shared.contracts.errors import ErrorReply
 from shared.contracts.health import HealthReply
 from worker.amqp.replies import (
     FIRST_OPENING_SECONDS,
-    MAX_BODY_BYTES,
+    MAX_REPLY_BYTES,
     MAX_SERVICES,
     Replies,
     ReplyConnection,
@@ -153,7 +153,7 @@ async def test_reply_over_the_size_limit_becomes_an_internal_error(
 ) -> None:
     """The broker would close the connection, which other replies use."""
     edges = await sources.open(None)
-    await replies.send(request(1), AuthLoginReply(access_token="x" * MAX_BODY_BYTES))
+    await replies.send(request(1), AuthLoginReply(access_token="x" * MAX_REPLY_BYTES))
     reply = ErrorReply.model_validate_json(edges.bodies[0])
     logged = next(record for record in caplog.records if record.message == "reply is too large")
     assert (reply.code, vars(logged)["incident"]) == ("internal", reply.incident)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -10,12 +12,12 @@ from shared.contracts.errors import InvalidToken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.user import User
-from tests.fakes import NOW, FakeSessions, FakeUsers
+from tests.fakes import NOW, FakeEvents, FakeSessions, FakeSweepLeases, FakeUsers
 from tests.records import a_key, a_session, a_user
 from tests.sweeping import sweep
 from tests.unit.worker.in_memory import InMemoryWorker
 from worker.domain.records import IdempotencyKey, Revocation, StoredSession, UserRevocation
-from worker.sweeper import BATCH, GRACE, Sweeper, TenantRotation, Unannounced, sweep_forever
+from worker.sweeper import BATCH, GRACE, LEASE, Sweeper, TenantRotation, Unannounced, sweep_forever
 
 
 async def leave_unfinished(worker: InMemoryWorker, user: User, reason: RevocationReason) -> None:
@@ -244,3 +246,60 @@ async def test_failing_revocations_of_one_tenant_do_not_delay_another(failure: E
 async def _decided(worker: InMemoryWorker, tenant: str, user: str, at: datetime) -> None:
     await worker.users.add(a_user(id=user, tenant=tenant, login=user))
     await worker.users.decide_revocation(tenant, user, RevocationReason.ALL_REVOKED, IdempotencyKey(f"{tenant}'s", at))
+
+
+def another_worker(worker: InMemoryWorker, **replaced: Any) -> Sweeper:
+    """Return the sweeper of another worker on the same database."""
+    leases = FakeSweepLeases("another worker", worker.sweep_leases.held)
+    return Sweeper(replace(worker.ports, sweep_leases=leases, **replaced))
+
+
+async def test_backlog_that_one_worker_announces_is_left_to_it(worker: InMemoryWorker) -> None:
+    """Another worker takes over when the first one no longer extends its lease."""
+    await revoked(worker.sessions, "shop", 3)
+    worker.clock.advance(GRACE + timedelta(milliseconds=1))
+    first, second = Sweeper(worker.ports), another_worker(worker)
+    assert (await first.announce()).number == 3
+    worker.clock.advance(LEASE / 2)
+    assert (await second.announce()).number == 0
+    assert (await first.announce()).number == 3
+    worker.clock.advance(LEASE)
+    assert (await second.announce()).number == 3
+    assert (await first.announce()).number == 0
+
+
+async def test_tenant_without_a_lease_is_announced_beside_a_leased_one(worker: InMemoryWorker) -> None:
+    await revoked(worker.sessions, "big", 2 * BATCH)
+    worker.clock.advance(GRACE + timedelta(milliseconds=1))
+    await Sweeper(worker.ports).announce()
+    [small] = await revoked(worker.sessions, "small", 1, worker.clock.now() - 2 * GRACE)
+    worker.events.announced.clear()
+    assert (await another_worker(worker).announce()).number == 1
+    assert worker.events.announced == [small]
+
+
+async def test_worker_without_a_broker_counts_the_backlog_and_leaves_it_to_others(worker: InMemoryWorker) -> None:
+    """It must not hold a lease on events that it cannot publish."""
+    [session] = await revoked(worker.sessions, "shop", 1)
+    worker.clock.advance(GRACE + timedelta(milliseconds=1))
+    cut_off = FakeEvents()
+    cut_off.connected = False
+    assert (await another_worker(worker, events=cut_off).announce()).number == 1
+    assert cut_off.announced == []
+    assert (await Sweeper(worker.ports).announce()).number == 1
+    assert worker.events.announced == [session]
+
+
+async def test_revocation_that_one_worker_finishes_is_left_to_it(worker: InMemoryWorker) -> None:
+    """The first worker hangs in its turn."""
+    hanging = FailingSessions("shop", None)
+    await _decided(worker, "shop", "ann", NOW)
+    worker.clock.advance(GRACE + timedelta(milliseconds=1))
+    first = asyncio.create_task(another_worker(worker, sessions=hanging).finish())
+    while not worker.sweep_leases.held:  # noqa: ASYNC110 - the first worker's sweep takes the lease
+        await asyncio.sleep(0)
+    assert await Sweeper(worker.ports).finish() == 0
+    worker.clock.advance(LEASE)
+    assert await Sweeper(worker.ports).finish() == 1
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)

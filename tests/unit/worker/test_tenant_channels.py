@@ -1,4 +1,4 @@
-"""One channel at a time per tenant, whatever the broker does with it."""
+"""A tenant has one channel at a time, even if the broker closes it or does not."""
 
 import asyncio
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from aio_pika import Message
 from aio_pika.exceptions import DeliveryError
 from pamqp.commands import Basic
 
-from worker.amqp.tenant_channels import LOOK_SECONDS, TenantChannels
+from worker.amqp.tenant_channels import CLOSE_CHECK_SECONDS, TenantChannels
 
 SLOW, QUICK = "slow", "quick"
 PATIENCE_SECONDS = 10
@@ -97,5 +97,5 @@ async def test_tenant_with_a_busy_channel_gets_no_second_one(
     assert connection.opened == 2
     [stuck] = [channel for channel in connection.channels.values() if channel.busy]
     del connection.channels[stuck.number]
-    await publish(channels, SLOW, LOOK_SECONDS + PATIENCE_SECONDS)
+    await publish(channels, SLOW, CLOSE_CHECK_SECONDS + PATIENCE_SECONDS)
     assert connection.opened == 3

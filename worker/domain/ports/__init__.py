@@ -13,7 +13,7 @@ from shared.contracts.wire import MIN_PASSWORD_CHARS
 from worker.domain.attempts import Throttle
 from worker.domain.ports.accounts import Tenants, Users
 from worker.domain.ports.passwords import BEYOND_THREADS, Attempts, Hasher, Registration, Turns
-from worker.domain.ports.service import Audit, Clock, Database
+from worker.domain.ports.service import Audit, Clock, Database, SweepLeases
 from worker.domain.ports.sessions import Activity, Events, Sessions, Tokens
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Ports",
     "Registration",
     "Sessions",
+    "SweepLeases",
     "Tenants",
     "Tokens",
     "Turns",
@@ -58,6 +59,7 @@ class Ports:
     tokens: Tokens
     events: Events
     activity: Activity
+    sweep_leases: SweepLeases
     database: Database
     clock: Clock
     registration: Registration

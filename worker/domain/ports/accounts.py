@@ -100,9 +100,9 @@ class Users(Protocol):
     async def spelling(self, tenant: str, login: str, key: IdempotencyKey | None = None) -> str:
         """Return the login as stored: as given if an account has this exact spelling, in Unicode form NFC otherwise.
 
-        `key` is the idempotency key of the request. If that request changed an account of this exact
-        spelling, and the account was deleted since, the login is also returned as given. So a retry
-        never reaches another account. An unknown login costs the same work.
+        `key` is the idempotency key of the request. A retry gets the login as given, even if its account
+        has been deleted since the first attempt, so it never reaches another account. An unknown
+        login costs the same work.
         """
 
     async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:

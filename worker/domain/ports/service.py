@@ -1,6 +1,6 @@
 """Ports of the service as a whole: the audit trail, the database and the clock."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set as AbstractSet
 from datetime import datetime
 from typing import Protocol
 
@@ -21,6 +21,13 @@ class Audit(Protocol):
 
     async def page(self, query: AuditQuery, limit: int) -> Sequence[StoredAuditRecord]:
         """Return up to `limit` records that match the query, the newest first."""
+
+
+class SweepLeases(Protocol):
+    """Leases on background work, so that one worker does what several would do twice. A failover may lose them."""
+
+    async def take(self, names: Collection[str], now: datetime, until: datetime) -> AbstractSet[str]:
+        """Return those of the leases that this worker holds until `until`: free ones, and its own, which it extends."""
 
 
 class Database(Protocol):

@@ -1,4 +1,4 @@
-"""Ports of sessions: their storage, their tokens, and what is told about them."""
+"""Ports of sessions: their storage, their tokens and their events."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -122,6 +122,10 @@ class Tokens(Protocol):
 class Events(Protocol):
     def announce(self, session: StoredSession) -> None:
         """Publish the revocation of a session in the background, at least once. Never raises, never waits."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether events can be published now. If not, `announce` leaves them to the sweep."""
 
 
 class Activity(Protocol):

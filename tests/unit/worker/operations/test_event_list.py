@@ -9,9 +9,9 @@ import pytest
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.errors import InvalidRequest
 from shared.contracts.event_list import (
-    DEFAULT_PAGE,
     EVENT_LIST,
-    MAX_PAGE,
+    EVENTS_PER_PAGE,
+    MAX_EVENTS_PER_PAGE,
     MAX_SINCE,
     OVERLAP_SECONDS,
     EventListReply,
@@ -186,19 +186,21 @@ async def test_page_carries_the_time_of_the_first_page(worker: InMemoryWorker, s
 
 
 async def test_page_without_a_limit_has_the_default_size(worker: InMemoryWorker, shop: str) -> None:
-    for _ in range(DEFAULT_PAGE + 1):
+    for _ in range(EVENTS_PER_PAGE + 1):
         await revoke(worker, shop)
     reply = await listed(worker, shop)
-    assert len(reply.events) == DEFAULT_PAGE
+    assert len(reply.events) == EVENTS_PER_PAGE
     assert len((await listed(worker, shop, cursor=reply.next_cursor)).events) == 1
 
 
 async def test_largest_page_fits_into_a_message(worker: InMemoryWorker, shop: str) -> None:
     """It has the longest names and the most unannounced events, and stays below an eighth of RabbitMQ's limit."""
-    for number in range(MAX_PAGE + MAX_UNANNOUNCED + 1):
-        session = await revoke(worker, shop, announced=number < MAX_PAGE, login=LONGEST_NAME, device_id=LONGEST_NAME)
-    reply = await listed(worker, shop, limit=MAX_PAGE)
-    assert len(reply.events) == MAX_PAGE + MAX_UNANNOUNCED
+    for number in range(MAX_EVENTS_PER_PAGE + MAX_UNANNOUNCED + 1):
+        session = await revoke(
+            worker, shop, announced=number < MAX_EVENTS_PER_PAGE, login=LONGEST_NAME, device_id=LONGEST_NAME
+        )
+    reply = await listed(worker, shop, limit=MAX_EVENTS_PER_PAGE)
+    assert len(reply.events) == MAX_EVENTS_PER_PAGE + MAX_UNANNOUNCED
     assert session.id not in sessions_of(reply)
     assert len(reply.to_json()) < 2**21
 
@@ -225,7 +227,9 @@ async def test_malformed_cursor_is_refused_by_field(worker: InMemoryWorker, shop
     assert [problem.field for problem in caught.value.problems] == ["cursor"]
 
 
-@pytest.mark.parametrize("query", [{"since": -1}, {"since": MAX_SINCE + 1}, {"limit": 0}, {"limit": MAX_PAGE + 1}])
+@pytest.mark.parametrize(
+    "query", [{"since": -1}, {"since": MAX_SINCE + 1}, {"limit": 0}, {"limit": MAX_EVENTS_PER_PAGE + 1}]
+)
 def test_query_out_of_bounds_is_refused_by_field(query: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(query))):
         EVENT_LIST.request.model_validate({"tenantToken": "t", **query})

@@ -107,7 +107,7 @@ async def test_disabling_by_the_operator_needs_the_registration_key(worker: InMe
 
 
 class InterruptedHasher(FakeHasher):
-    """Disables the tenant, and enables it again if told to, during `verify`, as another worker may."""
+    """Disables the tenant during `verify`, and enables it again on request, as another worker may."""
 
     worker: InMemoryWorker
     meanwhile: tuple[Any, ...] = ()

@@ -368,7 +368,7 @@ async def test_locked_tenant_is_unlocked_by_the_operator_or_a_new_password(scene
 
 
 async def test_locked_tenant_with_a_live_token_changes_its_password(scene: Scene) -> None:
-    """Retry delays still apply. Without the token it stays locked until then."""
+    """Retry delays still apply. Requests without the token are refused until the password is changed."""
     await lock(scene, ATTEMPTS["a tenant"])
     scene.wait(LIMIT.longest_wait.total_seconds())
     change = {"tenantToken": scene.shop, "password": NEW_PASSWORD, "clientAddress": OFFICE}
@@ -607,7 +607,7 @@ async def test_right_registration_key_resets_the_throttle(scene: Scene) -> None:
 
 
 async def test_registration_key_without_a_configured_one_is_not_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """There is no key to find, and registration from an allowed network goes on."""
+    """Without a configured key, wrong keys count nothing, and an allowed network can still register."""
     worker = InMemoryWorker(registration=FakeRegistration(has_key=False))
     for number in range(2 * LIMIT.undelayed):
         shown = {"email": f"{number}@example.com", "registrationKey": REGISTRATION_KEY, "clientAddress": HOME}

@@ -68,7 +68,7 @@ async def test_unauthenticated_request_of_a_service_enters_the_services_group(na
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_request_refused_by_a_full_lane_has_no_effect(name: str) -> None:
-    """No hash, failed attempt or change; the request succeeds later."""
+    """The worker hashes, counts and changes nothing, and the same request succeeds later."""
     scene = Scene()
     accounts = await scene.begin()
     records = dict(scene.worker.audit.records)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.contracts.errors import InvalidRequest
-from shared.contracts.user_list import DEFAULT_PAGE, USER_LIST
+from shared.contracts.user_list import USER_LIST, USERS_PER_PAGE
 from tests.unit.worker.in_memory import InMemoryWorker
 
 
@@ -46,11 +46,11 @@ async def test_full_last_page_has_no_cursor(worker: InMemoryWorker, shop: str) -
 
 
 async def test_page_of_users_without_a_limit_has_the_default_size(worker: InMemoryWorker, shop: str) -> None:
-    for number in range(DEFAULT_PAGE + 1):
+    for number in range(USERS_PER_PAGE + 1):
         await worker.create(shop, f"user-{number:03}")
     page, cursor = await logins(worker, shop)
-    assert len(page) == DEFAULT_PAGE
-    assert await logins(worker, shop, cursor=cursor) == ([f"user-{DEFAULT_PAGE:03}"], "0")
+    assert len(page) == USERS_PER_PAGE
+    assert await logins(worker, shop, cursor=cursor) == ([f"user-{USERS_PER_PAGE:03}"], "0")
 
 
 @pytest.mark.parametrize("login", ["0", "a", "a/b+c", "🙂" * 256, "漢字", "a b"])
