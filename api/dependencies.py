@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Depends, Header, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BeforeValidator, SecretStr
+from starlette.requests import HTTPConnection
 
 from api.errors import MissingTenantToken
 from api.metrics import EdgeMetrics
@@ -50,7 +51,17 @@ def from_state(name: str) -> Any:
     return Depends(member)
 
 
-_bearer = HTTPBearer(
+class OnlyBearer(HTTPBearer):
+    """Reads the Bearer token of a request that has exactly one `Authorization` header.
+
+    Several headers count as none: a proxy or an application may have read another one than this edge.
+    """
+
+    async def __call__(self, request: HTTPConnection) -> HTTPAuthorizationCredentials | None:
+        return await super().__call__(request) if len(request.headers.getlist("authorization")) == 1 else None
+
+
+_bearer = OnlyBearer(
     scheme_name="tenantToken",
     bearerFormat="JWT",
     description="The token of a tenant, from `POST /tenant` or `POST /tenant/login`.",

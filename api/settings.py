@@ -7,17 +7,21 @@ from pydantic import (
     FiniteFloat,
     IPvAnyNetwork,
     NonNegativeInt,
+    PlainSerializer,
     PositiveInt,
-    SecretStr,
     StringConstraints,
     model_validator,
 )
 from pydantic_settings import NoDecode
 
+from shared.contracts.wire import TenantEmail, TriedPassword
 from shared.process.settings import CommaSeparated, Port, ProcessSettings
 
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")]
 """An origin as browsers send it (RFC 6454, 6.2): lower case, without a path."""
+
+#: Unlike a password in a message, it prints as asterisks in JSON too.
+HiddenPassword = Annotated[TriedPassword, PlainSerializer(str)]
 
 #: Settings that may be files instead: `<name>_FILE`.
 SECRETS = ("AMQP_URL", "AUTH_FORWARD_PASSWORD")
@@ -57,9 +61,9 @@ class Settings(ProcessSettings):
     """Whether `POST /introspect` answers with `exp`. `false` keeps some gateways from caching a token until its `exp`:
     see docs/gateways.md."""
 
-    forward_email: str | None = None
+    forward_email: TenantEmail | None = None
     """Email of the tenant whose users' tokens `/auth/forward` accepts. Unset: the route does not exist."""
-    forward_password: SecretStr | None = None
+    forward_password: HiddenPassword | None = None
     """Password of the tenant in `AUTH_FORWARD_EMAIL`; the edge logs in as this tenant."""
 
     event_streams: PositiveInt = 2_000

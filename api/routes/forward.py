@@ -11,9 +11,9 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials
 
-from api.dependencies import EdgeVerifier, ForwardTenant
+from api.dependencies import EdgeVerifier, ForwardTenant, OnlyBearer
 from api.errors import BAD_TOKEN_CHALLENGE, CHALLENGE, problem_of
 from api.examples import USER_CLAIMS
 from api.openapi import header, problem_content
@@ -30,7 +30,7 @@ PATH = "/auth/forward"
 #: The routes of this module, as logs and metrics name them.
 FORWARD_ROUTES = frozenset({PATH, f"{PATH}/{{appended:path}}"})
 
-_bearer = HTTPBearer(scheme_name="userToken", bearerFormat="JWT", description="A user's token.", auto_error=False)
+_bearer = OnlyBearer(scheme_name="userToken", bearerFormat="JWT", description="A user's token.", auto_error=False)
 
 #: Printable ASCII except `%`. Other characters are percent-encoded as UTF-8, since headers cannot hold them.
 PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"

@@ -48,8 +48,8 @@ def configuration_error(problems: Iterable[str]) -> SystemExit:
 def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
     """Read the files of the `_FILE` variables; return their contents by the names without `_FILE`.
 
-    Raises `OSError` for an unreadable file. Raises `ValueError` for a file that is not text, or if
-    both variables are set.
+    Raises `OSError` for an unreadable file. Raises `ValueError` for a file that is empty or not text,
+    or if both variables are set.
     """
     found = {}
     for name in secrets:
@@ -62,6 +62,8 @@ def secret_files(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str
                 raise OSError(f"{name}_FILE: {error.strerror}: {path}") from error
             except UnicodeDecodeError:  # its message would show a byte of the secret
                 raise ValueError(f"{name}_FILE: is not text: {path}") from None
+            if not found[name]:
+                raise ValueError(f"{name}_FILE: is empty: {path}")
     return found
 
 

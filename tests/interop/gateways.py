@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +135,16 @@ class Received:
     headers: list[tuple[str, str]]
     body: bytes = b""
 
+    def values(self, name: str) -> list[str]:
+        """Return the values of this header, whose name is in lower case."""
+        return [value for each, value in self.headers if each == name]
+
     def claims(self) -> dict[str, str]:
-        """Return every header that an application may take for a claim, CGI applications included."""
-        named = [(name.replace("_", "-"), value) for name, value in self.headers]
+        """Return every header that an application may take for a claim.
+
+        Some CGI servers replace every character but letters and digits by `_`.
+        """
+        named = [(re.sub("[^a-z0-9]", "-", name), value) for name, value in self.headers]
         claims = [(name, value) for name, value in named if name.startswith("x-auth-")]
         assert len(claims) == len(dict(claims)), claims
         return dict(claims)

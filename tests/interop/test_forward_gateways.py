@@ -34,8 +34,11 @@ PATIENCE_SECONDS = 30
 CLAIMS = ("User", "Login", "Sub", "Tenant", "Scope", "Device", "Session")
 #: Other spellings of `X-Auth-`, some of which CGI and WSGI take for it.
 SPELLINGS = ("X-Auth-", "x-auth-", "X_Auth_", "X-Auth_", "X_Auth-", "x_auth_", "X_AUTH_")
+#: Characters that a header's name may have besides letters and digits (RFC 9110, 5.6.2).
+SEPARATORS = "!#$%&'*+-.^_`|~"
 #: The longest header that a scope can become: each character is escaped as three.
 LARGEST_SCOPE = "%" * 4_094
+UPGRADE = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 REFUSED = (500, 502, 503)
 
 
@@ -146,12 +149,14 @@ def _no_earlier_requests(application: tuple[Application, int]) -> None:
     application[0].requests.clear()
 
 
-async def raw_status(address: str, target: str, headers: str = "") -> int:
+async def raw_status(address: str, target: str, headers: str = "", connection: str = "close") -> int:
     """Return the status of a request whose target is sent as it stands."""
     host, _, port = address.partition(":")
     async with asyncio.timeout(PATIENCE_SECONDS):
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n{headers}\r\n".encode())
+        writer.write(
+            f"GET {target} HTTP/1.1\r\nHost: app.example\r\nConnection: {connection}\r\n{headers}\r\n".encode()
+        )
         line = await reader.readline()
         writer.close()
     return int(line.split()[1])
@@ -198,6 +203,48 @@ async def test_gateway_with_live_token_passes_its_claims_and_no_others(setup: Se
         "x-auth-device": "phone",
         "x-auth-session": claims["jti"],
     }
+
+
+async def test_gateway_with_any_separator_in_a_claims_name_passes_the_claims_only(setup: Setup) -> None:
+    """A server may take `X.Auth.Login` for `X-Auth-Login`, as WSGI takes `X_Auth_Login` for it."""
+    login = f"separators-{setup.gateway.name}"
+    token = await setup.token(login)
+    prefixes = ("X{0}Auth{0}", "X-Auth{0}", "X{0}Auth-")
+    for separator in SEPARATORS:
+        spelt = {prefix.format(separator) + name: "admin" for prefix in prefixes for name in CLAIMS}
+        assert (await setup.get(token, **spelt)).status_code == 200, separator
+        claims = setup.application.requests[-1].claims()
+        assert (claims["x-auth-login"], "admin" in claims.values()) == (login, False), separator
+
+
+async def test_gateway_with_claims_named_in_connection_passes_all_claims_or_nothing(setup: Setup) -> None:
+    """A proxy removes the headers that `Connection` names (RFC 9110, 7.6.1), in Caddy after it has set them."""
+    token = await setup.token(f"connection-{setup.gateway.name}", scope="all")
+    authorization = f"Authorization: Bearer {token}\r\n"
+    named = [[f"X-Auth-{name}"] for name in CLAIMS] + [[f"x-auth-{name.lower()}" for name in CLAIMS]]
+    for names in named:
+        listed = ", ".join(names)
+        page = await raw_status(setup.address, "/page", authorization, connection=f"close, {listed}")
+        opened = await raw_status(setup.address, "/socket", authorization + UPGRADE, connection=f"Upgrade, {listed}")
+        assert (page, opened) in {(200, 101), (400, 400)}, names
+        passed = setup.application.requests
+        assert len(passed) == (2 if page == 200 else 0)
+        for received in passed:
+            assert set(received.claims()) == {f"x-auth-{name.lower()}" for name in CLAIMS}, names
+        passed.clear()
+
+
+async def test_gateway_with_two_authorization_headers_passes_no_unchecked_one(setup: Setup) -> None:
+    """The application might read the other one. Envoy drops an empty header and passes the live token alone."""
+    token = await setup.token(f"two-{setup.gateway.name}")
+    live = f"Authorization: Bearer {token}\r\n"
+    for other in ("Authorization: Bearer nonsense\r\n", "Authorization: Basic YTpi\r\n", "Authorization: \r\n", live):
+        for headers in (live + other, other + live):
+            status = await raw_status(setup.address, "/page", headers)
+            passed = [value for each in setup.application.requests for value in each.values("authorization")]
+            assert (status, passed) in [(400, []), (401, []), (200, [f"Bearer {token}"])], other
+            assert status != 200 or other == "Authorization: \r\n"
+            setup.application.requests.clear()
 
 
 async def test_gateway_after_logout_answers_401(setup: Setup) -> None:
@@ -310,6 +357,8 @@ async def test_cookie_gateway_with_live_token_serves_a_page_until_logout(cookie_
         "https://evil.example/https://app.example",
         "https://appXexample",
         "https://app.example:8443",
+        "https://evil.example https://app.example",
+        "https://app.example, https://evil.example",
     ],
 )
 async def test_cookie_gateway_with_another_origin_refuses(cookie_setup: Setup, origin: str) -> None:

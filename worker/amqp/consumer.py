@@ -66,9 +66,11 @@ log = logging.getLogger(__name__)
 #: The longest deadline that a caller may set. It limits how often a message that kills its worker
 #: is redelivered.
 MAX_DEADLINE_MS = 600_000
-#: Between two log lines about requests that arrive after their deadline: there may be hundreds a
-#: second.
+#: Between two log lines about requests of one caller that arrive after their deadline: there may be
+#: hundreds a second.
 LOG_PAUSE_SECONDS = 60.0
+#: Callers whose last log line is remembered. A system has far fewer services than this.
+MAX_LATE_CALLERS = 256
 #: A request that arrives up to this long after its deadline may have waited in the queue until then.
 USUAL_DELAY_SECONDS = 1.0
 #: More frequent than all other operations together. Logging a line for each would be their greatest
@@ -96,6 +98,7 @@ class Consumer:
         *,
         declare: bool = True,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         metrics: WorkerMetrics | None = None,
         tracing: "WorkerTracing | None" = None,
         verify_sample: float = 1.0,
@@ -110,13 +113,15 @@ class Consumer:
         self._replies = replies
         self._declare = declare
         self._clock = clock
+        self._monotonic = monotonic
         self._metrics = metrics or WorkerMetrics()
         self._tracing = tracing
         self._verify_sample = verify_sample
         self._consuming: list[tuple[AbstractQueue, str]] = []
         self._in_flight: set[asyncio.Task[None]] = set()
         self._draining = False
-        self._late_logged_at = float("-inf")
+        #: By caller, the one that was logged longest ago first.
+        self._late_logged_at: dict[str, float] = {}
 
     async def setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         """Declare the queues and consume each on a channel of its own, so that each has its own prefetch."""
@@ -234,7 +239,7 @@ class Consumer:
             operation, handler = self._operation(message)
             late_seconds = self._late_seconds(message)
             if late_seconds > 0:
-                return None if message.redelivered else self._deadline_exceeded(late_seconds)
+                return None if message.redelivered else self._deadline_exceeded(message, late_seconds)
             deadline = self._deadline(message)
             request_deadline.set(deadline)
             if message.redelivered and not operation.repeatable:
@@ -284,25 +289,37 @@ class Consumer:
             )
         return (now_ms - deadline_ms) / 1000
 
-    def _deadline_exceeded(self, late_seconds: float) -> DeadlineExceeded:
-        """Return the error for a request that arrives late at its first delivery, and log it once a minute.
+    def _deadline_exceeded(self, message: AbstractIncomingMessage, late_seconds: float) -> DeadlineExceeded:
+        """Return the error for a request that arrives late at its first delivery.
 
-        A caller that still waits for the reply has a clock that is behind this worker's.
+        A caller that still waits for the reply has a clock that is behind this worker's, so its late
+        requests are logged once a minute.
         """
         seconds = math.ceil(late_seconds)
-        now = time.monotonic()
-        if late_seconds > USUAL_DELAY_SECONDS and now - self._late_logged_at >= LOG_PAUSE_SECONDS:
-            self._late_logged_at = now
+        caller = service_of(message.exchange or "") or "an edge"
+        if late_seconds > USUAL_DELAY_SECONDS and self._may_log_late(caller):
             log.warning(
                 "request arrived %d s after its deadline: the caller's clock is behind this worker's, or the broker"
                 " held the request up",
                 seconds,
+                extra={"caller": caller},
             )
         return DeadlineExceeded(
             f"{DeadlineExceeded.text}: the request arrived {seconds} s after its deadline, so the clocks of the caller"
             " and of the worker differ",
             details={"lateSeconds": seconds},
         )
+
+    def _may_log_late(self, caller: str) -> bool:
+        """Return whether no late request of this caller was logged in the last minute, and record the time."""
+        now = self._monotonic()
+        if now - self._late_logged_at.get(caller, -math.inf) < LOG_PAUSE_SECONDS:
+            return False
+        self._late_logged_at.pop(caller, None)
+        self._late_logged_at[caller] = now
+        if len(self._late_logged_at) > MAX_LATE_CALLERS:
+            del self._late_logged_at[next(iter(self._late_logged_at))]
+        return True
 
     def _deadline(self, message: AbstractIncomingMessage) -> Deadline | None:
         """Return the deadline of the request, or None if it has none.

@@ -9,6 +9,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -27,10 +28,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def process(ulimit: str = "-Sn 1024", **settings: str) -> AsyncIterator[Process]:
-    """Run `python -m api` with these settings and this resource limit; kill it at the end."""
+async def process(ulimit: str = "-Sn 1024", arguments: str = "", **settings: str) -> AsyncIterator[Process]:
+    """Run `python -m api` with these settings, arguments and this resource limit; kill it at the end."""
     edge = await asyncio.create_subprocess_exec(
-        *("sh", "-c", f'ulimit {ulimit} && exec "$0" -m api', sys.executable),
+        *("sh", "-c", f'ulimit {ulimit} && exec "$0" -m api {arguments}', sys.executable),
         env={**os.environ, "AUTH_DRAIN_SECONDS": "0", **settings},
         stdout=PIPE,
         stderr=PIPE,
@@ -108,6 +109,23 @@ async def test_descriptor_limit_rises_to_the_need_or_the_hard_limit_is_logged(ul
 
     assert soft == allowed
     assert (b"not enough files may be open" in log) == (allowed == 512)
+
+
+@pytest.mark.parametrize("arguments", ["", "--check"])
+async def test_empty_secret_file_ends_start_and_check_with_one_line(tmp_path: Path, arguments: str) -> None:
+    file = tmp_path / "password"
+    file.touch()
+    settings = {
+        "AMQP_URL": f"amqp://127.0.0.1:{free_port()}",
+        "AUTH_PORT": str(free_port()),
+        "AUTH_FORWARD_EMAIL": "shop@example.com",
+        "AUTH_FORWARD_PASSWORD_FILE": str(file),
+    }
+    async with process(arguments=arguments, **settings) as edge:
+        _, log = await edge.communicate()
+
+    assert edge.returncode == EX_CONFIG
+    assert log.decode().splitlines() == [f"configuration error: AUTH_FORWARD_PASSWORD_FILE: is empty: {file}"]
 
 
 async def test_missing_setting_ends_the_start_with_one_line() -> None:

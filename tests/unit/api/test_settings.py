@@ -34,6 +34,38 @@ def test_broker_url_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("email", "password", "name"),
+    [
+        ("s3cret", "open sesame", "AUTH_FORWARD_EMAIL"),
+        (" ", "open sesame", "AUTH_FORWARD_EMAIL"),
+        ("shop@example.com", "s3cret" * 43, "AUTH_FORWARD_PASSWORD"),
+        ("shop@example.com", "s3cret\udcff", "AUTH_FORWARD_PASSWORD"),
+    ],
+)
+def test_forward_credentials_that_no_tenant_can_have_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], email: str, password: str, name: str
+) -> None:
+    monkeypatch.setenv("AMQP_URL", "amqp://broker")
+    monkeypatch.setenv("AUTH_FORWARD_EMAIL", email)
+    monkeypatch.setenv("AUTH_FORWARD_PASSWORD", password)
+
+    with pytest.raises(SystemExit):
+        load_settings(Settings, SECRETS)
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"configuration error: {name}: must ")
+    assert "s3cret" not in line
+
+
+def test_repr_and_json_of_the_settings_show_no_secret() -> None:
+    settings = Settings(
+        amqp_url="amqp://user:sesame@broker", forward_email="shop@example.com", forward_password="sesame"
+    )
+    for printed in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "sesame" not in printed
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("AMQP_URL", ""),

@@ -75,6 +75,16 @@ def test_unreadable_secret_file_is_refused_with_variable_and_path(
         assert refusal(capsys) == [f"configuration error: TEST_KEY_FILE: {reason}: {path}"]
 
 
+@pytest.mark.parametrize("text", ["", "\n", " \t\n"])
+def test_empty_secret_file_is_refused_with_variable_and_path(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(text)
+    environment.setenv("TEST_KEY_FILE", str(file))
+    assert refusal(capsys) == [f"configuration error: TEST_KEY_FILE: is empty: {file}"]
+
+
 def test_secret_file_that_is_not_text_is_refused_without_its_content(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

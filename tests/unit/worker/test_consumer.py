@@ -32,7 +32,13 @@ from shared.contracts.operation import MAX_BODY_BYTES, Lane
 from shared.process.logging import request_id
 from tests.fakes import NOW, ports
 from tests.records import some_claims
-from worker.amqp.consumer import MAX_DEADLINE_MS, Consumer, Consumption
+from worker.amqp.consumer import (
+    LOG_PAUSE_SECONDS,
+    MAX_DEADLINE_MS,
+    MAX_LATE_CALLERS,
+    Consumer,
+    Consumption,
+)
 from worker.amqp.replies import Outcome, Replies
 from worker.domain.call import Call
 from worker.domain.deadline import RESERVE_SECONDS, Deadline, request_deadline
@@ -166,6 +172,7 @@ class Broker:
         self.connection = FakeConnection()
         self.replies = FakeReplies(self.channel)
         self.metrics = WorkerMetrics()
+        self.seconds = 0.0
         self.consumer = Consumer(
             [Consumption(lane_queue(Lane.VERIFY), 16), Consumption(health_queue(Lane.VERIFY), 2)],
             handlers,
@@ -173,6 +180,7 @@ class Broker:
             self.replies,
             declare=False,
             clock=NOW.timestamp,
+            monotonic=lambda: self.seconds,
             metrics=self.metrics,
             verify_sample=verify_sample,
         )
@@ -394,6 +402,38 @@ async def test_a_request_past_its_deadline_at_its_first_delivery_is_answered_wit
     assert len(idle.channel.replies) == 2
     warned = [each for each in caplog.messages if each.startswith(f"request arrived {seconds} s after its deadline")]
     assert len(warned) == (1 if seconds > 1 else 0)
+
+
+async def test_late_requests_of_several_callers_are_logged_with_the_caller_once_a_minute_each(
+    idle: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise one caller's late requests would hide the wrong clock of another."""
+    await deliver_late(idle, "calls.shop", "rpc", "calls.shop", "calls.bank", "rpc")
+    assert callers_of_late_requests(caplog) == ["shop", "an edge", "bank"]
+    idle.seconds += LOG_PAUSE_SECONDS
+    await deliver_late(idle, "calls.bank", "calls.bank", "rpc")
+    assert callers_of_late_requests(caplog) == ["shop", "an edge", "bank", "bank", "an edge"]
+
+
+async def test_late_requests_of_many_callers_are_logged_in_bounded_memory(
+    idle: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An administrator may create and delete any number of services."""
+    names = [f"service-{number}" for number in range(MAX_LATE_CALLERS + 1)]
+    await deliver_late(idle, *(f"calls.{name}" for name in (*names, names[-1], names[1])))
+    assert callers_of_late_requests(caplog) == names
+    await deliver_late(idle, f"calls.{names[0]}")
+    assert callers_of_late_requests(caplog)[-1] == names[0], "the caller that was logged longest ago is forgotten"
+
+
+async def deliver_late(broker: Broker, *exchanges: str) -> None:
+    for exchange in exchanges:
+        await broker.deliver(exchange=exchange, headers={DEADLINE_HEADER: NOW_MS - 30_000})
+    assert await broker.consumer.drain(10)
+
+
+def callers_of_late_requests(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.__dict__["caller"] for record in caplog.records if "after its deadline" in record.getMessage()]
 
 
 @pytest.mark.parametrize("redelivered", [False, True])
