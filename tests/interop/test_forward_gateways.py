@@ -337,9 +337,12 @@ def cookie(token: str) -> dict[str, str]:
 async def test_cookie_gateway_with_live_token_serves_a_page_until_logout(cookie_setup: Setup) -> None:
     token = await cookie_setup.token("cookie-page")
     get = cookie_setup.client.get
-    answer = await get("/page", headers={**cookie(token), "X-Auth-Login": "admin"})
+    forged = {"X-Auth-Login": "admin", "Authorization": "Bearer unchecked"}
+    answer = await get("/page", headers={**cookie(token), **forged})
     assert answer.status_code == 200
-    assert cookie_setup.application.requests[-1].claims()["x-auth-login"] == "cookie-page"
+    received = cookie_setup.application.requests[-1]
+    assert received.claims()["x-auth-login"] == "cookie-page"
+    assert received.values("authorization") == []
     for refused in ({}, cookie("nonsense"), {"Cookie": f"token={token}"}, {"Cookie": f"x__Host-token={token}"}):
         assert (await get("/page", headers=refused)).status_code == 401, refused
     assert (await get("/page", headers=bearer(token))).status_code == 401
