@@ -129,6 +129,9 @@ class Consumer:
         channels: list[AbstractChannel] = []
         if self._draining:  # the connection was lost and reconnected while draining
             return channels
+        # After a loss of the broker this connection may be open first. Replies would be dropped, and
+        # their callers would wait until their deadlines.
+        await self._replies.ready()
         for consumption in self._consumptions:
             channel = await _open(connection, consumption)
             if self._declare:

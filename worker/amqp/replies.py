@@ -46,12 +46,18 @@ MAX_SERVICES = 200
 class ReplySender(Protocol):
     """The port for replies, which `Replies` implements."""
 
+    async def ready(self) -> None:
+        """Wait until replies to edges can be sent, or until FIRST_OPENING_SECONDS have passed."""
+
     async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
         """Send a reply, or drop it if it cannot be sent at once."""
 
 
 class ReplyPublisher(Protocol):
     """Publishes the replies to one source, as `ReplyConnection` does; an async context manager."""
+
+    async def ready(self) -> None:
+        """Wait until the connection is open, or until FIRST_OPENING_SECONDS have passed."""
 
     async def publish(self, address: str, body: bytes, properties: Basic.Properties) -> None:
         """Publish a reply, or drop it if the connection is lost."""
@@ -83,6 +89,10 @@ class Replies:
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(connection.__aexit__() for connection in self._connections.values()))
+
+    async def ready(self) -> None:
+        """Wait until replies to edges can be sent, or until FIRST_OPENING_SECONDS have passed."""
+        await self._connections[None].ready()
 
     async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
         """Send a reply, or drop it if the connection of its source is lost.
@@ -141,6 +151,12 @@ class ReplyConnection:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._connection.__aexit__(*exc_info)
 
+    async def ready(self) -> None:
+        """Wait until the connection is open, or until FIRST_OPENING_SECONDS have passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_OPENING_SECONDS):
+                await self._opened.wait()
+
     async def publish(self, address: str, body: bytes, properties: Basic.Properties) -> None:
         """Publish a reply, or drop it if the connection is lost."""
         if self._channel is None:
@@ -177,6 +193,7 @@ class ReplyConnection:
     def lose_channel(self) -> None:
         """Drop replies until the next `set_up`. `Connection` calls this after a loss."""
         self._channel = None
+        self._opened.clear()
         self._waits_until = 0.0
 
 

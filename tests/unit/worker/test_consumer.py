@@ -141,6 +141,9 @@ class FakeReplyPublisher:
     def __init__(self, channel: FakeChannel) -> None:
         self._channel = channel
 
+    async def ready(self) -> None:
+        pass
+
     async def publish(self, address: str, body: bytes, properties: Basic.Properties) -> None:
         await self._channel.basic_publish(body, routing_key=address, properties=properties, mandatory=False)
 
@@ -157,6 +160,11 @@ class FakeReplies:
     def __init__(self, channel: FakeChannel) -> None:
         self._replies = Replies([], "fake", connect=lambda *_: FakeReplyPublisher(channel))
         self.fail: Exception | None = None
+        self.are_ready = asyncio.Event()
+        self.are_ready.set()
+
+    async def ready(self) -> None:
+        await self.are_ready.wait()
 
     async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
         if self.fail:
@@ -282,6 +290,18 @@ async def test_dead_lettered_request_is_dropped(idle: Broker) -> None:
     await idle.deliver(exchange="calls.shop", headers={"x-death": [{"queue": "sub.shop.mine", "count": 1}]})
     assert await idle.consumer.drain(10)
     assert idle.channel.settled == ["ack"]
+
+
+async def test_setup_takes_no_request_until_replies_can_be_sent(broker: Broker) -> None:
+    """Replies would be dropped, and their callers would wait until their deadlines."""
+    broker.replies.are_ready.clear()
+    setup = asyncio.create_task(broker.consumer.setup(cast(AbstractConnection, broker.connection)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert broker.connection.queues == {}
+    broker.replies.are_ready.set()
+    assert len(await setup) == 2
+    assert len(broker.connection.queues) == 2
 
 
 async def test_queue_is_consumed_with_its_own_prefetch(broker: Broker) -> None:

@@ -132,6 +132,21 @@ async def test_reply_on_a_lost_connection_is_dropped_at_once(
     assert [(each["caller"], each["replies"]) for each in logged] == [("shop", 99)]
 
 
+async def test_readiness_waits_for_the_connection_of_edges_to_reopen(replies: Replies, sources: Sources) -> None:
+    """A lost connection of a service does not count."""
+    await sources.open("shop")
+    await sources.open(None)
+    await replies.ready()
+    sources.opened["shop"].lose_channel()
+    await asyncio.wait_for(replies.ready(), FIRST_OPENING_SECONDS / 2)
+    sources.opened[None].lose_channel()
+    waiting = asyncio.create_task(replies.ready())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    await sources.open(None)
+    await asyncio.wait_for(waiting, FIRST_OPENING_SECONDS / 2)
+
+
 async def test_replies_to_many_services_wait_briefly_on_few_connections(replies: Replies, sources: Sources) -> None:
     """The first replies to services wait together for a bounded time, later ones not at all. Services beyond the limit
     share one connection."""
