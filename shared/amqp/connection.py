@@ -112,8 +112,10 @@ def connect_problem(error: BaseException, url: URL) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Return the exception and its causes."""
-    while error is not None:
+    """Return the exception and its causes, each once: two exceptions may be each other's causes."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 
