@@ -74,12 +74,9 @@ class Request:
     question: int | None = None
 
     def is_answered(self) -> bool:
-        """Return whether the sender gets a reply: at direct reply-to, and before its deadline."""
-        # A message with another content type is answered even after its deadline.
-        readable = self.properties.get("content_type") == JSON_TYPE
-        late = readable and isinstance(self.deadline, int) and self.deadline < time.time() * 1000
+        """Return whether the sender gets a reply: at direct reply-to, also after its deadline."""
         routed = self.exchange != RELAY and self.routing_key in OPERATIONS
-        return routed and self.properties.get("reply_to") == DIRECT_REPLY_TO and not late
+        return routed and self.properties.get("reply_to") == DIRECT_REPLY_TO
 
     def on_wire(self, correlation_id: str) -> Basic.Properties:
         """Return its properties, with the correlation id of its reply."""

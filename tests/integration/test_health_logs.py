@@ -89,4 +89,8 @@ async def test_request_to_an_unknown_health_route_is_logged(service: RunningServ
     async with httpx.AsyncClient(base_url=service.urls[0]) as http:
         answer = await http.get("/health/nothing")
     assert answer.status_code == 404
-    assert [line["status"] for line in lines(service, "api-0") if line["event"] == "request"] == [404]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        # The edge may write the line after its response has arrived.
+        while not (logged := [line["status"] for line in lines(service, "api-0") if line["event"] == "request"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert logged == [404]

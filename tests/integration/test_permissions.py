@@ -41,6 +41,7 @@ from shared.contracts.operation import Lane
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.fastapi import FastApiAuth
+from tests.backends import with_indexes
 from tests.integration.broker_users import (
     EMAIL,
     IN_NETWORK,
@@ -434,7 +435,7 @@ async def test_check_passes_with_each_roles_user_and_fails_with_another(broker: 
     worker = Settings(
         amqp_url=broker.urls["worker"],
         declare_topology=False,
-        mongo_url=broker.backend.database_url(),
+        mongo_url=await with_indexes(broker.backend.database_url()),
         lanes="verify",
         master_keys=f"test:{base64.b64encode(bytes(32)).decode()}",
     )
