@@ -1,4 +1,4 @@
-"""What a database is told to answer instead of the truth: the fail point `failCommand` of mongod.
+"""Answers that a test gives in place of the database's own: the fail point `failCommand` of mongod.
 
 Two implementations inject the same faults, so the tests run unchanged on both:
 

@@ -21,7 +21,7 @@ from tests.integration.proxy import Proxy
 #: MongoDB Wire Protocol, "Standard Message Header": length, request, answered request, opcode.
 HEADER = struct.Struct("<iiii")
 OP_MSG = 2013
-#: Of the first message of a connection, which asks for `hello`, and of its answer.
+#: Opcodes of the first message of a connection, which asks for `hello`, and of its answer.
 OP_QUERY, OP_REPLY = 2004, 1
 #: After the header of an OP_MSG come its flags and a kind, then the command's document.
 BODY_OFFSET = HEADER.size + 4 + 1

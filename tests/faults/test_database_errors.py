@@ -38,7 +38,7 @@ from worker.domain.records import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-#: Of a command, from servers that step down, stop, are overloaded or cannot reach others.
+#: Errors of commands, from servers that step down, stop, are overloaded or cannot reach others.
 ERRORS = {
     6: "HostUnreachable",
     7: "HostNotFound",
@@ -64,7 +64,7 @@ ERRORS = {
     13435: "NotPrimaryNoSecondaryOk",
     13436: "NotPrimaryOrSecondary",
 }
-#: Of a write that was carried out, and may be rolled back. 6, 89 and 133 come from mongos.
+#: Write concern errors: the write was carried out, and may be rolled back. mongos sends 6, 89 and 133.
 WRITE_CONCERN_ERRORS = {
     6: "HostUnreachable",
     64: "WriteConcernFailed",

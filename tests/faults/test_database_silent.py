@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 #: More requests than a worker holds at once, so that some wait in the broker's queue behind requests that wait for
 #: the database.
 AT_ONCE = 48
-#: Of a planned election: shorter than what readiness covers, which counts from a heartbeat before it.
+#: Length of a planned election. Readiness covers more, since it counts from a heartbeat before the election.
 ELECTION = 0.6 * (PLANNED_ELECTION_SECONDS - HEARTBEAT_MS / 1000)
 
 

@@ -1,4 +1,4 @@
-"""What a worker may rely on: documents that a majority of the replica set has, so that no election removes them.
+"""Writes and reads of documents that a majority of the replica set has, so that no election removes them.
 
 A read from the primary also returns writes that no majority has yet. An answer that relies on such
 a write would be wrong after an election. Two things prevent this:
