@@ -9,8 +9,8 @@ from typing import Any, Final, Self
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from shared.contracts.claims import Claims
+from worker.adapters.index_definitions import INDEXES
 from worker.adapters.jwt_tokens import JwtTokens
-from worker.adapters.mongo_database import INDEXES
 from worker.domain.records import StoredSession, StoredUser
 
 #: Devices of each user, with a session on each.

@@ -12,8 +12,9 @@ from dev.ports import free_port
 from shared.contracts.errors import Unavailable
 from tests.fakes import NOW
 from tests.records import a_session, a_tenant, a_user
+from worker.adapters.index_definitions import INDEXES
 from worker.adapters.mongo_activity import MongoActivity
-from worker.adapters.mongo_database import INDEXES, MongoDatabase, connect, refused_as_duplicates
+from worker.adapters.mongo_database import MongoDatabase, connect, refused_as_duplicates
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants

@@ -15,7 +15,8 @@ from shared.contracts.operation import Lane
 from shared.process.environment import EX_UNAVAILABLE
 from tests.import_command import ended, start_command
 from tests.service import START_TIMEOUT_SECONDS, takes_requests
-from worker.adapters.mongo_database import INDEXES, connect
+from worker.adapters.index_definitions import INDEXES
+from worker.adapters.mongo_database import connect
 
 WAITING = "worker waits for the database and its indexes"
 

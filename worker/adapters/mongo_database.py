@@ -1,15 +1,15 @@
-"""The connection to MongoDB, its indexes, and the mapping of its failures to errors of operations."""
+"""The connection to MongoDB, what prevents its use, and the mapping of its failures to errors of operations."""
 
 import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor, AsyncIOMotorDatabase
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConcern
+from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -23,9 +23,9 @@ from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
 from worker.adapters import mongo_failures
+from worker.adapters.index_definitions import INDEXES, conflict
 from worker.adapters.mongo_routers import one_router
 from worker.adapters.mongo_time import PrimaryHeartbeats, call_time_limit
-from worker.domain.records import IDEMPOTENCY_WINDOW
 
 log = logging.getLogger(__name__)
 
@@ -66,61 +66,6 @@ MAX_CLOCK_DIFFERENCE_SECONDS = 1.0
 AUTHENTICATION_FAILED = 18
 UNAUTHORIZED = 13
 DUPLICATE_KEY = 11_000
-#: Expired sessions are kept for a day, so that their unpublished events are not lost.
-SESSION_KEPT_SECONDS = 24 * 3600
-
-
-def _unfinished_by_tenant(field: str) -> IndexModel:
-    """Return an index of unfinished work by tenant, so that a sweep can take a share of each tenant's work."""
-    return IndexModel([("tenant", ASCENDING), (field, ASCENDING)], partialFilterExpression={field: {"$exists": True}})
-
-
-#: Every worker reads the sparse indexes every second or two, so they contain unfinished work only.
-#: Partial indexes would contain the same, but the embedded database does not use those for these
-#: queries and scans instead.
-INDEXES = {
-    "tenants": [
-        IndexModel([("email", ASCENDING)], unique=True),
-        IndexModel([("ending.at", ASCENDING)], sparse=True),
-    ],
-    "users": [
-        IndexModel([("tenant", ASCENDING), ("login", ASCENDING)], unique=True),
-        IndexModel([("ending.at", ASCENDING)], sparse=True),
-        _unfinished_by_tenant("ending.at"),
-        IndexModel([("split_point", ASCENDING)], sparse=True),
-    ],
-    "deletions": [
-        # By idempotency key, which is in one or two documents. A login that is created and deleted
-        # repeatedly has many.
-        IndexModel([("marks.by", ASCENDING)]),
-        IndexModel([("at", ASCENDING)], expireAfterSeconds=int(IDEMPOTENCY_WINDOW.total_seconds())),
-    ],
-    "attempts": [IndexModel([("kept_until", ASCENDING)], expireAfterSeconds=0)],
-    "audit": [
-        IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0),
-        # One index per filter, so that a page reads only the records that it returns.
-        IndexModel([("tenant", ASCENDING), ("position", DESCENDING)]),
-        IndexModel([("tenant", ASCENDING), ("login", ASCENDING), ("position", DESCENDING)]),
-        IndexModel([("tenant", ASCENDING), ("type", ASCENDING), ("position", DESCENDING)]),
-    ],
-    "sweep_leases": [IndexModel([("until", ASCENDING)], expireAfterSeconds=0)],
-    "refusals": [IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0)],
-    "sessions": [
-        IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
-        IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
-        IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
-        IndexModel([("displaces", ASCENDING)], sparse=True),
-        _unfinished_by_tenant("displaces"),
-        IndexModel([("outbox", ASCENDING)], sparse=True),
-        _unfinished_by_tenant("outbox"),
-        IndexModel(
-            [("tenant", ASCENDING), ("revocation.announced_at", ASCENDING), ("_id", ASCENDING)],
-            partialFilterExpression={"revocation.announced_at": {"$exists": True}},
-        ),
-    ],
-}
-
-
 #: A filter for users and tenants that are not being deleted.
 NOT_DELETED: Document = {"deleted_at": {"$exists": False}}
 #: Concurrent decisions about one user or tenant are retried one after another. More rounds than this
@@ -207,7 +152,7 @@ class MongoDatabase:
 
     async def _conflicts(self, name: str) -> list[str]:
         existing = await self._database[name].index_information()
-        conflicts = filter(None, (_conflict(index, existing) for index in INDEXES[name]))
+        conflicts = filter(None, (conflict(index, existing) for index in INDEXES[name]))
         return [f"index {index} of {name} has another definition than expected; drop it" for index in conflicts]
 
     async def ping(self) -> bool:
@@ -238,20 +183,6 @@ def clock_problems(database_time: object, asked_at: datetime, answered_at: datet
     if abs(ahead) <= MAX_CLOCK_DIFFERENCE_SECONDS:
         return []
     return [f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the database's"]
-
-
-def _conflict(wanted: IndexModel, existing: Mapping[str, Any]) -> str | None:
-    """Return the name of the index if it exists with another definition, and so cannot be created."""
-    document = wanted.document
-    found = existing.get(document["name"])
-    if found is None:
-        return None
-    same = (
-        list(found["key"]) == list(document["key"].items())
-        and bool(found.get("unique")) == bool(document.get("unique"))
-        and found.get("expireAfterSeconds") == document.get("expireAfterSeconds")
-    )
-    return None if same else str(document["name"])
 
 
 @contextlib.asynccontextmanager

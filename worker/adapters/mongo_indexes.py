@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from worker.adapters.mongo_database import INDEXES, MongoDatabase
+from worker.adapters.index_definitions import INDEXES
+from worker.adapters.mongo_database import MongoDatabase
 
 #: Between two looks at an index build, which may take hours.
 LOOK_SECONDS = 1.0

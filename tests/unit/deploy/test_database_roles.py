@@ -5,7 +5,7 @@ import yaml
 
 from dev.processes import REPOSITORY
 from tests.database_roles import Access, access
-from worker.adapters.mongo_database import INDEXES
+from worker.adapters.index_definitions import INDEXES
 
 #: Actions that no role of the service has: https://www.mongodb.com/docs/manual/reference/privilege-actions/
 FORBIDDEN = ("drop", "rename", "collMod", "convertToCapped", "bypass", "anyAction", "createCollection")

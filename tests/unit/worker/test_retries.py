@@ -3,7 +3,7 @@
 from datetime import timedelta
 from itertools import accumulate
 
-from worker.adapters.mongo_database import SESSION_KEPT_SECONDS
+from worker.adapters.index_definitions import SESSION_KEPT_SECONDS
 from worker.domain.retries import FIRST_DELAY, LONGEST_DELAY, MAX_REFUSALS, retry_delay
 
 DELAYS = [delay for refusals in range(1, MAX_REFUSALS) if (delay := retry_delay(refusals))]

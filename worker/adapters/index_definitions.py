@@ -1,0 +1,76 @@
+"""The indexes of the database's collections, and which existing indexes contradict them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from worker.domain.records import IDEMPOTENCY_WINDOW
+
+#: Expired sessions are kept for a day, so that their unpublished events are not lost.
+SESSION_KEPT_SECONDS = 24 * 3600
+
+
+def _unfinished_by_tenant(field: str) -> IndexModel:
+    """Return an index of unfinished work by tenant, so that a sweep can take a share of each tenant's work."""
+    return IndexModel([("tenant", ASCENDING), (field, ASCENDING)], partialFilterExpression={field: {"$exists": True}})
+
+
+#: Every worker reads the sparse indexes every second or two, so they contain unfinished work only.
+#: Partial indexes would contain the same, but the embedded database does not use those for these
+#: queries and scans instead.
+INDEXES = {
+    "tenants": [
+        IndexModel([("email", ASCENDING)], unique=True),
+        IndexModel([("ending.at", ASCENDING)], sparse=True),
+    ],
+    "users": [
+        IndexModel([("tenant", ASCENDING), ("login", ASCENDING)], unique=True),
+        IndexModel([("ending.at", ASCENDING)], sparse=True),
+        _unfinished_by_tenant("ending.at"),
+        IndexModel([("split_point", ASCENDING)], sparse=True),
+    ],
+    "deletions": [
+        # By idempotency key, which is in one or two documents. A login that is created and deleted
+        # repeatedly has many.
+        IndexModel([("marks.by", ASCENDING)]),
+        IndexModel([("at", ASCENDING)], expireAfterSeconds=int(IDEMPOTENCY_WINDOW.total_seconds())),
+    ],
+    "attempts": [IndexModel([("kept_until", ASCENDING)], expireAfterSeconds=0)],
+    "audit": [
+        IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0),
+        # One index per filter, so that a page reads only the records that it returns.
+        IndexModel([("tenant", ASCENDING), ("position", DESCENDING)]),
+        IndexModel([("tenant", ASCENDING), ("login", ASCENDING), ("position", DESCENDING)]),
+        IndexModel([("tenant", ASCENDING), ("type", ASCENDING), ("position", DESCENDING)]),
+    ],
+    "sweep_leases": [IndexModel([("until", ASCENDING)], expireAfterSeconds=0)],
+    "refusals": [IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0)],
+    "sessions": [
+        IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
+        IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
+        IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
+        IndexModel([("displaces", ASCENDING)], sparse=True),
+        _unfinished_by_tenant("displaces"),
+        IndexModel([("outbox", ASCENDING)], sparse=True),
+        _unfinished_by_tenant("outbox"),
+        IndexModel(
+            [("tenant", ASCENDING), ("revocation.announced_at", ASCENDING), ("_id", ASCENDING)],
+            partialFilterExpression={"revocation.announced_at": {"$exists": True}},
+        ),
+    ],
+}
+
+
+def conflict(wanted: IndexModel, existing: Mapping[str, Any]) -> str | None:
+    """Return the name of the index if it exists with another definition, and so cannot be created."""
+    document = wanted.document
+    found = existing.get(document["name"])
+    if found is None:
+        return None
+    same = (
+        list(found["key"]) == list(document["key"].items())
+        and bool(found.get("unique")) == bool(document.get("unique"))
+        and found.get("expireAfterSeconds") == document.get("expireAfterSeconds")
+    )
+    return None if same else str(document["name"])
