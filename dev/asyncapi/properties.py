@@ -16,7 +16,7 @@ from shared.amqp.topology import (
 )
 from shared.contracts.events import SESSION_REVOKED
 from shared.contracts.wire import REQUEST_ID
-from worker.amqp.consumer import MAX_DEADLINE_MS
+from worker.amqp.deadlines import MAX_DEADLINE_MS
 from worker.amqp.events import CLOUDEVENTS_TYPE
 from worker.amqp.unreadable import MAX_PROPERTIES_BYTES
 

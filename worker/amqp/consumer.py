@@ -10,7 +10,6 @@ its reply address is not allowed. A request that is redelivered because its work
 
 import asyncio
 import logging
-import math
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,6 @@ from pydantic import ValidationError
 
 from shared.amqp.connection import ConnectionLost, lost_connections
 from shared.amqp.topology import (
-    DEADLINE_HEADER,
     DEATH_HEADER,
     JSON_TYPE,
     REPLY_ADDRESS,
@@ -42,7 +40,6 @@ from shared.contracts.errors import (
     DeadlineExceeded,
     InternalError,
     InvalidRequest,
-    Overloaded,
     Unavailable,
 )
 from shared.contracts.health import HealthReply
@@ -50,9 +47,10 @@ from shared.contracts.operation import Lane, Operation
 from shared.contracts.wire import REQUEST_ID, WireModel
 from shared.process.logging import request_id, sampled
 from shared.process.metrics import OTHER
+from worker.amqp.deadlines import Deadlines
 from worker.amqp.replies import Outcome, ReplySender
 from worker.domain.call import Call
-from worker.domain.deadline import Deadline, request_deadline
+from worker.domain.deadline import request_deadline
 from worker.domain.ports import Ports
 from worker.domain.tokens import acting_tenants
 from worker.metrics import WorkerMetrics, code_of
@@ -63,16 +61,6 @@ if TYPE_CHECKING:  # installed only for tracing
 
 log = logging.getLogger(__name__)
 
-#: The longest deadline that a caller may set. It limits how often a message that kills its worker
-#: is redelivered.
-MAX_DEADLINE_MS = 600_000
-#: Between two log lines about requests of one caller that arrive after their deadline: there may be
-#: hundreds a second.
-LOG_PAUSE_SECONDS = 60.0
-#: Callers whose last log line is remembered. A system has far fewer services than this.
-MAX_LATE_CALLERS = 256
-#: A request that arrives up to this long after its deadline may have waited in the queue until then.
-USUAL_DELAY_SECONDS = 1.0
 #: More frequent than all other operations together. Logging a line for each would be their greatest
 #: cost.
 VERIFY_OPERATIONS = frozenset(lane_queue(Lane.VERIFY).operations)
@@ -112,16 +100,13 @@ class Consumer:
         self._ports = ports
         self._replies = replies
         self._declare = declare
-        self._clock = clock
-        self._monotonic = monotonic
+        self._deadlines = Deadlines(clock, monotonic)
         self._metrics = metrics or WorkerMetrics()
         self._tracing = tracing
         self._verify_sample = verify_sample
         self._consuming: list[tuple[AbstractQueue, str]] = []
         self._in_flight: set[asyncio.Task[None]] = set()
         self._draining = False
-        #: By caller, the one that was logged longest ago first.
-        self._late_logged_at: dict[str, float] = {}
 
     async def setup(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         """Declare the queues and consume each on a channel of its own, so that each has its own prefetch."""
@@ -183,7 +168,7 @@ class Consumer:
         acting: set[str] = set()
         acting_tenants.set(acting)
         started = time.perf_counter()
-        self._metrics.taken(_name(message), self._waited_seconds(message))
+        self._metrics.taken(_name(message), self._deadlines.waited_seconds(message))
         fields: dict[str, object] = {}
         outcome = await self._traced_outcome(message, fields)
         await self._reply_and_acknowledge(message, outcome)
@@ -240,10 +225,10 @@ class Consumer:
         """
         try:
             operation, handler = self._operation(message)
-            late_seconds = self._late_seconds(message)
+            late_seconds = self._deadlines.late_seconds(message)
             if late_seconds > 0:
-                return None if message.redelivered else self._deadline_exceeded(message, late_seconds)
-            deadline = self._deadline(message)
+                return None if message.redelivered else self._deadlines.exceeded(message, late_seconds)
+            deadline = self._deadlines.of(message)
             request_deadline.set(deadline)
             if message.redelivered and not operation.repeatable:
                 return Unavailable()  # it is unknown how far the first worker came
@@ -279,79 +264,6 @@ class Consumer:
         if message.content_type != JSON_TYPE:
             raise BadRequest(f"content_type must be {JSON_TYPE}")
         return OPERATIONS[name], self._handlers[name]
-
-    def _late_seconds(self, message: AbstractIncomingMessage) -> float:
-        """Return the seconds since the deadline of the request, negative before it."""
-        deadline_ms = message.headers.get(DEADLINE_HEADER)
-        if deadline_ms is None:  # a redelivered request without a deadline counts as late
-            return math.inf if message.redelivered else -math.inf
-        now_ms = self._clock() * 1000
-        if not isinstance(deadline_ms, int) or deadline_ms > now_ms + MAX_DEADLINE_MS:
-            raise BadRequest(
-                f"header {DEADLINE_HEADER} must be milliseconds since the epoch, at most {MAX_DEADLINE_MS} from now"
-            )
-        return (now_ms - deadline_ms) / 1000
-
-    def _deadline_exceeded(self, message: AbstractIncomingMessage, late_seconds: float) -> DeadlineExceeded:
-        """Return the error for a request that arrives late at its first delivery.
-
-        A caller that still waits for the reply has a clock that is behind this worker's, so its late
-        requests are logged once a minute.
-        """
-        seconds = math.ceil(late_seconds)
-        caller = service_of(message.exchange or "") or "an edge"
-        if late_seconds > USUAL_DELAY_SECONDS and self._may_log_late(caller):
-            log.warning(
-                "request arrived %d s after its deadline: the caller's clock is behind this worker's, or the broker"
-                " held the request up",
-                seconds,
-                extra={"caller": caller},
-            )
-        return DeadlineExceeded(
-            f"{DeadlineExceeded.text}: the request arrived {seconds} s after its deadline, so the clocks of the caller"
-            " and of the worker differ",
-            details={"lateSeconds": seconds},
-        )
-
-    def _may_log_late(self, caller: str) -> bool:
-        """Return whether no late request of this caller was logged in the last minute, and record the time."""
-        now = self._monotonic()
-        if now - self._late_logged_at.get(caller, -math.inf) < LOG_PAUSE_SECONDS:
-            return False
-        self._late_logged_at.pop(caller, None)
-        self._late_logged_at[caller] = now
-        if len(self._late_logged_at) > MAX_LATE_CALLERS:
-            del self._late_logged_at[next(iter(self._late_logged_at))]
-        return True
-
-    def _deadline(self, message: AbstractIncomingMessage) -> Deadline | None:
-        """Return the deadline of the request, or None if it has none.
-
-        Raises `Overloaded` if it waited in the queue until only the reserve is left. A redelivered
-        request is handled: it may have been done in part.
-        """
-        deadline_ms, given_seconds = message.headers.get(DEADLINE_HEADER), message.expiration
-        if not isinstance(deadline_ms, int):
-            return None
-        left_seconds, now = deadline_ms / 1000 - self._clock(), asyncio.get_running_loop().time()
-        timeout_seconds = given_seconds if isinstance(given_seconds, int | float) else left_seconds
-        deadline = Deadline.of_request(now + left_seconds, timeout_seconds)
-        if deadline.is_close(now) and not message.redelivered:
-            raise Overloaded
-        return deadline
-
-    def _waited_seconds(self, message: AbstractIncomingMessage) -> float | None:
-        """Return the seconds since the request was sent, computed from its deadline and its expiration.
-
-        None if one of them is missing, or if the message is redelivered: then it also spent time in
-        another worker.
-        """
-        deadline_ms, given_seconds = message.headers.get(DEADLINE_HEADER), message.expiration
-        if message.redelivered or not isinstance(deadline_ms, int) or not isinstance(given_seconds, int | float):
-            return None
-        waited = self._clock() - deadline_ms / 1000 + given_seconds
-        # Clocks differ, and callers may set any values.
-        return max(waited, 0.0) if waited <= MAX_DEADLINE_MS / 1000 else None
 
 
 async def _open(connection: AbstractConnection, consumption: Consumption) -> AbstractChannel:

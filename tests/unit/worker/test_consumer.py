@@ -32,13 +32,8 @@ from shared.contracts.operation import MAX_BODY_BYTES, Lane
 from shared.process.logging import request_id
 from tests.fakes import NOW, ports
 from tests.records import some_claims
-from worker.amqp.consumer import (
-    LOG_PAUSE_SECONDS,
-    MAX_DEADLINE_MS,
-    MAX_LATE_CALLERS,
-    Consumer,
-    Consumption,
-)
+from worker.amqp.consumer import Consumer, Consumption
+from worker.amqp.deadlines import LOG_PAUSE_SECONDS, MAX_DEADLINE_MS, MAX_LATE_CALLERS
 from worker.amqp.replies import Outcome, Replies
 from worker.domain.call import Call
 from worker.domain.deadline import RESERVE_SECONDS, Deadline, request_deadline

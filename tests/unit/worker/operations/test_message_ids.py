@@ -18,7 +18,7 @@ from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import FakeHasher
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.amqp.consumer import MAX_DEADLINE_MS
+from worker.amqp.deadlines import MAX_DEADLINE_MS
 from worker.domain.records import IDEMPOTENCY_WINDOW, MAX_IDEMPOTENCY_KEYS
 
 NEW_PASSWORD = "another fine password"
