@@ -1,7 +1,10 @@
 """Finds the programs that these tests run."""
 
+import asyncio
 import os
 import shutil
+from asyncio.subprocess import PIPE
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,9 @@ from dev.processes import REPOSITORY
 TOOLS = REPOSITORY / ".interop"
 #: Debian installs servers in /usr/sbin, which is on the search path of root alone.
 SEARCH_PATH = os.pathsep.join((str(TOOLS / "bin"), os.environ.get("PATH", ""), "/usr/sbin"))
+
+#: Limit for one run of a program, which may install packages.
+PROGRAM_SECONDS = 60
 
 
 def program(name: str, *, in_ci: bool = False) -> str:
@@ -30,6 +36,22 @@ def file(path: Path, *, in_ci: bool = False) -> Path:
     if not path.exists():
         _missing(str(path), in_ci=in_ci)
     return path
+
+
+async def output_of(directory: Path, *command: str, env: Mapping[str, str] | None = None) -> str:
+    """Return what a command prints. A command that fails fails the test."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=directory, env={**os.environ, **(env or {})}, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        async with asyncio.timeout(PROGRAM_SECONDS):
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, errors.decode()
+    return output.decode()
 
 
 def _missing(name: str, *, in_ci: bool) -> None:

@@ -3,11 +3,9 @@
 For librabbitmq and Java a URL that ends in `/` names the empty virtual host.
 """
 
-import asyncio
 import json
 import shutil
 import uuid
-from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 import aio_pika
@@ -15,7 +13,7 @@ import pytest
 
 from dev.processes import REPOSITORY
 from tests.backends import Backend
-from tests.interop.programs import program
+from tests.interop.programs import output_of, program
 
 TIMEOUT_SECONDS = 60
 #: Connects, and publishes to a queue.
@@ -27,20 +25,6 @@ channel.sendToQueue(process.argv[3], Buffer.from('hello'));
 await channel.waitForConfirms();
 await connection.close();
 """
-
-
-async def run(*command: str, cwd: Path | None = None) -> str:
-    """Return what a command writes. Fails if it fails."""
-    process = await asyncio.create_subprocess_exec(*command, cwd=cwd, stdout=PIPE, stderr=STDOUT)
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, output.decode()
-    return output.decode()
 
 
 @pytest.mark.parametrize("ending", ["", "/%2F"])
@@ -56,7 +40,7 @@ async def test_amqplib_with_a_written_url_publishes_to_the_default_virtual_host(
     node, npm = program("node", in_ci=True), program("npm", in_ci=True)
     directory = tmp_path / "node"
     shutil.copytree(REPOSITORY / "examples" / "node", directory, ignore=shutil.ignore_patterns("node_modules"))
-    await run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=directory)
+    await output_of(directory, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
     (directory / "publish.js").write_text(NODE_CLIENT)
     for ending in ("", "/%2F"):
         await published(backend, (node, str(directory / "publish.js"), "{url}", "{queue}"), ending)
@@ -68,7 +52,7 @@ async def published(backend: Backend, command: tuple[str, ...], ending: str) -> 
     url, queue_name = backend.amqp_url.removesuffix("/%2F") + ending, uuid.uuid4().hex
     async with await aio_pika.connect(backend.amqp_url) as connection, connection.channel() as channel:
         queue = await channel.declare_queue(queue_name, exclusive=False, auto_delete=True)
-        await run(*(part.format(url=url, queue=queue_name) for part in command))
+        await output_of(REPOSITORY, *(part.format(url=url, queue=queue_name) for part in command))
         message = await queue.get(timeout=TIMEOUT_SECONDS)
         assert message.body.startswith(b"hello")
         await queue.delete()

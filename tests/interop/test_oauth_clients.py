@@ -1,13 +1,10 @@
 """OAuth 2.0 clients that others wrote, against `/introspect` and `/revoke`. CI runs them, too."""
 
-import asyncio
 import json
 import os
 import shlex
 import shutil
 import sys
-from asyncio.subprocess import PIPE
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +14,16 @@ import pytest_asyncio
 
 from dev.processes import REPOSITORY
 from tests.e2e.tenant import Tenant
-from tests.interop.programs import program
+from tests.interop.programs import output_of, program
 from tests.service import RunningService
 
 CLIENTS = REPOSITORY / "tests/interop/oauth"
-TIMEOUT_SECONDS = 60
-
-
-async def _run(directory: Path, *command: str, env: Mapping[str, str] | None = None) -> str:
-    """Return what a command prints. A command that fails fails the test."""
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=directory, env={**os.environ, **(env or {})}, stdout=PIPE, stderr=PIPE
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, errors.decode()
-    return output.decode()
 
 
 async def _install(directory: Path, *command: str) -> None:
     """Install packages from a registry. Without one, the tests are skipped, but not in CI nor by `make interop`."""
     try:
-        await _run(directory, *command)
+        await output_of(directory, *command)
     except AssertionError as error:
         if {"CI", "INTEROP"} & os.environ.keys():
             raise
@@ -70,7 +50,7 @@ async def authlib(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def _node(directory: Path, library: str, method: str, **env: str) -> list[Any]:
     node = program("node", in_ci=True)
-    results: list[Any] = json.loads(await _run(directory, node, "client.js", library, method, env=env))
+    results: list[Any] = json.loads(await output_of(directory, node, "client.js", library, method, env=env))
     return results
 
 
@@ -122,7 +102,7 @@ async def test_authlib_with_any_authentication_method_introspects_and_revokes(
     await tenant.create("ann")
     env = {"URL": service.urls[0], "SECRET": tenant.token, "TOKEN": await tenant.token_of("ann")}
     path = {"PYTHONPATH": str(authlib)}
-    output = await _run(authlib, sys.executable, str(CLIENTS / "client.py"), method, env={**env, **path})
+    output = await output_of(authlib, sys.executable, str(CLIENTS / "client.py"), method, env={**env, **path})
     before, revoked, after = json.loads(output)
     assert (_described(before), revoked, after) == ((True, "ann"), "done", {"active": False})
 
@@ -145,7 +125,9 @@ async def test_curl_with_any_authentication_method_introspects(
     values = {"secret": tenant.token, "token": await tenant.token_of("ann")}
     options = shlex.split(credentials.format(**values))
     url = f"{service.urls[0]}/introspect"
-    output = await _run(tmp_path, program("curl", in_ci=True), "-sS", *options, "--data", form.format(**values), url)
+    output = await output_of(
+        tmp_path, program("curl", in_ci=True), "-sS", *options, "--data", form.format(**values), url
+    )
     assert _described(json.loads(output)) == (True, "ann")
 
 
