@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from typing import Any
 
 import shared
@@ -36,8 +37,8 @@ async def main() -> None:
 
 
 async def follow(auth: AuthClient) -> None:
-    """Print each revoked session."""
-    async for event in auth.revocations():
+    """Print each session that is revoked from now on, also before the subscription exists."""
+    async for event in auth.revocations(since=int(time.time())):
         say(revoked=event.data.session_id)
 
 
