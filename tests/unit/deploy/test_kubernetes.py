@@ -112,6 +112,7 @@ def secrets(directory: Path) -> dict[str, dict[str, str]]:
             for entry in generator["files"]
             for name, equals, path in [entry.partition("=")]
         }
+        | dict(literal.split("=", 1) for literal in generator.get("literals", ()))
         for generator in generators
     }
 
@@ -184,6 +185,17 @@ def test_lane_is_scaled_by_the_length_of_its_queue(objects: list[Object], lane: 
     assert trigger["metadata"]["queueName"] == lane_queue(lane, queue_type=queue_type).name
     assert all(isinstance(value, str) for value in trigger["metadata"].values()), "KEDA requires strings"
     assert _one(objects, "TriggerAuthentication", trigger["authenticationRef"]["name"])
+
+
+def test_autoscaler_trusts_the_authority_of_the_broker(
+    objects: list[Object], secrets: dict[str, dict[str, str]]
+) -> None:
+    """KEDA's scaler ignores `ca` unless `tls` is `enable`, and then reads no queue length."""
+    references = _one(objects, "TriggerAuthentication", "queue-length")["spec"]["secretTargetRef"]
+    parameters = {each["parameter"]: (each["name"], each["key"]) for each in references}
+    secret, key = parameters["tls"]
+    assert secrets[secret][key] == "enable"
+    assert parameters["ca"] == (_one(objects, "Certificate", "rabbitmq")["spec"]["secretName"], "ca.crt")
 
 
 def test_probe_uses_a_route_or_command_of_its_image(objects: list[Object]) -> None:
