@@ -35,6 +35,7 @@ KUBERNETES = REPOSITORY / "deploy/kubernetes"
 OVERLAY = Path("overlays/production")
 MONITORS = Path("components/prometheus-operator")
 ALERTS = REPOSITORY / "deploy/prometheus/alerts.yml"
+DEPLOYMENT = REPOSITORY / "docs/deployment.md"
 NAMESPACE = "jincor-auth"
 VERSION = "1.34"
 #: API groups of operators, which ship their own schemas.
@@ -292,6 +293,20 @@ def test_referenced_secret_is_generated_by_the_overlay_or_cert_manager(
         named |= {reference["name"] for reference in references}
     certificates = {each["spec"]["secretName"] for each in _all(objects, "Certificate")}
     assert {_unhashed(name, secrets) for name in named} == {*secrets, *certificates, "edge-tls"}
+
+
+def test_upgrade_of_the_edge_by_the_documented_label_includes_its_secret(directory: Path) -> None:
+    """The secret's name changes with its content: without it the new pods would not start."""
+    (selector,) = re.findall(r"--selector ([\w./=-]+)", DEPLOYMENT.read_text())
+    label, _, value = selector.partition("=")
+    objects = _rendered(directory / OVERLAY)
+    selected = {
+        (each["kind"], each["metadata"]["name"])
+        for each in objects
+        if each["metadata"].get("labels", {}).get(label) == value
+    }
+    (source, _) = _pod(objects, "edge")["volumes"][0]["projected"]["sources"]
+    assert selected == {("Deployment", "edge"), ("Secret", source["secret"]["name"])}
 
 
 @pytest.mark.parametrize("name", ["edge", *WORKERS])
