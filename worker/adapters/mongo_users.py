@@ -15,6 +15,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from shared.contracts import names
 from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
+from shared.contracts.permissions import known_permissions
 from worker.adapters import mongo_durability, mongo_idempotency
 from worker.adapters.mongo_database import (
     MAX_DECISION_ROUNDS,
@@ -296,6 +297,7 @@ def _from_document(document: Document) -> StoredUser:
         last_active_at=document["last_active_at"],
         idempotency_key=document["created_by"],
         generation=document["generation"],
+        operator_permissions=known_permissions(document.get("operator_permissions", ())),
     )
 
 
