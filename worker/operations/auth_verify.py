@@ -28,8 +28,7 @@ def _answer(
         session, claims = checked_user(check.token, tenant, sessions, ports)
     except InvalidToken as error:
         return VerifyAnswer.failed(error)
-    if session.user:
-        ports.activity.seen(session.user, ports.clock.now())
+    ports.activity.seen(session, ports.clock.now())
     return VerifyAnswer(claims=claims)
 
 

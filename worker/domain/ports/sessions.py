@@ -10,7 +10,7 @@ from worker.domain.records import Revocation, StoredSession, StoredUser, TenantR
 
 class Sessions(Protocol):
     async def add(self, session: StoredSession) -> StoredSession:
-        """Store a session durably. If its user already has a session of the same idempotency key, return that one."""
+        """Store a session durably. If one with its id, owner and idempotency key is stored already, return that one."""
 
     async def find(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         """Return the sessions with these ids, by id, in one query. Sees every acknowledged write."""
@@ -129,5 +129,5 @@ class Events(Protocol):
 
 
 class Activity(Protocol):
-    def seen(self, user: str, at: datetime) -> None:
-        """Queue the time of a user's activity, to be written in a batch. Never raises, never waits."""
+    def seen(self, session: StoredSession, at: datetime) -> None:
+        """Queue the time of activity of the session's user, to be written in a batch. Never raises, never waits."""
