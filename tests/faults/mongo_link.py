@@ -233,8 +233,8 @@ def _sequences(message: bytes) -> dict[str, list[dict[str, Any]]]:
     if HEADER.unpack_from(message)[3] != OP_MSG:
         return found
     at = BODY_OFFSET + int.from_bytes(message[BODY_OFFSET : BODY_OFFSET + 4], "little")
-    # Each further section has kind 1, its length, its name and its documents. (Only compressed
-    # messages and those with a checksum differ; the driver sends neither.)
+    # Each further section has a kind, its length, its name and its documents. The driver neither
+    # compresses messages nor adds checksums.
     while at < len(message):
         end = at + 1 + int.from_bytes(message[at + 1 : at + 5], "little")
         name_end = message.index(b"\0", at + 5)

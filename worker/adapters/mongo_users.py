@@ -169,11 +169,7 @@ class MongoUsers:
                 # Only if the generation is unchanged: two concurrent decisions must not get the
                 # same one.
                 result = await self._users.update_one(
-                    {
-                        **_one(decision.user, tenant, login),
-                        "generation": document["generation"],
-                        **NOT_DELETED,
-                    },
+                    {**_one(decision.user, tenant, login), "generation": document["generation"], **NOT_DELETED},
                     {
                         "$set": {
                             **written,
@@ -188,8 +184,7 @@ class MongoUsers:
         raise Unavailable
 
     async def finish_revocation(self, decision: UserRevocation) -> None:
-        one = _one(decision.user, decision.tenant, decision.login)
-        decided = {**one, "ending.generation": decision.generation}
+        decided = {**_one(decision.user, decision.tenant, decision.login), "ending.generation": decision.generation}
         with unavailable_when_away():
             if decision.reason is not RevocationReason.USER_DELETED:
                 await self._users.update_one(decided, {"$unset": {"ending": ""}})
@@ -216,7 +211,7 @@ class MongoUsers:
                 if found:
                     removed["login"] = {"$in": [document["login"] for document in found]}
                 await repeated(functools.partial(self._users.delete_many, removed))
-                if not found:  # then it has waited until the removals of other workers are durable
+                if not found:  # the last removal has waited until those of other workers are durable
                     return
 
     async def _matching(self, tenant: str, search: str, logins: Document, limit: int) -> list[StoredUser]:

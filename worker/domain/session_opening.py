@@ -22,8 +22,8 @@ SESSION_SECRET_BYTES = 32
 def session_id(tenant: str, user: str | None, idempotency_key: str) -> str:
     """Return the id of the session that a login opens. A login that is delivered twice has the same id.
 
-    So the database's index of ids alone makes sure of one session, also if the collection is
-    sharded by it. The id is no secret: it can be computed, and tokens and events contain it.
+    The unique index of ids then suffices to open one session, also in a sharded collection. The id
+    is no secret: it can be computed, and tokens and events contain it.
     """
     return digest(tenant, user, idempotency_key)
 

@@ -10,7 +10,10 @@ from worker.domain.records import Revocation, StoredSession, StoredUser, TenantR
 
 class Sessions(Protocol):
     async def add(self, session: StoredSession) -> StoredSession:
-        """Store a session durably. If one with its id, owner and idempotency key is stored already, return that one."""
+        """Store a session durably. If the same login has stored it, return the stored one.
+
+        Raises `Unavailable` if the session with this id is of another owner or idempotency key.
+        """
 
     async def find(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         """Return the sessions with these ids, by id, in one query. Sees every acknowledged write."""
