@@ -108,6 +108,7 @@ async def test_command_carries_the_time_that_the_request_has_left(mongo_url: str
         await users.find("shop", "ann")
         await sessions.add(a_session())
         await sessions.live_of_user(a_user(), NOW, 1)
+        await users.page("shop", "a search, which reads all users", "", 1)
         await users.remove_all("shop")
         owner = database.collection("users").database
         await owner.client.drop_database(owner.name)

@@ -20,6 +20,7 @@ from worker.adapters.lookups import Lookups
 from worker.adapters.mongo_database import (
     Document,
     MongoDatabase,
+    first_found,
     first_readable,
     readable,
     tenants_with,
@@ -84,8 +85,7 @@ class MongoSessions:
     async def live_of_user(self, user: StoredUser, now: datetime, limit: int) -> Sequence[StoredSession]:
         wanted = {"user": user.id, "tenant": user.tenant, "generation": user.generation, "expires_at": {"$gt": now}}
         with unavailable_when_away():
-            found = self._sessions.find({**wanted, **_NOT_REVOKED})
-            documents = await found.sort("issued_at", DESCENDING).limit(limit).to_list(limit)
+            documents = await first_found(self._sessions.find({**wanted, **_NOT_REVOKED}).sort(_NEWEST_FIRST), limit)
         return readable(documents, _from_document)
 
     async def revoke(self, session: StoredSession, revocation: Revocation) -> StoredSession | None:
@@ -103,7 +103,7 @@ class MongoSessions:
                 {**of_user, "generation": {"$lt": decision.generation}, "expires_at": {"$gt": now}},
                 Revocation(now, decision.reason),
             )
-            documents = await self._committed.find({**of_user, "outbox": {"$lte": now}}).limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find({**of_user, "outbox": {"$lte": now}}), limit)
         return readable(documents, _from_document)
 
     async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
@@ -116,6 +116,8 @@ class MongoSessions:
             )
         if decision.users_before:
             of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": decision.users_before}}
+            # The one query that takes further answers: one query for each batch would read the
+            # revoked sessions again. If an answer fails, the sweep completes the decision.
             found = self._sessions.find({**of_users, **live}, ["_id"]).batch_size(BATCH)
             while True:
                 with unavailable_when_away():  # a time limit for each batch: there may be thousands
@@ -126,8 +128,7 @@ class MongoSessions:
         else:
             of_tenant["user"] = None
         with unavailable_when_away():
-            waiting = self._committed.find({**of_tenant, "outbox": {"$lte": now}})
-            documents = await waiting.limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find({**of_tenant, "outbox": {"$lte": now}}), limit)
         return readable(documents, _from_document)
 
     async def over_limit(self, session: StoredSession, kept: int, now: datetime, limit: int) -> Sequence[StoredSession]:
@@ -139,7 +140,7 @@ class MongoSessions:
         }
         with unavailable_when_away():
             found = self._sessions.find({**wanted, **_NOT_REVOKED}).sort(_NEWEST_FIRST)
-            documents = await found.skip(kept).limit(limit).to_list(limit)
+            documents = await first_found(found.skip(kept), limit)
         return readable(documents, _from_document)
 
     async def limit_enforced(self, session: StoredSession) -> None:
@@ -204,13 +205,13 @@ class MongoSessions:
 
     async def _oldest(self, wanted: Document, field: str, limit: int) -> Sequence[StoredSession]:
         with unavailable_when_away():
-            documents = await self._committed.find(wanted).sort(field, ASCENDING).limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find(wanted).sort(field, ASCENDING), limit)
         return readable(documents, _from_document)
 
     async def _query(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         async def query() -> tuple[list[Document], Server | None]:
             cursor = self._sessions.find({"_id": {"$in": ids}})
-            return await cursor.to_list(len(ids)), server_of(cursor)
+            return await first_found(cursor, len(ids)), server_of(cursor)
 
         with unavailable_when_away():
             documents = await self._lease.covered(query) if self._lease else (await query())[0]
