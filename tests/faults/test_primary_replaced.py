@@ -26,7 +26,7 @@ ELECTIONS = [2.0, 12.0, 2.0, 12.0, 30.0] if LONG else [2.0, 7.0]
 SLACK_SECONDS = 1.0
 #: docs/reliability.md: calls that begin this long after the new primary was elected succeed.
 RECOVERY_SECONDS = 4.0
-#: What the callers are watched for after that.
+#: The callers go on for this long after that.
 WATCHED_SECONDS = 2.0
 WORKERS = ("worker-verify-0", "worker-password-0")
 

@@ -166,8 +166,7 @@ class MongoSessions:
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[StoredSession]:
         then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}
         later = {"tenant": tenant, "revocation.announced_at": {"$gt": at}}
-        # Two queries, each a range of the index: not every query planner uses the index for an
-        # `$or` of both.
+        # Two queries, each a range of the index: planners may scan for an `$or` of both.
         found = await self._first_by_announcement(then, limit)
         return found if len(found) == limit else found + await self._first_by_announcement(later, limit - len(found))
 
