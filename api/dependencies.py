@@ -6,7 +6,7 @@ trips cost as much as the edge's other work for one verification.
 
 import asyncio
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Header, Path, Request
@@ -51,6 +51,15 @@ def from_state(name: str) -> Any:
     return Depends(member)
 
 
+class Caller(TypedDict):
+    """The members of a `TenantRequest` that tell who sends it. The worker verifies the credential."""
+
+    tenant_token: str
+    caller_address: NotRequired[IPv4Address | IPv6Address]
+    on_tenant: NotRequired[str]
+    """The tenant that an operator acts on."""
+
+
 class OnlyBearer(HTTPBearer):
     """Reads the Bearer token of a request that has exactly one `Authorization` header.
 
@@ -64,18 +73,49 @@ class OnlyBearer(HTTPBearer):
 _bearer = OnlyBearer(
     scheme_name="tenantToken",
     bearerFormat="JWT",
-    description="The token of a tenant, from `POST /tenant` or `POST /tenant/login`.",
+    description="A tenant token, from `POST /tenant` or `POST /tenant/login`; an API key; or an access token.",
     auto_error=False,
 )
 
 BearerCredentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def _tenant_token(credentials: BearerCredentials) -> str:
-    """Return the tenant token as received; the worker verifies it. Raises `MissingTenantToken`."""
+def source_address(request: HTTPConnection) -> IPv4Address | IPv6Address | None:
+    """Return the client's IP address, or None if it has none: a Unix socket, or a proxy that hides it."""
+    try:
+        return ip_address(request.client.host) if request.client else None
+    except ValueError:
+        return None
+
+
+def caller_of(request: HTTPConnection, credential: str) -> Caller:
+    """Return the caller of a request with this credential."""
+    caller: Caller = {"tenant_token": credential}
+    if address := source_address(request):
+        caller["caller_address"] = address
+    return caller
+
+
+async def _caller(request: Request, credentials: BearerCredentials) -> Caller:
+    """Return the credential as received, and the client's address. Raises `MissingTenantToken`."""
     if credentials is None:
         raise MissingTenantToken
-    return credentials.credentials
+    return caller_of(request, credentials.credentials)
+
+
+async def _caller_on_tenant(
+    request: Request,
+    credentials: BearerCredentials,
+    on_tenant: Annotated[
+        Name | None,
+        Header(alias="X-Tenant-ID", description="The id of the tenant to act on. Only operators need it."),
+    ] = None,
+) -> Caller:
+    """Return the same, with the tenant that an operator acts on. Raises `MissingTenantToken`."""
+    caller = await _caller(request, credentials)
+    if on_tenant is not None:
+        caller["on_tenant"] = on_tenant
+    return caller
 
 
 async def _optional_tenant_token(credentials: BearerCredentials) -> str | None:
@@ -84,11 +124,7 @@ async def _optional_tenant_token(credentials: BearerCredentials) -> str | None:
 
 
 async def _source_address(request: Request) -> IPv4Address | IPv6Address | None:
-    """Return the client's IP address, or None if it has none: a Unix socket, or a proxy that hides it."""
-    try:
-        return ip_address(request.client.host) if request.client else None
-    except ValueError:
-        return None
+    return source_address(request)
 
 
 def _decoded(segment: str) -> str:
@@ -107,7 +143,8 @@ OpenStreams = Annotated[Streams, from_state("streams")]
 Readiness = Annotated[SharedReadiness, from_state("readiness")]
 IntrospectionExp = Annotated[bool, from_state("introspection_exp")]
 Leaving = Annotated[asyncio.Event, from_state("leaving")]
-TenantToken = Annotated[str, Depends(_tenant_token)]
+Authenticated = Annotated[Caller, Depends(_caller)]
+AuthenticatedOnTenant = Annotated[Caller, Depends(_caller_on_tenant)]
 OptionalTenantToken = Annotated[str | None, Depends(_optional_tenant_token)]
 SourceAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_source_address)]
 RegistrationKey = Annotated[

@@ -71,6 +71,7 @@ HTTP_ANSWERS: dict[str, HttpAnswer] = {
     ErrorCode.INVALID_TOKEN: HttpAnswer(400),
     ErrorCode.UNSUPPORTED_TOKEN_TYPE: HttpAnswer(400),
     ErrorCode.INVALID_CREDENTIALS: HttpAnswer(403),
+    ErrorCode.FORBIDDEN: HttpAnswer(403),
     ErrorCode.THROTTLED: HttpAnswer(429, RETRY),
     ErrorCode.REGISTRATION_FORBIDDEN: HttpAnswer(403),
     ErrorCode.TENANT_NOT_FOUND: HttpAnswer(404),

@@ -8,6 +8,7 @@ from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.event_list import EVENT_LIST
+from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
@@ -32,6 +33,7 @@ TOKEN = "<JWT>"  # noqa: S105 - a placeholder
 TENANT_ID = "6f1d8f0e2b7c4d3aa5b0c9e8"
 USER_ID = "0b54c1de9a7f4e21b8d3f6a2"
 SESSION_ID = "Zk3tq0bYQ2m8n1xVvJ5c7w"
+KEY_ID = "0VfKe3RtQ8mLz2Xb9WsYcA"
 
 USER = {
     "id": USER_ID,
@@ -100,6 +102,16 @@ class Example:
 
 
 EXAMPLES: dict[str, Example] = {
+    PRINCIPAL_GET.name: Example(
+        reply={
+            "credential": "api_key",
+            "tenant": TENANT_ID,
+            "sessionId": KEY_ID,
+            "login": "gateway",
+            "permissions": ["tokens:verify"],
+            "exp": 1_798_761_600,
+        }
+    ),
     TENANT_REGISTER.name: Example(
         body=TENANT_CREDENTIALS,
         reply={"id": TENANT_ID, "email": "billing@example.com", "login": "tenant:billing@example.com", "token": TOKEN},

@@ -8,7 +8,7 @@ from fastapi import Depends, Form, Request
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import Field
 
-from api.dependencies import BearerCredentials
+from api.dependencies import BearerCredentials, Caller, caller_of
 from api.errors import MissingTenantToken
 from shared.contracts.errors import FieldProblem, InvalidRequest, InvalidTenantToken
 from shared.contracts.wire import Token, WireModel
@@ -39,7 +39,7 @@ class TokenForm(WireModel):
 class TokenRequest:
     """A client's request about a user's token. The worker verifies both tokens."""
 
-    tenant_token: str = field(repr=False)
+    caller: Caller = field(repr=False)
     token: str = field(repr=False)
 
 
@@ -66,7 +66,7 @@ async def _token_request(
         # A client encodes user name and password as in a form first (RFC 6749, 2.3.1). A token that it did not
         # encode stays as it is, because a JWT has neither `%` nor `+`.
         secrets.add(unquote_plus(basic.password))
-    return TokenRequest(_only(secrets), form.token)
+    return TokenRequest(caller_of(request, _only(secrets)), form.token)
 
 
 def _only(secrets: set[str]) -> str:

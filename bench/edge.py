@@ -9,7 +9,7 @@ from typing import Final
 from fastapi import Response
 
 from api.__main__ import main
-from api.dependencies import EdgeVerifier, TenantToken
+from api.dependencies import Authenticated, EdgeVerifier
 from api.messages import to_response
 from api.routes import auth
 from shared.contracts.auth_verify import VerifyCheck
@@ -34,9 +34,9 @@ CLAIMS: Final = Claims(
 
 # On the router of the real route, so that routing takes as long.
 @auth.router.post(FLOOR_PATH.removeprefix("/auth"), include_in_schema=False)
-async def verify_nobody(body: auth.AuthVerifyBody, tenant_token: TenantToken, _: EdgeVerifier) -> Response:
+async def verify_nobody(body: auth.AuthVerifyBody, caller: Authenticated, _: EdgeVerifier) -> Response:
     """Do what `verify_user` does, with constant claims."""
-    VerifyCheck(tenant_token=tenant_token, token=body.token, request_id=request_id.get())
+    VerifyCheck(**caller, token=body.token, request_id=request_id.get())
     return to_response(auth.AuthVerified(decoded=CLAIMS))
 
 

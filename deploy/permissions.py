@@ -22,6 +22,7 @@ from shared.contracts import OPERATIONS
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
+from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
@@ -43,7 +44,7 @@ NOT_FOR_SERVICES = {TENANT_REGISTER.name, TENANT_ENABLE.name, *(operation.name f
 SERVICE_OPERATIONS = tuple(sorted(OPERATIONS.keys() - NOT_FOR_SERVICES))
 #: Operations that `AuthClient` calls on its own: it logs its tenant in, reads the tenant's id before it subscribes,
 #: and lists missed events.
-CLIENT_OPERATIONS = tuple(sorted((TENANT_LOGIN.name, TENANT_VERIFY.name, EVENT_LIST.name)))
+CLIENT_OPERATIONS = tuple(sorted((TENANT_LOGIN.name, TENANT_VERIFY.name, PRINCIPAL_GET.name, EVENT_LIST.name)))
 #: Prefix of our users on a shared broker: users are global there, and `worker` may already exist.
 SHARED_BROKER_PREFIX = "jincor-auth-"
 #: Names of existing users, which a service would take over. `guest` is RabbitMQ's own.

@@ -41,6 +41,7 @@ from .contracts.errors import (
     AuthError,
     BadRequest,
     EmailTaken,
+    Forbidden,
     InternalError,
     InvalidCredentials,
     InvalidRequest,
@@ -79,6 +80,7 @@ STATUSES: Final[Mapping[type[AuthError], int]] = {
     EmailTaken: 409,
     Temporary: 503,
     ServiceCredentialsRejected: 503,
+    Forbidden: 503,  # the service's own credential lacks a permission
     InvalidTenantToken: 503,  # also the service's own
     BadRequest: 500,
     InternalError: 500,

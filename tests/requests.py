@@ -24,6 +24,7 @@ class Accounts:
         about_ann = {**by_tenant, "login": "ann"}
         about_token = {**by_tenant, "token": self.token}
         requests: dict[str, dict[str, Any]] = {
+            "principal.get": by_tenant,
             "tenant.register": {
                 "email": f"new.{self.email}",
                 "password": self.password,

@@ -19,16 +19,18 @@ from fastapi.routing import APIRoute
 from fastapi.sse import format_sse_event
 from pydantic import BeforeValidator, WithJsonSchema
 
-from api.dependencies import EdgeFeed, OpenStreams, TenantToken, Workers
+from api.dependencies import AuthenticatedOnTenant, Caller, EdgeFeed, OpenStreams, Workers
 from api.errors import answered_code
 from api.examples import REVOCATION
 from api.openapi import documented
 from api.streams import Ending, Stream
+from api.workers import WorkerCalls
 from shared.amqp.clock import elapsed_seconds
 from shared.amqp.jitter import jittered
-from shared.contracts.errors import AuthError, InvalidTenantToken, InvalidToken, Temporary, Unavailable
+from shared.contracts.errors import AuthError, InvalidToken, Temporary, Unavailable
 from shared.contracts.event_list import EVENT_LIST, MAX_EVENTS_PER_PAGE, MAX_SINCE, EventListReply, EventListRequest
 from shared.contracts.events import SessionRevokedEvent
+from shared.contracts.principal_get import PRINCIPAL_GET, PrincipalGetRequest
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
 from shared.contracts.user_list import NO_CURSOR
 
@@ -101,18 +103,28 @@ async def _last_event_id(
 
 
 async def _stream(
-    request: Request, tenant_token: TenantToken, workers: Workers, feed: EdgeFeed, streams: OpenStreams
+    request: Request, caller: AuthenticatedOnTenant, workers: Workers, feed: EdgeFeed, streams: OpenStreams
 ) -> AsyncIterator[Stream]:
     """Open a stream of the tenant's events from now on; it closes with the response."""
     await request.body()  # it is refused, if it is, before the stream begins
-    try:
-        claims = (await workers.call(TENANT_VERIFY, TenantVerifyRequest(token=tenant_token))).decoded
-    except InvalidToken:
-        raise InvalidTenantToken from None
+    tenant, session_id, expires = await _subscriber(caller, workers)
     if not await feed.wait_alive(FEED_WAIT_SECONDS):
         raise Unavailable
-    with streams.open(claims.tenant, claims.jti, claims.exp) as stream:
+    with streams.open(tenant, session_id, expires) as stream:
         yield stream
+
+
+async def _subscriber(caller: Caller, workers: WorkerCalls) -> tuple[str, str, int]:
+    """Return the tenant, the session and the expiry of the caller's credential.
+
+    `event.list` checks its permission. A tenant token is verified by `tenant.verify`, which older workers know, too.
+    """
+    try:
+        claims = (await workers.call(TENANT_VERIFY, TenantVerifyRequest(token=caller["tenant_token"]))).decoded
+    except InvalidToken:
+        principal = await workers.call(PRINCIPAL_GET, PrincipalGetRequest(**caller))
+        return principal.tenant, principal.session_id, principal.exp
+    return claims.tenant, claims.jti, claims.exp
 
 
 def _documented() -> dict[str, Any]:
@@ -134,7 +146,7 @@ def _block(event: SessionRevokedEvent, position: int) -> bytes:
 async def stream_events(
     since: Annotated[int | None, Depends(_last_event_id)],
     stream: Annotated[Stream, Depends(_stream)],
-    tenant_token: TenantToken,
+    caller: AuthenticatedOnTenant,
     workers: Workers,
     feed: EdgeFeed,
 ) -> Response:
@@ -152,7 +164,7 @@ async def stream_events(
     async def read(cursor: str) -> EventListReply:
         # A client without a position has missed nothing; its request only reads the service's clock.
         request = EventListRequest(
-            tenant_token=tenant_token,
+            **caller,
             since=MAX_SINCE if since is None else since,
             cursor=cursor,
             limit=MAX_EVENTS_PER_PAGE,

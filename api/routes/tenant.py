@@ -6,11 +6,11 @@ from fastapi import APIRouter, Depends, Response
 
 from api.bodies import JsonBodyRoute
 from api.dependencies import (
+    Authenticated,
     OptionalTenantToken,
     RegistrationKey,
     RequiredRegistrationKey,
     SourceAddress,
-    TenantToken,
     Workers,
 )
 from api.errors import MissingTenantToken
@@ -82,14 +82,14 @@ async def log_out_tenant(body: TenantLogoutRequest, workers: Workers) -> Respons
 
 
 @router.patch("", **documented(TENANT_UPDATE))
-async def update_tenant(
-    body: TenantUpdateBody, tenant_token: TenantToken, workers: Workers, client_address: SourceAddress
-) -> Response:
+async def update_tenant(body: TenantUpdateBody, caller: Authenticated, workers: Workers) -> Response:
     """Revoke every token of the tenant and return a new one; `password` changes its password.
 
     The tenant's users stay logged in.
     """
-    request = to_request(TenantUpdateRequest, body, tenant_token=tenant_token, client_address=client_address)
+    request = to_request(
+        TenantUpdateRequest, body, tenant_token=caller["tenant_token"], client_address=caller.get("caller_address")
+    )
     reply = await workers.call(TENANT_UPDATE, request)
     return to_response(reply)
 

@@ -20,7 +20,7 @@ router = APIRouter(tags=["Tokens"], route_class=OAuthRoute)
 @router.post("/introspect", **documented(TOKEN_INTROSPECT, media_type=FORM, token_is_optional=True, oauth=True))
 async def introspect_token(sent: SentTokenRequest, verifier: EdgeVerifier, with_exp: IntrospectionExp) -> Response:
     """Report whether a user's token is active (RFC 7662)."""
-    check = VerifyCheck(tenant_token=sent.tenant_token, token=sent.token, request_id=request_id.get())
+    check = VerifyCheck(**sent.caller, token=sent.token, request_id=request_id.get())
     try:
         claims = await verifier.verify(check)
     except InvalidToken:
@@ -34,5 +34,5 @@ async def revoke_token(sent: SentTokenRequest, workers: Workers) -> Response:
 
     A token of the tenant itself is refused as `unsupported_token_type`.
     """
-    reply = await workers.call(TOKEN_REVOKE, TokenRevokeRequest(tenant_token=sent.tenant_token, token=sent.token))
+    reply = await workers.call(TOKEN_REVOKE, TokenRevokeRequest(**sent.caller, token=sent.token))
     return to_response(reply)

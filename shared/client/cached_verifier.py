@@ -20,7 +20,7 @@ from typing import Generic, Self, TypeVar
 
 from ..amqp.clock import elapsed_seconds
 from ..contracts.claims import Claims
-from ..contracts.errors import OUTAGES, InvalidTenantToken, InvalidToken, ServiceCredentialsRejected
+from ..contracts.errors import OUTAGES, Forbidden, InvalidTenantToken, InvalidToken, ServiceCredentialsRejected
 from ..contracts.events import SessionRevokedEvent
 from .claims_cache import DEFAULT_MAX_ENTRIES, ClaimsCache
 from .feed_port import FeedFactory
@@ -137,7 +137,7 @@ class CachedVerifier(Generic[KeyT]):
         position, requested_at = self._cache.position, self._monotonic()
         try:
             claims = await self._verify_now(key)
-        except (InvalidToken, InvalidTenantToken, ServiceCredentialsRejected):
+        except (InvalidToken, InvalidTenantToken, Forbidden, ServiceCredentialsRejected):
             self._cache.refuse(key)
             raise
         if self._cache.revoked_since(position, (claims.jti,)):  # the revocation overtook the answer

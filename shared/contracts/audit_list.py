@@ -9,8 +9,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
-from .errors import InvalidTenantToken
+from .errors import Forbidden, InvalidTenantToken
 from .operation import Lane, Operation, TenantRequest
+from .permissions import Permission
 from .table import TABLE
 from .user_list import NO_CURSOR
 from .wire import Milliseconds, Name, OrAbsent, WireModel
@@ -96,5 +97,11 @@ class AuditListReply(WireModel):
 
 
 AUDIT_LIST = Operation(
-    "audit.list", Lane.MANAGE, AuditListRequest, AuditListReply, (InvalidTenantToken,), repeatable=True
+    "audit.list",
+    Lane.MANAGE,
+    AuditListRequest,
+    AuditListReply,
+    (InvalidTenantToken, Forbidden),
+    repeatable=True,
+    permission=Permission.AUDIT_READ,
 )

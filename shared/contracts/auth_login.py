@@ -1,8 +1,9 @@
 """auth.login: exchange a user's login and password for a user token, and open a session."""
 
 from .address import ClientAddress
-from .errors import InvalidCredentials, InvalidTenantToken, Throttled
+from .errors import Forbidden, InvalidCredentials, InvalidTenantToken, Throttled
 from .operation import Lane, Operation, TenantRequest
+from .permissions import Permission
 from .wire import Name, Token, TriedPassword, WireModel
 
 
@@ -29,7 +30,8 @@ AUTH_LOGIN = Operation(
     Lane.PASSWORD,
     AuthLoginRequest,
     AuthLoginReply,
-    (InvalidTenantToken, InvalidCredentials, Throttled),
+    (InvalidTenantToken, Forbidden, InvalidCredentials, Throttled),
     repeatable=True,
     audited=True,
+    permission=Permission.AUTH_LOGIN,
 )

@@ -1,8 +1,9 @@
 """auth.logout: revoke the session of a user token. Workers reject the token once they have
 replied."""
 
-from .errors import InvalidTenantToken, InvalidToken
+from .errors import Forbidden, InvalidTenantToken, InvalidToken
 from .operation import Done, Lane, Operation, TenantRequest
+from .permissions import Permission
 from .wire import Token, WireModel
 
 
@@ -19,7 +20,8 @@ AUTH_LOGOUT = Operation(
     Lane.MANAGE,
     AuthLogoutRequest,
     Done,
-    (InvalidTenantToken, InvalidToken),
+    (InvalidTenantToken, Forbidden, InvalidToken),
     repeatable=True,
     audited=True,
+    permission=Permission.TOKENS_REVOKE,
 )

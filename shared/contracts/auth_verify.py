@@ -4,9 +4,11 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from .address import ClientAddress
 from .claims import Claims
-from .errors import AuthError, ErrorReply, InvalidTenantToken, InvalidToken, from_reply
+from .errors import AuthError, ErrorReply, Forbidden, InvalidTenantToken, InvalidToken, from_reply
 from .operation import Lane, Operation
+from .permissions import Permission
 from .wire import REQUEST_ID, Token, WireModel
 
 #: Checks in one request. A larger batch answers later than two smaller ones, and its query is too
@@ -25,6 +27,8 @@ class VerifyCheck(WireModel):
     token: Token
     request_id: Annotated[str, StringConstraints(pattern=f"^{REQUEST_ID.pattern}$")] | None = None
     """The id of this check in the worker's log."""
+    caller_address: ClientAddress | None = None
+    """The caller's IP address as the edge sees it. Workers ignore it in requests that a service sends."""
 
 
 class VerifyAnswer(WireModel):
@@ -68,7 +72,8 @@ AUTH_VERIFY = Operation(
     Lane.VERIFY,
     AuthVerifyRequest,
     AuthVerifyReply,
-    (InvalidTenantToken, InvalidToken),
+    (InvalidTenantToken, Forbidden, InvalidToken),
     repeatable=True,
     max_body_bytes=MAX_BATCH_BYTES,
+    permission=Permission.TOKENS_VERIFY,
 )

@@ -10,7 +10,7 @@ class Claims(WireModel):
     epoch.
 
     The audience (`aud`) of a user token is its tenant. The audience of a tenant token is this
-    service.
+    service, as is the audience of an access token and of an operator's token.
     """
 
     iss: str
@@ -27,3 +27,5 @@ class Claims(WireModel):
     scope: Scope = None
     device_id: str | None = None
     is_tenant: Literal[True] | None = None
+    client_id: str | None = None
+    """In an access token: the id of the API key that it was issued to (RFC 9068, 2.2)."""

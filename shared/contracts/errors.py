@@ -6,6 +6,7 @@ AuthError
 ├── InvalidTenantToken       the tenant token is not valid
 ├── InvalidToken             the token in the request is not valid
 ├── UnsupportedTokenType     the operation does not take this type of token
+├── Forbidden                the credential does not allow this operation, or not from this address
 ├── InvalidCredentials       unknown account or wrong password; the reply does not say which
 ├── RegistrationForbidden
 ├── TenantNotFound
@@ -61,6 +62,7 @@ class ErrorCode(StrEnum):
     INVALID_TENANT_TOKEN = "invalid_tenant_token"  # noqa: S105 - a code, not a token
     INVALID_TOKEN = "invalid_token"  # noqa: S105 - a code, not a token
     UNSUPPORTED_TOKEN_TYPE = "unsupported_token_type"  # noqa: S105 - a code, not a token
+    FORBIDDEN = "forbidden"
     INVALID_CREDENTIALS = "invalid_credentials"
     THROTTLED = "throttled"
     REGISTRATION_FORBIDDEN = "registration_forbidden"
@@ -199,6 +201,19 @@ class UnsupportedTokenType(AuthError):
 
     code = ErrorCode.UNSUPPORTED_TOKEN_TYPE
     text = "only user tokens are supported here; tenant.logout revokes a tenant token"
+
+
+class Forbidden(AuthError):
+    """The credential is valid, but does not allow this. The detail `permission` names the missing permission, if that
+    is the reason."""
+
+    code = ErrorCode.FORBIDDEN
+    text = "the credential does not allow this"
+
+    @classmethod
+    def without(cls, permission: str) -> Self:
+        """Return the error for a credential that lacks a permission."""
+        return cls(f"the credential lacks the permission {permission}", details={"permission": permission})
 
 
 class InvalidCredentials(AuthError):

@@ -11,9 +11,10 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from .errors import InvalidTenantToken
+from .errors import Forbidden, InvalidTenantToken
 from .events import SessionRevokedEvent
 from .operation import Lane, Operation, TenantRequest
+from .permissions import Permission
 from .user_list import NO_CURSOR
 from .wire import WireModel
 
@@ -54,5 +55,11 @@ class EventListReply(WireModel):
 
 
 EVENT_LIST = Operation(
-    "event.list", Lane.MANAGE, EventListRequest, EventListReply, (InvalidTenantToken,), repeatable=True
+    "event.list",
+    Lane.MANAGE,
+    EventListRequest,
+    EventListReply,
+    (InvalidTenantToken, Forbidden),
+    repeatable=True,
+    permission=Permission.EVENTS_READ,
 )

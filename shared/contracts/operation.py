@@ -3,10 +3,12 @@ with."""
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
+from .address import ClientAddress
 from .errors import AuthError
-from .wire import Token, WireModel
+from .permissions import Permission
+from .wire import Name, OrAbsent, Token, WireModel
 
 #: Default limit of a request body: several times the largest valid request, which holds a scope,
 #: two tokens and some names.
@@ -44,15 +46,22 @@ class Operation(Generic[RequestT, ReplyT]):
     Such an operation only reads, or returns its first result again."""
     max_body_bytes: int = MAX_BODY_BYTES
     """Largest request body in bytes. Workers refuse a larger one without parsing it."""
+    permission: Permission | None = None
+    """What the caller's credential must allow. None: the operation needs no credential, or another proof."""
     audited: bool = False
     """Whether the tenant's audit trail gets a record of each request. Operations that only read,
     such as `auth.verify`, are not audited."""
 
 
 class TenantRequest(WireModel):
-    """A request of a tenant, authenticated by its token. Only the worker verifies the token."""
+    """A request to a tenant's data, authenticated by a credential. Only the worker verifies the credential."""
 
     tenant_token: Token
+    """The caller's credential: a tenant token, an API key, an access token or an operator's token."""
+    on_tenant: Annotated[Name | None, OrAbsent()] = None
+    """The id of the tenant to act on. Operators must name it, and no other caller may name a tenant but its own."""
+    caller_address: ClientAddress | None = None
+    """The caller's IP address as the edge sees it. Workers ignore it in requests that a service sends."""
 
 
 class Done(WireModel):

@@ -1,7 +1,8 @@
 """session.list: list the live sessions of a user."""
 
-from .errors import InvalidTenantToken, UserNotFound
+from .errors import Forbidden, InvalidTenantToken, UserNotFound
 from .operation import Lane, Operation, TenantRequest
+from .permissions import Permission
 from .wire import Milliseconds, Name, WireModel
 
 #: Sessions in one reply: more than a person looks through. `session.revoke_all` revokes all of
@@ -32,6 +33,7 @@ SESSION_LIST = Operation(
     Lane.MANAGE,
     SessionListRequest,
     SessionListReply,
-    (InvalidTenantToken, UserNotFound),
+    (InvalidTenantToken, Forbidden, UserNotFound),
     repeatable=True,
+    permission=Permission.SESSIONS_READ,
 )

@@ -1,7 +1,8 @@
 """session.revoke: revoke one session of a user."""
 
-from .errors import InvalidTenantToken, SessionNotFound, UserNotFound
+from .errors import Forbidden, InvalidTenantToken, SessionNotFound, UserNotFound
 from .operation import Done, Lane, Operation, TenantRequest
+from .permissions import Permission
 from .wire import Name
 
 
@@ -15,7 +16,8 @@ SESSION_REVOKE = Operation(
     Lane.MANAGE,
     SessionRevokeRequest,
     Done,
-    (InvalidTenantToken, UserNotFound, SessionNotFound),
+    (InvalidTenantToken, Forbidden, UserNotFound, SessionNotFound),
     repeatable=True,
     audited=True,
+    permission=Permission.SESSIONS_REVOKE,
 )

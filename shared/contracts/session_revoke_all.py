@@ -1,7 +1,8 @@
 """session.revoke_all: revoke all sessions of a user."""
 
-from .errors import InvalidTenantToken, UserNotFound
+from .errors import Forbidden, InvalidTenantToken, UserNotFound
 from .operation import Done, Lane, Operation, TenantRequest
+from .permissions import Permission
 from .wire import Name
 
 
@@ -14,7 +15,8 @@ SESSION_REVOKE_ALL = Operation(
     Lane.MANAGE,
     SessionRevokeAllRequest,
     Done,
-    (InvalidTenantToken, UserNotFound),
+    (InvalidTenantToken, Forbidden, UserNotFound),
     repeatable=True,
     audited=True,
+    permission=Permission.SESSIONS_REVOKE,
 )

@@ -7,6 +7,7 @@ from .auth_logout import AUTH_LOGOUT
 from .auth_verify import AUTH_VERIFY
 from .event_list import EVENT_LIST
 from .operation import Operation
+from .principal_get import PRINCIPAL_GET
 from .session_list import SESSION_LIST
 from .session_revoke import SESSION_REVOKE
 from .session_revoke_all import SESSION_REVOKE_ALL
@@ -27,6 +28,7 @@ from .user_list import USER_LIST
 from .user_update import USER_UPDATE
 
 TABLE: tuple[Operation[Any, Any], ...] = (
+    PRINCIPAL_GET,
     TENANT_REGISTER,
     TENANT_LOGIN,
     TENANT_VERIFY,

@@ -5,8 +5,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from .claims import Claims
-from .errors import InvalidTenantToken
+from .errors import Forbidden, InvalidTenantToken
 from .operation import Lane, Operation, TenantRequest
+from .permissions import Permission
 from .wire import Token, WireModel
 
 #: The token type of RFC 6750: a token that any holder may use.
@@ -71,6 +72,7 @@ TOKEN_INTROSPECT = Operation(
     Lane.VERIFY,
     TokenIntrospectRequest,
     TokenIntrospectReply,
-    (InvalidTenantToken,),
+    (InvalidTenantToken, Forbidden),
     repeatable=True,
+    permission=Permission.TOKENS_VERIFY,
 )

@@ -1,8 +1,9 @@
 """token.revoke: revoke the session of a user token as in RFC 7009. An invalid token is no error, but a
 token of the tenant itself is one."""
 
-from .errors import InvalidTenantToken, UnsupportedTokenType
+from .errors import Forbidden, InvalidTenantToken, UnsupportedTokenType
 from .operation import Done, Lane, Operation, TenantRequest
+from .permissions import Permission
 from .wire import Token
 
 
@@ -15,7 +16,8 @@ TOKEN_REVOKE = Operation(
     Lane.MANAGE,
     TokenRevokeRequest,
     Done,
-    (InvalidTenantToken, UnsupportedTokenType),
+    (InvalidTenantToken, Forbidden, UnsupportedTokenType),
     repeatable=True,
     audited=True,
+    permission=Permission.TOKENS_REVOKE,
 )

@@ -1,7 +1,8 @@
 """user.create: create a user. An existing user is never replaced."""
 
-from .errors import InvalidTenantToken, LoginTaken
+from .errors import Forbidden, InvalidTenantToken, LoginTaken
 from .operation import Lane, Operation, TenantRequest
+from .permissions import Permission
 from .user import User
 from .wire import Email, Name, NewLogin, NewPassword, Scope, WireModel
 
@@ -27,7 +28,8 @@ USER_CREATE = Operation(
     Lane.PASSWORD,
     UserCreateRequest,
     User,
-    (InvalidTenantToken, LoginTaken),
+    (InvalidTenantToken, Forbidden, LoginTaken),
     repeatable=True,
     audited=True,
+    permission=Permission.USERS_WRITE,
 )

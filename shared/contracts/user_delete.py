@@ -1,7 +1,8 @@
 """user.delete: delete a user and revoke all its sessions."""
 
-from .errors import InvalidTenantToken, UserNotFound
+from .errors import Forbidden, InvalidTenantToken, UserNotFound
 from .operation import Done, Lane, Operation, TenantRequest
+from .permissions import Permission
 from .wire import Name
 
 
@@ -14,7 +15,8 @@ USER_DELETE = Operation(
     Lane.MANAGE,
     UserDeleteRequest,
     Done,
-    (InvalidTenantToken, UserNotFound),
+    (InvalidTenantToken, Forbidden, UserNotFound),
     repeatable=True,
     audited=True,
+    permission=Permission.USERS_WRITE,
 )

@@ -1,7 +1,8 @@
 """user.get: return one user by its login."""
 
-from .errors import InvalidTenantToken, UserNotFound
+from .errors import Forbidden, InvalidTenantToken, UserNotFound
 from .operation import Lane, Operation, TenantRequest
+from .permissions import Permission
 from .user import User
 from .wire import Name
 
@@ -10,4 +11,12 @@ class UserGetRequest(TenantRequest):
     login: Name
 
 
-USER_GET = Operation("user.get", Lane.MANAGE, UserGetRequest, User, (InvalidTenantToken, UserNotFound), repeatable=True)
+USER_GET = Operation(
+    "user.get",
+    Lane.MANAGE,
+    UserGetRequest,
+    User,
+    (InvalidTenantToken, Forbidden, UserNotFound),
+    repeatable=True,
+    permission=Permission.USERS_READ,
+)

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from .errors import InvalidTenantToken
+from .errors import Forbidden, InvalidTenantToken
 from .operation import Lane, Operation, TenantRequest
+from .permissions import Permission
 from .user import User
 from .wire import Search, WireModel
 
@@ -35,4 +36,12 @@ class UserListReply(WireModel):
     """The cursor of the next page; `0` on the last page."""
 
 
-USER_LIST = Operation("user.list", Lane.MANAGE, UserListRequest, UserListReply, (InvalidTenantToken,), repeatable=True)
+USER_LIST = Operation(
+    "user.list",
+    Lane.MANAGE,
+    UserListRequest,
+    UserListReply,
+    (InvalidTenantToken, Forbidden),
+    repeatable=True,
+    permission=Permission.USERS_READ,
+)

@@ -4,8 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from .errors import InvalidTenantToken, UserNotFound
+from .errors import Forbidden, InvalidTenantToken, UserNotFound
 from .operation import Lane, Operation, TenantRequest
+from .permissions import Permission
 from .user import User
 from .wire import Email, Name, NewPassword, OrAbsent, Scope, WireModel
 
@@ -47,7 +48,8 @@ USER_UPDATE = Operation(
     Lane.PASSWORD,
     UserUpdateRequest,
     User,
-    (InvalidTenantToken, UserNotFound),
+    (InvalidTenantToken, Forbidden, UserNotFound),
     repeatable=True,
     audited=True,
+    permission=Permission.USERS_WRITE,
 )

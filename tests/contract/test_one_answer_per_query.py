@@ -150,7 +150,7 @@ QUERIES: dict[str, tuple[int, Callable[[Full], Awaitable[Collection[object]]]]] 
     "session.revoke_all": (
         MAX_ANNOUNCED,
         lambda on: on.sessions.revoke_older(
-            UserRevocation("shop", "ann", 0, RevocationReason.ALL_REVOKED), LATER, MAX_ANNOUNCED
+            UserRevocation("shop", "ann", "ann", 0, RevocationReason.ALL_REVOKED), LATER, MAX_ANNOUNCED
         ),
     ),
     "tenant.logout": (

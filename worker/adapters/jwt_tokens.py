@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from shared.contracts.claims import Claims
 from shared.contracts.errors import InvalidToken
 from shared.contracts.wire import MAX_TOKEN_CHARS
-from worker.domain.records import StoredSession
+from worker.domain.records import SessionKind, StoredSession
 
 ALGORITHM = "HS256"
 #: The hash function of HS256 (RFC 7518, 3.2). Signatures are verified here and not by PyJWT's
@@ -24,9 +24,16 @@ DIGEST: Final = "sha256"
 #: RFC 8725, 3.11: a token of one kind can never pass as one of the other.
 TENANT_TYPE = "jincor-tenant+jwt"
 USER_TYPE = "jincor-user+jwt"
+ACCESS_TYPE = "jincor-access+jwt"
+OPERATOR_TYPE = "jincor-operator+jwt"
 #: A new kind of token gets a type of its own, so that workers without it refuse the token
 #: (docs/decisions/0032).
-_TYPES = (TENANT_TYPE, USER_TYPE)
+_TYPES = {
+    SessionKind.TENANT: TENANT_TYPE,
+    SessionKind.USER: USER_TYPE,
+    SessionKind.KEY: ACCESS_TYPE,
+    SessionKind.OPERATOR: OPERATOR_TYPE,
+}
 #: Separates session keys from other keys that may be derived from a master key in the future.
 KEY_PURPOSE = b"jincor-auth session key v1"
 
@@ -41,6 +48,9 @@ MAX_HEADER_CHARS: Final = 256
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _HEADER_MEMBERS = {"alg", "typ", "kid"}
+#: An API key may outlive the master key that was the first when it was made, so each access token names the master key
+#: that signed it.
+_ACCESS_HEADER_MEMBERS = {*_HEADER_MEMBERS, "mki"}
 
 
 class JwtTokens:
@@ -61,11 +71,17 @@ class JwtTokens:
         return self._signing_key_id
 
     def sign(self, session: StoredSession, claims: Claims) -> str:
+        is_access_token = session.kind is SessionKind.KEY
+        master_key_id = self._signing_key_id if is_access_token else session.master_key_id
         return jwt.encode(
             claims.model_dump(mode="json", exclude_unset=True),
-            self._key(session),
+            self._key(session, master_key_id),
             ALGORITHM,
-            headers={"typ": _type(session), "kid": session.id},
+            headers={
+                "typ": _TYPES[session.kind],
+                "kid": session.id,
+                **({"mki": master_key_id} if is_access_token else {}),
+            },
         )
 
     def session_id(self, token: str) -> str | None:
@@ -74,38 +90,38 @@ class JwtTokens:
 
     def verify(self, token: str, session: StoredSession, now: datetime) -> Claims:
         header = _header(token)
-        if header != (_type(session), session.id):
+        if header is None or (header.type, header.session_id) != (_TYPES[session.kind], session.id):
             raise InvalidToken
+        key = self._key(session, header.master_key_id or session.master_key_id)
         signed, _, signature = token.encode().rpartition(b".")
         # The encoded signature is compared, so that only one of its possible base64url spellings is
         # accepted.
-        if not hmac.compare_digest(signature, base64url_encode(hmac.digest(self._key(session), signed, DIGEST))):
+        if not hmac.compare_digest(signature, base64url_encode(hmac.digest(key, signed, DIGEST))):
             raise InvalidToken
         try:
             claims = Claims.model_validate_json(base64url_decode(signed.partition(b".")[2]))
         except ValueError:  # claims of another version
             raise InvalidToken from None
-        if claims.iss != self._issuer or claims.aud != (session.tenant if session.user else self._issuer):
+        audience = session.tenant if session.kind is SessionKind.USER else self._issuer
+        if claims.iss != self._issuer or claims.aud != audience:
             raise InvalidToken
         if now.timestamp() >= claims.exp or now >= session.expires_at:
             raise InvalidToken
         return claims
 
-    def _key(self, session: StoredSession) -> bytes:
+    def _key(self, session: StoredSession, master_key_id: str) -> bytes:
         """Return the session's key. Neither the database nor the master key alone suffices to compute it."""
-        master_key = self._master_keys.get(session.master_key_id)
+        master_key = self._master_keys.get(master_key_id)
         if master_key is None:  # the key was removed in a rotation, and its tokens are invalid
             raise InvalidToken
         return hmac.digest(master_key, b"\0".join((KEY_PURPOSE, session.id.encode(), session.secret)), DIGEST)
 
 
-def _type(session: StoredSession) -> str:
-    return USER_TYPE if session.user else TENANT_TYPE
-
-
 class _Header(NamedTuple):
     type: str
     session_id: str
+    master_key_id: str | None
+    """Only access tokens name it."""
 
 
 def _header(token: str) -> _Header | None:
@@ -120,8 +136,9 @@ def _read_header(encoded: str) -> _Header | None:
         header = from_json(base64url_decode(encoded))
     except ValueError:
         return None
-    if not isinstance(header, dict) or header.keys() != _HEADER_MEMBERS or header["alg"] != ALGORITHM:
+    if not (isinstance(header, dict) and all(isinstance(value, str) for value in header.values())):
         return None
-    if header["typ"] not in _TYPES or not isinstance(header["kid"], str):
+    members = _ACCESS_HEADER_MEMBERS if header.get("typ") == ACCESS_TYPE else _HEADER_MEMBERS
+    if header.keys() != members or header["alg"] != ALGORITHM or header["typ"] not in _TYPES.values():
         return None
-    return _Header(header["typ"], header["kid"]) if _SESSION_ID.fullmatch(header["kid"]) else None
+    return _Header(header["typ"], header["kid"], header.get("mki")) if _SESSION_ID.fullmatch(header["kid"]) else None

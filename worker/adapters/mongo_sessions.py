@@ -15,6 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
+from shared.contracts.permissions import known_permissions
 from worker.adapters import mongo_durability
 from worker.adapters.lookups import Lookups
 from worker.adapters.mongo_database import (
@@ -29,7 +30,15 @@ from worker.adapters.mongo_database import (
 from worker.adapters.mongo_failures import NO_ANSWER_IN_TIME, repeated
 from worker.adapters.mongo_time import call_seconds
 from worker.adapters.primary_lease import PrimaryLease, Server, server_of
-from worker.domain.records import Revocation, StoredSession, StoredUser, TenantRevocation, UserRevocation
+from worker.domain.records import (
+    KeySecret,
+    Revocation,
+    StoredKey,
+    StoredSession,
+    StoredUser,
+    TenantRevocation,
+    UserRevocation,
+)
 
 #: Sessions revoked per step, so that a step takes the database less time than a worker waits for
 #: it.
@@ -63,11 +72,13 @@ class MongoSessions:
     async def add(self, session: StoredSession) -> StoredSession:
         with unavailable_when_away():
             try:
-                await mongo_durability.insert(self._sessions, _to_document(session), ("tenant", "user"))
+                await mongo_durability.insert(self._sessions, _to_document(session))
             except DuplicateKeyError:
-                first = await self._sessions.find_one(
-                    {"tenant": session.tenant, "user": session.user, "opened_by": session.idempotency_key}
-                )
+                same = {"tenant": session.tenant, "user": session.user, "opened_by": session.idempotency_key}
+                first = await self._sessions.find_one({"_id": session.id, **same})
+                # A worker of the previous version opened it with another id: its unique index, which
+                # an operator drops after the update, refused this one.
+                first = first or await self._sessions.find_one(same)
                 if first is None:  # removed since, or lost in an election
                     raise Unavailable from None
                 return _from_document(first)
@@ -246,6 +257,9 @@ def _to_document(session: StoredSession) -> Document:
         "tenant_generation": session.tenant_generation,
         # Like `outbox`, set only while work is left, so that a sparse index finds it.
         **({"displaces": session.issued_at} if session.enforces_limit else {}),
+        # Absent in all other sessions, so that indexes of these fields are small.
+        **({"key": _key_document(session.key)} if session.key else {}),
+        **({"operator": True} if session.is_operator else {}),
     }
 
 
@@ -265,6 +279,8 @@ def _from_document(document: Document) -> StoredSession:
         tenant_generation=document["tenant_generation"],
         enforces_limit="displaces" in document,
         revocation=_revocation(document.get("revocation")),
+        key=_key(document.get("key")),
+        is_operator="operator" in document,
     )
 
 
@@ -277,4 +293,31 @@ def _revocation(stored: dict[str, Any] | None) -> Revocation | None:
         announced_at=stored.get("announced_at"),
         idempotency_key=stored.get("by"),
         refusals=stored.get("refusals", 0),
+    )
+
+
+def _key_document(key: StoredKey) -> Document:
+    return {
+        "name": key.name,
+        "permissions": sorted(key.permissions),
+        "networks": list(key.networks),
+        "created_by": key.created_by,
+        "secrets": [secret_document(secret) for secret in key.secrets],
+    }
+
+
+def secret_document(secret: KeySecret) -> Document:
+    return {"digest": secret.digest, "by": secret.idempotency_key, "expires_at": secret.expires_at}
+
+
+def _key(stored: dict[str, Any] | None) -> StoredKey | None:
+    if stored is None:
+        return None
+    return StoredKey(
+        name=stored["name"],
+        permissions=known_permissions(stored["permissions"]),
+        networks=tuple(stored["networks"]),
+        created_by=stored["created_by"],
+        secrets=tuple(KeySecret(bytes(each["digest"]), each["by"], each["expires_at"]) for each in stored["secrets"]),
+        used_at=stored.get("used_at"),
     )

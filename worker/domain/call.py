@@ -22,6 +22,8 @@ class AuditFacts:
     """The names of the user's members that the request changed, never their values."""
     by_operator: bool = False
     """Whether the caller proved itself with the registration key."""
+    actor: str | None = None
+    """The credential that the caller used, unless it is the tenant's own token: see `Principal.actor`."""
     locked: bool = False
     """Whether the attempt was refused because the account is locked after too many consecutive wrong passwords."""
 

@@ -6,9 +6,11 @@ All datetimes are aware and UTC.
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
+from shared.contracts.permissions import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class StoredUser:
     idempotency_key: str
     """The idempotency key of the request that created the user; a constant for imported users."""
     generation: int = 0
+    operator_permissions: frozenset[Permission] = frozenset()
+    """What the user may do as an operator of this installation. Only operators and the bootstrap command write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,47 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySecret:
+    """One secret of an API key. A key has several while a new one replaces the others."""
+
+    digest: bytes = field(repr=False)
+    """SHA-256 of the whole API key, which holds 256 random bits, so that no slow hash is needed."""
+    idempotency_key: str
+    """The idempotency key of the request that made it."""
+    expires_at: datetime | None = None
+    """When another secret has replaced it for good. None: it is valid as long as its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """What makes a session of the tenant an API key. Its id is that of the session."""
+
+    name: str
+    permissions: frozenset[Permission]
+    secrets: tuple[KeySecret, ...]
+    networks: tuple[str, ...] = ()
+    """The networks that the key may be used from, in CIDR notation. Empty: everywhere."""
+    created_by: str = ""
+    """The actor that created the key, as the audit trail names it."""
+    used_at: datetime | None = None
+    """When the key was last used, to the minute. None: never."""
+
+
+class SessionKind(StrEnum):
+    """Who a session belongs to, and so which tokens it has. Each kind has a type of token of its own."""
+
+    TENANT = "tenant"
+    USER = "user"
+    KEY = "key"
+    """An API key: a session of the tenant without a token. Access tokens are signed in its name."""
+    OPERATOR = "operator"
+    """A session of a user as an operator of this installation."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredSession:
-    """One login. `secret` is part of the key of its tokens: without it no token can be made or verified."""
+    """One login, or one API key. `secret` is part of the key of its tokens: without it no token can be made or
+    verified."""
 
     id: str
     secret: bytes = field(repr=False)
@@ -93,6 +136,18 @@ class StoredSession:
     enforces_limit: bool = False
     """Whether older sessions of the user may still have to be revoked because of the session limit."""
     revocation: Revocation | None = None
+    key: StoredKey | None = None
+    """What makes the session an API key. None: it is none."""
+    is_operator: bool = False
+    """Whether the user logged in as an operator of this installation."""
+
+    @property
+    def kind(self) -> SessionKind:
+        if self.key is not None:
+            return SessionKind.KEY
+        if self.user is None:
+            return SessionKind.TENANT
+        return SessionKind.OPERATOR if self.is_operator else SessionKind.USER
 
     def revoked_event(self, source: str) -> SessionRevokedEvent:
         """Return the event that announces the revocation. It is the same each time. `source` is its issuer."""
@@ -148,6 +203,7 @@ class UserRevocation:
     """
 
     tenant: str
+    login: str
     user: str
     generation: int
     reason: RevocationReason

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from shared.contracts.address import ClientAddress
 from shared.contracts.authority import AuthorityRequest
-from shared.contracts.errors import InvalidCredentials, InvalidTenantToken, TenantNotFound
+from shared.contracts.errors import InvalidCredentials, InvalidTenantToken, InvalidToken, TenantNotFound
 from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from worker.domain.call import Call
@@ -15,7 +15,7 @@ from worker.domain.ports import Ports
 from worker.domain.records import IdempotencyKey, StoredTenant, TenantRevocation
 from worker.domain.session_revocation import revoke_tenant_sessions
 from worker.domain.throttling import TENANTS, throttled_attempt, throttled_registration_key
-from worker.domain.tokens import checked_tenant, sessions_of
+from worker.domain.tokens import checked_tenant_subject, note_acting, sessions_of
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,11 @@ async def decide_as_tenant(
     session = (await sessions_of([tenant_token], ports)).get(tenant_token)
     if session is None:
         raise InvalidTenantToken
-    checked_tenant(tenant_token, {tenant_token: replace(session, revocation=None)}, ports)
+    try:
+        checked_tenant_subject(tenant_token, {tenant_token: replace(session, revocation=None)}, ports)
+    except InvalidToken:
+        raise InvalidTenantToken from None
+    note_acting(session.tenant)
     call.audit_facts.tenant, call.audit_facts.login = session.tenant, session.login
     await ports.turns.enter(session.tenant, call)
     tenant = await ports.tenants.find(session.tenant)

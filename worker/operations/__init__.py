@@ -10,6 +10,7 @@ from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.health import HEALTH
 from shared.contracts.operation import Lane, Operation
+from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
@@ -38,6 +39,7 @@ from worker.operations.auth_logout import auth_logout
 from worker.operations.auth_verify import auth_verify
 from worker.operations.event_list import event_list
 from worker.operations.health import health
+from worker.operations.principal_get import principal_get
 from worker.operations.session_list import session_list
 from worker.operations.session_revoke import session_revoke
 from worker.operations.session_revoke_all import session_revoke_all
@@ -60,6 +62,7 @@ from worker.operations.user_update import user_update
 __all__ = ["HANDLERS", "Handler"]
 
 _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
+    (PRINCIPAL_GET, principal_get),
     (TENANT_REGISTER, tenant_register),
     (TENANT_LOGIN, tenant_login),
     (TENANT_VERIFY, tenant_verify),

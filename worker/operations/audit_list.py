@@ -3,25 +3,25 @@
 import re
 
 from shared.contracts import audit_list as contract, names
-from shared.contracts.audit_list import AuditListReply, AuditListRequest
+from shared.contracts.audit_list import AUDIT_LIST, AuditListReply, AuditListRequest
 from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.user_list import NO_CURSOR
 from worker.domain.call import Call
 from worker.domain.ports import Ports
+from worker.domain.principal import principal_of
 from worker.domain.records import AuditQuery, StoredAuditRecord
-from worker.domain.tokens import tenant_of
 from worker.domain.views import milliseconds
 
 _CURSOR = re.compile(r"[0-9]{15}\.[0-9a-f]{32}")
 
 
-async def audit_list(request: AuditListRequest, _: Call, ports: Ports) -> AuditListReply:
+async def audit_list(request: AuditListRequest, call: Call, ports: Ports) -> AuditListReply:
     """Return one page of audit records, the newest first.
 
     The cursor is the position of the previous page's last record, so new records do not shift the
     pages.
     """
-    tenant = await tenant_of(request.tenant_token, ports)
+    tenant = (await principal_of(AUDIT_LIST, request, call, ports)).tenant
     query = AuditQuery(
         tenant=tenant,
         type=request.type,

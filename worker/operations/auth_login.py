@@ -6,10 +6,10 @@ from shared.contracts.events import RevocationReason
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
+from worker.domain.principal import principal_in_turn
 from worker.domain.session_opening import open_user_session
 from worker.domain.session_revocation import enforce_session_limit, revoke_on_request
 from worker.domain.throttling import throttled_attempt, users_of
-from worker.domain.tokens import session_in_turn
 
 
 async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> AuthLoginReply:
@@ -17,7 +17,7 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
 
     An unknown login costs the same work and gets the same reply as a wrong password.
     """
-    opener = await session_in_turn(request.tenant_token, call, ports)
+    opener = (await principal_in_turn(AUTH_LOGIN, request, call, ports)).session
     call.audit_facts.tenant = opener.tenant
     password = request.password.get_secret_value()
     # Attempts are counted under the stored spelling. Otherwise each spelling of a login would allow
@@ -39,5 +39,5 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
         raise Unavailable
     call.audit_facts.session = session.id
     await enforce_session_limit(session, ports)
-    ports.activity.seen(user.id, session.issued_at)
+    ports.activity.seen(session, session.issued_at)
     return AuthLoginReply(access_token=token)

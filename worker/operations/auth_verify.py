@@ -1,40 +1,43 @@
 """The operation `auth.verify`."""
 
-from shared.contracts.auth_verify import AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
-from shared.contracts.errors import InvalidTenantToken, InvalidToken
+from shared.contracts.auth_verify import AUTH_VERIFY, AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
+from shared.contracts.errors import AuthError, Forbidden, InvalidTenantToken
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.records import StoredSession
-from worker.domain.tokens import checked_tenant, checked_user, sessions_of
+from worker.domain.principal import Address, Sessions, authenticated, check_permission
+from worker.domain.tokens import checked_user, sessions_of
+
+#: The callers of a batch: the tenant of each credential at each address, or the error that refuses it.
+Callers = dict[tuple[str, Address | None], str | AuthError]
 
 
-async def auth_verify(request: AuthVerifyRequest, _: Call, ports: Ports) -> AuthVerifyReply:
+async def auth_verify(request: AuthVerifyRequest, call: Call, ports: Ports) -> AuthVerifyReply:
     """Verify a batch of user tokens with one query. Each check gets its own answer, in the order of the request."""
     tokens = {token for check in request.checks for token in (check.tenant_token, check.token)}
     sessions = await sessions_of(tokens, ports)
-    tenants: dict[str, str | None] = {}  # cached, since most checks of a batch have the same tenant token
-    return AuthVerifyReply(answers=tuple(_answer(check, sessions, tenants, ports) for check in request.checks))
+    callers: Callers = {}  # cached, since most checks of a batch have the same tenant token
+    return AuthVerifyReply(answers=tuple(_answer(check, sessions, callers, call, ports) for check in request.checks))
 
 
-def _answer(
-    check: VerifyCheck, sessions: dict[str, StoredSession], tenants: dict[str, str | None], ports: Ports
-) -> VerifyAnswer:
-    if check.tenant_token not in tenants:
-        tenants[check.tenant_token] = _tenant(check.tenant_token, sessions, ports)
-    tenant = tenants[check.tenant_token]
-    if tenant is None:
-        return VerifyAnswer.failed(InvalidTenantToken())
+def _answer(check: VerifyCheck, sessions: Sessions, callers: Callers, call: Call, ports: Ports) -> VerifyAnswer:
+    caller = check.tenant_token, call.client(check.caller_address)
+    if caller not in callers:
+        callers[caller] = _tenant(*caller, sessions, ports)
+    tenant = callers[caller]
+    if isinstance(tenant, AuthError):
+        return VerifyAnswer.failed(tenant)
     try:
         session, claims = checked_user(check.token, tenant, sessions, ports)
-    except InvalidToken as error:
+    except AuthError as error:
         return VerifyAnswer.failed(error)
-    if session.user:
-        ports.activity.seen(session.user, ports.clock.now())
+    ports.activity.seen(session, ports.clock.now())
     return VerifyAnswer(claims=claims)
 
 
-def _tenant(token: str, sessions: dict[str, StoredSession], ports: Ports) -> str | None:
+def _tenant(credential: str, address: Address | None, sessions: Sessions, ports: Ports) -> str | AuthError:
     try:
-        return checked_tenant(token, sessions, ports).tenant
-    except InvalidTenantToken:
-        return None
+        principal = authenticated(credential, sessions, address, ports)
+        check_permission(AUTH_VERIFY, principal)
+    except (InvalidTenantToken, Forbidden) as error:
+        return error
+    return principal.tenant

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from shared.contracts.errors import FieldProblem, InvalidRequest
-from shared.contracts.event_list import MAX_SINCE, OVERLAP_SECONDS, EventListReply, EventListRequest
+from shared.contracts.event_list import EVENT_LIST, MAX_SINCE, OVERLAP_SECONDS, EventListReply, EventListRequest
 from shared.contracts.user_list import NO_CURSOR
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.tokens import tenant_of
+from worker.domain.principal import principal_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Several times the number of events that all workers publish concurrently. Later events are not
@@ -45,13 +45,13 @@ class _Cursor:
         return f"{self.as_of}.{(self.at - EPOCH) // timedelta(milliseconds=1)}.{self.session_id}"
 
 
-async def event_list(request: EventListRequest, _: Call, ports: Ports) -> EventListReply:
+async def event_list(request: EventListRequest, call: Call, ports: Ports) -> EventListReply:
     """Return one page of revocation events, in order of announcement.
 
     Every page has the `as_of` time of the first page. An event announced while later pages are read
     may sort before the current position; the next list, from `as_of` on, returns it.
     """
-    tenant = await tenant_of(request.tenant_token, ports)
+    tenant = (await principal_of(EVENT_LIST, request, call, ports)).tenant
     after = _start(request, ports)
     # An event may be published before the caller subscribed, but not yet be recorded as announced.
     # Such events are read first: an event recorded between the two queries is then returned by both

@@ -7,13 +7,13 @@ from shared.contracts.session_revoke import SESSION_REVOKE, SessionRevokeRequest
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
+from worker.domain.principal import principal_of
 from worker.domain.session_revocation import is_revoked_by, revoke_on_request
-from worker.domain.tokens import tenant_of
 
 
 async def session_revoke(request: SessionRevokeRequest, call: Call, ports: Ports) -> Done:
     """Revoke one live session of a user of this tenant. A retry gets the first result, even if the user was deleted."""
-    tenant = call.audit_facts.tenant = await tenant_of(request.tenant_token, ports)
+    tenant = call.audit_facts.tenant = (await principal_of(SESSION_REVOKE, request, call, ports)).tenant
     key = idempotency_key_of(SESSION_REVOKE, call, ports)
     login = call.audit_facts.login = await ports.users.spelling(tenant, request.login)
     user = await ports.users.find(tenant, login)

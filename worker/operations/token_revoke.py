@@ -7,9 +7,10 @@ from shared.contracts.token_revoke import TOKEN_REVOKE, TokenRevokeRequest
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
+from worker.domain.principal import principal_of
 from worker.domain.records import StoredSession
 from worker.domain.session_revocation import before_revocation, revoke_on_request
-from worker.domain.tokens import checked_tenant, checked_tenant_subject, checked_user, sessions_of
+from worker.domain.tokens import checked_tenant_subject, checked_user, sessions_of
 
 
 async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) -> Done:
@@ -19,7 +20,7 @@ async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) ->
     Another tenant's token is an invalid token.
     """
     sessions = await sessions_of([request.tenant_token, request.token], ports)
-    tenant = checked_tenant(request.tenant_token, sessions, ports).tenant
+    tenant = (await principal_of(TOKEN_REVOKE, request, call, ports, sessions)).tenant
     try:
         session, _claims = checked_user(request.token, tenant, before_revocation(sessions), ports)
     except InvalidToken:

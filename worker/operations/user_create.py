@@ -8,15 +8,15 @@ from worker.domain.idempotency import idempotency_key_of
 from worker.domain.identifiers import new_id
 from worker.domain.password_policy import accepted_password
 from worker.domain.ports import Ports
+from worker.domain.principal import principal_in_turn
 from worker.domain.records import StoredUser
 from worker.domain.throttling import forget_failures, users_of
-from worker.domain.tokens import session_in_turn
 from worker.domain.views import public_user
 
 
 async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> user.User:
     """Store a new user. An existing user is never overwritten. A retry gets the user as it is now."""
-    tenant = call.audit_facts.tenant = (await session_in_turn(request.tenant_token, call, ports)).tenant
+    tenant = call.audit_facts.tenant = (await principal_in_turn(USER_CREATE, request, call, ports)).tenant
     key = idempotency_key_of(USER_CREATE, call, ports, [request.email, request.sub, request.scope])
     password = accepted_password(request.password, request.login, request.email, ports)
     # New logins are in Unicode form NFC. Accounts created before this rule may have the decomposed

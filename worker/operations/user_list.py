@@ -3,20 +3,20 @@
 import base64
 
 from shared.contracts.errors import FieldProblem, InvalidRequest
-from shared.contracts.user_list import NO_CURSOR, UserListReply, UserListRequest
+from shared.contracts.user_list import NO_CURSOR, USER_LIST, UserListReply, UserListRequest
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.tokens import tenant_of
+from worker.domain.principal import principal_of
 from worker.domain.views import public_user
 
 
-async def user_list(request: UserListRequest, _: Call, ports: Ports) -> UserListReply:
+async def user_list(request: UserListRequest, call: Call, ports: Ports) -> UserListReply:
     """Return one page of users, in order of login.
 
     The cursor is the last login of the previous page, so users added or deleted meanwhile do not
     shift the pages.
     """
-    tenant = await tenant_of(request.tenant_token, ports)
+    tenant = (await principal_of(USER_LIST, request, call, ports)).tenant
     after = _read_cursor(request.cursor)
     found = await ports.users.page(tenant, request.q, after, request.limit + 1)
     page = found[: request.limit]

@@ -8,10 +8,11 @@ from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.password_policy import accepted_password
 from worker.domain.ports import Ports
+from worker.domain.principal import principal_in_turn, principal_of
 from worker.domain.records import StoredUser, UserChanges
 from worker.domain.session_revocation import revoke_all_sessions
 from worker.domain.throttling import forget_failures, users_of
-from worker.domain.tokens import session_in_turn, tenant_of, user_of
+from worker.domain.tokens import user_of
 from worker.domain.views import public_user
 
 
@@ -21,10 +22,8 @@ async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> u
     A new password, or `unlock`, resets the account's count of wrong passwords. A retry writes
     nothing and gets the user as it is now, so later changes of other requests are kept.
     """
-    if request.password is None:
-        tenant = await tenant_of(request.tenant_token, ports)
-    else:
-        tenant = (await session_in_turn(request.tenant_token, call, ports)).tenant
+    identify = principal_of if request.password is None else principal_in_turn
+    tenant = (await identify(USER_UPDATE, request, call, ports)).tenant
     call.audit_facts.tenant = tenant
     call.audit_facts.changed = tuple(sorted(request.model_fields_set & UserUpdateBody.model_fields.keys()))
     updated = await _updated(request, tenant, call, ports)

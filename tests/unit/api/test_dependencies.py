@@ -25,7 +25,7 @@ def test_route_and_its_dependencies_run_on_the_event_loop(route: APIRoute) -> No
 def test_search_for_dependencies_finds_known_ones() -> None:
     """Shows that the test above can fail."""
     names = {getattr(called, "__name__", "") for route in ROUTES for called in _called(route.dependant)}
-    assert {"verify_user", "_tenant_token", "member"} <= names
+    assert {"verify_user", "_caller", "member"} <= names
 
 
 def _called(dependant: Dependant) -> Iterator[object]:

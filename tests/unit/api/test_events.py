@@ -22,6 +22,7 @@ from shared.contracts.errors import (
 )
 from shared.contracts.event_list import EVENT_LIST, MAX_SINCE
 from shared.contracts.operation import Operation
+from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.tenant_verify import TENANT_VERIFY
 from tests.event_stream import Block, sessions_of
 from tests.unit.api.conftest import App, OpenApp, OpenEdge
@@ -94,7 +95,7 @@ async def test_stream_with_a_revoked_token_is_answered_401(
     open_app: OpenApp, rpc: FakeRpc, refusal: Exception, operation: Operation[Any, Any]
 ) -> None:
     """No stream stays open."""
-    rpc.answers[operation.name] = refusal
+    rpc.answers[operation.name], rpc.answers[PRINCIPAL_GET.name] = refusal, InvalidTenantToken()
     async with open_app() as app:
         async with EventSource(app.asgi, TENANT) as source:
             assert source.status == 401
@@ -150,7 +151,7 @@ async def test_an_event_source_with_a_lasting_error_gets_its_status(
     app: App, rpc: FakeRpc, refusal: Exception, status: int
 ) -> None:
     """A browser that reconnected with a dead token would never learn that it is dead."""
-    rpc.answers[TENANT_VERIFY.name] = refusal
+    rpc.answers[TENANT_VERIFY.name], rpc.answers[PRINCIPAL_GET.name] = refusal, InvalidTenantToken()
     async with EventSource(app.asgi, {**TENANT, "Accept": "text/event-stream"}) as source:
         assert source.status == status
 

@@ -28,6 +28,9 @@ class Route:
     headers: dict[str, str] = field(default_factory=lambda: TENANT)
 
 
+#: What a request with the tenant token tells the worker of its sender.
+TENANT_CALLER = {"tenantToken": "tenant-token", "callerAddress": "203.0.113.7"}
+
 ROUTES = [
     Route(
         "POST",
@@ -78,17 +81,17 @@ ROUTES = [
         "POST",
         "/user",
         "user.create",
-        {"tenantToken": "tenant-token", "login": "ada", "email": "a@b", "password": "long enough", "scope": None},
+        {**TENANT_CALLER, "login": "ada", "email": "a@b", "password": "long enough", "scope": None},
         {"login": "ada", "email": "a@b", "password": "long enough", "scope": None, "unknown": 1},
     ),
-    Route("GET", "/user", "user.list", {"tenantToken": "tenant-token"}),
-    Route("GET", "/audit", "audit.list", {"tenantToken": "tenant-token"}),
+    Route("GET", "/user", "user.list", TENANT_CALLER),
+    Route("GET", "/audit", "audit.list", TENANT_CALLER),
     Route(
         "GET",
         "/audit?type=auth.login&login=ada&since=1&until=2&cursor=0&limit=7",
         "audit.list",
         {
-            "tenantToken": "tenant-token",
+            **TENANT_CALLER,
             "type": "auth.login",
             "login": "ada",
             "since": 1,
@@ -101,38 +104,38 @@ ROUTES = [
         "GET",
         "/user?q=ad%20a&cursor=abc&limit=7",
         "user.list",
-        {"tenantToken": "tenant-token", "q": "ad a", "cursor": "abc", "limit": 7},
+        {**TENANT_CALLER, "q": "ad a", "cursor": "abc", "limit": 7},
     ),
-    Route("GET", "/user/ada", "user.get", {"tenantToken": "tenant-token", "login": "ada"}),
+    Route("GET", "/user/ada", "user.get", {**TENANT_CALLER, "login": "ada"}),
     Route(
         "PATCH",
         "/user/ada",
         "user.update",
-        {"tenantToken": "tenant-token", "login": "ada", "email": "c@d"},
+        {**TENANT_CALLER, "login": "ada", "email": "c@d"},
         {"email": "c@d"},
     ),
     Route(
         "PATCH",
         "/user/ada",
         "user.update",
-        {"tenantToken": "tenant-token", "login": "ada", "scope": None},
+        {**TENANT_CALLER, "login": "ada", "scope": None},
         {"scope": None},
     ),
-    Route("DELETE", "/user/ada", "user.delete", {"tenantToken": "tenant-token", "login": "ada"}),
-    Route("GET", "/user/ada/sessions", "session.list", {"tenantToken": "tenant-token", "login": "ada"}),
-    Route("DELETE", "/user/ada/sessions", "session.revoke_all", {"tenantToken": "tenant-token", "login": "ada"}),
+    Route("DELETE", "/user/ada", "user.delete", {**TENANT_CALLER, "login": "ada"}),
+    Route("GET", "/user/ada/sessions", "session.list", {**TENANT_CALLER, "login": "ada"}),
+    Route("DELETE", "/user/ada/sessions", "session.revoke_all", {**TENANT_CALLER, "login": "ada"}),
     Route(
         "DELETE",
         "/user/ada/sessions/s1",
         "session.revoke",
-        {"tenantToken": "tenant-token", "login": "ada", "sessionId": "s1"},
+        {**TENANT_CALLER, "login": "ada", "sessionId": "s1"},
     ),
     *(
         Route(
             "POST",
             path,
             "auth.login",
-            {"tenantToken": "tenant-token", "login": "ada", "password": "x", "deviceId": "d"},
+            {**TENANT_CALLER, "login": "ada", "password": "x", "deviceId": "d"},
             {"login": "ada", "password": "x", "deviceId": "d"},
         )
         for path in ("/auth", "/auth/")
@@ -141,10 +144,10 @@ ROUTES = [
         "POST",
         "/auth/verify",
         "auth.verify",
-        {"checks": [{"tenantToken": "tenant-token", "token": "t", "requestId": "r-1"}]},
+        {"checks": [{**TENANT_CALLER, "token": "t", "requestId": "r-1"}]},
         {"token": "t"},
     ),
-    Route("POST", "/auth/logout", "auth.logout", {"tenantToken": "tenant-token", "token": "t"}, {"token": "t"}),
+    Route("POST", "/auth/logout", "auth.logout", {**TENANT_CALLER, "token": "t"}, {"token": "t"}),
 ]
 
 

@@ -41,7 +41,7 @@ def test_service_with_chosen_operations_also_gets_those_of_the_client() -> None:
     assert operations(made("shop", "--tenant", "1")) == set(SERVICE_OPERATIONS)
     few = made("shop", "--tenant", "1", "--operations", "auth.login, auth.verify")
     assert operations(few) == {"auth.login", "auth.verify", *CLIENT_OPERATIONS}
-    assert set(CLIENT_OPERATIONS) == {"tenant.login", "tenant.verify", "event.list"}
+    assert set(CLIENT_OPERATIONS) == {"tenant.login", "tenant.verify", "principal.get", "event.list"}
 
 
 @pytest.mark.parametrize("name", [EDGE, WORKER, QUEUE_LENGTH, "guest", "a.b", "", "two words", "s" * 65])

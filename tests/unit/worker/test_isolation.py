@@ -24,6 +24,7 @@ from worker.adapters.jwt_tokens import JwtTokens
 
 #: A valid request of each tenant operation, about the user `ann`; the tests add `token`.
 REQUESTS: dict[str, dict[str, Any]] = {
+    "principal.get": {},
     "tenant.update": {"currentPassword": PASSWORD},
     "user.create": {"login": "bob", "email": "bob@example.com", "password": PASSWORD},
     "user.get": {"login": "ann"},

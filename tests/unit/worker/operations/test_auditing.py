@@ -58,6 +58,7 @@ async def refused(worker: InMemoryWorker, operation: str, **fields: Any) -> None
 def test_operation_is_recorded_unless_it_only_reads() -> None:
     """An unrecorded operation changes nothing and checks no password."""
     reads = {
+        "principal.get",
         "tenant.verify",
         "auth.verify",
         "user.get",

@@ -1,0 +1,176 @@
+"""Who sends a request, and what it may do: any credential becomes a `Principal` here, and nowhere else.
+
+Credentials are tenant tokens, API keys, access tokens and operators' tokens. Each operation declares the permission
+that it needs in its contract, and `principal_of` checks it.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Any
+
+from shared.contracts.api_key import api_key_id
+from shared.contracts.errors import (
+    FieldProblem,
+    Forbidden,
+    InvalidRequest,
+    InvalidTenantToken,
+    InvalidToken,
+    TenantNotFound,
+)
+from shared.contracts.operation import Operation, TenantRequest
+from shared.contracts.permissions import (
+    INSTALLATION_PERMISSIONS,
+    OPERATOR_PERMISSIONS,
+    TENANT_PERMISSIONS,
+    Permission,
+    known_permissions,
+)
+from shared.contracts.principal_get import CredentialKind
+from worker.domain.call import Call
+from worker.domain.ports import Ports
+from worker.domain.records import SessionKind, StoredKey, StoredSession
+from worker.domain.tokens import checked, note_acting, sessions_of
+
+AnyOperation = Operation[Any, Any]
+Address = IPv4Address | IPv6Address
+#: The sessions of a request's tokens, as `sessions_of` returns them.
+Sessions = Mapping[str, StoredSession]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The authenticated caller of a request."""
+
+    tenant: str
+    """The id of the tenant that it acts on."""
+    permissions: frozenset[Permission]
+    credential: CredentialKind
+    expires: int
+    """When its credential expires, in seconds since the epoch."""
+    session: StoredSession = field(repr=False)
+    """The session that its credential belongs to. An operator's session belongs to the operators' tenant."""
+    actor: str | None = None
+    """Who it is, for the audit trail: `key:<id>`, `client:<id of the key>` or `operator:<login>`. None: the tenant
+    itself."""
+
+
+async def principal_of(
+    operation: AnyOperation, request: TenantRequest, call: Call, ports: Ports, sessions: Sessions | None = None
+) -> Principal:
+    """Authenticate the caller of a request, and check that it may call this operation.
+
+    `sessions` saves a query if the request's other tokens were looked up together with its credential. Raises
+    `InvalidTenantToken` for a credential that is not valid, `Forbidden` for one that does not allow the operation, and
+    `InvalidRequest` and `TenantNotFound` for an operator that names no tenant.
+    """
+    found = await sessions_of([request.tenant_token], ports) if sessions is None else sessions
+    principal = authenticated(request.tenant_token, found, call.client(request.caller_address), ports)
+    if principal.session.kind is SessionKind.OPERATOR:
+        principal = await _operator(principal, operation, request.on_tenant, ports)
+    elif request.on_tenant not in (None, principal.tenant):
+        raise Forbidden("only an operator may act on another tenant")
+    check_permission(operation, principal)
+    call.audit_facts.actor = principal.actor
+    return principal
+
+
+async def principal_in_turn(operation: AnyOperation, request: TenantRequest, call: Call, ports: Ports) -> Principal:
+    """Return the caller of a request, as `principal_of`, when it is its tenant's turn on the password lane.
+
+    Raises `Overloaded` and `DeadlineExceeded`, too.
+    """
+    principal = await principal_of(operation, request, call, ports)
+    await ports.turns.enter(principal.tenant, call)
+    return principal
+
+
+def authenticated(credential: str, sessions: Sessions, address: Address | None, ports: Ports) -> Principal:
+    """Return the caller that a credential authenticates. Raises `InvalidTenantToken`, and `Forbidden` for its address.
+
+    An operator's permissions are not read yet: `principal_of` reads them. `address` is None if it is not known.
+    """
+    session = sessions.get(credential)
+    if session is None or session.revocation is not None:
+        raise InvalidTenantToken
+    try:
+        principal = _principal(credential, session, ports)
+    except InvalidToken:
+        raise InvalidTenantToken from None
+    if session.key is not None:
+        _check_network(session.key, address)
+    note_acting(principal.tenant)
+    return principal
+
+
+def check_permission(operation: AnyOperation, principal: Principal) -> None:
+    """Raise `Forbidden` unless the caller has the permission that the operation needs."""
+    if operation.permission is not None and operation.permission not in principal.permissions:
+        raise Forbidden.without(operation.permission)
+
+
+def _principal(credential: str, session: StoredSession, ports: Ports) -> Principal:
+    """Return the caller, or raise `InvalidToken`."""
+    key = session.key
+    if key is not None and api_key_id(credential) is not None:
+        if ports.clock.now() >= session.expires_at:
+            raise InvalidToken
+        _check_secret(credential, key, ports.clock.now())
+        return Principal(
+            session.tenant,
+            key.permissions & TENANT_PERMISSIONS,
+            CredentialKind.API_KEY,
+            int(session.expires_at.timestamp()),
+            session,
+            f"key:{session.id}",
+        )
+    claims = checked(credential, session, ports)
+    match session.kind:
+        case SessionKind.TENANT:
+            return Principal(session.tenant, TENANT_PERMISSIONS, CredentialKind.TENANT_TOKEN, claims.exp, session)
+        case SessionKind.KEY if key is not None:
+            granted = known_permissions(claims.scope.split()) if isinstance(claims.scope, str) else frozenset()
+            # An access token never allows more than its key does now.
+            allowed = granted & key.permissions & TENANT_PERMISSIONS
+            return Principal(
+                session.tenant, allowed, CredentialKind.ACCESS_TOKEN, claims.exp, session, f"client:{session.id}"
+            )
+        case SessionKind.OPERATOR:
+            kind = CredentialKind.OPERATOR_TOKEN
+            return Principal(session.tenant, frozenset(), kind, claims.exp, session, f"operator:{session.login}")
+        case _:
+            raise InvalidToken
+
+
+def _check_secret(credential: str, key: StoredKey, now: datetime) -> None:
+    digest = hashlib.sha256(credential.encode()).digest()
+    live = [secret for secret in key.secrets if secret.expires_at is None or now < secret.expires_at]
+    # Not `any`, which stops at the first match: every live secret is compared, each in constant time.
+    if not sum(hmac.compare_digest(digest, secret.digest) for secret in live):
+        raise InvalidToken
+
+
+def _check_network(key: StoredKey, address: Address | None) -> None:
+    if key.networks and (address is None or not any(address in ip_network(each) for each in key.networks)):
+        raise Forbidden("the API key may not be used from this address")
+
+
+async def _operator(principal: Principal, operation: AnyOperation, on_tenant: str | None, ports: Ports) -> Principal:
+    """Return the operator with the permissions that its user has now, acting on this tenant."""
+    session = principal.session
+    user = await ports.users.find(session.tenant, session.login)
+    if user is None or user.id != session.user or user.generation > session.generation:
+        raise InvalidTenantToken
+    acting = replace(principal, permissions=user.operator_permissions & OPERATOR_PERMISSIONS)
+    if on_tenant is None:
+        if operation.permission is None or operation.permission in INSTALLATION_PERMISSIONS:
+            return acting
+        problem = FieldProblem(field="onTenant", message="must be the id of the tenant to act on")
+        raise InvalidRequest(problems=[problem])
+    if await ports.tenants.find(on_tenant) is None:
+        raise TenantNotFound
+    note_acting(on_tenant)
+    return replace(acting, tenant=on_tenant)
