@@ -50,6 +50,11 @@ INDEXES = {
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
         IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
+        # API keys only.
+        IndexModel(
+            [("tenant", ASCENDING), ("issued_at", DESCENDING), ("_id", DESCENDING)],
+            partialFilterExpression={"key": {"$exists": True}},
+        ),
         IndexModel([("displaces", ASCENDING)], sparse=True),
         _unfinished_by_tenant("displaces"),
         IndexModel([("outbox", ASCENDING)], sparse=True),
