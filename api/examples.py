@@ -103,7 +103,7 @@ API_KEY = {
     "createdAt": 1_767_225_600_000,
     "createdBy": "tenant:billing@example.com",
     "expiresAt": 1_798_761_600_000,
-    "lastUsedAt": None,
+    "lastUsedAt": 1_767_229_200_000,
 }
 #: A placeholder, so that no secret scanner reports it.
 API_KEY_TEXT = f"jak_{KEY_ID}…"
@@ -219,7 +219,7 @@ EXAMPLES: dict[str, Example] = {
         body={"name": "gateway", "permissions": ["tokens:verify"], "networks": ["10.0.0.0/8"]},
         reply={"key": API_KEY, "apiKey": API_KEY_TEXT},
     ),
-    KEY_LIST.name: Example(reply={"keys": [{**API_KEY, "lastUsedAt": 1_767_229_200_000}]}),
+    KEY_LIST.name: Example(reply={"keys": [API_KEY]}),
     KEY_ROTATE.name: Example(body={"overlapSeconds": 86_400}, reply={"key": API_KEY, "apiKey": API_KEY_TEXT}),
     KEY_REVOKE.name: Example(reply=DONE),
 }

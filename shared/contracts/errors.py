@@ -340,7 +340,8 @@ class Temporary(AuthError):
 
 
 class Throttled(Temporary):
-    """Too many attempts: refused without checking the password. Retry after the given time."""
+    """Too many attempts: refused without checking the password, or after too many wrong secrets of API keys. Retry
+    after the given time."""
 
     code = ErrorCode.THROTTLED
     text = "too many attempts, try again later"
