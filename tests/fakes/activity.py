@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from worker.domain.records import StoredSession
+
 
 class FakeActivity:
     """Implements the port `Activity`."""
@@ -10,8 +12,9 @@ class FakeActivity:
         self.last_seen: dict[str, datetime] = {}
         self.last_used: dict[str, datetime] = {}
 
-    def seen(self, user: str, at: datetime) -> None:
-        self.last_seen[user] = at
+    def seen(self, session: StoredSession, at: datetime) -> None:
+        assert session.user is not None
+        self.last_seen[session.user] = at
 
     def used(self, key: str, at: datetime) -> None:
         self.last_used[key] = at.replace(second=0, microsecond=0)

@@ -7,11 +7,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from pymongo import UpdateOne, WriteConcern
 from pymongo.errors import PyMongoError
 
 from worker.adapters.mongo_database import Collection, MongoDatabase
+from worker.domain.records import StoredSession
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +24,26 @@ CHUNK = 500
 UNREPLICATED = WriteConcern(w=1, wtimeout=3_000)
 
 
+class _User(NamedTuple):
+    """A user by its id and shard key."""
+
+    id: str
+    tenant: str
+    login: str
+
+
 class MongoActivity:
     """Implements the port `Activity`. A crash loses the activity since the last write."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._users = database.collection("users").with_options(write_concern=UNREPLICATED)
         self._sessions = database.collection("sessions").with_options(write_concern=UNREPLICATED)
-        self._seen: dict[str, datetime] = {}
+        self._seen: dict[_User, datetime] = {}
         self._used: dict[str, datetime] = {}
 
-    def seen(self, user: str, at: datetime) -> None:
-        self._seen[user] = at
+    def seen(self, session: StoredSession, at: datetime) -> None:
+        if session.user:
+            self._seen[_User(session.user, session.tenant, session.login)] = at
 
     def used(self, key: str, at: datetime) -> None:
         self._used[key] = at.replace(second=0, microsecond=0)
@@ -50,7 +61,10 @@ class MongoActivity:
         """Write the activity since the last write. A failed write is not retried: active users are seen again."""
         seen, self._seen = self._seen, {}
         used, self._used = self._used, {}
-        users = [UpdateOne({"_id": user}, {"$max": {"last_active_at": at}}) for user, at in seen.items()]
+        users = [
+            UpdateOne({"_id": user.id, "tenant": user.tenant, "login": user.login}, {"$max": {"last_active_at": at}})
+            for user, at in seen.items()
+        ]
         # Only keys: a use would make a key of any other session.
         keys = [
             UpdateOne({"_id": key, "key.name": {"$exists": True}}, {"$max": {"key.used_at": at}})

@@ -219,6 +219,7 @@ class UserRevocation:
     """
 
     tenant: str
+    login: str
     user: str
     generation: int
     reason: RevocationReason
