@@ -8,6 +8,7 @@ from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.event_list import EVENT_LIST
+from shared.contracts.oauth_token import OAUTH_TOKEN
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
@@ -34,6 +35,7 @@ TENANT_ID = "6f1d8f0e2b7c4d3aa5b0c9e8"
 USER_ID = "0b54c1de9a7f4e21b8d3f6a2"
 SESSION_ID = "Zk3tq0bYQ2m8n1xVvJ5c7w"
 KEY_ID = "0VfKe3RtQ8mLz2Xb9WsYcA"
+API_KEY = "<API key>"  # a placeholder, too
 
 USER = {
     "id": USER_ID,
@@ -199,4 +201,13 @@ EXAMPLES: dict[str, Example] = {
         }
     ),
     EVENT_LIST.name: Example(reply={"events": [REVOCATION], "nextCursor": "0", "asOf": 1_767_229_260}),
+    OAUTH_TOKEN.name: Example(
+        body={
+            "grant_type": "client_credentials",
+            "client_id": KEY_ID,
+            "client_secret": API_KEY,
+            "scope": "users:read",
+        },
+        reply={"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3_600, "scope": "users:read"},
+    ),
 }

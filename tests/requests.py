@@ -6,6 +6,10 @@ from typing import Any
 NEW_PASSWORD = "another fine password"
 
 
+#: Members of replies that are new for each repetition of a request: nothing is stored for an access token.
+NEW_EACH_TIME = {"oauth.token": {"access_token"}}
+
+
 @dataclass(frozen=True)
 class Accounts:
     """The subjects of the requests: a tenant with its token, and its user ann with a token and its session."""
@@ -17,6 +21,8 @@ class Accounts:
     token: str
     session: str
     registration_key: str | None = None
+    api_key: str | None = None
+    """An API key of the tenant, for operations that take no other credential."""
 
     def request(self, operation: str) -> dict[str, Any]:
         """Return a request that succeeds with a visible effect: it revokes existing sessions or creates something."""
@@ -52,5 +58,6 @@ class Accounts:
             "session.revoke_all": about_ann,
             "event.list": by_tenant,
             "audit.list": by_tenant,
+            "oauth.token": {"tenantToken": self.api_key},
         }
         return {} if operation.startswith("health.") else requests[operation]

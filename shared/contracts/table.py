@@ -6,6 +6,7 @@ from .auth_login import AUTH_LOGIN
 from .auth_logout import AUTH_LOGOUT
 from .auth_verify import AUTH_VERIFY
 from .event_list import EVENT_LIST
+from .oauth_token import OAUTH_TOKEN
 from .operation import Operation
 from .principal_get import PRINCIPAL_GET
 from .session_list import SESSION_LIST
@@ -51,4 +52,5 @@ TABLE: tuple[Operation[Any, Any], ...] = (
     EVENT_LIST,
     TOKEN_INTROSPECT,
     TOKEN_REVOKE,
+    OAUTH_TOKEN,
 )

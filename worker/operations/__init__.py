@@ -9,6 +9,7 @@ from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.health import HEALTH
+from shared.contracts.oauth_token import OAUTH_TOKEN
 from shared.contracts.operation import Lane, Operation
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
@@ -39,6 +40,7 @@ from worker.operations.auth_logout import auth_logout
 from worker.operations.auth_verify import auth_verify
 from worker.operations.event_list import event_list
 from worker.operations.health import health
+from worker.operations.oauth_token import oauth_token
 from worker.operations.principal_get import principal_get
 from worker.operations.session_list import session_list
 from worker.operations.session_revoke import session_revoke
@@ -86,6 +88,7 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (AUDIT_LIST, audit_list),
     (TOKEN_INTROSPECT, token_introspect),
     (TOKEN_REVOKE, token_revoke),
+    (OAUTH_TOKEN, oauth_token),
     *((operation, health) for operation in HEALTH.values()),
 )
 

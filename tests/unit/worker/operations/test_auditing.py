@@ -66,6 +66,7 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "session.list",
         "event.list",
         "token.introspect",
+        "oauth.token",
         AUDIT_LIST.name,
     }
     assert set(OPERATIONS) == set(AUDITED) | reads | {f"health.{lane}" for lane in Lane}
