@@ -21,7 +21,7 @@ class Accounts:
     token: str
     session: str
     registration_key: str | None = None
-    api_key: str | None = None
+    whole_api_key: str = "jak_"
     """An API key of the tenant, for operations that take no other credential."""
 
     def request(self, operation: str) -> dict[str, Any]:
@@ -58,6 +58,6 @@ class Accounts:
             "session.revoke_all": about_ann,
             "event.list": by_tenant,
             "audit.list": by_tenant,
-            "oauth.token": {"tenantToken": self.api_key},
+            "oauth.token": {"tenantToken": self.whole_api_key},
         }
         return {} if operation.startswith("health.") else requests[operation]

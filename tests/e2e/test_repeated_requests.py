@@ -38,7 +38,7 @@ async def accounts(rpc: RpcClient, service: RunningService) -> Accounts:
     token = (await send(rpc, "auth.login", **ann, deviceId="laptop")).access_token
     session = await send(rpc, "token.introspect", tenantToken=shop, token=token)
     _, api_key = await store_api_key(service.mongo_url, session.client_id)
-    return Accounts(tenant["email"], PASSWORD, shop, token, session.jti, KEY, api_key)
+    return Accounts(tenant["email"], PASSWORD, shop, token, session.jti, KEY, whole_api_key=api_key)
 
 
 async def send(rpc: RpcClient, name: str, message_id: str | None = None, **fields: Any) -> Any:

@@ -13,9 +13,9 @@ from shared.amqp.topology import LaneQueue
 from shared.contracts import OPERATIONS
 from shared.contracts.operation import Operation
 from shared.contracts.wire import WireModel
-from tests.api_keys import an_api_key
 from tests.fakes import REGISTRATION_KEY
 from tests.integration.proxy import Proxy
+from tests.records import an_api_key
 from tests.requests import NEW_EACH_TIME, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.amqp.consumer import Consumer, Consumption
@@ -73,10 +73,10 @@ async def test_redelivered_request_gets_the_first_reply(
     await world.create(shop)
     token = await world.login(shop)
     tenant = (await world.session_of(shop)).tenant
-    session, api_key = an_api_key(tenant)
+    session, api_key = an_api_key(tenant=tenant)
     await world.sessions.add(session)
     ann = (await world.session_of(token)).id
-    accounts = Accounts("shop@example.com", PASSWORD, shop, token, ann, REGISTRATION_KEY, api_key)
+    accounts = Accounts("shop@example.com", PASSWORD, shop, token, ann, REGISTRATION_KEY, whole_api_key=api_key)
     deliveries = Deliveries(operation.name)
     async with (
         asyncio.timeout(60),

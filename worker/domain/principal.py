@@ -112,6 +112,15 @@ def check_permission(operation: AnyOperation, principal: Principal) -> None:
         raise Forbidden.without(operation.permission)
 
 
+def is_live(credential: str, session: StoredSession, ports: Ports) -> bool:
+    """Return whether the credential of this session is valid, wherever it is used from."""
+    try:
+        _principal(credential, session, ports)
+    except InvalidToken:
+        return False
+    return session.revocation is None
+
+
 def _principal(credential: str, session: StoredSession, ports: Ports) -> Principal:
     """Return the caller, or raise `InvalidToken`."""
     key = session.key

@@ -16,8 +16,8 @@ from shared.contracts.user import User
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
-from tests.api_keys import an_api_key
 from tests.fakes import REGISTRATION_KEY
+from tests.records import an_api_key
 from tests.requests import NEW_EACH_TIME, NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.domain import records
@@ -36,7 +36,7 @@ class Scene:
         """Send the usual request of an operation and return the reply."""
         session = self.worker.ports.tokens.session_id(self.token) or ""
         accounts = Accounts(
-            "shop@example.com", PASSWORD, self.shop, self.token, session, REGISTRATION_KEY, self.api_key
+            "shop@example.com", PASSWORD, self.shop, self.token, session, REGISTRATION_KEY, whole_api_key=self.api_key
         )
         return await self.worker.call(OPERATIONS[name], message_id, **accounts.request(name))
 
@@ -69,7 +69,7 @@ class Scene:
 @pytest.fixture
 async def scene(worker: InMemoryWorker, shop: str) -> Scene:
     await worker.create(shop)
-    session, api_key = an_api_key((await worker.session_of(shop)).tenant)
+    session, api_key = an_api_key(tenant=(await worker.session_of(shop)).tenant)
     await worker.sessions.add(session)
     return Scene(worker, shop, await worker.login(shop), api_key)
 

@@ -15,8 +15,8 @@ from shared.contracts.principal_get import PRINCIPAL_GET, CredentialKind
 from shared.contracts.token_introspect import TOKEN_INTROSPECT
 from shared.contracts.token_revoke import TOKEN_REVOKE
 from shared.contracts.user_list import USER_LIST
-from tests.api_keys import LIFETIME, an_api_key
 from tests.fakes import ISSUER, LIFETIMES, NOW
+from tests.records import an_api_key
 from tests.unit.worker.in_memory import InMemoryWorker
 from tests.unit.worker.test_principal import an_operator
 from worker.domain.records import Revocation, StoredSession
@@ -27,7 +27,7 @@ ALL_OF_SOME = "tokens:revoke tokens:verify users:read"
 
 async def a_key(worker: InMemoryWorker, shop: str, **members: Any) -> tuple[StoredSession, str]:
     """Store an API key of the shop, and return it with its text."""
-    session, key = an_api_key((await worker.session_of(shop)).tenant, **{"permissions": SOME, **members})
+    session, key = an_api_key({"permissions": SOME, **members}, tenant=(await worker.session_of(shop)).tenant)
     return await worker.sessions.add(session), key
 
 
@@ -105,8 +105,8 @@ async def test_only_an_api_key_gets_an_access_token(worker: InMemoryWorker, shop
 
 
 async def test_an_access_token_lives_no_longer_than_its_key(worker: InMemoryWorker, shop: str) -> None:
-    _, key = await a_key(worker, shop)
-    worker.clock.advance(LIFETIME - timedelta(seconds=90))
+    session, key = await a_key(worker, shop)
+    worker.clock.advance(session.expires_at - NOW - timedelta(seconds=90))
     reply = await worker.call(OAUTH_TOKEN, tenantToken=key)
     assert reply.expires_in == 90
     worker.clock.advance(timedelta(seconds=89))
@@ -141,7 +141,7 @@ async def test_an_access_token_of_before_a_narrowing_allows_no_more_than_the_key
     worker: InMemoryWorker, shop: str
 ) -> None:
     """Two workers with the same keys stand for the time before and after."""
-    session, key = an_api_key((await worker.session_of(shop)).tenant, permissions=SOME)
+    session, key = an_api_key({"permissions": SOME}, tenant=(await worker.session_of(shop)).tenant)
     assert session.key is not None
     before = InMemoryWorker()
     await before.sessions.add(session)
