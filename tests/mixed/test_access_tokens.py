@@ -39,7 +39,7 @@ async def fleet(backend: Backend, mongo_url: str, tmp_path_factory: pytest.TempP
 async def test_access_token_is_refused_by_old_workers_and_never_allows_more(fleet: Fleet, mongo_url: str) -> None:
     await fleet.change_to(NEW_WORKERS)
     assert fleet.tenant is not None
-    key_id, key = await store_api_key(mongo_url, fleet.tenant.id, frozenset({Permission.USERS_READ}))
+    key_id, key = await store_api_key(mongo_url, fleet.tenant.id, permissions=frozenset({Permission.USERS_READ}))
     old, new = fleet.edges["old"].http, fleet.edges["new"].http
     form = {"grant_type": "client_credentials", "client_id": key_id, "client_secret": key}
     issued = await new.post("/oauth/token", data=form)
