@@ -106,12 +106,6 @@ def authenticated(credential: str, sessions: Sessions, address: Address | None, 
     return principal
 
 
-def check_permission(operation: AnyOperation, principal: Principal) -> None:
-    """Raise `Forbidden` unless the caller has the permission that the operation needs."""
-    if operation.permission is not None and operation.permission not in principal.permissions:
-        raise Forbidden.without(operation.permission)
-
-
 def is_live(credential: str, session: StoredSession, ports: Ports) -> bool:
     """Return whether the credential of this session is valid, wherever it is used from."""
     try:
@@ -119,6 +113,12 @@ def is_live(credential: str, session: StoredSession, ports: Ports) -> bool:
     except InvalidToken:
         return False
     return session.revocation is None
+
+
+def check_permission(operation: AnyOperation, principal: Principal) -> None:
+    """Raise `Forbidden` unless the caller has the permission that the operation needs."""
+    if operation.permission is not None and operation.permission not in principal.permissions:
+        raise Forbidden.without(operation.permission)
 
 
 def _principal(credential: str, session: StoredSession, ports: Ports) -> Principal:
