@@ -26,6 +26,7 @@ from api.routes import (
     events,
     forward,
     health,
+    key,
     oauth_metadata,
     oauth_token,
     principal,
@@ -68,7 +69,7 @@ TAGS = [
     {"name": "Tokens", "description": "Log users in and out, and verify their tokens."},
     {"name": "Sessions", "description": "List and revoke the sessions of a user."},
     {"name": "Audit", "description": "Read the audit trail of a tenant."},
-    {"name": "Credentials", "description": "See who a credential stands for, and what it allows."},
+    {"name": "Credentials", "description": "Manage API keys, and see who a credential stands for and what it allows."},
     {"name": "Events", "description": "Receive the revocations of a tenant's sessions as they happen."},
     {"name": "Health", "description": "Probes for load balancers and orchestrators."},
 ]
@@ -180,7 +181,7 @@ def create_app(
         ],
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
-    for routes in (auth, tenant, user, session, token, events, audit, principal, oauth_token, health):
+    for routes in (auth, tenant, user, session, token, events, audit, principal, key, oauth_token, health):
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)

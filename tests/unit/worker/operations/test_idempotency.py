@@ -10,6 +10,7 @@ import pytest
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.errors import AuthError, InvalidCredentials, InvalidToken, LoginTaken, UserNotFound
+from shared.contracts.key import IssuedKey
 from shared.contracts.operation import Done, Operation
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.user import User
@@ -17,7 +18,6 @@ from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
 from tests.fakes import REGISTRATION_KEY
-from tests.records import an_api_key
 from tests.requests import NEW_EACH_TIME, NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.domain import records
@@ -30,13 +30,20 @@ class Scene:
     worker: InMemoryWorker
     shop: str
     token: str
-    api_key: str
+    key: IssuedKey
 
     async def send(self, name: str, message_id: str = "message") -> Any:
         """Send the usual request of an operation and return the reply."""
         session = self.worker.ports.tokens.session_id(self.token) or ""
         accounts = Accounts(
-            "shop@example.com", PASSWORD, self.shop, self.token, session, REGISTRATION_KEY, whole_api_key=self.api_key
+            "shop@example.com",
+            PASSWORD,
+            self.shop,
+            self.token,
+            session,
+            REGISTRATION_KEY,
+            self.key.key.id,
+            self.key.api_key,
         )
         return await self.worker.call(OPERATIONS[name], message_id, **accounts.request(name))
 
@@ -69,9 +76,8 @@ class Scene:
 @pytest.fixture
 async def scene(worker: InMemoryWorker, shop: str) -> Scene:
     await worker.create(shop)
-    session, api_key = an_api_key(tenant=(await worker.session_of(shop)).tenant)
-    await worker.sessions.add(session)
-    return Scene(worker, shop, await worker.login(shop), api_key)
+    key = await worker.create_key(shop)
+    return Scene(worker, shop, await worker.login(shop), key)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
