@@ -34,8 +34,8 @@ from shared.contracts.errors import (
 )
 from shared.contracts.events import SESSION_REVOKED, RevocationReason
 from shared.contracts.health import HEALTH
+from shared.contracts.permissions import TENANT_PERMISSIONS
 from shared.contracts.wire import WireModel
-from tests.api_keys import store_api_key
 from tests.backends import Backend
 from tests.conformance import Declared, Undeclared
 from tests.e2e.tenant import PASSWORD, Tenant
@@ -48,7 +48,7 @@ Traffic = list[tuple[str, Published]]
 MAX_ATTEMPTS = 20
 UNKNOWN_ORIGIN = "203.0.113.7"
 #: Valid members of requests that are refused for another reason.
-MEMBERS = {
+MEMBERS: dict[str, Any] = {
     "tenantToken": "no token",
     "token": "no token",
     "login": "nobody",
@@ -58,6 +58,9 @@ MEMBERS = {
     "registrationKey": "not the key",
     "deviceId": "phone",
     "sessionId": "none",
+    "name": "a key",
+    "permissions": ["tokens:verify"],
+    "id": "none",
 }
 
 
@@ -98,7 +101,7 @@ class Service:
         raise AssertionError("never throttled")
 
 
-def _members(operation: str) -> dict[str, str]:
+def _members(operation: str) -> dict[str, Any]:
     fields = {field.alias for field in OPERATIONS[operation].request.model_fields.values()}
     return {name: value for name, value in MEMBERS.items() if name in fields}
 
@@ -109,14 +112,14 @@ async def traffic(backend: Backend, service: RunningService) -> AsyncIterator[Tr
     async with open_firehose(backend, service.amqp_url) as firehose:
         async with RpcClient([service.amqp_url], "a service") as rpc:
             assert await rpc.wait_connected(30)
-            await _use_everything(Service(rpc), service.mongo_url)
+            await _use_everything(Service(rpc))
         async with httpx.AsyncClient(base_url=service.urls[0], timeout=30) as http:
             await _use_the_edge(await Tenant.register(http))
         await firehose.wait_for(_complete)
     yield Declared(document()).identify(firehose.published)
 
 
-async def _use_everything(caller: Service, mongo_url: str) -> None:
+async def _use_everything(caller: Service) -> None:
     registration = {"email": f"{uuid.uuid4().hex}@tenant.test", "password": PASSWORD}
     await caller.refused(ErrorCode.REGISTRATION_FORBIDDEN, "tenant.register", **registration)
     key = {"registrationKey": "let-me-in-please"}
@@ -158,7 +161,7 @@ async def _use_everything(caller: Service, mongo_url: str) -> None:
     await caller.call("user.delete", **ann)
     await caller.call("event.list", **tenant)
     await caller.call("audit.list", **tenant, type="auth.login", login="ann")
-    await _use_api_keys(caller, tenant, mongo_url)
+    await _use_api_keys(caller, tenant)
     for health in HEALTH.values():
         await caller.call(health.name)
 
@@ -176,17 +179,22 @@ async def _use_everything(caller: Service, mongo_url: str) -> None:
     await _end_tenant(caller, tenant, registration, key)
 
 
-async def _use_api_keys(caller: Service, tenant: dict[str, str], mongo_url: str) -> None:
+async def _use_api_keys(caller: Service, tenant: dict[str, str]) -> None:
     """Use a key of the tenant, and one that no operation accepts here: the broker knows no addresses."""
-    tenant_id = (await caller.call("principal.get", **tenant))["tenant"]
-    _, key = await store_api_key(mongo_url, tenant_id)
+    await caller.call("principal.get", **tenant)
+    new_key = {**tenant, "name": "a key", "permissions": sorted(TENANT_PERMISSIONS)}
+    issued = await caller.call("key.create", **new_key)
+    await caller.call("key.list", **tenant)
+    rotated = await caller.call("key.rotate", **tenant, id=issued["key"]["id"])
+    key = rotated["apiKey"]
     await caller.call("oauth.token", tenantToken=key, scope="users:read")
     await caller.refused(ErrorCode.INVALID_SCOPE, "oauth.token", tenantToken=key, scope="users:read nonsense")
-    _, local_key = await store_api_key(mongo_url, tenant_id, networks=("127.0.0.1/32",))
+    local_key = (await caller.call("key.create", **new_key, networks=["127.0.0.1/32"]))["apiKey"]
     await caller.call("auth.verify", checks=[{"tenantToken": local_key, "token": "no token"}])
     for name, operation in OPERATIONS.items():
         if Forbidden in operation.errors and name != "auth.verify":
             await caller.refused(ErrorCode.FORBIDDEN, name, tenantToken=local_key)
+    await caller.call("key.revoke", **tenant, id=issued["key"]["id"])
 
 
 async def _end_tenant(
