@@ -29,11 +29,14 @@ from shared.contracts.errors import (
     InvalidCredentials,
     InvalidTenantToken,
     InvalidToken,
+    KeyNotFound,
     Throttled,
     UserNotFound,
 )
 from shared.contracts.events import SESSION_REVOKED, RevocationReason
 from shared.contracts.health import HEALTH
+from shared.contracts.key_create import MAX_KEYS
+from shared.contracts.key_rotate import MAX_LIVE_SECRETS
 from shared.contracts.permissions import TENANT_PERMISSIONS
 from shared.contracts.wire import WireModel
 from tests.backends import Backend
@@ -58,9 +61,9 @@ MEMBERS: dict[str, Any] = {
     "registrationKey": "not the key",
     "deviceId": "phone",
     "sessionId": "none",
-    "name": "a key",
-    "permissions": ["tokens:verify"],
     "id": "none",
+    "name": "gateway",
+    "permissions": ["events:read"],
 }
 
 
@@ -76,9 +79,11 @@ class Service:
     def __init__(self, rpc: RpcClient) -> None:
         self._rpc = rpc
 
-    async def call(self, operation: str, **members: Any) -> dict[str, Any]:
+    async def call(self, operation: str, message_id: str | None = None, /, **members: Any) -> dict[str, Any]:
         request = OPERATIONS[operation].request.model_validate(members)
-        reply: WireModel = await self._rpc.call(OPERATIONS[operation], request, request_id=uuid.uuid4().hex)
+        reply: WireModel = await self._rpc.call(
+            OPERATIONS[operation], request, message_id=message_id, request_id=uuid.uuid4().hex
+        )
         return reply.model_dump(mode="json")
 
     async def refused(self, code: ErrorCode, operation: str, **members: Any) -> None:
@@ -137,6 +142,8 @@ async def _use_everything(caller: Service) -> None:
     await caller.call("user.update", **ann, scope="company:read", sub="42")
     await caller.call("user.list", **tenant, q="AN")
     await caller.call("user.get", **ann)
+    await _use_keys(caller, tenant)
+    await _manage_keys(caller, tenant)
 
     async def login(device: str) -> str:
         token: str = (await caller.call("auth.login", **ann, **password, deviceId=device))["accessToken"]
@@ -161,7 +168,6 @@ async def _use_everything(caller: Service) -> None:
     await caller.call("user.delete", **ann)
     await caller.call("event.list", **tenant)
     await caller.call("audit.list", **tenant, type="auth.login", login="ann")
-    await _use_api_keys(caller, tenant)
     for health in HEALTH.values():
         await caller.call(health.name)
 
@@ -179,22 +185,38 @@ async def _use_everything(caller: Service) -> None:
     await _end_tenant(caller, tenant, registration, key)
 
 
-async def _use_api_keys(caller: Service, tenant: dict[str, str]) -> None:
+async def _use_keys(caller: Service, tenant: dict[str, str]) -> None:
     """Use a key of the tenant, and one that no operation accepts here: the broker knows no addresses."""
     await caller.call("principal.get", **tenant)
-    new_key = {**tenant, "name": "a key", "permissions": sorted(TENANT_PERMISSIONS)}
-    issued = await caller.call("key.create", **new_key)
-    await caller.call("key.list", **tenant)
-    rotated = await caller.call("key.rotate", **tenant, id=issued["key"]["id"])
-    key = rotated["apiKey"]
-    await caller.call("oauth.token", tenantToken=key, scope="users:read")
-    await caller.refused(ErrorCode.INVALID_SCOPE, "oauth.token", tenantToken=key, scope="users:read nonsense")
-    local_key = (await caller.call("key.create", **new_key, networks=["127.0.0.1/32"]))["apiKey"]
-    await caller.call("auth.verify", checks=[{"tenantToken": local_key, "token": "no token"}])
+    create = {**tenant, "name": "gateway", "permissions": sorted(TENANT_PERMISSIONS)}
+    key = await caller.call("key.create", **create)
+    await caller.call("oauth.token", tenantToken=key["apiKey"], scope="users:read")
+    await caller.refused(ErrorCode.INVALID_SCOPE, "oauth.token", tenantToken=key["apiKey"], scope="nonsense")
+    local_key = await caller.call("key.create", **create, networks=["127.0.0.1/32"])
+    await caller.call("auth.verify", checks=[{"tenantToken": local_key["apiKey"], "token": "no token"}])
     for name, operation in OPERATIONS.items():
         if Forbidden in operation.errors and name != "auth.verify":
-            await caller.refused(ErrorCode.FORBIDDEN, name, tenantToken=local_key)
-    await caller.call("key.revoke", **tenant, id=issued["key"]["id"])
+            await caller.refused(ErrorCode.FORBIDDEN, name, tenantToken=local_key["apiKey"])
+    for each in (key, local_key):
+        await caller.call("key.revoke", **tenant, id=each["key"]["id"])
+
+
+async def _manage_keys(caller: Service, tenant: dict[str, str]) -> None:
+    """Use the operations of API keys, also beyond the numbers of keys and of secrets."""
+    create = {**tenant, "name": "gateway", "permissions": ["events:read"]}
+    key = {"id": (await caller.call("key.create", "a message", **create))["key"]["id"]}
+    for _ in range(MAX_LIVE_SECRETS - 1):
+        await caller.call("key.rotate", **tenant, **key)
+    await caller.refused(ErrorCode.KEY_LIMIT_REACHED, "key.rotate", **tenant, **key)
+    for _ in range(MAX_KEYS - 1):
+        await caller.call("key.create", **create)
+    await caller.refused(ErrorCode.KEY_LIMIT_REACHED, "key.create", **tenant)
+    assert len((await caller.call("key.list", **tenant))["keys"]) == MAX_KEYS
+    await caller.call("key.revoke", **tenant, **key)
+    with pytest.raises(KeyNotFound):
+        await caller.call("key.create", "a message", **create)
+    for name in ("key.rotate", "key.revoke"):
+        await caller.refused(ErrorCode.KEY_NOT_FOUND, name, **tenant, **key)
 
 
 async def _end_tenant(
