@@ -25,6 +25,7 @@ from shared.contracts import OPERATIONS
 from shared.contracts.errors import (
     AuthError,
     ErrorCode,
+    Forbidden,
     InvalidCredentials,
     InvalidTenantToken,
     InvalidToken,
@@ -36,6 +37,7 @@ from shared.contracts.events import SESSION_REVOKED, RevocationReason
 from shared.contracts.health import HEALTH
 from shared.contracts.key_create import MAX_KEYS
 from shared.contracts.key_rotate import MAX_LIVE_SECRETS
+from shared.contracts.permissions import TENANT_PERMISSIONS
 from shared.contracts.wire import WireModel
 from tests.backends import Backend
 from tests.conformance import Declared, Undeclared
@@ -140,6 +142,7 @@ async def _use_everything(caller: Service) -> None:
     await caller.call("user.update", **ann, scope="company:read", sub="42")
     await caller.call("user.list", **tenant, q="AN")
     await caller.call("user.get", **ann)
+    await _use_keys(caller, tenant)
     await _manage_keys(caller, tenant)
 
     async def login(device: str) -> str:
@@ -180,6 +183,22 @@ async def _use_everything(caller: Service) -> None:
         if Throttled in operation.errors:
             await caller.throttled(name, **_members(name) | own)
     await _end_tenant(caller, tenant, registration, key)
+
+
+async def _use_keys(caller: Service, tenant: dict[str, str]) -> None:
+    """Use a key of the tenant, and one that no operation accepts here: the broker knows no addresses."""
+    await caller.call("principal.get", **tenant)
+    create = {**tenant, "name": "gateway", "permissions": sorted(TENANT_PERMISSIONS)}
+    key = await caller.call("key.create", **create)
+    await caller.call("oauth.token", tenantToken=key["apiKey"], scope="users:read")
+    await caller.refused(ErrorCode.INVALID_SCOPE, "oauth.token", tenantToken=key["apiKey"], scope="nonsense")
+    local_key = await caller.call("key.create", **create, networks=["127.0.0.1/32"])
+    await caller.call("auth.verify", checks=[{"tenantToken": local_key["apiKey"], "token": "no token"}])
+    for name, operation in OPERATIONS.items():
+        if Forbidden in operation.errors and name != "auth.verify":
+            await caller.refused(ErrorCode.FORBIDDEN, name, tenantToken=local_key["apiKey"])
+    for each in (key, local_key):
+        await caller.call("key.revoke", **tenant, id=each["key"]["id"])
 
 
 async def _manage_keys(caller: Service, tenant: dict[str, str]) -> None:
