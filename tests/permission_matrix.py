@@ -37,6 +37,9 @@ DAY = timedelta(days=1)
 #: The operations that a permission protects.
 PROTECTED = {name: operation for name, operation in OPERATIONS.items() if operation.permission is not None}
 
+#: Routes outside the OpenAPI document, and the route that each repeats.
+ALIASES = {"/auth/": "/auth"}
+
 
 class Outcome(Enum):
     """The answer to a request with a credential."""
@@ -231,8 +234,16 @@ async def operator_with_everything(world: World, _needed: Permission) -> Present
     return Presented(await world.operator(frozenset(Permission)), world.shop.id)
 
 
-async def _operator_without_a_permission(world: World, _needed: Permission) -> Presented:
+async def operator_without_a_permission(world: World, _needed: Permission) -> Presented:
     return Presented(await world.operator(()), world.shop.id)
+
+
+async def operator_without_a_permission_that_names_an_unknown_tenant(world: World, _needed: Permission) -> Presented:
+    return Presented(await world.operator(()), uuid.uuid4().hex)
+
+
+async def _operator_without_a_permission_that_names_no_tenant(world: World, _needed: Permission) -> Presented:
+    return Presented(await world.operator(()))
 
 
 async def _operator_that_names_no_tenant(world: World, _needed: Permission) -> Presented:
@@ -317,7 +328,7 @@ async def _expired_operator(world: World, _needed: Permission) -> Presented:
     return Presented(await world.operator(frozenset(Permission), expires_at=expired), world.shop.id)
 
 
-async def _operator_of_an_older_generation(world: World, _needed: Permission) -> Presented:
+async def operator_of_an_older_generation(world: World, _needed: Permission) -> Presented:
     """Its password was changed since it logged in."""
     login = f"operator-{uuid.uuid4().hex}"
     user = await _user(
@@ -346,7 +357,7 @@ _NEVER: Rows = {
     _expired_access_token: Outcome.INVALID,
     _access_token_of_a_revoked_key: Outcome.INVALID,
     _expired_operator: Outcome.INVALID,
-    _operator_of_an_older_generation: Outcome.INVALID,
+    operator_of_an_older_generation: Outcome.INVALID,
 }
 
 
@@ -362,7 +373,9 @@ def rows(operation: Operation[Any, Any], *, takes_tenant: bool) -> Rows:
         _key_with_every_other: Outcome.FORBIDDEN,
         _access_token_with_every_other: Outcome.FORBIDDEN,
         _access_token_of_a_key_without_it: Outcome.FORBIDDEN,
-        _operator_without_a_permission: Outcome.FORBIDDEN,
+        operator_without_a_permission: Outcome.FORBIDDEN,
+        operator_without_a_permission_that_names_an_unknown_tenant: Outcome.FORBIDDEN,
+        _operator_without_a_permission_that_names_no_tenant: Outcome.FORBIDDEN,
         _operator_with_every_other: Outcome.FORBIDDEN,
     }
     if needed in TENANT_PERMISSIONS:
@@ -393,8 +406,8 @@ def rows(operation: Operation[Any, Any], *, takes_tenant: bool) -> Rows:
     else:
         found[operator_with_everything] = Outcome.FORBIDDEN
     if operation is AUTH_VERIFY:
-        # No operator may verify users' tokens, so a verification does not even read the operator's user.
-        found[_operator_of_an_older_generation] = Outcome.FORBIDDEN
+        # No operator may verify users' tokens, so a verification does not read the operator's user.
+        found[operator_of_an_older_generation] = Outcome.FORBIDDEN
     return found
 
 
