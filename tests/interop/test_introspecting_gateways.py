@@ -71,7 +71,7 @@ error_log stderr;
 load_module {modules}/ndk_http_module.so;
 load_module {modules}/ngx_http_lua_module.so;
 events {{}}
-env TENANT_TOKEN;
+env GATEWAY_KEY;
 http {{
   access_log off;
   client_body_temp_path {directory}/body;
@@ -164,7 +164,7 @@ async def _running(
         places = {"directory": directory, "edge": edge, **addresses}
         command, text = _nginx(lines, places) if gateway is LUA else _apache(gateway.module, lines, places)
         (directory / "gateway.conf").write_text(text)
-        env = {**os.environ, "TENANT_TOKEN": tenant.token}
+        env = {**os.environ, "GATEWAY_KEY": await tenant.key("tokens:verify")}
         process = ChildProcess(Service("gateway", [*command, str(directory / "gateway.conf")], env), directory)
         process.start()
         try:

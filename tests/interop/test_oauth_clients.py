@@ -68,9 +68,8 @@ async def test_node_client_with_any_authentication_method_introspects_and_revoke
     node_clients: Path, service: RunningService, tenant: Tenant, library: str, method: str
 ) -> None:
     await tenant.create("ann")
-    before, revoked, after = await _node(
-        node_clients, library, method, URL=service.urls[0], SECRET=tenant.token, TOKEN=await tenant.token_of("ann")
-    )
+    secret, token = await tenant.key("tokens:verify", "tokens:revoke"), await tenant.token_of("ann")
+    before, revoked, after = await _node(node_clients, library, method, URL=service.urls[0], SECRET=secret, TOKEN=token)
     assert (_described(before), revoked, after) == ((True, "ann"), "done", {"active": False})
 
 
@@ -100,7 +99,8 @@ async def test_authlib_with_any_authentication_method_introspects_and_revokes(
     authlib: Path, service: RunningService, tenant: Tenant, method: str
 ) -> None:
     await tenant.create("ann")
-    env = {"URL": service.urls[0], "SECRET": tenant.token, "TOKEN": await tenant.token_of("ann")}
+    secret, token = await tenant.key("tokens:verify", "tokens:revoke"), await tenant.token_of("ann")
+    env = {"URL": service.urls[0], "SECRET": secret, "TOKEN": token}
     path = {"PYTHONPATH": str(authlib)}
     output = await output_of(authlib, sys.executable, str(CLIENTS / "client.py"), method, env={**env, **path})
     before, revoked, after = json.loads(output)
@@ -122,7 +122,7 @@ async def test_curl_with_any_authentication_method_introspects(
 ) -> None:
     """`basic and post`: lua-resty-openidc sends the credentials twice."""
     await tenant.create("ann")
-    values = {"secret": tenant.token, "token": await tenant.token_of("ann")}
+    values = {"secret": await tenant.key("tokens:verify"), "token": await tenant.token_of("ann")}
     options = shlex.split(credentials.format(**values))
     url = f"{service.urls[0]}/introspect"
     output = await output_of(
