@@ -1,4 +1,4 @@
-"""The commands of docs/permissions.md, run in a shell as they are written."""
+"""The commands of docs/permissions.md and docs/gateways.md, run in a shell as they are written."""
 
 import asyncio
 import os
@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from dev.permission_tables import PAGE
+from dev.processes import REPOSITORY
 from tests.e2e.tenant import PASSWORD, Tenant
 
 TIMEOUT_SECONDS = 60
@@ -69,3 +70,15 @@ async def test_commands_of_the_page_create_rotate_and_revoke_keys(http: httpx.As
     for key in (gateway, renewed):
         assert await permissions_of(http, key) is None
     assert await permissions_of(http, mailer) == {"events:read"}
+
+
+async def test_commands_of_the_gateways_page_introspect_with_a_key(http: httpx.AsyncClient, tenant: Tenant) -> None:
+    if not (shutil.which("bash") and shutil.which("curl")):
+        pytest.skip("the page is for bash and curl")
+    text = (REPOSITORY / "docs/gateways.md").read_text()
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    commands = commands.replace("http://127.0.0.1:8000", str(http.base_url).rstrip("/"))
+    await tenant.create("ann")
+    env = {"GATEWAY_KEY": await tenant.key("tokens:verify"), "TOKEN": await tenant.token_of("ann")}
+    (answers,) = await run(f"ANSWERS=$({commands})", ("ANSWERS",), **env)
+    assert answers.count('"active":true') == commands.count("curl") == 3

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from dev.processes import REPOSITORY
+from shared.contracts.api_key import api_key_id
 from tests.e2e.tenant import Tenant
 from tests.interop.programs import output_of, program
 from tests.service import RunningService
@@ -68,8 +69,9 @@ async def test_node_client_with_any_authentication_method_introspects_and_revoke
     node_clients: Path, service: RunningService, tenant: Tenant, library: str, method: str
 ) -> None:
     await tenant.create("ann")
-    secret, token = await tenant.key("tokens:verify", "tokens:revoke"), await tenant.token_of("ann")
-    before, revoked, after = await _node(node_clients, library, method, URL=service.urls[0], SECRET=secret, TOKEN=token)
+    before, revoked, after = await _node(
+        node_clients, library, method, URL=service.urls[0], SECRET=tenant.token, TOKEN=await tenant.token_of("ann")
+    )
     assert (_described(before), revoked, after) == ((True, "ann"), "done", {"active": False})
 
 
@@ -99,8 +101,7 @@ async def test_authlib_with_any_authentication_method_introspects_and_revokes(
     authlib: Path, service: RunningService, tenant: Tenant, method: str
 ) -> None:
     await tenant.create("ann")
-    secret, token = await tenant.key("tokens:verify", "tokens:revoke"), await tenant.token_of("ann")
-    env = {"URL": service.urls[0], "SECRET": secret, "TOKEN": token}
+    env = {"URL": service.urls[0], "SECRET": tenant.token, "TOKEN": await tenant.token_of("ann")}
     path = {"PYTHONPATH": str(authlib)}
     output = await output_of(authlib, sys.executable, str(CLIENTS / "client.py"), method, env={**env, **path})
     before, revoked, after = json.loads(output)
@@ -110,10 +111,10 @@ async def test_authlib_with_any_authentication_method_introspects_and_revokes(
 @pytest.mark.parametrize(
     ("credentials", "form"),
     [
-        ("--user gateway:{secret}", "token={token}"),
+        ("--user {client}:{secret}", "token={token}"),
         ("--header 'Authorization: Bearer {secret}'", "token={token}"),
-        ("", "token={token}&client_id=gateway&client_secret={secret}"),
-        ("--user gateway:{secret}", "token={token}&client_id=gateway&client_secret={secret}"),
+        ("", "token={token}&client_id={client}&client_secret={secret}"),
+        ("--user {client}:{secret}", "token={token}&client_id={client}&client_secret={secret}"),
     ],
     ids=["basic", "bearer", "post", "basic and post"],
 )
@@ -122,7 +123,8 @@ async def test_curl_with_any_authentication_method_introspects(
 ) -> None:
     """`basic and post`: lua-resty-openidc sends the credentials twice."""
     await tenant.create("ann")
-    values = {"secret": await tenant.key("tokens:verify"), "token": await tenant.token_of("ann")}
+    key = await tenant.key("tokens:verify")
+    values = {"client": api_key_id(key), "secret": key, "token": await tenant.token_of("ann")}
     options = shlex.split(credentials.format(**values))
     url = f"{service.urls[0]}/introspect"
     output = await output_of(

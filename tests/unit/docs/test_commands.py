@@ -84,8 +84,7 @@ TESTS: dict[str, dict[str, str]] = {
         ".venv/bin/python -m deploy service shop --tenant TENANT_ID --permissions": PRODUCTION,
     },
     "docs/gateways.md": {
-        "curl -s http://127.0.0.1:8000/introspect": "tests/interop/test_oauth_clients.py"
-        "::test_curl_with_any_authentication_method_introspects",
+        "": "tests/e2e/test_permissions_page.py::test_commands_of_the_gateways_page_introspect_with_a_key"
     },
     "docs/guide.md": {"make run": MAKE_RUN, "": GUIDE},
     "docs/operations.md": {
