@@ -19,7 +19,7 @@ from dev.processes import ChildProcess, Service
 from dev.services import api_service, worker_service
 from dev.stack import LocalStack
 
-START_TIMEOUT_SECONDS: Final = 30
+START_TIMEOUT_SECONDS: Final = 60
 ISSUER: Final = "jincor-auth"
 MASTER_KEY_ID: Final = "bench"
 
