@@ -19,6 +19,7 @@ from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.claims import Claims
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import RevocationReason
+from shared.contracts.key_create import KEY_CREATE
 from shared.contracts.operation import Operation
 from shared.contracts.permissions import (
     INSTALLATION_PERMISSIONS,
@@ -102,9 +103,10 @@ class World:
         return cls(stores, shop, bank, await _user(stores, shop.id, "ann"))
 
     async def accounts(self, credential: str) -> Accounts:
-        """Return the subjects of requests of this caller: ann has a session of her own for each."""
+        """Return the subjects of requests of this caller: a session of ann and an API key for each."""
         session, token = await self.session(self.shop.id, self.ann)
-        return Accounts(self.shop.email, PASSWORD, credential, token, session.id)
+        key, _ = await self.key({Permission.KEYS_WRITE})
+        return Accounts(self.shop.email, PASSWORD, credential, token, session.id, api_key=key.id)
 
     async def session(self, tenant: str, user: StoredUser | None = None, **changes: Any) -> tuple[StoredSession, str]:
         """Store a session of a user, or of the tenant itself, and return it with its token."""
@@ -419,6 +421,8 @@ def title(present: Present) -> str:
 def request_of(operation: Operation[Any, Any], accounts: Accounts, on_tenant: str | None) -> dict[str, Any]:
     """Return a request that succeeds if the caller has the operation's permission."""
     request = accounts.request(operation.name)
+    if operation is KEY_CREATE:  # whose caller needs the permissions of the new key, too
+        request["permissions"] = [Permission.KEYS_WRITE]
     if on_tenant is not None and operation is not AUTH_VERIFY:
         request["onTenant"] = on_tenant
     return request

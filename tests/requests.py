@@ -17,6 +17,8 @@ class Accounts:
     token: str
     session: str
     registration_key: str | None = None
+    api_key: str = "0VfKe3RtQ8mLz2Xb9WsYcA"
+    """The id of an API key of the tenant."""
 
     def request(self, operation: str) -> dict[str, Any]:
         """Return a request that succeeds with a visible effect: it revokes existing sessions or creates something."""
@@ -52,5 +54,9 @@ class Accounts:
             "session.revoke_all": about_ann,
             "event.list": by_tenant,
             "audit.list": by_tenant,
+            "key.create": {**by_tenant, "name": "gateway", "permissions": ["tokens:verify"]},
+            "key.list": by_tenant,
+            "key.rotate": {**by_tenant, "id": self.api_key},
+            "key.revoke": {**by_tenant, "id": self.api_key},
         }
         return {} if operation.startswith("health.") else requests[operation]

@@ -206,7 +206,7 @@ def routes_of(document: Json, operation: str) -> list[Route]:
 
 def over_http(setup: Setup, route: Route) -> Way:
     async def send(operation: Operation[Any, Any], accounts: Accounts, on_tenant: str | None) -> Answer:
-        fields = accounts.request(operation.name)
+        fields = request_of(operation, accounts, None)
         (fields,) = fields["checks"] if operation is AUTH_VERIFY else (fields,)
         del fields["tenantToken"]
         headers = {"Authorization": f"Bearer {accounts.tenant_token}"}

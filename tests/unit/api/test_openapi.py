@@ -18,6 +18,8 @@ from shared.contracts.auth_login import AuthLoginBody
 from shared.contracts.auth_logout import AuthLogoutBody
 from shared.contracts.authority import AuthorityBody
 from shared.contracts.health import HEALTH
+from shared.contracts.key_create import KeyCreateBody
+from shared.contracts.key_rotate import KeyRotateBody
 from shared.contracts.tenant_enable import TenantEnableBody
 from shared.contracts.tenant_login import TenantLoginBody
 from shared.contracts.tenant_register import TenantRegisterBody
@@ -41,6 +43,8 @@ BODIES: dict[str, type[BaseModel]] = {
     "auth.verify": AuthVerifyBody,
     "auth.logout": AuthLogoutBody,
     "token.introspect": TokenForm,
+    "key.create": KeyCreateBody,
+    "key.rotate": KeyRotateBody,
     "token.revoke": TokenForm,
 }
 #: Operations with OAuth 2.0 errors: an invalid request is a 400, as JSON.
