@@ -7,6 +7,11 @@ from .auth_logout import AUTH_LOGOUT
 from .auth_verify import AUTH_VERIFY
 from .event_list import EVENT_LIST
 from .operation import Operation
+from .operator_list import OPERATOR_LIST
+from .operator_login import OPERATOR_LOGIN
+from .operator_logout import OPERATOR_LOGOUT
+from .operator_set_password import OPERATOR_SET_PASSWORD
+from .operator_update import OPERATOR_UPDATE
 from .principal_get import PRINCIPAL_GET
 from .session_list import SESSION_LIST
 from .session_revoke import SESSION_REVOKE
@@ -51,4 +56,9 @@ TABLE: tuple[Operation[Any, Any], ...] = (
     EVENT_LIST,
     TOKEN_INTROSPECT,
     TOKEN_REVOKE,
+    OPERATOR_LOGIN,
+    OPERATOR_LOGOUT,
+    OPERATOR_SET_PASSWORD,
+    OPERATOR_LIST,
+    OPERATOR_UPDATE,
 )

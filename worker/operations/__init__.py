@@ -10,6 +10,11 @@ from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.health import HEALTH
 from shared.contracts.operation import Lane, Operation
+from shared.contracts.operator_list import OPERATOR_LIST
+from shared.contracts.operator_login import OPERATOR_LOGIN
+from shared.contracts.operator_logout import OPERATOR_LOGOUT
+from shared.contracts.operator_set_password import OPERATOR_SET_PASSWORD
+from shared.contracts.operator_update import OPERATOR_UPDATE
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
@@ -39,6 +44,11 @@ from worker.operations.auth_logout import auth_logout
 from worker.operations.auth_verify import auth_verify
 from worker.operations.event_list import event_list
 from worker.operations.health import health
+from worker.operations.operator_list import operator_list
+from worker.operations.operator_login import operator_login
+from worker.operations.operator_logout import operator_logout
+from worker.operations.operator_set_password import operator_set_password
+from worker.operations.operator_update import operator_update
 from worker.operations.principal_get import principal_get
 from worker.operations.session_list import session_list
 from worker.operations.session_revoke import session_revoke
@@ -86,6 +96,11 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (AUDIT_LIST, audit_list),
     (TOKEN_INTROSPECT, token_introspect),
     (TOKEN_REVOKE, token_revoke),
+    (OPERATOR_LOGIN, operator_login),
+    (OPERATOR_LOGOUT, operator_logout),
+    (OPERATOR_SET_PASSWORD, operator_set_password),
+    (OPERATOR_LIST, operator_list),
+    (OPERATOR_UPDATE, operator_update),
     *((operation, health) for operation in HEALTH.values()),
 )
 

@@ -43,6 +43,7 @@ class Lifetimes:
 
     tenant: timedelta
     user: timedelta
+    operator: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +72,5 @@ class Ports:
     """The minimum length of a new password, in its normalised form."""
     max_sessions_per_user: int = 0
     """0: no limit."""
+    operator_tenant: str | None = None
+    """The id of the tenant whose users may be operators. None: there are no operators."""

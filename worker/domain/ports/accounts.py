@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.contracts.events import RevocationReason
+from shared.contracts.permissions import Permission
 from worker.domain.records import (
     IdempotencyKey,
     StoredTenant,
@@ -129,6 +130,23 @@ class Users(Protocol):
         If the same request wrote before, nothing is written, so later changes of other requests are
         kept. Raises `UserNotFound`, also if the changed user was deleted since and another user has
         the login.
+        """
+
+    async def operators(
+        self, tenant: str | None, limit: int, permission: Permission | None = None
+    ) -> Sequence[StoredUser]:
+        """Return up to `limit` users of the tenant that have this operator permission, in order of login.
+
+        Without `permission`: any operator permission. Without `tenant`: of all tenants.
+        """
+
+    async def replace_operator_permissions(
+        self, user: StoredUser, permissions: AbstractSet[Permission], key: IdempotencyKey
+    ) -> StoredUser | None:
+        """Write the user's operator permissions, and return the user as stored afterwards.
+
+        Returns None, with nothing written, if others were written since the user was read, or the user was deleted.
+        If the same request wrote before, nothing is written.
         """
 
     async def replace_hash(self, user: StoredUser, password_hash: str) -> None:
