@@ -8,7 +8,10 @@ NEW_PASSWORD = "another fine password"
 
 @dataclass(frozen=True)
 class Accounts:
-    """The subjects of the requests: a tenant with its token, and its user ann with a token and its session."""
+    """The subjects of the requests: a tenant with its token, its user ann with a token and its session, and operators.
+
+    The operators' tenant has the users olga and oskar.
+    """
 
     email: str
     password: str
@@ -17,11 +20,16 @@ class Accounts:
     token: str
     session: str
     registration_key: str | None = None
+    office_token: str = ""
+    """The token of the operators' tenant. Its user olga has all operator permissions."""
+    operator_token: str = ""
+    """A token of olga."""
 
     def request(self, operation: str) -> dict[str, Any]:
         """Return a request that succeeds with a visible effect: it revokes existing sessions or creates something."""
         by_tenant = {"tenantToken": self.tenant_token}
         about_ann = {**by_tenant, "login": "ann"}
+        by_olga = {"tenantToken": self.operator_token}
         about_token = {**by_tenant, "token": self.token}
         requests: dict[str, dict[str, Any]] = {
             "principal.get": by_tenant,
@@ -52,5 +60,15 @@ class Accounts:
             "session.revoke_all": about_ann,
             "event.list": by_tenant,
             "audit.list": by_tenant,
+            "operator.login": {
+                "tenantToken": self.office_token,
+                "login": "olga",
+                "password": self.password,
+                "deviceId": "laptop",
+            },
+            "operator.logout": by_olga,
+            "operator.set_password": {**by_olga, "currentPassword": self.password, "password": NEW_PASSWORD},
+            "operator.list": by_olga,
+            "operator.update": {**by_olga, "login": "oskar", "permissions": ["users:read"]},
         }
         return {} if operation.startswith("health.") else requests[operation]

@@ -71,7 +71,10 @@ async def test_redelivered_request_gets_the_first_reply(
     shop = await world.register()
     await world.create(shop)
     token = await world.login(shop)
-    accounts = Accounts("shop@example.com", PASSWORD, shop, token, (await world.session_of(token)).id, REGISTRATION_KEY)
+    office = await world.open_office()
+    operator = await world.operator_login(office)
+    session = (await world.session_of(token)).id
+    accounts = Accounts("shop@example.com", PASSWORD, shop, token, session, REGISTRATION_KEY, office, operator)
     deliveries = Deliveries(operation.name)
     async with (
         asyncio.timeout(60),

@@ -41,6 +41,10 @@ RECORDED: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "session.revoke": ("ann", "revoked", ()),
     "session.revoke_all": ("ann", "all_revoked", ()),
     "token.revoke": ("ann", "token_revoked", ()),
+    "operator.login": ("olga", None, ()),
+    "operator.logout": ("olga", "logout", ()),
+    "operator.set_password": ("olga", "password_changed", ()),
+    "operator.update": ("oskar", None, ("permissions",)),
 }
 
 
@@ -66,6 +70,7 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "session.list",
         "event.list",
         "token.introspect",
+        "operator.list",
         AUDIT_LIST.name,
     }
     assert set(OPERATIONS) == set(AUDITED) | reads | {f"health.{lane}" for lane in Lane}
@@ -78,7 +83,9 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
     """The record holds the tenant, the account and the revocation reason."""
     token = await worker.login(shop)
     session = await worker.session_of(token)
-    accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
+    office = await worker.open_office()
+    operator = await worker.operator_login(office)
+    accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, office, operator)
     worker.audit.records.clear()
     login, reason, changed = RECORDED[name]
     for _ in range(2):
@@ -87,7 +94,8 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
         record = record_of(worker)
         assert (record.type, record.outcome, record.login) == (name, "ok", login)
         assert (record.reason, record.changed, record.attempts) == (reason, changed, 1)
-        assert (record.tenant == session.tenant) == (name != "tenant.register")
+        assert (record.tenant == session.tenant) == (name != "tenant.register" and not name.startswith("operator."))
+        assert (record.tenant == worker.ports.operator_tenant) == name.startswith("operator.")
         if name in {"auth.logout", "session.revoke", "token.revoke"}:
             assert record.session == session.id
         if name in {"tenant.update", "tenant.delete"}:  # its token is revoked, so a second request would be refused

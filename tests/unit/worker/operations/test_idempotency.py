@@ -29,11 +29,15 @@ class Scene:
     worker: InMemoryWorker
     shop: str
     token: str
+    office: str
+    operator: str
 
     async def send(self, name: str, message_id: str = "message") -> Any:
         """Send the usual request of an operation and return the reply."""
         session = self.worker.ports.tokens.session_id(self.token) or ""
-        accounts = Accounts("shop@example.com", PASSWORD, self.shop, self.token, session, REGISTRATION_KEY)
+        accounts = Accounts(
+            "shop@example.com", PASSWORD, self.shop, self.token, session, REGISTRATION_KEY, self.office, self.operator
+        )
         return await self.worker.call(OPERATIONS[name], message_id, **accounts.request(name))
 
     async def update(self, **fields: Any) -> None:
@@ -65,7 +69,8 @@ class Scene:
 @pytest.fixture
 async def scene(worker: InMemoryWorker, shop: str) -> Scene:
     await worker.create(shop)
-    return Scene(worker, shop, await worker.login(shop))
+    office = await worker.open_office()
+    return Scene(worker, shop, await worker.login(shop), office, await worker.operator_login(office))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
