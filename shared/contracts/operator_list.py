@@ -3,7 +3,7 @@
 from .errors import Forbidden, InvalidTenantToken
 from .operation import Lane, Operation, TenantRequest
 from .permissions import Permission
-from .wire import WireModel
+from .wire import StoredEmail, WireModel
 
 #: Far more operators than an installation has.
 MAX_OPERATORS_LISTED = 1_000
@@ -14,7 +14,7 @@ class Operator(WireModel):
 
     id: str
     login: str
-    email: str
+    email: StoredEmail
     permissions: tuple[Permission | str, ...]
     """In alphabetical order. A newer worker may send names that are not in this list."""
 

@@ -7,11 +7,11 @@ from shared.contracts.operator_set_password import OPERATOR_SET_PASSWORD, Operat
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.new_password import store_new_password
-from worker.domain.operators import check_is_operator, operator_of
+from worker.domain.operators import operator_of
 from worker.domain.password_policy import accepted_password
 from worker.domain.ports import Ports
 from worker.domain.principal import Principal, authenticated
-from worker.domain.records import StoredSession, StoredUser, UserRevocation
+from worker.domain.records import SessionKind, StoredSession, StoredUser, UserRevocation
 from worker.domain.session_revocation import before_revocation, revoke_user_sessions
 from worker.domain.throttling import forget_failures, throttled_attempt, users_of
 from worker.domain.tokens import sessions_of
@@ -48,20 +48,19 @@ async def operator_set_password(request: OperatorSetPasswordRequest, call: Call,
 
 async def _operator(request: OperatorSetPasswordRequest, call: Call, ports: Ports) -> tuple[Principal, bool]:
     """Return the operator, and whether its session is live. It may have been revoked by a new password only."""
+    sessions = await sessions_of([request.tenant_token], ports)
     try:
-        return await operator_of(OPERATOR_SET_PASSWORD, request, call, ports), True
+        return await operator_of(OPERATOR_SET_PASSWORD, request, call, ports, sessions), True
     except InvalidTenantToken:
-        sessions = await sessions_of([request.tenant_token], ports)
+        session = sessions.get(request.tenant_token)
+        if session is None or session.kind is not SessionKind.OPERATOR or session.tenant != ports.operator_tenant:
+            raise
+        if session.revocation is not None and session.revocation.reason is not RevocationReason.PASSWORD_CHANGED:
+            raise
         address = call.client(request.caller_address)
         operator = authenticated(request.tenant_token, before_revocation(sessions), address, ports)
-        check_is_operator(operator)
-        revocation = sessions[request.tenant_token].revocation
-        if revocation is not None and revocation.reason is not RevocationReason.PASSWORD_CHANGED:
-            raise
-        if operator.session.tenant != ports.operator_tenant:
-            raise
         facts = call.audit_facts
-        facts.actor, facts.operators_tenant = operator.actor, operator.session.tenant
+        facts.actor, facts.operators_tenant = operator.actor, session.tenant
         return operator, False
 
 

@@ -18,6 +18,8 @@ from shared.contracts.auth_login import AuthLoginBody
 from shared.contracts.auth_logout import AuthLogoutBody
 from shared.contracts.authority import AuthorityBody
 from shared.contracts.health import HEALTH
+from shared.contracts.operator_set_password import OperatorSetPasswordBody
+from shared.contracts.operator_update import OperatorUpdateBody
 from shared.contracts.tenant_enable import TenantEnableBody
 from shared.contracts.tenant_login import TenantLoginBody
 from shared.contracts.tenant_register import TenantRegisterBody
@@ -42,6 +44,9 @@ BODIES: dict[str, type[BaseModel]] = {
     "auth.logout": AuthLogoutBody,
     "token.introspect": TokenForm,
     "token.revoke": TokenForm,
+    "operator.login": AuthLoginBody,
+    "operator.set_password": OperatorSetPasswordBody,
+    "operator.update": OperatorUpdateBody,
 }
 #: Operations with OAuth 2.0 errors: an invalid request is a 400, as JSON.
 OAUTH = {"token.introspect", "token.revoke"}

@@ -137,10 +137,14 @@ class InMemoryWorker:
         Olga has all operator permissions, oskar has none.
         """
         office = await self.register("office@example.com")
-        self.ports = replace(self.ports, operator_tenant=(await self.session_of(office)).tenant)
+        self.use_operator_tenant((await self.session_of(office)).tenant)
         await self.add_operator(office, "olga", OPERATOR_PERMISSIONS)
         await self.create(office, "oskar")
         return office
+
+    def use_operator_tenant(self, tenant: str | None) -> None:
+        """Go on as a worker with this setting."""
+        self.ports = replace(self.ports, operator_tenant=tenant)
 
     async def add_operator(self, office: str, login: str, permissions: AbstractSet[Permission]) -> None:
         """Create a user of the operators' tenant with these operator permissions and the usual password."""
