@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from shared.contracts.errors import EmailTaken, LoginTaken
 from shared.contracts.events import RevocationReason
 from shared.contracts.permissions import Permission
-from tests.fakes import FakeUsers
-from tests.records import a_key, a_user
+from tests.fakes import FakeTenants, FakeUsers
+from tests.records import a_key, a_tenant, a_user
 from worker.adapters.mongo_database import MongoDatabase
+from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.domain.ports import Users
+from worker.domain.ports import Tenants, Users
 from worker.domain.records import StoredUser
 
 READ, WRITE, AUDIT = Permission.USERS_READ, Permission.OPERATORS_WRITE, Permission.AUDIT_READ
@@ -23,6 +25,13 @@ def users(request: pytest.FixtureRequest) -> Users:
     if request.param == "fake":
         return FakeUsers()
     return MongoUsers(request.getfixturevalue("mongo_database"))
+
+
+@pytest.fixture(params=["fake", "mongo"])
+def tenants(request: pytest.FixtureRequest) -> Tenants:
+    if request.param == "fake":
+        return FakeTenants()
+    return MongoTenants(request.getfixturevalue("mongo_database"))
 
 
 async def added(users: Users, login: str, *permissions: Permission, tenant: str = "office") -> StoredUser:
@@ -36,6 +45,22 @@ def logins(found: Sequence[StoredUser]) -> list[str]:
 async def test_added_operator_is_found_with_its_permissions(users: Users) -> None:
     olga = await added(users, "olga", READ, WRITE)
     assert await users.find("office", "olga") == olga
+
+
+async def test_user_of_a_taken_id_is_refused(users: Users) -> None:
+    """Concurrent bootstrap commands make users of one id, with any logins."""
+    olga = await added(users, "olga", WRITE)
+    for login in ("olga", "eve"):
+        with pytest.raises(LoginTaken):
+            await users.add(a_user(id=olga.id, tenant="office", login=login))
+    assert await users.find("office", "olga") == olga
+
+
+async def test_tenant_of_a_taken_id_is_refused(tenants: Tenants) -> None:
+    await tenants.add(a_tenant(id="office", email="one@example.com"))
+    with pytest.raises(EmailTaken):
+        await tenants.add(a_tenant(id="office", email="two@example.com"))
+    assert await tenants.find_by_email("two@example.com") is None
 
 
 async def test_operators_are_listed_in_order_by_tenant_and_permission(users: Users) -> None:

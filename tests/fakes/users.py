@@ -43,7 +43,7 @@ class FakeUsers:
         first = self._of(user.tenant, user.login)
         if first and first.find_applied(key) and not first.deleted:
             return first.user
-        if first or self._removed_after(user.tenant, user.login, key):
+        if first or user.id in self._stored or self._removed_after(user.tenant, user.login, key):
             raise LoginTaken
         self._stored[user.id] = _Entry(user, (_AppliedKey(key),))
         return user

@@ -20,7 +20,7 @@ class Tenants(Protocol):
     async def add(self, tenant: StoredTenant) -> None:
         """Store a new tenant durably.
 
-        Raises `EmailTaken` if the email is in use, or if the same request stored a tenant that was
+        Raises `EmailTaken` if the email or the id is in use, or if the same request stored a tenant that was
         deleted since.
         """
 
@@ -84,7 +84,7 @@ class Users(Protocol):
     async def add(self, user: StoredUser) -> StoredUser:
         """Store a new user durably. If the same request stored a user before, return that user as it is now.
 
-        Raises `LoginTaken` if another user of the tenant has the login, or if the same request
+        Raises `LoginTaken` if another user of the tenant has the login or the id, or if the same request
         stored a user that was deleted since.
         """
 
