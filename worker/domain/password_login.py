@@ -46,5 +46,5 @@ async def log_in(
         raise Unavailable
     call.audit_facts.session = session.id
     await enforce_session_limit(session, ports)
-    ports.activity.seen(user.id, session.issued_at)
+    ports.activity.seen(session, session.issued_at)
     return token

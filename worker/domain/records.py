@@ -203,6 +203,7 @@ class UserRevocation:
     """
 
     tenant: str
+    login: str
     user: str
     generation: int
     reason: RevocationReason

@@ -88,4 +88,4 @@ async def _proven(
 async def _revoke_older_sessions(user: StoredUser, call: Call, ports: Ports) -> None:
     """Carry out the decision of an earlier delivery, which may not have been able to."""
     reason = call.audit_facts.reason = RevocationReason.PASSWORD_CHANGED
-    await revoke_user_sessions(UserRevocation(user.tenant, user.id, user.generation, reason), ports)
+    await revoke_user_sessions(UserRevocation(user.tenant, user.login, user.id, user.generation, reason), ports)
