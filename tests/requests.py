@@ -10,7 +10,7 @@ NEW_PASSWORD = "another fine password"
 class Accounts:
     """The subjects of the requests: a tenant with its token, its user ann with a token and its session, and operators.
 
-    The operators' tenant has the users olga and oskar.
+    The operator's password is that of ann.
     """
 
     email: str
@@ -21,15 +21,18 @@ class Accounts:
     session: str
     registration_key: str | None = None
     office_token: str = ""
-    """The token of the operators' tenant. Its user olga has all operator permissions."""
+    """The token of the operators' tenant."""
     operator_token: str = ""
-    """A token of olga."""
+    """A token of the operator, who has all operator permissions."""
+    operator: str = "olga"
+    colleague: str = "oskar"
+    """A user of the operators' tenant that is no operator yet."""
 
     def request(self, operation: str) -> dict[str, Any]:
         """Return a request that succeeds with a visible effect: it revokes existing sessions or creates something."""
         by_tenant = {"tenantToken": self.tenant_token}
         about_ann = {**by_tenant, "login": "ann"}
-        by_olga = {"tenantToken": self.operator_token}
+        by_operator = {"tenantToken": self.operator_token}
         about_token = {**by_tenant, "token": self.token}
         requests: dict[str, dict[str, Any]] = {
             "principal.get": by_tenant,
@@ -62,13 +65,13 @@ class Accounts:
             "audit.list": by_tenant,
             "operator.login": {
                 "tenantToken": self.office_token,
-                "login": "olga",
+                "login": self.operator,
                 "password": self.password,
                 "deviceId": "laptop",
             },
-            "operator.logout": by_olga,
-            "operator.set_password": {**by_olga, "currentPassword": self.password, "password": NEW_PASSWORD},
-            "operator.list": by_olga,
-            "operator.update": {**by_olga, "login": "oskar", "permissions": ["users:read"]},
+            "operator.logout": by_operator,
+            "operator.set_password": {**by_operator, "currentPassword": self.password, "password": NEW_PASSWORD},
+            "operator.list": by_operator,
+            "operator.update": {**by_operator, "login": self.colleague, "permissions": ["users:read"]},
         }
         return {} if operation.startswith("health.") else requests[operation]
