@@ -42,14 +42,14 @@ def check_is_operator(principal: Principal) -> None:
 async def check_may_change_login(principal: Principal, login: str, ports: Ports) -> None:
     """Check that the caller may write `LOGIN_MEMBERS` of the user. Raises `Forbidden`.
 
-    In the operators' tenant only operators may. An unknown login passes: the operation reports it.
+    In the operators' tenant only operators may. An unknown login passes elsewhere: the operation reports it.
     """
-    if principal.tenant != ports.operator_tenant:
+    user = await ports.users.find(principal.tenant, login)
+    if not _is_guarded(principal, user, ports):
         return
     if principal.credential is not CredentialKind.OPERATOR_TOKEN:
         names = ", ".join(sorted(LOGIN_MEMBERS))
         raise Forbidden(f"in the operators' tenant only operators may change a user's {names}")
-    user = await ports.users.find(principal.tenant, login)
     if user is None:
         return
     if user.id == principal.session.user:
@@ -62,8 +62,6 @@ async def check_may_delete(principal: Principal, login: str, ports: Ports) -> No
 
     No operator deletes itself, so the last one stays. An unknown login passes: the operation reports it.
     """
-    if principal.tenant != ports.operator_tenant:
-        return
     user = await ports.users.find(principal.tenant, login)
     if user is None or not user.operator_permissions:
         return
@@ -77,6 +75,14 @@ def check_may_set_permissions(principal: Principal, user: StoredUser, wanted: fr
     """Check that the operator may give the user these permissions in place of those that it has. Raises `Forbidden`."""
     if missing := sorted((user.operator_permissions ^ wanted) - principal.permissions):
         raise Forbidden(f"an operator can give and take only permissions that it has: you lack {', '.join(missing)}")
+
+
+def _is_guarded(principal: Principal, user: StoredUser | None, ports: Ports) -> bool:
+    """Return whether the rules of the operators' tenant hold.
+
+    They hold for an operator also at a worker that does not have the setting yet.
+    """
+    return principal.tenant == ports.operator_tenant or (user is not None and bool(user.operator_permissions))
 
 
 def _check_has_all(principal: Principal, user: StoredUser) -> None:

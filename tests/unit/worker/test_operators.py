@@ -68,6 +68,19 @@ async def test_credential_of_the_operators_tenant_takes_over_no_user(
     assert await stored(worker, login) == before
 
 
+@pytest.mark.parametrize(("operation", "change"), [(USER_DELETE, {}), *((USER_UPDATE, change) for change in TAKEOVERS)])
+async def test_operator_is_guarded_by_workers_without_the_setting(
+    worker: InMemoryWorker, office: str, operation: Operation[Any, Any], change: Any
+) -> None:
+    """After the bootstrap command, workers get the setting one after another."""
+    before = await stored(worker, "olga")
+    assert before is not None
+    worker.use_operator_tenant(None)
+    with pytest.raises(Forbidden):
+        await worker.call(operation, tenantToken=office, login="olga", **change)
+    assert await worker.users.find(before.tenant, "olga") == before
+
+
 async def test_credential_of_the_operators_tenant_changes_other_members(worker: InMemoryWorker, office: str) -> None:
     changed = await worker.call(USER_UPDATE, tenantToken=office, login="olga", scope="all", sub="007")
     assert (changed.scope, changed.sub) == ("all", "007")
