@@ -1,8 +1,10 @@
 """Operators and their tenant: attempts at power that a credential does not have, and what ends an operator's power."""
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -23,11 +25,12 @@ from shared.contracts.user_create import USER_CREATE, UserCreateBody
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE, UserUpdateBody
-from tests.fakes import REGISTRATION_KEY, FakeSessions
+from tests.fakes import NOW, REGISTRATION_KEY, FakeSessions
 from tests.requests import NEW_PASSWORD
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from tests.unit.worker.test_principal import a_key, access_token
 from worker.domain.records import StoredSession, StoredUser
+from worker.importing.importer import Accepted, Refused, read
 
 WRITE_USERS = frozenset({Permission.USERS_WRITE})
 #: Changes by which a caller could log in as the user, or help to guess its password.
@@ -167,6 +170,16 @@ async def test_writers_of_users_ignore_operator_permissions(worker: InMemoryWork
     assert eve is not None
     assert eve.operator_permissions == frozenset()
     assert not {"operator_permissions", "permissions"} & {*UserCreateBody.model_fields, *UserUpdateBody.model_fields}
+
+
+@pytest.mark.parametrize("name", ["operatorPermissions", "operator_permissions", "permissions"])
+def test_import_refuses_operator_permissions(name: str) -> None:
+    line = {"login": "eve", "email": "eve@example.com", "passwordHash": "$2b$12$" + "a" * 53}
+    [accepted] = read(BytesIO(json.dumps(line).encode()))
+    assert isinstance(accepted, Accepted)
+    assert accepted.user.to_user("office", NOW).operator_permissions == frozenset()
+    [refused] = read(BytesIO(json.dumps({**line, name: ["operators:write"]}).encode()))
+    assert isinstance(refused, Refused)
 
 
 @pytest.mark.parametrize("credential", ["tenant token", "key", "access token"])
