@@ -19,7 +19,21 @@ from api.metrics import EdgeMetrics
 from api.middleware import EncodedPath, HeadAsGet, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
-from api.routes import audit, auth, docs, events, forward, health, operator, principal, session, tenant, token, user
+from api.routes import (
+    audit,
+    auth,
+    docs,
+    events,
+    forward,
+    health,
+    key,
+    operator,
+    principal,
+    session,
+    tenant,
+    token,
+    user,
+)
 from api.settings import Settings
 from api.streams import Streams
 from api.verifying import CheckVerifier, EdgeVerificationCache
@@ -54,7 +68,7 @@ TAGS = [
     {"name": "Tokens", "description": "Log users in and out, and verify their tokens."},
     {"name": "Sessions", "description": "List and revoke the sessions of a user."},
     {"name": "Audit", "description": "Read the audit trail of a tenant."},
-    {"name": "Credentials", "description": "See who a credential stands for, and what it allows."},
+    {"name": "Credentials", "description": "Manage API keys, and see who a credential stands for and what it allows."},
     {"name": "Operators", "description": "Log operators of this installation in, and see and set their permissions."},
     {"name": "Events", "description": "Receive the revocations of a tenant's sessions as they happen."},
     {"name": "Health", "description": "Probes for load balancers and orchestrators."},
@@ -166,7 +180,7 @@ def create_app(
         ],
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
-    for routes in (auth, tenant, user, session, token, events, audit, principal, operator, health):
+    for routes in (auth, tenant, user, session, token, events, audit, principal, key, operator, health):
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)

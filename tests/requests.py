@@ -20,6 +20,8 @@ class Accounts:
     token: str
     session: str
     registration_key: str | None = None
+    api_key: str = "0VfKe3RtQ8mLz2Xb9WsYcA"
+    """The id of an API key of the tenant."""
     office_token: str = ""
     """The token of the operators' tenant."""
     operator_token: str = ""
@@ -63,6 +65,10 @@ class Accounts:
             "session.revoke_all": about_ann,
             "event.list": by_tenant,
             "audit.list": by_tenant,
+            "key.create": {**by_tenant, "name": "gateway", "permissions": ["tokens:verify"]},
+            "key.list": by_tenant,
+            "key.rotate": {**by_tenant, "id": self.api_key},
+            "key.revoke": {**by_tenant, "id": self.api_key},
             "operator.login": {
                 "tenantToken": self.office_token,
                 "login": self.operator,

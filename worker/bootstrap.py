@@ -6,17 +6,22 @@ A separate composition root. It needs the environment of a worker, and uses only
 import argparse
 import asyncio
 import contextlib
+import functools
 import getpass
 import signal
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from shared.contracts.errors import InvalidRequest, Unavailable
-from shared.contracts.operation import Lane
-from shared.contracts.wire import Email, NewLogin, NewPassword, NewTenantEmail
+from shared.contracts.key_create import KEY_CREATE, MAX_EXPIRY_DAYS
+from shared.contracts.key_revoke import KEY_REVOKE
+from shared.contracts.operation import Lane, Operation
+from shared.contracts.permissions import Permission
+from shared.contracts.tenant_logout import TENANT_LOGOUT
+from shared.contracts.wire import Email, NewLogin, NewPassword, NewTenantEmail, WireModel
 from shared.process.environment import EX_UNAVAILABLE, load_settings
 from shared.process.logging import configure
 from worker.adapters import mongo_database
@@ -34,11 +39,18 @@ from worker.adapters.mongo_users import MongoUsers
 from worker.adapters.registration_policy import RegistrationPolicy
 from worker.adapters.system_clock import SystemClock
 from worker.command import INTERRUPTED, print_error
+from worker.domain.call import Call
 from worker.domain.first_operator import BootstrapRefused, create_first_operator
+from worker.domain.identifiers import new_id
 from worker.domain.ports import Ports
-from worker.domain.records import StoredSession
+from worker.domain.records import StoredSession, StoredTenant
+from worker.domain.session_opening import open_tenant_session
+from worker.operations import HANDLERS
 from worker.settings import SECRETS, Settings
 
+ReplyT = TypeVar("ReplyT", bound=WireModel)
+
+KEY_NAME = "operators' logins"
 #: The email of an operators' tenant that is made here. The name is reserved (RFC 6761, 6.4), so nobody can receive it.
 TENANT_EMAIL = "operators@jincor-auth.invalid"
 
@@ -79,8 +91,9 @@ async def run(settings: Settings, login: str, email: str, password: SecretStr, t
             print_error(*(f"database: {problem}" for problem in problems))
             return EX_UNAVAILABLE
         try:
-            operator = await create_first_operator(
-                login, email, password, tenant_email, _ports(settings, database, stack)
+            ports = _ports(settings, database, stack)
+            operator, key = await create_first_operator(
+                login, email, password, tenant_email, ports=ports, new_key=functools.partial(login_key, ports)
             )
         except BootstrapRefused as error:
             print_error(str(error))
@@ -92,11 +105,39 @@ async def run(settings: Settings, login: str, email: str, password: SecretStr, t
             print_error("database: is unavailable; run the command again")
             return EX_UNAVAILABLE
     print(f"AUTH_OPERATOR_TENANT={operator.tenant}")  # noqa: T201 - output of a command
+    print(key)  # noqa: T201 - it is shown only here
     print_error(
         f"{operator.login} is an operator.",
-        "Next: set AUTH_OPERATOR_TENANT for all workers and restart them, then log in with POST /operator/login.",
+        "Next: set AUTH_OPERATOR_TENANT for all workers and restart them. Keep the API key, which is shown only here:",
+        "operators log in with it, POST /operator/login.",
     )
     return 0
+
+
+@contextlib.asynccontextmanager
+async def login_key(ports: Ports, tenant: StoredTenant) -> AsyncIterator[str]:
+    """Make an API key of the tenant that permits logins only, and revoke it if the block fails.
+
+    It lives as long as a key can: operators cannot make another one, since they have no permission to log users in.
+    """
+    token = await open_tenant_session(tenant, Call(new_id()), ports)
+    wanted = {"name": KEY_NAME, "permissions": [Permission.AUTH_LOGIN], "expiresInDays": MAX_EXPIRY_DAYS}
+    try:
+        issued = await _call(KEY_CREATE, ports, tenantToken=token, **wanted)
+        try:
+            yield issued.api_key
+        except BaseException:
+            await _call(KEY_REVOKE, ports, tenantToken=token, id=issued.key.id)
+            raise
+    finally:
+        await _call(TENANT_LOGOUT, ports, token=token)
+
+
+async def _call(operation: Operation[Any, ReplyT], ports: Ports, **members: Any) -> ReplyT:
+    """Handle a request of this process, as a worker does."""
+    request = operation.request.model_validate(members)
+    reply: Any = await HANDLERS[operation.name](request, Call(new_id()), ports)
+    return operation.reply.model_validate(reply)
 
 
 class SweptEvents:

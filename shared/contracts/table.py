@@ -6,6 +6,10 @@ from .auth_login import AUTH_LOGIN
 from .auth_logout import AUTH_LOGOUT
 from .auth_verify import AUTH_VERIFY
 from .event_list import EVENT_LIST
+from .key_create import KEY_CREATE
+from .key_list import KEY_LIST
+from .key_revoke import KEY_REVOKE
+from .key_rotate import KEY_ROTATE
 from .operation import Operation
 from .operator_list import OPERATOR_LIST
 from .operator_login import OPERATOR_LOGIN
@@ -56,6 +60,10 @@ TABLE: tuple[Operation[Any, Any], ...] = (
     EVENT_LIST,
     TOKEN_INTROSPECT,
     TOKEN_REVOKE,
+    KEY_CREATE,
+    KEY_LIST,
+    KEY_ROTATE,
+    KEY_REVOKE,
     OPERATOR_LOGIN,
     OPERATOR_LOGOUT,
     OPERATOR_SET_PASSWORD,

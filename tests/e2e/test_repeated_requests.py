@@ -4,6 +4,7 @@ import asyncio
 import functools
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from worker.adapters.mongo_database import connect
 KEY = "let-me-in-please"
 #: Members that may differ between two replies: times of reading and of last activity.
 TIMES = {"asOf", "lastActivity"}
+#: A repeated request gets another secret of the same API key: the first is not stored. A key has at most four.
+ISSUING = {"key.create", "key.rotate"}
 
 
 @pytest_asyncio.fixture
@@ -41,29 +44,31 @@ async def accounts(rpc: RpcClient, service: RunningService) -> Accounts:
     session = (await send(rpc, "token.introspect", tenantToken=shop, token=token)).jti
     async with connect(service.mongo_url) as database:
         office = await open_office(database, functools.partial(send, rpc))
-    return Accounts(
+    accounts = Accounts(
         tenant["email"],
         PASSWORD,
         shop,
         token,
         session,
         KEY,
-        office.token,
-        office.operator_token,
-        office.operator,
-        office.colleague,
+        office_token=office.token,
+        operator_token=office.operator_token,
+        operator=office.operator,
+        colleague=office.colleague,
     )
+    key = (await send(rpc, "key.create", **accounts.request("key.create"))).key.id
+    return replace(accounts, api_key=key)
 
 
-async def send(rpc: RpcClient, name: str, message_id: str | None = None, **fields: Any) -> Any:
-    operation = OPERATIONS[name]
+async def send(rpc: RpcClient, operation_name: str, message_id: str | None = None, /, **fields: Any) -> Any:
+    operation = OPERATIONS[operation_name]
     return await rpc.call(operation, validated(operation.request, **fields), message_id=message_id)
 
 
 def timeless(answer: Any) -> Any:
-    """Return a JSON value without its times."""
+    """Return a JSON value without its times and secrets of API keys."""
     if isinstance(answer, dict):
-        return {name: timeless(value) for name, value in answer.items() if name not in TIMES}
+        return {name: timeless(value) for name, value in answer.items() if name not in {*TIMES, "apiKey"}}
     return [timeless(value) for value in answer] if isinstance(answer, list) else answer
 
 
@@ -73,6 +78,6 @@ async def test_repeated_message_gets_one_reply(rpc: RpcClient, accounts: Account
     message_id = uuid.uuid4().hex
     request = accounts.request(name)
     answers = await asyncio.gather(*(send(rpc, name, message_id, **request) for _ in range(3)))
-    answers += [await send(rpc, name, message_id, **request) for _ in range(2)]
+    answers += [await send(rpc, name, message_id, **request) for _ in range(0 if name in ISSUING else 2)]
     first, *others = [timeless(answer.model_dump(mode="json")) for answer in answers]
-    assert others == [first] * 4
+    assert others == [first] * len(others)

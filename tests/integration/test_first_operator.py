@@ -6,15 +6,18 @@ import os
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
+from shared.contracts.api_key import api_key_id
 from shared.contracts.permissions import OPERATOR_PERMISSIONS
 from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
 from tests.import_command import PATIENCE_SECONDS, Ended, ended
 from worker.adapters.argon2_hasher import Argon2Hasher
 from worker.adapters.mongo_database import MongoDatabase, connect
 from worker.adapters.mongo_indexes import create_indexes
+from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 
@@ -49,6 +52,8 @@ async def test_command_makes_the_first_operator_once_and_prints_the_setting(
 ) -> None:
     done = await bootstrap(mongo_url)
     assert (done.code, done.out[0]) == (0, "AUTH_OPERATOR_TENANT=operators"), done.err
+    [key] = await MongoSessions(database).live_keys("operators", datetime.now(UTC), 10)
+    assert [key.id] == [api_key_id(text) for text in done.out[1:]]
     assert "restart" in " ".join(done.err)
     [olga] = await MongoUsers(database).operators(None, 10)
     assert (olga.login, olga.tenant, olga.operator_permissions) == ("olga", "operators", OPERATOR_PERMISSIONS)

@@ -1,6 +1,8 @@
 """The first operator of an installation. It is made once, while there is none; operators make all others."""
 
 import secrets
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 from pydantic import SecretStr
 
@@ -22,12 +24,19 @@ class BootstrapRefused(Exception):
 
 
 async def create_first_operator(
-    login: str, email: str, password: SecretStr, tenant_email: str, ports: Ports
-) -> StoredUser:
+    login: str,
+    email: str,
+    password: SecretStr,
+    tenant_email: str,
+    *,
+    ports: Ports,
+    new_key: Callable[[StoredTenant], AbstractAsyncContextManager[str]],
+) -> tuple[StoredUser, str]:
     """Make the operators' tenant unless it exists, and in it an operator with all operator permissions.
 
-    Of concurrent calls one succeeds. A call that crashed can be repeated. Raises `BootstrapRefused`, and
-    `InvalidRequest` for a password that the password policy refuses.
+    `new_key` makes an API key of the tenant, with which operators log in, and revokes it if its block fails. The
+    operator comes last, so a call that crashed can be repeated. Of concurrent calls one succeeds. Returns the operator
+    and the key. Raises `BootstrapRefused`, and `InvalidRequest` for a password that the password policy refuses.
     """
     text = accepted_password(password, login, email, ports)
     for operator in await ports.users.operators(None, 1):
@@ -49,19 +58,20 @@ async def create_first_operator(
         idempotency_key=new_id(),
         operator_permissions=OPERATOR_PERMISSIONS,
     )
-    try:
-        await ports.users.add(operator)
-    except LoginTaken:
-        raise BootstrapRefused(
-            "the login is taken, or another run of this command has just made the first operator"
-        ) from None
-    # If the tenant is deleted meanwhile, either its deletion finds the user just stored, or this
-    # check sees it.
-    if await ports.tenants.find(tenant.id) is None:
-        await ports.users.remove_all(tenant.id)
-        raise BootstrapRefused("the operators' tenant was deleted meanwhile")
-    await forget_failures(users_of(tenant.id), login, ports)
-    return operator
+    async with new_key(tenant) as key:
+        try:
+            await ports.users.add(operator)
+        except LoginTaken:
+            raise BootstrapRefused(
+                "the login is taken, or another run of this command has just made the first operator"
+            ) from None
+        # If the tenant is deleted meanwhile, either its deletion finds the user just stored, or this
+        # check sees it.
+        if await ports.tenants.find(tenant.id) is None:
+            await ports.users.remove_all(tenant.id)
+            raise BootstrapRefused("the operators' tenant was deleted meanwhile")
+        await forget_failures(users_of(tenant.id), login, ports)
+    return operator, key
 
 
 async def _operators_tenant(email: str, ports: Ports) -> StoredTenant:

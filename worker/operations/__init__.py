@@ -9,6 +9,10 @@ from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.health import HEALTH
+from shared.contracts.key_create import KEY_CREATE
+from shared.contracts.key_list import KEY_LIST
+from shared.contracts.key_revoke import KEY_REVOKE
+from shared.contracts.key_rotate import KEY_ROTATE
 from shared.contracts.operation import Lane, Operation
 from shared.contracts.operator_list import OPERATOR_LIST
 from shared.contracts.operator_login import OPERATOR_LOGIN
@@ -44,6 +48,10 @@ from worker.operations.auth_logout import auth_logout
 from worker.operations.auth_verify import auth_verify
 from worker.operations.event_list import event_list
 from worker.operations.health import health
+from worker.operations.key_create import key_create
+from worker.operations.key_list import key_list
+from worker.operations.key_revoke import key_revoke
+from worker.operations.key_rotate import key_rotate
 from worker.operations.operator_list import operator_list
 from worker.operations.operator_login import operator_login
 from worker.operations.operator_logout import operator_logout
@@ -96,6 +104,10 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (AUDIT_LIST, audit_list),
     (TOKEN_INTROSPECT, token_introspect),
     (TOKEN_REVOKE, token_revoke),
+    (KEY_CREATE, key_create),
+    (KEY_LIST, key_list),
+    (KEY_ROTATE, key_rotate),
+    (KEY_REVOKE, key_revoke),
     (OPERATOR_LOGIN, operator_login),
     (OPERATOR_LOGOUT, operator_logout),
     (OPERATOR_SET_PASSWORD, operator_set_password),

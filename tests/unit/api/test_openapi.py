@@ -18,6 +18,8 @@ from shared.contracts.auth_login import AuthLoginBody
 from shared.contracts.auth_logout import AuthLogoutBody
 from shared.contracts.authority import AuthorityBody
 from shared.contracts.health import HEALTH
+from shared.contracts.key_create import KeyCreateBody
+from shared.contracts.key_rotate import KeyRotateBody
 from shared.contracts.operator_set_password import OperatorSetPasswordBody
 from shared.contracts.operator_update import OperatorUpdateBody
 from shared.contracts.tenant_enable import TenantEnableBody
@@ -43,6 +45,8 @@ BODIES: dict[str, type[BaseModel]] = {
     "auth.verify": AuthVerifyBody,
     "auth.logout": AuthLogoutBody,
     "token.introspect": TokenForm,
+    "key.create": KeyCreateBody,
+    "key.rotate": KeyRotateBody,
     "token.revoke": TokenForm,
     "operator.login": AuthLoginBody,
     "operator.set_password": OperatorSetPasswordBody,

@@ -1,43 +1,60 @@
 """The first operator: made once, by one of several commands, and again after a crash."""
 
 import asyncio
+import functools
+from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
 
 from shared.contracts.errors import InvalidRequest
-from shared.contracts.permissions import OPERATOR_PERMISSIONS
+from shared.contracts.permissions import OPERATOR_PERMISSIONS, Permission
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.tenant_delete import TENANT_DELETE
 from shared.contracts.tenant_disable import TENANT_DISABLE
 from tests.fakes import REGISTRATION_KEY, FakeUsers
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.domain.call import Call
+from worker.bootstrap import login_key
 from worker.domain.first_operator import OPERATORS_TENANT, BootstrapRefused, create_first_operator
 from worker.domain.records import StoredUser
-from worker.domain.session_opening import open_tenant_session
 
 TENANT_EMAIL = "operators@example.com"
 
 
-async def bootstrap(worker: InMemoryWorker, login: str = "olga", tenant_email: str = TENANT_EMAIL) -> StoredUser:
+async def bootstrap_with_key(
+    worker: InMemoryWorker, login: str = "olga", tenant_email: str = TENANT_EMAIL, password: str = PASSWORD
+) -> tuple[StoredUser, str]:
+    new_key = functools.partial(login_key, worker.ports)
     email = f"{login}@example.com"
-    return await create_first_operator(login, email, SecretStr(PASSWORD), tenant_email, worker.ports)
+    return await create_first_operator(
+        login, email, SecretStr(password), tenant_email, ports=worker.ports, new_key=new_key
+    )
 
 
-async def office_token(worker: InMemoryWorker) -> str:
-    """Return a token of the operators' tenant, whose password nobody knows."""
-    tenant = await worker.tenants.find(worker.ports.operator_tenant or "")
-    assert tenant is not None
-    return await open_tenant_session(tenant, Call("message"), worker.ports)
+async def bootstrap(worker: InMemoryWorker, login: str = "olga", tenant_email: str = TENANT_EMAIL) -> StoredUser:
+    operator, _key = await bootstrap_with_key(worker, login, tenant_email)
+    return operator
+
+
+async def live_keys(worker: InMemoryWorker) -> int:
+    return len(await worker.sessions.live_keys(OPERATORS_TENANT, worker.clock.now(), 10))
 
 
 async def test_first_operator_logs_in_with_all_permissions(worker: InMemoryWorker) -> None:
-    operator = await bootstrap(worker)
+    operator, key = await bootstrap_with_key(worker)
     assert operator.tenant == OPERATORS_TENANT
     worker.use_operator_tenant(operator.tenant)
-    token = await worker.operator_login(await office_token(worker))
+    token = await worker.operator_login(key)
     assert set((await worker.call(PRINCIPAL_GET, tenantToken=token)).permissions) == OPERATOR_PERMISSIONS
+
+
+async def test_key_of_the_command_permits_logins_only(worker: InMemoryWorker) -> None:
+    """The session with which it was made has ended."""
+    _, key = await bootstrap_with_key(worker)
+    principal = await worker.call(PRINCIPAL_GET, tenantToken=key)
+    assert principal.permissions == (Permission.AUTH_LOGIN,)
+    assert principal.exp == int((worker.clock.now() + timedelta(days=3_653)).timestamp())
+    assert list(worker.events.reasons.values()) == ["logout"]
 
 
 async def test_first_operator_is_made_in_the_configured_tenant(worker: InMemoryWorker, shop: str) -> None:
@@ -67,6 +84,7 @@ async def test_of_concurrent_commands_one_makes_the_operator(worker: InMemoryWor
         return_exceptions=True,
     )
     assert sum(isinstance(result, StoredUser) for result in results) == 1
+    assert await live_keys(worker) == 1
     assert sum(isinstance(result, BootstrapRefused) for result in results) == 3
     assert len(await worker.users.operators(None, 10)) == 1
 
@@ -105,7 +123,7 @@ async def test_disabled_tenant_is_refused(worker: InMemoryWorker, shop: str) -> 
 
 async def test_password_against_the_policy_is_refused_before_anything_is_written(worker: InMemoryWorker) -> None:
     with pytest.raises(InvalidRequest):
-        await create_first_operator("olga", "o@example.com", SecretStr("iloveyou"), TENANT_EMAIL, worker.ports)
+        await bootstrap_with_key(worker, password="iloveyou")
     assert await worker.tenants.find(OPERATORS_TENANT) is None
 
 

@@ -21,6 +21,7 @@ from shared.contracts.operator_login import OPERATOR_LOGIN
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.user import User
 from tests.fakes import ISSUER, LIFETIMES, MASTER_KEYS
+from tests.records import an_api_key
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.adapters.jwt_tokens import JwtTokens
 
@@ -42,6 +43,10 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "session.revoke_all": {"login": "ann"},
     "event.list": {},
     "audit.list": {},
+    "key.create": {"name": "gateway", "permissions": ["tokens:verify"]},
+    "key.list": {},
+    "key.rotate": {},
+    "key.revoke": {},
     "operator.login": {"login": "ann", "password": PASSWORD, "deviceId": "phone"},
     "operator.logout": {},
     "operator.set_password": {"currentPassword": PASSWORD, "password": "another fine password"},
@@ -57,6 +62,9 @@ async def call(worker: InMemoryWorker, operation: Operation[Any, Any], tenant_to
     fields = {**REQUESTS[operation.name], "tenantToken": tenant_token, "token": user_token}
     if operation.name == "session.revoke":
         fields["sessionId"] = (await worker.session_of(user_token)).id
+    if operation.name in {"key.rotate", "key.revoke"}:
+        key, _ = an_api_key(tenant=(await worker.session_of(user_token)).tenant)
+        fields["id"] = (await worker.sessions.add(key)).id
     return await worker.call(operation, **fields)
 
 

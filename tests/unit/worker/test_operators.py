@@ -8,11 +8,13 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from deploy.permissions import SERVICE_OPERATIONS
 from shared.contracts import OPERATIONS
 from shared.contracts.audit_list import AUDIT_LIST
 from shared.contracts.errors import Forbidden, InvalidTenantToken
+from shared.contracts.key_create import KEY_CREATE
 from shared.contracts.operation import Operation
 from shared.contracts.operator_update import OPERATOR_UPDATE
 from shared.contracts.permissions import OPERATOR_PERMISSIONS, Permission
@@ -213,6 +215,25 @@ async def test_credential_of_the_operators_tenant_has_no_operators_power(
         await worker.call(OPERATOR_UPDATE, tenantToken=token, login="oskar", permissions=["users:read"])
     with pytest.raises(Forbidden):
         await worker.call(USER_LIST, tenantToken=token, onTenant=(await worker.session_of(shop)).tenant)
+
+
+async def test_key_made_by_an_operator_has_no_more_than_the_operator(
+    worker: InMemoryWorker, office: str, shop: str
+) -> None:
+    """And never a permission over the installation, nor one to log users in."""
+    await worker.add_operator(office, "ada", {Permission.KEYS_WRITE, Permission.USERS_READ, Permission.TENANTS_WRITE})
+    on_shop = {
+        "tenantToken": await worker.operator_login(office, "ada"),
+        "onTenant": (await worker.session_of(shop)).tenant,
+        "name": "key",
+    }
+    made = await worker.call(KEY_CREATE, **on_shop, permissions=["users:read"])
+    assert (await worker.call(PRINCIPAL_GET, tenantToken=made.api_key)).permissions == (Permission.USERS_READ,)
+    for permission in ("users:write", "auth:login"):
+        with pytest.raises(Forbidden, match=permission):
+            await worker.call(KEY_CREATE, **on_shop, permissions=[permission])
+    with pytest.raises(ValidationError):
+        await worker.call(KEY_CREATE, **on_shop, permissions=["tenants:write"])
 
 
 async def _disable(worker: InMemoryWorker, office: str) -> None:
