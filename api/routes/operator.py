@@ -17,10 +17,10 @@ from shared.contracts.operator_set_password import (
 )
 from shared.contracts.operator_update import OPERATOR_UPDATE, OperatorUpdateBody, OperatorUpdateRequest
 
-router = APIRouter(prefix="/operator", tags=["Operators"], route_class=JsonBodyRoute)
+router = APIRouter(tags=["Operators"], route_class=JsonBodyRoute)
 
 
-@router.post("/login", **documented(OPERATOR_LOGIN))
+@router.post("/operator/login", **documented(OPERATOR_LOGIN))
 async def log_in_operator(body: AuthLoginBody, caller: Authenticated, workers: Workers) -> Response:
     """Exchange an operator's login and password for an operator's token.
 
@@ -31,28 +31,28 @@ async def log_in_operator(body: AuthLoginBody, caller: Authenticated, workers: W
     return to_response(reply)
 
 
-@router.post("/logout", **documented(OPERATOR_LOGOUT))
+@router.post("/operator/logout", **documented(OPERATOR_LOGOUT))
 async def log_out_operator(caller: Authenticated, workers: Workers) -> Response:
     """Revoke the session of the operator's token in `Authorization`. The token is rejected from then on."""
     reply = await workers.call(OPERATOR_LOGOUT, OperatorLogoutRequest(**caller))
     return to_response(reply)
 
 
-@router.post("/password", **documented(OPERATOR_SET_PASSWORD))
+@router.post("/operator/password", **documented(OPERATOR_SET_PASSWORD))
 async def set_operator_password(body: OperatorSetPasswordBody, caller: Authenticated, workers: Workers) -> Response:
     """Change the operator's own password. This revokes all its sessions, so it has to log in again."""
     reply = await workers.call(OPERATOR_SET_PASSWORD, to_request(OperatorSetPasswordRequest, body, **caller))
     return to_response(reply)
 
 
-@router.get("", **documented(OPERATOR_LIST))
+@router.get("/operators", **documented(OPERATOR_LIST))
 async def list_operators(caller: Authenticated, workers: Workers) -> Response:
     """List the operators and their permissions."""
     reply = await workers.call(OPERATOR_LIST, OperatorListRequest(**caller))
     return to_response(reply)
 
 
-@router.patch("/{login}", **documented(OPERATOR_UPDATE))
+@router.patch("/operators/{login}", **documented(OPERATOR_UPDATE))
 async def update_operator(
     login: PathName, body: OperatorUpdateBody, caller: Authenticated, workers: Workers
 ) -> Response:

@@ -53,7 +53,7 @@ async def test_operator_acts_on_a_tenant_and_both_trails_show_it(
 async def test_withdrawn_permission_ends_at_every_worker_at_once(
     service: RunningService, http: httpx.AsyncClient, tenant: Tenant, office: Office
 ) -> None:
-    path = f"/operator/{office.colleague}"
+    path = f"/operators/{office.colleague}"
     login = {"login": office.colleague, "password": PASSWORD, "deviceId": "laptop"}
     by_operator = functools.partial(ask, http, office.operator_token)
     assert (await ask(http, office.token, "POST", "/operator/login", json=login)).status_code == 403
@@ -77,13 +77,13 @@ async def test_logs_and_errors_of_operators_contain_no_secret(
     errors = [
         await by_operator("POST", "/operator/password", json={"currentPassword": wrong, "password": new}),
         await by_operator("POST", "/operator/password", json={"currentPassword": wrong}),
-        await by_operator("PATCH", f"/operator/{office.colleague}", json={"permissions": [wrong]}),
+        await by_operator("PATCH", f"/operators/{office.colleague}", json={"permissions": [wrong]}),
         await ask(http, office.token, "POST", "/operator/logout"),
     ]
     assert all(response.is_error for response in errors)
     changed = await by_operator("POST", "/operator/password", json={"currentPassword": PASSWORD, "password": new})
     assert changed.json() == {"result": 1}
-    assert (await by_operator("GET", "/operator")).json()["code"] == "invalid_tenant_token"
+    assert (await by_operator("GET", "/operators")).json()["code"] == "invalid_tenant_token"
     login = {"login": office.operator, "password": new, "deviceId": "laptop"}
     token = (await ask(http, office.token, "POST", "/operator/login", json=login)).json()["accessToken"]
     assert (await ask(http, token, "POST", "/operator/logout")).json() == {"result": 1}

@@ -163,10 +163,10 @@ ROUTES = [
         {**TENANT_CALLER, "currentPassword": "x", "password": "long enough"},
         {"currentPassword": "x", "password": "long enough"},
     ),
-    Route("GET", "/operator", "operator.list", TENANT_CALLER),
+    Route("GET", "/operators", "operator.list", TENANT_CALLER),
     Route(
         "PATCH",
-        "/operator/olga",
+        "/operators/olga",
         "operator.update",
         {**TENANT_CALLER, "login": "olga", "permissions": ["users:read"]},
         {"permissions": ["users:read"]},
