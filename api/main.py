@@ -19,7 +19,22 @@ from api.metrics import EdgeMetrics
 from api.middleware import EncodedPath, HeadAsGet, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
-from api.routes import audit, auth, docs, events, forward, health, principal, session, tenant, token, user
+from api.routes import (
+    audit,
+    auth,
+    docs,
+    events,
+    forward,
+    health,
+    principal,
+    search,
+    session,
+    tenant,
+    tenant_settings,
+    tenants,
+    token,
+    user,
+)
 from api.settings import Settings
 from api.streams import Streams
 from api.verifying import CheckVerifier, EdgeVerificationCache
@@ -56,6 +71,7 @@ TAGS = [
     {"name": "Audit", "description": "Read the audit trail of a tenant."},
     {"name": "Credentials", "description": "See who a credential stands for, and what it allows."},
     {"name": "Events", "description": "Receive the revocations of a tenant's sessions as they happen."},
+    {"name": "Operators", "description": "Manage all tenants of the installation, with an operator's token."},
     {"name": "Health", "description": "Probes for load balancers and orchestrators."},
 ]
 
@@ -165,7 +181,20 @@ def create_app(
         ],
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
-    for routes in (auth, tenant, user, session, token, events, audit, principal, health):
+    for routes in (
+        auth,
+        tenant,
+        user,
+        session,
+        token,
+        events,
+        audit,
+        principal,
+        tenants,
+        search,
+        tenant_settings,
+        health,
+    ):
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from worker.domain.ports.sessions import COUNT_READS
 from worker.domain.records import (
     Revocation,
     StoredSession,
@@ -76,6 +77,12 @@ class FakeSessions:
         waiting = (self._stored[session_id] for session_id, since in self._outbox.items() if since <= now)
         of_tenant = (session for session in waiting if session.tenant == decision.tenant)
         return [session for session in of_tenant if session.user is None or decision.users_before][:limit]
+
+    async def count_of_users(self, tenant: str, now: datetime, limit: int | None) -> int | None:
+        of_users = [each for each in self._stored.values() if each.tenant == tenant and each.user]
+        if limit is not None and len(of_users) >= COUNT_READS * limit:
+            return None
+        return len([each for each in of_users if each.revocation is None and each.expires_at > now][:limit])
 
     async def over_limit(self, session: StoredSession, kept: int, now: datetime, limit: int) -> Sequence[StoredSession]:
         live = self._live(session.tenant, session.user or "", now)

@@ -144,7 +144,7 @@ METHODS: dict[str, Method] = {
     "Tenants.add": lambda on: on.tenants.add(a_tenant()),
     "Tenants.find": lambda on: on.tenants.find("shop"),
     "Tenants.find_by_email": lambda on: on.tenants.find_by_email(TENANT.email),
-    "Tenants.page": lambda on: on.tenants.page("", 10),
+    "Tenants.page": lambda on: on.tenants.page("", "", 10),
     "Tenants.is_current": lambda on: on.tenants.is_current(TENANT),
     "Tenants.admits": lambda on: on.tenants.admits("shop", 0),
     "Tenants.replace_hash": lambda on: on.tenants.replace_hash(TENANT, "hash"),

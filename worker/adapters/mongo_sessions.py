@@ -21,6 +21,7 @@ from worker.adapters.lookups import Lookups
 from worker.adapters.mongo_database import (
     Document,
     MongoDatabase,
+    counted_in_steps,
     first_readable,
     readable,
     tenants_with,
@@ -29,6 +30,7 @@ from worker.adapters.mongo_database import (
 from worker.adapters.mongo_failures import NO_ANSWER_IN_TIME, repeated
 from worker.adapters.mongo_time import call_seconds
 from worker.adapters.primary_lease import PrimaryLease, Server, server_of
+from worker.domain.ports.sessions import COUNT_READS
 from worker.domain.records import (
     KeySecret,
     Revocation,
@@ -138,6 +140,17 @@ class MongoSessions:
             waiting = self._committed.find({**of_tenant, "outbox": {"$lte": now}})
             documents = await waiting.limit(limit).to_list(limit)
         return readable(documents, _from_document)
+
+    async def count_of_users(self, tenant: str, now: datetime, limit: int | None) -> int | None:
+        live: Document = {"expires_at": {"$gt": now}, **_NOT_REVOKED}
+        if limit is None:
+            return await counted_in_steps(self._sessions, tenant, "user", live)
+        of_users: Document = {"tenant": tenant, "user": {"$gt": ""}}
+        with unavailable_when_away():
+            # The index counts these. Only the documents tell which sessions are live.
+            if await self._sessions.count_documents(of_users, limit=COUNT_READS * limit) == COUNT_READS * limit:
+                return None
+            return await self._sessions.count_documents({**of_users, **live}, limit=limit)
 
     async def over_limit(self, session: StoredSession, kept: int, now: datetime, limit: int) -> Sequence[StoredSession]:
         wanted = {
