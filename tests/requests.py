@@ -4,6 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 NEW_PASSWORD = "another fine password"
+#: Operations that only an operator can call, or a tenant with a code from one.
+OF_OPERATORS = frozenset(
+    {
+        "tenant.list",
+        "tenant.get",
+        "tenant.revoke_sessions",
+        "tenant.reset",
+        "tenant.complete_reset",
+        "user.search",
+        "audit.search",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -17,12 +29,20 @@ class Accounts:
     token: str
     session: str
     registration_key: str | None = None
+    operator_token: str | None = None
+    """The token of an operator with all permissions. None: only tests without `OF_OPERATORS` use these accounts."""
+    tenant: str | None = None
+    """The id of the tenant, which requests of an operator name."""
+    reset_code: str | None = None
+    """A live code that an operator got for the tenant."""
 
     def request(self, operation: str) -> dict[str, Any]:
         """Return a request that succeeds with a visible effect: it revokes existing sessions or creates something."""
         by_tenant = {"tenantToken": self.tenant_token}
         about_ann = {**by_tenant, "login": "ann"}
         about_token = {**by_tenant, "token": self.token}
+        by_operator = {"tenantToken": self.operator_token}
+        on_tenant = {**by_operator, "onTenant": self.tenant}
         requests: dict[str, dict[str, Any]] = {
             "principal.get": by_tenant,
             "tenant.register": {
@@ -52,5 +72,14 @@ class Accounts:
             "session.revoke_all": about_ann,
             "event.list": by_tenant,
             "audit.list": by_tenant,
+            "tenant.list": by_operator,
+            "tenant.get": on_tenant,
+            "tenant.revoke_sessions": on_tenant,
+            "tenant.reset": on_tenant,
+            "tenant.complete_reset": {"email": self.email, "code": self.reset_code, "password": NEW_PASSWORD},
+            "user.search": {**by_operator, "q": "ann"},
+            "audit.search": {**by_operator, "login": "ann"},
+            "settings.get": by_tenant,
+            "settings.update": {**by_tenant, "settings": {"maxKeyLifetimeDays": 90}},
         }
         return {} if operation.startswith("health.") else requests[operation]

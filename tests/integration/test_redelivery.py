@@ -11,11 +11,10 @@ from shared.amqp.connection import Connection
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import LaneQueue
 from shared.contracts import OPERATIONS
-from shared.contracts.operation import Operation
 from shared.contracts.wire import WireModel
 from tests.fakes import REGISTRATION_KEY
 from tests.integration.proxy import Proxy
-from tests.requests import Accounts
+from tests.requests import OF_OPERATORS, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.amqp.consumer import Consumer, Consumption
 from worker.amqp.replies import Replies
@@ -62,11 +61,10 @@ async def running(operation: str, deliveries: Deliveries, ports: Ports, amqp_url
             yield consumer
 
 
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-async def test_redelivered_request_gets_the_first_reply(
-    rpc: RpcClient, amqp_url: str, operation: Operation[Any, Any]
-) -> None:
+@pytest.mark.parametrize("name", sorted(OPERATIONS.keys() - OF_OPERATORS))
+async def test_redelivered_request_gets_the_first_reply(rpc: RpcClient, amqp_url: str, name: str) -> None:
     """No revocation is decided twice."""
+    operation = OPERATIONS[name]
     world = InMemoryWorker()
     shop = await world.register()
     await world.create(shop)

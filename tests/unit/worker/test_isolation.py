@@ -16,6 +16,7 @@ from shared.contracts.errors import (
     UserNotFound,
 )
 from shared.contracts.operation import Operation, TenantRequest
+from shared.contracts.permissions import INSTALLATION_PERMISSIONS
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.user import User
 from tests.fakes import ISSUER, LIFETIMES, MASTER_KEYS
@@ -40,8 +41,14 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "session.revoke_all": {"login": "ann"},
     "event.list": {},
     "audit.list": {},
+    "settings.get": {},
+    "settings.update": {"settings": {"maxKeyLifetimeDays": 90}},
 }
-BY_TENANTS = {name: operation for name, operation in OPERATIONS.items() if issubclass(operation.request, TenantRequest)}
+BY_TENANTS = {
+    name: operation
+    for name, operation in OPERATIONS.items()
+    if issubclass(operation.request, TenantRequest) and operation.permission not in INSTALLATION_PERMISSIONS
+}
 
 Credential = Callable[[InMemoryWorker, str], Awaitable[str]]
 

@@ -8,6 +8,7 @@ import pytest
 
 from shared.contracts import OPERATIONS
 from shared.contracts.audit_list import AUDIT_LIST, AUDITED
+from shared.contracts.audit_search import AUDIT_SEARCH
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.errors import AuthError, InvalidCredentials, Unavailable
 from shared.contracts.operation import Lane
@@ -21,6 +22,7 @@ from shared.contracts.user_delete import USER_DELETE
 from tests.fakes import LIMIT, REGISTRATION_KEY, FakeAudit
 from tests.requests import NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
+from tests.unit.worker.operators import operator_on, reset_code
 from worker.domain.records import StoredAuditRecord
 
 EMAIL = "shop@example.com"
@@ -41,6 +43,10 @@ RECORDED: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "session.revoke": ("ann", "revoked", ()),
     "session.revoke_all": ("ann", "all_revoked", ()),
     "token.revoke": ("ann", "token_revoked", ()),
+    "tenant.revoke_sessions": (f"tenant:{EMAIL}", "all_revoked", ()),
+    "tenant.reset": (f"tenant:{EMAIL}", None, ()),
+    "tenant.complete_reset": (f"tenant:{EMAIL}", "password_changed", ()),
+    "settings.update": (f"tenant:{EMAIL}", None, ("maxKeyLifetimeDays",)),
 }
 
 
@@ -67,6 +73,11 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "event.list",
         "token.introspect",
         AUDIT_LIST.name,
+        "tenant.list",
+        "tenant.get",
+        "user.search",
+        AUDIT_SEARCH.name,
+        "settings.get",
     }
     assert set(OPERATIONS) == set(AUDITED) | reads | {f"health.{lane}" for lane in Lane}
     assert set(RECORDED) == set(AUDITED)
@@ -78,7 +89,9 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
     """The record holds the tenant, the account and the revocation reason."""
     token = await worker.login(shop)
     session = await worker.session_of(token)
-    accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
+    operator = await operator_on(worker, shop)
+    code = await reset_code(worker, operator)
+    accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, operator.token, operator.shop, code)
     worker.audit.records.clear()
     login, reason, changed = RECORDED[name]
     for _ in range(2):

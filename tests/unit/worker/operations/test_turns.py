@@ -8,12 +8,13 @@ from shared.contracts.operation import Lane
 from tests.fakes import REGISTRATION_KEY, FakeHasher, FakeTurns
 from tests.requests import Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
+from tests.unit.worker.operators import operator_on, reset_code
 from worker.domain.call import Call
 
 EMAIL = "shop@example.com"
 NAMES = [name for name, each in OPERATIONS.items() if each.lane is Lane.PASSWORD and not name.startswith("health.")]
 #: Operations whose callers are not authenticated yet.
-UNAUTHENTICATED = {"tenant.register", "tenant.login"}
+UNAUTHENTICATED = {"tenant.register", "tenant.login", "tenant.complete_reset"}
 
 
 class FullTurns(FakeTurns):
@@ -41,9 +42,11 @@ class Scene:
         token = await self.worker.login(shop)
         session = await self.worker.session_of(token)
         self.tenant = session.tenant
+        operator = await operator_on(self.worker, shop)
+        code = await reset_code(self.worker, operator)
         self.turns.entered.clear()
         self.turns.left = self.hasher.work = 0
-        return Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
+        return Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, reset_code=code)
 
 
 @pytest.mark.parametrize("name", NAMES)
