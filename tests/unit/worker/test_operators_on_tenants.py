@@ -65,8 +65,9 @@ async def test_operator_deletes_a_tenant_once(worker: InMemoryWorker, operator: 
 async def test_retried_disabling_does_not_disable_a_tenant_that_was_enabled_since(
     worker: InMemoryWorker, operator: Operator
 ) -> None:
-    for operation, message_id in ((TENANT_DISABLE, "first"), (TENANT_ENABLE, "second"), (TENANT_DISABLE, "first")):
-        await worker.call(operation, message_id, **operator.on_shop)
+    await worker.call(TENANT_DISABLE, "first", **operator.on_shop)
+    await worker.call(TENANT_ENABLE, "second", **operator.on_shop)
+    await worker.call(TENANT_DISABLE, "first", **operator.on_shop)
     assert await worker.call(TENANT_LOGIN, email=EMAIL, password=PASSWORD)
 
 

@@ -24,7 +24,7 @@ from worker.domain import records
 
 #: What differs in two replies to one request: the times of `event.list` and of counts, and the code of `tenant.reset`,
 #: which is not stored.
-DIFFERS = {"as_of", "at", "code", "expires_at"}
+DIFFERS = {"asOf", "at", "code", "expiresAt"}
 
 
 def same(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """tenant.list"""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,6 @@ from shared.contracts.permissions import OPERATOR_PERMISSIONS, TENANT_PERMISSION
 from shared.contracts.tenant import MAX_EXACT_COUNT, Count, Tenant
 from shared.contracts.tenant_list import TENANT_LIST
 from shared.contracts.tenant_logout import TENANT_LOGOUT
-from shared.contracts.user import User
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_list import NO_CURSOR
 from tests.fakes import NOW
@@ -27,7 +27,7 @@ async def operator(worker: InMemoryWorker, shop: str) -> Operator:
     return await operator_on(worker, shop)
 
 
-async def listed(worker: InMemoryWorker, operator: Operator, **query: object) -> list[Tenant]:
+async def listed(worker: InMemoryWorker, operator: Operator, **query: Any) -> list[Tenant]:
     return list((await worker.call(TENANT_LIST, tenantToken=operator.token, **query)).tenants)
 
 
@@ -119,7 +119,7 @@ async def test_wrong_cursor_is_refused(worker: InMemoryWorker, operator: Operato
         await listed(worker, operator, cursor="!")
 
 
-async def test_only_an_operator_with_the_permission_may_list(worker: InMemoryWorker, shop: str, ann: User) -> None:
+async def test_only_an_operator_with_the_permission_may_list(worker: InMemoryWorker, shop: str) -> None:
     """Not the operators' own tenant either, whose token has all permissions of a tenant."""
     session, key = await a_key(worker, shop, permissions=TENANT_PERMISSIONS)
     operator = await operator_on(worker, shop, OPERATOR_PERMISSIONS - {Permission.TENANTS_READ})

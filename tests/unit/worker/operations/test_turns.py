@@ -46,7 +46,7 @@ class Scene:
         code = await reset_code(self.worker, operator)
         self.turns.entered.clear()
         self.turns.left = self.hasher.work = 0
-        return Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, reset_code=code)
+        return Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, operator.token, operator.shop, code)
 
 
 @pytest.mark.parametrize("name", NAMES)
