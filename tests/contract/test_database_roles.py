@@ -100,5 +100,5 @@ async def _beside_requests(database: MongoDatabase) -> None:
     await sweep_leases.take(["shop"], NOW, NOW)
     await sweep_leases.release()
     activity = MongoActivity(database)
-    activity.seen("ann", NOW)
+    activity.seen(a_session(), NOW)
     await activity.write()

@@ -79,7 +79,7 @@ async def test_repeated_decision_is_the_first_decision(users: Users, reason: Rev
     user = await added(users)
     key = a_key()
     decision = await decide(users, reason, key)
-    assert decision == UserRevocation("shop", user.id, 1, reason)
+    assert decision == UserRevocation("shop", user.login, user.id, 1, reason)
     assert await decide(users, reason, key) == decision
     assert await users.unfinished_revocations("shop", LATER, 10) == [decision]
     await users.finish_revocation(decision)

@@ -1,14 +1,14 @@
 """`MongoActivity`: the batched writes of the users' last activity."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW
-from tests.records import a_key, a_user
+from tests.records import a_key, a_session, a_user
 from worker.adapters.mongo_activity import CHUNK, MongoActivity
 from worker.adapters.mongo_database import MongoDatabase, connect
 from worker.adapters.mongo_users import MongoUsers
@@ -46,8 +46,8 @@ async def last_active_at(users: MongoUsers, user: StoredUser) -> object:
     return found.last_active_at if found else None
 
 
-def record(activity: Activity, user: StoredUser) -> None:
-    activity.seen(user.id, LATER)
+def record(activity: Activity, user: StoredUser, at: datetime = LATER) -> None:
+    activity.seen(a_session(tenant=user.tenant, user=user.id, login=user.login), at)
 
 
 async def test_activity_is_written_only_in_batches(users: MongoUsers, activity: MongoActivity) -> None:
@@ -63,7 +63,7 @@ async def test_earlier_activity_does_not_replace_a_later_one(users: MongoUsers, 
     user = await added(users)
     record(activity, user)
     await activity.write()
-    activity.seen(user.id, NOW)
+    record(activity, user, NOW)
     await activity.write()
     assert await last_active_at(users, user) == LATER
 
@@ -118,6 +118,6 @@ async def test_activity_of_many_users_is_written_in_chunks_without_waiting_for_a
     async with connect(mongo_url, [writes]) as database:
         activity = MongoActivity(database)
         for number in range(CHUNK + 1):
-            activity.seen(f"user {number}", LATER)
+            record(activity, a_user(id=f"user {number}"))
         await activity.write()
     assert writes.writes == [(CHUNK, 1), (1, 1)]

@@ -86,7 +86,7 @@ async def test_unreachable_database_makes_operations_unavailable() -> None:
     async with connect(f"mongodb://127.0.0.1:{free_port()}/away") as database:
         users, sessions, tenants = MongoUsers(database), MongoSessions(database), MongoTenants(database)
         activity = MongoActivity(database)
-        activity.seen("ann", NOW)
+        activity.seen(a_session(), NOW)
         *failures, ping, written = await asyncio.gather(
             users.add(a_user()),
             users.find("shop", "ann"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW, FakeSessions
 from tests.records import a_session, a_user
@@ -17,7 +18,8 @@ from worker.domain.records import Revocation, StoredSession, TenantRevocation, U
 
 LOGOUT = Revocation(NOW, RevocationReason.LOGOUT, idempotency_key="request")
 LATER = NOW + timedelta(milliseconds=1)
-ANN = a_user(id="ann")
+ANN = a_user(id="ann", login="ann")
+ALL_OF_ANN = UserRevocation("shop", "ann", "ann", 1, RevocationReason.ALL_REVOKED)
 
 
 @pytest.fixture(params=["fake", "mongo"])
@@ -59,24 +61,22 @@ async def test_find_of_300_sessions_returns_all(sessions: Sessions) -> None:
 
 async def test_repeated_login_returns_the_first_session(sessions: Sessions) -> None:
     first = await added(sessions, idempotency_key="message")
-    again = a_session(idempotency_key="message")
-    assert await sessions.add(again) == first
-    assert await stored(sessions, again) is None
+    assert await sessions.add(a_session(id=first.id, idempotency_key="message")) == first
+    assert await stored(sessions, first) == first
 
 
 async def test_concurrent_deliveries_of_a_login_open_one_session(sessions: Sessions) -> None:
-    answers = await asyncio.gather(*(added(sessions, idempotency_key="message") for _ in range(20)))
+    answers = await asyncio.gather(*(added(sessions, id="id", idempotency_key="message") for _ in range(20)))
     assert len({session.id for session in answers}) == 1
     assert await sessions.live_of_user(ANN, NOW, 10) == [answers[0]]
 
 
 @pytest.mark.parametrize("other", [{"tenant": "bank"}, {"user": "bob"}, {"user": None}, {"idempotency_key": "another"}])
-async def test_key_used_for_one_account_opens_a_new_session_for_another(
-    sessions: Sessions, other: dict[str, Any]
-) -> None:
-    await added(sessions, idempotency_key="message")
-    other_session = a_session(**{"idempotency_key": "message", **other})
-    assert await sessions.add(other_session) == other_session
+async def test_session_of_another_login_is_never_returned_for_its_id(sessions: Sessions, other: dict[str, Any]) -> None:
+    first = await added(sessions, idempotency_key="message")
+    with pytest.raises(Unavailable):
+        await added(sessions, **{"id": first.id, "idempotency_key": "message", **other})
+    assert await stored(sessions, first) == first
 
 
 async def test_revoked_session_is_found_with_its_revocation(sessions: Sessions) -> None:
@@ -124,7 +124,7 @@ async def test_decision_revokes_only_older_generations_of_its_user(sessions: Ses
     older = [await added(sessions, generation=generation) for generation in (0, 1)]
     newer = [await added(sessions, generation=generation) for generation in (2, 3)]
     others = [await added(sessions, user="bob"), await added(sessions, tenant="bank"), await added(sessions, user=None)]
-    decision = UserRevocation("shop", "ann", 2, RevocationReason.PASSWORD_CHANGED)
+    decision = UserRevocation("shop", "ann", "ann", 2, RevocationReason.PASSWORD_CHANGED)
     revoked = {session.id: replace(session, revocation=Revocation(NOW, decision.reason)) for session in older}
     assert {session.id: session for session in await sessions.revoke_older(decision, NOW, 10)} == revoked
     for session in older:
@@ -135,7 +135,7 @@ async def test_decision_revokes_only_older_generations_of_its_user(sessions: Ses
 
 async def test_repeated_decision_returns_only_unannounced_sessions(sessions: Sessions) -> None:
     first, second = await added(sessions), await added(sessions)
-    decision = UserRevocation("shop", "ann", 1, RevocationReason.USER_DELETED)
+    decision = UserRevocation("shop", "ann", "ann", 1, RevocationReason.USER_DELETED)
     await sessions.revoke_older(decision, NOW, 10)
     await sessions.announced(first, NOW)
     assert await sessions.revoke_older(decision, LATER, 10) == [
@@ -146,14 +146,12 @@ async def test_repeated_decision_returns_only_unannounced_sessions(sessions: Ses
 async def test_decision_returns_an_unannounced_session_with_its_own_reason(sessions: Sessions) -> None:
     session = await added(sessions)
     await sessions.revoke(session, LOGOUT)
-    assert await sessions.revoke_older(UserRevocation("shop", "ann", 1, RevocationReason.USER_DELETED), LATER, 10) == [
-        replace(session, revocation=LOGOUT)
-    ]
+    assert await sessions.revoke_older(ALL_OF_ANN, LATER, 10) == [replace(session, revocation=LOGOUT)]
 
 
 async def test_decision_does_not_revoke_expired_sessions(sessions: Sessions) -> None:
     session = await added(sessions, expires_at=NOW)
-    assert await sessions.revoke_older(UserRevocation("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == []
+    assert await sessions.revoke_older(ALL_OF_ANN, NOW, 10) == []
     assert await stored(sessions, session) == session
 
 
@@ -270,9 +268,7 @@ async def test_decision_does_not_return_an_event_that_waits_for_its_retry(sessio
     await sessions.refused(session, NOW, NOW + timedelta(hours=1))
     other = await added(sessions)
     revoked = replace(other, revocation=Revocation(NOW, RevocationReason.ALL_REVOKED))
-    assert await sessions.revoke_older(UserRevocation("shop", "ann", 1, RevocationReason.ALL_REVOKED), NOW, 10) == [
-        revoked
-    ]
+    assert await sessions.revoke_older(ALL_OF_ANN, NOW, 10) == [revoked]
     deletion = TenantRevocation("shop", 1, RevocationReason.TENANT_DELETED, 1)
     assert await sessions.revoke_of_tenant(deletion, NOW, 10) == [revoked]
 
@@ -451,12 +447,12 @@ async def test_opened_and_revoked_sessions_are_reported_once(mongo_database: Mon
         mongo_database, lambda session: opened.append(session.id), lambda *reported: revoked_sessions.append(reported)
     )
     first = await added(sessions, id="first", idempotency_key="a", user=ANN.id, tenant=ANN.tenant)
-    await added(sessions, id="again", idempotency_key="a", user=ANN.id, tenant=ANN.tenant)
+    await added(sessions, id="first", idempotency_key="a", user=ANN.id, tenant=ANN.tenant)
     for number in (2, 3):
         await added(sessions, id=str(number), idempotency_key=str(number), user=ANN.id, tenant=ANN.tenant)
     for _ in range(2):
         await sessions.revoke(first, LOGOUT)
-        await sessions.revoke_older(UserRevocation(ANN.tenant, ANN.id, 9, RevocationReason.ALL_REVOKED), NOW, 500)
+        await sessions.revoke_older(ALL_OF_ANN, NOW, 500)
     assert opened == ["first", "2", "3"]
     assert revoked_sessions == [
         (RevocationReason.LOGOUT, 1),

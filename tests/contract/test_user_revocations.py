@@ -47,7 +47,7 @@ async def test_decision_moves_the_user_to_the_next_generation(users: Users) -> N
     user = await added(users)
     assert await users.is_current(user)
     decision = await decide(users, user, RevocationReason.ALL_REVOKED)
-    assert decision == UserRevocation(user.tenant, user.id, 1, RevocationReason.ALL_REVOKED)
+    assert decision == UserRevocation(user.tenant, user.login, user.id, 1, RevocationReason.ALL_REVOKED)
     assert not await users.is_current(user)
     found = await users.find(user.tenant, user.login)
     assert found == replace(user, generation=1)
@@ -139,7 +139,7 @@ async def test_concurrent_deletions_are_decided_once(users: Users) -> None:
         *(decide(users, user, RevocationReason.USER_DELETED) for _ in range(10)), return_exceptions=True
     )
     decisions = [outcome for outcome in outcomes if isinstance(outcome, UserRevocation)]
-    assert decisions == [UserRevocation(user.tenant, user.id, 1, RevocationReason.USER_DELETED)]
+    assert decisions == [UserRevocation(user.tenant, user.login, user.id, 1, RevocationReason.USER_DELETED)]
     assert [type(outcome) for outcome in outcomes].count(UserNotFound) == 9
 
 

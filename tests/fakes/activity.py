@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from worker.domain.records import StoredSession
+
 
 class FakeActivity:
     """Implements the port `Activity`."""
@@ -9,5 +11,6 @@ class FakeActivity:
     def __init__(self) -> None:
         self.last_seen: dict[str, datetime] = {}
 
-    def seen(self, user: str, at: datetime) -> None:
-        self.last_seen[user] = at
+    def seen(self, session: StoredSession, at: datetime) -> None:
+        assert session.user is not None
+        self.last_seen[session.user] = at

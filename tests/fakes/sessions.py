@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from shared.contracts.errors import Unavailable
 from worker.domain.ports.sessions import COUNT_READS
 from worker.domain.records import (
     Revocation,
@@ -23,11 +24,10 @@ class FakeSessions:
         self._outbox: dict[str, datetime] = {}
 
     async def add(self, session: StoredSession) -> StoredSession:
-        def key(of: StoredSession) -> tuple[str, str | None, str]:
-            return of.tenant, of.user, of.idempotency_key
-
-        first = next((other for other in self._stored.values() if key(other) == key(session)), None)
-        return first or self._stored.setdefault(session.id, session)
+        first = self._stored.setdefault(session.id, session)
+        if (first.tenant, first.user, first.idempotency_key) != (session.tenant, session.user, session.idempotency_key):
+            raise Unavailable
+        return first
 
     async def find(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         self.finds.append(ids)

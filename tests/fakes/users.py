@@ -119,10 +119,10 @@ class FakeUsers:
         stored = self._of(tenant, login)
         for known in filter(None, (stored, self._removed_after(tenant, login, key))):
             if (before := known.find_applied(key)) and before.generation is not None:
-                return UserRevocation(tenant, known.user.id, before.generation, reason)
+                return UserRevocation(tenant, login, known.user.id, before.generation, reason)
         if stored is None or stored.deleted:
             raise UserNotFound
-        decision = UserRevocation(tenant, stored.user.id, stored.user.generation + 1, reason)
+        decision = UserRevocation(tenant, login, stored.user.id, stored.user.generation + 1, reason)
         changed = replace(_changed(stored.user, changes or UserChanges()), generation=decision.generation)
         keys = (*stored.keys, _AppliedKey(key, decision.generation))[-MAX_IDEMPOTENCY_KEYS:]
         deleted = reason is RevocationReason.USER_DELETED

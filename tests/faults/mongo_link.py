@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -91,6 +91,8 @@ class MongoLink(Proxy):
         self.committed_database: str | None = None
         """Where reads with majority read concern go: a copy of the database from before the writes that no majority
         has yet. None: a majority has every write."""
+        self.on_command: Callable[[Mapping[str, Any]], None] = lambda _: None
+        """Called with each command, its documents and statements included, before the database gets it."""
         self._answers: dict[int, Mapping[str, Any]] = {}
         """By request: what replaces its answer."""
         self._write_concern_errors: dict[int, Mapping[str, Any]] = {}
@@ -126,6 +128,7 @@ class MongoLink(Proxy):
             if moment is Moment.AFTER:
                 self._fatal.add(request)
             command = _command(message)
+            self.on_command({**command, **_sequences(message)})
             if next(iter(command), "") in HELLOS:
                 self._hellos.add(request)
             elif self.injection and self.injection.meets(next(iter(command), "")):
@@ -222,6 +225,22 @@ def _command(message: bytes) -> dict[str, Any]:
         return {}
     size = int.from_bytes(message[offset : offset + 4], "little")
     return bson.decode(message[offset : offset + size])
+
+
+def _sequences(message: bytes) -> dict[str, list[dict[str, Any]]]:
+    """Return the documents and statements that the driver sends beside a command's document, by their name in it."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    if HEADER.unpack_from(message)[3] != OP_MSG:
+        return found
+    at = BODY_OFFSET + int.from_bytes(message[BODY_OFFSET : BODY_OFFSET + 4], "little")
+    # Each further section has a kind, its length, its name and its documents. The driver neither
+    # compresses messages nor adds checksums.
+    while at < len(message):
+        end = at + 1 + int.from_bytes(message[at + 1 : at + 5], "little")
+        name_end = message.index(b"\0", at + 5)
+        found[message[at + 5 : name_end].decode()] = bson.decode_all(message[name_end + 1 : end])
+        at = end
+    return found
 
 
 def _op_msg(request: int, answered: int, body: Mapping[str, Any]) -> bytes:

@@ -133,7 +133,7 @@ SESSION = a_session(user=USER.id)
 DECOMPOSED = "ann\u0301"
 LATER = NOW + timedelta(hours=1)
 REVOCATION = Revocation(NOW, RevocationReason.REVOKED, idempotency_key="request")
-OF_USER = UserRevocation("shop", USER.id, 1, RevocationReason.ALL_REVOKED)
+OF_USER = UserRevocation("shop", USER.login, USER.id, 1, RevocationReason.ALL_REVOKED)
 OF_TENANT = TenantRevocation("shop", 1, RevocationReason.TENANT_DISABLED, users_before=1)
 RECORD = StoredAuditRecord("0" * 32, "shop", NOW, "auth.login", "ok")
 EVERYTHING = AuditQuery("shop", None, frozenset(), 0, 10**14, None)
@@ -275,7 +275,7 @@ async def test_sessions_revoked_before_the_answer_is_lost_are_revoked_once(stack
     async with connect(stack.proxy.url) as database:
         sessions = MongoSessions(database)
         added = [await sessions.add(a_session(user="bob")) for _ in range(3)]
-        decision = UserRevocation("shop", "bob", 1, RevocationReason.ALL_REVOKED)
+        decision = UserRevocation("shop", "bob", "bob", 1, RevocationReason.ALL_REVOKED)
         async with stack.proxy.failing(FailCommand(WRITES, times=1, close_after=True)) as injection:
             revoked = await sessions.revoke_older(decision, NOW, 10)
         assert injection.injected == 1
@@ -289,7 +289,7 @@ async def test_activity_and_refused_attempts_that_are_not_durable_raise_nothing(
     """They are written in the background: a failure is logged, and the next batch is tried."""
     async with connect(stack.faulty.url) as faulty:
         activity = MongoActivity(faulty)
-        activity.seen(USER.id, NOW)
+        activity.seen(SESSION, NOW)
         adapters.audit.attempted(RECORD)
         async with stack.faulty.failing(FailCommand(WRITES, write_concern_error=code)):
             await activity.write()

@@ -14,6 +14,7 @@ from itertools import count
 from typing import Any
 
 import aio_pika
+import jwt
 import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractIncomingMessage
@@ -257,6 +258,9 @@ async def _repeated_requests_are_done_once(world: World) -> None:
     user = await world.send("user.create", message_id, **create)
     login_answer = await world.send("auth.login", message_id, **login_fields)
     for _ in range(2):  # with workers of both versions, one of these two reaches the other
+        repeated_login = await world.send("auth.login", message_id, **login_fields)
+        assert _session_of(repeated_login.access_token) == _session_of(login_answer.access_token)
+    for _ in range(2):
         with contextlib.suppress(LoginTaken):
             assert (await world.send("user.create", message_id, **create)).id == user.id
     await _a_user_is_read_or_unavailable(world, login, user.id)
@@ -266,6 +270,10 @@ async def _repeated_requests_are_done_once(world: World) -> None:
         ("user.create", message_id, create, user.id),
         ("auth.login", message_id, login_fields, login_answer.access_token),
     ]
+
+
+def _session_of(token: str) -> str:
+    return str(jwt.get_unverified_header(token)["kid"])
 
 
 async def _a_user_is_read_or_unavailable(world: World, login: str, user_id: str) -> None:

@@ -52,7 +52,8 @@ INDEXES = {
     "refusals": [IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0)],
     "sessions": [
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
-        IndexModel([("tenant", ASCENDING), ("user", ASCENDING), ("opened_by", ASCENDING)], unique=True),
+        # No unique index, with which a collection cannot be sharded by the hash of `_id`.
+        IndexModel([("tenant", ASCENDING), ("user", ASCENDING)]),
         IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
         IndexModel([("displaces", ASCENDING)], sparse=True),
         _unfinished_by_tenant("displaces"),

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from datetime import datetime
+from typing import NamedTuple
 
 from pymongo import UpdateOne, WriteConcern
 from pymongo.errors import PyMongoError
 
 from worker.adapters.mongo_database import MongoDatabase
+from worker.domain.records import StoredSession
 
 log = logging.getLogger(__name__)
 
@@ -18,15 +20,24 @@ CHUNK = 500
 UNREPLICATED = WriteConcern(w=1, wtimeout=3_000)
 
 
+class _User(NamedTuple):
+    """A user by its id and shard key."""
+
+    id: str
+    tenant: str
+    login: str
+
+
 class MongoActivity:
     """Implements the port `Activity`. A crash loses the activity since the last write."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._users = database.collection("users").with_options(write_concern=UNREPLICATED)
-        self._seen: dict[str, datetime] = {}
+        self._seen: dict[_User, datetime] = {}
 
-    def seen(self, user: str, at: datetime) -> None:
-        self._seen[user] = at
+    def seen(self, session: StoredSession, at: datetime) -> None:
+        if session.user:
+            self._seen[_User(session.user, session.tenant, session.login)] = at
 
     async def write_forever(self, interval_seconds: float) -> None:
         """Write at this interval until cancelled."""
@@ -42,7 +53,12 @@ class MongoActivity:
         seen, self._seen = list(self._seen.items()), {}
         for begin in range(0, len(seen), CHUNK):
             chunk = seen[begin : begin + CHUNK]
-            updates = [UpdateOne({"_id": user}, {"$max": {"last_active_at": at}}) for user, at in chunk]
+            updates = [
+                UpdateOne(
+                    {"_id": user.id, "tenant": user.tenant, "login": user.login}, {"$max": {"last_active_at": at}}
+                )
+                for user, at in chunk
+            ]
             try:
                 await self._users.bulk_write(updates, ordered=False)
             except PyMongoError as error:  # the next chunk would fail too, and delay the end of the process

@@ -53,7 +53,7 @@ class MongoAudit:
         document = {"_id": record.id, **self._document(record, self._kept_for), "attempts": record.attempts}
         with unavailable_when_away():
             # If it is there, an earlier delivery of the request wrote it.
-            await mongo_durability.insert_only(self._records, document)
+            await mongo_durability.insert_only(self._records, document, ("_id", "tenant"))
 
     def attempted(self, record: StoredAuditRecord) -> None:
         if self._kept_for is None:

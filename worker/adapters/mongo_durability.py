@@ -3,7 +3,7 @@
 A read from the primary also returns writes that no majority has yet. An answer that relies on such
 a write would be wrong after an election. Two things prevent this:
 
-- A write that changes nothing waits for the majority like any other write: `insert`, `wait`.
+- A write that changes nothing waits for the majority like any other write: `insert`.
 - Reads with majority read concern return only what a majority has: `insert_only`, `committed`.
 """
 
@@ -26,25 +26,22 @@ async def insert(collection: Collection, document: Document, shard_key: tuple[st
         await collection.insert_one(document)
     except DuplicateKeyError:
         # The error may come with a write concern error, which the driver drops.
-        await wait(collection, {name: document[name] for name in shard_key})
+        await collection.update_one({name: document[name] for name in shard_key}, _NO_CHANGE)
         raise
 
 
-async def insert_only(collection: Collection, document: Document) -> None:
+async def insert_only(collection: Collection, document: Document, shard_key: tuple[str, ...] = ("_id",)) -> None:
     """Insert a document durably into a collection whose documents workers may not change.
 
     If one with this `_id` is there, it stays. Raises `Unavailable` if a majority does not have it.
+    `shard_key` names `_id` and the other fields that determine its shard.
     """
     try:
         await collection.insert_one(document)
     except DuplicateKeyError:
-        if await committed(collection).find_one({"_id": document["_id"]}, ["_id"]) is None:
+        found = {name: document[name] for name in shard_key}
+        if await committed(collection).find_one(found, ["_id"]) is None:
             raise Unavailable from None
-
-
-async def wait(collection: Collection, found: Document) -> None:
-    """Wait until the writes so far are durable on the shard of this filter's documents."""
-    await collection.update_one(found, _NO_CHANGE)
 
 
 def committed(collection: Collection) -> Collection:

@@ -73,11 +73,13 @@ class MongoSessions:
     async def add(self, session: StoredSession) -> StoredSession:
         with unavailable_when_away():
             try:
-                await mongo_durability.insert(self._sessions, _to_document(session), ("tenant", "user"))
+                await mongo_durability.insert(self._sessions, _to_document(session))
             except DuplicateKeyError:
-                first = await self._sessions.find_one(
-                    {"tenant": session.tenant, "user": session.user, "opened_by": session.idempotency_key}
-                )
+                same = {"tenant": session.tenant, "user": session.user, "opened_by": session.idempotency_key}
+                first = await self._sessions.find_one({"_id": session.id, **same})
+                # A worker of the previous version opened it with another id: its unique index, which
+                # an operator drops after the update, refused this one.
+                first = first or await self._sessions.find_one(same)
                 if first is None:  # removed since, or lost in an election
                     raise Unavailable from None
                 return _from_document(first)

@@ -96,7 +96,8 @@ class MongoUsers:
     async def is_current(self, user: StoredUser) -> bool:
         with unavailable_when_away():
             found = await self._users.find_one(
-                {"_id": user.id, "generation": user.generation, **NOT_DELETED}, projection=["_id"]
+                {**_one(user.id, user.tenant, user.login), "generation": user.generation, **NOT_DELETED},
+                projection=["_id"],
             )
         return found is not None
 
@@ -155,13 +156,14 @@ class MongoUsers:
             # The user is read first: a deletion is stored before another user can get the login.
             if document is None or await self._deletions.find(tenant, login, key):
                 raise UserNotFound
+            found = {**_one(document["_id"], tenant, login), **NOT_DELETED}
             result = await self._users.update_one(
-                {"_id": document["_id"], **NOT_DELETED, **mongo_idempotency.not_applied(key)},
+                {**found, **mongo_idempotency.not_applied(key)},
                 {"$set": written, **mongo_idempotency.recorded(key)},
             )
             if result.matched_count:
                 return _from_document({**document, **written})
-            document = await self._users.find_one({"_id": document["_id"], **NOT_DELETED})
+            document = await self._users.find_one(found)
         if document is None:
             raise UserNotFound
         return _from_document(document)
@@ -169,7 +171,8 @@ class MongoUsers:
     async def replace_hash(self, user: StoredUser, password_hash: str) -> None:
         with unavailable_when_away():
             await self._users.update_one(
-                {"_id": user.id, "password_hash": user.password_hash}, {"$set": {"password_hash": password_hash}}
+                {**_one(user.id, user.tenant, user.login), "password_hash": user.password_hash},
+                {"$set": {"password_hash": password_hash}},
             )
 
     async def decide_revocation(
@@ -185,14 +188,14 @@ class MongoUsers:
                 deletion = await self._deletions.find(tenant, login, key)
                 for known in filter(None, (document, deletion)):
                     if before := mongo_idempotency.find_result(known, key):
-                        return UserRevocation(tenant, known["_id"], before["generation"], reason)
+                        return UserRevocation(tenant, login, known["_id"], before["generation"], reason)
                 if document is None or "deleted_at" in document:
                     raise UserNotFound
-                decision = UserRevocation(tenant, document["_id"], document["generation"] + 1, reason)
+                decision = UserRevocation(tenant, login, document["_id"], document["generation"] + 1, reason)
                 # Only if the generation is unchanged: two concurrent decisions must not get the
                 # same one.
                 result = await self._users.update_one(
-                    {"_id": decision.user, "generation": document["generation"], **NOT_DELETED},
+                    {**_one(decision.user, tenant, login), "generation": document["generation"], **NOT_DELETED},
                     {
                         "$set": {
                             **written,
@@ -207,7 +210,7 @@ class MongoUsers:
         raise Unavailable
 
     async def finish_revocation(self, decision: UserRevocation) -> None:
-        decided = {"_id": decision.user, "ending.generation": decision.generation}
+        decided = {**_one(decision.user, decision.tenant, decision.login), "ending.generation": decision.generation}
         with unavailable_when_away():
             if decision.reason is not RevocationReason.USER_DELETED:
                 await self._users.update_one(decided, {"$unset": {"ending": ""}})
@@ -229,12 +232,13 @@ class MongoUsers:
     async def remove_all(self, tenant: str) -> None:
         while True:
             with unavailable_when_away():  # a time limit for each batch: there may be thousands
-                found = await self._users.find({"tenant": tenant}, ["_id"]).limit(BATCH).to_list(BATCH)
-                if not found:
-                    # Other workers may have removed users.
-                    return await mongo_durability.wait(self._users, {"tenant": tenant})
-                removed = {"_id": {"$in": [document["_id"] for document in found]}}
+                found = await self._users.find({"tenant": tenant}, ["login"]).limit(BATCH).to_list(BATCH)
+                removed: Document = {"tenant": tenant}
+                if found:
+                    removed["login"] = {"$in": [document["login"] for document in found]}
                 await repeated(functools.partial(self._users.delete_many, removed))
+                if not found:  # the last removal has waited until those of other workers are durable
+                    return
 
     async def _matching(self, tenant: str, search: str, logins: Document, limit: int) -> list[StoredUser]:
         """Return the first users with a login in this range."""
@@ -273,6 +277,12 @@ class MongoUsers:
         # embedded database scans all users of the tenant.
         document = await self._users.find_one({"tenant": tenant, "login": login})
         return document if document and "deleted_at" not in document else None
+
+
+def _one(user: str, tenant: str, login: str) -> Document:
+    """Return a filter for one user: by its id, and by the key by which the collection may be sharded."""
+    # `_id` comes first: the embedded database uses the index of the first field in a filter.
+    return {"_id": user, "tenant": tenant, "login": login}
 
 
 def _creation(user: StoredUser) -> IdempotencyKey:
@@ -329,6 +339,7 @@ def _from_document(document: Document) -> StoredUser:
 def _to_decision(document: Document) -> UserRevocation:
     return UserRevocation(
         tenant=document["tenant"],
+        login=document["login"],
         user=document["_id"],
         generation=document["ending"]["generation"],
         reason=RevocationReason(document["ending"]["reason"]),

@@ -246,6 +246,7 @@ class UserRevocation:
     """
 
     tenant: str
+    login: str
     user: str
     generation: int
     reason: RevocationReason

@@ -9,16 +9,23 @@ from shared.contracts.claims import Claims
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
 from worker.domain.call import Call
-from worker.domain.identifiers import digest
+from worker.domain.identifiers import digest, new_id
 from worker.domain.ports import Ports
 from worker.domain.records import Revocation, StoredSession, StoredTenant, StoredUser
 from worker.domain.session_revocation import revoke_and_announce
 from worker.domain.tokens import note_acting
 
-#: 192 random bits, base64url: OWASP Session Management asks for at least 64, the design for 128.
-SESSION_ID_BYTES = 24
 #: The entropy of the HMAC-SHA-256 key that it becomes part of (RFC 7518, 3.2).
 SESSION_SECRET_BYTES = 32
+
+
+def session_id(tenant: str, user: str | None, idempotency_key: str) -> str:
+    """Return the id of the session that a login opens. A login that is delivered twice has the same id.
+
+    The unique index of ids then suffices to open one session, also in a sharded collection. The id
+    is no secret: it can be computed, and tokens and events contain it.
+    """
+    return digest(tenant, user, idempotency_key)
 
 
 async def open_tenant_session(tenant: StoredTenant, call: Call, ports: Ports) -> str:
@@ -89,13 +96,20 @@ async def _stored(session: StoredSession, ports: Ports) -> StoredSession:
     stored = await ports.sessions.add(session)
     if stored.revocation is None:
         return stored
-    return await ports.sessions.add(replace(session, idempotency_key=digest(session.idempotency_key, session.id)))
+    key = digest(session.idempotency_key, new_id())
+    return await ports.sessions.add(
+        replace(session, id=session_id(session.tenant, session.user, key), idempotency_key=key)
+    )
 
 
-def _new_session(idempotency_key: str, ports: Ports, lifetime: timedelta, **owner: Any) -> StoredSession:
+def _new_session(
+    idempotency_key: str, ports: Ports, lifetime: timedelta, *, tenant: str, user: str | None, **owner: Any
+) -> StoredSession:
     now = ports.clock.now()
     return StoredSession(
-        id=secrets.token_urlsafe(SESSION_ID_BYTES),
+        id=session_id(tenant, user, idempotency_key),
+        tenant=tenant,
+        user=user,
         secret=secrets.token_bytes(SESSION_SECRET_BYTES),
         master_key_id=ports.tokens.signing_key_id,
         issued_at=now,

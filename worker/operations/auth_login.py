@@ -39,5 +39,5 @@ async def auth_login(request: AuthLoginRequest, call: Call, ports: Ports) -> Aut
         raise Unavailable
     call.audit_facts.session = session.id
     await enforce_session_limit(session, ports)
-    ports.activity.seen(user.id, session.issued_at)
+    ports.activity.seen(session, session.issued_at)
     return AuthLoginReply(access_token=token)

@@ -30,8 +30,7 @@ def _answer(check: VerifyCheck, sessions: Sessions, callers: Callers, call: Call
         session, claims = checked_user(check.token, tenant, sessions, ports)
     except AuthError as error:
         return VerifyAnswer.failed(error)
-    if session.user:
-        ports.activity.seen(session.user, ports.clock.now())
+    ports.activity.seen(session, ports.clock.now())
     return VerifyAnswer(claims=claims)
 
 

@@ -14,7 +14,10 @@ COUNT_READS = 4
 
 class Sessions(Protocol):
     async def add(self, session: StoredSession) -> StoredSession:
-        """Store a session durably. If its user already has a session of the same idempotency key, return that one."""
+        """Store a session durably. If the same login has stored it, return the stored one.
+
+        Raises `Unavailable` if the session with this id is of another owner or idempotency key.
+        """
 
     async def find(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         """Return the sessions with these ids, by id, in one query. Sees every acknowledged write."""
@@ -140,5 +143,5 @@ class Events(Protocol):
 
 
 class Activity(Protocol):
-    def seen(self, user: str, at: datetime) -> None:
-        """Queue the time of a user's activity, to be written in a batch. Never raises, never waits."""
+    def seen(self, session: StoredSession, at: datetime) -> None:
+        """Queue the time of activity of the session's user, to be written in a batch. Never raises, never waits."""
