@@ -80,4 +80,4 @@ async def reset_tenant(caller: OperatorOnTenant, workers: Workers) -> Response:
     The code works once. A later code replaces it, and a new password voids it.
     """
     reply = await workers.call(TENANT_RESET, TenantResetRequest(**caller))
-    return Response(reply.to_json(), media_type="application/json", headers={"Cache-Control": "no-store"})
+    return to_response(reply)
