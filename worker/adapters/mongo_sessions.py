@@ -22,6 +22,7 @@ from worker.adapters.mongo_database import (
     Document,
     MongoDatabase,
     counted_in_steps,
+    first_found,
     first_readable,
     readable,
     tenants_with,
@@ -97,8 +98,7 @@ class MongoSessions:
     async def live_of_user(self, user: StoredUser, now: datetime, limit: int) -> Sequence[StoredSession]:
         wanted = {"user": user.id, "tenant": user.tenant, "generation": user.generation, "expires_at": {"$gt": now}}
         with unavailable_when_away():
-            found = self._sessions.find({**wanted, **_NOT_REVOKED})
-            documents = await found.sort("issued_at", DESCENDING).limit(limit).to_list(limit)
+            documents = await first_found(self._sessions.find({**wanted, **_NOT_REVOKED}).sort(_NEWEST_FIRST), limit)
         return readable(documents, _from_document)
 
     async def revoke(self, session: StoredSession, revocation: Revocation) -> StoredSession | None:
@@ -116,7 +116,7 @@ class MongoSessions:
                 {**of_user, "generation": {"$lt": decision.generation}, "expires_at": {"$gt": now}},
                 Revocation(now, decision.reason),
             )
-            documents = await self._committed.find({**of_user, "outbox": {"$lte": now}}).limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find({**of_user, "outbox": {"$lte": now}}), limit)
         return readable(documents, _from_document)
 
     async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
@@ -129,6 +129,8 @@ class MongoSessions:
             )
         if decision.users_before:
             of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": decision.users_before}}
+            # The one query that takes further answers: one query for each batch would read the
+            # revoked sessions again. If an answer fails, the sweep completes the decision.
             found = self._sessions.find({**of_users, **live}, ["_id"]).batch_size(BATCH)
             while True:
                 with unavailable_when_away():  # a time limit for each batch: there may be thousands
@@ -139,8 +141,7 @@ class MongoSessions:
         else:
             of_tenant["user"] = None
         with unavailable_when_away():
-            waiting = self._committed.find({**of_tenant, "outbox": {"$lte": now}})
-            documents = await waiting.limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find({**of_tenant, "outbox": {"$lte": now}}), limit)
         return readable(documents, _from_document)
 
     async def count_of_users(self, tenant: str, now: datetime, limit: int | None) -> int | None:
@@ -163,7 +164,7 @@ class MongoSessions:
         }
         with unavailable_when_away():
             found = self._sessions.find({**wanted, **_NOT_REVOKED}).sort(_NEWEST_FIRST)
-            documents = await found.skip(kept).limit(limit).to_list(limit)
+            documents = await first_found(found.skip(kept), limit)
         return readable(documents, _from_document)
 
     async def limit_enforced(self, session: StoredSession) -> None:
@@ -189,8 +190,7 @@ class MongoSessions:
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[StoredSession]:
         then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}
         later = {"tenant": tenant, "revocation.announced_at": {"$gt": at}}
-        # Two queries, each a range of the index: not every query planner uses the index for an
-        # `$or` of both.
+        # Two queries, each a range of the index: planners may scan for an `$or` of both.
         found = await self._first_by_announcement(then, limit)
         return found if len(found) == limit else found + await self._first_by_announcement(later, limit - len(found))
 
@@ -228,13 +228,13 @@ class MongoSessions:
 
     async def _oldest(self, wanted: Document, field: str, limit: int) -> Sequence[StoredSession]:
         with unavailable_when_away():
-            documents = await self._committed.find(wanted).sort(field, ASCENDING).limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find(wanted).sort(field, ASCENDING), limit)
         return readable(documents, _from_document)
 
     async def _query(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         async def query() -> tuple[list[Document], Server | None]:
             cursor = self._sessions.find({"_id": {"$in": ids}})
-            return await cursor.to_list(len(ids)), server_of(cursor)
+            return await first_found(cursor, len(ids)), server_of(cursor)
 
         with unavailable_when_away():
             documents = await self._lease.covered(query) if self._lease else (await query())[0]

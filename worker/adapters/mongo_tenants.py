@@ -20,6 +20,7 @@ from worker.adapters.mongo_database import (
     NOT_DELETED,
     Document,
     MongoDatabase,
+    first_found,
     first_readable,
     readable,
     unavailable_when_away,
@@ -163,7 +164,7 @@ class MongoTenants:
 
     async def unfinished_revocations(self, older_than: datetime, limit: int) -> list[TenantRevocation]:
         with unavailable_when_away():
-            documents = await self._committed.find({"ending.at": {"$lt": older_than}}).limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find({"ending.at": {"$lt": older_than}}), limit)
         return readable(documents, lambda document: _from_decision(document["_id"], document["ending"]))
 
     async def enable(self, tenant: str, key: IdempotencyKey) -> None:

@@ -90,7 +90,8 @@ TESTS: dict[str, dict[str, str]] = {
     "docs/operations.md": {
         "rabbitmqctl list_queues name type members online": REPLICAS,
         "rabbitmq-queues grow": REPLICAS,
-        "docker compose -f docker-compose.prod.yml run --rm -T --no-deps": CHECKED,
+        "docker compose -f docker-compose.prod.yml run --rm -T --no-deps edge": CHECKED,
+        "docker compose -f docker-compose.prod.yml run --rm -T --no-deps worker-verify": CHECKED,
         "cd deploy/secrets": AUTHORITY,
         "openssl x509 -in ca.pem": AUTHORITY,
         ".venv/bin/python -m worker.colliding_logins": "tests/integration/test_colliding_logins.py"
