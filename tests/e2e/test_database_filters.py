@@ -124,7 +124,7 @@ class FilterLog:
 
 def _filters(name: str, command: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     match name:
-        case "insert" | "getMore" | "listIndexes":
+        case "insert" | "getMore" | "killCursors" | "listIndexes":
             pass
         case "aggregate" if command["pipeline"] == [{"$indexStats": {}}]:
             pass

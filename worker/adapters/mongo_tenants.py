@@ -25,6 +25,7 @@ from worker.adapters.mongo_database import (
     readable,
     unavailable_when_away,
 )
+from worker.adapters.mongo_failures import repeated
 from worker.adapters.mongo_idempotency import Deletions
 from worker.domain.records import (
     CLOSING,
@@ -190,6 +191,8 @@ class MongoTenants:
                 if document is None or "deleted_at" in document or document["generation"] != reset.generation:
                     break
                 other = document.get("reset")
+                if other and (other["by"], other["generation"]) == (reset.idempotency_key, reset.generation):
+                    continue  # another delivery has stored it since
                 result = await self._tenants.update_one(
                     {**at_generation, "reset.by": other["by"] if other else {"$exists": False}},
                     {"$set": {"reset": _reset_document(reset)}},
@@ -215,13 +218,12 @@ class MongoTenants:
     async def request_counts(self, tenants: Collection[str], now: datetime) -> None:
         wanted = {"_id": {"$in": list(tenants)}, "recount": {"$exists": False}, **NOT_DELETED}
         with unavailable_when_away():
-            await self._unreplicated.update_many(wanted, {"$set": {"recount": now}})
+            await repeated(lambda: self._unreplicated.update_many(wanted, {"$set": {"recount": now}}))
 
     async def with_requested_counts(self, limit: int) -> Sequence[str]:
-        # A condition that all match: the embedded database uses an index only for a filter.
         requested = self._tenants.find({"recount": {"$exists": True}}, ["_id"]).sort("recount", ASCENDING)
         with unavailable_when_away():
-            return [document["_id"] for document in await requested.limit(limit).to_list(limit)]
+            return [document["_id"] for document in await first_found(requested, limit)]
 
     async def store_counts(self, tenant: str, counts: StoredCounts | None) -> None:
         update: Document = {"$unset": {"recount": ""}}

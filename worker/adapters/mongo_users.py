@@ -127,7 +127,7 @@ class MongoUsers:
         found: set[str] = set()
         with unavailable_when_away():
             for login in logins:
-                documents = await self._users.find({"login": login}, ["tenant"]).limit(limit).to_list(limit)
+                documents = await first_found(self._users.find({"login": login}, ["tenant"]), limit)
                 found |= {document["tenant"] for document in documents}
         return set(sorted(found)[:limit])
 
