@@ -1,6 +1,6 @@
 """settings.update: change the tenant's settings."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -18,11 +18,20 @@ class SettingsPatch(WireModel):
     that seems to be accepted protects nothing.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
     max_key_lifetime_days: Annotated[int, Field(ge=1, le=MAX_KEY_LIFETIME_DAYS)] | None = None
     """The most days that an API key may live from its creation or rotation on. Null: as long as it is asked for.
     Existing keys keep their expiry."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_others(cls, value: Any) -> Any:
+        # Not `extra="forbid"`, whose error repeats the name, which is input.
+        known = {name: field.alias or name for name, field in cls.model_fields.items()}
+        if isinstance(value, dict) and not value.keys() <= known.keys() | set(known.values()):
+            raise ValueError(f"must have no members but {', '.join(known.values())}")
+        return value
 
     @model_validator(mode="after")
     def _something_changes(self) -> Self:

@@ -75,12 +75,12 @@ async def test_request_without_a_token_is_answered_401(
 @pytest.mark.parametrize(
     ("body", "field", "message"),
     [
-        ({"maxKeyLifetimeDay": 90}, "maxKeyLifetimeDay", "Extra inputs are not permitted"),
+        ({"maxKeyLifetimeDay": 90}, "(whole)", "must have no members but maxKeyLifetimeDays"),
         ({"maxKeyLifetimeDays": 0}, "maxKeyLifetimeDays", "Input should be greater than or equal to 1"),
         ({}, "(whole)", "provide at least one setting"),
     ],
 )
-async def test_unknown_or_wrong_setting_is_answered_422_with_its_name(
+async def test_unknown_or_wrong_setting_is_answered_422(
     edge: httpx.AsyncClient, rpc: FakeRpc, body: dict[str, Any], field: str, message: str
 ) -> None:
     response = await edge.patch("/settings", json=body, headers=TENANT)
