@@ -9,6 +9,10 @@ from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.event_list import EVENT_LIST
+from shared.contracts.key_create import KEY_CREATE
+from shared.contracts.key_list import KEY_LIST
+from shared.contracts.key_revoke import KEY_REVOKE
+from shared.contracts.key_rotate import KEY_ROTATE
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
@@ -123,6 +127,18 @@ REVOCATION = {
 }
 TENANT_CREDENTIALS = {"email": "billing@example.com", "password": "correct horse battery staple"}
 DONE = {"result": 1}
+API_KEY = {
+    "id": KEY_ID,
+    "name": "gateway",
+    "permissions": ["tokens:verify"],
+    "networks": ["10.0.0.0/8"],
+    "createdAt": 1_767_225_600_000,
+    "createdBy": "tenant:billing@example.com",
+    "expiresAt": 1_798_761_600_000,
+    "lastUsedAt": 1_767_229_200_000,
+}
+#: A placeholder, so that no secret scanner reports it.
+API_KEY_TEXT = f"jak_{KEY_ID}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,4 +238,11 @@ EXAMPLES: dict[str, Example] = {
     AUDIT_SEARCH.name: Example(reply={"records": [{**RECORD, "tenant": TENANT_ID}], "nextCursor": "0"}),
     SETTINGS_GET.name: Example(reply={"maxKeyLifetimeDays": 90}),
     SETTINGS_UPDATE.name: Example(body={"maxKeyLifetimeDays": 90}, reply={"maxKeyLifetimeDays": 90}),
+    KEY_CREATE.name: Example(
+        body={"name": "gateway", "permissions": ["tokens:verify"], "networks": ["10.0.0.0/8"]},
+        reply={"key": API_KEY, "apiKey": API_KEY_TEXT},
+    ),
+    KEY_LIST.name: Example(reply={"keys": [API_KEY]}),
+    KEY_ROTATE.name: Example(body={"overlapSeconds": 86_400}, reply={"key": API_KEY, "apiKey": API_KEY_TEXT}),
+    KEY_REVOKE.name: Example(reply=DONE),
 }

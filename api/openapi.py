@@ -24,7 +24,9 @@ from shared.contracts.errors import (
     FieldProblem,
     InternalError,
     InvalidRequest,
+    InvalidTenantToken,
     Overloaded,
+    Throttled,
     Unavailable,
 )
 from shared.contracts.operation import Operation
@@ -116,6 +118,8 @@ def _problem_responses(
     operation: Operation[Any, Any], *, has_body: bool, oauth: bool
 ) -> dict[int | str, dict[str, Any]]:
     problems = [problem_of(error) for error in (*(each() for each in operation.errors), *COMMON_ERRORS)]
+    if InvalidTenantToken in operation.errors and Throttled not in operation.errors:
+        problems.append(problem_of(Throttled()))  # after too many wrong secrets of API keys
     problems.append(problem(*HTTP_EXCEPTIONS[429]))
     if has_body:
         problems += [problem(*HTTP_EXCEPTIONS[status]) for status in BODY_STATUSES]

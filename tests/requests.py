@@ -29,6 +29,8 @@ class Accounts:
     token: str
     session: str
     registration_key: str | None = None
+    api_key: str = "0VfKe3RtQ8mLz2Xb9WsYcA"
+    """The id of an API key of the tenant."""
     operator_token: str | None = None
     """The token of an operator with all permissions. None: only tests without `OF_OPERATORS` use these accounts."""
     tenant: str | None = None
@@ -81,5 +83,9 @@ class Accounts:
             "audit.search": {**by_operator, "login": "ann"},
             "settings.get": by_tenant,
             "settings.update": {**by_tenant, "settings": {"maxKeyLifetimeDays": 90}},
+            "key.create": {**by_tenant, "name": "gateway", "permissions": ["tokens:verify"]},
+            "key.list": by_tenant,
+            "key.rotate": {**by_tenant, "id": self.api_key},
+            "key.revoke": {**by_tenant, "id": self.api_key},
         }
         return {} if operation.startswith("health.") else requests[operation]

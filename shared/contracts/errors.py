@@ -12,8 +12,10 @@ AuthError
 ├── TenantNotFound
 ├── UserNotFound
 ├── SessionNotFound
+├── KeyNotFound
 ├── LoginTaken
 ├── EmailTaken
+├── KeyLimitReached          the tenant has the most API keys, or the key the most secrets
 ├── InternalError            a fault of the service, with an incident id
 ├── ServiceCredentialsRejected  the client's own tenant credentials are rejected; never on the wire
 └── Temporary                the caller may retry, after a given time
@@ -69,8 +71,10 @@ class ErrorCode(StrEnum):
     TENANT_NOT_FOUND = "tenant_not_found"
     USER_NOT_FOUND = "user_not_found"
     SESSION_NOT_FOUND = "session_not_found"
+    KEY_NOT_FOUND = "key_not_found"
     LOGIN_TAKEN = "login_taken"
     EMAIL_TAKEN = "email_taken"
+    KEY_LIMIT_REACHED = "key_limit_reached"
     UNAVAILABLE = "unavailable"
     OVERLOADED = "overloaded"
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -251,6 +255,13 @@ class SessionNotFound(AuthError):
     text = "session is not found"
 
 
+class KeyNotFound(AuthError):
+    """The tenant has no live API key with this id."""
+
+    code = ErrorCode.KEY_NOT_FOUND
+    text = "API key is not found"
+
+
 class LoginTaken(AuthError):
     """The tenant already has a user with this login."""
 
@@ -263,6 +274,13 @@ class EmailTaken(AuthError):
 
     code = ErrorCode.EMAIL_TAKEN
     text = "email is taken"
+
+
+class KeyLimitReached(AuthError):
+    """The tenant has the maximum number of live API keys, or the key that of live secrets."""
+
+    code = ErrorCode.KEY_LIMIT_REACHED
+    text = "the tenant has the maximum number of API keys; revoke one first"
 
 
 class InternalError(AuthError):
@@ -322,7 +340,8 @@ class Temporary(AuthError):
 
 
 class Throttled(Temporary):
-    """Too many attempts: refused without checking the password. Retry after the given time."""
+    """Too many attempts: refused without checking the password, or after too many wrong secrets of API keys. Retry
+    after the given time."""
 
     code = ErrorCode.THROTTLED
     text = "too many attempts, try again later"

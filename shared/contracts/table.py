@@ -7,6 +7,10 @@ from .auth_login import AUTH_LOGIN
 from .auth_logout import AUTH_LOGOUT
 from .auth_verify import AUTH_VERIFY
 from .event_list import EVENT_LIST
+from .key_create import KEY_CREATE
+from .key_list import KEY_LIST
+from .key_revoke import KEY_REVOKE
+from .key_rotate import KEY_ROTATE
 from .operation import Operation
 from .principal_get import PRINCIPAL_GET
 from .session_list import SESSION_LIST
@@ -68,4 +72,8 @@ TABLE: tuple[Operation[Any, Any], ...] = (
     USER_SEARCH,
     SETTINGS_GET,
     SETTINGS_UPDATE,
+    KEY_CREATE,
+    KEY_LIST,
+    KEY_ROTATE,
+    KEY_REVOKE,
 )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .errors import Forbidden, InvalidTenantToken, TenantNotFound
+from .errors import Forbidden, InvalidTenantToken, TenantNotFound, Throttled
 from .operation import Lane, Operation, OperatorRequest
 from .permissions import Permission
 from .wire import Milliseconds, WireModel
@@ -29,7 +29,7 @@ TENANT_RESET = Operation(
     Lane.MANAGE,
     TenantResetRequest,
     TenantResetReply,
-    (InvalidTenantToken, Forbidden, TenantNotFound),
+    (InvalidTenantToken, Forbidden, TenantNotFound, Throttled),
     repeatable=True,
     audited=True,
     permission=Permission.TENANTS_WRITE,

@@ -12,7 +12,6 @@ from shared.contracts.settings import TenantSettings
 from tests.fakes.idempotency import _AppliedKey, _find_applied
 from tests.fakes.values import NOW
 from worker.domain.records import (
-    CLOSING,
     MAX_IDEMPOTENCY_KEYS,
     MAX_RESET_CODES,
     IdempotencyKey,
@@ -86,6 +85,7 @@ class FakeTenants:
         password_hash: str | None = None,
         *,
         with_users: bool = False,
+        revoke_keys: bool = False,
         code_digest: bytes | None = None,
     ) -> TenantRevocation:
         if before := await self.find_decision(tenant, key):
@@ -97,7 +97,12 @@ class FakeTenants:
         if code_digest is not None and not (reset and reset.has_live(code_digest, stored.tenant.generation, key.at)):
             raise InvalidCredentials
         decision = TenantRevocation.after(
-            tenant, stored.tenant.generation, reason, stored.decision, with_users=with_users
+            tenant,
+            stored.tenant.generation,
+            reason,
+            stored.decision,
+            with_users=with_users,
+            revoke_keys=revoke_keys,
         )
         changed = replace(
             stored.tenant,
@@ -108,13 +113,13 @@ class FakeTenants:
         )
         self._stored[tenant] = _Entry(
             changed,
-            (*stored.keys, _AppliedKey(key, decision.generation, reason, decision.users_before))[
+            (*stored.keys, _AppliedKey(key, decision.generation, reason, decision.users_before, decision.keys_before))[
                 -MAX_IDEMPOTENCY_KEYS:
             ],
             decision,
             key.at,
             reason is RevocationReason.TENANT_DELETED,
-            decision.generation if reason in CLOSING else stored.closed_generation,
+            decision.generation if decision.is_closing else stored.closed_generation,
         )
         return decision
 
@@ -188,5 +193,7 @@ class FakeTenants:
     def _decided(key: IdempotencyKey, stored: Iterable[_Entry]) -> TenantRevocation | None:
         for each in stored:
             if (before := each.find_applied(key)) and before.generation is not None and before.reason is not None:
-                return TenantRevocation(each.tenant.id, before.generation, before.reason, before.users_before)
+                return TenantRevocation(
+                    each.tenant.id, before.generation, before.reason, before.users_before, before.keys_before
+                )
         return None

@@ -56,6 +56,11 @@ INDEXES = {
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING)]),
         # With `_id`, the order of lists and of the session limit, so that a query stops at its limit.
         IndexModel([("user", ASCENDING), ("issued_at", DESCENDING), ("_id", DESCENDING)]),
+        # API keys only.
+        IndexModel(
+            [("tenant", ASCENDING), ("issued_at", DESCENDING), ("_id", DESCENDING)],
+            partialFilterExpression={"key": {"$exists": True}},
+        ),
         IndexModel([("displaces", ASCENDING)], sparse=True),
         _unfinished_by_tenant("displaces"),
         IndexModel([("outbox", ASCENDING)], sparse=True),

@@ -6,8 +6,7 @@ after a refusal.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
@@ -33,6 +32,7 @@ from worker.adapters.mongo_time import call_seconds
 from worker.adapters.primary_lease import PrimaryLease, Server, server_of
 from worker.domain.ports.sessions import COUNT_READS
 from worker.domain.records import (
+    KEY_KEPT,
     KeySecret,
     Revocation,
     StoredKey,
@@ -101,13 +101,33 @@ class MongoSessions:
             documents = await first_found(self._sessions.find({**wanted, **_NOT_REVOKED}).sort(_NEWEST_FIRST), limit)
         return readable(documents, _from_document)
 
+    async def live_keys(self, tenant: str, now: datetime, limit: int) -> Sequence[StoredSession]:
+        keys = {"tenant": tenant, "key": {"$exists": True}, "expires_at": {"$gt": now}}
+        with unavailable_when_away():
+            documents = await first_found(self._sessions.find({**keys, **_NOT_REVOKED}).sort(_NEWEST_FIRST), limit)
+        return readable(documents, _from_document)
+
+    async def replace_secrets(self, session: StoredSession, changed: StoredSession) -> bool:
+        if session.key is None or changed.key is None:
+            raise ValueError("the session is no API key")
+        # Each change puts a new secret first, so the first one tells whether there was a change.
+        unchanged = {"_id": session.id, "key.secrets.0.digest": session.key.secrets[0].digest, **_NOT_REVOKED}
+        secrets = [_secret_document(secret) for secret in changed.key.secrets]
+        with unavailable_when_away():
+            result = await self._sessions.update_one(
+                unchanged, {"$set": {"key.secrets": secrets, "expires_at": changed.expires_at}}
+            )
+        return bool(result.matched_count)
+
     async def revoke(self, session: StoredSession, revocation: Revocation) -> StoredSession | None:
         with unavailable_when_away():
-            result = await self._sessions.update_one({"_id": session.id, **_NOT_REVOKED}, _revoked(revocation))
+            result = await self._sessions.update_one(
+                {"_id": session.id, **_NOT_REVOKED}, _revoked(revocation, is_key=session.key is not None)
+            )
         if not result.modified_count:
             return None
         self._on_revoked(revocation.reason, 1)
-        return replace(session, revocation=revocation)
+        return session.revoked(revocation)
 
     async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         of_user = {"user": decision.user, "tenant": decision.tenant}
@@ -124,9 +144,24 @@ class MongoSessions:
         live: Document = {"expires_at": {"$gt": now}, **_NOT_REVOKED}
         with unavailable_when_away():
             await self._revoke_many(
-                {**of_tenant, "user": None, "tenant_generation": {"$lt": decision.generation}, **live},
+                {
+                    **of_tenant,
+                    "user": None,
+                    "key": {"$exists": False},
+                    "tenant_generation": {"$lt": decision.generation},
+                    **live,
+                },
                 Revocation(now, decision.reason),
             )
+        if decision.keys_before:
+            keys: Document = {
+                **of_tenant,
+                "user": None,
+                "key": {"$exists": True},
+                "tenant_generation": {"$lt": decision.keys_before},
+            }
+            with unavailable_when_away():
+                await self._revoke_many({**keys, **live}, Revocation(now, decision.keys_reason), are_keys=True)
         if decision.users_before:
             of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": decision.users_before}}
             # The one query that takes further answers: one query for each batch would read the
@@ -220,9 +255,9 @@ class MongoSessions:
             )
         return bool(result.modified_count)
 
-    async def _revoke_many(self, wanted: Document, revocation: Revocation) -> None:
+    async def _revoke_many(self, wanted: Document, revocation: Revocation, *, are_keys: bool = False) -> None:
         """Revoke the sessions that match and are not revoked yet, durably."""
-        revoked = _revoked(revocation)
+        revoked = _revoked(revocation, is_key=are_keys)
         result = await repeated(lambda: self._sessions.update_many({**wanted, **_NOT_REVOKED}, revoked))
         self._on_revoked(revocation.reason, result.modified_count)
 
@@ -246,12 +281,13 @@ class MongoSessions:
             return await first_readable(found, _from_document, limit)
 
 
-def _revoked(revocation: Revocation) -> Document:
+def _revoked(revocation: Revocation, *, is_key: bool) -> Document:
     """Return an update that stores the revocation and puts its event into the outbox."""
     stored: Document = {"at": revocation.at, "reason": revocation.reason.value}
     if revocation.idempotency_key is not None:
         stored["by"] = revocation.idempotency_key
-    return {"$set": {"revocation": stored, "outbox": revocation.at}}
+    update: Document = {"$set": {"revocation": stored, "outbox": revocation.at}}
+    return {**update, "$min": {"expires_at": revocation.at + KEY_KEPT}} if is_key else update
 
 
 def _to_document(session: StoredSession) -> Document:
@@ -315,11 +351,12 @@ def _key_document(key: StoredKey) -> Document:
         "permissions": sorted(key.permissions),
         "networks": list(key.networks),
         "created_by": key.created_by,
-        "secrets": [secret_document(secret) for secret in key.secrets],
+        "lifetime_seconds": int(key.lifetime.total_seconds()),
+        "secrets": [_secret_document(secret) for secret in key.secrets],
     }
 
 
-def secret_document(secret: KeySecret) -> Document:
+def _secret_document(secret: KeySecret) -> Document:
     return {"digest": secret.digest, "by": secret.idempotency_key, "expires_at": secret.expires_at}
 
 
@@ -333,4 +370,5 @@ def _key(stored: dict[str, Any] | None) -> StoredKey | None:
         created_by=stored["created_by"],
         secrets=tuple(KeySecret(bytes(each["digest"]), each["by"], each["expires_at"]) for each in stored["secrets"]),
         used_at=stored.get("used_at"),
+        lifetime=timedelta(seconds=stored["lifetime_seconds"]),
     )

@@ -109,6 +109,7 @@ class MongoTenants:
         password_hash: str | None = None,
         *,
         with_users: bool = False,
+        revoke_keys: bool = False,
         code_digest: bytes | None = None,
     ) -> TenantRevocation:
         for _ in range(MAX_DECISION_ROUNDS):
@@ -123,7 +124,12 @@ class MongoTenants:
                     raise InvalidCredentials
                 unfinished = _from_decision(tenant, document["ending"]) if "ending" in document else None
                 decision = TenantRevocation.after(
-                    tenant, document["generation"], reason, unfinished, with_users=with_users
+                    tenant,
+                    document["generation"],
+                    reason,
+                    unfinished,
+                    with_users=with_users,
+                    revoke_keys=revoke_keys,
                 )
                 code = {} if code_digest is None else {"reset.digests": code_digest}
                 # Only if the generation is unchanged: two concurrent decisions must not get the
@@ -248,7 +254,7 @@ def _decided(decision: TenantRevocation, key: IdempotencyKey, password_hash: str
         "generation": decision.generation,
         "ending": {**_decision_to_document(decision), "at": key.at},
     }
-    if decision.reason in CLOSING:
+    if decision.is_closing:
         written["closed_generation"] = decision.generation
     if decision.reason is RevocationReason.TENANT_DISABLED:
         written["disabled_at"] = key.at
@@ -268,7 +274,12 @@ def _decided_before(key: IdempotencyKey, *known: Document | None) -> TenantRevoc
 
 
 def _decision_to_document(decision: TenantRevocation) -> Document:
-    return {"generation": decision.generation, "reason": decision.reason.value, "users_before": decision.users_before}
+    return {
+        "generation": decision.generation,
+        "reason": decision.reason.value,
+        "users_before": decision.users_before,
+        "keys_before": decision.keys_before,
+    }
 
 
 def _from_decision(tenant: str, stored: Document) -> TenantRevocation:
@@ -276,7 +287,9 @@ def _from_decision(tenant: str, stored: Document) -> TenantRevocation:
     # Documents of older versions have no `users_before`. These versions revoked users' sessions
     # only when the tenant was disabled or deleted.
     of_older = generation if reason in CLOSING else 0
-    return TenantRevocation(tenant, generation, reason, stored.get("users_before") or of_older)
+    # Workers without `keys_before` revoke API keys with each decision, whatever its caller asked for.
+    of_keys: Any = stored.get("keys_before", generation)
+    return TenantRevocation(tenant, generation, reason, stored.get("users_before") or of_older, of_keys)
 
 
 def _to_document(tenant: StoredTenant) -> Document:

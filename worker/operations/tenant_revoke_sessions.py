@@ -19,6 +19,8 @@ async def tenant_revoke_sessions(request: TenantRevokeSessionsRequest, call: Cal
     facts, reason = call.audit_facts, RevocationReason.ALL_REVOKED
     facts.tenant, facts.login, facts.reason = tenant.id, tenant.login, reason
     key = idempotency_key_of(TENANT_REVOKE_SESSIONS, call, ports, [tenant.id, request.revoke_keys])
-    decision = await ports.tenants.decide_revocation(tenant.id, reason, key, with_users=True)
+    decision = await ports.tenants.decide_revocation(
+        tenant.id, reason, key, with_users=True, revoke_keys=request.revoke_keys
+    )
     await revoke_tenant_sessions(decision, ports)
     return Done.now()

@@ -18,6 +18,8 @@ from shared.contracts.auth_login import AuthLoginBody
 from shared.contracts.auth_logout import AuthLogoutBody
 from shared.contracts.authority import AuthorityBody
 from shared.contracts.health import HEALTH
+from shared.contracts.key_create import KeyCreateBody
+from shared.contracts.key_rotate import KeyRotateBody
 from shared.contracts.settings_update import SettingsPatch
 from shared.contracts.tenant_complete_reset import TenantCompleteResetBody
 from shared.contracts.tenant_enable import TenantEnableBody
@@ -45,6 +47,8 @@ BODIES: dict[str, type[BaseModel]] = {
     "auth.verify": AuthVerifyBody,
     "auth.logout": AuthLogoutBody,
     "token.introspect": TokenForm,
+    "key.create": KeyCreateBody,
+    "key.rotate": KeyRotateBody,
     "token.revoke": TokenForm,
 }
 #: Operations with OAuth 2.0 errors: an invalid request is a 400, as JSON.

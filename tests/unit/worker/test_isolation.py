@@ -20,6 +20,7 @@ from shared.contracts.permissions import INSTALLATION_PERMISSIONS
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.user import User
 from tests.fakes import ISSUER, LIFETIMES, MASTER_KEYS
+from tests.records import an_api_key
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.adapters.jwt_tokens import JwtTokens
 
@@ -43,6 +44,10 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "audit.list": {},
     "settings.get": {},
     "settings.update": {"settings": {"maxKeyLifetimeDays": 90}},
+    "key.create": {"name": "gateway", "permissions": ["tokens:verify"]},
+    "key.list": {},
+    "key.rotate": {},
+    "key.revoke": {},
 }
 BY_TENANTS = {
     name: operation
@@ -57,6 +62,9 @@ async def call(worker: InMemoryWorker, operation: Operation[Any, Any], tenant_to
     fields = {**REQUESTS[operation.name], "tenantToken": tenant_token, "token": user_token}
     if operation.name == "session.revoke":
         fields["sessionId"] = (await worker.session_of(user_token)).id
+    if operation.name in {"key.rotate", "key.revoke"}:
+        key, _ = an_api_key(tenant=(await worker.session_of(user_token)).tenant)
+        fields["id"] = (await worker.sessions.add(key)).id
     return await worker.call(operation, **fields)
 
 

@@ -6,11 +6,12 @@ Import every port from this package.
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from shared.contracts.wire import MIN_PASSWORD_CHARS
 from worker.domain.attempts import Throttle
+from worker.domain.key_guesses import KeyGuesses
 from worker.domain.ports.accounts import Tenants, Users
 from worker.domain.ports.passwords import BEYOND_THREADS, Attempts, Hasher, Registration, Turns
 from worker.domain.ports.service import Audit, Clock, Database, SweepLeases
@@ -73,3 +74,4 @@ class Ports:
     """0: no limit."""
     operator_tenant: str | None = None
     """The id of the tenant whose users may be operators. None: there are no operators."""
+    key_guesses: KeyGuesses = field(default_factory=KeyGuesses)

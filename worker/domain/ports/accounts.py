@@ -42,9 +42,10 @@ class Tenants(Protocol):
         """Return whether the tenant is active and still at this generation. Active: neither disabled nor deleted."""
 
     async def admits(self, tenant: str, generation: int) -> bool:
-        """Return whether users may log in through a tenant session of this generation.
+        """Return whether users may log in, and API keys be created, through a tenant session of this generation.
 
-        False if the tenant is disabled or being deleted, or was since that generation.
+        False if the tenant is disabled or being deleted, or if since that generation it was disabled or its API keys
+        were revoked.
         """
 
     async def replace_hash(self, tenant: StoredTenant, password_hash: str) -> None:
@@ -58,15 +59,16 @@ class Tenants(Protocol):
         password_hash: str | None = None,
         *,
         with_users: bool = False,
+        revoke_keys: bool = False,
         code_digest: bytes | None = None,
     ) -> TenantRevocation:
         """Durably store the decision to revoke the tenant's sessions, together with its cause, in one update.
 
         The cause is a new password hash, or follows from the reason: the tenant is disabled or
-        deleted. A deleted tenant is not found any more. `with_users` includes users' sessions for any reason. If the
-        same request decided before, that decision is returned, finished or not. Raises `TenantNotFound`, and
-        `InvalidCredentials` unless `code_digest`, if given, is a live code of the tenant's reset. The same update
-        voids the code.
+        deleted. A deleted tenant is not found any more. `with_users` includes users' sessions and `revoke_keys`
+        includes API keys for any reason; disabling and deletion always do. If the same request decided before, that
+        decision is returned, finished or not. Raises `TenantNotFound`, and `InvalidCredentials` unless `code_digest`,
+        if given, is a live code of the tenant's reset. The same update voids the code.
         """
 
     async def find_decision(self, tenant: str, key: IdempotencyKey) -> TenantRevocation | None:

@@ -20,6 +20,7 @@ from shared.contracts.tenant_update import TENANT_UPDATE
 from shared.contracts.token_revoke import TOKEN_REVOKE
 from shared.contracts.user_delete import USER_DELETE
 from tests.fakes import LIMIT, REGISTRATION_KEY, FakeAudit
+from tests.records import an_api_key
 from tests.requests import NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from tests.unit.worker.operators import operator_on, reset_code
@@ -47,6 +48,9 @@ RECORDED: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "tenant.reset": (f"tenant:{EMAIL}", None, ()),
     "tenant.complete_reset": (f"tenant:{EMAIL}", "password_changed", ()),
     "settings.update": (f"tenant:{EMAIL}", None, ("maxKeyLifetimeDays",)),
+    "key.create": (f"tenant:{EMAIL}", None, ()),
+    "key.rotate": (f"tenant:{EMAIL}", None, ()),
+    "key.revoke": (f"tenant:{EMAIL}", "revoked", ()),
 }
 
 
@@ -72,6 +76,7 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "session.list",
         "event.list",
         "token.introspect",
+        "key.list",
         AUDIT_LIST.name,
         "tenant.list",
         "tenant.get",
@@ -89,9 +94,13 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
     """The record holds the tenant, the account and the revocation reason."""
     token = await worker.login(shop)
     session = await worker.session_of(token)
+    key, _ = an_api_key(tenant=session.tenant, login=f"tenant:{EMAIL}")
+    await worker.sessions.add(key)
     operator = await operator_on(worker, shop)
     code = await reset_code(worker, operator)
-    accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, operator.token, operator.shop, code)
+    accounts = Accounts(
+        EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, key.id, operator.token, operator.shop, code
+    )
     worker.audit.records.clear()
     login, reason, changed = RECORDED[name]
     for _ in range(2):
@@ -103,6 +112,8 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
         assert (record.tenant == session.tenant) == (name != "tenant.register")
         if name in {"auth.logout", "session.revoke", "token.revoke"}:
             assert record.session == session.id
+        if name in {"key.rotate", "key.revoke"}:
+            assert record.session == key.id
         if name in {"tenant.update", "tenant.delete"}:  # its token is revoked, so a second request would be refused
             break
 

@@ -22,9 +22,9 @@ from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from tests.unit.worker.operators import Operator, operator_on, reset_code
 from worker.domain import records
 
-#: What differs in two replies to one request: the times of `event.list` and of counts, and the code of `tenant.reset`,
-#: which is not stored.
-DIFFERS = {"asOf", "at", "code", "expiresAt"}
+#: What differs in two replies to one request: the times of `event.list` and of counts, API keys, and the code of
+#: `tenant.reset`. Neither of these two is stored.
+DIFFERS = {"asOf", "at", "apiKey", "code", "expiresAt"}
 
 
 def same(value: Any) -> Any:
@@ -41,6 +41,8 @@ class Scene:
     worker: InMemoryWorker
     shop: str
     token: str
+    key: str
+    """The id of an API key."""
     operator: Operator
     code: str
 
@@ -54,6 +56,7 @@ class Scene:
             self.token,
             session,
             REGISTRATION_KEY,
+            self.key,
             self.operator.token,
             self.operator.shop,
             self.code,
@@ -89,8 +92,9 @@ class Scene:
 @pytest.fixture
 async def scene(worker: InMemoryWorker, shop: str) -> Scene:
     await worker.create(shop)
+    key = (await worker.create_key(shop)).key.id
     operator = await operator_on(worker, shop)
-    return Scene(worker, shop, await worker.login(shop), operator, await reset_code(worker, operator))
+    return Scene(worker, shop, await worker.login(shop), key, operator, await reset_code(worker, operator))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)

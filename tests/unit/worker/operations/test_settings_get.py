@@ -9,7 +9,7 @@ from shared.contracts.settings_update import SETTINGS_UPDATE
 from tests.unit.worker.in_memory import InMemoryWorker
 from tests.unit.worker.operators import operator_on
 from tests.unit.worker.test_principal import a_key
-from worker.domain.tenant_settings import max_key_lifetime
+from worker.domain.tenant_settings import NO_LIMIT, max_key_lifetime
 
 
 async def test_new_tenant_has_no_settings(worker: InMemoryWorker, shop: str) -> None:
@@ -17,7 +17,7 @@ async def test_new_tenant_has_no_settings(worker: InMemoryWorker, shop: str) -> 
     assert (await worker.call(SETTINGS_GET, tenantToken=shop)).to_json() == b"{}"
     tenant = await worker.tenants.find((await worker.session_of(shop)).tenant)
     assert tenant is not None
-    assert max_key_lifetime(tenant) is None
+    assert max_key_lifetime(tenant) == NO_LIMIT
 
 
 async def test_key_reads_settings_only_with_the_permission(worker: InMemoryWorker, shop: str) -> None:

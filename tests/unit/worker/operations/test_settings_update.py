@@ -6,15 +6,18 @@ from typing import Any
 import pytest
 
 from shared.contracts.errors import Forbidden
+from shared.contracts.key_rotate import KEY_ROTATE
 from shared.contracts.permissions import OPERATOR_PERMISSIONS, TENANT_PERMISSIONS, Permission
 from shared.contracts.settings_get import SETTINGS_GET
 from shared.contracts.settings_update import SETTINGS_UPDATE
 from shared.contracts.tenant_disable import TENANT_DISABLE
 from shared.contracts.tenant_enable import TENANT_ENABLE
+from tests.fakes import NOW
 from tests.unit.worker.in_memory import InMemoryWorker
 from tests.unit.worker.operators import operator_on
 from tests.unit.worker.test_principal import a_key
 from worker.domain.tenant_settings import max_key_lifetime
+from worker.domain.views import milliseconds
 
 
 async def test_setting_is_changed_and_null_restores_the_default(worker: InMemoryWorker, shop: str) -> None:
@@ -84,3 +87,22 @@ async def test_permission_to_write_the_tenant_is_needed(worker: InMemoryWorker, 
         with pytest.raises(Forbidden) as refused:
             await worker.call(SETTINGS_UPDATE, **caller, settings={"maxKeyLifetimeDays": 7})
         assert refused.value.details == {"permission": "tenant:write"}
+
+
+@pytest.mark.parametrize(("limit", "days"), [(7, 7), (30, 30), (31, 30), (None, 30)])
+async def test_new_and_rotated_keys_live_no_longer_than_the_tenant_allows(
+    worker: InMemoryWorker, shop: str, limit: int | None, days: int
+) -> None:
+    """A key that was made before keeps its expiry until it is rotated, and its length beyond the limit."""
+    old = (await worker.create_key(shop, expiresInDays=30)).key
+    await worker.call(SETTINGS_UPDATE, tenantToken=shop, settings={"maxKeyLifetimeDays": limit})
+    new = (await worker.create_key(shop, expiresInDays=30)).key
+    assert old.expires_at == milliseconds(NOW + timedelta(days=30))
+    assert new.expires_at == milliseconds(NOW + timedelta(days=days))
+    worker.clock.advance(timedelta(days=1))
+    for key in (old, new):
+        rotated = (await worker.call(KEY_ROTATE, tenantToken=shop, id=key.id)).key
+        assert rotated.expires_at == milliseconds(NOW + timedelta(days=1 + days))
+    await worker.call(SETTINGS_UPDATE, tenantToken=shop, settings={"maxKeyLifetimeDays": None})
+    again = (await worker.call(KEY_ROTATE, tenantToken=shop, id=new.id)).key
+    assert again.expires_at == milliseconds(NOW + timedelta(days=31))

@@ -9,6 +9,8 @@ from shared.contracts.errors import Forbidden, InvalidTenantToken, InvalidToken,
 from shared.contracts.events import RevocationReason
 from shared.contracts.permissions import OPERATOR_PERMISSIONS, Permission
 from shared.contracts.principal_get import PRINCIPAL_GET
+from shared.contracts.tenant_disable import TENANT_DISABLE
+from shared.contracts.tenant_enable import TENANT_ENABLE
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_revoke_sessions import TENANT_REVOKE_SESSIONS
 from tests.fakes import FakeSessions
@@ -81,6 +83,27 @@ async def test_interrupted_revocation_is_completed_by_the_sweep() -> None:
     again = (await worker.call(TENANT_LOGIN, email=EMAIL, password=PASSWORD)).token
     with pytest.raises(InvalidToken):
         await worker.verify(again, token)
+
+
+@pytest.mark.usefixtures("ann")
+@pytest.mark.parametrize("revoke_keys", [False, True])
+async def test_api_keys_stay_unless_the_operator_asks(worker: InMemoryWorker, shop: str, *, revoke_keys: bool) -> None:
+    """A key that stays logs users in as before, and dies with a later disabling."""
+    operator = await operator_on(worker, shop)
+    key = (await worker.create_key(shop, permissions=["auth:login", "tokens:verify"])).api_key
+    await worker.call(TENANT_REVOKE_SESSIONS, **operator.on_shop, revokeKeys=revoke_keys)
+    if not revoke_keys:
+        assert (await worker.verify(key, await worker.login(key))).login == "ann"
+        await worker.call(TENANT_DISABLE, **operator.on_shop)
+        await worker.call(TENANT_ENABLE, **operator.on_shop)
+    with pytest.raises(InvalidTenantToken):
+        await worker.call(PRINCIPAL_GET, tenantToken=key)
+
+
+def test_keys_die_with_a_disabling_that_was_not_finished_before() -> None:
+    disabled = TenantRevocation.after("shop", 4, RevocationReason.TENANT_DISABLED, None)
+    after = TenantRevocation.after("shop", 5, RevocationReason.ALL_REVOKED, disabled, with_users=True)
+    assert (after.users_before, after.keys_before) == (6, 5)
 
 
 async def test_operators_tenant_is_spared(worker: InMemoryWorker, shop: str) -> None:
