@@ -1,6 +1,7 @@
 """The contract of the ports that operators' operations use, for the fakes and MongoDB."""
 
 import asyncio
+import base64
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -9,8 +10,10 @@ import pytest
 from shared.contracts.errors import InvalidCredentials, TenantNotFound, Unavailable
 from shared.contracts.events import RevocationReason
 from shared.contracts.settings import TenantSettings
+from tests.contract.test_stolen_database import dumped, leaves
 from tests.fakes import NOW, FakeSessions, FakeTenants, FakeUsers
 from tests.records import a_key, a_session, a_tenant, a_user
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
@@ -24,6 +27,7 @@ from worker.domain.records import (
     StoredTenant,
     TenantRevocation,
 )
+from worker.domain.tenant_reset import code_digest, new_code
 
 CHANGED = RevocationReason.PASSWORD_CHANGED
 CODE = b"a digest of a code, of 32 bytes."
@@ -252,3 +256,19 @@ async def test_settings_are_changed_one_by_one(tenants: Tenants) -> None:
 async def test_settings_of_an_unknown_tenant_cannot_be_changed(tenants: Tenants) -> None:
     with pytest.raises(TenantNotFound):
         await tenants.change_settings("nobody", {"max_key_lifetime_days": 90}, a_key())
+
+
+async def test_stolen_database_opens_no_reset(mongo_database: MongoDatabase) -> None:
+    """No stored value is a code, and the code is no part of a stored value."""
+    tenants = MongoTenants(mongo_database)
+    tenant, code = await added(tenants), new_code()
+    await tenants.begin_reset(tenant, a_reset(tenant, code_digest(code)))
+    reset = (await stored(tenants, tenant)).reset
+    assert reset is not None
+    values = set(leaves(await dumped(mongo_database)))
+    assert code_digest(code) in values
+    for value in values:
+        assert code.encode() not in value
+        for text in (value.decode(errors="replace"), value.hex(), base64.urlsafe_b64encode(value).decode()):
+            assert not reset.has_live(code_digest(text), tenant.generation, NOW)
+    assert reset.has_live(code_digest(code), tenant.generation, NOW)
