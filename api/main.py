@@ -27,6 +27,8 @@ from api.routes import (
     forward,
     health,
     key,
+    oauth_metadata,
+    oauth_token,
     principal,
     search,
     session,
@@ -151,6 +153,7 @@ def create_app(
                 streams=open_streams,
                 readiness=SharedReadiness(workers),
                 introspection_exp=settings.introspection_exp,
+                public_url=settings.public_url,
                 metrics=counted,
                 leaving=leaving or asyncio.Event(),
             )
@@ -192,6 +195,7 @@ def create_app(
         audit,
         principal,
         key,
+        oauth_token,
         tenants,
         search,
         tenant_settings,
@@ -200,6 +204,8 @@ def create_app(
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)
+    if settings.public_url is not None:
+        app.include_router(oauth_metadata.router)
     if settings.docs:
         app.include_router(docs.router)
     return app

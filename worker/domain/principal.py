@@ -124,6 +124,15 @@ def authenticated(
     return principal
 
 
+def is_live(credential: str, session: StoredSession, ports: Ports) -> bool:
+    """Return whether the credential of this session is valid, wherever it is used from."""
+    try:
+        _principal(credential, session, ports)
+    except InvalidToken:
+        return False
+    return session.revocation is None
+
+
 def check_permission(operation: AnyOperation, principal: Principal) -> None:
     """Raise `Forbidden` unless the caller has the permissions that the operation needs."""
     for needed in (operation.permission, operation.also_needs, operation.of_operator):

@@ -77,6 +77,7 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "event.list",
         "token.introspect",
         "key.list",
+        "oauth.token",
         AUDIT_LIST.name,
         "tenant.list",
         "tenant.get",
@@ -99,7 +100,16 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
     operator = await operator_on(worker, shop)
     code = await reset_code(worker, operator)
     accounts = Accounts(
-        EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, key.id, operator.token, operator.shop, code
+        EMAIL,
+        PASSWORD,
+        shop,
+        token,
+        session.id,
+        REGISTRATION_KEY,
+        key.id,
+        operator_token=operator.token,
+        tenant=operator.shop,
+        reset_code=code,
     )
     worker.audit.records.clear()
     login, reason, changed = RECORDED[name]

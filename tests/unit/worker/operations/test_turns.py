@@ -41,14 +41,24 @@ class Scene:
         await self.worker.create(shop)
         token = await self.worker.login(shop)
         session = await self.worker.session_of(token)
-        key = (await self.worker.create_key(shop)).key.id
+        key = await self.worker.create_key(shop)
         self.tenant = session.tenant
         operator = await operator_on(self.worker, shop)
         code = await reset_code(self.worker, operator)
         self.turns.entered.clear()
         self.turns.left = self.hasher.work = 0
         return Accounts(
-            EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, key, operator.token, operator.shop, code
+            EMAIL,
+            PASSWORD,
+            shop,
+            token,
+            session.id,
+            REGISTRATION_KEY,
+            key.key.id,
+            key.api_key,
+            operator.token,
+            operator.shop,
+            code,
         )
 
 
