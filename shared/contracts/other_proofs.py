@@ -16,6 +16,7 @@ OTHER_PROOFS: dict[str, str] = {
     "oauth.token": "the API key that it exchanges is the proof",
     "operator.logout": "the operator's token that it revokes is the proof",
     "operator.set_password": "the operator's token and its password are the proof",
+    "tenant.complete_reset": "the code from an operator is the proof",
     "health.verify": "it shows no data",
     "health.manage": "it shows no data",
     "health.password": "it shows no data",
