@@ -27,6 +27,8 @@ from api.routes import (
     forward,
     health,
     key,
+    oauth_metadata,
+    oauth_token,
     operator,
     principal,
     session,
@@ -149,6 +151,7 @@ def create_app(
                 streams=open_streams,
                 readiness=SharedReadiness(workers),
                 introspection_exp=settings.introspection_exp,
+                public_url=settings.public_url,
                 metrics=counted,
                 leaving=leaving or asyncio.Event(),
             )
@@ -180,10 +183,12 @@ def create_app(
         ],
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
-    for routes in (auth, tenant, user, session, token, events, audit, principal, key, operator, health):
+    for routes in (auth, tenant, user, session, token, events, audit, principal, key, oauth_token, operator, health):
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)
+    if settings.public_url is not None:
+        app.include_router(oauth_metadata.router)
     if settings.docs:
         app.include_router(docs.router)
     return app

@@ -154,6 +154,8 @@ class Settings(ProcessSettings):
     """Lifetime of a tenant's session in seconds, ten years at most."""
     user_token_seconds: TokenSeconds = 7 * 24 * 3600
     """Lifetime of a user's session in seconds, ten years at most."""
+    access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 3600
+    """Lifetime of an access token in seconds, 60 to 3600. It ends earlier with its API key."""
 
     operator_tenant: Annotated[str, Field(pattern=OPERATOR_TENANT)] | None = None
     """Id of the tenant whose users may be operators of this installation, as printed by
@@ -260,9 +262,10 @@ class Settings(ProcessSettings):
 
     @property
     def lifetimes(self) -> Lifetimes:
-        """The lifetimes of sessions."""
+        """The lifetimes of sessions and of access tokens."""
         return Lifetimes(
             tenant=timedelta(seconds=self.tenant_token_seconds),
             user=timedelta(seconds=self.user_token_seconds),
             operator=timedelta(seconds=self.operator_token_seconds),
+            access_token=timedelta(seconds=self.access_token_seconds),
         )

@@ -10,6 +10,7 @@ from .key_create import KEY_CREATE
 from .key_list import KEY_LIST
 from .key_revoke import KEY_REVOKE
 from .key_rotate import KEY_ROTATE
+from .oauth_token import OAUTH_TOKEN
 from .operation import Operation
 from .operator_list import OPERATOR_LIST
 from .operator_login import OPERATOR_LOGIN
@@ -64,6 +65,7 @@ TABLE: tuple[Operation[Any, Any], ...] = (
     KEY_LIST,
     KEY_ROTATE,
     KEY_REVOKE,
+    OAUTH_TOKEN,
     OPERATOR_LOGIN,
     OPERATOR_LOGOUT,
     OPERATOR_SET_PASSWORD,

@@ -13,6 +13,7 @@ from shared.contracts.key_create import KEY_CREATE
 from shared.contracts.key_list import KEY_LIST
 from shared.contracts.key_revoke import KEY_REVOKE
 from shared.contracts.key_rotate import KEY_ROTATE
+from shared.contracts.oauth_token import OAUTH_TOKEN
 from shared.contracts.operation import Lane, Operation
 from shared.contracts.operator_list import OPERATOR_LIST
 from shared.contracts.operator_login import OPERATOR_LOGIN
@@ -52,6 +53,7 @@ from worker.operations.key_create import key_create
 from worker.operations.key_list import key_list
 from worker.operations.key_revoke import key_revoke
 from worker.operations.key_rotate import key_rotate
+from worker.operations.oauth_token import oauth_token
 from worker.operations.operator_list import operator_list
 from worker.operations.operator_login import operator_login
 from worker.operations.operator_logout import operator_logout
@@ -108,6 +110,7 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (KEY_LIST, key_list),
     (KEY_ROTATE, key_rotate),
     (KEY_REVOKE, key_revoke),
+    (OAUTH_TOKEN, oauth_token),
     (OPERATOR_LOGIN, operator_login),
     (OPERATOR_LOGOUT, operator_logout),
     (OPERATOR_SET_PASSWORD, operator_set_password),

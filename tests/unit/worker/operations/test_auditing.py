@@ -75,6 +75,7 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "event.list",
         "token.introspect",
         "key.list",
+        "oauth.token",
         "operator.list",
         AUDIT_LIST.name,
     }
@@ -92,7 +93,17 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
     await worker.sessions.add(key)
     office = await worker.open_office()
     operator = await worker.operator_login(office)
-    accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, key.id, office, operator)
+    accounts = Accounts(
+        EMAIL,
+        PASSWORD,
+        shop,
+        token,
+        session.id,
+        REGISTRATION_KEY,
+        key.id,
+        office_token=office,
+        operator_token=operator,
+    )
     worker.audit.records.clear()
     login, reason, changed = RECORDED[name]
     for _ in range(2):

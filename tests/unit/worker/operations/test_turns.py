@@ -40,13 +40,24 @@ class Scene:
         await self.worker.create(shop)
         token = await self.worker.login(shop)
         session = await self.worker.session_of(token)
-        key = (await self.worker.create_key(shop)).key.id
+        key = await self.worker.create_key(shop)
         office = await self.worker.open_office()
         operator = await self.worker.operator_login(office)
         self.tenant, self.office = session.tenant, (await self.worker.session_of(office)).tenant
         self.turns.entered.clear()
         self.turns.left = self.hasher.work = 0
-        return Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, key, office, operator)
+        return Accounts(
+            EMAIL,
+            PASSWORD,
+            shop,
+            token,
+            session.id,
+            REGISTRATION_KEY,
+            key.key.id,
+            key.api_key,
+            office,
+            operator,
+        )
 
     def group_of(self, name: str, unauthenticated: str) -> str:
         """Return the group of the operation's usual request."""
