@@ -70,6 +70,8 @@ class DocumentedApi(FastAPI):
     """
 
     def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is not None:  # as changed below
+            return self.openapi_schema
         document = super().openapi()
         for route in (route for path in document["paths"].values() for route in path.values()):
             if JSON in route["responses"].get("422", {}).get("content", {}):
