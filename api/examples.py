@@ -12,6 +12,7 @@ from shared.contracts.key_create import KEY_CREATE
 from shared.contracts.key_list import KEY_LIST
 from shared.contracts.key_revoke import KEY_REVOKE
 from shared.contracts.key_rotate import KEY_ROTATE
+from shared.contracts.oauth_token import OAUTH_TOKEN
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
@@ -222,4 +223,13 @@ EXAMPLES: dict[str, Example] = {
     KEY_LIST.name: Example(reply={"keys": [API_KEY]}),
     KEY_ROTATE.name: Example(body={"overlapSeconds": 86_400}, reply={"key": API_KEY, "apiKey": API_KEY_TEXT}),
     KEY_REVOKE.name: Example(reply=DONE),
+    OAUTH_TOKEN.name: Example(
+        body={
+            "grant_type": "client_credentials",
+            "client_id": KEY_ID,
+            "client_secret": API_KEY_TEXT,
+            "scope": "users:read",
+        },
+        reply={"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3_600, "scope": "users:read"},
+    ),
 }

@@ -10,6 +10,7 @@ from .key_create import KEY_CREATE
 from .key_list import KEY_LIST
 from .key_revoke import KEY_REVOKE
 from .key_rotate import KEY_ROTATE
+from .oauth_token import OAUTH_TOKEN
 from .operation import Operation
 from .principal_get import PRINCIPAL_GET
 from .session_list import SESSION_LIST
@@ -59,4 +60,5 @@ TABLE: tuple[Operation[Any, Any], ...] = (
     KEY_LIST,
     KEY_ROTATE,
     KEY_REVOKE,
+    OAUTH_TOKEN,
 )

@@ -25,6 +25,7 @@ from shared.contracts import OPERATIONS
 from shared.contracts.errors import (
     AuthError,
     ErrorCode,
+    Forbidden,
     InvalidCredentials,
     InvalidTenantToken,
     InvalidToken,
@@ -34,6 +35,7 @@ from shared.contracts.errors import (
 from shared.contracts.events import SESSION_REVOKED, RevocationReason
 from shared.contracts.health import HEALTH
 from shared.contracts.wire import WireModel
+from tests.api_keys import store_api_key
 from tests.backends import Backend
 from tests.conformance import Declared, Undeclared
 from tests.e2e.tenant import PASSWORD, Tenant
@@ -107,14 +109,14 @@ async def traffic(backend: Backend, service: RunningService) -> AsyncIterator[Tr
     async with open_firehose(backend, service.amqp_url) as firehose:
         async with RpcClient([service.amqp_url], "a service") as rpc:
             assert await rpc.wait_connected(30)
-            await _use_everything(Service(rpc))
+            await _use_everything(Service(rpc), service.mongo_url)
         async with httpx.AsyncClient(base_url=service.urls[0], timeout=30) as http:
             await _use_the_edge(await Tenant.register(http))
         await firehose.wait_for(_complete)
     yield Declared(document()).identify(firehose.published)
 
 
-async def _use_everything(caller: Service) -> None:
+async def _use_everything(caller: Service, mongo_url: str) -> None:
     registration = {"email": f"{uuid.uuid4().hex}@tenant.test", "password": PASSWORD}
     await caller.refused(ErrorCode.REGISTRATION_FORBIDDEN, "tenant.register", **registration)
     key = {"registrationKey": "let-me-in-please"}
@@ -156,6 +158,7 @@ async def _use_everything(caller: Service) -> None:
     await caller.call("user.delete", **ann)
     await caller.call("event.list", **tenant)
     await caller.call("audit.list", **tenant, type="auth.login", login="ann")
+    await _use_api_keys(caller, tenant, mongo_url)
     for health in HEALTH.values():
         await caller.call(health.name)
 
@@ -171,6 +174,19 @@ async def _use_everything(caller: Service) -> None:
         if Throttled in operation.errors:
             await caller.throttled(name, **_members(name) | own)
     await _end_tenant(caller, tenant, registration, key)
+
+
+async def _use_api_keys(caller: Service, tenant: dict[str, str], mongo_url: str) -> None:
+    """Use a key of the tenant, and one that no operation accepts here: the broker knows no addresses."""
+    tenant_id = (await caller.call("principal.get", **tenant))["tenant"]
+    _, key = await store_api_key(mongo_url, tenant_id)
+    await caller.call("oauth.token", tenantToken=key, scope="users:read")
+    await caller.refused(ErrorCode.INVALID_SCOPE, "oauth.token", tenantToken=key, scope="users:read nonsense")
+    _, local_key = await store_api_key(mongo_url, tenant_id, networks=("127.0.0.1/32",))
+    await caller.call("auth.verify", checks=[{"tenantToken": local_key, "token": "no token"}])
+    for name, operation in OPERATIONS.items():
+        if Forbidden in operation.errors and name != "auth.verify":
+            await caller.refused(ErrorCode.FORBIDDEN, name, tenantToken=local_key)
 
 
 async def _end_tenant(

@@ -102,8 +102,7 @@ class MongoSessions:
     async def live_keys(self, tenant: str, now: datetime, limit: int) -> Sequence[StoredSession]:
         keys = {"tenant": tenant, "key": {"$exists": True}, "expires_at": {"$gt": now}}
         with unavailable_when_away():
-            found = self._sessions.find({**keys, **_NOT_REVOKED}).sort(_NEWEST_FIRST)
-            documents = await found.limit(limit).to_list(limit)
+            documents = await first_found(self._sessions.find({**keys, **_NOT_REVOKED}).sort(_NEWEST_FIRST), limit)
         return readable(documents, _from_document)
 
     async def replace_secrets(self, session: StoredSession, changed: StoredSession) -> bool:
@@ -111,7 +110,7 @@ class MongoSessions:
             raise ValueError("the session is no API key")
         # Each change puts a new secret first, so the first one tells whether there was a change.
         unchanged = {"_id": session.id, "key.secrets.0.digest": session.key.secrets[0].digest, **_NOT_REVOKED}
-        secrets = [secret_document(secret) for secret in changed.key.secrets]
+        secrets = [_secret_document(secret) for secret in changed.key.secrets]
         with unavailable_when_away():
             result = await self._sessions.update_one(
                 unchanged, {"$set": {"key.secrets": secrets, "expires_at": changed.expires_at}}
@@ -340,11 +339,11 @@ def _key_document(key: StoredKey) -> Document:
         "networks": list(key.networks),
         "created_by": key.created_by,
         "lifetime_seconds": int(key.lifetime.total_seconds()),
-        "secrets": [secret_document(secret) for secret in key.secrets],
+        "secrets": [_secret_document(secret) for secret in key.secrets],
     }
 
 
-def secret_document(secret: KeySecret) -> Document:
+def _secret_document(secret: KeySecret) -> Document:
     return {"digest": secret.digest, "by": secret.idempotency_key, "expires_at": secret.expires_at}
 
 

@@ -124,6 +124,15 @@ def authenticated(
     return principal
 
 
+def is_live(credential: str, session: StoredSession, ports: Ports) -> bool:
+    """Return whether the credential of this session is valid, wherever it is used from."""
+    try:
+        _principal(credential, session, ports)
+    except InvalidToken:
+        return False
+    return session.revocation is None
+
+
 def check_permission(operation: AnyOperation, principal: Principal) -> None:
     """Raise `Forbidden` unless the caller has the permission that the operation needs."""
     if operation.permission is not None and operation.permission not in principal.permissions:

@@ -13,6 +13,7 @@ from shared.contracts.key_create import KEY_CREATE
 from shared.contracts.key_list import KEY_LIST
 from shared.contracts.key_revoke import KEY_REVOKE
 from shared.contracts.key_rotate import KEY_ROTATE
+from shared.contracts.oauth_token import OAUTH_TOKEN
 from shared.contracts.operation import Lane, Operation
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
@@ -47,6 +48,7 @@ from worker.operations.key_create import key_create
 from worker.operations.key_list import key_list
 from worker.operations.key_revoke import key_revoke
 from worker.operations.key_rotate import key_rotate
+from worker.operations.oauth_token import oauth_token
 from worker.operations.principal_get import principal_get
 from worker.operations.session_list import session_list
 from worker.operations.session_revoke import session_revoke
@@ -98,6 +100,7 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (KEY_LIST, key_list),
     (KEY_ROTATE, key_rotate),
     (KEY_REVOKE, key_revoke),
+    (OAUTH_TOKEN, oauth_token),
     *((operation, health) for operation in HEALTH.values()),
 )
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from api.errors import HTTP_ANSWERS, Problem
 from api.examples import EXAMPLES
 from api.main import create_app
-from api.oauth_clients import TokenForm
+from api.oauth_clients import GrantForm, TokenForm
 from api.routes.auth import AuthVerified, AuthVerifyBody
 from api.settings import Settings
 from shared.contracts import OPERATIONS
@@ -46,10 +46,11 @@ BODIES: dict[str, type[BaseModel]] = {
     "key.create": KeyCreateBody,
     "key.rotate": KeyRotateBody,
     "token.revoke": TokenForm,
+    "oauth.token": GrantForm,
 }
 #: Operations with OAuth 2.0 errors: an invalid request is a 400, as JSON.
-OAUTH = {"token.introspect", "token.revoke"}
-OAUTH_STATUSES = {"400", "401", "408", "413", "415"}
+OAUTH = {"token.introspect", "token.revoke", "oauth.token"}
+OAUTH_STATUSES = {"400", "401", "403", "408", "413", "415"}
 OVER_HTTP = OPERATIONS.keys() - {operation.name for operation in HEALTH.values()}
 
 

@@ -40,10 +40,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long sessions last unless they are revoked."""
+    """How long sessions last unless they are revoked, and how long an access token is valid."""
 
     tenant: timedelta
     user: timedelta
+    access_token: timedelta
 
 
 @dataclass(frozen=True, slots=True)

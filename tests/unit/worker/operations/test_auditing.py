@@ -71,6 +71,7 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "event.list",
         "token.introspect",
         "key.list",
+        "oauth.token",
         AUDIT_LIST.name,
     }
     assert set(OPERATIONS) == set(AUDITED) | reads | {f"health.{lane}" for lane in Lane}
