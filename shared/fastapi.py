@@ -47,6 +47,8 @@ from .contracts.errors import (
     InvalidRequest,
     InvalidTenantToken,
     InvalidToken,
+    KeyLimitReached,
+    KeyNotFound,
     LoginTaken,
     RegistrationForbidden,
     ServiceCredentialsRejected,
@@ -76,6 +78,8 @@ STATUSES: Final[Mapping[type[AuthError], int]] = {
     TenantNotFound: 404,
     UserNotFound: 404,
     SessionNotFound: 404,
+    KeyNotFound: 404,
+    KeyLimitReached: 409,
     LoginTaken: 409,
     EmailTaken: 409,
     Temporary: 503,
@@ -97,7 +101,7 @@ async def answer_auth_error(_request: Request, error: AuthError) -> JSONResponse
     status = next(STATUSES[each] for each in type(error).__mro__ if each in STATUSES)
     retry_seconds = error.retry_after_seconds if isinstance(error, Temporary) else RETRY_AFTER_SECONDS
     match status:
-        case 503:  # the client library has logged rejected credentials
+        case 503:  # the client library has logged rejected and insufficient credentials
             return _response(unavailable_refusal(retry_seconds))
         case 401:
             return _response(invalid_token_refusal())

@@ -30,10 +30,11 @@ from ..contracts.auth_verify import VerifyCheck
 from ..contracts.claims import Claims
 from ..contracts.event_list import EVENT_LIST, EventListReply
 from ..contracts.events import SessionRevokedEvent
+from ..contracts.principal_get import PRINCIPAL_GET, PrincipalGetReply
 from ..contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
 from ..contracts.user_list import NO_CURSOR
 from ..contracts.validation import validated
-from .accounts import TenantAccount, UserAccounts, UserSessions, given
+from .accounts import ApiKeys, TenantAccount, UserAccounts, UserSessions, given
 from .cached_verifier import CachedVerifier
 from .claims_cache import DEFAULT_MAX_ENTRIES
 from .durable_subscription import DurableSubscription
@@ -48,6 +49,7 @@ from .revocations import (
     wait_for_tenant,
 )
 from .tenant_session import RetryingRpcClient, TenantSession, with_retries
+from .validity import Validity, validity_of
 
 #: Times that a handler is called with one event before the event is dead-lettered.
 DEFAULT_ATTEMPTS = 5
@@ -65,6 +67,8 @@ class AuthClient:
     """Calls about the tenant's users."""
     sessions: UserSessions
     """Calls about the sessions of the tenant's users."""
+    keys: ApiKeys
+    """Calls about the tenant's API keys."""
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class AuthClient:
         self.tenant = TenantAccount(retrying_rpc, session)
         self.users = UserAccounts(session)
         self.sessions = UserSessions(session)
+        self.keys = ApiKeys(session)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -96,6 +101,7 @@ class AuthClient:
         email: str | None = None,
         password: str | None = None,
         tenant_token: str | None = None,
+        api_key: str | None = None,
         anonymous: bool = False,
         name: str = "client",
         exchange: str = RPC_EXCHANGE,
@@ -107,6 +113,7 @@ class AuthClient:
         - `url`: the broker, or several nodes of it.
         - `email`, `password`: the client logs in by itself, and again when its session ends.
         - `tenant_token`: used until it expires or is revoked, if there are no credentials.
+        - `api_key`: allows the calls that the key has permissions for, and needs no login. It is the only credential.
         - `anonymous`: connect without credentials, to register a tenant or to use the registration
           key.
         - `name`: the name of your service. It is the connection name at the broker, and the names
@@ -123,14 +130,13 @@ class AuthClient:
         """
         urls = [url] if isinstance(url, str) else url
         _queue_name_part("name", name)
-        if (email is None and password is None and tenant_token is None) is not anonymous:
-            raise ValueError("give either `email` and `password`, or `tenant_token`, or `anonymous=True`")
+        if (email is None and password is None and tenant_token is None and api_key is None) is not anonymous:
+            raise ValueError("give either `email` and `password`, `tenant_token`, `api_key`, or `anonymous=True`")
         # An administrator declares the exchanges; a service's broker user may not.
         tracing = ForwardedHeaders(trace_headers) if trace_headers else None
         async with RpcClient(urls, name, exchange=exchange, declare=False, tracing=tracing) as rpc:
             retrying_rpc = RetryingRpcClient(rpc, timeout_seconds)
-            secret = SecretStr(password) if password is not None else None
-            session = TenantSession(retrying_rpc, email, secret, tenant_token)
+            session = TenantSession(retrying_rpc, email, _secret(password), tenant_token, api_key=_secret(api_key))
             if await rpc.wait_connected() and not anonymous:
                 await session.check()
             yield cls(rpc, session, retrying_rpc, urls, name, exchange=exchange, tracing=tracing)
@@ -158,14 +164,22 @@ class AuthClient:
 
         Concurrent calls are sent in batches.
         """
+        claims, _ = await self._verified(token)
+        return claims
 
-        async def verify_as(tenant_token: str) -> Claims:
-            check = validated(VerifyCheck, tenant_token=tenant_token, token=token)
-            return await with_retries(
-                lambda: self._verifier.verify(check), repeatable=True, timeout_seconds=self._timeout_seconds
+    async def _verified(self, token: str) -> tuple[Claims, Validity | None]:
+        async def verify_as(credential: str) -> tuple[Claims, Validity | None]:
+            check = validated(VerifyCheck, tenant_token=credential, token=token)
+            verified = await with_retries(
+                lambda: self._verifier.verified(check), repeatable=True, timeout_seconds=self._timeout_seconds
             )
+            return verified.claims, validity_of(credential, verified)
 
         return await self._session.run(verify_as)
+
+    async def principal(self) -> PrincipalGetReply:
+        """Return the tenant, the permissions and the expiry of this client's credential."""
+        return await self._session.call(PRINCIPAL_GET)
 
     async def introspect(self, token: str) -> TokenIntrospectReply:
         """Introspect a user token as in RFC 7662. An invalid token is not an error: it is
@@ -206,7 +220,7 @@ class AuthClient:
         and for `max_age_seconds` at most. See `cached_verifier`.
         """
         return CachedVerifier(
-            self.verify, self._make_feed("verifier"), max_age_seconds=max_age_seconds, max_entries=max_entries
+            self._verified, self._make_feed("verifier"), max_age_seconds=max_age_seconds, max_entries=max_entries
         )
 
     def revocations(self, *, durable: str | None = None, since: int | None = None) -> EventStream:
@@ -285,6 +299,10 @@ class AuthClient:
 
     async def _list_events(self, since: int, cursor: str) -> EventListReply:
         return await self._session.call(EVENT_LIST, since=since, cursor=cursor)
+
+
+def _secret(text: str | None) -> SecretStr | None:
+    return None if text is None else SecretStr(text)
 
 
 def _queue_name_part(argument: str, value: str) -> None:
