@@ -28,7 +28,7 @@ from ..contracts.auth_login import AUTH_LOGIN
 from ..contracts.auth_logout import AUTH_LOGOUT
 from ..contracts.auth_verify import VerifyCheck
 from ..contracts.claims import Claims
-from ..contracts.event_list import EVENT_LIST, EventListReply
+from ..contracts.event_list import EVENT_LIST, MAX_SINCE, EventListReply
 from ..contracts.events import SessionRevokedEvent
 from ..contracts.principal_get import PRINCIPAL_GET, PrincipalGetReply
 from ..contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
@@ -37,6 +37,7 @@ from ..contracts.validation import validated
 from .accounts import ApiKeys, TenantAccount, UserAccounts, UserSessions, given
 from .cached_verifier import CachedVerifier
 from .claims_cache import DEFAULT_MAX_ENTRIES
+from .credential_watch import CredentialWatch, while_accepted
 from .durable_subscription import DurableSubscription
 from .feed_port import FeedFactory
 from .revocations import (
@@ -240,14 +241,16 @@ class AuthClient:
         Close the iterator when you stop reading: `async with
         contextlib.aclosing(auth.revocations()) as events`. Cancelling `anext`, also by a timeout,
         ends it. To wait with a timeout, read in a task of its own. Raises
-        `ServiceCredentialsRejected`.
+        `ServiceCredentialsRejected`, with an API key also when the key ends, and `Forbidden` for a
+        key without the permission `events:read`.
         """
         if durable is None:
-            live = LiveRevocations(self._make_feed("revocations"), self._list_events, since=since)
-            return once_tenant_is_known(self._session.tenant, live.read())
-        return once_tenant_is_known(
-            self._session.tenant, read_durable(self._subscription(durable), self._list_events, since)
-        )
+            events = LiveRevocations(self._make_feed("revocations"), self._list_events, since=since).read()
+        else:
+            events = read_durable(self._subscription(durable), self._list_events, since)
+        if self._session.has_api_key:
+            events = while_accepted(events, CredentialWatch(self._check_events))
+        return once_tenant_is_known(self._session.tenant, events)
 
     async def on_revocation(
         self,
@@ -263,13 +266,24 @@ class AuthClient:
         Then the event goes to the dead-letter queue `sub.<name>.<tenant>.<durable>.dead`. All
         attempts must end within half an hour, or the broker redelivers the event: the handler must
         be idempotent. `on_subscribed` is called once, when the queue collects events. Raises
-        `ValueError` or `ServiceCredentialsRejected`.
+        `ValueError` or `ServiceCredentialsRejected`, with an API key also when the key ends, and
+        `Forbidden` for a key without the permission `events:read`.
         """
         if not 1 <= attempts <= MAX_ATTEMPTS:
             raise ValueError(f"attempts must be 1 to {MAX_ATTEMPTS}")
         subscription = self._subscription(durable)
         await wait_for_tenant(self._session.tenant)
-        await handle_durable(subscription, handler, attempts, on_subscribed)
+        if not self._session.has_api_key:
+            await handle_durable(subscription, handler, attempts, on_subscribed)
+            return
+        watch = CredentialWatch(self._check_events)
+
+        async def handle(event: SessionRevokedEvent) -> None:
+            await handler(event)
+            watch.saw(event)
+
+        async with watch:
+            await watch.until_refused(handle_durable(subscription, handle, attempts, on_subscribed))
 
     def _make_feed(self, purpose: str) -> FeedFactory:
         # No `functools.partial`: its `repr` would show the broker's address with the password.
@@ -296,6 +310,10 @@ class AuthClient:
             return subscriber_queue(self._name, tenant, durable), tenant
 
         return DurableSubscription(self._urls, f"{self._name} {durable}", queue=queue)
+
+    async def _check_events(self) -> None:
+        """Raise what a worker answers to a request for events, of which it lists none."""
+        await self._list_events(MAX_SINCE, NO_CURSOR)
 
     async def _list_events(self, since: int, cursor: str) -> EventListReply:
         return await self._session.call(EVENT_LIST, since=since, cursor=cursor)

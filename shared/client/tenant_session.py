@@ -179,6 +179,11 @@ class TenantSession:
                 self._tenant = (await self.call(PRINCIPAL_GET)).tenant
         return self._tenant
 
+    @property
+    def has_api_key(self) -> bool:
+        """Whether the client connected with an API key."""
+        return self._api_key is not None
+
     def check_has_password(self) -> None:
         """Raise `ServiceCredentialsRejected` if the client has an API key instead of the tenant's password."""
         if self._api_key is not None:
