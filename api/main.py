@@ -29,9 +29,13 @@ from api.routes import (
     key,
     oauth_metadata,
     oauth_token,
+    operator,
     principal,
+    search,
     session,
     tenant,
+    tenant_settings,
+    tenants,
     token,
     user,
 )
@@ -71,6 +75,7 @@ TAGS = [
     {"name": "Audit", "description": "Read the audit trail of a tenant."},
     {"name": "Credentials", "description": "Manage API keys, and see who a credential stands for and what it allows."},
     {"name": "Events", "description": "Receive the revocations of a tenant's sessions as they happen."},
+    {"name": "Operators", "description": "Log operators of this installation in, and manage them and all tenants."},
     {"name": "Health", "description": "Probes for load balancers and orchestrators."},
 ]
 
@@ -181,7 +186,23 @@ def create_app(
         ],
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
-    for routes in (auth, tenant, user, session, token, events, audit, principal, key, oauth_token, health):
+    for routes in (
+        auth,
+        tenant,
+        user,
+        session,
+        token,
+        events,
+        audit,
+        principal,
+        key,
+        oauth_token,
+        operator,
+        tenants,
+        search,
+        tenant_settings,
+        health,
+    ):
         app.include_router(routes.router)
     if settings.forwards:
         app.include_router(forward.router)

@@ -79,9 +79,9 @@ STATUSES: Final[Mapping[type[AuthError], int]] = {
     UserNotFound: 404,
     SessionNotFound: 404,
     KeyNotFound: 404,
-    KeyLimitReached: 409,
     LoginTaken: 409,
     EmailTaken: 409,
+    KeyLimitReached: 409,
     Temporary: 503,
     ServiceCredentialsRejected: 503,
     Forbidden: 503,  # the service's own credential lacks a permission

@@ -14,8 +14,6 @@ import httpx
 import pytest
 
 from dev.processes import REPOSITORY
-from shared.contracts.permissions import Permission
-from tests.api_keys import store_api_key
 from tests.e2e.tenant import Tenant
 from tests.interop.programs import output_of, program
 from tests.interop.test_oauth_clients import CLIENTS, authlib, libraries, node_clients
@@ -23,7 +21,7 @@ from tests.service import RunningService
 
 __all__ = ["authlib", "node_clients"]
 
-SOME = frozenset({Permission.USERS_READ, Permission.TOKENS_VERIFY})
+SOME = ("users:read", "tokens:verify")
 
 methods = pytest.mark.parametrize("method", ["basic", "post"])
 
@@ -31,7 +29,7 @@ methods = pytest.mark.parametrize("method", ["basic", "post"])
 async def _environment(service: RunningService, tenant: Tenant, **changes: str) -> dict[str, str]:
     """Return the variables of a client that has an API key of the tenant, and asks for one of its permissions."""
     await tenant.create("ann")
-    key_id, key = await store_api_key(service.mongo_url, tenant.id, permissions=SOME)
+    key_id, key = await tenant.create_key(*SOME)
     token = await tenant.token_of("ann")
     env = {"URL": service.urls[0], "CLIENT": key_id, "SECRET": key, "SCOPE": "users:read", "TOKEN": token}
     return {**env, **changes}
@@ -120,7 +118,7 @@ async def test_no_secret_of_a_grant_gets_into_the_log(
     service: RunningService, http: httpx.AsyncClient, tenant: Tenant
 ) -> None:
     """Neither the key nor its access token, in header, form or URL, and also of refused requests."""
-    key_id, key = await store_api_key(service.mongo_url, tenant.id, permissions=SOME)
+    key_id, key = await tenant.create_key(*SOME)
     form = {"grant_type": "client_credentials", "client_id": key_id, "client_secret": key}
     issued = (await http.post("/oauth/token", data=form)).json()
     await http.post("/oauth/token", params=form, data={"grant_type": "client_credentials"})

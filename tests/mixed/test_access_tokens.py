@@ -7,8 +7,6 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from shared.contracts.permissions import Permission
-from tests.api_keys import store_api_key
 from tests.backends import Backend
 from tests.mixed.fleet import PATIENCE_SECONDS, Fleet, State
 from tests.mixed.versions import WORKERS, both_versions
@@ -21,26 +19,21 @@ NEW_WORKERS, BOTH, OLD_WORKERS = (
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def mongo_url(backend: Backend) -> str:
-    return backend.database_url()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(backend: Backend, mongo_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+async def fleet(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
     directory = tmp_path_factory.mktemp("mixed-tokens")
     versions = both_versions(directory / "previous")
-    fleet = Fleet(directory, backend, await backend.vhost(), mongo_url, versions)
+    fleet = Fleet(directory, backend, await backend.vhost(), backend.database_url(), versions)
     try:
         yield fleet
     finally:
         await fleet.stop()
 
 
-async def test_access_token_is_refused_by_old_workers_and_never_allows_more(fleet: Fleet, mongo_url: str) -> None:
+async def test_access_token_is_refused_by_old_workers_and_never_allows_more(fleet: Fleet) -> None:
     await fleet.change_to(NEW_WORKERS)
     assert fleet.tenant is not None
-    key_id, key = await store_api_key(mongo_url, fleet.tenant.id, permissions=frozenset({Permission.USERS_READ}))
     old, new = fleet.edges["old"].http, fleet.edges["new"].http
+    key_id, key = await fleet.tenant.through(new).create_key("users:read")
     form = {"grant_type": "client_credentials", "client_id": key_id, "client_secret": key}
     issued = await new.post("/oauth/token", data=form)
     assert issued.status_code == 200

@@ -7,7 +7,6 @@ import pytest_asyncio
 
 from shared.client.auth_client import AuthClient
 from shared.contracts.errors import ServiceCredentialsRejected
-from tests.api_keys import store_api_key
 from tests.backends import Backend
 from tests.mixed.fleet import Fleet, State
 from tests.mixed.versions import WORKERS, both_versions
@@ -18,15 +17,10 @@ NEW_WORKERS, OLD_WORKERS = (State.of(WORKERS, "old new", "old new", "", workers)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def mongo_url(backend: Backend) -> str:
-    return backend.database_url()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(backend: Backend, mongo_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+async def fleet(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
     directory = tmp_path_factory.mktemp("mixed-keys")
     versions = both_versions(directory / "previous")
-    fleet = Fleet(directory, backend, await backend.vhost(), mongo_url, versions)
+    fleet = Fleet(directory, backend, await backend.vhost(), backend.database_url(), versions)
     try:
         yield fleet
     finally:
@@ -34,22 +28,22 @@ async def fleet(backend: Backend, mongo_url: str, tmp_path_factory: pytest.TempP
 
 
 async def test_client_with_an_api_key_is_refused_by_old_workers_and_says_so(
-    fleet: Fleet, mongo_url: str, caplog: pytest.LogCaptureFixture
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fleet.change_to(NEW_WORKERS)
     assert fleet.tenant is not None
-    _, key = await store_api_key(mongo_url, fleet.tenant.id)
+    _, key = await fleet.tenant.through(fleet.edges["new"].http).create_key("auth:login", "tokens:verify", "users:read")
     await fleet.tenant.create("ann")
     token = await fleet.tenant.token_of("ann")
     async with AuthClient.connect(fleet.amqp_url, api_key=key, name="keyed") as auth:
         assert (await auth.principal()).tenant == fleet.tenant.id
         assert (await auth.verify(token)).login == "ann"
-        assert (await auth.users.get("ann")).login == "ann"
+        assert [user.login for user in (await auth.users.list()).users] == ["ann"]
         await fleet.change_to(OLD_WORKERS)
-        for call in (auth.verify(token), auth.users.get("ann"), auth.login("ann", "any password", device_id="phone")):
+        for call in (auth.verify(token), auth.users.list(), auth.login("ann", "any password", device_id="phone")):
             with pytest.raises(ServiceCredentialsRejected, match="workers know keys"):
                 await call
     assert key[26:69] not in caplog.text
     with pytest.raises(ServiceCredentialsRejected):
         async with AuthClient.connect(fleet.amqp_url, api_key=key, name="keyed") as auth:
-            await auth.users.get("ann")
+            await auth.users.list()

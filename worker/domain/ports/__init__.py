@@ -45,6 +45,7 @@ class Lifetimes:
     tenant: timedelta
     user: timedelta
     access_token: timedelta
+    operator: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +74,6 @@ class Ports:
     """The minimum length of a new password, in its normalised form."""
     max_sessions_per_user: int = 0
     """0: no limit."""
+    operator_tenant: str | None = None
+    """The id of the tenant whose users may be operators. None: there are no operators."""
     key_guesses: KeyGuesses = field(default_factory=KeyGuesses)
