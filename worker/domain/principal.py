@@ -216,7 +216,9 @@ async def _operator(principal: Principal, operation: AnyOperation, on_tenant: st
     if on_tenant is None:
         if operation.permission is None or operation.permission in INSTALLATION_PERMISSIONS:
             return acting
-        problem = FieldProblem(field="onTenant", message="must be the id of the tenant to act on")
+        problem = FieldProblem(
+            field="onTenant", message="must be the id of the tenant to act on; over HTTP: header X-Tenant-ID"
+        )
         raise InvalidRequest(problems=[problem])
     if not acting.permissions:  # an operation that needs none
         raise Forbidden("only operators may act on another tenant")

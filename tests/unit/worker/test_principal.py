@@ -154,7 +154,7 @@ async def test_an_operator_acts_on_the_tenant_that_its_request_names(worker: InM
     token = await an_operator(worker, office, frozenset({Permission.USERS_READ, Permission.TENANTS_READ}))
     users = (await worker.call(USER_LIST, tenantToken=token, onTenant=ann.tenant)).users
     assert [user.login for user in users] == ["ann"]
-    with pytest.raises(InvalidRequest, match="onTenant"):
+    with pytest.raises(InvalidRequest, match="X-Tenant-ID"):
         await worker.call(USER_LIST, tenantToken=token)
     with pytest.raises(TenantNotFound):
         await worker.call(USER_LIST, tenantToken=token, onTenant="nobody")
