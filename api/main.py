@@ -18,6 +18,7 @@ from api.limits.requests import request_limit
 from api.metrics import EdgeMetrics
 from api.middleware import EncodedPath, HeadAsGet, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
+from api.plain import PlainVerifications
 from api.readiness import SharedReadiness
 from api.routes import audit, auth, docs, events, forward, health, principal, session, tenant, token, user
 from api.settings import Settings
@@ -153,16 +154,17 @@ def create_app(
         redirect_slashes=False,
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((AuthError, RequestValidationError, HTTPException), answer_error),
-        middleware=[
-            Middleware(RequestContext, metrics=counted, verify_sample=settings.log_verify_sample),
-            *([tracing.middleware()] if tracing else []),
-            Middleware(SafeHeaders),
-            *cross_origin(settings.cors_origins),
-            Middleware(UnexpectedErrors),
-            *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
-            Middleware(HeadAsGet),
-            Middleware(EncodedPath),
-        ],
+        middleware=[Middleware(UnexpectedErrors)],
+    )
+    app.surround(
+        Middleware(RequestContext, metrics=counted, verify_sample=settings.log_verify_sample),
+        *([tracing.middleware()] if tracing else []),
+        Middleware(SafeHeaders),
+        *cross_origin(settings.cors_origins),
+        *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
+        Middleware(HeadAsGet),
+        Middleware(EncodedPath),
+        Middleware(PlainVerifications),
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
     for routes in (auth, tenant, user, session, token, events, audit, principal, health):
