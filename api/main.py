@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from api.browsers import SafeHeaders, cross_origin
+from api.browsers import cross_origin
 from api.dependencies import State
 from api.errors import answer_error
 from api.limits.requests import request_limit
@@ -159,7 +159,6 @@ def create_app(
     app.surround(
         Middleware(RequestContext, metrics=counted, verify_sample=settings.log_verify_sample),
         *([tracing.middleware()] if tracing else []),
-        Middleware(SafeHeaders),
         *cross_origin(settings.cors_origins),
         *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
         Middleware(HeadAsGet),
