@@ -75,10 +75,11 @@ def create_app(
     leaving: asyncio.Event | None = None,
     metrics: EdgeMetrics | None = None,
     tracing: "EdgeTracing | None" = None,
+    plain_path: bool = True,
 ) -> FastAPI:
     """Return the application. It starts without a broker, and answers 503 until it is connected.
 
-    Tests pass `rpc` and `feed`. The server passes `streams`, to end them before it stops the
+    Tests pass `rpc` and `feed`, and compare with an edge without the plain path. The server passes `streams`, to end them before it stops the
     application, and `leaving`, which it sets when the edge is no longer ready.
     """
     open_streams = streams or new_streams(settings)
@@ -163,7 +164,7 @@ def create_app(
         *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
         Middleware(HeadAsGet),
         Middleware(EncodedPath),
-        Middleware(PlainVerifications),
+        *([Middleware(PlainVerifications)] if plain_path else []),
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
     for routes in (auth, tenant, user, session, token, events, audit, principal, health):
