@@ -25,8 +25,21 @@ AUTHORIZATIONS: tuple[Lines, ...] = (
             *(b"Bearer " + token.encode() for token in TOKENS[1:]),
             *(b"", b"Bearer", b"Bearer ", b"Bearer  live", b"Bearer\tlive", b"Bearer live ", b" Bearer live"),
             *(b"bearer live", b"BEARER live", b"live", b"Token live", b"Bearer a b", b"Bearer live, Bearer live"),
-            *(b"Bearer live\t", b"Bearer \xe9", b"Bearer \xa0live", b"Bearer \x1flive", b"Bearer \xc3\xa9", b"Bearer \x7f"),
-            *(b"Basic OmxpdmU=", b"Basic live", b"Bearer jak_0123", b"Bearer " + b"a" * 4_000, b"Bearer " + TOKEN_BYTES),
+            *(
+                b"Bearer live\t",
+                b"Bearer \xe9",
+                b"Bearer \xa0live",
+                b"Bearer \x1flive",
+                b"Bearer \xc3\xa9",
+                b"Bearer \x7f",
+            ),
+            *(
+                b"Basic OmxpdmU=",
+                b"Basic live",
+                b"Bearer jak_0123",
+                b"Bearer " + b"a" * 4_000,
+                b"Bearer " + TOKEN_BYTES,
+            ),
             b"Bearer " + b"a" * 70_000,
         )
     ),
@@ -45,7 +58,13 @@ TYPES: tuple[Lines, ...] = (
     *(
         (b"Content-Type: " + value,)
         for value in (
-            *(b"", b"application/json; charset=utf-8", b"application/json;charset=UTF-16", b"application/json;", b"json"),
+            *(
+                b"",
+                b"application/json; charset=utf-8",
+                b"application/json;charset=UTF-16",
+                b"application/json;",
+                b"json",
+            ),
             *(b"Application/JSON", b"application/json ", b"application/json, application/json", b"application/json\t"),
             *(b"application/problem+json", b"text/plain", b"text/json", b"application/x-www-form-urlencoded", b"*/*"),
             *(b"multipart/form-data; boundary=x", b"application/jsonp", b"application/ json", b"application/json\xe9"),
@@ -60,24 +79,63 @@ TYPES: tuple[Lines, ...] = (
 BODIES = (
     *(b'{"token": "%b"}' % token.encode() for token in TOKENS[1:]),
     *(b"", b" ", b"{}", b"[]", b"null", b'"live"', b"1", b'["token"]', b'[{"token": "live"}]', b"token=live", b"\x00"),
-    *(b'{"token": null}', b'{"token": ""}', b'{"token": 1}', b'{"token": true}', b'{"token": ["live"]}', b'{"token": {}}'),
-    *(b' {"token": "live"}\r\n', b'{"token":"live"}', b'{"token": "live",}', b'{"token": "live"} {}', b'{"token": "live"'),
-    *(b"{'token': 'live'}", b'{token: "live"}', b'{"token": "live"}//', b'\xef\xbb\xbf{"token": "live"}', b'{"Token": "live"}'),
-    *(b'{"token": "live", "token": "invalid"}', b'{"token": "invalid", "token": "live"}', b'{"token": 1, "token": "live"}'),
+    *(
+        b'{"token": null}',
+        b'{"token": ""}',
+        b'{"token": 1}',
+        b'{"token": true}',
+        b'{"token": ["live"]}',
+        b'{"token": {}}',
+    ),
+    *(
+        b' {"token": "live"}\r\n',
+        b'{"token":"live"}',
+        b'{"token": "live",}',
+        b'{"token": "live"} {}',
+        b'{"token": "live"',
+    ),
+    *(
+        b"{'token': 'live'}",
+        b'{token: "live"}',
+        b'{"token": "live"}//',
+        b'\xef\xbb\xbf{"token": "live"}',
+        b'{"Token": "live"}',
+    ),
+    *(
+        b'{"token": "live", "token": "invalid"}',
+        b'{"token": "invalid", "token": "live"}',
+        b'{"token": 1, "token": "live"}',
+    ),
     *(b'{"token": "live", "x": NaN}', b'{"token": "live", "x": -Infinity}', b'{"token": "live", "x": 1e999}'),
     *(b'{"token": "live", "x": ' + b"9" * 5_000 + b"}", b'{"token": "live", "x": 1.5, "y": [{}], "z": null}'),
-    *(b'{"token": "live", "x": ' + b"[" * depth + b"]" * depth + b"}" for depth in (10, 150, 198, 199, 200, 201, 2_000)),
+    *(
+        b'{"token": "live", "x": ' + b"[" * depth + b"]" * depth + b"}"
+        for depth in (10, 150, 198, 199, 200, 201, 2_000)
+    ),
     *(b'{"token": "li\\u0076e"}', b'{"\\u0074oken": "live"}', b'{"token": "\\ud800"}', b'{"token": "\\ud83d\\ude00"}'),
     *(b'{"token": "live", "x": "\\udc00"}', b'{"token": "\\u0000"}', b'{"token": "\xc3\xa9"}', b'{"token": "\xe9"}'),
-    *(b'{"token": "\xed\xa0\x80"}', b'{"token": "\n"}', b'{"token": " "}', b'{"token": " live"}', b'{"token": "a\\/b"}'),
+    *(
+        b'{"token": "\xed\xa0\x80"}',
+        b'{"token": "\n"}',
+        b'{"token": " "}',
+        b'{"token": " live"}',
+        b'{"token": "a\\/b"}',
+    ),
     *('{"token": "live"}'.encode(coding) for coding in ("utf-16", "utf-16-le", "utf-32")),
     *(b'{"token": "%b"}' % (b"a" * size) for size in (4_000, 20_480, 20_481, 131_000)),
     *(b'{"token": "live", "x": "%b"}' % (b"a" * size) for size in (1_000, 65_536, 131_072, 200_000)),
     *(b'{"token": "live"}' + b" " * (131_072 - 17 + more) for more in (0, 1)),
-    *(b'{"tenantToken": "live"}', b'{"token": "live", "tenantToken": "other"}', b'{"token": "live", "request_id": "r"}'),
+    *(
+        b'{"tenantToken": "live"}',
+        b'{"token": "live", "tenantToken": "other"}',
+        b'{"token": "live", "request_id": "r"}',
+    ),
 )
 EXTRAS: tuple[Lines, ...] = (
-    *((b"Accept: " + value,) for value in (b"*/*", b"application/json", b"text/html", b"application/problem+json", b"")),
+    *(
+        (b"Accept: " + value,)
+        for value in (b"*/*", b"application/json", b"text/html", b"application/problem+json", b"")
+    ),
     *((b"Origin: " + value,) for value in (b"https://shop.example", b"https://other.example", b"null", b"")),
     (b"Origin: https://shop.example",) * 2,
     (b"Origin: https://shop.example", b"Cookie: a=b"),
@@ -108,7 +166,7 @@ VERSIONS = (b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0", b"HTTP/1.2", b"HTTP", b"")
 FRAMINGS = (
     *("chunked", "small chunks", "extended chunks", "trailers", "broken chunks", "two codings", "gzip", "both lengths"),
     *("no length", "short length", "long length", "two lengths", "odd length", "negative length"),
-    *("bytes", "body apart", "body in two", "head in two", "slow chunks", "pipelined"),
+    *("bytes", "body apart", "body in two", "head in two", "slow chunks", "late chunk", "pipelined"),
 )
 
 
@@ -135,6 +193,8 @@ class Form:
         match self.framing:
             case "body apart" | "slow chunks":
                 return head, body
+            case "late chunk":
+                return head + body, b"3\r\n {}\r\n0\r\n\r\n"
             case "body in two":
                 return head + body[:5], body[5:]
             case "head in two":
@@ -154,6 +214,8 @@ class Form:
         match self.framing:
             case "chunked" | "slow chunks":
                 return coded, chunk + b"0\r\n\r\n"
+            case "late chunk":
+                return coded, chunk
             case "small chunks":
                 return coded, small + b"0\r\n\r\n"
             case "extended chunks":
@@ -198,13 +260,19 @@ PARTS = {
 }
 
 
+#: The regular form at the other path.
+FORWARD = Form(method=b"GET", path=b"/auth/forward", content_type=(), body=b"", framing="no length")
+
+
 def forms(mixed: int, seed: int = 0) -> Iterator[Form]:
-    """Yield the regular form, each form that differs in one part, and `mixed` random ones that differ in two or three."""
-    yield Form()
-    for part, values in PARTS.items():
-        for value in values:
-            yield replace(Form(), **{part: value})  # type: ignore[arg-type]
+    """Yield the regular forms, each form that differs in one part, and `mixed` ones that differ in two or three."""
+    for regular in (Form(), FORWARD):
+        yield regular
+        for part, values in PARTS.items():
+            for value in values:
+                yield replace(regular, **{part: value})  # type: ignore[arg-type]
     chance = random.Random(seed)  # noqa: S311 - the same forms in each run
     for _ in range(mixed):
         parts = chance.sample(list(PARTS), chance.choice((2, 2, 3)))
-        yield replace(Form(), **{part: chance.choice(PARTS[part]) for part in parts})  # type: ignore[arg-type]
+        regular = chance.choice((Form(), Form(), FORWARD))
+        yield replace(regular, **{part: chance.choice(PARTS[part]) for part in parts})  # type: ignore[arg-type]
