@@ -79,8 +79,8 @@ def create_app(
 ) -> FastAPI:
     """Return the application. It starts without a broker, and answers 503 until it is connected.
 
-    Tests pass `rpc` and `feed`, and compare with an edge without the plain path. The server passes `streams`, to end them before it stops the
-    application, and `leaving`, which it sets when the edge is no longer ready.
+    Tests pass `rpc` and `feed`, and compare with an edge that has no plain path. The server passes `streams`, to end
+    them before it stops the application, and `leaving`, which it sets when the edge is no longer ready.
     """
     open_streams = streams or new_streams(settings)
     counted = metrics or EdgeMetrics()
