@@ -17,8 +17,8 @@ PAGE_POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'; "
     "script-src 'self'; style-src 'self'; img-src 'self' data:"
 )
+NO_STORE = (b"cache-control", b"no-store")
 SAFE_DATA = {
-    b"cache-control": b"no-store",
     b"x-content-type-options": b"nosniff",
     b"content-security-policy": DATA_POLICY.encode(),
     b"referrer-policy": b"no-referrer",
@@ -43,17 +43,20 @@ class CrossOrigin(CORSMiddleware):
 
 
 def safe_headers(headers: RawHeaders) -> RawHeaders:
-    """Return the headers of a response with those that forbid caching, content sniffing, scripts and frames.
+    """Return the headers of a response with those that forbid sniffing, scripts, frames, and caching unless allowed.
 
     Most responses carry a token or an account.
     """
-    safe, kept = SAFE_DATA, []
+    safe, kept, cache_control = SAFE_DATA, [], NO_STORE
     for header in headers:
-        if header[0] == b"content-type" and header[1].startswith(b"text/html"):
-            safe = SAFE_PAGE
-        if header[0] not in SAFE_DATA:
+        name, value = header
+        if name == b"cache-control":
+            cache_control = header
+        elif name not in SAFE_DATA:
             kept.append(header)
-    return [*kept, *safe.items()]
+            if name == b"content-type" and value.startswith(b"text/html"):
+                safe = SAFE_PAGE
+    return [*kept, cache_control, *safe.items()]
 
 
 def cross_origin(origins: Sequence[str]) -> list[Middleware]:

@@ -36,6 +36,8 @@ class State(TypedDict):
     readiness: SharedReadiness
     introspection_exp: bool
     """Whether introspection answers with `exp`."""
+    public_url: str | None
+    """The URL at which clients reach the edges, if it is known."""
     metrics: EdgeMetrics
     """The server counts the requests that it refuses before the application sees them."""
     leaving: asyncio.Event
@@ -142,6 +144,7 @@ EdgeFeed = Annotated[Feed, from_state("feed")]
 OpenStreams = Annotated[Streams, from_state("streams")]
 Readiness = Annotated[SharedReadiness, from_state("readiness")]
 IntrospectionExp = Annotated[bool, from_state("introspection_exp")]
+PublicUrl = Annotated[str, from_state("public_url")]
 Leaving = Annotated[asyncio.Event, from_state("leaving")]
 Authenticated = Annotated[Caller, Depends(_caller)]
 AuthenticatedOnTenant = Annotated[Caller, Depends(_caller_on_tenant)]

@@ -8,6 +8,11 @@ from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.event_list import EVENT_LIST
+from shared.contracts.key_create import KEY_CREATE
+from shared.contracts.key_list import KEY_LIST
+from shared.contracts.key_revoke import KEY_REVOKE
+from shared.contracts.key_rotate import KEY_ROTATE
+from shared.contracts.oauth_token import OAUTH_TOKEN
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
@@ -91,6 +96,18 @@ REVOCATION = {
 }
 TENANT_CREDENTIALS = {"email": "billing@example.com", "password": "correct horse battery staple"}
 DONE = {"result": 1}
+API_KEY = {
+    "id": KEY_ID,
+    "name": "gateway",
+    "permissions": ["tokens:verify"],
+    "networks": ["10.0.0.0/8"],
+    "createdAt": 1_767_225_600_000,
+    "createdBy": "tenant:billing@example.com",
+    "expiresAt": 1_798_761_600_000,
+    "lastUsedAt": 1_767_229_200_000,
+}
+#: A placeholder, so that no secret scanner reports it.
+API_KEY_TEXT = f"jak_{KEY_ID}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,4 +216,20 @@ EXAMPLES: dict[str, Example] = {
         }
     ),
     EVENT_LIST.name: Example(reply={"events": [REVOCATION], "nextCursor": "0", "asOf": 1_767_229_260}),
+    KEY_CREATE.name: Example(
+        body={"name": "gateway", "permissions": ["tokens:verify"], "networks": ["10.0.0.0/8"]},
+        reply={"key": API_KEY, "apiKey": API_KEY_TEXT},
+    ),
+    KEY_LIST.name: Example(reply={"keys": [API_KEY]}),
+    KEY_ROTATE.name: Example(body={"overlapSeconds": 86_400}, reply={"key": API_KEY, "apiKey": API_KEY_TEXT}),
+    KEY_REVOKE.name: Example(reply=DONE),
+    OAUTH_TOKEN.name: Example(
+        body={
+            "grant_type": "client_credentials",
+            "client_id": KEY_ID,
+            "client_secret": API_KEY_TEXT,
+            "scope": "users:read",
+        },
+        reply={"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3_600, "scope": "users:read"},
+    ),
 }

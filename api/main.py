@@ -20,7 +20,22 @@ from api.middleware import EncodedPath, HeadAsGet, RequestContext, UnexpectedErr
 from api.openapi import DocumentedApi
 from api.plain import PlainVerifications
 from api.readiness import SharedReadiness
-from api.routes import audit, auth, docs, events, forward, health, principal, session, tenant, token, user
+from api.routes import (
+    audit,
+    auth,
+    docs,
+    events,
+    forward,
+    health,
+    key,
+    oauth_metadata,
+    oauth_token,
+    principal,
+    session,
+    tenant,
+    token,
+    user,
+)
 from api.settings import Settings
 from api.streams import Streams
 from api.verifying import CheckVerifier, EdgeVerificationCache
@@ -55,7 +70,7 @@ TAGS = [
     {"name": "Tokens", "description": "Log users in and out, and verify their tokens."},
     {"name": "Sessions", "description": "List and revoke the sessions of a user."},
     {"name": "Audit", "description": "Read the audit trail of a tenant."},
-    {"name": "Credentials", "description": "See who a credential stands for, and what it allows."},
+    {"name": "Credentials", "description": "Manage API keys, and see who a credential stands for and what it allows."},
     {"name": "Events", "description": "Receive the revocations of a tenant's sessions as they happen."},
     {"name": "Health", "description": "Probes for load balancers and orchestrators."},
 ]
@@ -136,6 +151,7 @@ def create_app(
                 streams=open_streams,
                 readiness=SharedReadiness(workers),
                 introspection_exp=settings.introspection_exp,
+                public_url=settings.public_url,
                 metrics=counted,
                 leaving=leaving or asyncio.Event(),
             )
@@ -167,10 +183,12 @@ def create_app(
         *([Middleware(PlainVerifications, with_forward=settings.forward_email is not None)] if plain_path else []),
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
-    for routes in (auth, tenant, user, session, token, events, audit, principal, health):
+    for routes in (auth, tenant, user, session, token, events, audit, principal, key, oauth_token, health):
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)
+    if settings.public_url is not None:
+        app.include_router(oauth_metadata.router)
     if settings.docs:
         app.include_router(docs.router)
     return app

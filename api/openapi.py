@@ -26,13 +26,28 @@ from shared.contracts.errors import (
     FieldProblem,
     InternalError,
     InvalidRequest,
+    InvalidTenantToken,
     Overloaded,
+    Throttled,
     Unavailable,
 )
 from shared.contracts.operation import Operation
+from shared.contracts.permissions import MEANINGS, TENANT_PERMISSIONS
 from shared.contracts.wire import WireModel
 
 COMPONENTS = "#/components/schemas/"
+
+CLIENT_CREDENTIALS = "clientCredentials"
+CLIENT_CREDENTIALS_SCHEME = {
+    "type": "oauth2",
+    "description": "An access token of an API key (RFC 6749, 4.4), as Bearer. Its scopes are permissions.",
+    "flows": {
+        "clientCredentials": {
+            "tokenUrl": "/oauth/token",
+            "scopes": {each: MEANINGS[each] for each in sorted(TENANT_PERMISSIONS)},
+        }
+    },
+}
 
 #: Errors of every operation: each takes input, and a worker executes each.
 COMMON_ERRORS: tuple[AuthError, ...] = (
@@ -74,6 +89,7 @@ class DocumentedApi(FastAPI):
             document["components"]["schemas"].pop(unused, None)
         schema = Problem.model_json_schema(ref_template=f"{COMPONENTS}{{model}}")
         document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
+        document["components"]["securitySchemes"][CLIENT_CREDENTIALS] = CLIENT_CREDENTIALS_SCHEME
         return document
 
 
@@ -84,19 +100,26 @@ def documented(
     *,
     token_is_optional: bool = False,
     oauth: bool = False,
+    edge_errors: tuple[AuthError, ...] = (),
 ) -> dict[str, Any]:
     """Return the decorator arguments that document a route.
 
     - `reply`: model of the HTTP response, if it differs from the operation's reply.
     - `token_is_optional`: the route accepts other proof instead of a tenant token.
     - `oauth`: errors are OAuth 2.0 errors.
+    - `edge_errors`: errors of the edge itself.
     """
     example = EXAMPLES[operation.name]
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "Done", "content": {"application/json": {"example": example.reply}}},
-        **_problem_responses(operation, has_body=example.body is not None, oauth=oauth),
+        **_problem_responses(operation, edge_errors, has_body=example.body is not None, oauth=oauth),
     }
-    extra: dict[str, Any] = {"security": [{}]} if token_is_optional else {}
+    # FastAPI adds these to the schemes of the route's dependencies.
+    security = [
+        *([{CLIENT_CREDENTIALS: [operation.permission]}] if operation.permission else []),
+        *([{}] if token_is_optional else []),
+    ]
+    extra: dict[str, Any] = {"security": security} if security else {}
     if example.body:
         extra["requestBody"] = {"content": {media_type: {"example": example.body}}}
     return {
@@ -121,9 +144,11 @@ def problem_content(examples: Mapping[str, Problem], media_type: str = PROBLEM_T
 
 
 def _problem_responses(
-    operation: Operation[Any, Any], *, has_body: bool, oauth: bool
+    operation: Operation[Any, Any], edge_errors: tuple[AuthError, ...], *, has_body: bool, oauth: bool
 ) -> dict[int | str, dict[str, Any]]:
-    problems = [problem_of(error) for error in (*(each() for each in operation.errors), *COMMON_ERRORS)]
+    problems = [problem_of(error) for error in (*(each() for each in operation.errors), *edge_errors, *COMMON_ERRORS)]
+    if InvalidTenantToken in operation.errors and Throttled not in operation.errors:
+        problems.append(problem_of(Throttled()))  # after too many wrong secrets of API keys
     problems.append(problem(*HTTP_EXCEPTIONS[429]))
     if has_body:
         problems += [problem(*HTTP_EXCEPTIONS[status]) for status in BODY_STATUSES]

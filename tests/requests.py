@@ -6,6 +6,10 @@ from typing import Any
 NEW_PASSWORD = "another fine password"
 
 
+#: Members of replies that are new for each repetition of a request: nothing is stored that they could be read from.
+NEW_EACH_TIME = {"key.create": {"api_key"}, "key.rotate": {"api_key"}, "oauth.token": {"access_token"}}
+
+
 @dataclass(frozen=True)
 class Accounts:
     """The subjects of the requests: a tenant with its token, and its user ann with a token and its session."""
@@ -17,6 +21,10 @@ class Accounts:
     token: str
     session: str
     registration_key: str | None = None
+    api_key: str = "0VfKe3RtQ8mLz2Xb9WsYcA"
+    """The id of an API key of the tenant."""
+    whole_api_key: str = "jak_"
+    """An API key of the tenant, for operations that take no other credential."""
 
     def request(self, operation: str) -> dict[str, Any]:
         """Return a request that succeeds with a visible effect: it revokes existing sessions or creates something."""
@@ -52,5 +60,10 @@ class Accounts:
             "session.revoke_all": about_ann,
             "event.list": by_tenant,
             "audit.list": by_tenant,
+            "key.create": {**by_tenant, "name": "gateway", "permissions": ["tokens:verify"]},
+            "key.list": by_tenant,
+            "key.rotate": {**by_tenant, "id": self.api_key},
+            "key.revoke": {**by_tenant, "id": self.api_key},
+            "oauth.token": {"tenantToken": self.whole_api_key},
         }
         return {} if operation.startswith("health.") else requests[operation]

@@ -69,7 +69,12 @@ async def running_service(
             for name in [f"worker-{lanes.partition(',')[0]}-{number}"]
         ),
         *(
-            api_service(port, amqp_url=amqp_url, name=name, env={**env, **of_one.get(name, {})})
+            api_service(
+                port,
+                amqp_url=amqp_url,
+                name=name,
+                env={"AUTH_PUBLIC_URL": f"http://127.0.0.1:{port}", **env, **of_one.get(name, {})},
+            )
             for number, port in enumerate(ports)
             for name in [f"api-{number}"]
         ),

@@ -152,6 +152,8 @@ class Settings(ProcessSettings):
     """Lifetime of a tenant's session in seconds, ten years at most."""
     user_token_seconds: TokenSeconds = 7 * 24 * 3600
     """Lifetime of a user's session in seconds, ten years at most."""
+    access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 3600
+    """Lifetime of an access token in seconds, 60 to 3600. It ends earlier with its API key."""
 
     max_sessions_per_user: NonNegativeInt = 0
     """How many sessions a user may have. A login revokes the oldest ones beyond that, with the
@@ -252,5 +254,9 @@ class Settings(ProcessSettings):
 
     @property
     def lifetimes(self) -> Lifetimes:
-        """The lifetimes of sessions."""
-        return Lifetimes(timedelta(seconds=self.tenant_token_seconds), timedelta(seconds=self.user_token_seconds))
+        """The lifetimes of sessions and of access tokens."""
+        return Lifetimes(
+            tenant=timedelta(seconds=self.tenant_token_seconds),
+            user=timedelta(seconds=self.user_token_seconds),
+            access_token=timedelta(seconds=self.access_token_seconds),
+        )

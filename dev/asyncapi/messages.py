@@ -16,7 +16,9 @@ from shared.contracts.errors import (
     ErrorReply,
     InternalError,
     InvalidRequest,
+    InvalidTenantToken,
     Overloaded,
+    Throttled,
     Unavailable,
 )
 from shared.contracts.events import SESSION_REVOKED, SessionRevokedEvent
@@ -100,7 +102,7 @@ def schemas() -> dict[str, Json]:
 def codes_of_parts(operation: Operation[Any, Any]) -> list[str]:
     """Return the error codes of single answers in a batched reply, or nothing if the reply is no batch."""
     inner = schemas_of([], [operation.reply]).values()
-    return _codes(operation.errors) if ErrorReply.__name__ in names_in(list(inner)) else []
+    return _codes(_own(operation)) if ErrorReply.__name__ in names_in(list(inner)) else []
 
 
 def reference(*path: str) -> Json:
@@ -114,9 +116,15 @@ def amqp(**binding: object) -> Json:
 
 
 def _codes_as_a_whole(operation: Operation[Any, Any]) -> list[str]:
-    own = () if codes_of_parts(operation) else operation.errors
+    own = () if codes_of_parts(operation) else _own(operation)
     takes_turns = operation.name in lane_queue(Lane.PASSWORD).operations
     return _codes((*own, *(PASSWORD_ERRORS if takes_turns else ()), *COMMON_ERRORS))
+
+
+def _own(operation: Operation[Any, Any]) -> Sequence[type[AuthError]]:
+    """Return the operation's errors. Wrong secrets of API keys may be throttled wherever a credential is checked."""
+    checks_keys = InvalidTenantToken in operation.errors and Throttled not in operation.errors
+    return (*operation.errors, Throttled) if checks_keys else operation.errors
 
 
 def _codes(errors: Sequence[type[AuthError]]) -> list[str]:

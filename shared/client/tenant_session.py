@@ -270,7 +270,7 @@ async def with_retries(
 
     `Overloaded` is always retried, because nothing was done. `Unavailable` is retried only if
     `repeatable`, because the operation may have been done. Raises the last of them if all attempts
-    together take longer than `timeout_seconds`.
+    together take longer than `timeout_seconds`, and `Unavailable` if a retry gets no answer.
     """
     last: Temporary = DeadlineExceeded()
     try:
@@ -288,3 +288,9 @@ async def with_retries(
             return await attempt()
     except TimeoutError:
         raise last from None
+    except DeadlineExceeded:
+        # Both leave open whether the operation was done, and the first answer names the cause. The
+        # retry after `Overloaded` may have been done, although the first attempt was not.
+        if isinstance(last, Unavailable):
+            raise last from None
+        raise

@@ -7,13 +7,16 @@ AuthError
 ├── InvalidToken             the token in the request is not valid
 ├── UnsupportedTokenType     the operation does not take this type of token
 ├── Forbidden                the credential does not allow this operation, or not from this address
+├── InvalidScope             the scope asks for more than the API key allows
 ├── InvalidCredentials       unknown account or wrong password; the reply does not say which
 ├── RegistrationForbidden
 ├── TenantNotFound
 ├── UserNotFound
 ├── SessionNotFound
+├── KeyNotFound
 ├── LoginTaken
 ├── EmailTaken
+├── KeyLimitReached          the tenant has the most API keys, or the key the most secrets
 ├── InternalError            a fault of the service, with an incident id
 ├── ServiceCredentialsRejected  the client's own tenant credentials are rejected; never on the wire
 └── Temporary                the caller may retry, after a given time
@@ -63,14 +66,17 @@ class ErrorCode(StrEnum):
     INVALID_TOKEN = "invalid_token"  # noqa: S105 - a code, not a token
     UNSUPPORTED_TOKEN_TYPE = "unsupported_token_type"  # noqa: S105 - a code, not a token
     FORBIDDEN = "forbidden"
+    INVALID_SCOPE = "invalid_scope"
     INVALID_CREDENTIALS = "invalid_credentials"
     THROTTLED = "throttled"
     REGISTRATION_FORBIDDEN = "registration_forbidden"
     TENANT_NOT_FOUND = "tenant_not_found"
     USER_NOT_FOUND = "user_not_found"
     SESSION_NOT_FOUND = "session_not_found"
+    KEY_NOT_FOUND = "key_not_found"
     LOGIN_TAKEN = "login_taken"
     EMAIL_TAKEN = "email_taken"
+    KEY_LIMIT_REACHED = "key_limit_reached"
     UNAVAILABLE = "unavailable"
     OVERLOADED = "overloaded"
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -197,10 +203,10 @@ class InvalidToken(AuthError):
 
 
 class UnsupportedTokenType(AuthError):
-    """The token is a live token of the tenant itself, and the operation takes user tokens only."""
+    """The token is a live credential of the tenant itself, and the operation takes user tokens only."""
 
     code = ErrorCode.UNSUPPORTED_TOKEN_TYPE
-    text = "only user tokens are supported here; tenant.logout revokes a tenant token"
+    text = "only user tokens are supported here: tenant.logout revokes a tenant token, key.revoke an API key"
 
 
 class Forbidden(AuthError):
@@ -214,6 +220,13 @@ class Forbidden(AuthError):
     def without(cls, permission: str) -> Self:
         """Return the error for a credential that lacks a permission."""
         return cls(f"the credential lacks the permission {permission}", details={"permission": permission})
+
+
+class InvalidScope(AuthError):
+    """The scope of an access token names an unknown permission, or one that the API key lacks."""
+
+    code = ErrorCode.INVALID_SCOPE
+    text = "scope must name permissions of the API key, separated by single spaces"
 
 
 class InvalidCredentials(AuthError):
@@ -251,6 +264,13 @@ class SessionNotFound(AuthError):
     text = "session is not found"
 
 
+class KeyNotFound(AuthError):
+    """The tenant has no live API key with this id."""
+
+    code = ErrorCode.KEY_NOT_FOUND
+    text = "API key is not found"
+
+
 class LoginTaken(AuthError):
     """The tenant already has a user with this login."""
 
@@ -263,6 +283,13 @@ class EmailTaken(AuthError):
 
     code = ErrorCode.EMAIL_TAKEN
     text = "email is taken"
+
+
+class KeyLimitReached(AuthError):
+    """The tenant has the maximum number of live API keys, or the key that of live secrets."""
+
+    code = ErrorCode.KEY_LIMIT_REACHED
+    text = "the tenant has the maximum number of API keys; revoke one first"
 
 
 class InternalError(AuthError):
@@ -322,7 +349,8 @@ class Temporary(AuthError):
 
 
 class Throttled(Temporary):
-    """Too many attempts: refused without checking the password. Retry after the given time."""
+    """Too many attempts: refused without checking the password, or after too many wrong secrets of API keys. Retry
+    after the given time."""
 
     code = ErrorCode.THROTTLED
     text = "too many attempts, try again later"

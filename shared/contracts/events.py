@@ -41,11 +41,12 @@ class SessionRevoked(WireModel):
     """The data of a `session.revoked` event."""
 
     session_id: str
-    """The `jti` of the revoked tokens."""
+    """The `jti` of the revoked tokens. For an API key: the id of the key."""
     tenant: str
     user: str | None
-    """The id of the user; null for the tenant's own session."""
+    """The id of the user; null for a session or an API key of the tenant itself."""
     login: str
+    """The login of the user; `tenant:` and the tenant's email for a session or an API key of the tenant."""
     device_id: str | None
     reason: Annotated[RevocationReason | str, Field(union_mode="left_to_right")]
     """A newer service may send a reason that is not in this list. The session is revoked all the

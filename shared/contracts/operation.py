@@ -40,7 +40,8 @@ class Operation(Generic[RequestT, ReplyT]):
     reply: type[ReplyT]
     errors: tuple[type[AuthError], ...] = ()
     """Errors besides those of every operation: bad or invalid request, unavailable, overloaded,
-    deadline exceeded and internal."""
+    deadline exceeded and internal. An operation that may answer `invalid_tenant_token` may also
+    answer `throttled`, after too many wrong secrets of API keys."""
     repeatable: bool = False
     """Whether a caller that got no reply may retry with the same message id, the idempotency key.
     Such an operation only reads, or returns its first result again."""

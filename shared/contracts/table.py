@@ -6,6 +6,11 @@ from .auth_login import AUTH_LOGIN
 from .auth_logout import AUTH_LOGOUT
 from .auth_verify import AUTH_VERIFY
 from .event_list import EVENT_LIST
+from .key_create import KEY_CREATE
+from .key_list import KEY_LIST
+from .key_revoke import KEY_REVOKE
+from .key_rotate import KEY_ROTATE
+from .oauth_token import OAUTH_TOKEN
 from .operation import Operation
 from .principal_get import PRINCIPAL_GET
 from .session_list import SESSION_LIST
@@ -51,4 +56,9 @@ TABLE: tuple[Operation[Any, Any], ...] = (
     EVENT_LIST,
     TOKEN_INTROSPECT,
     TOKEN_REVOKE,
+    KEY_CREATE,
+    KEY_LIST,
+    KEY_ROTATE,
+    KEY_REVOKE,
+    OAUTH_TOKEN,
 )

@@ -1,8 +1,8 @@
 """tenant.update: replace a tenant's tokens and, optionally, its password.
 
-The worker revokes all tokens of the tenant and returns a new one. Users stay logged in. `password`
-sets a new password. Without `password` only the tokens are replaced, for example after one has
-leaked.
+The worker revokes all tokens of the tenant and returns a new one. Users stay logged in, and API keys
+stay valid unless `revokeKeys` is true. `password` sets a new password. Without `password` only the
+tokens are replaced, for example after one has leaked.
 """
 
 from typing import Annotated
@@ -18,6 +18,8 @@ class TenantUpdateBody(WireModel):
     """Required, so that a stolen token is not enough to take over the tenant."""
     password: Annotated[NewPassword | None, OrAbsent()] = None
     """The new password. If it is absent, the password does not change."""
+    revoke_keys: bool = False
+    """Whether the tenant's API keys are revoked, too."""
 
 
 class TenantUpdateRequest(TenantUpdateBody, TenantRequest):

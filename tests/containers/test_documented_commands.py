@@ -172,7 +172,8 @@ async def test_shared_broker_commands_start_everything_without_brokers_of_our_ow
     (tls / "tls.conf").write_text(TLS)
     for file in tls.iterdir():
         file.chmod(0o644)
-    write_private(production.secrets / "worker-mongo-url", DATABASE_URL, GROUP_READS)
+    for user in ("worker", "deploy"):
+        write_private(production.secrets / f"{user}-mongo-url", DATABASE_URL, GROUP_READS)
     operator.run(making, **{f"{BROKER},rabbit-2.example.com": BROKER})
     operator.run(copying, **{"YOUR_AUTHORITY.pem": str(tls / CA)})
     port = free_port()

@@ -143,3 +143,36 @@ def test_bulk_write_that_failed_otherwise_raises_an_error_without_documents(
     assert "a hash" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("collection", "options"),
+    [
+        ("sessions", {"keys": [("outbox", 1)]}),
+        ("sessions", {"keys": [("tenant", 1), ("outbox", 1)]}),
+        ("sessions", {"keys": [("tenant", 1), ("outbox", 1)], "partialFilterExpression": {"outbox": {"$gt": NOW}}}),
+        ("users", {"keys": [("tenant", 1), ("login", 1)], "unique": True, "sparse": True}),
+        ("audit", {"keys": [("expires_at", 1)], "expireAfterSeconds": 60}),
+        ("tenants", {"keys": [("email", 1)], "unique": True, "name": "of_an_operator"}),
+        ("attempts", {"keys": [("kept_until", 1)], "name": "of_an_operator"}),
+    ],
+    ids=["not sparse", "not partial", "another filter", "sparse too", "another time", "another name", "no time"],
+)
+async def test_index_with_other_options_is_named(mongo_url: str, collection: str, options: dict[str, Any]) -> None:
+    """`createIndexes` would refuse the expected one without naming what to drop, or workers would use a wrong one."""
+    async with connect(mongo_url) as database:
+        name = await database.collection(collection).create_index(**options)
+        expected = f"index {name} of {collection} has another definition than expected; drop it"
+        assert await database.index_conflicts() == [expected]
+        await database.collection(collection).drop_index(name)
+        await create_indexes(database)
+        assert await database.index_problems() == []
+
+
+async def test_further_index_that_the_database_keeps_beside_the_expected_one_is_no_conflict(
+    mongo_database: MongoDatabase,
+) -> None:
+    """An operator may have indexes of their own."""
+    await mongo_database.collection("sessions").create_index([("outbox", 1)], name="of_an_operator")
+    await mongo_database.collection("sessions").create_index([("login", 1)])
+    assert await mongo_database.index_problems() == []

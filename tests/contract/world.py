@@ -106,12 +106,12 @@ class World:
         return world
 
     async def call(
-        self, name: str, message_id: str | None = None, database: AnyDatabase | None = None, **fields: Any
+        self, operation: str, message_id: str | None = None, database: AnyDatabase | None = None, /, **fields: Any
     ) -> WireModel:
         """Return the reply of a worker of this world, or of a worker that uses another view of its database."""
         worker = self._on(cast(MongoDatabase, database)) if database else self._worker
-        request = OPERATIONS[name].request.model_validate(fields)
-        return await HANDLERS[name](request, Call(message_id or uuid.uuid4().hex), worker)
+        request = OPERATIONS[operation].request.model_validate(fields)
+        return await HANDLERS[operation](request, Call(message_id or uuid.uuid4().hex), worker)
 
     async def call_about_ann(self, name: str, **fields: Any) -> WireModel:
         """Send a request about ann with the tenant's second session."""

@@ -10,7 +10,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ REMOVAL = "tenant.delete, every 200 users: the shards that have the tenant"
 REVOCATION = "a revocation of all sessions of a user or tenant"
 EVENT_LIST = "event.list"
 LIVE = "session.list, and each login if AUTH_MAX_SESSIONS_PER_USER is set"
+KEYS = "key.list, and twice for each key.create"
 SWEEP = "every two seconds and worker, in an index that is usually empty"
 SWEEP_WITH_WORK = "a sweep that found interrupted work"
 #: Every other filter, by collection, with the reason. Filters on `sessions` reach all shards.
@@ -65,7 +66,8 @@ ALLOWED: dict[str, dict[str, str]] = {
         "find opened_by, tenant, user": "a repeated login that a worker of the previous version answered first",
         "update expires_at $gt, generation $lt, revocation $exists, tenant, user": REVOCATION,
         "find outbox $lte, tenant, user": REVOCATION,
-        "update expires_at $gt, revocation $exists, tenant, tenant_generation $lt, user": REVOCATION,
+        "find expires_at $gt, key $exists, revocation $exists, tenant": KEYS,
+        "update expires_at $gt, key $exists, revocation $exists, tenant, tenant_generation $lt, user": REVOCATION,
         "find expires_at $gt, revocation $exists, tenant, tenant_generation $lt, user $ne": REVOCATION,
         "find outbox $lte, tenant": REVOCATION,
         "find outbox $exists, revocation.announced_at $exists, tenant": EVENT_LIST,
@@ -140,8 +142,8 @@ class World:
     mongo_url: str
     """The database, with notes."""
 
-    async def call(self, name: str, message_id: str | None = None, **fields: Any) -> Any:
-        operation = OPERATIONS[name]
+    async def call(self, operation_name: str, message_id: str | None = None, /, **fields: Any) -> Any:
+        operation = OPERATIONS[operation_name]
         request = operation.request.model_validate(fields)
         return await self.rpc.call(operation, request, message_id=message_id, timeout_seconds=PATIENCE_SECONDS)
 
@@ -218,6 +220,8 @@ async def _twice(world: World, name: str) -> None:
     email, tenant_token = await world.register()
     token, session = await world.login(tenant_token, "ann")
     accounts = Accounts(email, PASSWORD, tenant_token, token, session, REGISTRATION_KEY)
+    key = (await world.call("key.create", **accounts.request("key.create"))).key.id
+    accounts = replace(accounts, api_key=key)
     message_id = uuid.uuid4().hex
     await world.call(name, message_id, **accounts.request(name))
     with contextlib.suppress(AuthError):  # its token may be revoked by then

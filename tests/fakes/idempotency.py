@@ -17,6 +17,7 @@ class _AppliedKey:
     generation: int | None = None
     reason: RevocationReason | None = None
     users_before: int = 0
+    keys_before: int = 0
 
 
 def _find_applied(keys: Iterable[_AppliedKey], key: IdempotencyKey) -> _AppliedKey | None:

@@ -36,11 +36,32 @@ class FakeSessions:
         live = [session for session in self._live(user.tenant, user.id, now) if session.generation == user.generation]
         return sorted(live, key=lambda session: session.issued_at, reverse=True)[:limit]
 
+    async def live_keys(self, tenant: str, now: datetime, limit: int) -> Sequence[StoredSession]:
+        live = [
+            session
+            for session in self._stored.values()
+            if session.tenant == tenant and session.key and session.revocation is None and session.expires_at > now
+        ]
+        return sorted(live, key=lambda session: (session.issued_at, session.id), reverse=True)[:limit]
+
+    async def replace_secrets(self, session: StoredSession, changed: StoredSession) -> bool:
+        stored = self._stored.get(session.id)
+        if stored is None or stored.revocation is not None:
+            return False
+        assert stored.key is not None
+        assert session.key is not None
+        assert changed.key is not None
+        if stored.key.secrets[0].digest != session.key.secrets[0].digest:
+            return False
+        key = replace(stored.key, secrets=changed.key.secrets)
+        self._stored[session.id] = replace(stored, key=key, expires_at=changed.expires_at)
+        return True
+
     async def revoke(self, session: StoredSession, revocation: Revocation) -> StoredSession | None:
         stored = self._stored.get(session.id)
         if stored is None or stored.revocation is not None:
             return None
-        self._stored[session.id] = replace(stored, revocation=revocation)
+        self._stored[session.id] = stored.revoked(revocation)
         self._outbox[session.id] = revocation.at
         return self._stored[session.id]
 
@@ -70,9 +91,14 @@ class FakeSessions:
     async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         for session in list(self._stored.values()):
             live = session.revocation is None and session.expires_at > now
-            before = decision.users_before if session.user else decision.generation
+            if session.user:
+                before, reason = decision.users_before, decision.users_reason
+            elif session.key:
+                before, reason = decision.all_keys_before, decision.keys_reason
+            else:
+                before, reason = decision.generation, decision.reason
             if session.tenant == decision.tenant and live and session.tenant_generation < before:
-                await self.revoke(session, Revocation(now, decision.users_reason if session.user else decision.reason))
+                await self.revoke(session, Revocation(now, reason))
         waiting = (self._stored[session_id] for session_id, since in self._outbox.items() if since <= now)
         of_tenant = (session for session in waiting if session.tenant == decision.tenant)
         return [session for session in of_tenant if session.user is None or decision.users_before][:limit]

@@ -9,7 +9,6 @@ from shared.contracts.events import RevocationReason
 from tests.fakes.idempotency import _AppliedKey, _find_applied
 from tests.fakes.values import NOW
 from worker.domain.records import (
-    CLOSING,
     MAX_IDEMPOTENCY_KEYS,
     IdempotencyKey,
     StoredTenant,
@@ -70,14 +69,22 @@ class FakeTenants:
             self._stored[tenant.id] = replace(stored, tenant=changed)
 
     async def decide_revocation(
-        self, tenant: str, reason: RevocationReason, key: IdempotencyKey, password_hash: str | None = None
+        self,
+        tenant: str,
+        reason: RevocationReason,
+        key: IdempotencyKey,
+        password_hash: str | None = None,
+        *,
+        revoke_keys: bool = False,
     ) -> TenantRevocation:
         if before := await self.find_decision(tenant, key):
             return before
         stored = self._stored.get(tenant)
         if stored is None or stored.deleted:
             raise TenantNotFound
-        decision = TenantRevocation.after(tenant, stored.tenant.generation, reason, stored.decision)
+        decision = TenantRevocation.after(
+            tenant, stored.tenant.generation, reason, stored.decision, revoke_keys=revoke_keys
+        )
         changed = replace(
             stored.tenant,
             generation=decision.generation,
@@ -86,13 +93,13 @@ class FakeTenants:
         )
         self._stored[tenant] = _Entry(
             changed,
-            (*stored.keys, _AppliedKey(key, decision.generation, reason, decision.users_before))[
+            (*stored.keys, _AppliedKey(key, decision.generation, reason, decision.users_before, decision.keys_before))[
                 -MAX_IDEMPOTENCY_KEYS:
             ],
             decision,
             key.at,
             reason is RevocationReason.TENANT_DELETED,
-            decision.generation if reason in CLOSING else stored.closed_generation,
+            decision.generation if decision.is_closing else stored.closed_generation,
         )
         return decision
 
@@ -131,5 +138,7 @@ class FakeTenants:
     def _decided(key: IdempotencyKey, stored: Iterable[_Entry]) -> TenantRevocation | None:
         for each in stored:
             if (before := each.find_applied(key)) and before.generation is not None and before.reason is not None:
-                return TenantRevocation(each.tenant.id, before.generation, before.reason, before.users_before)
+                return TenantRevocation(
+                    each.tenant.id, before.generation, before.reason, before.users_before, before.keys_before
+                )
         return None

@@ -16,8 +16,7 @@ from tests.faults.stack import Crashable
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def crashable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Crashable]:
-    """A broker and a database that run at the start of each test; each test leaves them running."""
+async def _crashable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Crashable]:
     directory = tmp_path_factory.mktemp("crashable")
     node, server = RabbitNode(directory / "rabbitmq"), MongoServer(directory / "mongo")
     async with contextlib.AsyncExitStack() as undo:
@@ -31,6 +30,16 @@ async def crashable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[C
                 raise
             pytest.skip(f"no local stack: {error}")
         yield Crashable(node, server)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def crashable(_crashable: Crashable) -> Crashable:
+    """A broker and a database for tests that kill them. Each test leaves them running.
+
+    A failed test may not have, so they are started again for each module.
+    """
+    await _crashable.start_missing()
+    return _crashable
 
 
 def pytest_configure(config: pytest.Config) -> None:

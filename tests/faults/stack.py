@@ -26,6 +26,12 @@ class Crashable:
     node: RabbitNode
     server: MongoServer
 
+    async def start_missing(self) -> None:
+        """Start those that do not run."""
+        for each in (self.node, self.server):
+            if not each.process.running:
+                await each.start()
+
 
 @dataclass(frozen=True)
 class Stack:

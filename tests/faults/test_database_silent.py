@@ -30,21 +30,11 @@ AT_ONCE = 48
 ELECTION = 0.6 * (PLANNED_ELECTION_SECONDS - HEARTBEAT_MS / 1000)
 
 
-class CountingProxy(Proxy):
-    """Counts the connections that it accepted."""
-
-    accepted = 0
-
-    async def pipe_there(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        await super().pipe_there(reader, writer)
-
-
 @dataclass(frozen=True)
 class Stack:
     """A service whose link to the database can be held."""
 
-    link: CountingProxy
+    link: Proxy
     service: RunningService
     http: httpx.AsyncClient
 
@@ -54,7 +44,7 @@ async def running(crashable: Crashable, tmp_path_factory: pytest.TempPathFactory
     directory = tmp_path_factory.mktemp("silent")
     database = crashable.server.url.replace("/jincor_auth", f"/{directory.name.replace('-', '_')}")
     limits = httpx.Limits(max_connections=4 * AT_ONCE)
-    async with CountingProxy(database) as link:
+    async with Proxy(database) as link:
         # Otherwise the driver asks the database for its address and connects there.
         url = str(URL(link.url).update_query(directConnection="true"))
         async with (

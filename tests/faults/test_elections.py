@@ -1,8 +1,9 @@
 """Operations while the database changes its primary: each request is done once or not at all, and nothing that an
 election may take back is acknowledged or announced."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,10 +12,12 @@ import pytest_asyncio
 
 from shared.contracts.errors import Unavailable
 from tests.contract.test_steps import REQUESTS, begin, comparable, send
+from tests.contract.world import World
 from tests.fakes import NOW
 from tests.faults.database_stack import DatabaseStack, database_stack
 from tests.faults.fail_command import COMMANDS, WRITES, WTIMEOUT, FailCommand
 from tests.faults.profile import LONG
+from tests.faults.test_database_errors import ERRORS, WRITE_CONCERN_ERRORS
 from worker.adapters.index_definitions import INDEXES
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase, connect
@@ -41,6 +44,14 @@ PASSING: dict[str, Callable[[int], FailCommand]] = {
     "one error": lambda number: FailCommand(COMMANDS, skip=number, times=1, error_code=STEPPED_DOWN),
     "answer lost": lambda number: FailCommand(COMMANDS, skip=number, times=1, close_after=True),
     "connection closed": lambda number: FailCommand(COMMANDS, skip=number, times=1, close_connection=True),
+}
+#: Each code that a write may be answered with: not carried out, or carried out without a majority.
+REFUSED_WRITES = {
+    **{f"{code} {name}": FailCommand(WRITES, error_code=code) for code, name in ERRORS.items()},
+    **{
+        f"write concern {code} {name}": FailCommand(WRITES, write_concern_error=code)
+        for code, name in WRITE_CONCERN_ERRORS.items()
+    },
 }
 
 
@@ -133,6 +144,29 @@ async def test_change_without_a_majority_is_never_acknowledged(
     assert await world.seen() == after
     await world.sweep()
     assert await world.announced_all_revocations()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", REFUSED_WRITES)
+async def test_changes_refused_with_any_code_are_answered_as_the_first_time_when_repeated(
+    stack: DatabaseStack, databases: Databases, kind: str
+) -> None:
+    """All changes at the same time, since the driver waits for another primary after most codes."""
+    names = list(REQUESTS)
+
+    async def sent(worlds: Sequence[World], database: MongoDatabase) -> list[object]:
+        answers = await asyncio.gather(
+            *(send(world, name, database) for world, name in zip(worlds, names, strict=True))
+        )
+        return [comparable(answer) for answer in answers]
+
+    undisturbed = [await begin(databases.direct, name) for name in names]
+    expected = await sent(undisturbed, databases.direct)
+    worlds = [await begin(databases.direct, name) for name in names]
+    async with stack.faulty.failing(REFUSED_WRITES[kind]):
+        assert await sent(worlds, databases.faulty) == [Unavailable] * len(names)
+    assert await sent(worlds, databases.faulty) == expected
+    assert [await world.seen() for world in worlds] == [await world.seen() for world in undisturbed]
 
 
 async def test_token_revoked_by_another_request_without_a_majority_is_not_acknowledged(

@@ -104,3 +104,21 @@ async def test_worker_behind_a_stale_primary_refuses_tokens_after_a_second(split
 def _copy(source: Path, target: Path) -> None:
     """Copy the data of a stopped server, but neither its port nor its log."""
     shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("ports.json", "logs"))
+
+
+async def test_login_needs_no_confirmation_by_a_majority(backend: Backend, tmp_path: Path) -> None:
+    """Its session is a majority write. On a busy host a password worker could not confirm the primary in time."""
+    async with (
+        PrimaryLink(backend.database_url()) as link,
+        running_service(tmp_path, await backend.vhost(), link.url) as service,
+        httpx.AsyncClient(base_url=service.urls[0], timeout=30) as http,
+    ):
+        tenant = await Tenant.register(http)
+        assert (await tenant.create("ann")).is_success
+        token = await tenant.token_of("ann")
+        link.deposed = True
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await tenant.verify(token)).is_success:
+                continue
+        assert (await tenant.login("ann")).is_success
+        assert (await tenant.verify(token)).status_code == 503

@@ -13,6 +13,8 @@ class Proxy:
     """Forwards connections to the host and port of `target`; an async context manager."""
 
     def __init__(self, target: str) -> None:
+        self.accepted = 0
+        """The number of connections so far."""
         self._target = URL(target)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -59,6 +61,7 @@ class Proxy:
         await self._pipe(reader, writer)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
         task = asyncio.create_task(self._forward(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)

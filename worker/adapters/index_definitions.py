@@ -1,6 +1,6 @@
 """The indexes of the database's collections, and which existing indexes contradict them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
@@ -50,7 +50,13 @@ INDEXES = {
         IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=SESSION_KEPT_SECONDS),
         # No unique index, with which a collection cannot be sharded by the hash of `_id`.
         IndexModel([("tenant", ASCENDING), ("user", ASCENDING)]),
-        IndexModel([("user", ASCENDING), ("issued_at", DESCENDING)]),
+        # With `_id`, the order of lists and of the session limit, so that a query stops at its limit.
+        IndexModel([("user", ASCENDING), ("issued_at", DESCENDING), ("_id", DESCENDING)]),
+        # API keys only.
+        IndexModel(
+            [("tenant", ASCENDING), ("issued_at", DESCENDING), ("_id", DESCENDING)],
+            partialFilterExpression={"key": {"$exists": True}},
+        ),
         IndexModel([("displaces", ASCENDING)], sparse=True),
         _unfinished_by_tenant("displaces"),
         IndexModel([("outbox", ASCENDING)], sparse=True),
@@ -63,15 +69,24 @@ INDEXES = {
 }
 
 
-def conflict(wanted: IndexModel, existing: Mapping[str, Any]) -> str | None:
-    """Return the name of the index if it exists with another definition, and so cannot be created."""
-    document = wanted.document
-    found = existing.get(document["name"])
-    if found is None:
-        return None
-    same = (
-        list(found["key"]) == list(document["key"].items())
-        and bool(found.get("unique")) == bool(document.get("unique"))
-        and found.get("expireAfterSeconds") == document.get("expireAfterSeconds")
-    )
-    return None if same else str(document["name"])
+def conflict(wanted: IndexModel, existing: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the name of the existing index that prevents the creation of this one.
+
+    It has this name and another definition, or it is the same index to MongoDB: names and times of
+    expiry do not distinguish indexes.
+    """
+    expected = _identity(wanted.document, wanted.document["key"].items())
+    expiry = wanted.document.get("expireAfterSeconds")
+    for name, found in existing.items():
+        is_same = _identity(found, found["key"]) == expected
+        if name == wanted.document["name"]:
+            return None if is_same and found.get("expireAfterSeconds") == expiry else name
+        if is_same:
+            return name
+    return None
+
+
+def _identity(options: Mapping[str, Any], key: Iterable[Any]) -> tuple[object, ...]:
+    """Return what makes it another index to MongoDB ("Index Signature" in SERVER-47657)."""
+    partial = options.get("partialFilterExpression")
+    return list(key), bool(options.get("unique")), bool(options.get("sparse")), partial

@@ -92,7 +92,8 @@ class JwtTokens:
         header = _header(token)
         if header is None or (header.type, header.session_id) != (_TYPES[session.kind], session.id):
             raise InvalidToken
-        key = self._key(session, header.master_key_id or session.master_key_id)
+        named = header.master_key_id
+        key = self._key(session, session.master_key_id if named is None else named)
         signed, _, signature = token.encode().rpartition(b".")
         # The encoded signature is compared, so that only one of its possible base64url spellings is
         # accepted.

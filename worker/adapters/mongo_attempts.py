@@ -6,7 +6,7 @@ from datetime import datetime
 from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError
 
-from worker.adapters.mongo_database import Document, MongoDatabase, readable, unavailable_when_away
+from worker.adapters.mongo_database import Document, MongoDatabase, first_found, readable, unavailable_when_away
 from worker.adapters.mongo_failures import repeated
 from worker.domain.attempts import AttemptCount, Limit
 
@@ -23,7 +23,7 @@ class MongoAttempts:
 
     async def find(self, keys: Sequence[str]) -> dict[str, AttemptCount]:
         with unavailable_when_away():
-            documents = await self._counts.find({"_id": {"$in": list(keys)}}).to_list(len(keys))
+            documents = await first_found(self._counts.find({"_id": {"$in": list(keys)}}), len(keys))
         found = readable(documents, lambda document: (document["_id"], _from_document(document)))
         return dict(found)
 

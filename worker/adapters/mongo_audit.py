@@ -15,6 +15,7 @@ from worker.adapters.mongo_database import (
     MAX_PAGE_SECONDS,
     Document,
     MongoDatabase,
+    first_found,
     first_readable,
     refused_as_duplicates,
     unavailable_when_away,
@@ -113,7 +114,7 @@ class MongoAudit:
         refused = [record.id for record in records if record.outcome != OK]
         if not refused:
             return records
-        documents = await self._refusals.find({"_id": {"$in": refused}}, batch_size=len(refused)).to_list(len(refused))
+        documents = await first_found(self._refusals.find({"_id": {"$in": refused}}), len(refused))
         more = {document["_id"]: document["attempts"] for document in documents}
         return [replace(record, attempts=record.attempts + more.get(record.id, 0)) for record in records]
 

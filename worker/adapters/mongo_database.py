@@ -232,6 +232,15 @@ def readable(documents: Iterable[Document], read: Callable[[Document], RecordT])
     return records
 
 
+async def first_found(found: AsyncIOMotorCursor[Document], limit: int) -> list[Document]:
+    """Return the first `limit` documents of a query, all from the database's first answer.
+
+    Otherwise that has 101 documents, and the driver does not repeat the command for more
+    (`getMore`) when the primary changes.
+    """
+    return await found.limit(limit).batch_size(limit).to_list(limit)
+
+
 async def first_readable(
     found: AsyncIOMotorCursor[Document],
     read: Callable[[Document], RecordT],

@@ -6,8 +6,7 @@ after a refusal.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
@@ -21,6 +20,7 @@ from worker.adapters.lookups import Lookups
 from worker.adapters.mongo_database import (
     Document,
     MongoDatabase,
+    first_found,
     first_readable,
     readable,
     tenants_with,
@@ -30,6 +30,7 @@ from worker.adapters.mongo_failures import NO_ANSWER_IN_TIME, repeated
 from worker.adapters.mongo_time import call_seconds
 from worker.adapters.primary_lease import PrimaryLease, Server, server_of
 from worker.domain.records import (
+    KEY_KEPT,
     KeySecret,
     Revocation,
     StoredKey,
@@ -95,17 +96,36 @@ class MongoSessions:
     async def live_of_user(self, user: StoredUser, now: datetime, limit: int) -> Sequence[StoredSession]:
         wanted = {"user": user.id, "tenant": user.tenant, "generation": user.generation, "expires_at": {"$gt": now}}
         with unavailable_when_away():
-            found = self._sessions.find({**wanted, **_NOT_REVOKED})
-            documents = await found.sort("issued_at", DESCENDING).limit(limit).to_list(limit)
+            documents = await first_found(self._sessions.find({**wanted, **_NOT_REVOKED}).sort(_NEWEST_FIRST), limit)
         return readable(documents, _from_document)
+
+    async def live_keys(self, tenant: str, now: datetime, limit: int) -> Sequence[StoredSession]:
+        keys = {"tenant": tenant, "key": {"$exists": True}, "expires_at": {"$gt": now}}
+        with unavailable_when_away():
+            documents = await first_found(self._sessions.find({**keys, **_NOT_REVOKED}).sort(_NEWEST_FIRST), limit)
+        return readable(documents, _from_document)
+
+    async def replace_secrets(self, session: StoredSession, changed: StoredSession) -> bool:
+        if session.key is None or changed.key is None:
+            raise ValueError("the session is no API key")
+        # Each change puts a new secret first, so the first one tells whether there was a change.
+        unchanged = {"_id": session.id, "key.secrets.0.digest": session.key.secrets[0].digest, **_NOT_REVOKED}
+        secrets = [_secret_document(secret) for secret in changed.key.secrets]
+        with unavailable_when_away():
+            result = await self._sessions.update_one(
+                unchanged, {"$set": {"key.secrets": secrets, "expires_at": changed.expires_at}}
+            )
+        return bool(result.matched_count)
 
     async def revoke(self, session: StoredSession, revocation: Revocation) -> StoredSession | None:
         with unavailable_when_away():
-            result = await self._sessions.update_one({"_id": session.id, **_NOT_REVOKED}, _revoked(revocation))
+            result = await self._sessions.update_one(
+                {"_id": session.id, **_NOT_REVOKED}, _revoked(revocation, is_key=session.key is not None)
+            )
         if not result.modified_count:
             return None
         self._on_revoked(revocation.reason, 1)
-        return replace(session, revocation=revocation)
+        return session.revoked(revocation)
 
     async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
         of_user = {"user": decision.user, "tenant": decision.tenant}
@@ -114,7 +134,7 @@ class MongoSessions:
                 {**of_user, "generation": {"$lt": decision.generation}, "expires_at": {"$gt": now}},
                 Revocation(now, decision.reason),
             )
-            documents = await self._committed.find({**of_user, "outbox": {"$lte": now}}).limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find({**of_user, "outbox": {"$lte": now}}), limit)
         return readable(documents, _from_document)
 
     async def revoke_of_tenant(self, decision: TenantRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
@@ -122,11 +142,28 @@ class MongoSessions:
         live: Document = {"expires_at": {"$gt": now}, **_NOT_REVOKED}
         with unavailable_when_away():
             await self._revoke_many(
-                {**of_tenant, "user": None, "tenant_generation": {"$lt": decision.generation}, **live},
+                {
+                    **of_tenant,
+                    "user": None,
+                    "key": {"$exists": False},
+                    "tenant_generation": {"$lt": decision.generation},
+                    **live,
+                },
                 Revocation(now, decision.reason),
             )
+        if decision.all_keys_before:
+            keys: Document = {
+                **of_tenant,
+                "user": None,
+                "key": {"$exists": True},
+                "tenant_generation": {"$lt": decision.all_keys_before},
+            }
+            with unavailable_when_away():
+                await self._revoke_many({**keys, **live}, Revocation(now, decision.keys_reason), are_keys=True)
         if decision.users_before:
             of_users = {**of_tenant, "user": {"$ne": None}, "tenant_generation": {"$lt": decision.users_before}}
+            # The one query that takes further answers: one query for each batch would read the
+            # revoked sessions again. If an answer fails, the sweep completes the decision.
             found = self._sessions.find({**of_users, **live}, ["_id"]).batch_size(BATCH)
             while True:
                 with unavailable_when_away():  # a time limit for each batch: there may be thousands
@@ -137,8 +174,7 @@ class MongoSessions:
         else:
             of_tenant["user"] = None
         with unavailable_when_away():
-            waiting = self._committed.find({**of_tenant, "outbox": {"$lte": now}})
-            documents = await waiting.limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find({**of_tenant, "outbox": {"$lte": now}}), limit)
         return readable(documents, _from_document)
 
     async def over_limit(self, session: StoredSession, kept: int, now: datetime, limit: int) -> Sequence[StoredSession]:
@@ -150,7 +186,7 @@ class MongoSessions:
         }
         with unavailable_when_away():
             found = self._sessions.find({**wanted, **_NOT_REVOKED}).sort(_NEWEST_FIRST)
-            documents = await found.skip(kept).limit(limit).to_list(limit)
+            documents = await first_found(found.skip(kept), limit)
         return readable(documents, _from_document)
 
     async def limit_enforced(self, session: StoredSession) -> None:
@@ -176,8 +212,7 @@ class MongoSessions:
     async def announced_after(self, tenant: str, at: datetime, session_id: str, limit: int) -> Sequence[StoredSession]:
         then = {"tenant": tenant, "revocation.announced_at": at, "_id": {"$gt": session_id}}
         later = {"tenant": tenant, "revocation.announced_at": {"$gt": at}}
-        # Two queries, each a range of the index: not every query planner uses the index for an
-        # `$or` of both.
+        # Two queries, each a range of the index: planners may scan for an `$or` of both.
         found = await self._first_by_announcement(then, limit)
         return found if len(found) == limit else found + await self._first_by_announcement(later, limit - len(found))
 
@@ -207,21 +242,21 @@ class MongoSessions:
             )
         return bool(result.modified_count)
 
-    async def _revoke_many(self, wanted: Document, revocation: Revocation) -> None:
+    async def _revoke_many(self, wanted: Document, revocation: Revocation, *, are_keys: bool = False) -> None:
         """Revoke the sessions that match and are not revoked yet, durably."""
-        revoked = _revoked(revocation)
+        revoked = _revoked(revocation, is_key=are_keys)
         result = await repeated(lambda: self._sessions.update_many({**wanted, **_NOT_REVOKED}, revoked))
         self._on_revoked(revocation.reason, result.modified_count)
 
     async def _oldest(self, wanted: Document, field: str, limit: int) -> Sequence[StoredSession]:
         with unavailable_when_away():
-            documents = await self._committed.find(wanted).sort(field, ASCENDING).limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find(wanted).sort(field, ASCENDING), limit)
         return readable(documents, _from_document)
 
     async def _query(self, ids: Sequence[str]) -> dict[str, StoredSession]:
         async def query() -> tuple[list[Document], Server | None]:
             cursor = self._sessions.find({"_id": {"$in": ids}})
-            return await cursor.to_list(len(ids)), server_of(cursor)
+            return await first_found(cursor, len(ids)), server_of(cursor)
 
         with unavailable_when_away():
             documents = await self._lease.covered(query) if self._lease else (await query())[0]
@@ -233,12 +268,13 @@ class MongoSessions:
             return await first_readable(found, _from_document, limit)
 
 
-def _revoked(revocation: Revocation) -> Document:
+def _revoked(revocation: Revocation, *, is_key: bool) -> Document:
     """Return an update that stores the revocation and puts its event into the outbox."""
     stored: Document = {"at": revocation.at, "reason": revocation.reason.value}
     if revocation.idempotency_key is not None:
         stored["by"] = revocation.idempotency_key
-    return {"$set": {"revocation": stored, "outbox": revocation.at}}
+    update: Document = {"$set": {"revocation": stored, "outbox": revocation.at}}
+    return {**update, "$min": {"expires_at": revocation.at + KEY_KEPT}} if is_key else update
 
 
 def _to_document(session: StoredSession) -> Document:
@@ -302,11 +338,12 @@ def _key_document(key: StoredKey) -> Document:
         "permissions": sorted(key.permissions),
         "networks": list(key.networks),
         "created_by": key.created_by,
-        "secrets": [secret_document(secret) for secret in key.secrets],
+        "lifetime_seconds": int(key.lifetime.total_seconds()),
+        "secrets": [_secret_document(secret) for secret in key.secrets],
     }
 
 
-def secret_document(secret: KeySecret) -> Document:
+def _secret_document(secret: KeySecret) -> Document:
     return {"digest": secret.digest, "by": secret.idempotency_key, "expires_at": secret.expires_at}
 
 
@@ -320,4 +357,5 @@ def _key(stored: dict[str, Any] | None) -> StoredKey | None:
         created_by=stored["created_by"],
         secrets=tuple(KeySecret(bytes(each["digest"]), each["by"], each["expires_at"]) for each in stored["secrets"]),
         used_at=stored.get("used_at"),
+        lifetime=timedelta(seconds=stored["lifetime_seconds"]),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
@@ -14,6 +15,7 @@ from worker.adapters.mongo_database import (
     NOT_DELETED,
     Document,
     MongoDatabase,
+    first_found,
     first_readable,
     readable,
     unavailable_when_away,
@@ -77,7 +79,13 @@ class MongoTenants:
             )
 
     async def decide_revocation(
-        self, tenant: str, reason: RevocationReason, key: IdempotencyKey, password_hash: str | None = None
+        self,
+        tenant: str,
+        reason: RevocationReason,
+        key: IdempotencyKey,
+        password_hash: str | None = None,
+        *,
+        revoke_keys: bool = False,
     ) -> TenantRevocation:
         for _ in range(MAX_DECISION_ROUNDS):
             with unavailable_when_away():
@@ -88,7 +96,9 @@ class MongoTenants:
                 if document is None or "deleted_at" in document:
                     raise TenantNotFound
                 unfinished = _from_decision(tenant, document["ending"]) if "ending" in document else None
-                decision = TenantRevocation.after(tenant, document["generation"], reason, unfinished)
+                decision = TenantRevocation.after(
+                    tenant, document["generation"], reason, unfinished, revoke_keys=revoke_keys
+                )
                 # Only if the generation is unchanged: two concurrent decisions must not get the
                 # same one.
                 result = await self._tenants.update_one(
@@ -127,7 +137,7 @@ class MongoTenants:
 
     async def unfinished_revocations(self, older_than: datetime, limit: int) -> list[TenantRevocation]:
         with unavailable_when_away():
-            documents = await self._committed.find({"ending.at": {"$lt": older_than}}).limit(limit).to_list(limit)
+            documents = await first_found(self._committed.find({"ending.at": {"$lt": older_than}}), limit)
         return readable(documents, lambda document: _from_decision(document["_id"], document["ending"]))
 
     async def enable(self, tenant: str, key: IdempotencyKey) -> None:
@@ -148,7 +158,7 @@ def _decided(decision: TenantRevocation, key: IdempotencyKey, password_hash: str
         "generation": decision.generation,
         "ending": {**_decision_to_document(decision), "at": key.at},
     }
-    if decision.reason in CLOSING:
+    if decision.is_closing:
         written["closed_generation"] = decision.generation
     if decision.reason is RevocationReason.TENANT_DISABLED:
         written["disabled_at"] = key.at
@@ -168,7 +178,12 @@ def _decided_before(key: IdempotencyKey, *known: Document | None) -> TenantRevoc
 
 
 def _decision_to_document(decision: TenantRevocation) -> Document:
-    return {"generation": decision.generation, "reason": decision.reason.value, "users_before": decision.users_before}
+    return {
+        "generation": decision.generation,
+        "reason": decision.reason.value,
+        "users_before": decision.users_before,
+        "keys_before": decision.keys_before,
+    }
 
 
 def _from_decision(tenant: str, stored: Document) -> TenantRevocation:
@@ -176,7 +191,9 @@ def _from_decision(tenant: str, stored: Document) -> TenantRevocation:
     # Documents of older versions have no `users_before`. These versions revoked users' sessions
     # only when the tenant was disabled or deleted.
     of_older = generation if reason in CLOSING else 0
-    return TenantRevocation(tenant, generation, reason, stored.get("users_before") or of_older)
+    # Workers without `keys_before` revoke API keys with each decision, whatever its caller asked for.
+    of_keys: Any = stored.get("keys_before", generation)
+    return TenantRevocation(tenant, generation, reason, stored.get("users_before") or of_older, of_keys)
 
 
 def _to_document(tenant: StoredTenant) -> Document:

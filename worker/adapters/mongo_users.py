@@ -23,6 +23,7 @@ from worker.adapters.mongo_database import (
     NOT_DELETED,
     Document,
     MongoDatabase,
+    first_found,
     first_readable,
     readable,
     refused_as_duplicates,
@@ -89,7 +90,7 @@ class MongoUsers:
     async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
         wanted: Document = {"tenant": tenant, "login": {"$in": list(logins)}}
         with unavailable_when_away():
-            documents = await self._users.find(wanted, ["login"]).to_list(len(logins))
+            documents = await first_found(self._users.find(wanted, ["login"]), len(logins))
         return {document["login"] for document in documents}
 
     async def is_current(self, user: StoredUser) -> bool:
@@ -117,8 +118,7 @@ class MongoUsers:
             async for logins in self._ranges(tenant, after):
                 # Only this field is read, so that the index answers the query without the documents.
                 query = self._users.find({"tenant": tenant, "login": logins}, {"_id": False, "login": True})
-                left = limit - len(found)
-                documents = await query.sort("login", ASCENDING).limit(left).to_list(left)
+                documents = await first_found(query.sort("login", ASCENDING), limit - len(found))
                 found += [document["login"] for document in documents]
                 if len(found) == limit:
                     break
@@ -201,13 +201,13 @@ class MongoUsers:
     async def unfinished_revocations(self, tenant: str, older_than: datetime, limit: int) -> Sequence[UserRevocation]:
         with unavailable_when_away():
             found = self._committed.find({"tenant": tenant, "ending.at": {"$lt": older_than}})
-            documents = await found.sort("ending.at", ASCENDING).limit(limit).to_list(limit)
+            documents = await first_found(found.sort("ending.at", ASCENDING), limit)
         return readable(documents, _to_decision)
 
     async def remove_all(self, tenant: str) -> None:
         while True:
             with unavailable_when_away():  # a time limit for each batch: there may be thousands
-                found = await self._users.find({"tenant": tenant}, ["login"]).limit(BATCH).to_list(BATCH)
+                found = await first_found(self._users.find({"tenant": tenant}, ["login"]), BATCH)
                 removed: Document = {"tenant": tenant}
                 if found:
                     removed["login"] = {"$in": [document["login"] for document in found]}
@@ -239,7 +239,7 @@ class MongoUsers:
                 "split_point": {"$gt": _split_point(tenant, after), "$lt": _after_split_points(tenant)},
                 "tenant": tenant,
             }
-            documents = await self._users.find(wanted, ["login"]).sort("split_point", ASCENDING).limit(1).to_list(1)
+            documents = await first_found(self._users.find(wanted, ["login"]).sort("split_point", ASCENDING), 1)
             if not documents:
                 yield {"$gt": after}
                 return

@@ -6,12 +6,14 @@ that it needs in its contract, and `principal_of` checks it.
 
 import hashlib
 import hmac
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
+from shared.contracts.address import client_key
 from shared.contracts.api_key import api_key_id
 from shared.contracts.errors import (
     FieldProblem,
@@ -20,6 +22,7 @@ from shared.contracts.errors import (
     InvalidTenantToken,
     InvalidToken,
     TenantNotFound,
+    Throttled,
 )
 from shared.contracts.operation import Operation, TenantRequest
 from shared.contracts.permissions import (
@@ -39,6 +42,10 @@ AnyOperation = Operation[Any, Any]
 Address = IPv4Address | IPv6Address
 #: The sessions of a request's tokens, as `sessions_of` returns them.
 Sessions = Mapping[str, StoredSession]
+
+
+class WrongSecret(InvalidToken):
+    """A key exists and is live, but the credential is none of its secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +71,12 @@ async def principal_of(
     """Authenticate the caller of a request, and check that it may call this operation.
 
     `sessions` saves a query if the request's other tokens were looked up together with its credential. Raises
-    `InvalidTenantToken` for a credential that is not valid, `Forbidden` for one that does not allow the operation, and
-    `InvalidRequest` and `TenantNotFound` for an operator that names no tenant.
+    `InvalidTenantToken` for a credential that is not valid, `Forbidden` for one that does not allow the operation,
+    `Throttled` after too many wrong secrets of API keys, and `InvalidRequest` and `TenantNotFound` for an operator that
+    names no tenant.
     """
     found = await sessions_of([request.tenant_token], ports) if sessions is None else sessions
-    principal = authenticated(request.tenant_token, found, call.client(request.caller_address), ports)
+    principal = authenticated(request.tenant_token, found, call.client(request.caller_address), ports, call.service)
     if principal.session.kind is SessionKind.OPERATOR:
         principal = await _operator(principal, operation, request.on_tenant, ports)
     elif request.on_tenant not in (None, principal.tenant):
@@ -88,28 +96,52 @@ async def principal_in_turn(operation: AnyOperation, request: TenantRequest, cal
     return principal
 
 
-def authenticated(credential: str, sessions: Sessions, address: Address | None, ports: Ports) -> Principal:
-    """Return the caller that a credential authenticates. Raises `InvalidTenantToken`, and `Forbidden` for its address.
+def authenticated(
+    credential: str, sessions: Sessions, address: Address | None, ports: Ports, service: str | None = None
+) -> Principal:
+    """Return the caller that a credential authenticates.
 
-    An operator's permissions are not read yet: `principal_of` reads them. `address` is None if it is not known.
+    An operator's permissions are not read yet: `principal_of` reads them. `address` is None if it is not known, and
+    `service` if an edge sent the request. Raises `InvalidTenantToken`, `Forbidden` for the address, and `Throttled`
+    after too many wrong secrets of API keys.
     """
     session = sessions.get(credential)
     if session is None or session.revocation is not None:
         raise InvalidTenantToken
     try:
         principal = _principal(credential, session, ports)
+    except WrongSecret:
+        origin = service if address is None else client_key(address)
+        if wait := ports.key_guesses.wrong(origin, ports.clock.now()):
+            raise Throttled(retry_after_seconds=max(math.ceil(wait.total_seconds()), 1)) from None
+        raise InvalidTenantToken from None
     except InvalidToken:
         raise InvalidTenantToken from None
     if session.key is not None:
         _check_network(session.key, address)
+        ports.activity.used(session.id, ports.clock.now())
     note_acting(principal.tenant)
     return principal
+
+
+def is_live(credential: str, session: StoredSession, ports: Ports) -> bool:
+    """Return whether the credential of this session is valid, wherever it is used from."""
+    try:
+        _principal(credential, session, ports)
+    except InvalidToken:
+        return False
+    return session.revocation is None
 
 
 def check_permission(operation: AnyOperation, principal: Principal) -> None:
     """Raise `Forbidden` unless the caller has the permission that the operation needs."""
     if operation.permission is not None and operation.permission not in principal.permissions:
         raise Forbidden.without(operation.permission)
+
+
+def secret_digest(api_key: str) -> bytes:
+    """Return what is stored of an API key. It holds 256 random bits, so it needs no slow hash."""
+    return hashlib.sha256(api_key.encode()).digest()
 
 
 def _principal(credential: str, session: StoredSession, ports: Ports) -> Principal:
@@ -146,11 +178,11 @@ def _principal(credential: str, session: StoredSession, ports: Ports) -> Princip
 
 
 def _check_secret(credential: str, key: StoredKey, now: datetime) -> None:
-    digest = hashlib.sha256(credential.encode()).digest()
-    live = [secret for secret in key.secrets if secret.expires_at is None or now < secret.expires_at]
+    digest = secret_digest(credential)
+    live = [secret for secret in key.secrets if secret.is_live(now)]
     # Not `any`, which stops at the first match: every live secret is compared, each in constant time.
     if not sum(hmac.compare_digest(digest, secret.digest) for secret in live):
-        raise InvalidToken
+        raise WrongSecret
 
 
 def _check_network(key: StoredKey, address: Address | None) -> None:

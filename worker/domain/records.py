@@ -4,7 +4,7 @@ All datetimes are aware and UTC.
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -85,6 +85,9 @@ class KeySecret:
     expires_at: datetime | None = None
     """When another secret has replaced it for good. None: it is valid as long as its key."""
 
+    def is_live(self, now: datetime) -> bool:
+        return self.expires_at is None or now < self.expires_at
+
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
@@ -93,12 +96,20 @@ class StoredKey:
     name: str
     permissions: frozenset[Permission]
     secrets: tuple[KeySecret, ...]
+    """The newest first."""
     networks: tuple[str, ...] = ()
     """The networks that the key may be used from, in CIDR notation. Empty: everywhere."""
     created_by: str = ""
     """The actor that created the key, as the audit trail names it."""
     used_at: datetime | None = None
     """When the key was last used, to the minute. None: never."""
+    lifetime: timedelta = timedelta(days=365)
+    """How long the key is valid after its creation and after each rotation."""
+
+
+#: When a revoked API key expires. Until then subscribers remember its revocation, and disconnected ones learn of it.
+#: Longer than its access tokens and every cached answer last.
+KEY_KEPT = timedelta(days=1)
 
 
 class SessionKind(StrEnum):
@@ -148,6 +159,11 @@ class StoredSession:
         if self.user is None:
             return SessionKind.TENANT
         return SessionKind.OPERATOR if self.is_operator else SessionKind.USER
+
+    def revoked(self, revocation: Revocation) -> "StoredSession":
+        """Return the session as revoked. A revoked API key expires soon: it may have been valid for years."""
+        expires_at = self.expires_at if self.key is None else min(self.expires_at, revocation.at + KEY_KEPT)
+        return replace(self, revocation=revocation, expires_at=expires_at)
 
     def revoked_event(self, source: str) -> SessionRevokedEvent:
         """Return the event that announces the revocation. It is the same each time. `source` is its issuer."""
@@ -229,14 +245,36 @@ class TenantRevocation:
     The value may come from an earlier decision that was replaced by this one before it was
     finished.
     """
+    keys_before: int = 0
+    """API keys older than this tenant generation are revoked too, as are those older than `users_before`. 0: none.
+
+    It may come from an earlier decision, too.
+    """
 
     @classmethod
     def after(
-        cls, tenant: str, generation: int, reason: RevocationReason, unfinished: "TenantRevocation | None"
+        cls,
+        tenant: str,
+        generation: int,
+        reason: RevocationReason,
+        unfinished: "TenantRevocation | None",
+        *,
+        revoke_keys: bool = False,
     ) -> "TenantRevocation":
         """Return the next decision about a tenant of this generation. It replaces the unfinished one, if any."""
         of_users = generation + 1 if reason in CLOSING else unfinished.users_before if unfinished else 0
-        return cls(tenant, generation + 1, reason, of_users)
+        of_keys = generation + 1 if revoke_keys else unfinished.keys_before if unfinished else 0
+        return cls(tenant, generation + 1, reason, of_users, of_keys)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether older sessions of the tenant admit no more logins of users and no more API keys."""
+        return self.reason in CLOSING or self.keys_before == self.generation
+
+    @property
+    def all_keys_before(self) -> int:
+        """API keys older than this tenant generation are revoked. 0: none."""
+        return max(self.users_before, self.keys_before)
 
     @property
     def users_reason(self) -> RevocationReason:
@@ -246,6 +284,11 @@ class TenantRevocation:
         disabled the tenant.
         """
         return self.reason if self.reason in CLOSING else RevocationReason.TENANT_DISABLED
+
+    @property
+    def keys_reason(self) -> RevocationReason:
+        """The reason in the events of API keys."""
+        return self.reason if self.keys_before > self.users_before else self.users_reason
 
 
 @dataclass(frozen=True, slots=True)

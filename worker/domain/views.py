@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from shared.contracts import session_list, user
+from shared.contracts import key, session_list, user
 from worker.domain.records import StoredSession, StoredUser
 
 
@@ -27,6 +27,23 @@ def public_session(stored: StoredSession) -> session_list.Session:
         device_id=stored.device_id or "",
         issued_date=milliseconds(stored.issued_at),
         expiration_date=milliseconds(stored.expires_at),
+    )
+
+
+def public_key(stored: StoredSession) -> key.ApiKey:
+    """Return the view of an API key for its tenant: everything except its secrets."""
+    api_key = stored.key
+    if api_key is None:
+        raise ValueError("the session is no API key")
+    return key.ApiKey(
+        id=stored.id,
+        name=api_key.name,
+        permissions=tuple(sorted(api_key.permissions)),
+        networks=api_key.networks,
+        created_at=milliseconds(stored.issued_at),
+        created_by=api_key.created_by,
+        expires_at=milliseconds(stored.expires_at),
+        last_used_at=milliseconds(api_key.used_at) if api_key.used_at else None,
     )
 
 

@@ -9,6 +9,11 @@ from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.health import HEALTH
+from shared.contracts.key_create import KEY_CREATE
+from shared.contracts.key_list import KEY_LIST
+from shared.contracts.key_revoke import KEY_REVOKE
+from shared.contracts.key_rotate import KEY_ROTATE
+from shared.contracts.oauth_token import OAUTH_TOKEN
 from shared.contracts.operation import Lane, Operation
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
@@ -39,6 +44,11 @@ from worker.operations.auth_logout import auth_logout
 from worker.operations.auth_verify import auth_verify
 from worker.operations.event_list import event_list
 from worker.operations.health import health
+from worker.operations.key_create import key_create
+from worker.operations.key_list import key_list
+from worker.operations.key_revoke import key_revoke
+from worker.operations.key_rotate import key_rotate
+from worker.operations.oauth_token import oauth_token
 from worker.operations.principal_get import principal_get
 from worker.operations.session_list import session_list
 from worker.operations.session_revoke import session_revoke
@@ -86,6 +96,11 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (AUDIT_LIST, audit_list),
     (TOKEN_INTROSPECT, token_introspect),
     (TOKEN_REVOKE, token_revoke),
+    (KEY_CREATE, key_create),
+    (KEY_LIST, key_list),
+    (KEY_ROTATE, key_rotate),
+    (KEY_REVOKE, key_revoke),
+    (OAUTH_TOKEN, oauth_token),
     *((operation, health) for operation in HEALTH.values()),
 )
 

@@ -1,7 +1,7 @@
 """The operation `auth.verify`."""
 
 from shared.contracts.auth_verify import AUTH_VERIFY, AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
-from shared.contracts.errors import AuthError, Forbidden, InvalidTenantToken
+from shared.contracts.errors import AuthError, Forbidden, InvalidTenantToken, Throttled
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 from worker.domain.principal import Address, Sessions, authenticated, check_permission
@@ -22,7 +22,7 @@ async def auth_verify(request: AuthVerifyRequest, call: Call, ports: Ports) -> A
 def _answer(check: VerifyCheck, sessions: Sessions, callers: Callers, call: Call, ports: Ports) -> VerifyAnswer:
     caller = check.tenant_token, call.client(check.caller_address)
     if caller not in callers:
-        callers[caller] = _tenant(*caller, sessions, ports)
+        callers[caller] = _tenant(*caller, call.service, sessions, ports)
     tenant = callers[caller]
     if isinstance(tenant, AuthError):
         return VerifyAnswer.failed(tenant)
@@ -34,10 +34,12 @@ def _answer(check: VerifyCheck, sessions: Sessions, callers: Callers, call: Call
     return VerifyAnswer(claims=claims)
 
 
-def _tenant(credential: str, address: Address | None, sessions: Sessions, ports: Ports) -> str | AuthError:
+def _tenant(
+    credential: str, address: Address | None, service: str | None, sessions: Sessions, ports: Ports
+) -> str | AuthError:
     try:
-        principal = authenticated(credential, sessions, address, ports)
+        principal = authenticated(credential, sessions, address, ports, service)
         check_permission(AUTH_VERIFY, principal)
-    except (InvalidTenantToken, Forbidden) as error:
+    except (InvalidTenantToken, Forbidden, Throttled) as error:
         return error
     return principal.tenant

@@ -17,19 +17,26 @@ from worker.domain.throttling import TENANTS, forget_failures
 async def tenant_update(request: TenantUpdateRequest, call: Call, ports: Ports) -> TenantUpdateReply:
     """Revoke the tenant's own sessions, set its new password in the same decision, and create a session.
 
+    API keys are revoked only if the request asks for that.
+
     A retry revokes no session created since, and gets the same session while the tenant has the
     password that the request set.
     """
-    key = idempotency_key_of(TENANT_UPDATE, call, ports, request.password is not None)
+    sets_password = request.password is not None
+    # Without `revokeKeys` as older workers compute it.
+    payload = [sets_password, "revoke keys"] if request.revoke_keys else sets_password
+    key = idempotency_key_of(TENANT_UPDATE, call, ports, payload)
     current = request.current_password.get_secret_value()
     reason = RevocationReason.ALL_REVOKED if request.password is None else RevocationReason.PASSWORD_CHANGED
     call.audit_facts.reason = reason
 
     async def decide(tenant: StoredTenant) -> TenantRevocation:
         if request.password is None:
-            return await ports.tenants.decide_revocation(tenant.id, reason, key)
+            return await ports.tenants.decide_revocation(tenant.id, reason, key, revoke_keys=request.revoke_keys)
         password_hash = await ports.hasher.hash(accepted_password(request.password, tenant.login, tenant.email, ports))
-        return await ports.tenants.decide_revocation(tenant.id, reason, key, password_hash)
+        return await ports.tenants.decide_revocation(
+            tenant.id, reason, key, password_hash, revoke_keys=request.revoke_keys
+        )
 
     proof = Proof(request.tenant_token, current, request.client_address)
     decision = await decide_as_tenant(proof, key, call, ports, decide)

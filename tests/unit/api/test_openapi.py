@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from api.errors import HTTP_ANSWERS, Problem
 from api.examples import EXAMPLES
 from api.main import create_app
-from api.oauth_clients import TokenForm
+from api.oauth_clients import GrantForm, TokenForm
 from api.routes.auth import AuthVerified, AuthVerifyBody
 from api.settings import Settings
 from shared.contracts import OPERATIONS
@@ -18,6 +18,8 @@ from shared.contracts.auth_login import AuthLoginBody
 from shared.contracts.auth_logout import AuthLogoutBody
 from shared.contracts.authority import AuthorityBody
 from shared.contracts.health import HEALTH
+from shared.contracts.key_create import KeyCreateBody
+from shared.contracts.key_rotate import KeyRotateBody
 from shared.contracts.tenant_enable import TenantEnableBody
 from shared.contracts.tenant_login import TenantLoginBody
 from shared.contracts.tenant_register import TenantRegisterBody
@@ -41,11 +43,14 @@ BODIES: dict[str, type[BaseModel]] = {
     "auth.verify": AuthVerifyBody,
     "auth.logout": AuthLogoutBody,
     "token.introspect": TokenForm,
+    "key.create": KeyCreateBody,
+    "key.rotate": KeyRotateBody,
     "token.revoke": TokenForm,
+    "oauth.token": GrantForm,
 }
 #: Operations with OAuth 2.0 errors: an invalid request is a 400, as JSON.
-OAUTH = {"token.introspect", "token.revoke"}
-OAUTH_STATUSES = {"400", "401", "408", "413", "415"}
+OAUTH = {"token.introspect", "token.revoke", "oauth.token"}
+OAUTH_STATUSES = {"400", "401", "403", "408", "413", "415"}
 OVER_HTTP = OPERATIONS.keys() - {operation.name for operation in HEALTH.values()}
 
 

@@ -57,6 +57,16 @@ def test_broker_metrics_listen_only_on_their_own_network() -> None:
     assert bound == "prometheus.tcp.ip = $(METRICS_ADDRESS)"
 
 
+def test_database_node_is_checked_by_its_name_in_the_network() -> None:
+    """The image's first server, without access control, listens on 127.0.0.1 alone. mongosh does not wait for a
+    server that refuses connections, so `mongo-set` would fail between that server and the next one.
+    """
+    services = yaml.safe_load((REPOSITORY / PRODUCTION).read_text())["services"]
+    for name in COMPOSE.databases:
+        assert services[name]["hostname"] == name
+        assert '--host "$$(hostname)"' in services[name]["healthcheck"]["test"]
+
+
 def test_script_passes_no_secret_as_an_argument() -> None:
     """Every user of the host can read the arguments of all processes."""
     scripts = sorted((REPOSITORY / "deploy").rglob("*.sh"))

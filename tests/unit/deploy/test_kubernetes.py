@@ -35,6 +35,7 @@ KUBERNETES = REPOSITORY / "deploy/kubernetes"
 OVERLAY = Path("overlays/production")
 MONITORS = Path("components/prometheus-operator")
 ALERTS = REPOSITORY / "deploy/prometheus/alerts.yml"
+DEPLOYMENT = REPOSITORY / "docs/deployment.md"
 NAMESPACE = "jincor-auth"
 VERSION = "1.34"
 #: API groups of operators, which ship their own schemas.
@@ -112,6 +113,7 @@ def secrets(directory: Path) -> dict[str, dict[str, str]]:
             for entry in generator["files"]
             for name, equals, path in [entry.partition("=")]
         }
+        | dict(literal.split("=", 1) for literal in generator.get("literals", ()))
         for generator in generators
     }
 
@@ -184,6 +186,17 @@ def test_lane_is_scaled_by_the_length_of_its_queue(objects: list[Object], lane: 
     assert trigger["metadata"]["queueName"] == lane_queue(lane, queue_type=queue_type).name
     assert all(isinstance(value, str) for value in trigger["metadata"].values()), "KEDA requires strings"
     assert _one(objects, "TriggerAuthentication", trigger["authenticationRef"]["name"])
+
+
+def test_autoscaler_trusts_the_authority_of_the_broker(
+    objects: list[Object], secrets: dict[str, dict[str, str]]
+) -> None:
+    """KEDA's scaler ignores `ca` unless `tls` is `enable`, and then reads no queue length."""
+    references = _one(objects, "TriggerAuthentication", "queue-length")["spec"]["secretTargetRef"]
+    parameters = {each["parameter"]: (each["name"], each["key"]) for each in references}
+    secret, key = parameters["tls"]
+    assert secrets[secret][key] == "enable"
+    assert parameters["ca"] == (_one(objects, "Certificate", "rabbitmq")["spec"]["secretName"], "ca.crt")
 
 
 def test_probe_uses_a_route_or_command_of_its_image(objects: list[Object]) -> None:
@@ -280,6 +293,20 @@ def test_referenced_secret_is_generated_by_the_overlay_or_cert_manager(
         named |= {reference["name"] for reference in references}
     certificates = {each["spec"]["secretName"] for each in _all(objects, "Certificate")}
     assert {_unhashed(name, secrets) for name in named} == {*secrets, *certificates, "edge-tls"}
+
+
+def test_upgrade_of_the_edge_by_the_documented_label_includes_its_secret(directory: Path) -> None:
+    """The secret's name changes with its content: without it the new pods would not start."""
+    (selector,) = re.findall(r"--selector ([\w./=-]+)", DEPLOYMENT.read_text())
+    label, _, value = selector.partition("=")
+    objects = _rendered(directory / OVERLAY)
+    selected = {
+        (each["kind"], each["metadata"]["name"])
+        for each in objects
+        if each["metadata"].get("labels", {}).get(label) == value
+    }
+    (source, _) = _pod(objects, "edge")["volumes"][0]["projected"]["sources"]
+    assert selected == {("Deployment", "edge"), ("Secret", source["secret"]["name"])}
 
 
 @pytest.mark.parametrize("name", ["edge", *WORKERS])

@@ -137,7 +137,7 @@ def test_batch_operation_lists_token_errors_in_its_reply(described: Json) -> Non
     """An invalid token is the answer to one check, not to the whole message."""
     assert {
         name: each["x-codes-in-reply"] for name, each in described["operations"].items() if "x-codes-in-reply" in each
-    } == {"auth.verify": ["invalid_tenant_token", "forbidden", "invalid_token"]}
+    } == {"auth.verify": ["invalid_tenant_token", "forbidden", "invalid_token", "throttled"]}
     codes = described["components"]["messages"]["auth.verify.error"]["payload"]["allOf"][1]["properties"]["code"][
         "enum"
     ]

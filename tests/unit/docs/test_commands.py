@@ -23,6 +23,7 @@ COMPOSE = "tests/containers/test_compose.py"
 DOCUMENTED = "tests/containers/test_documented_commands.py"
 GUIDE = "tests/e2e/client/test_guide.py::test_guide_pasted_at_once_prints_what_it_shows"
 INSTALLED = "tests/e2e/client/test_distribution.py::test_installed_client_works_against_the_running_service"
+GRANT = "tests/interop/test_client_credentials.py::test_documented_curl_commands_get_an_access_token_and_use_it"
 MAKE_RUN = "tests/integration/test_make_run.py::test_make_run_prints_working_commands_and_keeps_data_over_a_restart"
 NEWCOMER = f"{COMPOSE}::test_readme_commands_log_in_and_the_token_survives_a_restart"
 NODE = "tests/e2e/test_node_example.py::test_node_example_sees_its_session_begin_and_end"
@@ -87,10 +88,12 @@ TESTS: dict[str, dict[str, str]] = {
         "::test_curl_with_any_authentication_method_introspects",
     },
     "docs/guide.md": {"make run": MAKE_RUN, "": GUIDE},
+    "docs/http-api.md": {"ACCESS_TOKEN=": GRANT, "curl -s http://127.0.0.1:8000/user": GRANT},
     "docs/operations.md": {
         "rabbitmqctl list_queues name type members online": REPLICAS,
         "rabbitmq-queues grow": REPLICAS,
-        "docker compose -f docker-compose.prod.yml run --rm -T --no-deps": CHECKED,
+        "docker compose -f docker-compose.prod.yml run --rm -T --no-deps edge": CHECKED,
+        "docker compose -f docker-compose.prod.yml run --rm -T --no-deps worker-verify": CHECKED,
         "cd deploy/secrets": AUTHORITY,
         "openssl x509 -in ca.pem": AUTHORITY,
         ".venv/bin/python -m worker.colliding_logins": "tests/integration/test_colliding_logins.py"

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.claims import Claims
+from shared.contracts.key import IssuedKey
+from shared.contracts.key_create import KEY_CREATE
 from shared.contracts.operation import Operation
 from shared.contracts.tenant_register import TENANT_REGISTER
 from shared.contracts.user import User
@@ -120,6 +122,11 @@ class InMemoryWorker:
         """Create a user of the tenant, with the usual password."""
         wanted = {"email": f"{login}@example.com", "password": PASSWORD, **fields}
         return await self.call(USER_CREATE, tenantToken=tenant_token, login=login, **wanted)
+
+    async def create_key(self, credential: str, message_id: str | None = None, **fields: Any) -> IssuedKey:
+        """Create an API key, which may verify tokens and manage keys unless other permissions are given."""
+        wanted = {"name": "gateway", "permissions": ["keys:read", "keys:write", "tokens:verify"], **fields}
+        return await self.call(KEY_CREATE, message_id, tenantToken=credential, **wanted)
 
     async def login(self, tenant_token: str, login: str = "ann", **fields: Any) -> str:
         """Log the user in and return the token."""

@@ -6,11 +6,12 @@ Import every port from this package.
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from shared.contracts.wire import MIN_PASSWORD_CHARS
 from worker.domain.attempts import Throttle
+from worker.domain.key_guesses import KeyGuesses
 from worker.domain.ports.accounts import Tenants, Users
 from worker.domain.ports.passwords import BEYOND_THREADS, Attempts, Hasher, Registration, Turns
 from worker.domain.ports.service import Audit, Clock, Database, SweepLeases
@@ -39,10 +40,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long sessions last unless they are revoked."""
+    """How long sessions last unless they are revoked, and how long an access token is valid."""
 
     tenant: timedelta
     user: timedelta
+    access_token: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +73,4 @@ class Ports:
     """The minimum length of a new password, in its normalised form."""
     max_sessions_per_user: int = 0
     """0: no limit."""
+    key_guesses: KeyGuesses = field(default_factory=KeyGuesses)

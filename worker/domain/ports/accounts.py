@@ -39,22 +39,30 @@ class Tenants(Protocol):
         """Return whether the tenant is active and still at this generation. Active: neither disabled nor deleted."""
 
     async def admits(self, tenant: str, generation: int) -> bool:
-        """Return whether users may log in through a tenant session of this generation.
+        """Return whether users may log in, and API keys be created, through a tenant session of this generation.
 
-        False if the tenant is disabled or being deleted, or was since that generation.
+        False if the tenant is disabled or being deleted, or if since that generation it was disabled or its API keys
+        were revoked.
         """
 
     async def replace_hash(self, tenant: StoredTenant, password_hash: str) -> None:
         """Store a stronger hash of the same password, unless the password has changed since the tenant was read."""
 
     async def decide_revocation(
-        self, tenant: str, reason: RevocationReason, key: IdempotencyKey, password_hash: str | None = None
+        self,
+        tenant: str,
+        reason: RevocationReason,
+        key: IdempotencyKey,
+        password_hash: str | None = None,
+        *,
+        revoke_keys: bool = False,
     ) -> TenantRevocation:
         """Durably store the decision to revoke the tenant's sessions, together with its cause, in one update.
 
         The cause is a new password hash, or follows from the reason: the tenant is disabled or
         deleted. A deleted tenant is not found any more. If the same request decided before, that
-        decision is returned, finished or not. Raises `TenantNotFound`.
+        decision is returned, finished or not. `revoke_keys` includes API keys; disabling and deletion always do.
+        Raises `TenantNotFound`.
         """
 
     async def find_decision(self, tenant: str, key: IdempotencyKey) -> TenantRevocation | None:

@@ -24,11 +24,21 @@ class Sessions(Protocol):
         Live: of the user's generation, neither revoked nor expired.
         """
 
+    async def live_keys(self, tenant: str, now: datetime, limit: int) -> Sequence[StoredSession]:
+        """Return up to `limit` API keys of the tenant that are neither revoked nor expired, newest first."""
+
+    async def replace_secrets(self, session: StoredSession, changed: StoredSession) -> bool:
+        """Durably store the secrets and the expiry of a changed API key, whose first secret is new.
+
+        Returns False, and stores nothing, if the key's secrets were changed since `session` was read, or if it was
+        revoked.
+        """
+
     async def revoke(self, session: StoredSession, revocation: Revocation) -> StoredSession | None:
         """Revoke a session durably and record, in the same update, that its event has to be published.
 
         Returns None if the session was revoked before. So only one caller gets the session and has
-        to announce it.
+        to announce it. A revoked API key expires as `StoredSession.revoked` says.
         """
 
     async def revoke_older(self, decision: UserRevocation, now: datetime, limit: int) -> Sequence[StoredSession]:
@@ -42,8 +52,8 @@ class Sessions(Protocol):
         """Revoke the tenant's sessions older than the decision's generation, in the way of `revoke`.
 
         The tenant's own sessions come first, so that no caller can use them while the users'
-        sessions are revoked. The users' sessions follow if the decision includes them. Returns up to `limit`
-        revoked sessions that are due to be announced, whichever request revoked them. The others
+        sessions are revoked. API keys and the users' sessions follow if the decision includes them. Returns up to
+        `limit` revoked sessions that are due to be announced, whichever request revoked them. The others
         are left to `unannounced`.
         """
 
@@ -134,3 +144,6 @@ class Events(Protocol):
 class Activity(Protocol):
     def seen(self, session: StoredSession, at: datetime) -> None:
         """Queue the time of activity of the session's user, to be written in a batch. Never raises, never waits."""
+
+    def used(self, key: str, at: datetime) -> None:
+        """Queue the time of an API key's use, in the same way. It is stored to the minute."""

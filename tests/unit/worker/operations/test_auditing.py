@@ -19,6 +19,7 @@ from shared.contracts.tenant_update import TENANT_UPDATE
 from shared.contracts.token_revoke import TOKEN_REVOKE
 from shared.contracts.user_delete import USER_DELETE
 from tests.fakes import LIMIT, REGISTRATION_KEY, FakeAudit
+from tests.records import an_api_key
 from tests.requests import NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from worker.domain.records import StoredAuditRecord
@@ -41,6 +42,9 @@ RECORDED: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "session.revoke": ("ann", "revoked", ()),
     "session.revoke_all": ("ann", "all_revoked", ()),
     "token.revoke": ("ann", "token_revoked", ()),
+    "key.create": (f"tenant:{EMAIL}", None, ()),
+    "key.rotate": (f"tenant:{EMAIL}", None, ()),
+    "key.revoke": (f"tenant:{EMAIL}", "revoked", ()),
 }
 
 
@@ -66,6 +70,8 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "session.list",
         "event.list",
         "token.introspect",
+        "key.list",
+        "oauth.token",
         AUDIT_LIST.name,
     }
     assert set(OPERATIONS) == set(AUDITED) | reads | {f"health.{lane}" for lane in Lane}
@@ -78,7 +84,9 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
     """The record holds the tenant, the account and the revocation reason."""
     token = await worker.login(shop)
     session = await worker.session_of(token)
-    accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
+    key, _ = an_api_key(tenant=session.tenant, login=f"tenant:{EMAIL}")
+    await worker.sessions.add(key)
+    accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, key.id)
     worker.audit.records.clear()
     login, reason, changed = RECORDED[name]
     for _ in range(2):
@@ -90,6 +98,8 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
         assert (record.tenant == session.tenant) == (name != "tenant.register")
         if name in {"auth.logout", "session.revoke", "token.revoke"}:
             assert record.session == session.id
+        if name in {"key.rotate", "key.revoke"}:
+            assert record.session == key.id
         if name in {"tenant.update", "tenant.delete"}:  # its token is revoked, so a second request would be refused
             break
 

@@ -40,10 +40,11 @@ class Scene:
         await self.worker.create(shop)
         token = await self.worker.login(shop)
         session = await self.worker.session_of(token)
+        key = (await self.worker.create_key(shop)).key.id
         self.tenant = session.tenant
         self.turns.entered.clear()
         self.turns.left = self.hasher.work = 0
-        return Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
+        return Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, key)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,23 @@
+"""key.revoke: revoke an API key. The key and its access tokens are refused from the reply on."""
+
+from .errors import Forbidden, InvalidTenantToken, KeyNotFound
+from .operation import Done, Lane, Operation, TenantRequest
+from .permissions import Permission
+from .wire import Name
+
+
+class KeyRevokeRequest(TenantRequest):
+    id: Name
+    """The id of the key. The caller must have all permissions of the key."""
+
+
+KEY_REVOKE = Operation(
+    "key.revoke",
+    Lane.MANAGE,
+    KeyRevokeRequest,
+    Done,
+    (InvalidTenantToken, Forbidden, KeyNotFound),
+    repeatable=True,
+    audited=True,
+    permission=Permission.KEYS_WRITE,
+)
