@@ -45,6 +45,45 @@ async def test_incomplete_headers_close_the_connection_after_the_timeout(begun: 
         assert await reader.read() == b""
 
 
+async def test_head_and_body_of_a_response_arrive_in_one_write() -> None:
+    """A write each costs the edge a system call more for every response, and its client a second wake-up."""
+
+    class Pieces(asyncio.Protocol):
+        def __init__(self) -> None:
+            self.received: asyncio.Queue[bytes] = asyncio.Queue()
+
+        def data_received(self, data: bytes) -> None:
+            self.received.put_nowait(data)
+
+    async def app(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"body"})
+
+    async with served(app) as port, asyncio.timeout(SECONDS):
+        transport, client = await asyncio.get_running_loop().create_connection(Pieces, "127.0.0.1", port)
+        for _ in range(20):
+            transport.write(b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
+            assert (await client.received.get()).endswith(b"\r\n\r\nbody")
+        transport.abort()
+
+
+async def test_head_of_a_stream_is_sent_before_its_body() -> None:
+    begin = asyncio.Event()
+
+    async def app(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await begin.wait()
+        await send({"type": "http.response.body", "body": b"body"})
+
+    async with connected(app) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        begin.set()
+        assert await reader.readexactly(4) == b"body"
+
+
 async def test_slow_headers_close_the_connection_after_the_timeout() -> None:
     """The limit is on the whole head, so single bytes do not extend it."""
     async with connected(_app, ShortTimeouts) as (reader, writer):

@@ -155,7 +155,7 @@ class Edge:
         self.spans.clear()
         return spans
 
-    def asked(self) -> list[tuple[str, bytes]]:
+    def asked(self) -> list[tuple[str, str]]:
         """Return the requests that workers got since the last call."""
         calls = [
             (call.operation, RANDOM.sub(b"...", repr(call.request).encode()).decode()) for call in self.workers.calls
@@ -168,7 +168,12 @@ class Edge:
 async def edge(
     *, plain_path: bool, default_headers: Sequence[tuple[str, str]] = (), **given: Any
 ) -> AsyncIterator[Edge]:
-    values = {"forward_email": "shop@example.com", "forward_password": "p", "cors_origins": "https://shop.example"}
+    values = {
+        "forward_email": "shop@example.com",
+        "forward_password": "p",
+        "cors_origins": "https://shop.example",
+        "log_verify_sample": 1.0,
+    }
     settings = Settings(amqp_url="amqp://broker.invalid", body_seconds=BODY_SECONDS, **{**values, **given})
     workers, metrics, spans = Workers(), EdgeMetrics(), InMemorySpanExporter()
     provider = TracerProvider()
@@ -197,7 +202,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("share", "default_headers", "given"),
     [
-        pytest.param(1, (), {"log_verify_sample": 1.0}, id="all forms"),
+        pytest.param(1, (), {}, id="all forms"),
         pytest.param(8, (), {"log_verify_sample": 0.0, "cors_origins": ""}, id="no log lines of successes"),
         pytest.param(8, (), {"request_limit": 20, "request_limit_seconds": 3_600}, id="over the limit of requests"),
         pytest.param(8, (("connection", "close"),), {}, id="draining"),
