@@ -5,7 +5,7 @@ trips cost as much as the edge's other work for one verification.
 """
 
 import asyncio
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, NotRequired, TypedDict
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +22,7 @@ from api.verifying import CheckVerifier
 from api.workers import WorkerCalls
 from shared.client.feed_port import Feed
 from shared.client.tenant_session import TenantSession
+from shared.contracts.address import address_of
 from shared.contracts.wire import Name
 
 
@@ -85,7 +86,7 @@ BearerCredentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bear
 def source_address(request: HTTPConnection) -> IPv4Address | IPv6Address | None:
     """Return the client's IP address, or None if it has none: a Unix socket, or a proxy that hides it."""
     try:
-        return ip_address(request.client.host) if request.client else None
+        return address_of(request.client.host) if request.client else None
     except ValueError:
         return None
 

@@ -20,6 +20,7 @@ from api.errors import (
 )
 from api.examples import EXAMPLES
 from api.oauth import media_type_of, oauth_problem
+from shared.contracts import OPERATIONS
 from shared.contracts.errors import (
     AuthError,
     DeadlineExceeded,
@@ -32,6 +33,7 @@ from shared.contracts.errors import (
     Unavailable,
 )
 from shared.contracts.operation import Operation
+from shared.contracts.other_proofs import sentence_of
 from shared.contracts.permissions import MEANINGS, TENANT_PERMISSIONS
 from shared.contracts.wire import WireModel
 
@@ -85,12 +87,21 @@ class DocumentedApi(FastAPI):
             if JSON in route["responses"].get("422", {}).get("content", {}):
                 del route["responses"]["422"]
             route.setdefault("security", [])
+            if operation := OPERATIONS.get(route["operationId"]):
+                _add_permission(route, operation)
         for unused in ("HTTPValidationError", "ValidationError", "JsonValue"):
             document["components"]["schemas"].pop(unused, None)
         schema = Problem.model_json_schema(ref_template=f"{COMPONENTS}{{model}}")
         document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
         document["components"]["securitySchemes"][CLIENT_CREDENTIALS] = CLIENT_CREDENTIALS_SCHEME
         return document
+
+
+def _add_permission(route: dict[str, Any], operation: Operation[Any, Any]) -> None:
+    """Say which permission the caller's credential needs, in words and for programs."""
+    route["description"] += f"\n\n{sentence_of(operation.name, operation.permission)}"
+    if operation.permission is not None:
+        route["x-permission"] = operation.permission
 
 
 def documented(

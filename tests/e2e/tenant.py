@@ -59,5 +59,11 @@ class Tenant:
     async def logout(self, token: str) -> httpx.Response:
         return await self.call("POST", "/auth/logout", json={"token": token})
 
+    async def key(self, *permissions: str) -> str:
+        """Create an API key with these permissions, and return it."""
+        response = await self.call("POST", "/keys", json={"name": "test", "permissions": permissions})
+        assert response.status_code == 200, response.text
+        return str(response.json()["apiKey"])
+
     def path(self, login: str, *rest: str) -> str:
         return "/".join(["/user", quote(login, safe=""), *rest])

@@ -220,8 +220,8 @@ async def _twice(world: World, name: str) -> None:
     email, tenant_token = await world.register()
     token, session = await world.login(tenant_token, "ann")
     accounts = Accounts(email, PASSWORD, tenant_token, token, session, REGISTRATION_KEY)
-    key = (await world.call("key.create", **accounts.request("key.create"))).key.id
-    accounts = replace(accounts, api_key=key)
+    issued = await world.call("key.create", **accounts.request("key.create"))
+    accounts = replace(accounts, api_key=issued.key.id, whole_api_key=issued.api_key)
     message_id = uuid.uuid4().hex
     await world.call(name, message_id, **accounts.request(name))
     with contextlib.suppress(AuthError):  # its token may be revoked by then

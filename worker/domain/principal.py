@@ -80,7 +80,7 @@ async def principal_of(
     if principal.session.kind is SessionKind.OPERATOR:
         principal = await _operator(principal, operation, request.on_tenant, ports)
     elif request.on_tenant not in (None, principal.tenant):
-        raise Forbidden("only an operator may act on another tenant")
+        raise Forbidden("only operators may act on another tenant")
     check_permission(operation, principal)
     call.audit_facts.actor = principal.actor
     return principal
@@ -197,11 +197,15 @@ async def _operator(principal: Principal, operation: AnyOperation, on_tenant: st
     if user is None or user.id != session.user or user.generation > session.generation:
         raise InvalidTenantToken
     acting = replace(principal, permissions=user.operator_permissions & OPERATOR_PERMISSIONS)
+    # Before the tenant is looked up: an operator without the permission must not find out which tenants exist.
+    check_permission(operation, acting)
     if on_tenant is None:
         if operation.permission is None or operation.permission in INSTALLATION_PERMISSIONS:
             return acting
         problem = FieldProblem(field="onTenant", message="must be the id of the tenant to act on")
         raise InvalidRequest(problems=[problem])
+    if not acting.permissions:  # an operation that needs none
+        raise Forbidden("only operators may act on another tenant")
     if await ports.tenants.find(on_tenant) is None:
         raise TenantNotFound
     note_acting(on_tenant)

@@ -7,12 +7,12 @@ import httpx
 import pytest
 
 from api.examples import KEY_ID
-from shared.contracts.api_key import new_api_key
 from shared.contracts.errors import Forbidden, InvalidScope, InvalidTenantToken, Throttled
 from tests.unit.api.conftest import OpenEdge
 from tests.unit.api.fake_rpc import FakeRpc
 
-KEY = new_api_key(KEY_ID)
+#: Always the same, because parameters of tests contain it.
+KEY = "jak_0VfKe3RtQ8mLz2Xb9WsYcA8shsU04xtKPy9EMFO9ZjNMu5s3Ne8jgMxYlThGAme5Y2zAw4G"
 CLIENT = {"client_id": KEY_ID, "client_secret": KEY}
 GRANT = {"grant_type": "client_credentials"}
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"{KEY_ID}:{KEY}".encode()).decode()}

@@ -34,6 +34,7 @@ SHARED_FILE = (
     "tests/integration/test_shared_broker.py::test_service_on_the_shared_broker_works_with_a_new_or_existing_user"
 )
 CHECKED = f"{DOCUMENTED}::test_check_commands_find_no_problem_in_production"
+RECIPES = "tests/e2e/test_permissions_page.py::test_commands_of_the_page_create_rotate_and_revoke_keys"
 REPLICAS = f"{DOCUMENTED}::test_replica_commands_list_queues_and_grow_them"
 AUTHORITY = "tests/unit/deploy/test_certificates.py::test_documented_command_extends_the_authority_with_its_key"
 PINNED = f"{COMPOSE}::test_every_production_image_can_be_pinned_by_digest"
@@ -81,11 +82,10 @@ TESTS: dict[str, dict[str, str]] = {
         "::test_documented_import_command_brings_in_users_that_log_in",
         ".venv/bin/python -m worker.import_users": IMPORTED,
         "openssl rand": PRODUCTION,
-        ".venv/bin/python -m deploy service shop --tenant TENANT_ID --operations": PRODUCTION,
+        ".venv/bin/python -m deploy service shop --tenant TENANT_ID --permissions": PRODUCTION,
     },
     "docs/gateways.md": {
-        "curl -s http://127.0.0.1:8000/introspect": "tests/interop/test_oauth_clients.py"
-        "::test_curl_with_any_authentication_method_introspects",
+        "": "tests/e2e/test_permissions_page.py::test_commands_of_the_gateways_page_introspect_with_a_key"
     },
     "docs/guide.md": {"make run": MAKE_RUN, "": GUIDE},
     "docs/http-api.md": {"ACCESS_TOKEN=": GRANT, "curl -s http://127.0.0.1:8000/user": GRANT},
@@ -99,6 +99,7 @@ TESTS: dict[str, dict[str, str]] = {
         ".venv/bin/python -m worker.colliding_logins": "tests/integration/test_colliding_logins.py"
         "::test_logins_that_cannot_be_created_today_are_listed_for_each_tenant",
     },
+    "docs/permissions.md": {"": RECIPES},
     "docs/other-languages.md": {
         "AUTH_REGISTRATION_KEY=let-me-in-please make run": MAKE_RUN,
         "cd examples/node": NODE,
