@@ -13,6 +13,11 @@ from shared.contracts.key_list import KEY_LIST
 from shared.contracts.key_revoke import KEY_REVOKE
 from shared.contracts.key_rotate import KEY_ROTATE
 from shared.contracts.oauth_token import OAUTH_TOKEN
+from shared.contracts.operator_list import OPERATOR_LIST
+from shared.contracts.operator_login import OPERATOR_LOGIN
+from shared.contracts.operator_logout import OPERATOR_LOGOUT
+from shared.contracts.operator_set_password import OPERATOR_SET_PASSWORD
+from shared.contracts.operator_update import OPERATOR_UPDATE
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
@@ -49,6 +54,12 @@ USER = {
     "sub": USER_ID,
     "registrationDate": 1_767_225_600_000,
     "lastActivity": 1_767_229_200_000,
+}
+OPERATOR = {
+    "id": USER_ID,
+    "login": "olga",
+    "email": "olga@example.com",
+    "permissions": ["audit:read", "users:read"],
 }
 USER_CLAIMS = {
     "iss": "jincor-auth",
@@ -232,4 +243,15 @@ EXAMPLES: dict[str, Example] = {
         },
         reply={"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3_600, "scope": "users:read"},
     ),
+    OPERATOR_LOGIN.name: Example(
+        body={"login": "olga", "password": "correct horse battery staple", "deviceId": "laptop"},
+        reply={"accessToken": TOKEN},
+    ),
+    OPERATOR_LOGOUT.name: Example(reply=DONE),
+    OPERATOR_SET_PASSWORD.name: Example(
+        body={"currentPassword": "correct horse battery staple", "password": "another horse, another staple"},
+        reply=DONE,
+    ),
+    OPERATOR_LIST.name: Example(reply={"operators": [OPERATOR]}),
+    OPERATOR_UPDATE.name: Example(body={"permissions": OPERATOR["permissions"]}, reply=OPERATOR),
 }

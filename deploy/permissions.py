@@ -40,8 +40,13 @@ WORKER = "worker"
 QUEUE_LENGTH = "queue-length"
 
 #: Operations that services may not call. Over AMQP the caller of `tenant.register` states its own address, so no
-#: network rule can apply. `tenant.enable` is for operators.
-NOT_FOR_SERVICES = {TENANT_REGISTER.name, TENANT_ENABLE.name, *(operation.name for operation in HEALTH.values())}
+#: network rule can apply. `tenant.enable` and the operations of operators are for people, who use an edge.
+NOT_FOR_SERVICES = {
+    TENANT_REGISTER.name,
+    TENANT_ENABLE.name,
+    *(name for name in OPERATIONS if name.startswith("operator.")),
+    *(operation.name for operation in HEALTH.values()),
+}
 SERVICE_OPERATIONS = tuple(sorted(OPERATIONS.keys() - NOT_FOR_SERVICES))
 #: Operations that `AuthClient` calls on its own in every service: it logs its tenant in, and reads the tenant's id.
 IDENTITY_OPERATIONS = tuple(sorted((TENANT_LOGIN.name, TENANT_VERIFY.name, PRINCIPAL_GET.name)))

@@ -12,7 +12,10 @@ NEW_EACH_TIME = {"key.create": {"api_key"}, "key.rotate": {"api_key"}, "oauth.to
 
 @dataclass(frozen=True)
 class Accounts:
-    """The subjects of the requests: a tenant with its token, and its user ann with a token and its session."""
+    """The subjects of the requests: a tenant with its token, its user ann with a token and its session, and operators.
+
+    The operator's password is that of ann.
+    """
 
     email: str
     password: str
@@ -25,11 +28,19 @@ class Accounts:
     """The id of an API key of the tenant."""
     whole_api_key: str = "jak_"
     """An API key of the tenant, for operations that take no other credential."""
+    office_token: str = ""
+    """The token of the operators' tenant."""
+    operator_token: str = ""
+    """A token of the operator, who has all operator permissions."""
+    operator: str = "olga"
+    colleague: str = "oskar"
+    """A user of the operators' tenant that is no operator yet."""
 
     def request(self, operation: str) -> dict[str, Any]:
         """Return a request that succeeds with a visible effect: it revokes existing sessions or creates something."""
         by_tenant = {"tenantToken": self.tenant_token}
         about_ann = {**by_tenant, "login": "ann"}
+        by_operator = {"tenantToken": self.operator_token}
         about_token = {**by_tenant, "token": self.token}
         requests: dict[str, dict[str, Any]] = {
             "principal.get": by_tenant,
@@ -65,5 +76,15 @@ class Accounts:
             "key.rotate": {**by_tenant, "id": self.api_key},
             "key.revoke": {**by_tenant, "id": self.api_key},
             "oauth.token": {"tenantToken": self.whole_api_key},
+            "operator.login": {
+                "tenantToken": self.office_token,
+                "login": self.operator,
+                "password": self.password,
+                "deviceId": "laptop",
+            },
+            "operator.logout": by_operator,
+            "operator.set_password": {**by_operator, "currentPassword": self.password, "password": NEW_PASSWORD},
+            "operator.list": by_operator,
+            "operator.update": {**by_operator, "login": self.colleague, "permissions": ["users:read"]},
         }
         return {} if operation.startswith("health.") else requests[operation]

@@ -51,6 +51,8 @@ MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
 TokenSeconds = Annotated[int, Field(ge=1, le=MAX_TOKEN_SECONDS)]
 #: Variables whose values may be given as files.
 SECRETS = ("AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY", "AUTH_PASSWORD_PEPPERS")
+#: The characters of tenants' ids.
+OPERATOR_TENANT = r"^[A-Za-z0-9_-]{1,64}$"
 #: The id of a pepper. A stored hash has it before its first `$`.
 PEPPER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -155,6 +157,12 @@ class Settings(ProcessSettings):
     access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 3600
     """Lifetime of an access token in seconds, 60 to 3600. It ends earlier with its API key."""
 
+    operator_tenant: Annotated[str, Field(pattern=OPERATOR_TENANT)] | None = None
+    """Id of the tenant whose users may be operators of this installation, as printed by
+    `python -m worker.bootstrap`. Unset: there are no operators."""
+    operator_token_seconds: TokenSeconds = 8 * 3600
+    """Lifetime of an operator's session in seconds, ten years at most."""
+
     max_sessions_per_user: NonNegativeInt = 0
     """How many sessions a user may have. A login revokes the oldest ones beyond that, with the
     reason `session_limit`. 0: no limit."""
@@ -258,5 +266,6 @@ class Settings(ProcessSettings):
         return Lifetimes(
             tenant=timedelta(seconds=self.tenant_token_seconds),
             user=timedelta(seconds=self.user_token_seconds),
+            operator=timedelta(seconds=self.operator_token_seconds),
             access_token=timedelta(seconds=self.access_token_seconds),
         )

@@ -14,6 +14,8 @@ OTHER_PROOFS: dict[str, str] = {
     "tenant.enable": "the registration key is the proof",
     "tenant.delete": "the tenant's own token and its password, or the registration key, are the proof",
     "oauth.token": "the API key that it exchanges is the proof",
+    "operator.logout": "the operator's token that it revokes is the proof",
+    "operator.set_password": "the operator's token and its password are the proof",
     "health.verify": "it shows no data",
     "health.manage": "it shows no data",
     "health.password": "it shows no data",

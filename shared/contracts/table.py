@@ -12,6 +12,11 @@ from .key_revoke import KEY_REVOKE
 from .key_rotate import KEY_ROTATE
 from .oauth_token import OAUTH_TOKEN
 from .operation import Operation
+from .operator_list import OPERATOR_LIST
+from .operator_login import OPERATOR_LOGIN
+from .operator_logout import OPERATOR_LOGOUT
+from .operator_set_password import OPERATOR_SET_PASSWORD
+from .operator_update import OPERATOR_UPDATE
 from .principal_get import PRINCIPAL_GET
 from .session_list import SESSION_LIST
 from .session_revoke import SESSION_REVOKE
@@ -61,4 +66,9 @@ TABLE: tuple[Operation[Any, Any], ...] = (
     KEY_ROTATE,
     KEY_REVOKE,
     OAUTH_TOKEN,
+    OPERATOR_LOGIN,
+    OPERATOR_LOGOUT,
+    OPERATOR_SET_PASSWORD,
+    OPERATOR_LIST,
+    OPERATOR_UPDATE,
 )

@@ -10,7 +10,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from shared.contracts.operation import Lane
 from tests.backends import Backend, with_indexes
 from tests.faults.mongo_link import MongoLink
 from tests.import_command import Ended, ended, run_import, start_command
+from tests.office import WITH_OFFICE, open_office
 from tests.records import a_session
 from tests.requests import Accounts
 from tests.service import START_TIMEOUT_SECONDS, takes_requests
@@ -40,11 +41,12 @@ SHARD_KEYS = {"users": ("tenant", "login"), "sessions": ("_id",), "audit": ("ten
 #: Conditions on a field of the shard key that bound the shards: equality, and one of several values.
 TARGETED = {"", "$in"}
 PAGE = "a page of user.list or audit.list: the shards that have the tenant"
+OPERATORS = "operator.list, in an index of operators: the shards that have the operators' tenant"
 REMOVAL = "tenant.delete, every 200 users: the shards that have the tenant"
 REVOCATION = "a revocation of all sessions of a user or tenant"
 EVENT_LIST = "event.list"
-LIVE = "session.list, and each login if AUTH_MAX_SESSIONS_PER_USER is set"
 KEYS = "key.list, and twice for each key.create"
+LIVE = "session.list, and each login if AUTH_MAX_SESSIONS_PER_USER is set"
 SWEEP = "every two seconds and worker, in an index that is usually empty"
 SWEEP_WITH_WORK = "a sweep that found interrupted work"
 #: Every other filter, by collection, with the reason. Filters on `sessions` reach all shards.
@@ -54,6 +56,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "find login $gt $lte, tenant": PAGE,
         "find login $gt, tenant": PAGE,
         "find login $gt, search $regex, tenant": PAGE,
+        "find operator_permissions $in, tenant": OPERATORS,
         "find tenant": REMOVAL,
         "delete tenant": REMOVAL,
         "find ending.at $lt": SWEEP,
@@ -192,6 +195,7 @@ async def running_world(backend: Backend, directory: Path, log: FilterLog) -> As
                     "AUTH_ACTIVITY_SECONDS": "0.2",
                     "AUTH_MAX_SESSIONS_PER_USER": str(MAX_SESSIONS),
                     "AUTH_REGISTRATION_KEY": REGISTRATION_KEY,
+                    **WITH_OFFICE,
                 },
             ),
             directory,
@@ -219,9 +223,23 @@ async def _twice(world: World, name: str) -> None:
     """Send a request of the operation, and send it again, as its client does after a lost reply."""
     email, tenant_token = await world.register()
     token, session = await world.login(tenant_token, "ann")
-    accounts = Accounts(email, PASSWORD, tenant_token, token, session, REGISTRATION_KEY)
-    issued = await world.call("key.create", **accounts.request("key.create"))
-    accounts = replace(accounts, api_key=issued.key.id, whole_api_key=issued.api_key)
+    office = await open_office(world.database, world.call)
+    new_key = Accounts(email, PASSWORD, tenant_token, token, session).request("key.create")
+    key = await world.call("key.create", **new_key)
+    accounts = Accounts(
+        email,
+        PASSWORD,
+        tenant_token,
+        token,
+        session,
+        REGISTRATION_KEY,
+        key.key.id,
+        key.api_key,
+        office.token,
+        office.operator_token,
+        office.operator,
+        office.colleague,
+    )
     message_id = uuid.uuid4().hex
     await world.call(name, message_id, **accounts.request(name))
     with contextlib.suppress(AuthError):  # its token may be revoked by then

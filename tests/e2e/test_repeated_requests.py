@@ -1,6 +1,7 @@
 """Repeated requests, concurrent and later, to two workers of each lane."""
 
 import asyncio
+import functools
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,8 +14,10 @@ from shared.amqp.rpc_client import RpcClient
 from shared.contracts import OPERATIONS
 from shared.contracts.validation import validated
 from tests.e2e.tenant import PASSWORD
+from tests.office import open_office
 from tests.requests import NEW_EACH_TIME, Accounts
 from tests.service import RunningService
+from worker.adapters.mongo_database import connect
 
 KEY = "let-me-in-please"
 #: Members that may differ between two replies: times of reading and of last activity.
@@ -31,15 +34,28 @@ async def rpc(service: RunningService) -> AsyncIterator[RpcClient]:
 
 
 @pytest_asyncio.fixture
-async def accounts(rpc: RpcClient) -> Accounts:
-    """A tenant and its user, logged in."""
+async def accounts(rpc: RpcClient, service: RunningService) -> Accounts:
+    """A tenant and its user, and an operator, logged in."""
     tenant = {"email": f"{uuid.uuid4().hex}@tenant.test", "password": PASSWORD}
     shop = (await send(rpc, "tenant.register", **tenant, registrationKey=KEY)).token
     ann = {"tenantToken": shop, "login": "ann", "password": PASSWORD}
     await send(rpc, "user.create", **ann, email="ann@example.com")
     token = (await send(rpc, "auth.login", **ann, deviceId="laptop")).access_token
     session = (await send(rpc, "token.introspect", tenantToken=shop, token=token)).jti
-    accounts = Accounts(tenant["email"], PASSWORD, shop, token, session, KEY)
+    async with connect(service.mongo_url) as database:
+        office = await open_office(database, functools.partial(send, rpc))
+    accounts = Accounts(
+        tenant["email"],
+        PASSWORD,
+        shop,
+        token,
+        session,
+        KEY,
+        office_token=office.token,
+        operator_token=office.operator_token,
+        operator=office.operator,
+        colleague=office.colleague,
+    )
     issued = await send(rpc, "key.create", **accounts.request("key.create"))
     return replace(accounts, api_key=issued.key.id, whole_api_key=issued.api_key)
 

@@ -40,7 +40,7 @@ class FakeTenants:
         creation = IdempotencyKey(tenant.idempotency_key, tenant.registered_at)
         of_email = (each for each in self._removed if each.tenant.email == tenant.email)
         taken = any(each.tenant.email == tenant.email for each in self._stored.values())
-        if taken or any(each.find_applied(creation) for each in of_email):
+        if taken or tenant.id in self._stored or any(each.find_applied(creation) for each in of_email):
             raise EmailTaken
         self._stored[tenant.id] = _Entry(tenant, (_AppliedKey(creation),))
 

@@ -73,7 +73,10 @@ async def test_redelivered_request_gets_the_first_reply(
     token = await world.login(shop)
     tenant = (await world.session_of(shop)).tenant
     session, key = (await world.session_of(token)).id, await world.create_key(shop)
-    accounts = Accounts("shop@example.com", PASSWORD, shop, token, session, REGISTRATION_KEY, key.key.id, key.api_key)
+    office = await world.open_office()
+    operator = await world.operator_login(office)
+    fixed = ("shop@example.com", PASSWORD, shop, token, session, REGISTRATION_KEY)
+    accounts = Accounts(*fixed, key.key.id, key.api_key, office, operator)
     deliveries = Deliveries(operation.name)
     async with (
         asyncio.timeout(60),

@@ -29,6 +29,8 @@ INDEXES = {
         IndexModel([("ending.at", ASCENDING)], sparse=True),
         _unfinished_by_tenant("ending.at"),
         IndexModel([("split_point", ASCENDING)], sparse=True),
+        # Operators only, of which an installation has a few.
+        IndexModel([("operator_permissions", ASCENDING)], sparse=True),
     ],
     "deletions": [
         # By idempotency key, which is in one or two documents. A login that is created and deleted

@@ -5,6 +5,7 @@ import json
 import re
 import zlib
 from collections.abc import AsyncIterator, Collection, Sequence, Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from shared.contracts import names
 from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
-from shared.contracts.permissions import known_permissions
+from shared.contracts.permissions import OPERATOR_PERMISSIONS, Permission, known_permissions
 from worker.adapters import mongo_durability, mongo_idempotency
 from worker.adapters.mongo_database import (
     MAX_DECISION_ROUNDS,
@@ -142,6 +143,37 @@ class MongoUsers:
         if document is None:
             raise UserNotFound
         return _from_document(document)
+
+    async def operators(
+        self, tenant: str | None, limit: int, permission: Permission | None = None
+    ) -> Sequence[StoredUser]:
+        # Each permission is a key of the index, so any of them is found by a list of all.
+        wanted: Document = {"operator_permissions": permission or {"$in": sorted(OPERATOR_PERMISSIONS)}}
+        if tenant is not None:
+            wanted["tenant"] = tenant
+        with unavailable_when_away():
+            found = self._users.find(wanted).sort("login", ASCENDING)
+            return await first_readable(found, _from_document, limit, lambda user: "deleted_at" not in user)
+
+    async def replace_operator_permissions(
+        self, user: StoredUser, permissions: AbstractSet[Permission], key: IdempotencyKey
+    ) -> StoredUser | None:
+        before = sorted(user.operator_permissions)
+        with unavailable_when_away():
+            result = await self._users.update_one(
+                {
+                    **_one(user.id, user.tenant, user.login),
+                    "operator_permissions": before or {"$exists": False},
+                    **NOT_DELETED,
+                    **mongo_idempotency.not_applied(key),
+                },
+                {**_with_permissions(permissions), **mongo_idempotency.recorded(key)},
+            )
+            if result.matched_count:
+                return replace(user, operator_permissions=frozenset(permissions))
+            document = await self._users.find_one({**_one(user.id, user.tenant, user.login), **NOT_DELETED})
+        applied = document is not None and mongo_idempotency.find_result(document, key)
+        return _from_document(document) if document and applied else None
 
     async def replace_hash(self, user: StoredUser, password_hash: str) -> None:
         with unavailable_when_away():
@@ -275,6 +307,13 @@ def _changed(login: str, changes: UserChanges) -> Document:
     return written
 
 
+def _with_permissions(permissions: AbstractSet[Permission]) -> Document:
+    """Return the part of an update that stores operator permissions. Users without any are not in the index."""
+    if not permissions:
+        return {"$unset": {"operator_permissions": ""}}
+    return {"$set": {"operator_permissions": sorted(permissions)}}
+
+
 def _to_document(user: StoredUser) -> Document:
     return {
         "_id": user.id,
@@ -290,6 +329,7 @@ def _to_document(user: StoredUser) -> Document:
         "created_by": user.idempotency_key,
         "generation": user.generation,
         "marks": mongo_idempotency.initial_keys(_creation(user)),
+        **({"operator_permissions": sorted(user.operator_permissions)} if user.operator_permissions else {}),
         **({"split_point": _split_point(user.tenant, user.login)} if _is_split_point(user) else {}),
     }
 

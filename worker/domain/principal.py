@@ -83,6 +83,8 @@ async def principal_of(
         raise Forbidden("only operators may act on another tenant")
     check_permission(operation, principal)
     call.audit_facts.actor = principal.actor
+    if principal.credential is CredentialKind.OPERATOR_TOKEN:
+        call.audit_facts.operators_tenant = principal.session.tenant
     return principal
 
 
@@ -191,10 +193,18 @@ def _check_network(key: StoredKey, address: Address | None) -> None:
 
 
 async def _operator(principal: Principal, operation: AnyOperation, on_tenant: str | None, ports: Ports) -> Principal:
-    """Return the operator with the permissions that its user has now, acting on this tenant."""
+    """Return the operator with the permissions that its user has now, acting on this tenant.
+
+    Sessions are revoked some moments after the decision that ends them, so the decisions about the user and its
+    tenant are read here, too.
+    """
     session = principal.session
     user = await ports.users.find(session.tenant, session.login)
     if user is None or user.id != session.user or user.generation > session.generation:
+        raise InvalidTenantToken
+    if session.tenant != ports.operator_tenant:
+        raise InvalidTenantToken
+    if not await ports.tenants.admits(session.tenant, session.tenant_generation):
         raise InvalidTenantToken
     acting = replace(principal, permissions=user.operator_permissions & OPERATOR_PERMISSIONS)
     # Before the tenant is looked up: an operator without the permission must not find out which tenants exist.

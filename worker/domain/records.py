@@ -318,6 +318,10 @@ class StoredAuditRecord:
     reason: str | None = None
     changed: tuple[str, ...] = ()
     by_operator: bool = False
+    actor: str | None = None
+    """The credential that was used: see `Principal.actor`. None: the tenant itself."""
+    on_tenant: str | None = None
+    """In the operators' trail: the tenant that the operator acted on. None: the operators' tenant itself."""
     request_id: str | None = None
     attempts: int = 1
 

@@ -15,6 +15,11 @@ from shared.contracts.key_revoke import KEY_REVOKE
 from shared.contracts.key_rotate import KEY_ROTATE
 from shared.contracts.oauth_token import OAUTH_TOKEN
 from shared.contracts.operation import Lane, Operation
+from shared.contracts.operator_list import OPERATOR_LIST
+from shared.contracts.operator_login import OPERATOR_LOGIN
+from shared.contracts.operator_logout import OPERATOR_LOGOUT
+from shared.contracts.operator_set_password import OPERATOR_SET_PASSWORD
+from shared.contracts.operator_update import OPERATOR_UPDATE
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
@@ -49,6 +54,11 @@ from worker.operations.key_list import key_list
 from worker.operations.key_revoke import key_revoke
 from worker.operations.key_rotate import key_rotate
 from worker.operations.oauth_token import oauth_token
+from worker.operations.operator_list import operator_list
+from worker.operations.operator_login import operator_login
+from worker.operations.operator_logout import operator_logout
+from worker.operations.operator_set_password import operator_set_password
+from worker.operations.operator_update import operator_update
 from worker.operations.principal_get import principal_get
 from worker.operations.session_list import session_list
 from worker.operations.session_revoke import session_revoke
@@ -101,6 +111,11 @@ _TABLE: tuple[tuple[Operation[Any, Any], Handler], ...] = (
     (KEY_ROTATE, key_rotate),
     (KEY_REVOKE, key_revoke),
     (OAUTH_TOKEN, oauth_token),
+    (OPERATOR_LOGIN, operator_login),
+    (OPERATOR_LOGOUT, operator_logout),
+    (OPERATOR_SET_PASSWORD, operator_set_password),
+    (OPERATOR_LIST, operator_list),
+    (OPERATOR_UPDATE, operator_update),
     *((operation, health) for operation in HEALTH.values()),
 )
 

@@ -54,6 +54,8 @@ def _public(record: StoredAuditRecord) -> contract.AuditRecord:
         reason=record.reason,
         changed=record.changed,
         by_operator=record.by_operator,
+        actor=record.actor,
+        on_tenant=record.on_tenant,
         request_id=record.request_id,
         attempts=record.attempts,
     )

@@ -20,6 +20,8 @@ from shared.contracts.authority import AuthorityBody
 from shared.contracts.health import HEALTH
 from shared.contracts.key_create import KeyCreateBody
 from shared.contracts.key_rotate import KeyRotateBody
+from shared.contracts.operator_set_password import OperatorSetPasswordBody
+from shared.contracts.operator_update import OperatorUpdateBody
 from shared.contracts.tenant_enable import TenantEnableBody
 from shared.contracts.tenant_login import TenantLoginBody
 from shared.contracts.tenant_register import TenantRegisterBody
@@ -47,6 +49,9 @@ BODIES: dict[str, type[BaseModel]] = {
     "key.rotate": KeyRotateBody,
     "token.revoke": TokenForm,
     "oauth.token": GrantForm,
+    "operator.login": AuthLoginBody,
+    "operator.set_password": OperatorSetPasswordBody,
+    "operator.update": OperatorUpdateBody,
 }
 #: Operations with OAuth 2.0 errors: an invalid request is a 400, as JSON.
 OAUTH = {"token.introspect", "token.revoke", "oauth.token"}

@@ -39,6 +39,9 @@ REPLICAS = f"{DOCUMENTED}::test_replica_commands_list_queues_and_grow_them"
 AUTHORITY = "tests/unit/deploy/test_certificates.py::test_documented_command_extends_the_authority_with_its_key"
 PINNED = f"{COMPOSE}::test_every_production_image_can_be_pinned_by_digest"
 IMPORTED = "tests/integration/test_import_users.py::test_import_from_a_file_stores_valid_users_and_names_refused_lines"
+BOOTSTRAPPED = (
+    "tests/integration/test_first_operator.py::test_command_makes_the_first_operator_once_and_prints_the_setting"
+)
 
 #: The test that runs the commands of a page which begin so.
 TESTS: dict[str, dict[str, str]] = {
@@ -81,6 +84,7 @@ TESTS: dict[str, dict[str, str]] = {
         "docker compose run --rm -T --no-deps": f"{COMPOSE}"
         "::test_documented_import_command_brings_in_users_that_log_in",
         ".venv/bin/python -m worker.import_users": IMPORTED,
+        ".venv/bin/python -m worker.bootstrap": BOOTSTRAPPED,
         "openssl rand": PRODUCTION,
         ".venv/bin/python -m deploy service shop --tenant TENANT_ID --permissions": PRODUCTION,
     },

@@ -11,6 +11,7 @@ from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
 from shared.contracts.errors import (
     AuthError,
+    Forbidden,
     InvalidCredentials,
     InvalidTenantToken,
     InvalidToken,
@@ -18,6 +19,7 @@ from shared.contracts.errors import (
 )
 from shared.contracts.oauth_token import OAUTH_TOKEN
 from shared.contracts.operation import Operation, TenantRequest
+from shared.contracts.operator_login import OPERATOR_LOGIN
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.user import User
 from tests.fakes import ISSUER, LIFETIMES, MASTER_KEYS
@@ -48,6 +50,11 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "key.rotate": {},
     "key.revoke": {},
     "oauth.token": {},
+    "operator.login": {"login": "ann", "password": PASSWORD, "deviceId": "phone"},
+    "operator.logout": {},
+    "operator.set_password": {"currentPassword": PASSWORD, "password": "another fine password"},
+    "operator.list": {},
+    "operator.update": {"login": "ann", "permissions": []},
 }
 BY_TENANTS = {name: operation for name, operation in OPERATIONS.items() if issubclass(operation.request, TenantRequest)}
 
@@ -99,8 +106,14 @@ def test_table_of_requests_holds_every_tenant_operation() -> None:
 async def test_request_with_a_live_tenant_token_is_accepted(
     worker: InMemoryWorker, shop: str, operation: Operation[Any, Any]
 ) -> None:
-    """Shows that the requests below are refused only for their tenant token. `oauth.token` takes API keys only."""
-    assert await call(worker, operation, shop, await worker.login(shop))
+    """Shows that the requests below are refused only for their tenant token. No tenant token is an operator's."""
+    token = await worker.login(shop)
+    if operation.name.startswith("operator."):
+        refusal = InvalidCredentials if operation is OPERATOR_LOGIN else Forbidden
+        with pytest.raises(refusal):
+            await call(worker, operation, shop, token)
+    else:
+        assert await call(worker, operation, shop, token)
 
 
 @pytest.mark.usefixtures("ann")

@@ -45,6 +45,7 @@ class Lifetimes:
     tenant: timedelta
     user: timedelta
     access_token: timedelta
+    operator: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +75,5 @@ class Ports:
     max_sessions_per_user: int = 0
     """0: no limit."""
     key_guesses: KeyGuesses = field(default_factory=KeyGuesses)
+    operator_tenant: str | None = None
+    """The id of the tenant whose users may be operators. None: there are no operators."""

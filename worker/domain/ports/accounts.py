@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.contracts.events import RevocationReason
+from shared.contracts.permissions import Permission
 from worker.domain.records import (
     IdempotencyKey,
     StoredTenant,
@@ -19,7 +20,7 @@ class Tenants(Protocol):
     async def add(self, tenant: StoredTenant) -> None:
         """Store a new tenant durably.
 
-        Raises `EmailTaken` if the email is in use, or if the same request stored a tenant that was
+        Raises `EmailTaken` if the email or the id is in use, or if the same request stored a tenant that was
         deleted since.
         """
 
@@ -91,7 +92,7 @@ class Users(Protocol):
     async def add(self, user: StoredUser) -> StoredUser:
         """Store a new user durably. If the same request stored a user before, return that user as it is now.
 
-        Raises `LoginTaken` if another user of the tenant has the login, or if the same request
+        Raises `LoginTaken` if another user of the tenant has the login or the id, or if the same request
         stored a user that was deleted since.
         """
 
@@ -137,6 +138,23 @@ class Users(Protocol):
         If the same request wrote before, nothing is written, so later changes of other requests are
         kept. Raises `UserNotFound`, also if the changed user was deleted since and another user has
         the login.
+        """
+
+    async def operators(
+        self, tenant: str | None, limit: int, permission: Permission | None = None
+    ) -> Sequence[StoredUser]:
+        """Return up to `limit` users of the tenant that have this operator permission, in order of login.
+
+        Without `permission`: any operator permission. Without `tenant`: of all tenants.
+        """
+
+    async def replace_operator_permissions(
+        self, user: StoredUser, permissions: AbstractSet[Permission], key: IdempotencyKey
+    ) -> StoredUser | None:
+        """Write the user's operator permissions, and return the user as stored afterwards.
+
+        Returns None, with nothing written, if others were written since the user was read, or the user was deleted.
+        If the same request wrote before, nothing is written.
         """
 
     async def replace_hash(self, user: StoredUser, password_hash: str) -> None:

@@ -45,6 +45,10 @@ RECORDED: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "key.create": (f"tenant:{EMAIL}", None, ()),
     "key.rotate": (f"tenant:{EMAIL}", None, ()),
     "key.revoke": (f"tenant:{EMAIL}", "revoked", ()),
+    "operator.login": ("olga", None, ()),
+    "operator.logout": ("olga", "logout", ()),
+    "operator.set_password": ("olga", "password_changed", ()),
+    "operator.update": ("oskar", None, ("permissions",)),
 }
 
 
@@ -72,6 +76,7 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "token.introspect",
         "key.list",
         "oauth.token",
+        "operator.list",
         AUDIT_LIST.name,
     }
     assert set(OPERATIONS) == set(AUDITED) | reads | {f"health.{lane}" for lane in Lane}
@@ -84,9 +89,12 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
     """The record holds the tenant, the account and the revocation reason."""
     token = await worker.login(shop)
     session = await worker.session_of(token)
-    key, _ = an_api_key(tenant=session.tenant, login=f"tenant:{EMAIL}")
+    key, api_key = an_api_key(tenant=session.tenant, login=f"tenant:{EMAIL}")
     await worker.sessions.add(key)
-    accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, key.id)
+    office = await worker.open_office()
+    operator = await worker.operator_login(office)
+    fixed = (EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
+    accounts = Accounts(*fixed, key.id, api_key, office, operator)
     worker.audit.records.clear()
     login, reason, changed = RECORDED[name]
     for _ in range(2):
@@ -95,7 +103,8 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
         record = record_of(worker)
         assert (record.type, record.outcome, record.login) == (name, "ok", login)
         assert (record.reason, record.changed, record.attempts) == (reason, changed, 1)
-        assert (record.tenant == session.tenant) == (name != "tenant.register")
+        assert (record.tenant == session.tenant) == (name != "tenant.register" and not name.startswith("operator."))
+        assert (record.tenant == worker.ports.operator_tenant) == name.startswith("operator.")
         if name in {"auth.logout", "session.revoke", "token.revoke"}:
             assert record.session == session.id
         if name in {"key.rotate", "key.revoke"}:

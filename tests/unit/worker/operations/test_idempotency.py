@@ -31,20 +31,14 @@ class Scene:
     shop: str
     token: str
     key: IssuedKey
+    office: str
+    operator: str
 
     async def send(self, name: str, message_id: str = "message") -> Any:
         """Send the usual request of an operation and return the reply."""
         session = self.worker.ports.tokens.session_id(self.token) or ""
-        accounts = Accounts(
-            "shop@example.com",
-            PASSWORD,
-            self.shop,
-            self.token,
-            session,
-            REGISTRATION_KEY,
-            self.key.key.id,
-            self.key.api_key,
-        )
+        fixed = ("shop@example.com", PASSWORD, self.shop, self.token, session, REGISTRATION_KEY)
+        accounts = Accounts(*fixed, self.key.key.id, self.key.api_key, self.office, self.operator)
         return await self.worker.call(OPERATIONS[name], message_id, **accounts.request(name))
 
     async def update(self, **fields: Any) -> None:
@@ -77,7 +71,8 @@ class Scene:
 async def scene(worker: InMemoryWorker, shop: str) -> Scene:
     await worker.create(shop)
     key = await worker.create_key(shop)
-    return Scene(worker, shop, await worker.login(shop), key)
+    office = await worker.open_office()
+    return Scene(worker, shop, await worker.login(shop), key, office, await worker.operator_login(office))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
