@@ -63,6 +63,14 @@ class Caller(TypedDict):
     """The tenant that an operator acts on."""
 
 
+class OperatorCaller(TypedDict):
+    """The members of an `OperatorRequest`, of an operator and the tenant that it acts on."""
+
+    tenant_token: str
+    caller_address: NotRequired[IPv4Address | IPv6Address]
+    on_tenant: str
+
+
 class OnlyBearer(HTTPBearer):
     """Reads the Bearer token of a request that has exactly one `Authorization` header.
 
@@ -121,6 +129,14 @@ async def _caller_on_tenant(
     return caller
 
 
+async def _operator_caller(caller: "Authenticated", tenant: "TenantId") -> OperatorCaller:
+    """Return the caller with the tenant in the path. Raises `MissingTenantToken`."""
+    operator: OperatorCaller = {"tenant_token": caller["tenant_token"], "on_tenant": tenant}
+    if "caller_address" in caller:
+        operator["caller_address"] = caller["caller_address"]
+    return operator
+
+
 async def _optional_tenant_token(credentials: BearerCredentials) -> str | None:
     """Return the tenant token if there is one, for routes that accept other proof too."""
     return credentials.credentials if credentials else None
@@ -138,6 +154,7 @@ def _decoded(segment: str) -> str:
         raise ValueError("must be percent-encoded UTF-8") from None
 
 
+TenantId = Annotated[Name, BeforeValidator(_decoded), Path(alias="id", description="The tenant's id.")]
 Workers = Annotated[WorkerCalls, from_state("workers")]
 EdgeVerifier = Annotated[CheckVerifier, from_state("verifier")]
 ForwardTenant = Annotated[TenantSession, from_state("forward_tenant")]
@@ -149,6 +166,7 @@ PublicUrl = Annotated[str, from_state("public_url")]
 Leaving = Annotated[asyncio.Event, from_state("leaving")]
 Authenticated = Annotated[Caller, Depends(_caller)]
 AuthenticatedOnTenant = Annotated[Caller, Depends(_caller_on_tenant)]
+OperatorOnTenant = Annotated[OperatorCaller, Depends(_operator_caller)]
 OptionalTenantToken = Annotated[str | None, Depends(_optional_tenant_token)]
 SourceAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_source_address)]
 RegistrationKey = Annotated[
@@ -158,6 +176,6 @@ RegistrationKey = Annotated[
     ),
 ]
 RequiredRegistrationKey = Annotated[
-    SecretStr, Header(alias="X-Registration-Key", description="The operator's key. It is valid for every tenant.")
+    SecretStr, Header(alias="X-Registration-Key", description="The registration key. It is valid for every tenant.")
 ]
 PathName = Annotated[Name, BeforeValidator(_decoded), Path(description="Percent-encoded, `/` included.")]

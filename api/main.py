@@ -32,8 +32,11 @@ from api.routes import (
     oauth_token,
     operator,
     principal,
+    search,
     session,
     tenant,
+    tenant_settings,
+    tenants,
     token,
     user,
 )
@@ -72,8 +75,8 @@ TAGS = [
     {"name": "Sessions", "description": "List and revoke the sessions of a user."},
     {"name": "Audit", "description": "Read the audit trail of a tenant."},
     {"name": "Credentials", "description": "Manage API keys, and see who a credential stands for and what it allows."},
-    {"name": "Operators", "description": "Log operators of this installation in, and see and set their permissions."},
     {"name": "Events", "description": "Receive the revocations of a tenant's sessions as they happen."},
+    {"name": "Operators", "description": "Log operators of this installation in, and manage them and all tenants."},
     {"name": "Health", "description": "Probes for load balancers and orchestrators."},
 ]
 
@@ -185,7 +188,23 @@ def create_app(
         *([Middleware(PlainVerifications, with_forward=settings.forward_email is not None)] if plain_path else []),
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
-    for routes in (auth, tenant, user, session, token, events, audit, principal, key, oauth_token, operator, health):
+    for routes in (
+        auth,
+        tenant,
+        user,
+        session,
+        token,
+        events,
+        audit,
+        principal,
+        key,
+        oauth_token,
+        operator,
+        tenants,
+        search,
+        tenant_settings,
+        health,
+    ):
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)

@@ -18,7 +18,7 @@ from api.errors import (
     problem,
     problem_of,
 )
-from api.examples import EXAMPLES
+from api.examples import EXAMPLES, Example
 from api.oauth import media_type_of, oauth_problem
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import (
@@ -111,6 +111,7 @@ def documented(
     *,
     token_is_optional: bool = False,
     oauth: bool = False,
+    by_operator: bool = False,
     edge_errors: tuple[AuthError, ...] = (),
 ) -> dict[str, Any]:
     """Return the decorator arguments that document a route.
@@ -118,23 +119,26 @@ def documented(
     - `reply`: model of the HTTP response, if it differs from the operation's reply.
     - `token_is_optional`: the route accepts other proof instead of a tenant token.
     - `oauth`: errors are OAuth 2.0 errors.
+    - `by_operator`: a second route of an operation, on which an operator's token is the whole proof.
     - `edge_errors`: errors of the edge itself.
     """
     example = EXAMPLES[operation.name]
+    if by_operator:
+        example = Example(reply=example.reply)
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "Done", "content": {"application/json": {"example": example.reply}}},
         **_problem_responses(operation, edge_errors, has_body=example.body is not None, oauth=oauth),
     }
     # FastAPI adds these to the schemes of the route's dependencies.
     security = [
-        *([{CLIENT_CREDENTIALS: [operation.permission]}] if operation.permission else []),
+        *([{CLIENT_CREDENTIALS: [operation.permission]}] if operation.permission in TENANT_PERMISSIONS else []),
         *([{}] if token_is_optional else []),
     ]
     extra: dict[str, Any] = {"security": security} if security else {}
     if example.body:
         extra["requestBody"] = {"content": {media_type: {"example": example.body}}}
     return {
-        "operation_id": operation.name,
+        "operation_id": f"{operation.name}_by_operator" if by_operator else operation.name,
         "response_model": reply or operation.reply,
         "responses": responses,
         "openapi_extra": extra,

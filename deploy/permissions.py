@@ -19,15 +19,22 @@ from shared.amqp.topology import (
     subscriber_queue,
 )
 from shared.contracts import OPERATIONS
+from shared.contracts.audit_search import AUDIT_SEARCH
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
 from shared.contracts.permissions import TENANT_PERMISSIONS
 from shared.contracts.principal_get import PRINCIPAL_GET
+from shared.contracts.tenant_complete_reset import TENANT_COMPLETE_RESET
 from shared.contracts.tenant_enable import TENANT_ENABLE
+from shared.contracts.tenant_get import TENANT_GET
+from shared.contracts.tenant_list import TENANT_LIST
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.tenant_reset import TENANT_RESET
+from shared.contracts.tenant_revoke_sessions import TENANT_REVOKE_SESSIONS
 from shared.contracts.tenant_verify import TENANT_VERIFY
+from shared.contracts.user_search import USER_SEARCH
 
 #: Name of the default exchange in permissions. It routes to every queue by name.
 DEFAULT_EXCHANGE = "amq.default"
@@ -40,12 +47,19 @@ WORKER = "worker"
 QUEUE_LENGTH = "queue-length"
 
 #: Operations that services may not call. Over AMQP the caller of `tenant.register` states its own address, so no
-#: network rule can apply. `tenant.enable` and the operations of operators are for people, who use an edge.
+#: network rule can apply. The others are for operators, who use an edge, and for a tenant to which one gave a code.
 NOT_FOR_SERVICES = {
     TENANT_REGISTER.name,
     TENANT_ENABLE.name,
     *(name for name in OPERATIONS if name.startswith("operator.")),
     *(operation.name for operation in HEALTH.values()),
+    TENANT_LIST.name,
+    TENANT_GET.name,
+    TENANT_REVOKE_SESSIONS.name,
+    TENANT_RESET.name,
+    TENANT_COMPLETE_RESET.name,
+    USER_SEARCH.name,
+    AUDIT_SEARCH.name,
 }
 SERVICE_OPERATIONS = tuple(sorted(OPERATIONS.keys() - NOT_FOR_SERVICES))
 #: Operations that `AuthClient` calls on its own in every service: it logs its tenant in, and reads the tenant's id.

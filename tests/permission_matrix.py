@@ -34,6 +34,8 @@ from worker.domain.records import KeySecret, Revocation, StoredKey, StoredSessio
 
 PASSWORD = "correct horse battery staple"
 DAY = timedelta(days=1)
+#: How long ago expired credentials expired: the database deletes them after a day.
+HOUR = timedelta(hours=1)
 
 #: The operations that a permission protects.
 PROTECTED = {name: operation for name, operation in OPERATIONS.items() if operation.permission is not None}
@@ -282,7 +284,7 @@ async def _user_token(world: World, _needed: Permission) -> Presented:
 
 
 async def _expired_tenant_token(world: World, _needed: Permission) -> Presented:
-    return Presented((await world.session(world.shop.id, expires_at=world.stores.now - DAY))[1])
+    return Presented((await world.session(world.shop.id, expires_at=world.stores.now - HOUR))[1])
 
 
 async def _revoked_tenant_token(world: World, _needed: Permission) -> Presented:
@@ -301,7 +303,7 @@ async def _unknown_key(_world: World, _needed: Permission) -> Presented:
 
 
 async def _expired_key(world: World, _needed: Permission) -> Presented:
-    return Presented((await world.key(TENANT_PERMISSIONS, expires_at=world.stores.now - DAY))[1])
+    return Presented((await world.key(TENANT_PERMISSIONS, expires_at=world.stores.now - HOUR))[1])
 
 
 async def _revoked_key(world: World, _needed: Permission) -> Presented:
@@ -316,7 +318,7 @@ async def _key_from_another_network(world: World, _needed: Permission) -> Presen
 
 async def _expired_access_token(world: World, _needed: Permission) -> Presented:
     key, _ = await world.key(TENANT_PERMISSIONS)
-    return Presented(world.access_token(key, TENANT_PERMISSIONS, -DAY))
+    return Presented(world.access_token(key, TENANT_PERMISSIONS, -HOUR))
 
 
 async def _access_token_of_a_revoked_key(world: World, _needed: Permission) -> Presented:
@@ -326,7 +328,7 @@ async def _access_token_of_a_revoked_key(world: World, _needed: Permission) -> P
 
 
 async def _expired_operator(world: World, _needed: Permission) -> Presented:
-    expired = world.stores.now - DAY
+    expired = world.stores.now - HOUR
     return Presented(await world.operator(frozenset(Permission), expires_at=expired), world.shop.id)
 
 

@@ -7,7 +7,12 @@ NEW_PASSWORD = "another fine password"
 
 
 #: Members of replies that are new for each repetition of a request: nothing is stored that they could be read from.
-NEW_EACH_TIME = {"key.create": {"api_key"}, "key.rotate": {"api_key"}, "oauth.token": {"access_token"}}
+NEW_EACH_TIME = {
+    "key.create": {"api_key"},
+    "key.rotate": {"api_key"},
+    "oauth.token": {"access_token"},
+    "tenant.reset": {"code", "expires_at"},
+}
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,18 @@ class Accounts:
     operator: str = "olga"
     colleague: str = "oskar"
     """A user of the operators' tenant that is no operator yet."""
+    tenant: str | None = None
+    """The id of the tenant, which requests of an operator name."""
+    reset_code: str | None = None
+    """A live code that an operator got for the tenant."""
 
     def request(self, operation: str) -> dict[str, Any]:
         """Return a request that succeeds with a visible effect: it revokes existing sessions or creates something."""
         by_tenant = {"tenantToken": self.tenant_token}
         about_ann = {**by_tenant, "login": "ann"}
-        by_operator = {"tenantToken": self.operator_token}
         about_token = {**by_tenant, "token": self.token}
+        by_operator = {"tenantToken": self.operator_token}
+        on_tenant = {**by_operator, "onTenant": self.tenant}
         requests: dict[str, dict[str, Any]] = {
             "principal.get": by_tenant,
             "tenant.register": {
@@ -71,6 +81,15 @@ class Accounts:
             "session.revoke_all": about_ann,
             "event.list": by_tenant,
             "audit.list": by_tenant,
+            "tenant.list": by_operator,
+            "tenant.get": on_tenant,
+            "tenant.revoke_sessions": on_tenant,
+            "tenant.reset": on_tenant,
+            "tenant.complete_reset": {"email": self.email, "code": self.reset_code, "password": NEW_PASSWORD},
+            "user.search": {**by_operator, "q": "ann"},
+            "audit.search": {**by_operator, "login": "ann"},
+            "settings.get": by_tenant,
+            "settings.update": {**by_tenant, "settings": {"maxKeyLifetimeDays": 90}},
             "key.create": {**by_tenant, "name": "gateway", "permissions": ["tokens:verify"]},
             "key.list": by_tenant,
             "key.rotate": {**by_tenant, "id": self.api_key},

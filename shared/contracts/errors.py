@@ -244,7 +244,7 @@ class RegistrationForbidden(AuthError):
 
 
 class TenantNotFound(AuthError):
-    """No tenant has this email. Only callers with the registration key get this error."""
+    """No tenant has this id or email. Only operators and callers with the registration key get this error."""
 
     code = ErrorCode.TENANT_NOT_FOUND
     text = "tenant is not found"

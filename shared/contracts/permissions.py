@@ -47,7 +47,7 @@ MEANINGS: dict[Permission, str] = {
     Permission.TENANT_READ: "Read the tenant's settings.",
     Permission.TENANT_WRITE: "Change the tenant's settings.",
     Permission.TENANTS_READ: "List, search and read all tenants.",
-    Permission.TENANTS_WRITE: "Disable, enable, delete and unlock any tenant.",
+    Permission.TENANTS_WRITE: "Disable, enable, delete, unlock and reset any tenant, and revoke its sessions.",
     Permission.OPERATORS_WRITE: "Give and take permissions of operators.",
 }
 

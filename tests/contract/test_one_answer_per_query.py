@@ -176,7 +176,7 @@ QUERIES: dict[str, tuple[int, Callable[[Full], Awaitable[Collection[object]]]]] 
         colliding_logins.PAGE,
         lambda on: on.users.spelled("shop", [f"{each:032}" for each in range(colliding_logins.PAGE)]),
     ),
-    "tenants": (STORED, lambda on: on.tenants.page("", STORED)),
+    "tenants": (STORED, lambda on: on.tenants.page("", "", STORED)),
     "audit.list": (MAX_RECORDS_PER_PAGE + 1, lambda on: on.audit.page(EVERY_RECORD, MAX_RECORDS_PER_PAGE + 1)),
 }
 

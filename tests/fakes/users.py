@@ -84,6 +84,17 @@ class FakeUsers:
         ]
         return sorted(matching, key=lambda user: user.login)[:limit]
 
+    async def named(self, names: Collection[str], after: str, limit: int) -> Sequence[StoredUser]:
+        found = [each for each in self._visible() if each.id > after and {each.login, each.email} & set(names)]
+        return sorted(found, key=lambda user: user.id)[:limit]
+
+    async def tenants_of(self, logins: Collection[str], limit: int) -> AbstractSet[str]:
+        found = {each.user.tenant for each in self._stored.values() if each.user.login in logins}
+        return set(sorted(found)[:limit])
+
+    async def count(self, tenant: str, limit: int | None) -> int:
+        return len([each for each in self._stored.values() if each.user.tenant == tenant][:limit])
+
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
         stored = [each.user for each in self._stored.values()]
         return sorted(user.login for user in stored if user.tenant == tenant and user.login > after)[:limit]

@@ -24,6 +24,7 @@ from worker.adapters.mongo_database import (
     NOT_DELETED,
     Document,
     MongoDatabase,
+    counted_in_steps,
     first_found,
     first_readable,
     readable,
@@ -112,6 +113,30 @@ class MongoUsers:
                 if len(users) == limit:
                     break
         return users
+
+    async def named(self, names: Collection[str], after: str, limit: int) -> Sequence[StoredUser]:
+        found: dict[str, StoredUser] = {}
+        with unavailable_when_away(), pymongo.timeout(self._max_page_seconds):
+            for field in ("login", "email"):
+                for name in names:  # not `$in`, so that each query is one range of an index
+                    query = self._users.find({field: name, "_id": {"$gt": after}}).sort("_id", ASCENDING)
+                    users = await first_readable(query, _from_document, limit, lambda user: "deleted_at" not in user)
+                    found |= {user.id: user for user in users}
+        return [found[user_id] for user_id in sorted(found)[:limit]]
+
+    async def tenants_of(self, logins: Collection[str], limit: int) -> AbstractSet[str]:
+        found: set[str] = set()
+        with unavailable_when_away():
+            for login in logins:
+                documents = await first_found(self._users.find({"login": login}, ["tenant"]), limit)
+                found |= {document["tenant"] for document in documents}
+        return set(sorted(found)[:limit])
+
+    async def count(self, tenant: str, limit: int | None) -> int:
+        if limit is None:
+            return await counted_in_steps(self._users, tenant, "login", {})
+        with unavailable_when_away():
+            return await self._users.count_documents({"tenant": tenant}, limit=limit)
 
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
         found: list[str] = []

@@ -16,6 +16,7 @@ from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.errors import AuthError, InvalidCredentials, Throttled
 from shared.contracts.operation import Operation
 from shared.contracts.operator_login import OPERATOR_LOGIN
+from shared.contracts.tenant_complete_reset import TENANT_COMPLETE_RESET
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.wire import WireModel
 from worker.domain.call import Call
@@ -123,7 +124,7 @@ async def _queue_refusal(operation: AnyOperation, outcome: str, request: Any, ca
 
 async def _account(operation: AnyOperation, request: Any, call: Call, ports: Ports) -> tuple[str | None, str | None]:
     """Return the tenant whose audit trail gets the attempt, and the login if the account exists."""
-    if operation is TENANT_LOGIN:
+    if operation is TENANT_LOGIN or operation is TENANT_COMPLETE_RESET:
         tenant = await ports.tenants.find_by_email(request.email)
         return (tenant.id, tenant.login) if tenant else (None, None)
     if operation in USER_LOGINS and call.audit_facts.tenant is not None:

@@ -136,9 +136,10 @@ def is_live(credential: str, session: StoredSession, ports: Ports) -> bool:
 
 
 def check_permission(operation: AnyOperation, principal: Principal) -> None:
-    """Raise `Forbidden` unless the caller has the permission that the operation needs."""
-    if operation.permission is not None and operation.permission not in principal.permissions:
-        raise Forbidden.without(operation.permission)
+    """Raise `Forbidden` unless the caller has the permissions that the operation needs."""
+    for needed in (operation.permission, operation.also_needs, operation.of_operator):
+        if needed is not None and needed not in principal.permissions:
+            raise Forbidden.without(needed)
 
 
 def secret_digest(api_key: str) -> bytes:

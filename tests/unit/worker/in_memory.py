@@ -15,6 +15,7 @@ from shared.contracts.operation import Operation
 from shared.contracts.operator_login import OPERATOR_LOGIN
 from shared.contracts.permissions import OPERATOR_PERMISSIONS, Permission
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.tenant_reset import TENANT_RESET
 from shared.contracts.user import User
 from shared.contracts.user_create import USER_CREATE
 from shared.contracts.wire import MIN_PASSWORD_CHARS, WireModel
@@ -164,6 +165,10 @@ class InMemoryWorker:
         """Log the operator in and return the token."""
         wanted = {"password": PASSWORD, "deviceId": "laptop", **fields}
         return (await self.call(OPERATOR_LOGIN, tenantToken=office, login=login, **wanted)).access_token
+
+    async def reset_code(self, operator_token: str, tenant: str) -> str:
+        """Return a code with which the tenant can set its password."""
+        return (await self.call(TENANT_RESET, tenantToken=operator_token, onTenant=tenant)).code
 
     async def verify(self, tenant_token: str, token: str) -> Claims:
         """Verify a user token and return its claims; an invalid token raises its error."""

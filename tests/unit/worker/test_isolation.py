@@ -20,6 +20,7 @@ from shared.contracts.errors import (
 from shared.contracts.oauth_token import OAUTH_TOKEN
 from shared.contracts.operation import Operation, TenantRequest
 from shared.contracts.operator_login import OPERATOR_LOGIN
+from shared.contracts.permissions import INSTALLATION_PERMISSIONS
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.user import User
 from tests.fakes import ISSUER, LIFETIMES, MASTER_KEYS
@@ -45,6 +46,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "session.revoke_all": {"login": "ann"},
     "event.list": {},
     "audit.list": {},
+    "settings.get": {},
+    "settings.update": {"settings": {"maxKeyLifetimeDays": 90}},
     "key.create": {"name": "gateway", "permissions": ["tokens:verify"]},
     "key.list": {},
     "key.rotate": {},
@@ -53,10 +56,12 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "operator.login": {"login": "ann", "password": PASSWORD, "deviceId": "phone"},
     "operator.logout": {},
     "operator.set_password": {"currentPassword": PASSWORD, "password": "another fine password"},
-    "operator.list": {},
-    "operator.update": {"login": "ann", "permissions": []},
 }
-BY_TENANTS = {name: operation for name, operation in OPERATIONS.items() if issubclass(operation.request, TenantRequest)}
+BY_TENANTS = {
+    name: operation
+    for name, operation in OPERATIONS.items()
+    if issubclass(operation.request, TenantRequest) and operation.permission not in INSTALLATION_PERMISSIONS
+}
 
 Credential = Callable[[InMemoryWorker, str], Awaitable[str]]
 

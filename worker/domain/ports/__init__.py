@@ -74,6 +74,6 @@ class Ports:
     """The minimum length of a new password, in its normalised form."""
     max_sessions_per_user: int = 0
     """0: no limit."""
-    key_guesses: KeyGuesses = field(default_factory=KeyGuesses)
     operator_tenant: str | None = None
     """The id of the tenant whose users may be operators. None: there are no operators."""
+    key_guesses: KeyGuesses = field(default_factory=KeyGuesses)

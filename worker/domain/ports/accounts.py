@@ -1,13 +1,15 @@
 """Ports of stored accounts: tenants and their users."""
 
-from collections.abc import Collection, Sequence, Set as AbstractSet
+from collections.abc import Collection, Mapping, Sequence, Set as AbstractSet
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.contracts.events import RevocationReason
 from shared.contracts.permissions import Permission
 from worker.domain.records import (
     IdempotencyKey,
+    StoredCounts,
+    StoredReset,
     StoredTenant,
     StoredUser,
     TenantRevocation,
@@ -30,10 +32,11 @@ class Tenants(Protocol):
     async def find_by_email(self, email: str) -> StoredTenant | None:
         """Return the tenant with this email, disabled or not. None if there is none or it is being deleted."""
 
-    async def page(self, after: str, limit: int) -> Sequence[StoredTenant]:
+    async def page(self, search: str, after: str, limit: int) -> Sequence[StoredTenant]:
         """Return up to `limit` tenants with an email greater than `after`, in order of email.
 
-        Tenants that are being deleted are left out.
+        `search` matches a part of the email, ignoring case. An empty string matches all. Tenants that are being
+        deleted are left out.
         """
 
     async def is_current(self, tenant: StoredTenant) -> bool:
@@ -56,14 +59,17 @@ class Tenants(Protocol):
         key: IdempotencyKey,
         password_hash: str | None = None,
         *,
+        with_users: bool = False,
         revoke_keys: bool = False,
+        code_digest: bytes | None = None,
     ) -> TenantRevocation:
         """Durably store the decision to revoke the tenant's sessions, together with its cause, in one update.
 
         The cause is a new password hash, or follows from the reason: the tenant is disabled or
-        deleted. A deleted tenant is not found any more. If the same request decided before, that
-        decision is returned, finished or not. `revoke_keys` includes API keys; disabling and deletion always do.
-        Raises `TenantNotFound`.
+        deleted. A deleted tenant is not found any more. `with_users` includes users' sessions and `revoke_keys`
+        includes API keys for any reason; disabling and deletion always do. If the same request decided before, that
+        decision is returned, finished or not. Raises `TenantNotFound`, and `InvalidCredentials` unless `code_digest`,
+        if given, is a live code of the tenant's reset. The same update voids the code.
         """
 
     async def find_decision(self, tenant: str, key: IdempotencyKey) -> TenantRevocation | None:
@@ -86,6 +92,30 @@ class Tenants(Protocol):
 
     async def enable(self, tenant: str, key: IdempotencyKey) -> None:
         """Enable a disabled tenant, once per request: a retry does not undo a later `tenant.disable`."""
+
+    async def begin_reset(self, tenant: StoredTenant, reset: StoredReset) -> None:
+        """Store the reset durably. It replaces another one, but keeps the codes of one of the same request.
+
+        Raises `Unavailable` if the tenant is not at the reset's generation any more.
+        """
+
+    async def change_settings(self, tenant: str, changes: Mapping[str, Any], key: IdempotencyKey) -> StoredTenant:
+        """Write these settings durably, once per request, and return the tenant as stored afterwards.
+
+        None removes a setting. A retry does not undo later changes. Raises `TenantNotFound`.
+        """
+
+    async def request_counts(self, tenants: Collection[str], now: datetime) -> None:
+        """Record that these tenants are to be counted. A failover may lose this."""
+
+    async def with_requested_counts(self, limit: int) -> Sequence[str]:
+        """Return the ids of up to `limit` tenants that are to be counted, the longest waiting first."""
+
+    async def store_counts(self, tenant: str, counts: StoredCounts | None) -> None:
+        """Store the counts of a tenant, which is then not to be counted any more. A failover may lose this.
+
+        None keeps older counts.
+        """
 
 
 class Users(Protocol):
@@ -127,6 +157,21 @@ class Users(Protocol):
         """Return up to `limit` users with a login greater than `after`, in order of login.
 
         `search` matches a part of login or email, ignoring case. An empty string matches all.
+        """
+
+    async def named(self, names: Collection[str], after: str, limit: int) -> Sequence[StoredUser]:
+        """Return up to `limit` users of all tenants with an id greater than `after`, in order of id.
+
+        Their login or their email is one of `names`. Users that are being deleted are left out.
+        """
+
+    async def tenants_of(self, logins: Collection[str], limit: int) -> AbstractSet[str]:
+        """Return the ids of up to `limit` tenants that have a user with one of these logins."""
+
+    async def count(self, tenant: str, limit: int | None) -> int:
+        """Return how many users the tenant has, `limit` at most. Users that are being deleted count.
+
+        None counts all, in steps, and may take long.
         """
 
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:

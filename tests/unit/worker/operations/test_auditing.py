@@ -8,6 +8,7 @@ import pytest
 
 from shared.contracts import OPERATIONS
 from shared.contracts.audit_list import AUDIT_LIST, AUDITED
+from shared.contracts.audit_search import AUDIT_SEARCH
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.errors import AuthError, InvalidCredentials, Unavailable
 from shared.contracts.operation import Lane
@@ -42,6 +43,10 @@ RECORDED: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "session.revoke": ("ann", "revoked", ()),
     "session.revoke_all": ("ann", "all_revoked", ()),
     "token.revoke": ("ann", "token_revoked", ()),
+    "tenant.revoke_sessions": (f"tenant:{EMAIL}", "all_revoked", ()),
+    "tenant.reset": (f"tenant:{EMAIL}", None, ()),
+    "tenant.complete_reset": (f"tenant:{EMAIL}", "password_changed", ()),
+    "settings.update": (f"tenant:{EMAIL}", None, ("maxKeyLifetimeDays",)),
     "key.create": (f"tenant:{EMAIL}", None, ()),
     "key.rotate": (f"tenant:{EMAIL}", None, ()),
     "key.revoke": (f"tenant:{EMAIL}", "revoked", ()),
@@ -78,6 +83,11 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "oauth.token",
         "operator.list",
         AUDIT_LIST.name,
+        "tenant.list",
+        "tenant.get",
+        "user.search",
+        AUDIT_SEARCH.name,
+        "settings.get",
     }
     assert set(OPERATIONS) == set(AUDITED) | reads | {f"health.{lane}" for lane in Lane}
     assert set(RECORDED) == set(AUDITED)
@@ -94,7 +104,8 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
     office = await worker.open_office()
     operator = await worker.operator_login(office)
     fixed = (EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
-    accounts = Accounts(*fixed, key.id, api_key, office, operator)
+    code = await worker.reset_code(operator, session.tenant)
+    accounts = Accounts(*fixed, key.id, api_key, office, operator, tenant=session.tenant, reset_code=code)
     worker.audit.records.clear()
     login, reason, changed = RECORDED[name]
     for _ in range(2):

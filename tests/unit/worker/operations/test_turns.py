@@ -13,7 +13,7 @@ from worker.domain.call import Call
 EMAIL = "shop@example.com"
 NAMES = [name for name, each in OPERATIONS.items() if each.lane is Lane.PASSWORD and not name.startswith("health.")]
 #: Operations whose callers are not authenticated yet.
-UNAUTHENTICATED = {"tenant.register", "tenant.login"}
+UNAUTHENTICATED = {"tenant.register", "tenant.login", "tenant.complete_reset"}
 
 
 class FullTurns(FakeTurns):
@@ -46,8 +46,10 @@ class Scene:
         self.tenant, self.office = session.tenant, (await self.worker.session_of(office)).tenant
         self.turns.entered.clear()
         self.turns.left = self.hasher.work = 0
+        code = await self.worker.reset_code(operator, session.tenant)
         fixed = (EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
-        return Accounts(*fixed, key.key.id, key.api_key, office, operator)
+        keys = (key.key.id, key.api_key)
+        return Accounts(*fixed, *keys, office, operator, tenant=session.tenant, reset_code=code)
 
     def group_of(self, name: str, unauthenticated: str) -> str:
         """Return the group of the operation's usual request."""
