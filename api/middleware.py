@@ -26,7 +26,7 @@ VERIFY_ROUTES = frozenset({"/auth/verify", *FORWARD_ROUTES, "/tenant/verify", "/
 HEALTH_ROUTES = frozenset({"/health/live", "/health/ready"})
 
 #: RFC 3986, 2.3: unreserved characters, which percent-encoding leaves as they are.
-CANONICAL_PATH = re.compile(rb"[\w.~/-]*", re.ASCII)
+CANONICAL_PATH = re.compile(rb"[\w.~/-]*")
 
 
 class RequestContext:
@@ -90,7 +90,7 @@ class RequestContext:
 class UnexpectedErrors:
     """Middleware that answers unexpected exceptions.
 
-    Starlette's own handler runs outside all middleware, so its response would have no request id and no log line.
+    Starlette's own handler answers such an exception and raises it again, so it would be logged twice.
     """
 
     def __init__(self, app: ASGIApp) -> None:

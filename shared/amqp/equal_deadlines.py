@@ -1,6 +1,6 @@
 """Deadlines that are all equally far away, so that one timer serves them all: they fall due in order of arrival.
 
-`asyncio.timeout` arms and cancels a timer for each call, which is a tenth of the edge's CPU for a verification.
+`asyncio.timeout` arms and cancels a timer for each call: four microseconds of the hundred that a verification takes.
 """
 
 import asyncio
