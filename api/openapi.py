@@ -82,6 +82,8 @@ class DocumentedApi(FastAPI):
         await self._surrounded(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is not None:  # as changed below
+            return self.openapi_schema
         document = super().openapi()
         for route in (route for path in document["paths"].values() for route in path.values()):
             if JSON in route["responses"].get("422", {}).get("content", {}):

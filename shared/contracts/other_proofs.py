@@ -5,7 +5,7 @@ from .permissions import Permission
 #: What permits an operation without a permission, by its name.
 OTHER_PROOFS: dict[str, str] = {
     "principal.get": "any valid credential reads its own permissions",
-    "oauth.token": "the access token allows what its API key does, or less",
+    "oauth.token": "the API key that it exchanges is the proof",
     "tenant.register": "the client's network or the registration key permits it",
     "tenant.login": "the tenant's password is the proof",
     "tenant.verify": "the tenant token that it verifies is the proof",
