@@ -185,7 +185,7 @@ def create_app(
         *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
         Middleware(HeadAsGet),
         Middleware(EncodedPath),
-        *([Middleware(PlainVerifications, with_forward=settings.forward_email is not None)] if plain_path else []),
+        *([Middleware(PlainVerifications, with_forward=settings.forwards)] if plain_path else []),
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
     for routes in (
