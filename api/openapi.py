@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.bodies import JSON
 from api.errors import (
@@ -72,6 +74,16 @@ class DocumentedApi(FastAPI):
     FastAPI would list problem documents as `application/json`, and would add a 422 to routes without one. Routes
     without credentials say so with an empty `security`, since an absent one could be an omission.
     """
+
+    def surround(self, *layers: Middleware) -> None:
+        """Put middleware around FastAPI, outermost first. FastAPI puts three of its own around what it is given."""
+        app: ASGIApp = super().__call__
+        for layer in reversed(layers):
+            app = layer.cls(app, *layer.args, **layer.kwargs)
+        self._surrounded = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._surrounded(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is not None:  # as changed below

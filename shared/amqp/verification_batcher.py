@@ -25,6 +25,7 @@ from ..contracts.errors import (
     Overloaded,
 )
 from ..contracts.wire import MAX_TOKEN_CHARS
+from .equal_deadlines import EqualDeadlines
 from .rpc_port import DEFAULT_TIMEOUT_SECONDS, Rpc
 from .telemetry import Tracing
 
@@ -89,6 +90,7 @@ class VerificationBatcher:
     ) -> None:
         self._rpc = rpc
         self._timeout_seconds = timeout_seconds
+        self._deadlines = EqualDeadlines(timeout_seconds)
         self._max_batches_in_flight = max_batches_in_flight
         self._stalled_seconds = stalled_seconds
         self._tracing = tracing
@@ -122,12 +124,13 @@ class VerificationBatcher:
             self._tracing.joins_batch(answer)
         if len(self._queue) == 1:  # sent at the end of this event loop turn, so that its calls share a batch
             asyncio.get_running_loop().call_soon(self._send_ready)
+        self._deadlines.add(answer)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                result, cause = await answer
+            result, cause = await answer
         except TimeoutError:
             raise DeadlineExceeded from None
         finally:
+            self._deadlines.remove(answer)
             self._dequeue(answer)  # a cancelled or expired check takes no place in a batch
         try:
             return Verified(result.unwrap(), result.caller)

@@ -121,7 +121,7 @@ async def test_cached_answer_is_dropped_when_either_session_is_revoked(owner: st
     assert edge.workers.asked == 2
 
 
-@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("credential", CREDENTIALS, ids=["api key", "access token"])
 async def test_cached_answer_for_an_api_key_or_access_token_is_dropped_when_the_key_is_revoked(credential: str) -> None:
     """Neither text tells the edge a session: the worker does."""
     edge = Edge(credential, CallerSession(session_id="key", exp=int(time.time()) + 60))
@@ -134,7 +134,7 @@ async def test_cached_answer_for_an_api_key_or_access_token_is_dropped_when_the_
         await edge.verifier.verify(edge.check)
 
 
-@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("credential", CREDENTIALS, ids=["api key", "access token"])
 async def test_cached_answer_for_a_credential_ends_at_its_expiry(credential: str) -> None:
     edge = Edge(credential, CallerSession(session_id="key", exp=int(time.time()) - 1))
     for _ in range(2):
@@ -142,7 +142,7 @@ async def test_cached_answer_for_a_credential_ends_at_its_expiry(credential: str
     assert edge.workers.asked == 2
 
 
-@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("credential", CREDENTIALS, ids=["api key", "access token"])
 async def test_answer_without_the_session_of_the_credential_is_not_cached(credential: str) -> None:
     edge = Edge(credential)
     for _ in range(2):
@@ -150,7 +150,7 @@ async def test_answer_without_the_session_of_the_credential_is_not_cached(creden
     assert edge.workers.asked == 2
 
 
-@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("credential", CREDENTIALS, ids=["api key", "access token"])
 async def test_cached_answer_is_not_used_for_a_caller_at_another_address(credential: str) -> None:
     """The networks of the key may refuse it."""
     edge = Edge(credential, CallerSession(session_id="key", exp=int(time.time()) + 60))
