@@ -192,7 +192,9 @@ def _live_secret(credential: str, key: StoredKey, now: datetime) -> KeySecret:
 
 
 def _check_network(key: StoredKey, address: Address | None) -> None:
-    if key.networks and (address is None or not any(address in ip_network(each) for each in key.networks)):
+    if key.networks and address is None:  # from a service, whose address is not known
+        raise Forbidden("an API key with networks may only be used over HTTP")
+    if key.networks and not any(address in ip_network(each) for each in key.networks):
         raise Forbidden("the API key may not be used from this address")
 
 

@@ -123,7 +123,7 @@ async def test_an_api_key_with_networks_works_from_these_only(
     if allowed:
         assert await send(PRINCIPAL_GET, **request)
     else:
-        with pytest.raises(Forbidden):
+        with pytest.raises(Forbidden, match="this address" if address and service is None else "over HTTP"):
             await send(PRINCIPAL_GET, **request)
 
 
