@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from worker.adapters.mongo_database import MongoDatabase, connect
+from tests.mongo_driver import connect
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_indexes import create_indexes
 
 

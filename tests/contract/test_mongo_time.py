@@ -12,8 +12,9 @@ from yarl import URL
 from shared.contracts.errors import AuthError, Unavailable
 from tests.fakes import NOW
 from tests.integration.proxy import Proxy
+from tests.mongo_driver import connect
 from tests.records import a_session, a_user
-from worker.adapters.mongo_database import MAX_CONNECTIONS, MongoDatabase, connect, unavailable_when_away
+from worker.adapters.mongo_database import MAX_CONNECTIONS, MongoDatabase, unavailable_when_away
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_time import MAX_CALL_SECONDS, MIN_CALL_SECONDS

@@ -17,12 +17,11 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import pymongo
-from motor.motor_asyncio import AsyncIOMotorCursor
 from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
-from worker.adapters.mongo_database import PLANNED_ELECTION_SECONDS, Collection, Document, MongoDatabase
+from worker.adapters.mongo_database import PLANNED_ELECTION_SECONDS, Collection, Cursor, Document, MongoDatabase
 from worker.domain.ports import Database
 
 log = logging.getLogger(__name__)
@@ -176,9 +175,9 @@ class ProvenDatabase:
         return replies and (confirmed or self._lease.seconds_since() < PLANNED_ELECTION_SECONDS)
 
 
-def server_of(cursor: AsyncIOMotorCursor[Document]) -> Server | None:
+def server_of(cursor: Cursor) -> Server | None:
     """Return the server that answered the cursor's query, or None before it was read."""
-    server: Server | None = cursor.delegate.address  # Motor's type stub declares its own property as a method
+    server: Server | None = getattr(cursor, "delegate", cursor).address  # Motor's cursor has PyMongo's as `delegate`
     return server
 
 
