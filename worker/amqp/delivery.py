@@ -1,0 +1,53 @@
+"""A request as the broker delivered it, and its acknowledgement.
+
+It reads aiormq's own message. aio-pika would convert all properties and start a task of its own for
+each one.
+"""
+
+from aiormq.abc import DeliveredMessage
+from pamqp.common import FieldTable
+
+
+class Delivery:
+    """A delivered request: the parts that a worker reads."""
+
+    __slots__ = (
+        "_message",
+        "body",
+        "content_type",
+        "correlation_id",
+        "exchange",
+        "expiration",
+        "headers",
+        "message_id",
+        "redelivered",
+        "reply_to",
+        "routing_key",
+    )
+
+    def __init__(self, message: DeliveredMessage) -> None:
+        properties = message.header.properties
+        self._message = message
+        self.body = message.body
+        self.content_type = properties.content_type
+        self.correlation_id = properties.correlation_id
+        self.exchange = message.exchange or ""
+        self.expiration = _seconds(properties.expiration)
+        self.headers: FieldTable = properties.headers or {}
+        self.message_id = properties.message_id
+        self.redelivered = bool(message.redelivered)
+        self.reply_to = properties.reply_to or ""
+        self.routing_key = message.routing_key or ""
+
+    async def acknowledge(self, *, wait: bool) -> None:
+        """Send the acknowledgement; with `wait`, return when it is written to the socket.
+
+        Without it nothing grows: the broker delivers no more than the prefetch until it has received
+        acknowledgements. Raises errors of aiormq if the channel is closed.
+        """
+        await self._message.channel.basic_ack(self._message.delivery_tag or 0, wait=wait)
+
+
+def _seconds(expiration: str | None) -> float | None:
+    """Return the expiration, which AMQP carries as milliseconds in decimal digits."""
+    return int(expiration) / 1000 if expiration and expiration.isdecimal() else None
