@@ -123,6 +123,8 @@ class PrimaryLease:
         return self.is_held
 
     async def _current(self, deadline: float) -> Proof:
+        if self._proof is not None and self.is_held:
+            return self._proof
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 while not self.is_held and not self._is_refusing:
