@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -160,12 +160,13 @@ class Consumer:
             await asyncio.wait(self._in_flight, timeout=grace_seconds)
         return not self._in_flight
 
-    async def _accept(self, message: DeliveredMessage) -> None:
+    def _accept(self, message: DeliveredMessage) -> Coroutine[Any, Any, None]:
         # A separate task: the channel's tasks are cancelled with it, and an operation should be
-        # finished.
+        # finished. It starts now, before aiormq runs the coroutine that it needs.
         task = asyncio.create_task(self._handle(Delivery(message)))
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
+        return asyncio.sleep(0)
 
     async def _handle(self, message: Delivery) -> None:
         request_id.set(_request_id(message.headers.get(REQUEST_ID_HEADER)))
