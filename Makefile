@@ -7,7 +7,7 @@ export PYTHON
 # Number of test files that run at a time, since tests mostly wait. 0: one after the other, in one process.
 JOBS ?= 2
 
-.PHONY: help run demo deploy-tools test check faults interop bench asyncapi configuration lock clean
+.PHONY: help run demo deploy-tools test check faults interop bench asyncapi configuration permissions lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ asyncapi: ## Generate docs/asyncapi.json and docs/amqp.md from the contracts
 configuration: ## Generate the tables of docs/configuration.md from the settings
 	@sh dev/bootstrap.sh check
 	.venv/bin/python -m dev.configuration
+
+permissions: ## Generate the tables of docs/permissions.md from the contracts
+	@sh dev/bootstrap.sh check
+	.venv/bin/python -m dev.permission_tables
 
 lock: ## Resolve the dependencies and write locks/ (needs uv); see locks/README.md
 	@for lock in check api worker local deploy; do \

@@ -35,7 +35,10 @@ class CrossOrigin(CORSMiddleware):
 
 
 class SafeHeaders:
-    """Middleware that forbids caching and content sniffing: most responses carry a token or an account."""
+    """Middleware that forbids content sniffing, and caching unless a route allows it.
+
+    Most responses carry a token or an account.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -45,7 +48,7 @@ class SafeHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 is_page = headers.get("content-type", "").startswith("text/html")
-                headers["Cache-Control"] = "no-store"
+                headers.setdefault("Cache-Control", "no-store")
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Content-Security-Policy"] = PAGE_POLICY if is_page else DATA_POLICY
                 headers["Referrer-Policy"] = "no-referrer"

@@ -5,7 +5,7 @@ trips cost as much as the edge's other work for one verification.
 """
 
 import asyncio
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, NotRequired, TypedDict
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +22,7 @@ from api.verifying import CheckVerifier
 from api.workers import WorkerCalls
 from shared.client.feed_port import Feed
 from shared.client.tenant_session import TenantSession
+from shared.contracts.address import address_of
 from shared.contracts.wire import Name
 
 
@@ -36,6 +37,8 @@ class State(TypedDict):
     readiness: SharedReadiness
     introspection_exp: bool
     """Whether introspection answers with `exp`."""
+    public_url: str | None
+    """The URL at which clients reach the edges, if it is known."""
     metrics: EdgeMetrics
     """The server counts the requests that it refuses before the application sees them."""
     leaving: asyncio.Event
@@ -58,6 +61,14 @@ class Caller(TypedDict):
     caller_address: NotRequired[IPv4Address | IPv6Address]
     on_tenant: NotRequired[str]
     """The tenant that an operator acts on."""
+
+
+class OperatorCaller(TypedDict):
+    """The members of an `OperatorRequest`, of an operator and the tenant that it acts on."""
+
+    tenant_token: str
+    caller_address: NotRequired[IPv4Address | IPv6Address]
+    on_tenant: str
 
 
 class OnlyBearer(HTTPBearer):
@@ -83,7 +94,7 @@ BearerCredentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bear
 def source_address(request: HTTPConnection) -> IPv4Address | IPv6Address | None:
     """Return the client's IP address, or None if it has none: a Unix socket, or a proxy that hides it."""
     try:
-        return ip_address(request.client.host) if request.client else None
+        return address_of(request.client.host) if request.client else None
     except ValueError:
         return None
 
@@ -118,6 +129,14 @@ async def _caller_on_tenant(
     return caller
 
 
+async def _operator_caller(caller: "Authenticated", tenant: "TenantId") -> OperatorCaller:
+    """Return the caller with the tenant in the path. Raises `MissingTenantToken`."""
+    operator: OperatorCaller = {"tenant_token": caller["tenant_token"], "on_tenant": tenant}
+    if "caller_address" in caller:
+        operator["caller_address"] = caller["caller_address"]
+    return operator
+
+
 async def _optional_tenant_token(credentials: BearerCredentials) -> str | None:
     """Return the tenant token if there is one, for routes that accept other proof too."""
     return credentials.credentials if credentials else None
@@ -135,6 +154,7 @@ def _decoded(segment: str) -> str:
         raise ValueError("must be percent-encoded UTF-8") from None
 
 
+TenantId = Annotated[Name, BeforeValidator(_decoded), Path(alias="id", description="The tenant's id.")]
 Workers = Annotated[WorkerCalls, from_state("workers")]
 EdgeVerifier = Annotated[CheckVerifier, from_state("verifier")]
 ForwardTenant = Annotated[TenantSession, from_state("forward_tenant")]
@@ -142,9 +162,11 @@ EdgeFeed = Annotated[Feed, from_state("feed")]
 OpenStreams = Annotated[Streams, from_state("streams")]
 Readiness = Annotated[SharedReadiness, from_state("readiness")]
 IntrospectionExp = Annotated[bool, from_state("introspection_exp")]
+PublicUrl = Annotated[str, from_state("public_url")]
 Leaving = Annotated[asyncio.Event, from_state("leaving")]
 Authenticated = Annotated[Caller, Depends(_caller)]
 AuthenticatedOnTenant = Annotated[Caller, Depends(_caller_on_tenant)]
+OperatorOnTenant = Annotated[OperatorCaller, Depends(_operator_caller)]
 OptionalTenantToken = Annotated[str | None, Depends(_optional_tenant_token)]
 SourceAddress = Annotated[IPv4Address | IPv6Address | None, Depends(_source_address)]
 RegistrationKey = Annotated[
@@ -154,6 +176,6 @@ RegistrationKey = Annotated[
     ),
 ]
 RequiredRegistrationKey = Annotated[
-    SecretStr, Header(alias="X-Registration-Key", description="The operator's key. It is valid for every tenant.")
+    SecretStr, Header(alias="X-Registration-Key", description="The registration key. It is valid for every tenant.")
 ]
 PathName = Annotated[Name, BeforeValidator(_decoded), Path(description="Percent-encoded, `/` included.")]

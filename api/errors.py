@@ -54,6 +54,7 @@ class EdgeCode(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     TOO_MANY_REQUESTS = "too_many_requests"
     HEADERS_TOO_LARGE = "headers_too_large"
+    UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ HTTP_ANSWERS: dict[str, HttpAnswer] = {
     ErrorCode.UNSUPPORTED_TOKEN_TYPE: HttpAnswer(400),
     ErrorCode.INVALID_CREDENTIALS: HttpAnswer(403),
     ErrorCode.FORBIDDEN: HttpAnswer(403),
+    ErrorCode.INVALID_SCOPE: HttpAnswer(400),
     ErrorCode.THROTTLED: HttpAnswer(429, RETRY),
     ErrorCode.REGISTRATION_FORBIDDEN: HttpAnswer(403),
     ErrorCode.TENANT_NOT_FOUND: HttpAnswer(404),
@@ -92,6 +94,7 @@ HTTP_ANSWERS: dict[str, HttpAnswer] = {
     EdgeCode.UNSUPPORTED_MEDIA_TYPE: HttpAnswer(415),
     EdgeCode.TOO_MANY_REQUESTS: HttpAnswer(429, RETRY),
     EdgeCode.HEADERS_TOO_LARGE: HttpAnswer(431),
+    EdgeCode.UNSUPPORTED_GRANT_TYPE: HttpAnswer(400),
 }
 
 #: Answers for codes that only a newer worker knows. RFC 9110, 15.5.4: 403 means understood, but refused.
@@ -122,6 +125,13 @@ class MissingTenantToken(InvalidTenantToken):
     text = "a tenant token is required: Authorization: Bearer <token>"
 
 
+class UnsupportedGrantType(AuthError):
+    """The grant type of a request to `/oauth/token` is not supported."""
+
+    code = EdgeCode.UNSUPPORTED_GRANT_TYPE
+    text = "grant_type must be client_credentials"
+
+
 class Problem(WireModel):
     """A problem document (RFC 9457). Programs read `code`, whose meaning never changes; the texts may."""
 
@@ -132,8 +142,8 @@ class Problem(WireModel):
     code: Annotated[ErrorCode | EdgeCode | Code, Field(union_mode="left_to_right")]
     """New codes may appear. Treat an unknown code by its `status`."""
     error: str
-    """The text of `detail`, for clients of the first Jincor Auth. At `/introspect` and `/revoke`: the
-    OAuth 2.0 error code, if the standard has one for this problem."""
+    """The text of `detail`, for clients of the first Jincor Auth. At `/oauth/token`, `/introspect` and
+    `/revoke`: the OAuth 2.0 error code, if the standard has one for this problem."""
     error_description: str | None = Field(None, alias="error_description")
     """The text of `detail`, where `error` is an OAuth 2.0 code."""
     errors: tuple[FieldProblem, ...] = ()

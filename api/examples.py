@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.contracts.audit_list import AUDIT_LIST
+from shared.contracts.audit_search import AUDIT_SEARCH
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.auth_logout import AUTH_LOGOUT
 from shared.contracts.auth_verify import AUTH_VERIFY
@@ -12,16 +13,29 @@ from shared.contracts.key_create import KEY_CREATE
 from shared.contracts.key_list import KEY_LIST
 from shared.contracts.key_revoke import KEY_REVOKE
 from shared.contracts.key_rotate import KEY_ROTATE
+from shared.contracts.oauth_token import OAUTH_TOKEN
+from shared.contracts.operator_list import OPERATOR_LIST
+from shared.contracts.operator_login import OPERATOR_LOGIN
+from shared.contracts.operator_logout import OPERATOR_LOGOUT
+from shared.contracts.operator_set_password import OPERATOR_SET_PASSWORD
+from shared.contracts.operator_update import OPERATOR_UPDATE
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.session_list import SESSION_LIST
 from shared.contracts.session_revoke import SESSION_REVOKE
 from shared.contracts.session_revoke_all import SESSION_REVOKE_ALL
+from shared.contracts.settings_get import SETTINGS_GET
+from shared.contracts.settings_update import SETTINGS_UPDATE
+from shared.contracts.tenant_complete_reset import TENANT_COMPLETE_RESET
 from shared.contracts.tenant_delete import TENANT_DELETE
 from shared.contracts.tenant_disable import TENANT_DISABLE
 from shared.contracts.tenant_enable import TENANT_ENABLE
+from shared.contracts.tenant_get import TENANT_GET
+from shared.contracts.tenant_list import TENANT_LIST
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_logout import TENANT_LOGOUT
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.tenant_reset import TENANT_RESET
+from shared.contracts.tenant_revoke_sessions import TENANT_REVOKE_SESSIONS
 from shared.contracts.tenant_update import TENANT_UPDATE
 from shared.contracts.tenant_verify import TENANT_VERIFY
 from shared.contracts.token_introspect import TOKEN_INTROSPECT
@@ -30,6 +44,7 @@ from shared.contracts.user_create import USER_CREATE
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_get import USER_GET
 from shared.contracts.user_list import USER_LIST
+from shared.contracts.user_search import USER_SEARCH
 from shared.contracts.user_update import USER_UPDATE
 
 #: A placeholder, so that no secret scanner reports it.
@@ -48,6 +63,35 @@ USER = {
     "sub": USER_ID,
     "registrationDate": 1_767_225_600_000,
     "lastActivity": 1_767_229_200_000,
+}
+OPERATOR = {
+    "id": USER_ID,
+    "login": "olga",
+    "email": "olga@example.com",
+    "permissions": ["audit:read", "users:read"],
+}
+TENANT = {
+    "id": TENANT_ID,
+    "email": "billing@example.com",
+    "registeredAt": 1_767_225_600_000,
+    "disabled": False,
+    "users": {"value": 12, "exact": True, "at": 1_767_229_200_000},
+    "sessions": {"value": 4_211, "exact": False, "at": 1_767_228_900_000},
+}
+RECORD = {
+    "id": "5d8a0f3b6c1e49d7a2b4c6e8f0a1b3c5",
+    "at": 1_767_229_200_000,
+    "type": "auth.logout",
+    "outcome": "ok",
+    "login": "ada",
+    "sessionId": SESSION_ID,
+    "deviceId": "laptop",
+    "clientAddress": "192.0.2.1",
+    "reason": "logout",
+    "changed": [],
+    "byOperator": False,
+    "requestId": "0c9a5f1e7b2d4a68",
+    "attempts": 1,
 }
 USER_CLAIMS = {
     "iss": "jincor-auth",
@@ -192,29 +236,20 @@ EXAMPLES: dict[str, Example] = {
     ),
     SESSION_REVOKE.name: Example(reply=DONE),
     SESSION_REVOKE_ALL.name: Example(reply=DONE),
-    AUDIT_LIST.name: Example(
-        reply={
-            "records": [
-                {
-                    "id": "5d8a0f3b6c1e49d7a2b4c6e8f0a1b3c5",
-                    "at": 1_767_229_200_000,
-                    "type": "auth.logout",
-                    "outcome": "ok",
-                    "login": "ada",
-                    "sessionId": SESSION_ID,
-                    "deviceId": "laptop",
-                    "clientAddress": "192.0.2.1",
-                    "reason": "logout",
-                    "changed": [],
-                    "byOperator": False,
-                    "requestId": "0c9a5f1e7b2d4a68",
-                    "attempts": 1,
-                }
-            ],
-            "nextCursor": "0",
-        }
-    ),
+    AUDIT_LIST.name: Example(reply={"records": [RECORD], "nextCursor": "0"}),
     EVENT_LIST.name: Example(reply={"events": [REVOCATION], "nextCursor": "0", "asOf": 1_767_229_260}),
+    TENANT_LIST.name: Example(reply={"tenants": [TENANT], "nextCursor": "0"}),
+    TENANT_GET.name: Example(reply=TENANT),
+    TENANT_REVOKE_SESSIONS.name: Example(reply=DONE),
+    TENANT_RESET.name: Example(reply={"code": "<CODE>", "expiresAt": 1_767_232_800_000}),
+    TENANT_COMPLETE_RESET.name: Example(
+        body={"email": "billing@example.com", "code": "<CODE>", "password": "another horse, another staple"},
+        reply=DONE,
+    ),
+    USER_SEARCH.name: Example(reply={"users": [USER], "nextCursor": "0"}),
+    AUDIT_SEARCH.name: Example(reply={"records": [{**RECORD, "tenant": TENANT_ID}], "nextCursor": "0"}),
+    SETTINGS_GET.name: Example(reply={"maxKeyLifetimeDays": 90}),
+    SETTINGS_UPDATE.name: Example(body={"maxKeyLifetimeDays": 90}, reply={"maxKeyLifetimeDays": 90}),
     KEY_CREATE.name: Example(
         body={"name": "gateway", "permissions": ["tokens:verify"], "networks": ["10.0.0.0/8"]},
         reply={"key": API_KEY, "apiKey": API_KEY_TEXT},
@@ -222,4 +257,24 @@ EXAMPLES: dict[str, Example] = {
     KEY_LIST.name: Example(reply={"keys": [API_KEY]}),
     KEY_ROTATE.name: Example(body={"overlapSeconds": 86_400}, reply={"key": API_KEY, "apiKey": API_KEY_TEXT}),
     KEY_REVOKE.name: Example(reply=DONE),
+    OAUTH_TOKEN.name: Example(
+        body={
+            "grant_type": "client_credentials",
+            "client_id": KEY_ID,
+            "client_secret": API_KEY_TEXT,
+            "scope": "users:read",
+        },
+        reply={"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3_600, "scope": "users:read"},
+    ),
+    OPERATOR_LOGIN.name: Example(
+        body={"login": "olga", "password": "correct horse battery staple", "deviceId": "laptop"},
+        reply={"accessToken": TOKEN},
+    ),
+    OPERATOR_LOGOUT.name: Example(reply=DONE),
+    OPERATOR_SET_PASSWORD.name: Example(
+        body={"currentPassword": "correct horse battery staple", "password": "another horse, another staple"},
+        reply=DONE,
+    ),
+    OPERATOR_LIST.name: Example(reply={"operators": [OPERATOR]}),
+    OPERATOR_UPDATE.name: Example(body={"permissions": OPERATOR["permissions"]}, reply=OPERATOR),
 }

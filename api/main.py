@@ -19,7 +19,26 @@ from api.metrics import EdgeMetrics
 from api.middleware import EncodedPath, HeadAsGet, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
 from api.readiness import SharedReadiness
-from api.routes import audit, auth, docs, events, forward, health, key, principal, session, tenant, token, user
+from api.routes import (
+    audit,
+    auth,
+    docs,
+    events,
+    forward,
+    health,
+    key,
+    oauth_metadata,
+    oauth_token,
+    operator,
+    principal,
+    search,
+    session,
+    tenant,
+    tenant_settings,
+    tenants,
+    token,
+    user,
+)
 from api.settings import Settings
 from api.streams import Streams
 from api.verifying import CheckVerifier, EdgeVerificationCache
@@ -56,6 +75,7 @@ TAGS = [
     {"name": "Audit", "description": "Read the audit trail of a tenant."},
     {"name": "Credentials", "description": "Manage API keys, and see who a credential stands for and what it allows."},
     {"name": "Events", "description": "Receive the revocations of a tenant's sessions as they happen."},
+    {"name": "Operators", "description": "Log operators of this installation in, and manage them and all tenants."},
     {"name": "Health", "description": "Probes for load balancers and orchestrators."},
 ]
 
@@ -134,6 +154,7 @@ def create_app(
                 streams=open_streams,
                 readiness=SharedReadiness(workers),
                 introspection_exp=settings.introspection_exp,
+                public_url=settings.public_url,
                 metrics=counted,
                 leaving=leaving or asyncio.Event(),
             )
@@ -165,10 +186,28 @@ def create_app(
         ],
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
-    for routes in (auth, tenant, user, session, token, events, audit, principal, key, health):
+    for routes in (
+        auth,
+        tenant,
+        user,
+        session,
+        token,
+        events,
+        audit,
+        principal,
+        key,
+        oauth_token,
+        operator,
+        tenants,
+        search,
+        tenant_settings,
+        health,
+    ):
         app.include_router(routes.router)
     if settings.forward_email is not None:
         app.include_router(forward.router)
+    if settings.public_url is not None:
+        app.include_router(oauth_metadata.router)
     if settings.docs:
         app.include_router(docs.router)
     return app

@@ -1,4 +1,4 @@
-"""OAuth 2.0 errors (RFC 6749, 5.2) for `/introspect` and `/revoke`.
+"""OAuth 2.0 errors (RFC 6749, 5.2) for `/oauth/token`, `/introspect` and `/revoke`.
 
 The members of a problem document stay in the response, so both kinds of client can read it.
 """
@@ -15,6 +15,7 @@ from api.bodies import JSON, FormBodyRoute
 from api.errors import (
     CHALLENGE,
     PROBLEM_TYPE,
+    EdgeCode,
     Problem,
     answer_of,
     problem,
@@ -26,11 +27,14 @@ from shared.contracts.errors import AuthError, ErrorCode
 OAUTH_ERRORS = {
     400: (400, "invalid_request"),
     401: (401, "invalid_client"),
+    403: (403, "unauthorized_client"),
     408: (408, "invalid_request"),
     413: (413, "invalid_request"),
     415: (415, "invalid_request"),
     422: (400, "invalid_request"),
 }
+#: Codes that are OAuth 2.0 codes, too (RFC 6749, 5.2; RFC 7009, 2.2.1).
+SAME_CODES = frozenset({ErrorCode.INVALID_SCOPE, ErrorCode.UNSUPPORTED_TOKEN_TYPE, EdgeCode.UNSUPPORTED_GRANT_TYPE})
 BASIC_CHALLENGE = 'Basic realm="jincor-auth"'
 BAD_FORM = "body is not a form, or has too many fields"
 
@@ -55,7 +59,7 @@ def oauth_problem(document: Problem) -> Problem:
     if document.status not in OAUTH_ERRORS:
         return document
     status, error = OAUTH_ERRORS[document.status]
-    if document.code == ErrorCode.UNSUPPORTED_TOKEN_TYPE:  # the same name in RFC 7009, 2.2.1
+    if document.code in SAME_CODES:
         error = document.code
     title = HTTPStatus(status).phrase
     words = {"status": status, "title": title, "error": error, "error_description": document.detail}

@@ -16,8 +16,9 @@ from api.errors import (
     problem,
     problem_of,
 )
-from api.examples import EXAMPLES
+from api.examples import EXAMPLES, Example
 from api.oauth import media_type_of, oauth_problem
+from shared.contracts import OPERATIONS
 from shared.contracts.errors import (
     AuthError,
     DeadlineExceeded,
@@ -30,9 +31,23 @@ from shared.contracts.errors import (
     Unavailable,
 )
 from shared.contracts.operation import Operation
+from shared.contracts.other_proofs import sentence_of
+from shared.contracts.permissions import MEANINGS, TENANT_PERMISSIONS
 from shared.contracts.wire import WireModel
 
 COMPONENTS = "#/components/schemas/"
+
+CLIENT_CREDENTIALS = "clientCredentials"
+CLIENT_CREDENTIALS_SCHEME = {
+    "type": "oauth2",
+    "description": "An access token of an API key (RFC 6749, 4.4), as Bearer. Its scopes are permissions.",
+    "flows": {
+        "clientCredentials": {
+            "tokenUrl": "/oauth/token",
+            "scopes": {each: MEANINGS[each] for each in sorted(TENANT_PERMISSIONS)},
+        }
+    },
+}
 
 #: Errors of every operation: each takes input, and a worker executes each.
 COMMON_ERRORS: tuple[AuthError, ...] = (
@@ -60,11 +75,21 @@ class DocumentedApi(FastAPI):
             if JSON in route["responses"].get("422", {}).get("content", {}):
                 del route["responses"]["422"]
             route.setdefault("security", [])
+            if operation := OPERATIONS.get(route["operationId"]):
+                _add_permission(route, operation)
         for unused in ("HTTPValidationError", "ValidationError", "JsonValue"):
             document["components"]["schemas"].pop(unused, None)
         schema = Problem.model_json_schema(ref_template=f"{COMPONENTS}{{model}}")
         document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
+        document["components"]["securitySchemes"][CLIENT_CREDENTIALS] = CLIENT_CREDENTIALS_SCHEME
         return document
+
+
+def _add_permission(route: dict[str, Any], operation: Operation[Any, Any]) -> None:
+    """Say which permission the caller's credential needs, in words and for programs."""
+    route["description"] += f"\n\n{sentence_of(operation.name, operation.permission)}"
+    if operation.permission is not None:
+        route["x-permission"] = operation.permission
 
 
 def documented(
@@ -74,23 +99,34 @@ def documented(
     *,
     token_is_optional: bool = False,
     oauth: bool = False,
+    by_operator: bool = False,
+    edge_errors: tuple[AuthError, ...] = (),
 ) -> dict[str, Any]:
     """Return the decorator arguments that document a route.
 
     - `reply`: model of the HTTP response, if it differs from the operation's reply.
     - `token_is_optional`: the route accepts other proof instead of a tenant token.
     - `oauth`: errors are OAuth 2.0 errors.
+    - `by_operator`: a second route of an operation, on which an operator's token is the whole proof.
+    - `edge_errors`: errors of the edge itself.
     """
     example = EXAMPLES[operation.name]
+    if by_operator:
+        example = Example(reply=example.reply)
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "Done", "content": {"application/json": {"example": example.reply}}},
-        **_problem_responses(operation, has_body=example.body is not None, oauth=oauth),
+        **_problem_responses(operation, edge_errors, has_body=example.body is not None, oauth=oauth),
     }
-    extra: dict[str, Any] = {"security": [{}]} if token_is_optional else {}
+    # FastAPI adds these to the schemes of the route's dependencies.
+    security = [
+        *([{CLIENT_CREDENTIALS: [operation.permission]}] if operation.permission in TENANT_PERMISSIONS else []),
+        *([{}] if token_is_optional else []),
+    ]
+    extra: dict[str, Any] = {"security": security} if security else {}
     if example.body:
         extra["requestBody"] = {"content": {media_type: {"example": example.body}}}
     return {
-        "operation_id": operation.name,
+        "operation_id": f"{operation.name}_by_operator" if by_operator else operation.name,
         "response_model": reply or operation.reply,
         "responses": responses,
         "openapi_extra": extra,
@@ -111,9 +147,9 @@ def problem_content(examples: Mapping[str, Problem], media_type: str = PROBLEM_T
 
 
 def _problem_responses(
-    operation: Operation[Any, Any], *, has_body: bool, oauth: bool
+    operation: Operation[Any, Any], edge_errors: tuple[AuthError, ...], *, has_body: bool, oauth: bool
 ) -> dict[int | str, dict[str, Any]]:
-    problems = [problem_of(error) for error in (*(each() for each in operation.errors), *COMMON_ERRORS)]
+    problems = [problem_of(error) for error in (*(each() for each in operation.errors), *edge_errors, *COMMON_ERRORS)]
     if InvalidTenantToken in operation.errors and Throttled not in operation.errors:
         problems.append(problem_of(Throttled()))  # after too many wrong secrets of API keys
     problems.append(problem(*HTTP_EXCEPTIONS[429]))

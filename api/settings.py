@@ -1,8 +1,11 @@
 """Settings of the edge from environment variables. docs/configuration.md is generated from their docstrings."""
 
+import re
+from ipaddress import ip_address
 from typing import Annotated, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     FiniteFloat,
     IPvAnyNetwork,
@@ -23,8 +26,27 @@ Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:[0-9]
 #: Unlike a password in a message, it prints as asterisks in JSON too.
 HiddenPassword = Annotated[TriedPassword, PlainSerializer(str)]
 
+#: Clients compare the URL as text (RFC 8414, 3.3), so it has one spelling.
+PUBLIC_URL = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*")
+
 #: Settings that may be files instead: `<name>_FILE`.
 SECRETS = ("AMQP_URL", "AUTH_FORWARD_PASSWORD")
+
+
+def _public_url(url: str) -> str:
+    match = PUBLIC_URL.fullmatch(url)
+    if match is None:
+        raise ValueError("must be like https://auth.example, in lower case, without user, query, fragment or final `/`")
+    if match["scheme"] == "http" and not _is_loopback(match["host"].strip("[]")):
+        raise ValueError("must begin with https://; http:// is accepted only for localhost and loopback addresses")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Settings(ProcessSettings):
@@ -54,6 +76,10 @@ class Settings(ProcessSettings):
     """Addresses and networks whose requests `AUTH_REQUEST_LIMIT` does not count."""
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, CommaSeparated] = ()
     """Origins whose pages may call the edge from browsers, such as `https://app.example`. `*` is not accepted."""
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = None
+    """URL at which clients reach the edges, such as `https://auth.example`: the `issuer` of
+    `/.well-known/oauth-authorization-server` (RFC 8414), with which OAuth 2.0 clients find the endpoints. Unset: no
+    such document. The `iss` of tokens stays `AUTH_ISSUER`: only this service reads it, and a change ends all tokens."""
     docs: bool = True
     """Whether the edge serves `/docs` and `/openapi.json`, and redirects `/` to `/docs`. The page needs no internet."""
 

@@ -33,7 +33,7 @@ class Stream:
     """One open stream: its queued events, and the reason for its end once it has ended."""
 
     def __init__(self, session_id: str, expires: int, heartbeat_seconds: float) -> None:
-        """Bind the stream to the tenant session `session_id`, which expires at `expires`."""
+        """Bind the stream to the session `session_id` of its caller, which expires at `expires`."""
         self.session_id = session_id
         self.expires = expires
         self.ended: Ending | None = None
@@ -91,6 +91,7 @@ class Streams:
         self._max_streams_per_tenant = max_streams_per_tenant
         self._heartbeat_seconds = heartbeat_seconds
         self._by_tenant: defaultdict[str, set[Stream]] = defaultdict(set)
+        self._by_session: defaultdict[str, set[Stream]] = defaultdict(set)
         self.count = 0
         """Number of open streams."""
         self._stopping = False
@@ -106,23 +107,29 @@ class Streams:
         if self.count >= self._max_streams or len(self._by_tenant.get(tenant, ())) >= self._max_streams_per_tenant:
             raise Overloaded("too many event streams are open, try again later")
         stream = Stream(session_id, expires, self._heartbeat_seconds)
-        self._by_tenant[tenant].add(stream)
+        of_caller = ((self._by_tenant, tenant), (self._by_session, session_id))
+        for streams, name in of_caller:
+            streams[name].add(stream)
         self.count += 1
         try:
             yield stream
         finally:
             stream.close()
             self.count -= 1
-            self._by_tenant[tenant].discard(stream)
-            if not self._by_tenant[tenant]:
-                del self._by_tenant[tenant]
+            for streams, name in of_caller:
+                streams[name].discard(stream)
+                if not streams[name]:
+                    del streams[name]
 
     def deliver(self, event: SessionRevokedEvent) -> None:
-        """Pass an event to its tenant's streams. It also ends the streams whose own session it revokes."""
+        """Pass an event to its tenant's streams. It also ends the streams whose own session it revokes.
+
+        The session of an operator belongs to another tenant than the stream.
+        """
         for stream in self._by_tenant.get(event.data.tenant, ()):
             stream.put(event)
-            if event.data.session_id == stream.session_id:
-                stream.end(Ending.REVOKED)
+        for stream in self._by_session.get(event.data.session_id, ()):
+            stream.end(Ending.REVOKED)
 
     def interrupt(self) -> None:
         """End all streams, because events may have been missed."""

@@ -62,7 +62,8 @@ class EdgeVerificationCache:
 def _basis(tokens: TokenPair, claims: Claims) -> Validity:
     # A worker has just verified the tenant's token, so its claims can be trusted.
     tenant = Claims.model_validate(_payload(tokens[0]))
-    return Validity((claims.jti, tenant.jti), min(claims.exp, tenant.exp))
+    # An access token dies with its API key, which is the session.
+    return Validity((claims.jti, tenant.client_id or tenant.jti), min(claims.exp, tenant.exp))
 
 
 def _payload(token: str) -> Any:

@@ -151,7 +151,7 @@ def _document(record: StoredSession | StoredUser) -> dict[str, Any]:
     key = members.pop("idempotency_key")
     if isinstance(record, StoredSession):
         members["opened_by"] = key
-    for absent in ("revocation", "enforces_limit"):
+    for absent in ("revocation", "enforces_limit", "key", "is_operator", "operator_permissions"):
         if not members.get(absent, True):
             del members[absent]
     return {"_id": members.pop("id"), **members}

@@ -19,7 +19,7 @@ from dev.processes import ChildProcess, Service
 from dev.services import api_service, worker_service
 from dev.stack import LocalStack
 
-START_TIMEOUT_SECONDS: Final = 30
+START_TIMEOUT_SECONDS: Final = 60
 ISSUER: Final = "jincor-auth"
 MASTER_KEY_ID: Final = "bench"
 
@@ -67,9 +67,9 @@ class Stage:
             for child in children:
                 child.start()
             for child, port in zip(children[workers:], ports, strict=True):
-                await _until_ready(child, f"http://{LOOPBACK}:{port}")
+                await until_ready(child, f"http://{LOOPBACK}:{port}")
             for child in children[:workers]:
-                await _until_it_says(child, "taking requests")
+                await until_it_says(child, "taking requests")
             self.stack.children.extend(children)
             yield [f"http://{LOOPBACK}:{port}" for port in ports]
         finally:
@@ -88,15 +88,23 @@ class Stage:
             yield stack.url, population
 
 
-@asynccontextmanager
-async def set_up(directory: Path) -> AsyncIterator[Stage]:
-    """Start all processes, and stop them at the end. Raises `StackError`."""
-    # The benchmark needs the key to sign tokens of sessions that it writes to the database.
+def new_master_keys() -> Mapping[str, bytes]:
+    """Return a new master key, after adding it to the environment of the processes that are started from now on.
+
+    The benchmark needs the key to sign tokens of sessions that it writes to the database.
+    """
     master_keys = {MASTER_KEY_ID: secrets.token_bytes(32)}
     os.environ["AUTH_MASTER_KEYS"] = ",".join(
         f"{key_id}:{base64.b64encode(key).decode()}" for key_id, key in master_keys.items()
     )
     os.environ["AUTH_ISSUER"] = ISSUER
+    return master_keys
+
+
+@asynccontextmanager
+async def set_up(directory: Path) -> AsyncIterator[Stage]:
+    """Start all processes, and stop them at the end. Raises `StackError`."""
+    master_keys = new_master_keys()
     async with (
         LocalStack(directory, free_port()) as stack,
         _edge("floor-edge", "bench.edge", stack, directory) as floor_url,
@@ -114,7 +122,7 @@ async def _edge(name: str, module: str, stack: LocalStack, directory: Path, **en
     edge = ChildProcess(Service(name, [sys.executable, "-m", module], settings), directory)
     edge.start()
     try:
-        await _until_ready(edge, f"http://{LOOPBACK}:{port}")
+        await until_ready(edge, f"http://{LOOPBACK}:{port}")
         yield f"http://{LOOPBACK}:{port}"
     finally:
         await edge.kill()
@@ -125,21 +133,25 @@ async def _echo(amqp_url: str, directory: Path) -> AsyncIterator[AmqpEcho]:
     echo = ChildProcess(Service("echo", [sys.executable, "-m", "bench.echo", amqp_url], os.environ), directory)
     echo.start()
     try:
-        await _until_it_says(echo, READY)
+        await until_it_says(echo, READY)
         async with connected_echo(amqp_url) as asked:
             yield asked
     finally:
         await echo.kill()
 
 
-async def _until_it_says(child: ChildProcess, words: str) -> None:
+async def until_it_says(child: ChildProcess, words: str) -> None:
+    """Wait until these words are at the end of a process's log."""
+
     async def has_said() -> bool:
         return words in child.tail()
 
     await child.wait_until(has_said, START_TIMEOUT_SECONDS)
 
 
-async def _until_ready(edge: ChildProcess, url: str) -> None:
+async def until_ready(edge: ChildProcess, url: str) -> None:
+    """Wait until an edge is ready."""
+
     async def is_ready() -> bool:
         try:
             async with httpx.AsyncClient(trust_env=False) as http:

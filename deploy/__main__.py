@@ -10,9 +10,10 @@ from pathlib import Path
 from deploy import permissions
 from deploy.certificates import good_until
 from deploy.definitions import Account, Service, definitions, limits_of
-from deploy.permissions import CLIENT_OPERATIONS, SERVICE_LIMITS, SERVICE_OPERATIONS, Limits
+from deploy.permissions import CLIENT_OPERATIONS, IDENTITY_OPERATIONS, SERVICE_LIMITS, SERVICE_OPERATIONS, Limits
 from deploy.secret_files import COMPOSE, KUBERNETES, VHOST, Place, make_compose_secrets, make_kubernetes_secrets
 from deploy.upgrade import of_both
+from shared.contracts.permissions import Permission
 
 
 def main() -> None:
@@ -35,11 +36,18 @@ def main() -> None:
     adding.add_argument("name", type=_name, help="name of the service: its broker user, and its `name` for AuthClient")
     adding.add_argument("--tenant", type=_tenant, required=True, help="id of the tenant")
     adding.add_argument("--vhost", default=VHOST)
-    adding.add_argument(
+    calls = adding.add_mutually_exclusive_group()
+    calls.add_argument(
         "--operations",
         type=_operations,
         default=SERVICE_OPERATIONS,
         help=f"operations, separated by commas; added to those of the client: {', '.join(CLIENT_OPERATIONS)}",
+    )
+    calls.add_argument(
+        "--permissions",
+        type=_permissions,
+        help="permissions, separated by commas: the service calls their operations and those that every client needs,"
+        f" {', '.join(IDENTITY_OPERATIONS)}; it receives events only with {Permission.EVENTS_READ}",
     )
     adding.add_argument(
         "--max-connections",
@@ -98,10 +106,16 @@ def _print_service(arguments: argparse.Namespace) -> None:
     password = None if arguments.keep_user else sys.stdin.readline().strip()
     if password == "":
         raise ValueError("pass the password of the user on standard input")
-    permitted = permissions.service(arguments.name, arguments.tenant, arguments.operations)
+    operations, events = arguments.operations, True
+    if arguments.permissions is not None:
+        operations, events = (
+            permissions.operations_of(arguments.permissions),
+            Permission.EVENTS_READ in arguments.permissions,
+        )
+    permitted = permissions.service(arguments.name, arguments.tenant, operations, events=events)
     limits = Limits(arguments.max_connections, arguments.max_channels)
     account = Account(arguments.name, password, permitted, limits)
-    added = definitions(arguments.vhost, [account], [Service(arguments.name, arguments.operations)])
+    added = definitions(arguments.vhost, [account], [Service(arguments.name, operations)])
     json.dump(added, sys.stdout, indent=1)
     if arguments.keep_user:
         sys.stderr.write(
@@ -135,6 +149,13 @@ def _tenant(text: str) -> str:
 def _operations(text: str) -> tuple[str, ...]:
     with _as_refusal():
         return permissions.service_operations([name.strip() for name in text.split(",")])
+
+
+def _permissions(text: str) -> frozenset[str]:
+    wanted = frozenset(name.strip() for name in text.split(","))
+    with _as_refusal():
+        permissions.operations_of(wanted)
+    return wanted
 
 
 @contextlib.contextmanager

@@ -19,14 +19,22 @@ from shared.amqp.topology import (
     subscriber_queue,
 )
 from shared.contracts import OPERATIONS
+from shared.contracts.audit_search import AUDIT_SEARCH
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
+from shared.contracts.permissions import TENANT_PERMISSIONS
 from shared.contracts.principal_get import PRINCIPAL_GET
+from shared.contracts.tenant_complete_reset import TENANT_COMPLETE_RESET
 from shared.contracts.tenant_enable import TENANT_ENABLE
+from shared.contracts.tenant_get import TENANT_GET
+from shared.contracts.tenant_list import TENANT_LIST
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.tenant_reset import TENANT_RESET
+from shared.contracts.tenant_revoke_sessions import TENANT_REVOKE_SESSIONS
 from shared.contracts.tenant_verify import TENANT_VERIFY
+from shared.contracts.user_search import USER_SEARCH
 
 #: Name of the default exchange in permissions. It routes to every queue by name.
 DEFAULT_EXCHANGE = "amq.default"
@@ -39,12 +47,25 @@ WORKER = "worker"
 QUEUE_LENGTH = "queue-length"
 
 #: Operations that services may not call. Over AMQP the caller of `tenant.register` states its own address, so no
-#: network rule can apply. `tenant.enable` is for operators.
-NOT_FOR_SERVICES = {TENANT_REGISTER.name, TENANT_ENABLE.name, *(operation.name for operation in HEALTH.values())}
+#: network rule can apply. The others are for operators, who use an edge, and for a tenant to which one gave a code.
+NOT_FOR_SERVICES = {
+    TENANT_REGISTER.name,
+    TENANT_ENABLE.name,
+    *(name for name in OPERATIONS if name.startswith("operator.")),
+    *(operation.name for operation in HEALTH.values()),
+    TENANT_LIST.name,
+    TENANT_GET.name,
+    TENANT_REVOKE_SESSIONS.name,
+    TENANT_RESET.name,
+    TENANT_COMPLETE_RESET.name,
+    USER_SEARCH.name,
+    AUDIT_SEARCH.name,
+}
 SERVICE_OPERATIONS = tuple(sorted(OPERATIONS.keys() - NOT_FOR_SERVICES))
-#: Operations that `AuthClient` calls on its own: it logs its tenant in, reads the tenant's id before it subscribes,
-#: and lists missed events.
-CLIENT_OPERATIONS = tuple(sorted((TENANT_LOGIN.name, TENANT_VERIFY.name, PRINCIPAL_GET.name, EVENT_LIST.name)))
+#: Operations that `AuthClient` calls on its own in every service: it logs its tenant in, and reads the tenant's id.
+IDENTITY_OPERATIONS = tuple(sorted((TENANT_LOGIN.name, TENANT_VERIFY.name, PRINCIPAL_GET.name)))
+#: The same, plus the list of missed events, for services that receive events.
+CLIENT_OPERATIONS = tuple(sorted((*IDENTITY_OPERATIONS, EVENT_LIST.name)))
 #: Prefix of our users on a shared broker: users are global there, and `worker` may already exist.
 SHARED_BROKER_PREFIX = "jincor-auth-"
 #: Names of existing users, which a service would take over. `guest` is RabbitMQ's own.
@@ -97,6 +118,20 @@ def service_operations(wanted: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted({*wanted, *CLIENT_OPERATIONS}))
 
 
+def operations_of(wanted: Collection[str]) -> tuple[str, ...]:
+    """Return the operations that these permissions allow, plus those that the client of every service needs.
+
+    Raises `ValueError` for permissions that services may not have.
+    """
+    if not any(wanted):
+        raise ValueError("must name at least one permission")
+    if unknown := sorted(set(wanted) - TENANT_PERMISSIONS):
+        known = ", ".join(sorted(TENANT_PERMISSIONS))
+        raise ValueError(f"services may not have: {', '.join(unknown)}; expected some of {known}")
+    allowed = {name for name in SERVICE_OPERATIONS if OPERATIONS[name].permission in wanted}
+    return tuple(sorted({*allowed, *IDENTITY_OPERATIONS}))
+
+
 def service_name(name: str) -> str:
     """Return the name if it is valid for a service, else raise `ValueError`.
 
@@ -129,9 +164,16 @@ def worker() -> Permissions:
     )
 
 
-def service(name: str, tenant: str, operations: Collection[str] = SERVICE_OPERATIONS) -> Permissions:
-    """Return the permissions of a service: call these operations, receive the revocations of its tenant."""
+def service(
+    name: str, tenant: str, operations: Collection[str] = SERVICE_OPERATIONS, *, events: bool = True
+) -> Permissions:
+    """Return the permissions of a service: call these operations and, with `events`, receive its tenant's events."""
     exchange = service_exchange(name)
+    if not events:
+        # An import removes nothing, so the permission of the events exchange is replaced by an empty one.
+        calls = TopicPermission(exchange, write=_whole(*map(_name, sorted(operations))))
+        topics = (TopicPermission(EVENTS_EXCHANGE), calls)
+        return Permissions(configure=NOTHING, write=_whole(_name(exchange)), read=NOTHING, topics=topics)
     # The exchange's bindings are not enough: they would route a request by its second key, while workers use the first.
     calls = TopicPermission(exchange, write=_whole(*map(_name, sorted(operations)), _own(name)))
     return _subscriber(name, writes=exchange, tenant=tenant, topics=(calls,))

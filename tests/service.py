@@ -26,6 +26,8 @@ class RunningService:
     urls: tuple[str, ...]
     amqp_url: str
     mongo_url: str
+    master_keys: str
+    """As in `AUTH_MASTER_KEYS`: a test may sign tokens of sessions that it stores itself."""
     processes: Mapping[str, ChildProcess]
 
     def logs(self) -> str:
@@ -52,7 +54,8 @@ async def running_service(
     # With a low priority, logins would wait for other load on the machine, such as other tests.
     env, of_one = {"AUTH_PASSWORD_NICE": "0", **(env or {})}, env_of or {}
     keys = directory / "master-keys"
-    keys.write_text(f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}")
+    master_keys = f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    keys.write_text(master_keys)
     ports = [free_port() for _ in range(edges)]
     services = [
         *(
@@ -69,7 +72,12 @@ async def running_service(
             for name in [f"worker-{lanes.partition(',')[0]}-{number}"]
         ),
         *(
-            api_service(port, amqp_url=amqp_url, name=name, env={**env, **of_one.get(name, {})})
+            api_service(
+                port,
+                amqp_url=amqp_url,
+                name=name,
+                env={"AUTH_PUBLIC_URL": f"http://127.0.0.1:{port}", **env, **of_one.get(name, {})},
+            )
             for number, port in enumerate(ports)
             for name in [f"api-{number}"]
         ),
@@ -80,7 +88,8 @@ async def running_service(
         for process in processes.values():
             process.start()
             stack.push_async_callback(process.terminate)
-        running = RunningService(tuple(f"http://127.0.0.1:{port}" for port in ports), amqp_url, mongo_url, processes)
+        urls = tuple(f"http://127.0.0.1:{port}" for port in ports)
+        running = RunningService(urls, amqp_url, mongo_url, master_keys, processes)
         async with httpx.AsyncClient() as http:
             for name, process in processes.items():
                 if name.startswith("worker"):

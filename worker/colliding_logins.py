@@ -61,7 +61,7 @@ class Listed:
 async def listed(tenants: Tenants, users: Users) -> AsyncIterator[Listed]:
     """Yield the logins that cannot be created today, tenant by tenant. Holds those of one tenant in memory."""
     after = ""
-    while page := await tenants.page(after, PAGE):
+    while page := await tenants.page("", after, PAGE):
         for tenant in page:
             invalid = await _invalid_logins(tenant.id, users)
             alike = Counter(map(names.displayed_form, invalid))

@@ -160,6 +160,7 @@ async def serve(
             throttle=settings.throttle,
             min_password_chars=settings.password_min_chars,
             max_sessions_per_user=settings.max_sessions_per_user,
+            operator_tenant=settings.operator_tenant,
         )
 
         for background in (

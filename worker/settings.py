@@ -51,6 +51,8 @@ MAX_TOKEN_SECONDS = 10 * 365 * 24 * 3600
 TokenSeconds = Annotated[int, Field(ge=1, le=MAX_TOKEN_SECONDS)]
 #: Variables whose values may be given as files.
 SECRETS = ("AMQP_URL", "MONGO_URL", "AUTH_MASTER_KEYS", "AUTH_REGISTRATION_KEY", "AUTH_PASSWORD_PEPPERS")
+#: The characters of tenants' ids.
+OPERATOR_TENANT = r"^[A-Za-z0-9_-]{1,64}$"
 #: The id of a pepper. A stored hash has it before its first `$`.
 PEPPER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -158,6 +160,14 @@ class Settings(ProcessSettings):
     """Lifetime of a tenant's session in seconds, ten years at most."""
     user_token_seconds: TokenSeconds = 7 * 24 * 3600
     """Lifetime of a user's session in seconds, ten years at most."""
+    access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 3600
+    """Lifetime of an access token in seconds, 60 to 3600. It ends earlier with its API key."""
+
+    operator_tenant: Annotated[str, Field(pattern=OPERATOR_TENANT)] | None = None
+    """Id of the tenant whose users may be operators of this installation, as printed by
+    `python -m worker.bootstrap`. Unset: there are no operators."""
+    operator_token_seconds: TokenSeconds = 8 * 3600
+    """Lifetime of an operator's session in seconds, ten years at most."""
 
     max_sessions_per_user: NonNegativeInt = 0
     """How many sessions a user may have. A login revokes the oldest ones beyond that, with the
@@ -258,5 +268,10 @@ class Settings(ProcessSettings):
 
     @property
     def lifetimes(self) -> Lifetimes:
-        """The lifetimes of sessions."""
-        return Lifetimes(timedelta(seconds=self.tenant_token_seconds), timedelta(seconds=self.user_token_seconds))
+        """The lifetimes of sessions and of access tokens."""
+        return Lifetimes(
+            tenant=timedelta(seconds=self.tenant_token_seconds),
+            user=timedelta(seconds=self.user_token_seconds),
+            operator=timedelta(seconds=self.operator_token_seconds),
+            access_token=timedelta(seconds=self.access_token_seconds),
+        )

@@ -1,5 +1,7 @@
 """Completes interrupted work: revocations that were decided, session limits, and unannounced revocations.
 
+It also counts large tenants for operators.
+
 Each tenant has a share of each sweep, however much work other tenants have. A lease makes one worker
 at a time sweep a tenant: otherwise each worker would revoke and announce the same. Announcing and
 finishing are two concurrent sweeps: ten thousands of sessions may have to be revoked, and events do
@@ -19,6 +21,7 @@ from shared.contracts.errors import AuthError
 from worker.domain.ports import Ports
 from worker.domain.records import Revocation, TenantRevocation
 from worker.domain.session_revocation import enforce_session_limit, revoke_tenant_sessions, revoke_user_sessions
+from worker.domain.tenant_counts import count_all
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,10 @@ BATCH = 500
 #: Tenants whose revocations are completed concurrently. The queries of one tenant run one after
 #: another.
 TENANTS_AT_A_TIME = 8
+#: The time to count all users and sessions of one tenant. A longer count is given up.
+COUNT_SECONDS = 60.0
+#: Longer than a count. After a crash, another worker counts the tenant when the lease ends.
+COUNT_LEASE = timedelta(seconds=75)
 #: The time for one tenant in one sweep. Each step is durable, so the next sweep continues where
 #: this one stopped.
 TURN_SECONDS = 5.0
@@ -115,10 +122,32 @@ class Sweeper:
 
         return sum(await asyncio.gather(*map(turn, tenants)))
 
-    async def _leased(self, sweep: str, tenants: Sequence[str]) -> Sequence[str]:
+    async def count(self) -> int:
+        """Count the users and sessions of large tenants that an operator looked at. Return how many were counted.
+
+        One tenant after another, and each in steps, so that counting is slow rather than noticeable. Raises
+        `Unavailable` if the database is unavailable.
+        """
+        counted = 0
+        for tenant in await self._ports.tenants.with_requested_counts(BATCH):
+            if await self._leased("count", [tenant], COUNT_LEASE):
+                counted += await self._counted(tenant)
+        return counted
+
+    async def _counted(self, tenant: str) -> int:
+        try:
+            async with asyncio.timeout(COUNT_SECONDS):
+                await count_all(tenant, self._ports)
+        except (AuthError, TimeoutError):
+            log.warning("a tenant cannot be counted; the next list of tenants asks again", extra={"tenant": tenant})
+            await self._ports.tenants.store_counts(tenant, None)
+            return 0
+        return 1
+
+    async def _leased(self, sweep: str, tenants: Sequence[str], lease: timedelta = LEASE) -> Sequence[str]:
         """Return those of the tenants that this worker has to itself in this sweep."""
         now = self._ports.clock.now()
-        taken = await self._ports.sweep_leases.take([f"{sweep} {tenant}" for tenant in tenants], now, now + LEASE)
+        taken = await self._ports.sweep_leases.take([f"{sweep} {tenant}" for tenant in tenants], now, now + lease)
         return [tenant for tenant in tenants if f"{sweep} {tenant}" in taken]
 
     async def _finish_of(
@@ -160,9 +189,10 @@ async def sweep_forever(
 ) -> None:
     """Sweep until cancelled. `on_announced` and `on_finished` get the result of each sweep, or None if it failed."""
     sweeper = Sweeper(ports)
-    async with asyncio.TaskGroup() as both:
-        both.create_task(_forever(sweeper.announce, interval_seconds, on_announced))
-        both.create_task(_forever(sweeper.finish, interval_seconds, on_finished))
+    async with asyncio.TaskGroup() as sweeps:
+        sweeps.create_task(_forever(sweeper.announce, interval_seconds, on_announced))
+        sweeps.create_task(_forever(sweeper.finish, interval_seconds, on_finished))
+        sweeps.create_task(_forever(sweeper.count, interval_seconds, lambda _: None))
 
 
 async def _forever(

@@ -17,6 +17,11 @@ from api.errors import MissingTenantToken
 from api.messages import to_request, to_response
 from api.openapi import documented
 from shared.contracts.authority import AuthorityBody
+from shared.contracts.tenant_complete_reset import (
+    TENANT_COMPLETE_RESET,
+    TenantCompleteResetBody,
+    TenantCompleteResetRequest,
+)
 from shared.contracts.tenant_delete import TENANT_DELETE, TenantDeleteRequest
 from shared.contracts.tenant_disable import TENANT_DISABLE, TenantDisableRequest
 from shared.contracts.tenant_enable import TENANT_ENABLE, TenantEnableBody, TenantEnableRequest
@@ -125,4 +130,17 @@ async def delete_tenant(body: AuthorityBody, authority: Authority, workers: Work
     Needs the tenant token and the tenant's password, or the registration key and the tenant's email.
     """
     reply = await workers.call(TENANT_DELETE, to_request(TenantDeleteRequest, body, **authority))
+    return to_response(reply)
+
+
+@router.post("/reset", **documented(TENANT_COMPLETE_RESET))
+async def complete_reset_of_tenant(
+    body: TenantCompleteResetBody, workers: Workers, client_address: SourceAddress
+) -> Response:
+    """Set the tenant's password with a code from an operator. It revokes every token of the tenant.
+
+    The tenant's users stay logged in, and its API keys stay valid. Too many wrong codes are answered 429.
+    """
+    request = to_request(TenantCompleteResetRequest, body, client_address=client_address)
+    reply = await workers.call(TENANT_COMPLETE_RESET, request)
     return to_response(reply)

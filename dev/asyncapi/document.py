@@ -29,6 +29,7 @@ from shared.contracts.errors import ErrorCode
 from shared.contracts.events import revocations_key
 from shared.contracts.health import HEALTH
 from shared.contracts.operation import Lane, Operation
+from shared.contracts.other_proofs import sentence_of
 
 #: Version of the messages, not of the software. Additions that older peers may ignore keep the major number.
 VERSION = "3.0.0"
@@ -104,7 +105,7 @@ def document() -> Json:
             "securitySchemes": {
                 "broker": {
                     "type": "userPassword",
-                    "description": "A user of the broker. Tenants authenticate with their token, in the request.",
+                    "description": "A user of the broker. Callers authenticate with their credential, in the request.",
                 }
             },
         },
@@ -170,7 +171,7 @@ def _operation(operation: Operation[Any, Any]) -> Json:
         "action": "receive",
         "channel": reference("channels", name),
         "summary": summary,
-        **({"description": description} if description else {}),
+        "description": "\n\n".join(filter(None, (description, sentence_of(name, operation.permission)))),
         "tags": [{"name": name.partition(".")[0]}],
         "messages": [reference("channels", name, "messages", "request")],
         "reply": {
@@ -181,6 +182,7 @@ def _operation(operation: Operation[Any, Any]) -> Json:
             ],
         },
         "bindings": reference("components", "operationBindings", "rpc"),
+        **({"x-permission": str(operation.permission)} if operation.permission else {}),
         "x-lane": str(operation.lane),
         "x-queue": queue.name,
         "x-repeatable": operation.repeatable,

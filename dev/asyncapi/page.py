@@ -54,12 +54,19 @@ class _Page:
     def _overview(self, calls: dict[str, Json]) -> Iterator[str]:
         yield "## Operations"
         yield _table(
-            ("operation", "purpose", "lane", "repeatable"),
+            ("operation", "purpose", "permission", "lane", "repeatable"),
             (
-                (_link(name), operation["summary"], operation["x-lane"], "yes" if operation["x-repeatable"] else "")
+                (
+                    _link(name),
+                    operation["summary"],
+                    f"`{operation['x-permission']}`" if "x-permission" in operation else "",
+                    operation["x-lane"],
+                    "yes" if operation["x-repeatable"] else "",
+                )
                 for name, operation in calls.items()
             ),
         )
+        yield "[Who may do what](permissions.md) says which credentials have a permission."
         yield (
             "If it is unknown whether a repeatable operation was done, send it again with the same `message_id`. A lane"
             " is a class of operations with its own queue and workers."
@@ -78,8 +85,7 @@ class _Page:
         reply, error = (self._at(message) for message in operation["reply"]["messages"])
         yield f"## {name}"
         yield operation["summary"]
-        if "description" in operation:
-            yield operation["description"]
+        yield operation["description"]
         yield (
             f"Queue `{operation['x-queue']}`, a body of at most {operation['x-max-body-bytes']:,} bytes,"
             f" {'repeatable' if operation['x-repeatable'] else 'not repeatable'}."

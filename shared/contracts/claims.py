@@ -19,10 +19,11 @@ class Claims(WireModel):
     iat: int
     exp: int
     jti: str
-    """The id of the session."""
+    """The id of the session; in an access token, a random id."""
     id: str
-    """The id of the user; in a tenant token, of the tenant."""
+    """The id of the user; in tenant tokens and access tokens, of the tenant."""
     login: str
+    """In an access token: the name of the API key."""
     tenant: str
     scope: Scope = None
     device_id: str | None = None

@@ -7,6 +7,7 @@ AuthError
 ├── InvalidToken             the token in the request is not valid
 ├── UnsupportedTokenType     the operation does not take this type of token
 ├── Forbidden                the credential does not allow this operation, or not from this address
+├── InvalidScope             the scope asks for more than the API key allows
 ├── InvalidCredentials       unknown account or wrong password; the reply does not say which
 ├── RegistrationForbidden
 ├── TenantNotFound
@@ -65,6 +66,7 @@ class ErrorCode(StrEnum):
     INVALID_TOKEN = "invalid_token"  # noqa: S105 - a code, not a token
     UNSUPPORTED_TOKEN_TYPE = "unsupported_token_type"  # noqa: S105 - a code, not a token
     FORBIDDEN = "forbidden"
+    INVALID_SCOPE = "invalid_scope"
     INVALID_CREDENTIALS = "invalid_credentials"
     THROTTLED = "throttled"
     REGISTRATION_FORBIDDEN = "registration_forbidden"
@@ -201,10 +203,10 @@ class InvalidToken(AuthError):
 
 
 class UnsupportedTokenType(AuthError):
-    """The token is a live token of the tenant itself, and the operation takes user tokens only."""
+    """The token is a live credential of the tenant itself, and the operation takes user tokens only."""
 
     code = ErrorCode.UNSUPPORTED_TOKEN_TYPE
-    text = "only user tokens are supported here; tenant.logout revokes a tenant token"
+    text = "only user tokens are supported here: tenant.logout revokes a tenant token, key.revoke an API key"
 
 
 class Forbidden(AuthError):
@@ -218,6 +220,13 @@ class Forbidden(AuthError):
     def without(cls, permission: str) -> Self:
         """Return the error for a credential that lacks a permission."""
         return cls(f"the credential lacks the permission {permission}", details={"permission": permission})
+
+
+class InvalidScope(AuthError):
+    """The scope of an access token names an unknown permission, or one that the API key lacks."""
+
+    code = ErrorCode.INVALID_SCOPE
+    text = "scope must name permissions of the API key, separated by single spaces"
 
 
 class InvalidCredentials(AuthError):
@@ -235,7 +244,7 @@ class RegistrationForbidden(AuthError):
 
 
 class TenantNotFound(AuthError):
-    """No tenant has this email. Only callers with the registration key get this error."""
+    """No tenant has this id or email. Only operators and callers with the registration key get this error."""
 
     code = ErrorCode.TENANT_NOT_FOUND
     text = "tenant is not found"

@@ -49,6 +49,10 @@ class Operation(Generic[RequestT, ReplyT]):
     """Largest request body in bytes. Workers refuse a larger one without parsing it."""
     permission: Permission | None = None
     """What the caller's credential must allow. None: the operation needs no credential, or another proof."""
+    also_needs: Permission | None = None
+    """A second permission that the credential must have besides `permission`."""
+    of_operator: Permission | None = None
+    """What an operator's token must allow, at an operation that other callers prove by a password or a key."""
     audited: bool = False
     """Whether the tenant's audit trail gets a record of each request. Operations that only read,
     such as `auth.verify`, are not audited."""
@@ -63,6 +67,13 @@ class TenantRequest(WireModel):
     """The id of the tenant to act on. Operators must name it, and no other caller may name a tenant but its own."""
     caller_address: ClientAddress | None = None
     """The caller's IP address as the edge sees it. Workers ignore it in requests that a service sends."""
+
+
+class OperatorRequest(TenantRequest):
+    """A request of an operator, which names the tenant."""
+
+    on_tenant: Name
+    """The id of the tenant."""
 
 
 class Done(WireModel):

@@ -47,7 +47,7 @@ MEANINGS: dict[Permission, str] = {
     Permission.TENANT_READ: "Read the tenant's settings.",
     Permission.TENANT_WRITE: "Change the tenant's settings.",
     Permission.TENANTS_READ: "List, search and read all tenants.",
-    Permission.TENANTS_WRITE: "Disable, enable, delete and unlock any tenant.",
+    Permission.TENANTS_WRITE: "Disable, enable, delete, unlock and reset any tenant, and revoke its sessions.",
     Permission.OPERATORS_WRITE: "Give and take permissions of operators.",
 }
 
@@ -82,6 +82,10 @@ def _of_operator(permissions: frozenset[Permission]) -> frozenset[Permission]:
 
 
 #: The permissions of an API key: at least one.
-KeyPermissions = Annotated[frozenset[Permission], Field(min_length=1), AfterValidator(_of_tenant)]
+KeyPermissions = Annotated[
+    frozenset[Permission],
+    Field(min_length=1, json_schema_extra={"items": {"type": "string", "enum": sorted(TENANT_PERMISSIONS)}}),
+    AfterValidator(_of_tenant),
+]
 #: The permissions of an operator. None of them: the user is no operator.
 OperatorPermissions = Annotated[frozenset[Permission], AfterValidator(_of_operator)]

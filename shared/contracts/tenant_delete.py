@@ -2,8 +2,9 @@
 again."""
 
 from .authority import AuthorityRequest
-from .errors import InvalidCredentials, InvalidTenantToken, TenantNotFound, Throttled
+from .errors import Forbidden, InvalidCredentials, InvalidTenantToken, TenantNotFound, Throttled
 from .operation import Done, Lane, Operation
+from .permissions import Permission
 
 
 class TenantDeleteRequest(AuthorityRequest):
@@ -15,7 +16,8 @@ TENANT_DELETE = Operation(
     Lane.PASSWORD,
     TenantDeleteRequest,
     Done,
-    (InvalidTenantToken, InvalidCredentials, TenantNotFound, Throttled),
+    (InvalidTenantToken, Forbidden, InvalidCredentials, TenantNotFound, Throttled),
     repeatable=True,
     audited=True,
+    of_operator=Permission.TENANTS_WRITE,
 )

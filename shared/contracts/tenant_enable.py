@@ -1,24 +1,22 @@
 """tenant.enable: allow a disabled tenant, or one locked by too many wrong passwords, to log in
 again.
 
-Revoked sessions stay revoked. Only the operator, who has the registration key, can do this.
+Revoked sessions stay revoked. Only an operator, or the holder of the registration key, can do this.
 """
 
-from .address import ClientAddress
-from .errors import InvalidCredentials, TenantNotFound, Throttled
+from .authority import OperatorAuthority
+from .errors import Forbidden, InvalidCredentials, InvalidTenantToken, TenantNotFound, Throttled
 from .operation import Done, Lane, Operation
-from .wire import Secret, TenantEmail, WireModel
+from .permissions import Permission
+from .wire import TenantEmail, WireModel
 
 
 class TenantEnableBody(WireModel):
     email: TenantEmail
 
 
-class TenantEnableRequest(TenantEnableBody):
-    registration_key: Secret
-    client_address: ClientAddress | None = None
-    """The caller's IP address as the edge sees it. Workers ignore it in requests that a service
-    sends."""
+class TenantEnableRequest(OperatorAuthority):
+    pass
 
 
 TENANT_ENABLE = Operation(
@@ -26,7 +24,8 @@ TENANT_ENABLE = Operation(
     Lane.MANAGE,
     TenantEnableRequest,
     Done,
-    (InvalidCredentials, TenantNotFound, Throttled),
+    (InvalidTenantToken, Forbidden, InvalidCredentials, TenantNotFound, Throttled),
     repeatable=True,
     audited=True,
+    of_operator=Permission.TENANTS_WRITE,
 )

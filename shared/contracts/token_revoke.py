@@ -1,5 +1,5 @@
 """token.revoke: revoke the session of a user token as in RFC 7009. An invalid token is no error, but a
-token of the tenant itself is one."""
+credential of the tenant itself is one: a tenant token, an API key or an access token."""
 
 from .errors import Forbidden, InvalidTenantToken, UnsupportedTokenType
 from .operation import Done, Lane, Operation, TenantRequest

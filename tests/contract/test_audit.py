@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -42,16 +43,19 @@ async def test_appended_record_is_read_with_all_its_fields(audit: AnyAudit) -> N
         reason="password_changed",
         changed=("email", "password"),
         by_operator=True,
+        actor="operator:olga",
+        on_tenant="bank",
         request_id="r-1",
     )
     await audit.append(full)
     assert list(await audit.page(EVERYTHING, 10)) == [full]
 
 
-async def test_record_of_an_older_worker_is_read_without_a_service(mongo_database: MongoDatabase) -> None:
+async def test_record_of_an_older_worker_is_read_without_newer_members(mongo_database: MongoDatabase) -> None:
     audit = MongoAudit(mongo_database, KEPT_FOR)
     await audit.append(record())
-    await mongo_database.collection("audit").update_one({}, {"$unset": {"service": ""}})
+    newer: dict[str, Any] = {"service": "", "actor": "", "on_tenant": ""}
+    await mongo_database.collection("audit").update_one({}, {"$unset": newer})
     assert list(await audit.page(EVERYTHING, 10)) == [record()]
 
 

@@ -37,7 +37,7 @@ async def test_decision_includes_keys_if_asked_and_admits_no_older_generation(
         assert await tenants.decide_revocation(tenant.id, reason, key, revoke_keys=True) == decision
     assert await tenants.find_decision(tenant.id, key) == decision
     assert await tenants.unfinished_revocations(LATER, 10) == [decision]
-    assert (decision.all_keys_before, decision.keys_reason) == (1, reason)
+    assert (decision.keys_before, decision.keys_reason) == (1, reason)
     assert [await tenants.admits(tenant.id, generation) for generation in (0, 1)] == [False, True]
 
 
@@ -48,7 +48,7 @@ async def test_decision_includes_an_unfinished_decision_about_keys(tenants: Tena
     await tenants.decide_revocation(tenant.id, CHANGE, a_key(), revoke_keys=True)
     both = await tenants.decide_revocation(tenant.id, ROTATION, a_key())
     assert both == TenantRevocation(tenant.id, 2, ROTATION, keys_before=1)
-    assert (both.all_keys_before, both.keys_reason) == (1, ROTATION)
+    assert (both.keys_before, both.keys_reason) == (1, ROTATION)
     await tenants.finish_revocation(both)
     assert await tenants.decide_revocation(tenant.id, ROTATION, a_key()) == TenantRevocation(tenant.id, 3, ROTATION)
     assert [await tenants.admits(tenant.id, generation) for generation in (0, 1)] == [False, True]
@@ -59,7 +59,7 @@ async def test_closing_a_tenant_always_includes_keys(tenants: Tenants, reason: R
     tenant = a_tenant()
     await tenants.add(tenant)
     decision = await tenants.decide_revocation(tenant.id, reason, a_key())
-    assert (decision.all_keys_before, decision.keys_reason) == (1, reason)
+    assert (decision.keys_before, decision.keys_reason) == (1, reason)
 
 
 @pytest.mark.parametrize("reason", [ROTATION, CHANGE, DISABLED])
@@ -73,4 +73,4 @@ async def test_decision_of_a_worker_without_api_keys_includes_keys(
     await tenants.decide_revocation(tenant.id, reason, a_key())
     await mongo_database.collection("tenants").update_one({"_id": tenant.id}, {"$unset": {"ending.keys_before": ""}})
     [decision] = await tenants.unfinished_revocations(LATER, 10)
-    assert (decision.all_keys_before, decision.keys_reason) == (1, reason)
+    assert (decision.keys_before, decision.keys_reason) == (1, reason)

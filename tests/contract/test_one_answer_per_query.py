@@ -15,12 +15,13 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from shared.contracts.audit_list import MAX_RECORDS_PER_PAGE
 from shared.contracts.event_list import MAX_EVENTS_PER_PAGE
 from shared.contracts.events import RevocationReason
+from shared.contracts.key_create import MAX_KEYS
 from shared.contracts.session_list import MAX_SESSIONS
 from shared.contracts.user_list import MAX_USERS_PER_PAGE
 from tests.backends import Backend, with_indexes
 from tests.fakes import NOW
 from tests.mongo_driver import connect
-from tests.records import a_session, a_tenant, a_user
+from tests.records import a_session, a_tenant, a_user, an_api_key
 from worker import colliding_logins, sweeper
 from worker.adapters.lookups import MAX_IDS
 from worker.adapters.mongo_audit import MongoAudit
@@ -112,6 +113,8 @@ async def full(backend: Backend) -> AsyncIterator[Full]:
             "announced",
         )
         await copied(database, "audit", STORED, lambda _: {})
+        for _ in range(MAX_KEYS + 2):
+            await full.sessions.add(an_api_key()[0])
         yield full
         owner = database.collection("users").database
         await owner.client.drop_database(owner.name)
@@ -137,6 +140,7 @@ def ids(number: int) -> Sequence[str]:
 QUERIES: dict[str, tuple[int, Callable[[Full], Awaitable[Collection[object]]]]] = {
     "lookup of sessions": (MAX_IDS, lambda on: on.sessions.find(ids(MAX_IDS))),
     "session.list": (MAX_SESSIONS, lambda on: on.sessions.live_of_user(USER, NOW, MAX_SESSIONS)),
+    "key.list": (MAX_KEYS + 1, lambda on: on.sessions.live_keys("shop", NOW, MAX_KEYS + 1)),
     "session limit": (MAX_OVER_LIMIT, lambda on: on.sessions.over_limit(SESSION, 1, NOW, MAX_OVER_LIMIT)),
     "session limit of the sweep": (sweeper.BATCH, lambda on: on.sessions.enforcing_limit("shop", LATER, sweeper.BATCH)),
     "events of the sweep": (sweeper.BATCH, lambda on: on.sessions.unannounced("shop", LATER, sweeper.BATCH)),
@@ -173,7 +177,7 @@ QUERIES: dict[str, tuple[int, Callable[[Full], Awaitable[Collection[object]]]]] 
         colliding_logins.PAGE,
         lambda on: on.users.spelled("shop", [f"{each:032}" for each in range(colliding_logins.PAGE)]),
     ),
-    "tenants": (STORED, lambda on: on.tenants.page("", STORED)),
+    "tenants": (STORED, lambda on: on.tenants.page("", "", STORED)),
     "audit.list": (MAX_RECORDS_PER_PAGE + 1, lambda on: on.audit.page(EVERY_RECORD, MAX_RECORDS_PER_PAGE + 1)),
 }
 

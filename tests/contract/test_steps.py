@@ -10,7 +10,7 @@ import pytest
 from shared.contracts.errors import AuthError, Unavailable
 from shared.contracts.wire import WireModel
 from tests.contract.stepped import Died, SteppedDatabase, die
-from tests.contract.world import NEW_PASSWORD, PASSWORD, AnyDatabase, Seen, World
+from tests.contract.world import NEW_PASSWORD, PASSWORD, RESET_CODE, AnyDatabase, Seen, World
 from tests.fakes import REGISTRATION_KEY
 from worker.adapters.mongo_database import MongoDatabase
 
@@ -32,7 +32,11 @@ def about_the_tenant(world: World, **fields: Any) -> dict[str, Any]:
     return {"tenantToken": world.tokens["shop"], **fields}
 
 
-def by_operator(world: World, **fields: Any) -> dict[str, Any]:
+def by_operator(world: World) -> dict[str, Any]:
+    return {"tenantToken": world.operator_token, "onTenant": world.tenant}
+
+
+def by_key(world: World, **fields: Any) -> dict[str, Any]:
     return {"email": world.email, "registrationKey": REGISTRATION_KEY, **fields}
 
 
@@ -42,9 +46,13 @@ REQUESTS: dict[str, Callable[[World], dict[str, Any]]] = {
     "tenant.update": lambda world: about_the_tenant(world, currentPassword=PASSWORD),
     "tenant.update password": lambda world: about_the_tenant(world, currentPassword=PASSWORD, password=NEW_PASSWORD),
     "tenant.disable": lambda world: about_the_tenant(world, password=PASSWORD),
-    "tenant.disable by key": by_operator,
+    "tenant.disable by key": by_key,
+    "tenant.disable by operator": by_operator,
     "tenant.delete": lambda world: about_the_tenant(world, password=PASSWORD),
-    "tenant.delete by key": by_operator,
+    "tenant.delete by key": by_key,
+    "tenant.delete by operator": by_operator,
+    "tenant.revoke_sessions": by_operator,
+    "tenant.complete_reset": lambda world: {"email": world.email, "code": RESET_CODE, "password": NEW_PASSWORD},
     "auth.login": lambda world: about_ann(world, password=PASSWORD, deviceId="watch"),
     "auth.login limited": lambda world: about_ann(world, password=PASSWORD, deviceId="watch"),
     "auth.logout": about_anns_token,
@@ -173,16 +181,16 @@ async def tenant_logs_in(world: World) -> None:
 
 
 async def tenant_is_enabled(world: World) -> None:
-    await world.call("tenant.enable", **by_operator(world))
+    await world.call("tenant.enable", **by_key(world))
 
 
 async def tenant_is_deleted(world: World) -> None:
-    await world.call("tenant.delete", **by_operator(world))
+    await world.call("tenant.delete", **by_key(world))
 
 
 async def a_new_tenant_gets_its_email(world: World) -> None:
     with contextlib.suppress(AuthError):
-        await world.call("tenant.delete", **by_operator(world))
+        await world.call("tenant.delete", **by_key(world))
     await world.call("tenant.register", email=world.email, password=PASSWORD)
 
 

@@ -3,6 +3,7 @@
 import hmac
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -11,9 +12,11 @@ import pytest
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AuthVerifyReply
 from shared.contracts.errors import InvalidToken
+from shared.contracts.permissions import OPERATOR_PERMISSIONS
 from tests import fakes
+from tests.records import a_key
 from worker.adapters.argon2_hasher import Argon2Hasher
-from worker.adapters.jwt_tokens import ALGORITHM, KEY_PURPOSE, TENANT_TYPE, USER_TYPE, JwtTokens
+from worker.adapters.jwt_tokens import ALGORITHM, KEY_PURPOSE, OPERATOR_TYPE, TENANT_TYPE, USER_TYPE, JwtTokens
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
@@ -62,6 +65,13 @@ async def use_service(worker: Ports) -> list[str]:
         tokens += [(await call("auth.login", **user, **password, deviceId="tv")).access_token for _ in range(2)]
         await call("auth.logout", tenantToken=tokens[0], token=tokens[-1])
     await call("user.delete", tenantToken=tokens[0], login="bob")
+    tenant_id = (await call("tenant.verify", token=tokens[0])).decoded.tenant
+    worker = replace(worker, operator_tenant=tenant_id)
+    ann = await worker.users.find(tenant_id, "ann")
+    assert ann is not None
+    await worker.users.replace_operator_permissions(ann, OPERATOR_PERMISSIONS, a_key())
+    operator = {"tenantToken": tokens[0], "login": "ann", "password": PASSWORDS["new"], "deviceId": "laptop"}
+    tokens.append((await call("operator.login", **operator)).access_token)
     return tokens
 
 
@@ -90,13 +100,14 @@ def claims_of(session: dict[str, Any], tenant: str, user: str | None) -> dict[st
     owner = {"sub": user or tenant, "id": user or tenant, "login": session["login"], "tenant": tenant}
     times = {"iat": int(session["issued_at"].timestamp()), "exp": int(session["expires_at"].timestamp())}
     kind = {"deviceId": session["device_id"]} if user else {"isTenant": True}
-    return {"iss": fakes.ISSUER, "aud": tenant if user else fakes.ISSUER, "jti": session["_id"]} | owner | times | kind
+    audience = tenant if user and "operator" not in session else fakes.ISSUER
+    return {"iss": fakes.ISSUER, "aud": audience, "jti": session["_id"]} | owner | times | kind
 
 
 def forged(session: dict[str, Any], key: bytes) -> str:
     """Return a token of this session that is right except for its key."""
     claims = claims_of(session, session["tenant"], session["user"])
-    kind = USER_TYPE if session["user"] else TENANT_TYPE
+    kind = OPERATOR_TYPE if "operator" in session else USER_TYPE if session["user"] else TENANT_TYPE
     return jwt.encode(claims, key, ALGORITHM, headers={"typ": kind, "kid": session["_id"]})
 
 
@@ -141,7 +152,8 @@ async def test_forged_token_of_a_revoked_session_is_refused_despite_the_master_k
 ) -> None:
     """With both halves of a key an attacker can sign for any session; the worker still asks the database."""
     tokens = await use_service(worker)
-    user_sessions = [session for session in (await dumped(mongo_database))["sessions"] if session["user"]]
+    sessions = (await dumped(mongo_database))["sessions"]
+    user_sessions = [session for session in sessions if session["user"] and "operator" not in session]
     checks = [
         {"tenantToken": tokens[0], "token": forged(session, derived(MASTER_KEY, session))} for session in user_sessions
     ]

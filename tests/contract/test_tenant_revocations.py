@@ -132,7 +132,8 @@ async def test_repeated_decision_is_the_first_decision(tenants: Tenants, reason:
     key = a_key()
     assert await tenants.find_decision(tenant.id, key) is None
     decisions = await asyncio.gather(*(tenants.decide_revocation(tenant.id, reason, key) for _ in range(20)))
-    assert set(decisions) == {TenantRevocation(tenant.id, 1, reason, users_before=1 if reason in CLOSING else 0)}
+    of_others = 1 if reason in CLOSING else 0
+    assert set(decisions) == {TenantRevocation(tenant.id, 1, reason, users_before=of_others, keys_before=of_others)}
     assert await tenants.find_decision_by_email(tenant.email, key) == decisions[0]
     if reason is not DELETED:
         await tenants.decide_revocation(tenant.id, ROTATION, a_key())
@@ -164,15 +165,17 @@ async def test_decision_includes_an_unfinished_decision_about_users(tenants: Ten
     disabling = await tenants.decide_revocation(tenant.id, DISABLED, a_key())
     await tenants.enable(tenant.id, a_key())
     key = a_key()
-    both = TenantRevocation(tenant.id, 2, reason, users_before=1)
+    both = TenantRevocation(tenant.id, 2, reason, users_before=1, keys_before=1)
     for _ in range(2):
         assert await tenants.decide_revocation(tenant.id, reason, key) == both
         assert await tenants.find_decision(tenant.id, key) == both
     assert both.users_reason is DISABLED
     await tenants.finish_revocation(disabling)
     assert await tenants.unfinished_revocations(LATER, 10) == [both]
-    assert await tenants.decide_revocation(tenant.id, ROTATION, a_key()) == TenantRevocation(tenant.id, 3, ROTATION, 1)
-    await tenants.finish_revocation(TenantRevocation(tenant.id, 3, ROTATION, 1))
+    assert await tenants.decide_revocation(tenant.id, ROTATION, a_key()) == TenantRevocation(
+        tenant.id, 3, ROTATION, 1, 1
+    )
+    await tenants.finish_revocation(TenantRevocation(tenant.id, 3, ROTATION, 1, 1))
     assert await tenants.decide_revocation(tenant.id, reason, a_key()) == TenantRevocation(tenant.id, 4, reason)
     assert [await tenants.admits(tenant.id, generation) for generation in (0, 1)] == [False, True]
 

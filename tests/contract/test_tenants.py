@@ -50,7 +50,11 @@ async def test_pages_list_tenants_by_email_without_those_being_deleted(tenants: 
         await tenants.add(a_tenant(id=str(number), email=f"{number}@example.com"))
     await tenants.decide_revocation("1", RevocationReason.TENANT_DELETED, a_key())
     await tenants.decide_revocation("2", RevocationReason.TENANT_DISABLED, a_key())
-    pages = [await tenants.page("", 3), await tenants.page("3@example.com", 3), await tenants.page("4@example.com", 3)]
+    pages = [
+        await tenants.page("", "", 3),
+        await tenants.page("", "3@example.com", 3),
+        await tenants.page("", "4@example.com", 3),
+    ]
     assert [[tenant.id for tenant in page] for page in pages] == [["0", "2", "3"], ["4"], []]
 
 

@@ -7,11 +7,13 @@ from typing import Any, cast
 
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_login import AuthLoginReply
+from shared.contracts.claims import Claims
 from shared.contracts.events import RevocationReason
+from shared.contracts.permissions import OPERATOR_PERMISSIONS
 from shared.contracts.wire import WireModel
 from tests import fakes
 from tests.contract.stepped import SteppedDatabase
-from tests.records import a_tenant, a_user
+from tests.records import a_session, a_tenant, a_user
 from tests.sweeping import sweep
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
@@ -19,13 +21,16 @@ from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.records import StoredSession
+from worker.domain.records import StoredReset, StoredSession
 from worker.domain.session_opening import open_tenant_session, open_user_session
+from worker.domain.tenant_reset import code_digest
 from worker.operations import HANDLERS
 from worker.sweeper import GRACE
 
 PASSWORD = "correct horse battery staple"
 NEW_PASSWORD = "another fine password"
+#: A live code with which the tenant can set its password.
+RESET_CODE = "a code of a reset"
 
 #: A worker's view of the database: stopped at its steps, or over a connection of its own.
 AnyDatabase = SteppedDatabase | MongoDatabase
@@ -70,13 +75,15 @@ class World:
 
     def __init__(self, database: MongoDatabase, max_sessions_per_user: int = 0) -> None:
         self.tokens: dict[str, str] = {}
+        self.operator_token = ""
         self._database = database
         self._clock = fakes.FakeClock()
         self._hasher = fakes.FakeHasher()
         self._max_sessions_per_user = max_sessions_per_user
         self._events = fakes.FakeEvents()
-        self._worker = self._on(database)
         number = uuid.uuid4().hex
+        self._office = f"office-{number}"
+        self._worker = self._on(database)
         self._tenant = a_tenant(id=number, email=f"{number}@example.com")
 
     @classmethod
@@ -103,7 +110,38 @@ class World:
                     user, device, opener, Call(device), world._worker
                 )
         world._clock.advance(timedelta(milliseconds=1))
+        reset = StoredReset("reset", 0, world._clock.now() + timedelta(hours=1), (code_digest(RESET_CODE),))
+        await world._worker.tenants.begin_reset(world._tenant, reset)
+        world.operator_token = await world._log_in_operator()
         return world
+
+    async def _log_in_operator(self) -> str:
+        """Store an operator in an operators' tenant of its own, and return its token."""
+        office = a_tenant(id=self._office, email=f"{self._office}@example.com")
+        await self._worker.tenants.add(office)
+        user = await self._worker.users.add(a_user(id=f"olga of {office.id}", tenant=office.id, login="olga"))
+        await self._database.collection("users").update_one(
+            {"_id": user.id}, {"$set": {"operator_permissions": sorted(OPERATOR_PERMISSIONS)}}
+        )
+        session = a_session(id=f"{uuid.uuid4().hex}", tenant=office.id, user=user.id, login="olga", is_operator=True)
+        await self._worker.sessions.add(session)
+        claims = Claims(
+            iss=fakes.ISSUER,
+            aud=fakes.ISSUER,
+            sub=user.id,
+            iat=int(session.issued_at.timestamp()),
+            exp=int(session.expires_at.timestamp()),
+            jti=session.id,
+            id=user.id,
+            login="olga",
+            tenant=office.id,
+        )
+        return self._worker.tokens.sign(session, claims)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant's id."""
+        return self._tenant.id
 
     async def call(
         self, operation: str, message_id: str | None = None, database: AnyDatabase | None = None, /, **fields: Any
@@ -195,7 +233,7 @@ class World:
         return await found.to_list(None)
 
     def _on(self, database: MongoDatabase) -> Ports:
-        return fakes.ports(
+        ports = fakes.ports(
             tenants=MongoTenants(database),
             users=MongoUsers(database),
             sessions=MongoSessions(database),
@@ -204,3 +242,4 @@ class World:
             clock=self._clock,
             max_sessions_per_user=self._max_sessions_per_user,
         )
+        return replace(ports, operator_tenant=self._office)

@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from tests.backends import Backend
 from tests.e2e.tenant import Tenant
+from tests.office import WITH_OFFICE
 from tests.service import RunningService, running_service
 
 
@@ -20,7 +21,7 @@ async def service(backend: Backend, tmp_path_factory: pytest.TempPathFactory) ->
         backend.database_url(),
         edges=2,
         workers=2,
-        env={"AUTH_ACTIVITY_SECONDS": "0.5", "AUTH_REGISTRATION_KEY": "let-me-in-please"},
+        env={"AUTH_ACTIVITY_SECONDS": "0.5", "AUTH_REGISTRATION_KEY": "let-me-in-please", **WITH_OFFICE},
     ) as running:
         yield running
 

@@ -46,11 +46,24 @@ class Tenant:
         assert response.status_code == 200, response.text
         return str(response.json()["accessToken"])
 
+    async def create_key(self, *permissions: str, **attributes: Any) -> tuple[str, str]:
+        """Return the id of a new API key with these permissions, and the key."""
+        body = {"name": "gateway", "permissions": permissions, **attributes}
+        response = await self.call("POST", "/keys", json=body)
+        assert response.status_code == 200, response.text
+        return response.json()["key"]["id"], response.json()["apiKey"]
+
     async def verify(self, token: str) -> httpx.Response:
         return await self.call("POST", "/auth/verify", json={"token": token})
 
     async def logout(self, token: str) -> httpx.Response:
         return await self.call("POST", "/auth/logout", json={"token": token})
+
+    async def key(self, *permissions: str) -> str:
+        """Create an API key with these permissions, and return it."""
+        response = await self.call("POST", "/keys", json={"name": "test", "permissions": permissions})
+        assert response.status_code == 200, response.text
+        return str(response.json()["apiKey"])
 
     def path(self, login: str, *rest: str) -> str:
         return "/".join(["/user", quote(login, safe=""), *rest])

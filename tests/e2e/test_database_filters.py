@@ -10,7 +10,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from shared.amqp.rpc_client import RpcClient
 from shared.contracts import OPERATIONS
 from shared.contracts.errors import AuthError
 from shared.contracts.events import RevocationReason
+from shared.contracts.health import HEALTH
 from shared.contracts.operation import Lane
 from tests.backends import Backend, with_indexes
 from tests.faults.mongo_link import MongoLink
 from tests.import_command import Ended, ended, run_import, start_command
 from tests.mongo_driver import connect
+from tests.office import WITH_OFFICE, open_office
 from tests.records import a_session
 from tests.requests import Accounts
 from tests.service import START_TIMEOUT_SECONDS, takes_requests
@@ -41,13 +43,17 @@ SHARD_KEYS = {"users": ("tenant", "login"), "sessions": ("_id",), "audit": ("ten
 #: Conditions on a field of the shard key that bound the shards: equality, and one of several values.
 TARGETED = {"", "$in"}
 PAGE = "a page of user.list or audit.list: the shards that have the tenant"
+OPERATORS = "operator.list, in an index of operators: the shards that have the operators' tenant"
 REMOVAL = "tenant.delete, every 200 users: the shards that have the tenant"
 REVOCATION = "a revocation of all sessions of a user or tenant"
 EVENT_LIST = "event.list"
-KEY_LIST = "key.list, and each key.create, which counts the keys"
+KEYS = "key.list, and twice for each key.create"
 LIVE = "session.list, and each login if AUTH_MAX_SESSIONS_PER_USER is set"
 SWEEP = "every two seconds and worker, in an index that is usually empty"
 SWEEP_WITH_WORK = "a sweep that found interrupted work"
+SEARCH = "user.search or audit.search of an operator"
+COUNT = "each tenant in a page of an operator's tenant.list, or in a tenant.get"
+COUNT_OF_ALL = "a sweep, for a large tenant that an operator looked at"
 #: Every other filter, by collection, with the reason. Filters on `sessions` reach all shards.
 ALLOWED: dict[str, dict[str, str]] = {
     "users": {
@@ -55,11 +61,17 @@ ALLOWED: dict[str, dict[str, str]] = {
         "find login $gt $lte, tenant": PAGE,
         "find login $gt, tenant": PAGE,
         "find login $gt, search $regex, tenant": PAGE,
+        "find operator_permissions $in, tenant": OPERATORS,
         "find tenant": REMOVAL,
         "delete tenant": REMOVAL,
         "find ending.at $lt": SWEEP,
         "distinct ending.at $lt, tenant $gt": SWEEP_WITH_WORK,
         "find ending.at $lt, tenant": SWEEP_WITH_WORK,
+        "find _id $gt, login": SEARCH,
+        "find _id $gt, email": SEARCH,
+        "find login": SEARCH,
+        "aggregate tenant": COUNT,
+        "aggregate login $gt, tenant": COUNT_OF_ALL,
     },
     "sessions": {
         "find expires_at": "the lease of each worker, twice a second: all shards are to confirm their primary",
@@ -67,7 +79,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "find opened_by, tenant, user": "a repeated login that a worker of the previous version answered first",
         "update expires_at $gt, generation $lt, revocation $exists, tenant, user": REVOCATION,
         "find outbox $lte, tenant, user": REVOCATION,
-        "find expires_at $gt, key $exists, revocation $exists, tenant": KEY_LIST,
+        "find expires_at $gt, key $exists, revocation $exists, tenant": KEYS,
         "update expires_at $gt, key $exists, revocation $exists, tenant, tenant_generation $lt, user": REVOCATION,
         "find expires_at $gt, revocation $exists, tenant, tenant_generation $lt, user $ne": REVOCATION,
         "find outbox $lte, tenant": REVOCATION,
@@ -80,6 +92,9 @@ ALLOWED: dict[str, dict[str, str]] = {
         "find displaces $lt": SWEEP,
         "distinct displaces $lt, tenant $gt": SWEEP_WITH_WORK,
         "find displaces $lt, tenant": SWEEP_WITH_WORK,
+        "aggregate tenant, user $gt": COUNT,
+        "aggregate expires_at $gt, revocation $exists, tenant, user $gt": COUNT,
+        "find tenant, user $gt": COUNT_OF_ALL,
     },
     "audit": {
         f"find {login}position $gte $lt, tenant{type_}": PAGE
@@ -87,6 +102,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         for type_ in ("", ", type")
     },
 }
+HEALTH_CHECKS = {operation.name for operation in HEALTH.values()}
 REGISTRATION_KEY = "let-me-in-please"
 PASSWORD = "correct horse battery"
 #: Not in Unicode form NFC, so that its spelling is looked up.
@@ -114,12 +130,14 @@ class FilterLog:
 
 def _filters(name: str, command: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     match name:
-        case "insert" | "getMore" | "listIndexes":
+        case "insert" | "getMore" | "killCursors" | "listIndexes":
             pass
         case "aggregate" if command["pipeline"] == [{"$indexStats": {}}]:
             pass
         case "find":
             yield command["filter"]
+        case "aggregate" if "$match" in command["pipeline"][0]:  # `count_documents`
+            yield command["pipeline"][0]["$match"]
         case "distinct":
             yield command["query"]
         case "update" | "delete":
@@ -143,8 +161,8 @@ class World:
     mongo_url: str
     """The database, with notes."""
 
-    async def call(self, name: str, message_id: str | None = None, /, **fields: Any) -> Any:
-        operation = OPERATIONS[name]
+    async def call(self, operation_name: str, message_id: str | None = None, /, **fields: Any) -> Any:
+        operation = OPERATIONS[operation_name]
         request = operation.request.model_validate(fields)
         return await self.rpc.call(operation, request, message_id=message_id, timeout_seconds=PATIENCE_SECONDS)
 
@@ -193,6 +211,7 @@ async def running_world(backend: Backend, directory: Path, log: FilterLog) -> As
                     "AUTH_ACTIVITY_SECONDS": "0.2",
                     "AUTH_MAX_SESSIONS_PER_USER": str(MAX_SESSIONS),
                     "AUTH_REGISTRATION_KEY": REGISTRATION_KEY,
+                    **WITH_OFFICE,
                 },
             ),
             directory,
@@ -211,8 +230,8 @@ async def test_every_filter_of_a_worker_has_the_shard_key_or_is_allowed(backend:
     """An allowed filter that is never sent fails the test too."""
     log = FilterLog()
     async with running_world(backend, tmp_path, log) as world:
-        await asyncio.gather(*(_twice(world, name) for name in OPERATIONS if not name.startswith("health.")))
-        await asyncio.gather(*(use(world) for use in (_lists, _logins, _sweeps, _imports)))
+        await asyncio.gather(*(_twice(world, name) for name in OPERATIONS.keys() - HEALTH_CHECKS))
+        await asyncio.gather(*(use(world) for use in (_lists, _logins, _sweeps, _imports, _reads_of_operators)))
     assert log.filters == {f"{collection}: {each}" for collection, allowed in ALLOWED.items() for each in allowed}
 
 
@@ -220,9 +239,26 @@ async def _twice(world: World, name: str) -> None:
     """Send a request of the operation, and send it again, as its client does after a lost reply."""
     email, tenant_token = await world.register()
     token, session = await world.login(tenant_token, "ann")
+    office = await open_office(world.database, world.call)
     new_key = Accounts(email, PASSWORD, tenant_token, token, session).request("key.create")
     key = await world.call("key.create", **new_key)
-    accounts = Accounts(email, PASSWORD, tenant_token, token, session, REGISTRATION_KEY, key.key.id)
+    accounts = Accounts(
+        email,
+        PASSWORD,
+        tenant_token,
+        token,
+        session,
+        REGISTRATION_KEY,
+        key.key.id,
+        key.api_key,
+        office.token,
+        office.operator_token,
+        office.operator,
+        office.colleague,
+        await _tenant(world, tenant_token),
+    )
+    code = (await world.call("tenant.reset", **accounts.request("tenant.reset"))).code
+    accounts = replace(accounts, reset_code=code)
     message_id = uuid.uuid4().hex
     await world.call(name, message_id, **accounts.request(name))
     with contextlib.suppress(AuthError):  # its token may be revoked by then
@@ -296,6 +332,19 @@ async def _imports(world: World) -> None:
     await world.login(token, "bob")
     assert not await world.documents("users", {"password_hash": password_hash, "login": "bob"})
     assert (await ended(await start_command("worker.colliding_logins", mongo_url=world.mongo_url))).code == 0
+
+
+async def _reads_of_operators(world: World) -> None:
+    """Count all users and sessions of a tenant, as the sweep does for large ones."""
+    _, token = await world.register()
+    tenant = await _tenant(world, token)
+    async with connect(world.mongo_url) as database:
+        users, sessions = MongoUsers(database), MongoSessions(database)
+        assert len(await users.named({"ann"}, "", 10)) > 0
+        assert len(await users.tenants_of({"ann"}, 10)) > 0
+        for limit in (10, None):
+            assert await users.count(tenant, limit) == 1
+            assert await sessions.count_of_users(tenant, datetime.now(UTC), limit) == 0
 
 
 async def _tenant(world: World, token: str) -> str:

@@ -25,14 +25,19 @@ from shared.contracts import OPERATIONS
 from shared.contracts.errors import (
     AuthError,
     ErrorCode,
+    Forbidden,
     InvalidCredentials,
     InvalidTenantToken,
     InvalidToken,
+    KeyNotFound,
     Throttled,
     UserNotFound,
 )
 from shared.contracts.events import SESSION_REVOKED, RevocationReason
 from shared.contracts.health import HEALTH
+from shared.contracts.key_create import MAX_KEYS
+from shared.contracts.key_rotate import MAX_LIVE_SECRETS
+from shared.contracts.permissions import TENANT_PERMISSIONS
 from shared.contracts.wire import WireModel
 from tests.backends import Backend
 from tests.conformance import Declared, Undeclared
@@ -46,7 +51,7 @@ Traffic = list[tuple[str, Published]]
 MAX_ATTEMPTS = 20
 UNKNOWN_ORIGIN = "203.0.113.7"
 #: Valid members of requests that are refused for another reason.
-MEMBERS = {
+MEMBERS: dict[str, Any] = {
     "tenantToken": "no token",
     "token": "no token",
     "login": "nobody",
@@ -56,6 +61,9 @@ MEMBERS = {
     "registrationKey": "not the key",
     "deviceId": "phone",
     "sessionId": "none",
+    "id": "none",
+    "name": "gateway",
+    "permissions": ["events:read"],
 }
 
 
@@ -71,9 +79,11 @@ class Service:
     def __init__(self, rpc: RpcClient) -> None:
         self._rpc = rpc
 
-    async def call(self, operation: str, **members: Any) -> dict[str, Any]:
+    async def call(self, operation: str, message_id: str | None = None, /, **members: Any) -> dict[str, Any]:
         request = OPERATIONS[operation].request.model_validate(members)
-        reply: WireModel = await self._rpc.call(OPERATIONS[operation], request, request_id=uuid.uuid4().hex)
+        reply: WireModel = await self._rpc.call(
+            OPERATIONS[operation], request, message_id=message_id, request_id=uuid.uuid4().hex
+        )
         return reply.model_dump(mode="json")
 
     async def refused(self, code: ErrorCode, operation: str, **members: Any) -> None:
@@ -96,7 +106,7 @@ class Service:
         raise AssertionError("never throttled")
 
 
-def _members(operation: str) -> dict[str, str]:
+def _members(operation: str) -> dict[str, Any]:
     fields = {field.alias for field in OPERATIONS[operation].request.model_fields.values()}
     return {name: value for name, value in MEMBERS.items() if name in fields}
 
@@ -132,6 +142,8 @@ async def _use_everything(caller: Service) -> None:
     await caller.call("user.update", **ann, scope="company:read", sub="42")
     await caller.call("user.list", **tenant, q="AN")
     await caller.call("user.get", **ann)
+    await _use_keys(caller, tenant)
+    await _manage_keys(caller, tenant)
 
     async def login(device: str) -> str:
         token: str = (await caller.call("auth.login", **ann, **password, deviceId=device))["accessToken"]
@@ -171,6 +183,40 @@ async def _use_everything(caller: Service) -> None:
         if Throttled in operation.errors:
             await caller.throttled(name, **_members(name) | own)
     await _end_tenant(caller, tenant, registration, key)
+
+
+async def _use_keys(caller: Service, tenant: dict[str, str]) -> None:
+    """Use a key of the tenant, and one that no operation accepts here: the broker knows no addresses."""
+    await caller.call("principal.get", **tenant)
+    create = {**tenant, "name": "gateway", "permissions": sorted(TENANT_PERMISSIONS)}
+    key = await caller.call("key.create", **create)
+    await caller.call("oauth.token", tenantToken=key["apiKey"], scope="users:read")
+    await caller.refused(ErrorCode.INVALID_SCOPE, "oauth.token", tenantToken=key["apiKey"], scope="nonsense")
+    local_key = await caller.call("key.create", **create, networks=["127.0.0.1/32"])
+    await caller.call("auth.verify", checks=[{"tenantToken": local_key["apiKey"], "token": "no token"}])
+    for name, operation in OPERATIONS.items():
+        if Forbidden in operation.errors and name != "auth.verify":
+            await caller.refused(ErrorCode.FORBIDDEN, name, tenantToken=local_key["apiKey"])
+    for each in (key, local_key):
+        await caller.call("key.revoke", **tenant, id=each["key"]["id"])
+
+
+async def _manage_keys(caller: Service, tenant: dict[str, str]) -> None:
+    """Use the operations of API keys, also beyond the numbers of keys and of secrets."""
+    create = {**tenant, "name": "gateway", "permissions": ["events:read"]}
+    key = {"id": (await caller.call("key.create", "a message", **create))["key"]["id"]}
+    for _ in range(MAX_LIVE_SECRETS - 1):
+        await caller.call("key.rotate", **tenant, **key)
+    await caller.refused(ErrorCode.KEY_LIMIT_REACHED, "key.rotate", **tenant, **key)
+    for _ in range(MAX_KEYS - 1):
+        await caller.call("key.create", **create)
+    await caller.refused(ErrorCode.KEY_LIMIT_REACHED, "key.create", **tenant)
+    assert len((await caller.call("key.list", **tenant))["keys"]) == MAX_KEYS
+    await caller.call("key.revoke", **tenant, **key)
+    with pytest.raises(KeyNotFound):
+        await caller.call("key.create", "a message", **create)
+    for name in ("key.rotate", "key.revoke"):
+        await caller.refused(ErrorCode.KEY_NOT_FOUND, name, **tenant, **key)
 
 
 async def _end_tenant(

@@ -60,6 +60,7 @@ def ports(
     throttle: Throttle = THROTTLE,
     min_password_chars: int = MIN_PASSWORD_CHARS,
     max_sessions_per_user: int = 0,
+    operator_tenant: str | None = None,
 ) -> Ports:
     """Build the ports of a worker from the arguments, with fakes for the rest. The tokens are real JWTs."""
     return Ports(
@@ -82,4 +83,5 @@ def ports(
         throttle=throttle,
         min_password_chars=min_password_chars,
         max_sessions_per_user=max_sessions_per_user,
+        operator_tenant=operator_tenant,
     )

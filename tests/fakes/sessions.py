@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared.contracts.errors import Unavailable
+from worker.domain.ports.sessions import COUNT_READS
 from worker.domain.records import (
     Revocation,
     StoredSession,
@@ -94,7 +95,7 @@ class FakeSessions:
             if session.user:
                 before, reason = decision.users_before, decision.users_reason
             elif session.key:
-                before, reason = decision.all_keys_before, decision.keys_reason
+                before, reason = decision.keys_before, decision.keys_reason
             else:
                 before, reason = decision.generation, decision.reason
             if session.tenant == decision.tenant and live and session.tenant_generation < before:
@@ -102,6 +103,12 @@ class FakeSessions:
         waiting = (self._stored[session_id] for session_id, since in self._outbox.items() if since <= now)
         of_tenant = (session for session in waiting if session.tenant == decision.tenant)
         return [session for session in of_tenant if session.user is None or decision.users_before][:limit]
+
+    async def count_of_users(self, tenant: str, now: datetime, limit: int | None) -> int | None:
+        of_users = [each for each in self._stored.values() if each.tenant == tenant and each.user]
+        if limit is not None and len(of_users) >= COUNT_READS * limit:
+            return None
+        return len([each for each in of_users if each.revocation is None and each.expires_at > now][:limit])
 
     async def over_limit(self, session: StoredSession, kept: int, now: datetime, limit: int) -> Sequence[StoredSession]:
         live = self._live(session.tenant, session.user or "", now)

@@ -1,16 +1,22 @@
 """Fake of the `Tenants` port, kept in memory; it passes the contract suite of the real adapter."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from shared.contracts.errors import EmailTaken, TenantNotFound
+from shared.contracts import names
+from shared.contracts.errors import EmailTaken, InvalidCredentials, TenantNotFound, Unavailable
 from shared.contracts.events import RevocationReason
+from shared.contracts.settings import TenantSettings
 from tests.fakes.idempotency import _AppliedKey, _find_applied
 from tests.fakes.values import NOW
 from worker.domain.records import (
     MAX_IDEMPOTENCY_KEYS,
+    MAX_RESET_CODES,
     IdempotencyKey,
+    StoredCounts,
+    StoredReset,
     StoredTenant,
     TenantRevocation,
 )
@@ -35,12 +41,13 @@ class FakeTenants:
     def __init__(self) -> None:
         self._stored: dict[str, _Entry] = {}
         self._removed: list[_Entry] = []
+        self._recounts: dict[str, datetime] = {}
 
     async def add(self, tenant: StoredTenant) -> None:
         creation = IdempotencyKey(tenant.idempotency_key, tenant.registered_at)
         of_email = (each for each in self._removed if each.tenant.email == tenant.email)
         taken = any(each.tenant.email == tenant.email for each in self._stored.values())
-        if taken or any(each.find_applied(creation) for each in of_email):
+        if taken or tenant.id in self._stored or any(each.find_applied(creation) for each in of_email):
             raise EmailTaken
         self._stored[tenant.id] = _Entry(tenant, (_AppliedKey(creation),))
 
@@ -50,8 +57,10 @@ class FakeTenants:
     async def find_by_email(self, email: str) -> StoredTenant | None:
         return next((each for each in self._visible() if each.email == email), None)
 
-    async def page(self, after: str, limit: int) -> Sequence[StoredTenant]:
-        found = [each for each in self._visible() if each.email > after]
+    async def page(self, search: str, after: str, limit: int) -> Sequence[StoredTenant]:
+        wanted = {spelling.lower() for spelling in (search, names.nfc(search))}
+        visible = [each for each in self._visible() if any(part in each.email for part in wanted)]
+        found = [each for each in visible if each.email > after]
         return sorted(found, key=lambda each: each.email)[:limit]
 
     async def is_current(self, tenant: StoredTenant) -> bool:
@@ -75,21 +84,32 @@ class FakeTenants:
         key: IdempotencyKey,
         password_hash: str | None = None,
         *,
+        with_users: bool = False,
         revoke_keys: bool = False,
+        code_digest: bytes | None = None,
     ) -> TenantRevocation:
         if before := await self.find_decision(tenant, key):
             return before
         stored = self._stored.get(tenant)
         if stored is None or stored.deleted:
             raise TenantNotFound
+        reset = stored.tenant.reset
+        if code_digest is not None and not (reset and reset.has_live(code_digest, stored.tenant.generation, key.at)):
+            raise InvalidCredentials
         decision = TenantRevocation.after(
-            tenant, stored.tenant.generation, reason, stored.decision, revoke_keys=revoke_keys
+            tenant,
+            stored.tenant.generation,
+            reason,
+            stored.decision,
+            with_users=with_users,
+            revoke_keys=revoke_keys,
         )
         changed = replace(
             stored.tenant,
             generation=decision.generation,
             password_hash=password_hash or stored.tenant.password_hash,
             disabled=stored.tenant.disabled or reason is RevocationReason.TENANT_DISABLED,
+            reset=None,
         )
         self._stored[tenant] = _Entry(
             changed,
@@ -115,6 +135,7 @@ class FakeTenants:
             return
         if stored.deleted:
             self._removed.append(self._stored.pop(decision.tenant))
+            self._recounts.pop(decision.tenant, None)
         else:
             self._stored[decision.tenant] = replace(stored, decision=None)
 
@@ -127,6 +148,40 @@ class FakeTenants:
         if stored and not stored.deleted and not stored.find_applied(key):
             keys = (*stored.keys, _AppliedKey(key))[-MAX_IDEMPOTENCY_KEYS:]
             self._stored[tenant] = replace(stored, tenant=replace(stored.tenant, disabled=False), keys=keys)
+
+    async def begin_reset(self, tenant: StoredTenant, reset: StoredReset) -> None:
+        stored = self._stored.get(tenant.id)
+        if stored is None or stored.deleted or stored.tenant.generation != reset.generation:
+            raise Unavailable
+        other = stored.tenant.reset
+        if other and (other.idempotency_key, other.generation) == (reset.idempotency_key, reset.generation):
+            reset = replace(reset, digests=(*other.digests, *reset.digests)[-MAX_RESET_CODES:])
+        self._stored[tenant.id] = replace(stored, tenant=replace(stored.tenant, reset=reset))
+
+    async def change_settings(self, tenant: str, changes: Mapping[str, Any], key: IdempotencyKey) -> StoredTenant:
+        stored = self._stored.get(tenant)
+        if stored is None or stored.deleted:
+            raise TenantNotFound
+        if not stored.find_applied(key):
+            kept = {**stored.tenant.settings.model_dump(exclude_unset=True, by_alias=False), **changes}
+            settings = TenantSettings(**{name: value for name, value in kept.items() if value is not None})
+            keys = (*stored.keys, _AppliedKey(key))[-MAX_IDEMPOTENCY_KEYS:]
+            stored = replace(stored, tenant=replace(stored.tenant, settings=settings), keys=keys)
+            self._stored[tenant] = stored
+        return stored.tenant
+
+    async def request_counts(self, tenants: Collection[str], now: datetime) -> None:
+        for tenant in tenants:
+            if tenant in self._stored and not self._stored[tenant].deleted:
+                self._recounts.setdefault(tenant, now)
+
+    async def with_requested_counts(self, limit: int) -> Sequence[str]:
+        return sorted(self._recounts, key=lambda tenant: self._recounts[tenant])[:limit]
+
+    async def store_counts(self, tenant: str, counts: StoredCounts | None) -> None:
+        self._recounts.pop(tenant, None)
+        if counts and (stored := self._stored.get(tenant)):
+            self._stored[tenant] = replace(stored, tenant=replace(stored.tenant, counts=counts))
 
     def _visible(self) -> list[StoredTenant]:
         return [stored.tenant for stored in self._stored.values() if not stored.deleted]

@@ -7,6 +7,7 @@ from datetime import datetime
 from shared.contracts import names
 from shared.contracts.errors import LoginTaken, UserNotFound
 from shared.contracts.events import RevocationReason
+from shared.contracts.permissions import Permission
 from tests.fakes.idempotency import _AppliedKey, _find_applied
 from tests.fakes.values import NOW
 from worker.domain.records import (
@@ -42,7 +43,7 @@ class FakeUsers:
         first = self._of(user.tenant, user.login)
         if first and first.find_applied(key) and not first.deleted:
             return first.user
-        if first or self._removed_after(user.tenant, user.login, key):
+        if first or user.id in self._stored or self._removed_after(user.tenant, user.login, key):
             raise LoginTaken
         self._stored[user.id] = _Entry(user, (_AppliedKey(key),))
         return user
@@ -83,6 +84,17 @@ class FakeUsers:
         ]
         return sorted(matching, key=lambda user: user.login)[:limit]
 
+    async def named(self, names: Collection[str], after: str, limit: int) -> Sequence[StoredUser]:
+        found = [each for each in self._visible() if each.id > after and {each.login, each.email} & set(names)]
+        return sorted(found, key=lambda user: user.id)[:limit]
+
+    async def tenants_of(self, logins: Collection[str], limit: int) -> AbstractSet[str]:
+        found = {each.user.tenant for each in self._stored.values() if each.user.login in logins}
+        return set(sorted(found)[:limit])
+
+    async def count(self, tenant: str, limit: int | None) -> int:
+        return len([each for each in self._stored.values() if each.user.tenant == tenant][:limit])
+
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
         stored = [each.user for each in self._stored.values()]
         return sorted(user.login for user in stored if user.tenant == tenant and user.login > after)[:limit]
@@ -96,6 +108,32 @@ class FakeUsers:
             stored = replace(stored, user=_changed(stored.user, changes), keys=keys[-MAX_IDEMPOTENCY_KEYS:])
             self._stored[stored.user.id] = stored
         return stored.user
+
+    async def operators(
+        self, tenant: str | None, limit: int, permission: Permission | None = None
+    ) -> Sequence[StoredUser]:
+        found = [
+            user
+            for user in self._visible()
+            if tenant in (None, user.tenant)
+            and (user.operator_permissions if permission is None else permission in user.operator_permissions)
+        ]
+        return sorted(found, key=lambda user: user.login)[:limit]
+
+    async def replace_operator_permissions(
+        self, user: StoredUser, permissions: AbstractSet[Permission], key: IdempotencyKey
+    ) -> StoredUser | None:
+        stored = self._stored.get(user.id)
+        if stored is None or stored.deleted:
+            return None
+        if stored.find_applied(key):
+            return stored.user
+        if stored.user.operator_permissions != user.operator_permissions:
+            return None
+        changed = replace(stored.user, operator_permissions=frozenset(permissions))
+        keys = (*stored.keys, _AppliedKey(key))[-MAX_IDEMPOTENCY_KEYS:]
+        self._stored[user.id] = replace(stored, user=changed, keys=keys)
+        return changed
 
     async def replace_hash(self, user: StoredUser, password_hash: str) -> None:
         stored = self._stored.get(user.id)

@@ -15,7 +15,9 @@ MASTER_KEYS = {"test": bytes(range(32))}
 REGISTRATION_KEY = "the registration key"
 #: Refused passwords; no test uses one except to see it refused.
 COMMON_PASSWORDS = frozenset({"password", "iloveyou"})
-LIFETIMES = Lifetimes(tenant=timedelta(days=2), user=timedelta(days=1))
+LIFETIMES = Lifetimes(
+    tenant=timedelta(days=2), user=timedelta(days=1), operator=timedelta(hours=8), access_token=timedelta(minutes=30)
+)
 #: The default limit of an account, without a maximum of consecutive failures.
 LIMIT = Limit(undelayed=5, longest_wait=timedelta(seconds=60), window=timedelta(hours=1))
 #: The limit of an account for addresses that never logged in to it.

@@ -33,6 +33,8 @@ from worker.domain.records import (
     AuditQuery,
     Revocation,
     StoredAuditRecord,
+    StoredCounts,
+    StoredReset,
     TenantRevocation,
     UserChanges,
     UserRevocation,
@@ -99,7 +101,13 @@ BOUNDED_NOT_DURABLE = {"64 WriteConcernFailed", "11602 InterruptedDueToReplState
 
 
 #: Methods that write many documents with one command.
-REPEATED = ["Users.remove_all", "Sessions.revoke_older", "Sessions.revoke_of_tenant", "Attempts.forget"]
+REPEATED = [
+    "Users.remove_all",
+    "Sessions.revoke_older",
+    "Sessions.revoke_of_tenant",
+    "Attempts.forget",
+    "Tenants.request_counts",
+]
 ONCE = [FailCommand(WRITES, times=1, error_code=189), FailCommand(WRITES, times=1, close_connection=True)]
 
 
@@ -128,6 +136,9 @@ class Adapters:
 
 #: Stored before each test, so that each method has something to find.
 TENANT = a_tenant(id="shop")
+#: Concurrent decisions do not change its generation.
+OTHER_TENANT = a_tenant(id="bank")
+RESET = StoredReset("request", 0, NOW + timedelta(hours=1), (b"digest",))
 USER = a_user(tenant="shop", login="ann")
 SESSION = a_session(user=USER.id)
 #: Not in Unicode form NFC, so that its spelling has to be looked up.
@@ -145,7 +156,7 @@ METHODS: dict[str, Method] = {
     "Tenants.add": lambda on: on.tenants.add(a_tenant()),
     "Tenants.find": lambda on: on.tenants.find("shop"),
     "Tenants.find_by_email": lambda on: on.tenants.find_by_email(TENANT.email),
-    "Tenants.page": lambda on: on.tenants.page("", 10),
+    "Tenants.page": lambda on: on.tenants.page("", "", 10),
     "Tenants.is_current": lambda on: on.tenants.is_current(TENANT),
     "Tenants.admits": lambda on: on.tenants.admits("shop", 0),
     "Tenants.replace_hash": lambda on: on.tenants.replace_hash(TENANT, "hash"),
@@ -155,6 +166,11 @@ METHODS: dict[str, Method] = {
     "Tenants.finish_revocation": lambda on: on.tenants.finish_revocation(OF_TENANT),
     "Tenants.unfinished_revocations": lambda on: on.tenants.unfinished_revocations(LATER, 10),
     "Tenants.enable": lambda on: on.tenants.enable("shop", a_key()),
+    "Tenants.begin_reset": lambda on: on.tenants.begin_reset(OTHER_TENANT, RESET),
+    "Tenants.change_settings": lambda on: on.tenants.change_settings("bank", {"max_key_lifetime_days": 1}, a_key()),
+    "Tenants.request_counts": lambda on: on.tenants.request_counts(["bank"], NOW),
+    "Tenants.with_requested_counts": lambda on: on.tenants.with_requested_counts(10),
+    "Tenants.store_counts": lambda on: on.tenants.store_counts("bank", StoredCounts(1, 1, NOW)),
     "Users.add": lambda on: on.users.add(a_user(tenant="shop")),
     "Users.add_new": lambda on: on.users.add_new([a_user(tenant="shop")]),
     "Users.find": lambda on: on.users.find("shop", "ann"),
@@ -162,6 +178,9 @@ METHODS: dict[str, Method] = {
     "Users.spelled": lambda on: on.users.spelled("shop", ["ann"]),
     "Users.is_current": lambda on: on.users.is_current(USER),
     "Users.page": lambda on: on.users.page("shop", "", "", 10),
+    "Users.named": lambda on: on.users.named({"ann"}, "", 10),
+    "Users.tenants_of": lambda on: on.users.tenants_of({"ann"}, 10),
+    "Users.count": lambda on: on.users.count("shop", None),
     "Users.logins": lambda on: on.users.logins("shop", "", 10),
     "Users.change": lambda on: on.users.change("shop", "ann", UserChanges({"sub": "other"}), a_key()),
     "Users.replace_hash": lambda on: on.users.replace_hash(USER, "hash"),
@@ -178,6 +197,7 @@ METHODS: dict[str, Method] = {
     "Sessions.revoke": lambda on: on.sessions.revoke(SESSION, REVOCATION),
     "Sessions.revoke_older": lambda on: on.sessions.revoke_older(OF_USER, NOW, 10),
     "Sessions.revoke_of_tenant": lambda on: on.sessions.revoke_of_tenant(OF_TENANT, NOW, 10),
+    "Sessions.count_of_users": lambda on: on.sessions.count_of_users("shop", NOW, 10),
     "Sessions.over_limit": lambda on: on.sessions.over_limit(SESSION, 0, NOW, 10),
     "Sessions.limit_enforced": lambda on: on.sessions.limit_enforced(SESSION),
     "Sessions.tenants_enforcing_limit": lambda on: on.sessions.tenants_enforcing_limit(LATER),
@@ -201,6 +221,7 @@ METHODS: dict[str, Method] = {
 #: Methods that write. The others wait for no majority.
 WRITING = {
     *(f"Tenants.{name}" for name in ("add", "replace_hash", "decide_revocation", "finish_revocation", "enable")),
+    *(f"Tenants.{name}" for name in ("begin_reset", "change_settings", "request_counts", "store_counts")),
     *(f"Users.{name}" for name in ("add", "add_new", "change", "replace_hash", "decide_revocation")),
     *(f"Users.{name}" for name in ("finish_revocation", "remove_all")),
     *(f"Sessions.{name}" for name in ("add", "revoke", "revoke_older", "revoke_of_tenant", "limit_enforced")),
@@ -227,6 +248,7 @@ async def adapters(stack: DatabaseStack) -> AsyncIterator[Adapters]:
             await database.collection(name).delete_many({})
         direct = Adapters.on(database)
         await direct.tenants.add(TENANT)
+        await direct.tenants.add(OTHER_TENANT)
         await direct.users.add(USER)
         await direct.users.add(a_user(tenant="bank"))
         await direct.sessions.add(SESSION)

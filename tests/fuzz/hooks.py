@@ -21,6 +21,7 @@ INEXPRESSIBLE = (
     "must not be longer than",  # a scope as JSON
     "must not be nested deeper than",
     "provide either tenantToken and password, or registrationKey and email",
+    "must be an IPv4 or IPv6 network",  # host bits
     "provide at least one of email, password, sub, scope, unlock",  # unknown members do not count
 )
 

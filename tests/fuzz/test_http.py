@@ -50,12 +50,13 @@ credentials = st.one_of(
 
 @pytest.mark.usefixtures("unharmed")
 @bounded(100)
-@given(authorization=credentials, path=st.sampled_from(["/user", "/events", "/introspect", "/revoke"]))
+@given(authorization=credentials, path=st.sampled_from(["/user", "/events", "/introspect", "/revoke", "/oauth/token"]))
 async def test_any_credentials_without_a_live_token_are_401(tenant: Tenant, authorization: bytes, path: str) -> None:
     tried["HTTP credentials"] += 1
     headers = {b"Authorization": authorization}
-    if path in {"/introspect", "/revoke"}:
-        response = await tenant.http.post(path, data={"token": "none"}, headers=headers)
+    if path in {"/introspect", "/revoke", "/oauth/token"}:
+        form = {"token": "none", "grant_type": "client_credentials"}
+        response = await tenant.http.post(path, data=form, headers=headers)
     else:
         response = await tenant.http.get(path, headers=headers)
     assert response.status_code == 401, response.text

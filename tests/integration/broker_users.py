@@ -19,7 +19,7 @@ from yarl import URL
 
 from deploy import permissions
 from deploy.definitions import Account, Service, definitions
-from deploy.permissions import QUEUE_LENGTH, SERVICE_LIMITS, SERVICE_OPERATIONS, service_operations
+from deploy.permissions import QUEUE_LENGTH, SERVICE_LIMITS, SERVICE_OPERATIONS, operations_of, service_operations
 from shared.amqp.rpc_client import RpcClient
 from shared.amqp.topology import service_exchange
 from shared.client.auth_client import AuthClient
@@ -37,6 +37,9 @@ EMAIL, OTHER_EMAIL = "shop@tenant.test", "shopping@tenant.test"
 #: Two services; the name of the first is a prefix of the second.
 SHOP, SHOPPING = "shop", "shopping"
 LIMITED = ("auth.login", "auth.verify")
+#: A service of the first tenant with these permissions only, so without events.
+GATEWAY = "gateway"
+OF_GATEWAY = ("tokens:verify", "users:read")
 REGISTRATION_KEY = "registration key"
 #: Tenants may register from this network.
 NETWORK, IN_NETWORK = "10.77.0.0/16", "10.77.1.2"
@@ -83,14 +86,21 @@ async def broker(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> 
                 )
                 for email in (EMAIL, OTHER_EMAIL)
             ]
-        services = [Service(SHOP, SERVICE_OPERATIONS), Service(SHOPPING, service_operations(LIMITED))]
+        services = [
+            Service(SHOP, SERVICE_OPERATIONS),
+            Service(SHOPPING, service_operations(LIMITED)),
+            Service(GATEWAY, operations_of(OF_GATEWAY)),
+        ]
+        tenant_of = {SHOP: tenants[0], SHOPPING: tenants[1], GATEWAY: tenants[0]}
         urls |= await _import(
             backend,
             directory,
             admin,
             {
-                service.name: permissions.service(service.name, tenants[number].id, service.operations)
-                for number, service in enumerate(services)
+                service.name: permissions.service(
+                    service.name, tenant_of[service.name].id, service.operations, events=service.name != GATEWAY
+                )
+                for service in services
             },
             services,
         )

@@ -22,8 +22,10 @@ import api.settings
 from deploy import permissions
 from deploy.permissions import (
     CLIENT_OPERATIONS,
+    IDENTITY_OPERATIONS,
     QUEUE_LENGTH,
     SERVICE_OPERATIONS,
+    operations_of,
     service_operations,
 )
 from shared.amqp.feed import RevocationFeed
@@ -36,7 +38,8 @@ from shared.amqp.topology import (
     service_exchange,
 )
 from shared.client.auth_client import AuthClient
-from shared.contracts.errors import InvalidCredentials, RegistrationForbidden, Throttled, Unavailable
+from shared.contracts import OPERATIONS
+from shared.contracts.errors import InvalidCredentials, InvalidToken, RegistrationForbidden, Throttled, Unavailable
 from shared.contracts.operation import Lane
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.tenant_register import TENANT_REGISTER
@@ -44,8 +47,10 @@ from shared.fastapi import FastApiAuth
 from tests.backends import with_indexes
 from tests.integration.broker_users import (
     EMAIL,
+    GATEWAY,
     IN_NETWORK,
     LIMITED,
+    OF_GATEWAY,
     OTHER_EMAIL,
     PASSWORD,
     PATIENCE_SECONDS,
@@ -183,6 +188,47 @@ async def test_client_of_a_restricted_service_logs_in_and_subscribes(broker: Bro
             assert (await anext(revocations)).data.session_id == claims.jti
         with pytest.raises(Unavailable):
             await client.users.create("hal", PASSWORD, email="hal@users.test")
+
+
+async def test_service_with_chosen_permissions_calls_only_their_operations(broker: Broker) -> None:
+    """Without `events:read`, its verifier asks a worker each time, so that no revoked token passes."""
+    exchange = service_exchange(GATEWAY)
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        shop(broker) as elsewhere,
+        AuthClient.connect(
+            broker.urls[GATEWAY], email=EMAIL, password=PASSWORD, name=GATEWAY, exchange=exchange
+        ) as client,
+        client.verifier(max_age_seconds=60) as verifier,
+    ):
+        ida = await elsewhere.users.create("ida", PASSWORD, email="ida@users.test")
+        token = await elsewhere.login("ida", PASSWORD, device_id="phone")
+        assert (await verifier.verify(token)).id == ida.id
+        assert (await client.users.get("ida")).id == ida.id
+        await elsewhere.logout(token)
+        with pytest.raises(InvalidToken):
+            await verifier.verify(token)
+        for refused in (
+            client.login("ida", PASSWORD, device_id="phone"),
+            client.logout(token),
+            client.users.create("jon", PASSWORD, email="jon@users.test"),
+            client.users.delete("ida"),
+        ):
+            with pytest.raises(Unavailable):
+                await refused
+
+
+async def test_every_operation_without_its_permission_is_refused_by_the_broker(broker: Broker) -> None:
+    allowed = {*operations_of(OF_GATEWAY)}
+    assert allowed == {"auth.verify", "token.introspect", "user.get", "user.list", *IDENTITY_OPERATIONS}
+    for operation in OPERATIONS:
+        async with channel_of(broker, GATEWAY) as channel:
+            calls = await channel.get_exchange(service_exchange(GATEWAY), ensure=False)
+            if operation in allowed:
+                await calls.publish(aio_pika.Message(b"{}"), operation)
+            else:
+                with pytest.raises(ChannelAccessRefused):
+                    await calls.publish(aio_pika.Message(b"{}"), operation)
 
 
 def calling_as(broker: Broker, role: str) -> RpcClient:
@@ -395,6 +441,14 @@ REFUSED: dict[str, dict[str, Attempt]] = {
         "subscribes to another tenant": binds(EVENTS_EXCHANGE, "session.revoked.other", SHOP),
         "subscribes to all tenants": binds(EVENTS_EXCHANGE, "session.revoked.*", SHOP),
         "declares a queue of a service with its prefix": declares(f"sub.{SHOPPING}.queue"),
+    },
+    GATEWAY: {
+        **of_any_subscriber(GATEWAY),
+        "calls past its exchange": publishes(RPC_EXCHANGE, "auth.verify"),
+        "calls as another service": publishes(service_exchange(SHOP), "auth.verify"),
+        "declares a queue of its own": declares(f"sub.{GATEWAY}.queue"),
+        "subscribes to its own probes": binds(EVENTS_EXCHANGE, f"sub.{GATEWAY}.probe", GATEWAY),
+        "sends a probe": publishes(service_exchange(GATEWAY), f"sub.{GATEWAY}.probe"),
     },
     QUEUE_LENGTH: {
         **of_any_subscriber(QUEUE_LENGTH),

@@ -19,6 +19,7 @@ import pytest_asyncio
 from deploy.certificates import make_self_signed
 from dev.ports import LOOPBACK, accepts_connections, free_port
 from dev.processes import REPOSITORY, ChildProcess, Service
+from shared.contracts.api_key import api_key_id
 from tests.e2e.tenant import Tenant
 from tests.interop.programs import file, program
 from tests.service import RunningService
@@ -71,7 +72,8 @@ error_log stderr;
 load_module {modules}/ndk_http_module.so;
 load_module {modules}/ngx_http_lua_module.so;
 events {{}}
-env TENANT_TOKEN;
+env GATEWAY_ID;
+env GATEWAY_KEY;
 http {{
   access_log off;
   client_body_temp_path {directory}/body;
@@ -164,7 +166,8 @@ async def _running(
         places = {"directory": directory, "edge": edge, **addresses}
         command, text = _nginx(lines, places) if gateway is LUA else _apache(gateway.module, lines, places)
         (directory / "gateway.conf").write_text(text)
-        env = {**os.environ, "TENANT_TOKEN": tenant.token}
+        key = await tenant.key("tokens:verify")
+        env = {**os.environ, "GATEWAY_ID": api_key_id(key) or "", "GATEWAY_KEY": key}
         process = ChildProcess(Service("gateway", [*command, str(directory / "gateway.conf")], env), directory)
         process.start()
         try:

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from dev.processes import REPOSITORY
+from shared.contracts.api_key import api_key_id
 from tests.e2e.tenant import Tenant
 from tests.interop.programs import output_of, program
 from tests.service import RunningService
@@ -110,10 +111,10 @@ async def test_authlib_with_any_authentication_method_introspects_and_revokes(
 @pytest.mark.parametrize(
     ("credentials", "form"),
     [
-        ("--user gateway:{secret}", "token={token}"),
+        ("--user {client}:{secret}", "token={token}"),
         ("--header 'Authorization: Bearer {secret}'", "token={token}"),
-        ("", "token={token}&client_id=gateway&client_secret={secret}"),
-        ("--user gateway:{secret}", "token={token}&client_id=gateway&client_secret={secret}"),
+        ("", "token={token}&client_id={client}&client_secret={secret}"),
+        ("--user {client}:{secret}", "token={token}&client_id={client}&client_secret={secret}"),
     ],
     ids=["basic", "bearer", "post", "basic and post"],
 )
@@ -122,7 +123,8 @@ async def test_curl_with_any_authentication_method_introspects(
 ) -> None:
     """`basic and post`: lua-resty-openidc sends the credentials twice."""
     await tenant.create("ann")
-    values = {"secret": tenant.token, "token": await tenant.token_of("ann")}
+    key = await tenant.key("tokens:verify")
+    values = {"client": api_key_id(key), "secret": key, "token": await tenant.token_of("ann")}
     options = shlex.split(credentials.format(**values))
     url = f"{service.urls[0]}/introspect"
     output = await output_of(

@@ -23,12 +23,18 @@ INDEXES = {
     "tenants": [
         IndexModel([("email", ASCENDING)], unique=True),
         IndexModel([("ending.at", ASCENDING)], sparse=True),
+        IndexModel([("recount", ASCENDING)], sparse=True),
     ],
     "users": [
         IndexModel([("tenant", ASCENDING), ("login", ASCENDING)], unique=True),
         IndexModel([("ending.at", ASCENDING)], sparse=True),
         _unfinished_by_tenant("ending.at"),
         IndexModel([("split_point", ASCENDING)], sparse=True),
+        # Operators only, of which an installation has a few.
+        IndexModel([("operator_permissions", ASCENDING)], sparse=True),
+        # For searches across tenants. An update of the last activity, by far the most frequent, changes neither.
+        IndexModel([("login", ASCENDING), ("_id", ASCENDING)]),
+        IndexModel([("email", ASCENDING), ("_id", ASCENDING)]),
     ],
     "deletions": [
         # By idempotency key, which is in one or two documents. A login that is created and deleted

@@ -26,23 +26,7 @@ class _Query(Generic[RecordT]):
 
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = set(ids)
-        self._waiting: list[asyncio.Future[dict[str, RecordT]]] = []
-
-    def found(self) -> asyncio.Future[dict[str, RecordT]]:
-        """Return a future of its own for each caller, which a cancelled one does not take from the others."""
-        self._waiting.append(asyncio.get_running_loop().create_future())
-        return self._waiting[-1]
-
-    def end(self, found: dict[str, RecordT] | Exception) -> None:
-        """Wake all callers."""
-        for future in self._waiting:
-            if future.done():  # cancelled
-                continue
-            if isinstance(found, Exception):
-                future.set_exception(found)
-                future.exception()  # marks it as retrieved: asyncio would warn if nobody waits for it any more
-            else:
-                future.set_result(found)
+        self.found: asyncio.Future[dict[str, RecordT]] = asyncio.get_running_loop().create_future()
 
 
 class Lookups(Generic[RecordT]):
@@ -71,14 +55,13 @@ class Lookups(Generic[RecordT]):
             query = self._begin(ids)
         else:
             query.ids.update(ids)
-        found = await query.found()
+        found = await asyncio.shield(query.found)  # a cancelled lookup must not cancel the others
         return {each: found[each] for each in ids if each in found}
 
     def _begin(self, ids: Sequence[str]) -> _Query[RecordT]:
         query = _Query[RecordT](ids)
-        before = self._latest.found() if self._latest else None
-        self._latest = query
-        self._joinable = query if before else None
+        before, self._latest = self._latest, query
+        self._joinable = query if before is not None else None
         # A task of its own: the lookup that begins the query may be cancelled, or have less time
         # left than those that join.
         task = asyncio.create_task(self._send(query, before))
@@ -86,16 +69,17 @@ class Lookups(Generic[RecordT]):
         task.add_done_callback(self._queries.discard)
         return query
 
-    async def _send(self, query: _Query[RecordT], before: asyncio.Future[dict[str, RecordT]] | None) -> None:
+    async def _send(self, query: _Query[RecordT], before: _Query[RecordT] | None) -> None:
         request_deadline.set(None)
         try:
-            if before:
-                await asyncio.wait([before], timeout=self._max_wait_seconds)
+            if before is not None:
+                await asyncio.wait([before.found], timeout=self._max_wait_seconds)
             self._close(query)
-            query.end(await self._query(list(query.ids)))
+            query.found.set_result(await self._query(list(query.ids)))
         except BaseException as error:
             self._close(query)
-            query.end(error if isinstance(error, Exception) else Unavailable())
+            query.found.set_exception(error if isinstance(error, Exception) else Unavailable())
+            query.found.exception()  # marks it as retrieved: asyncio would warn if no lookup is left
             if not isinstance(error, Exception):
                 raise
         finally:

@@ -33,7 +33,7 @@ INTERVAL_SECONDS = 1.0
 MAX_WAITING = 4_096
 _NAMES = {field.name for field in fields_of(StoredAuditRecord)} - {"id", "attempts"}
 #: Members that are absent in records of older workers.
-_ADDED = {"service"}
+_ADDED = {"service", "actor", "on_tenant"}
 
 
 class MongoAudit:

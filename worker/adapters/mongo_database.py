@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast
 
-from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo import ASCENDING, AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
@@ -69,8 +69,8 @@ RETRY_SECONDS = 1.0
 #: Deadlines are only seconds away and are set and checked by different machines, so clocks must
 #: agree this closely.
 MAX_CLOCK_DIFFERENCE_SECONDS = 1.0
-#: More than a collection's 64 indexes at most, on each of a hundred shards.
-MAX_INDEX_STATISTICS = 10_000
+#: Documents counted per query when all of a tenant are counted.
+COUNT_STEP = 10_000
 #: MongoDB's error codes.
 AUTHENTICATION_FAILED = 18
 UNAUTHORIZED = 13
@@ -109,9 +109,9 @@ class MongoDatabase:
 
     async def indexes_in_progress(self, name: str) -> set[str]:
         """Return the names of the collection's indexes that are being built. `listIndexes` also lists these."""
-        # A command, since only one of the two drivers awaits `aggregate`. An index is listed once a shard.
+        # A command, since only one of the drivers awaits `aggregate`. Each shard lists its indexes.
         answer = await self._database.command(
-            "aggregate", name, pipeline=[{"$indexStats": {}}], cursor={"batchSize": MAX_INDEX_STATISTICS}
+            "aggregate", name, pipeline=[{"$indexStats": {}}], cursor={"batchSize": 10_000}
         )
         return {each["name"] for each in answer["cursor"]["firstBatch"] if each.get("building")}
 
@@ -316,6 +316,25 @@ async def tenants_with(collection: Collection, field: str, older_than: datetime)
         if await collection.find_one(left, ["_id"]) is None:
             return []
         return list(await collection.distinct("tenant", {"tenant": {"$gt": ""}, **left}))
+
+
+async def counted_in_steps(collection: Collection, tenant: str, field: str, wanted: Document) -> int:
+    """Return the number of the tenant's documents that match, in ranges of `field`, a text.
+
+    Each range is a query of its own, so that none takes the database long.
+    """
+    counted, after = 0, ""
+    while True:
+        with unavailable_when_away():
+            of_range: Document = {"$gt": after}
+            rest = collection.find({"tenant": tenant, field: of_range}, {"_id": False, field: True})
+            last = await rest.sort([("tenant", ASCENDING), (field, ASCENDING)]).skip(COUNT_STEP - 1).limit(1).to_list(1)
+            if last:
+                of_range = {"$gt": after, "$lte": last[0][field]}
+            counted += await collection.count_documents({"tenant": tenant, field: of_range, **wanted})
+        if not last:
+            return counted
+        after = last[0][field]
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from worker.adapters.lookups import Lookups
 from worker.adapters.mongo_database import (
     Document,
     MongoDatabase,
+    counted_in_steps,
     first_found,
     first_readable,
     readable,
@@ -29,6 +30,7 @@ from worker.adapters.mongo_database import (
 from worker.adapters.mongo_failures import NO_ANSWER_IN_TIME, repeated
 from worker.adapters.mongo_time import call_seconds
 from worker.adapters.primary_lease import PrimaryLease, Server, server_of
+from worker.domain.ports.sessions import COUNT_READS
 from worker.domain.records import (
     KEY_KEPT,
     KeySecret,
@@ -102,8 +104,7 @@ class MongoSessions:
     async def live_keys(self, tenant: str, now: datetime, limit: int) -> Sequence[StoredSession]:
         keys = {"tenant": tenant, "key": {"$exists": True}, "expires_at": {"$gt": now}}
         with unavailable_when_away():
-            found = self._sessions.find({**keys, **_NOT_REVOKED}).sort(_NEWEST_FIRST)
-            documents = await found.limit(limit).to_list(limit)
+            documents = await first_found(self._sessions.find({**keys, **_NOT_REVOKED}).sort(_NEWEST_FIRST), limit)
         return readable(documents, _from_document)
 
     async def replace_secrets(self, session: StoredSession, changed: StoredSession) -> bool:
@@ -111,7 +112,7 @@ class MongoSessions:
             raise ValueError("the session is no API key")
         # Each change puts a new secret first, so the first one tells whether there was a change.
         unchanged = {"_id": session.id, "key.secrets.0.digest": session.key.secrets[0].digest, **_NOT_REVOKED}
-        secrets = [secret_document(secret) for secret in changed.key.secrets]
+        secrets = [_secret_document(secret) for secret in changed.key.secrets]
         with unavailable_when_away():
             result = await self._sessions.update_one(
                 unchanged, {"$set": {"key.secrets": secrets, "expires_at": changed.expires_at}}
@@ -152,12 +153,12 @@ class MongoSessions:
                 },
                 Revocation(now, decision.reason),
             )
-        if decision.all_keys_before:
+        if decision.keys_before:
             keys: Document = {
                 **of_tenant,
                 "user": None,
                 "key": {"$exists": True},
-                "tenant_generation": {"$lt": decision.all_keys_before},
+                "tenant_generation": {"$lt": decision.keys_before},
             }
             with unavailable_when_away():
                 await self._revoke_many({**keys, **live}, Revocation(now, decision.keys_reason), are_keys=True)
@@ -177,6 +178,17 @@ class MongoSessions:
         with unavailable_when_away():
             documents = await first_found(self._committed.find({**of_tenant, "outbox": {"$lte": now}}), limit)
         return readable(documents, _from_document)
+
+    async def count_of_users(self, tenant: str, now: datetime, limit: int | None) -> int | None:
+        live: Document = {"expires_at": {"$gt": now}, **_NOT_REVOKED}
+        if limit is None:
+            return await counted_in_steps(self._sessions, tenant, "user", live)
+        of_users: Document = {"tenant": tenant, "user": {"$gt": ""}}
+        with unavailable_when_away():
+            # The index counts these. Only the documents tell which sessions are live.
+            if await self._sessions.count_documents(of_users, limit=COUNT_READS * limit) == COUNT_READS * limit:
+                return None
+            return await self._sessions.count_documents({**of_users, **live}, limit=limit)
 
     async def over_limit(self, session: StoredSession, kept: int, now: datetime, limit: int) -> Sequence[StoredSession]:
         wanted = {
@@ -340,11 +352,11 @@ def _key_document(key: StoredKey) -> Document:
         "networks": list(key.networks),
         "created_by": key.created_by,
         "lifetime_seconds": int(key.lifetime.total_seconds()),
-        "secrets": [secret_document(secret) for secret in key.secrets],
+        "secrets": [_secret_document(secret) for secret in key.secrets],
     }
 
 
-def secret_document(secret: KeySecret) -> Document:
+def _secret_document(secret: KeySecret) -> Document:
     return {"digest": secret.digest, "by": secret.idempotency_key, "expires_at": secret.expires_at}
 
 

@@ -1,17 +1,22 @@
 """Tenants in MongoDB. Their documents also contain revocation decisions and idempotency keys."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pymongo import ASCENDING
+import pymongo
+from pymongo import ASCENDING, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
-from shared.contracts.errors import EmailTaken, TenantNotFound, Unavailable
+from shared.contracts import names
+from shared.contracts.errors import EmailTaken, InvalidCredentials, TenantNotFound, Unavailable
 from shared.contracts.events import RevocationReason
+from shared.contracts.settings import TenantSettings
 from worker.adapters import mongo_durability, mongo_idempotency
 from worker.adapters.mongo_database import (
     MAX_DECISION_ROUNDS,
+    MAX_PAGE_SECONDS,
     NOT_DELETED,
     Document,
     MongoDatabase,
@@ -20,8 +25,20 @@ from worker.adapters.mongo_database import (
     readable,
     unavailable_when_away,
 )
+from worker.adapters.mongo_failures import repeated
 from worker.adapters.mongo_idempotency import Deletions
-from worker.domain.records import CLOSING, IdempotencyKey, StoredTenant, TenantRevocation
+from worker.domain.records import (
+    CLOSING,
+    MAX_RESET_CODES,
+    IdempotencyKey,
+    StoredCounts,
+    StoredReset,
+    StoredTenant,
+    TenantRevocation,
+)
+
+#: Lost counts are counted again, so they do not wait for a majority.
+UNREPLICATED = WriteConcern(w=1, wtimeout=2_000)
 
 _ACTIVE = {**NOT_DELETED, "disabled_at": {"$exists": False}}
 
@@ -32,6 +49,7 @@ class MongoTenants:
     def __init__(self, database: MongoDatabase) -> None:
         self._tenants = database.collection("tenants")
         self._committed = mongo_durability.committed(self._tenants)
+        self._unreplicated = self._tenants.with_options(write_concern=UNREPLICATED)
         self._deletions = Deletions(database)
 
     async def add(self, tenant: StoredTenant) -> None:
@@ -53,10 +71,15 @@ class MongoTenants:
             document = await self._tenants.find_one({"email": email, **NOT_DELETED})
         return _from_document(document) if document else None
 
-    async def page(self, after: str, limit: int) -> Sequence[StoredTenant]:
-        wanted: Document = {"email": {"$gt": after}, **NOT_DELETED}
-        with unavailable_when_away():
-            return await first_readable(self._tenants.find(wanted).sort("email", ASCENDING), _from_document, limit)
+    async def page(self, search: str, after: str, limit: int) -> Sequence[StoredTenant]:
+        emails: Document = {"$gt": after}
+        if search:  # the database compares it with the keys of the index, and reads the tenants that match
+            # As given, or in the form in which emails are stored.
+            spellings = {spelling.lower() for spelling in (search, names.nfc(search))}
+            emails["$regex"] = "|".join(sorted(map(re.escape, spellings)))
+        found = self._tenants.find({"email": emails}).sort("email", ASCENDING)
+        with unavailable_when_away(), pymongo.timeout(MAX_PAGE_SECONDS):
+            return await first_readable(found, _from_document, limit, lambda tenant: "deleted_at" not in tenant)
 
     async def is_current(self, tenant: StoredTenant) -> bool:
         with unavailable_when_away():
@@ -85,7 +108,9 @@ class MongoTenants:
         key: IdempotencyKey,
         password_hash: str | None = None,
         *,
+        with_users: bool = False,
         revoke_keys: bool = False,
+        code_digest: bytes | None = None,
     ) -> TenantRevocation:
         for _ in range(MAX_DECISION_ROUNDS):
             with unavailable_when_away():
@@ -95,16 +120,25 @@ class MongoTenants:
                     return before
                 if document is None or "deleted_at" in document:
                     raise TenantNotFound
+                if code_digest is not None and not _has_live_code(document, code_digest, key.at):
+                    raise InvalidCredentials
                 unfinished = _from_decision(tenant, document["ending"]) if "ending" in document else None
                 decision = TenantRevocation.after(
-                    tenant, document["generation"], reason, unfinished, revoke_keys=revoke_keys
+                    tenant,
+                    document["generation"],
+                    reason,
+                    unfinished,
+                    with_users=with_users,
+                    revoke_keys=revoke_keys,
                 )
+                code = {} if code_digest is None else {"reset.digests": code_digest}
                 # Only if the generation is unchanged: two concurrent decisions must not get the
                 # same one.
                 result = await self._tenants.update_one(
-                    {"_id": tenant, "generation": document["generation"], **NOT_DELETED},
+                    {"_id": tenant, "generation": document["generation"], **NOT_DELETED, **code},
                     {
                         "$set": _decided(decision, key, password_hash),
+                        "$unset": {"reset": ""},
                         **mongo_idempotency.recorded(key, **_decision_to_document(decision)),
                     },
                 )
@@ -146,6 +180,68 @@ class MongoTenants:
                 {"_id": tenant, **NOT_DELETED, **mongo_idempotency.not_applied(key)},
                 {"$unset": {"disabled_at": ""}, **mongo_idempotency.recorded(key)},
             )
+
+    async def begin_reset(self, tenant: StoredTenant, reset: StoredReset) -> None:
+        at_generation = {"_id": tenant.id, "generation": reset.generation, **NOT_DELETED}
+        same = {"reset.by": reset.idempotency_key, "reset.generation": reset.generation}
+        # Two updates: the first adds to a reset of the same request, the second replaces any other.
+        more = {
+            "$push": {"reset.digests": {"$each": list(reset.digests), "$slice": -MAX_RESET_CODES}},
+            "$set": {"reset.expires_at": reset.expires_at},
+        }
+        for _ in range(MAX_DECISION_ROUNDS):
+            with unavailable_when_away():
+                if (await self._tenants.update_one({**at_generation, **same}, more)).matched_count:
+                    return
+                document = await self._tenants.find_one({"_id": tenant.id})
+                if document is None or "deleted_at" in document or document["generation"] != reset.generation:
+                    break
+                other = document.get("reset")
+                if other and (other["by"], other["generation"]) == (reset.idempotency_key, reset.generation):
+                    continue  # another delivery has stored it since
+                result = await self._tenants.update_one(
+                    {**at_generation, "reset.by": other["by"] if other else {"$exists": False}},
+                    {"$set": {"reset": _reset_document(reset)}},
+                )
+            if result.matched_count:
+                return
+        raise Unavailable
+
+    async def change_settings(self, tenant: str, changes: Mapping[str, Any], key: IdempotencyKey) -> StoredTenant:
+        written = {f"settings.{name}": value for name, value in changes.items() if value is not None}
+        removed = {f"settings.{name}": "" for name, value in changes.items() if value is None}
+        update = {"$set": written, "$unset": removed}
+        with unavailable_when_away():
+            await self._tenants.update_one(
+                {"_id": tenant, **NOT_DELETED, **mongo_idempotency.not_applied(key)},
+                {**{name: fields for name, fields in update.items() if fields}, **mongo_idempotency.recorded(key)},
+            )
+        found = await self.find(tenant)
+        if found is None:
+            raise TenantNotFound
+        return found
+
+    async def request_counts(self, tenants: Collection[str], now: datetime) -> None:
+        wanted = {"_id": {"$in": list(tenants)}, "recount": {"$exists": False}, **NOT_DELETED}
+        with unavailable_when_away():
+            await repeated(lambda: self._unreplicated.update_many(wanted, {"$set": {"recount": now}}))
+
+    async def with_requested_counts(self, limit: int) -> Sequence[str]:
+        requested = self._tenants.find({"recount": {"$exists": True}}, ["_id"]).sort("recount", ASCENDING)
+        with unavailable_when_away():
+            return [document["_id"] for document in await first_found(requested, limit)]
+
+    async def store_counts(self, tenant: str, counts: StoredCounts | None) -> None:
+        update: Document = {"$unset": {"recount": ""}}
+        if counts is not None:
+            update["$set"] = {"counts": {"users": counts.users, "sessions": counts.sessions, "at": counts.at}}
+        with unavailable_when_away():
+            await self._unreplicated.update_one({"_id": tenant}, update)
+
+
+def _has_live_code(document: Document, digest: bytes, now: datetime) -> bool:
+    reset = _reset(document.get("reset"))
+    return reset is not None and reset.has_live(digest, document["generation"], now)
 
 
 def _creation(tenant: StoredTenant) -> IdempotencyKey:
@@ -217,4 +313,32 @@ def _from_document(document: Document) -> StoredTenant:
         idempotency_key=document["created_by"],
         generation=document["generation"],
         disabled="disabled_at" in document,
+        settings=_settings(document.get("settings", {})),
+        counts=_counts(document.get("counts")),
+        reset=_reset(document.get("reset")),
     )
+
+
+def _settings(stored: Document) -> TenantSettings:
+    # Without settings of a newer version, which this one does not know.
+    return TenantSettings(**{name: stored[name] for name in TenantSettings.model_fields if name in stored})
+
+
+def _counts(stored: Document | None) -> StoredCounts | None:
+    return None if stored is None else StoredCounts(stored["users"], stored["sessions"], stored["at"])
+
+
+def _reset_document(reset: StoredReset) -> Document:
+    return {
+        "by": reset.idempotency_key,
+        "generation": reset.generation,
+        "expires_at": reset.expires_at,
+        "digests": list(reset.digests),
+    }
+
+
+def _reset(stored: Document | None) -> StoredReset | None:
+    if stored is None:
+        return None
+    digests = tuple(map(bytes, stored["digests"]))
+    return StoredReset(stored["by"], stored["generation"], stored["expires_at"], digests)

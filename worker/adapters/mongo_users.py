@@ -5,6 +5,7 @@ import json
 import re
 import zlib
 from collections.abc import AsyncIterator, Collection, Sequence, Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from shared.contracts import names
 from shared.contracts.errors import LoginTaken, Unavailable, UserNotFound
 from shared.contracts.events import RevocationReason
-from shared.contracts.permissions import known_permissions
+from shared.contracts.permissions import OPERATOR_PERMISSIONS, Permission, known_permissions
 from worker.adapters import mongo_durability, mongo_idempotency
 from worker.adapters.mongo_database import (
     MAX_DECISION_ROUNDS,
@@ -23,6 +24,7 @@ from worker.adapters.mongo_database import (
     NOT_DELETED,
     Document,
     MongoDatabase,
+    counted_in_steps,
     first_found,
     first_readable,
     readable,
@@ -112,6 +114,30 @@ class MongoUsers:
                     break
         return users
 
+    async def named(self, names: Collection[str], after: str, limit: int) -> Sequence[StoredUser]:
+        found: dict[str, StoredUser] = {}
+        with unavailable_when_away(), pymongo.timeout(self._max_page_seconds):
+            for field in ("login", "email"):
+                for name in names:  # not `$in`, so that each query is one range of an index
+                    query = self._users.find({field: name, "_id": {"$gt": after}}).sort("_id", ASCENDING)
+                    users = await first_readable(query, _from_document, limit, lambda user: "deleted_at" not in user)
+                    found |= {user.id: user for user in users}
+        return [found[user_id] for user_id in sorted(found)[:limit]]
+
+    async def tenants_of(self, logins: Collection[str], limit: int) -> AbstractSet[str]:
+        found: set[str] = set()
+        with unavailable_when_away():
+            for login in logins:
+                documents = await first_found(self._users.find({"login": login}, ["tenant"]), limit)
+                found |= {document["tenant"] for document in documents}
+        return set(sorted(found)[:limit])
+
+    async def count(self, tenant: str, limit: int | None) -> int:
+        if limit is None:
+            return await counted_in_steps(self._users, tenant, "login", {})
+        with unavailable_when_away():
+            return await self._users.count_documents({"tenant": tenant}, limit=limit)
+
     async def logins(self, tenant: str, after: str, limit: int) -> Sequence[str]:
         found: list[str] = []
         with unavailable_when_away(), pymongo.timeout(self._max_page_seconds):
@@ -142,6 +168,37 @@ class MongoUsers:
         if document is None:
             raise UserNotFound
         return _from_document(document)
+
+    async def operators(
+        self, tenant: str | None, limit: int, permission: Permission | None = None
+    ) -> Sequence[StoredUser]:
+        # Each permission is a key of the index, so any of them is found by a list of all.
+        wanted: Document = {"operator_permissions": permission or {"$in": sorted(OPERATOR_PERMISSIONS)}}
+        if tenant is not None:
+            wanted["tenant"] = tenant
+        with unavailable_when_away():
+            found = self._users.find(wanted).sort("login", ASCENDING)
+            return await first_readable(found, _from_document, limit, lambda user: "deleted_at" not in user)
+
+    async def replace_operator_permissions(
+        self, user: StoredUser, permissions: AbstractSet[Permission], key: IdempotencyKey
+    ) -> StoredUser | None:
+        before = sorted(user.operator_permissions)
+        with unavailable_when_away():
+            result = await self._users.update_one(
+                {
+                    **_one(user.id, user.tenant, user.login),
+                    "operator_permissions": before or {"$exists": False},
+                    **NOT_DELETED,
+                    **mongo_idempotency.not_applied(key),
+                },
+                {**_with_permissions(permissions), **mongo_idempotency.recorded(key)},
+            )
+            if result.matched_count:
+                return replace(user, operator_permissions=frozenset(permissions))
+            document = await self._users.find_one({**_one(user.id, user.tenant, user.login), **NOT_DELETED})
+        applied = document is not None and mongo_idempotency.find_result(document, key)
+        return _from_document(document) if document and applied else None
 
     async def replace_hash(self, user: StoredUser, password_hash: str) -> None:
         with unavailable_when_away():
@@ -275,6 +332,13 @@ def _changed(login: str, changes: UserChanges) -> Document:
     return written
 
 
+def _with_permissions(permissions: AbstractSet[Permission]) -> Document:
+    """Return the part of an update that stores operator permissions. Users without any are not in the index."""
+    if not permissions:
+        return {"$unset": {"operator_permissions": ""}}
+    return {"$set": {"operator_permissions": sorted(permissions)}}
+
+
 def _to_document(user: StoredUser) -> Document:
     return {
         "_id": user.id,
@@ -290,6 +354,7 @@ def _to_document(user: StoredUser) -> Document:
         "created_by": user.idempotency_key,
         "generation": user.generation,
         "marks": mongo_idempotency.initial_keys(_creation(user)),
+        **({"operator_permissions": sorted(user.operator_permissions)} if user.operator_permissions else {}),
         **({"split_point": _split_point(user.tenant, user.login)} if _is_split_point(user) else {}),
     }
 

@@ -9,21 +9,7 @@ from pamqp.common import FieldTable
 
 
 class Delivery:
-    """A delivered request: the parts that a worker reads."""
-
-    __slots__ = (
-        "_message",
-        "body",
-        "content_type",
-        "correlation_id",
-        "exchange",
-        "expiration",
-        "headers",
-        "message_id",
-        "redelivered",
-        "reply_to",
-        "routing_key",
-    )
+    """The parts of a delivered request that a worker reads."""
 
     def __init__(self, message: DeliveredMessage) -> None:
         properties = message.header.properties
@@ -32,7 +18,8 @@ class Delivery:
         self.content_type = properties.content_type
         self.correlation_id = properties.correlation_id
         self.exchange = message.exchange or ""
-        self.expiration = _seconds(properties.expiration)
+        milliseconds = properties.expiration or ""
+        self.expiration = int(milliseconds) / 1000 if milliseconds.isdecimal() else None
         self.headers: FieldTable = properties.headers or {}
         self.message_id = properties.message_id
         self.redelivered = bool(message.redelivered)
@@ -46,8 +33,3 @@ class Delivery:
         acknowledgements. Raises errors of aiormq if the channel is closed.
         """
         await self._message.channel.basic_ack(self._message.delivery_tag or 0, wait=wait)
-
-
-def _seconds(expiration: str | None) -> float | None:
-    """Return the expiration, which AMQP carries as milliseconds in decimal digits."""
-    return int(expiration) / 1000 if expiration and expiration.isdecimal() else None

@@ -172,14 +172,12 @@ class ReplyConnection:
             await self._first_opening()
         try:
             if self._channel is not None:
-                self._unawaited_bytes += len(body)
                 wait = self._unawaited_bytes > MAX_UNAWAITED_BYTES
+                self._unawaited_bytes = 0 if wait else self._unawaited_bytes + len(body)
                 with lost_connections():
                     await self._channel.basic_publish(
                         body, routing_key=address, properties=properties, mandatory=False, wait=wait
                     )
-                if wait:
-                    self._unawaited_bytes = 0
                 return
         except ConnectionLost:
             pass
@@ -196,7 +194,6 @@ class ReplyConnection:
         """Use a new connection to the broker. `Connection` calls this."""
         channel = await connection.channel(publisher_confirms=False)
         self._channel = cast("Channel", await channel.get_underlay_channel())  # its abstract class lacks `wait`
-        self._unawaited_bytes = 0
         if self._dropped:  # one line for all of them: there may be hundreds a second
             log.warning(
                 "replies were dropped while their connection was lost, their callers hear nothing",

@@ -8,13 +8,15 @@ member never gets into a record.
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.errors import AuthError, InvalidCredentials, Throttled
 from shared.contracts.operation import Operation
+from shared.contracts.operator_login import OPERATOR_LOGIN
+from shared.contracts.tenant_complete_reset import TENANT_COMPLETE_RESET
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.wire import WireModel
 from worker.domain.call import Call
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 AnyOperation = Operation[Any, Any]
 Handler = Callable[[Any, Call, Ports], Awaitable[WireModel]]
 
+#: Logins of a tenant's users, which the tenant's product sends.
+USER_LOGINS = (AUTH_LOGIN, OPERATOR_LOGIN)
 OK = "ok"
 #: The outcome of an attempt on a locked account. Its caller sees only `throttled`.
 LOCKED = "locked"
@@ -72,13 +76,23 @@ async def _append(operation: AnyOperation, request: Any, call: Call, ports: Port
         reason=facts.reason,
         changed=facts.changed,
     )
-    # Callers choose message ids, so the id of a record depends on its content as well. Otherwise a
-    # reused message id could hide a second change behind the first record.
-    same = [record.tenant, record.type, record.login, record.session, record.device_id, record.reason, record.changed]
-    try:
-        await ports.audit.append(replace(record, id=digest(call.message_id, *same)))
-    except AuthError as error:
-        log.error("audit record is lost", extra={"operation": operation.name, "outcome": OK, "code": error.code})  # noqa: TRY400
+    for each in _in_both_trails(record, facts.operators_tenant):
+        # Callers choose message ids, so the id of a record depends on its content as well. Otherwise a
+        # reused message id could hide a second change behind the first record.
+        same = [each.tenant, each.type, each.login, each.session, each.device_id, each.reason, each.changed]
+        # Without null members: older workers, which may handle the same request, do not count these.
+        same += [member for member in (each.actor, each.on_tenant) if member]
+        try:
+            await ports.audit.append(replace(each, id=digest(call.message_id, *same)))
+        except AuthError as error:
+            log.error("audit record is lost", extra={"operation": operation.name, "outcome": OK, "code": error.code})  # noqa: TRY400
+
+
+def _in_both_trails(record: StoredAuditRecord, operators_tenant: str | None) -> Sequence[StoredAuditRecord]:
+    """Return the record, and for an operator's request on another tenant that of the operators' trail."""
+    if operators_tenant in (None, record.tenant):
+        return [record]
+    return [record, replace(record, tenant=operators_tenant, on_tenant=record.tenant)]
 
 
 async def _queue_refusal(operation: AnyOperation, outcome: str, request: Any, call: Call, ports: Ports) -> None:
@@ -100,16 +114,20 @@ async def _queue_refusal(operation: AnyOperation, outcome: str, request: Any, ca
     # vary.
     is_wrong_password = login is not None and outcome == InvalidCredentials.code
     origin = [record.client_address, record.service] if is_wrong_password else None
+    # A tenant has a bounded number of keys, so they are counted apart.
+    actor = [record.actor] if record.actor else []
     minute = int(record.at.timestamp()) // 60
-    ports.audit.attempted(replace(record, id=digest(minute, tenant, record.type, outcome, login, origin)))
+    for each in _in_both_trails(record, call.audit_facts.operators_tenant):
+        id_ = digest(minute, each.tenant, each.type, outcome, login, origin, *actor)
+        ports.audit.attempted(replace(each, id=id_))
 
 
 async def _account(operation: AnyOperation, request: Any, call: Call, ports: Ports) -> tuple[str | None, str | None]:
     """Return the tenant whose audit trail gets the attempt, and the login if the account exists."""
-    if operation is TENANT_LOGIN:
+    if operation is TENANT_LOGIN or operation is TENANT_COMPLETE_RESET:
         tenant = await ports.tenants.find_by_email(request.email)
         return (tenant.id, tenant.login) if tenant else (None, None)
-    if operation is AUTH_LOGIN and call.audit_facts.tenant is not None:
+    if operation in USER_LOGINS and call.audit_facts.tenant is not None:
         user = await ports.users.find(call.audit_facts.tenant, call.audit_facts.login or request.login)
         return call.audit_facts.tenant, user.login if user else None
     return call.audit_facts.tenant, call.audit_facts.login
@@ -118,13 +136,14 @@ async def _account(operation: AnyOperation, request: Any, call: Call, ports: Por
 def _record(operation: AnyOperation, request: Any, call: Call, ports: Ports, **known: Any) -> StoredAuditRecord:
     """Return a record without an id. The caller sets the id, which depends on the outcome."""
     address = getattr(request, "client_address", None)
-    if operation is not AUTH_LOGIN:  # at a user's login the tenant states the address, in its own audit trail
+    if operation not in USER_LOGINS:  # at a user's login the tenant states the address, in its own audit trail
         address = call.client(address)
     return StoredAuditRecord(
         id="",
         at=ports.clock.now(),
         type=operation.name,
         request_id=call.request_id,
+        actor=call.audit_facts.actor,
         device_id=getattr(request, "device_id", None),
         client_address=None if address is None else str(address),
         service=call.service,

@@ -24,6 +24,8 @@ class AuditFacts:
     """Whether the caller proved itself with the registration key."""
     actor: str | None = None
     """The credential that the caller used, unless it is the tenant's own token: see `Principal.actor`."""
+    operators_tenant: str | None = None
+    """The tenant of the operator that sends the request. Its audit trail gets a record, too. None: no operator."""
     locked: bool = False
     """Whether the attempt was refused because the account is locked after too many consecutive wrong passwords."""
 

@@ -80,9 +80,11 @@ async def principal_of(
     if principal.session.kind is SessionKind.OPERATOR:
         principal = await _operator(principal, operation, request.on_tenant, ports)
     elif request.on_tenant not in (None, principal.tenant):
-        raise Forbidden("only an operator may act on another tenant")
+        raise Forbidden("only operators may act on another tenant")
     check_permission(operation, principal)
     call.audit_facts.actor = principal.actor
+    if principal.credential is CredentialKind.OPERATOR_TOKEN:
+        call.audit_facts.operators_tenant = principal.session.tenant
     return principal
 
 
@@ -124,10 +126,20 @@ def authenticated(
     return principal
 
 
+def is_live(credential: str, session: StoredSession, ports: Ports) -> bool:
+    """Return whether the credential of this session is valid, wherever it is used from."""
+    try:
+        _principal(credential, session, ports)
+    except InvalidToken:
+        return False
+    return session.revocation is None
+
+
 def check_permission(operation: AnyOperation, principal: Principal) -> None:
-    """Raise `Forbidden` unless the caller has the permission that the operation needs."""
-    if operation.permission is not None and operation.permission not in principal.permissions:
-        raise Forbidden.without(operation.permission)
+    """Raise `Forbidden` unless the caller has the permissions that the operation needs."""
+    for needed in (operation.permission, operation.also_needs, operation.of_operator):
+        if needed is not None and needed not in principal.permissions:
+            raise Forbidden.without(needed)
 
 
 def secret_digest(api_key: str) -> bytes:
@@ -182,17 +194,29 @@ def _check_network(key: StoredKey, address: Address | None) -> None:
 
 
 async def _operator(principal: Principal, operation: AnyOperation, on_tenant: str | None, ports: Ports) -> Principal:
-    """Return the operator with the permissions that its user has now, acting on this tenant."""
+    """Return the operator with the permissions that its user has now, acting on this tenant.
+
+    Sessions are revoked some moments after the decision that ends them, so the decisions about the user and its
+    tenant are read here, too.
+    """
     session = principal.session
     user = await ports.users.find(session.tenant, session.login)
     if user is None or user.id != session.user or user.generation > session.generation:
         raise InvalidTenantToken
+    if session.tenant != ports.operator_tenant:
+        raise InvalidTenantToken
+    if not await ports.tenants.admits(session.tenant, session.tenant_generation):
+        raise InvalidTenantToken
     acting = replace(principal, permissions=user.operator_permissions & OPERATOR_PERMISSIONS)
+    # Before the tenant is looked up: an operator without the permission must not find out which tenants exist.
+    check_permission(operation, acting)
     if on_tenant is None:
         if operation.permission is None or operation.permission in INSTALLATION_PERMISSIONS:
             return acting
         problem = FieldProblem(field="onTenant", message="must be the id of the tenant to act on")
         raise InvalidRequest(problems=[problem])
+    if not acting.permissions:  # an operation that needs none
+        raise Forbidden("only operators may act on another tenant")
     if await ports.tenants.find(on_tenant) is None:
         raise TenantNotFound
     note_acting(on_tenant)

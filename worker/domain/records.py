@@ -3,6 +3,7 @@
 All datetimes are aware and UTC.
 """
 
+import hmac
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -11,6 +12,44 @@ from typing import Any
 
 from shared.contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
 from shared.contracts.permissions import Permission
+from shared.contracts.settings import TenantSettings
+
+#: The settings of a tenant that has changed none.
+NO_SETTINGS = TenantSettings()
+#: Codes of one reset. A request that is delivered more often than this voids its first ones.
+MAX_RESET_CODES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCounts:
+    """How many users and live user sessions a tenant had at a time. Only of tenants with too many to count for a
+    reply."""
+
+    users: int
+    sessions: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReset:
+    """A request of an operator to reset the tenant's password. Its code works once.
+
+    It is bound to the tenant's generation, so any decision about the tenant voids it, such as a new password.
+    """
+
+    idempotency_key: str
+    """The idempotency key of the request. Each of its deliveries made a code, since only the digests are stored."""
+    generation: int
+    expires_at: datetime
+    digests: tuple[bytes, ...] = field(repr=False)
+    """SHA-256 of each code, which holds 192 random bits, so that no slow hash is needed."""
+
+    def has_live(self, digest: bytes, generation: int, now: datetime) -> bool:
+        """Return whether this is the digest of a code that works now, for a tenant at this generation."""
+        if generation != self.generation or now >= self.expires_at:
+            return False
+        # Not `any`, which stops at the first match: all are compared, each in constant time.
+        return sum(hmac.compare_digest(digest, each) for each in self.digests) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +69,10 @@ class StoredTenant:
     """The message id of the request that registered the tenant."""
     generation: int = 0
     disabled: bool = False
+    settings: TenantSettings = NO_SETTINGS
+    counts: StoredCounts | None = None
+    """Figures of the last time that a worker counted all. None: never, since nobody asked or the tenant is small."""
+    reset: StoredReset | None = None
 
     @property
     def login(self) -> str:
@@ -246,7 +289,7 @@ class TenantRevocation:
     finished.
     """
     keys_before: int = 0
-    """API keys older than this tenant generation are revoked too, as are those older than `users_before`. 0: none.
+    """API keys older than this tenant generation are revoked too. 0: none.
 
     It may come from an earlier decision, too.
     """
@@ -259,36 +302,38 @@ class TenantRevocation:
         reason: RevocationReason,
         unfinished: "TenantRevocation | None",
         *,
+        with_users: bool = False,
         revoke_keys: bool = False,
     ) -> "TenantRevocation":
         """Return the next decision about a tenant of this generation. It replaces the unfinished one, if any."""
-        of_users = generation + 1 if reason in CLOSING else unfinished.users_before if unfinished else 0
-        of_keys = generation + 1 if revoke_keys else unfinished.keys_before if unfinished else 0
+        is_closing = reason in CLOSING
+        of_users = generation + 1 if is_closing or with_users else unfinished.users_before if unfinished else 0
+        of_keys = generation + 1 if is_closing or revoke_keys else unfinished.keys_before if unfinished else 0
         return cls(tenant, generation + 1, reason, of_users, of_keys)
 
     @property
     def is_closing(self) -> bool:
         """Whether older sessions of the tenant admit no more logins of users and no more API keys."""
-        return self.reason in CLOSING or self.keys_before == self.generation
+        return self.keys_before == self.generation
 
     @property
-    def all_keys_before(self) -> int:
-        """API keys older than this tenant generation are revoked. 0: none."""
-        return max(self.users_before, self.keys_before)
+    def includes_users(self) -> bool:
+        """Whether this decision, and not one that it replaced, revokes users' sessions."""
+        return self.users_before == self.generation
 
     @property
     def users_reason(self) -> RevocationReason:
         """The reason in the events of users' sessions.
 
-        No decision follows a deletion, so a replaced decision that includes users can only have
-        disabled the tenant.
+        The reason of a replaced decision is not stored. No decision follows a deletion, so it has usually disabled
+        the tenant.
         """
-        return self.reason if self.reason in CLOSING else RevocationReason.TENANT_DISABLED
+        return self.reason if self.includes_users else RevocationReason.TENANT_DISABLED
 
     @property
     def keys_reason(self) -> RevocationReason:
         """The reason in the events of API keys."""
-        return self.reason if self.keys_before > self.users_before else self.users_reason
+        return self.reason if self.is_closing or self.keys_before > self.users_before else self.users_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +363,10 @@ class StoredAuditRecord:
     reason: str | None = None
     changed: tuple[str, ...] = ()
     by_operator: bool = False
+    actor: str | None = None
+    """The credential that was used: see `Principal.actor`. None: the tenant itself."""
+    on_tenant: str | None = None
+    """In the operators' trail: the tenant that the operator acted on. None: the operators' tenant itself."""
     request_id: str | None = None
     attempts: int = 1
 

@@ -62,9 +62,11 @@ async def open_tenant_session(tenant: StoredTenant, call: Call, ports: Ports) ->
 
 
 async def open_user_session(
-    user: StoredUser, device_id: str, opener: StoredSession, call: Call, ports: Ports
+    user: StoredUser, device_id: str, opener: StoredSession, call: Call, ports: Ports, *, as_operator: bool = False
 ) -> tuple[StoredSession, str]:
     """Create a session of a user and return it with its token. `opener` is the tenant session that requested the login.
+
+    With `as_operator` the token is an operator's: it has another type and audience, and no scope.
 
     A retried request gets the same session while it is live.
     """
@@ -72,9 +74,9 @@ async def open_user_session(
         _new_session(
             # The key includes the generation: a session of an older one is revoked or about to be.
             # It includes the device, since another device means another login.
-            digest(call.message_id, user.generation, device_id),
+            digest(call.message_id, user.generation, device_id, *(["operator"] if as_operator else [])),
             ports,
-            ports.lifetimes.user,
+            ports.lifetimes.operator if as_operator else ports.lifetimes.user,
             tenant=user.tenant,
             user=user.id,
             login=user.login,
@@ -82,9 +84,15 @@ async def open_user_session(
             generation=user.generation,
             tenant_generation=opener.tenant_generation,
             enforces_limit=ports.max_sessions_per_user > 0,
+            is_operator=as_operator,
         ),
         ports,
     )
+    if as_operator:
+        # Only this service accepts an operator's token. Its subject is the id: a tenant may change the user's `sub`.
+        return session, _sign(
+            session, ports, aud=ports.tokens.issuer, sub=user.id, id=user.id, device_id=session.device_id
+        )
     optional = {} if user.scope is None else {"scope": user.scope}
     # The audience of a user token is its tenant: the services of that tenant accept it.
     token = _sign(session, ports, aud=user.tenant, sub=user.sub, id=user.id, device_id=session.device_id, **optional)

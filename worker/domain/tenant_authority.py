@@ -1,4 +1,7 @@
-"""Authority over a tenant: the tenant itself proves it by token and password, the operator by the registration key."""
+"""Authority over a tenant.
+
+The tenant itself proves it by token and password, an operator by its token, and others by the registration key.
+"""
 
 import contextlib
 import logging
@@ -6,12 +9,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from shared.contracts.address import ClientAddress
-from shared.contracts.authority import AuthorityRequest
-from shared.contracts.errors import InvalidCredentials, InvalidTenantToken, InvalidToken, TenantNotFound
+from shared.contracts.authority import AuthorityRequest, OperatorAuthority
+from shared.contracts.errors import Forbidden, InvalidCredentials, InvalidTenantToken, InvalidToken, TenantNotFound
 from shared.contracts.events import RevocationReason
-from shared.contracts.operation import Done
+from shared.contracts.operation import Done, TenantRequest
 from worker.domain.call import Call
+from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
+from worker.domain.principal import AnyOperation, principal_of
 from worker.domain.records import IdempotencyKey, StoredTenant, TenantRevocation
 from worker.domain.session_revocation import revoke_tenant_sessions
 from worker.domain.throttling import TENANTS, throttled_attempt, throttled_registration_key
@@ -32,13 +37,14 @@ class Proof:
 
 
 async def close_tenant(
-    request: AuthorityRequest, reason: RevocationReason, key: IdempotencyKey, call: Call, ports: Ports
+    operation: AnyOperation, request: AuthorityRequest, reason: RevocationReason, call: Call, ports: Ports
 ) -> Done:
     """Disable or delete the tenant, and revoke all sessions of the tenant and of its users.
 
     A retried request carries out its first decision, and does not affect a later tenant with the
     same email.
     """
+    key = idempotency_key_of(operation, call, ports, request.on_tenant or request.email)
 
     async def decide(tenant: StoredTenant) -> TenantRevocation:
         return await ports.tenants.decide_revocation(tenant.id, reason, key)
@@ -46,19 +52,20 @@ async def close_tenant(
     if request.tenant_token is not None and request.password is not None:
         proof = Proof(request.tenant_token, request.password.get_secret_value(), request.client_address)
         decision = await decide_as_tenant(proof, key, call, ports, decide)
-    elif request.registration_key is not None and request.email is not None:
-        registration_key = request.registration_key.get_secret_value()
-        tenant = await tenant_of_operator(registration_key, request.email, request.client_address, call, ports)
-        call.audit_facts.login = f"tenant:{request.email}"
+    else:
+        tenant = await named_tenant(operation, request, call, ports)
         # After the tenant was read: a deletion is recorded before another tenant can use the email.
-        before = await ports.tenants.find_decision_by_email(request.email, key)
+        if request.on_tenant is not None:
+            spare_operators(request.on_tenant, ports)
+            before = await ports.tenants.find_decision(request.on_tenant, key)
+        else:
+            before = await ports.tenants.find_decision_by_email(request.email or "", key)
         if before is None:
             if tenant is None:
                 raise TenantNotFound
             before = await decide(tenant)
+        call.audit_facts.login = tenant.login if tenant else request.email and f"tenant:{request.email}"
         decision = before
-    else:
-        raise InvalidCredentials  # unreachable: the contract refuses such a request
     call.audit_facts.tenant, call.audit_facts.reason = decision.tenant, reason
     await revoke_tenant_sessions(decision, ports)
     return Done.now()
@@ -112,12 +119,44 @@ async def check_password(
             raise InvalidCredentials
 
 
-async def tenant_of_operator(
-    registration_key: str, email: str, client: ClientAddress | None, call: Call, ports: Ports
+async def named_tenant(
+    operation: AnyOperation, request: OperatorAuthority, call: Call, ports: Ports
 ) -> StoredTenant | None:
-    """Check the registration key, and return the tenant with this email. Raises `InvalidCredentials`, `Throttled`."""
-    await check_registration_key(registration_key, client, call, ports)
-    return await ports.tenants.find_by_email(email)
+    """Check the operator's token or the registration key, and return the tenant that the request names, if any.
+
+    Raises `InvalidTenantToken` and `Forbidden` for the token, `InvalidCredentials` and `Throttled` for the key.
+    """
+    if request.tenant_token is not None and request.on_tenant is not None:
+        # Without the tenant, which does not exist any more if a deletion is retried.
+        caller = TenantRequest(tenant_token=request.tenant_token, caller_address=request.client_address)
+        await principal_of(operation, caller, call, ports)
+        tenant = await ports.tenants.find(request.on_tenant)
+    elif request.registration_key is not None and request.email is not None:
+        registration_key = request.registration_key.get_secret_value()
+        await check_registration_key(registration_key, request.client_address, call, ports)
+        tenant = await ports.tenants.find_by_email(request.email)
+    else:
+        raise InvalidCredentials  # unreachable: the contract refuses such a request
+    if tenant is not None:
+        note_acting(tenant.id)
+    return tenant
+
+
+async def tenant_of(tenant: str, ports: Ports) -> StoredTenant:
+    """Return the tenant with this id. Raises `TenantNotFound`."""
+    found = await ports.tenants.find(tenant)
+    if found is None:
+        raise TenantNotFound
+    return found
+
+
+def spare_operators(tenant: str, ports: Ports) -> None:
+    """Raise `Forbidden` if this is the operators' own tenant.
+
+    Otherwise an operator could end all others' power, or take over the tenant that they log in through.
+    """
+    if tenant == ports.operator_tenant:
+        raise Forbidden("operators cannot do this to the operators' tenant")
 
 
 async def check_registration_key(key: str, client: ClientAddress | None, call: Call, ports: Ports) -> None:

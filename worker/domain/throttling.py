@@ -98,7 +98,26 @@ async def throttled_registration_key(client: ClientAddress | None, call: Call, p
     Wrong keys are counted per origin only, so that an attacker elsewhere cannot keep the operator
     out. A right key resets the count: its holder has nothing to guess. Raises `Throttled`.
     """
-    key = digest("registration key", *_origin(call.client(client), call))
+    async with _throttled_by_origin("registration key", client, call, ports):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def throttled_reset_code(client: ClientAddress | None, call: Call, ports: Ports) -> AsyncIterator[None]:
+    """Throttle the check of a tenant's reset code in the body, which raises `InvalidCredentials` for a wrong code.
+
+    Like registration keys: an attacker elsewhere cannot keep the tenant out, and no number of guesses finds a code.
+    Raises `Throttled`.
+    """
+    async with _throttled_by_origin("reset code", client, call, ports):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _throttled_by_origin(
+    secret: str, client: ClientAddress | None, call: Call, ports: Ports
+) -> AsyncIterator[None]:
+    key = digest(secret, *_origin(call.client(client), call))
     counted = await _count_attempt([key], lambda _counts, _now: {key: ports.throttle.registration_key}, call, ports)
     async with _recording_failure(counted, ports):
         yield

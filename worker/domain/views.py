@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from shared.contracts import key, session_list, user
+from shared.contracts import key, operator_list, session_list, user
 from worker.domain.records import StoredSession, StoredUser
 
 
@@ -17,6 +17,13 @@ def public_user(stored: StoredUser) -> user.User:
         sub=stored.sub,
         registration_date=milliseconds(stored.registered_at),
         last_activity=milliseconds(stored.last_active_at),
+    )
+
+
+def public_operator(stored: StoredUser) -> operator_list.Operator:
+    """Return the view of a user for operators: who it is, and its operator permissions."""
+    return operator_list.Operator(
+        id=stored.id, login=stored.login, email=stored.email, permissions=tuple(sorted(stored.operator_permissions))
     )
 
 

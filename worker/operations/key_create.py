@@ -15,6 +15,7 @@ from worker.domain.principal import Principal, principal_of
 from worker.domain.records import IdempotencyKey, KeySecret, Revocation, StoredKey, StoredSession
 from worker.domain.session_opening import SESSION_SECRET_BYTES
 from worker.domain.session_revocation import revoke_and_announce
+from worker.domain.tenant_settings import max_key_lifetime
 
 
 async def key_create(request: KeyCreateRequest, call: Call, ports: Ports) -> IssuedKey:
@@ -62,7 +63,7 @@ async def _new_key(
         login=tenant.login,
         device_id=None,
         issued_at=key.at,
-        expires_at=key.at + lifetime,
+        expires_at=key.at + min(lifetime, max_key_lifetime(tenant)),
         idempotency_key=key.value,
         # As a user's session: a decision that ends the creator's session ends the key, if it includes keys.
         tenant_generation=tenant.generation if by_operator else creator.session.tenant_generation,

@@ -4,7 +4,6 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.tenant_delete import TENANT_DELETE, TenantDeleteRequest
 from worker.domain.call import Call
-from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
 from worker.domain.tenant_authority import close_tenant
 
@@ -14,5 +13,4 @@ async def tenant_delete(request: TenantDeleteRequest, call: Call, ports: Ports) 
 
     A retry gets the first result, and does not delete a later tenant with the same email.
     """
-    key = idempotency_key_of(TENANT_DELETE, call, ports, request.email)
-    return await close_tenant(request, RevocationReason.TENANT_DELETED, key, call, ports)
+    return await close_tenant(TENANT_DELETE, request, RevocationReason.TENANT_DELETED, call, ports)

@@ -4,7 +4,6 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.operation import Done
 from shared.contracts.tenant_disable import TENANT_DISABLE, TenantDisableRequest
 from worker.domain.call import Call
-from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
 from worker.domain.tenant_authority import close_tenant
 
@@ -14,5 +13,4 @@ async def tenant_disable(request: TenantDisableRequest, call: Call, ports: Ports
 
     A retry does not disable the tenant again if it was enabled since.
     """
-    key = idempotency_key_of(TENANT_DISABLE, call, ports, request.email)
-    return await close_tenant(request, RevocationReason.TENANT_DISABLED, key, call, ports)
+    return await close_tenant(TENANT_DISABLE, request, RevocationReason.TENANT_DISABLED, call, ports)

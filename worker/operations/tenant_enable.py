@@ -6,7 +6,7 @@ from shared.contracts.tenant_enable import TENANT_ENABLE, TenantEnableRequest
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
-from worker.domain.tenant_authority import tenant_of_operator
+from worker.domain.tenant_authority import named_tenant
 from worker.domain.throttling import TENANTS, forget_failures
 
 
@@ -15,11 +15,11 @@ async def tenant_enable(request: TenantEnableRequest, call: Call, ports: Ports) 
 
     A retry does not enable the tenant again if it was disabled since.
     """
-    registration_key = request.registration_key.get_secret_value()
-    tenant = await tenant_of_operator(registration_key, request.email, request.client_address, call, ports)
+    tenant = await named_tenant(TENANT_ENABLE, request, call, ports)
     if tenant is None:
         raise TenantNotFound
     call.audit_facts.tenant, call.audit_facts.login = tenant.id, tenant.login
     await forget_failures(TENANTS, tenant.email, ports)
-    await ports.tenants.enable(tenant.id, idempotency_key_of(TENANT_ENABLE, call, ports, request.email))
+    key = idempotency_key_of(TENANT_ENABLE, call, ports, request.on_tenant or request.email)
+    await ports.tenants.enable(tenant.id, key)
     return Done.now()

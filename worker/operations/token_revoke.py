@@ -7,16 +7,16 @@ from shared.contracts.token_revoke import TOKEN_REVOKE, TokenRevokeRequest
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
-from worker.domain.principal import principal_of
-from worker.domain.records import StoredSession
+from worker.domain.principal import is_live, principal_of
 from worker.domain.session_revocation import before_revocation, revoke_on_request
-from worker.domain.tokens import checked_tenant_subject, checked_user, sessions_of
+from worker.domain.tokens import checked_user, sessions_of
 
 
 async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) -> Done:
     """Revoke the token's session. An invalid token also succeeds: there is nothing to revoke (RFC 7009, 2.2).
 
-    Raises `UnsupportedTokenType` for a live token of the tenant itself, which would otherwise seem revoked (2.2.1).
+    Raises `UnsupportedTokenType` for a live credential of the tenant itself, such as an access token, which would
+    otherwise seem revoked (2.2.1).
     Another tenant's token is an invalid token.
     """
     sessions = await sessions_of([request.tenant_token, request.token], ports)
@@ -24,18 +24,10 @@ async def token_revoke(request: TokenRevokeRequest, call: Call, ports: Ports) ->
     try:
         session, _claims = checked_user(request.token, tenant, before_revocation(sessions), ports)
     except InvalidToken:
-        if _is_tenant_token(request.token, tenant, sessions, ports):
+        subject = sessions.get(request.token)
+        if subject is not None and subject.tenant == tenant and is_live(request.token, subject, ports):
             raise UnsupportedTokenType from None
         return Done.now()
     key = idempotency_key_of(TOKEN_REVOKE, call, ports)
     await revoke_on_request(session, RevocationReason.TOKEN_REVOKED, key, call, ports)
     return Done.now()
-
-
-def _is_tenant_token(token: str, tenant: str, sessions: dict[str, StoredSession], ports: Ports) -> bool:
-    """Return whether this is a live token of the tenant itself."""
-    try:
-        session, _claims = checked_tenant_subject(token, sessions, ports)
-    except InvalidToken:
-        return False
-    return session.tenant == tenant

@@ -1,16 +1,15 @@
 """The operation `user.update`."""
 
 from shared.contracts import user
-from shared.contracts.errors import BadRequest, UserNotFound
-from shared.contracts.events import RevocationReason
 from shared.contracts.user_update import USER_UPDATE, UserUpdateBody, UserUpdateRequest
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
+from worker.domain.new_password import store_new_password
+from worker.domain.operators import LOGIN_MEMBERS, check_may_change_login
 from worker.domain.password_policy import accepted_password
 from worker.domain.ports import Ports
-from worker.domain.principal import principal_in_turn, principal_of
+from worker.domain.principal import Principal, principal_in_turn, principal_of
 from worker.domain.records import StoredUser, UserChanges
-from worker.domain.session_revocation import revoke_all_sessions
 from worker.domain.throttling import forget_failures, users_of
 from worker.domain.tokens import user_of
 from worker.domain.views import public_user
@@ -23,20 +22,24 @@ async def user_update(request: UserUpdateRequest, call: Call, ports: Ports) -> u
     nothing and gets the user as it is now, so later changes of other requests are kept.
     """
     identify = principal_of if request.password is None else principal_in_turn
-    tenant = (await identify(USER_UPDATE, request, call, ports)).tenant
+    principal = await identify(USER_UPDATE, request, call, ports)
+    tenant = principal.tenant
     call.audit_facts.tenant = tenant
     call.audit_facts.changed = tuple(sorted(request.model_fields_set & UserUpdateBody.model_fields.keys()))
-    updated = await _updated(request, tenant, call, ports)
+    updated = await _updated(request, principal, call, ports)
     if request.unlock or request.password is not None:
         await forget_failures(users_of(tenant), updated.login, ports)
     return public_user(updated)
 
 
-async def _updated(request: UserUpdateRequest, tenant: str, call: Call, ports: Ports) -> StoredUser:
+async def _updated(request: UserUpdateRequest, principal: Principal, call: Call, ports: Ports) -> StoredUser:
     """Write the changes and return the user as stored afterwards. Raises `UserNotFound`."""
+    tenant = principal.tenant
     fields = request.model_dump(include={"email", "sub", "scope"}, exclude_unset=True, by_alias=False)
     key = idempotency_key_of(USER_UPDATE, call, ports, [fields, request.password is not None])
     login = call.audit_facts.login = await ports.users.spelling(tenant, request.login, key)
+    if request.model_fields_set & LOGIN_MEMBERS:
+        await check_may_change_login(principal, login, ports)
     if request.password is None and not fields:
         return await user_of(tenant, login, ports)
     if request.password is None:
@@ -44,16 +47,4 @@ async def _updated(request: UserUpdateRequest, tenant: str, call: Call, ports: P
 
     before = await user_of(tenant, login, ports)  # before hashing, so that an unknown login costs no hash
     password = accepted_password(request.password, login, request.email or before.email, ports)
-    changes = UserChanges(fields, await ports.hasher.hash(password))
-    reason = RevocationReason.PASSWORD_CHANGED
-    decision = await revoke_all_sessions(tenant, login, reason, call, ports, key=key, changes=changes)
-    changed = await user_of(tenant, login, ports)
-    if changed.id != decision.user:  # the changed user was deleted since, and another has the login
-        raise UserNotFound
-    superseded = changed.generation > decision.generation
-    # Another hash: an earlier delivery of this request stored it, or this is another request with
-    # the same idempotency key. Keys do not contain passwords, so the password is verified.
-    stored_now = changed.password_hash == changes.password_hash
-    if not (superseded or stored_now or await ports.hasher.verify(changed.password_hash, password)):
-        raise BadRequest("message_id is already used by another request")
-    return changed
+    return await store_new_password(tenant, login, password, call, ports, key=key, fields=fields)

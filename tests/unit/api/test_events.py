@@ -286,6 +286,13 @@ async def test_revoked_tenant_session_ends_its_stream_after_the_event(app: App) 
     assert end == Block(comment="the session of the tenant token ended")
 
 
+async def test_revoked_session_of_an_operator_ends_its_stream_of_another_tenant(app: App) -> None:
+    """The event of the operator's session is not sent: it belongs to the operators' tenant."""
+    async with begun(app.asgi) as source:
+        app.streams.deliver(an_event(SESSION_ID, tenant="operators"))
+        assert await source.rest() == [Block(comment="the session of the tenant token ended")]
+
+
 async def test_expired_tenant_token_ends_the_stream(app: App, rpc: FakeRpc) -> None:
     """The service's clock decides, not the clock of this machine."""
     claims = EXAMPLES[TENANT_VERIFY.name].reply["decoded"]

@@ -1,12 +1,16 @@
-"""Client authentication at `/introspect` and `/revoke` (RFC 6749, 2.3): each way to send the secret, and attacks."""
+"""Client authentication (RFC 6749, 2.3): each way to send the secret, and attacks.
+
+At `/oauth/token`, `/introspect` and `/revoke`.
+"""
 
 import base64
 import re
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlencode
 
 import httpx
 import pytest
 
+from api.examples import KEY_ID
 from shared.contracts.errors import UnsupportedTokenType
 from tests.unit.api.conftest import OpenEdge
 from tests.unit.api.fake_rpc import FakeRpc
@@ -17,7 +21,12 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 #: RFC 6749, 5.2: printable ASCII without `"` and `\\`.
 DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]+")
 
-paths = pytest.mark.parametrize("path", ["/introspect", "/revoke"])
+#: A form that each path accepts: it ignores what it does not know.
+ASKED = {"token": "t", "grant_type": "client_credentials"}
+#: Always the same, because parameters of tests contain it.
+KEY = "jak_0VfKe3RtQ8mLz2Xb9WsYcA8shsU04xtKPy9EMFO9ZjNMu5s3Ne8jgMxYlThGAme5Y2zAw4G"
+
+paths = pytest.mark.parametrize("path", ["/introspect", "/revoke", "/oauth/token"])
 
 
 def basic(password: str, user: str = "gateway") -> str:
@@ -70,7 +79,7 @@ async def test_client_secret_sent_in_any_way_reaches_the_worker(
 ) -> None:
     """A parameter without a value is absent, and an unknown one is ignored (RFC 6749, 3.2)."""
     headers = {"Authorization": authorization} if authorization else {}
-    response = await edge.post(path, data={"token": "t", **form}, headers=headers)
+    response = await edge.post(path, data={**ASKED, **form}, headers=headers)
 
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "application/json"
@@ -88,14 +97,13 @@ async def test_client_secret_sent_in_any_way_reaches_the_worker(
         ("client_secret", f"client_secret={SECRET}&client_secret={SECRET}", {}),
         ("client_secret", f"client_secret={SECRET}&client_secret=", {}),
         ("client_id", f"client_secret={SECRET}&client_id=a&client_id=b", {}),
-        ("token_type_hint", f"client_secret={SECRET}&token_type_hint=a&token_type_hint=a", {}),
     ],
 )
 async def test_client_that_sends_different_or_repeated_values_is_refused(
     edge: httpx.AsyncClient, path: str, field: str, form: str, headers: dict[str, str]
 ) -> None:
     """RFC 6749, 2.3: one method a request; 3.2: no parameter twice."""
-    response = await edge.post(path, content=f"token=t&{form}", headers={**FORM, **headers})
+    response = await edge.post(path, content=f"{urlencode(ASKED)}&{form}", headers={**FORM, **headers})
 
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
     assert [problem["field"] for problem in response.json()["errors"]] == [field]
@@ -108,11 +116,69 @@ async def test_authorization_header_sent_twice_is_an_invalid_request(
 ) -> None:
     """A gateway might have checked the other one."""
     headers = [("Authorization", f"Bearer {SECRET}"), ("Authorization", basic(SECRET))]
-    response = await edge.post(path, data={"token": "t"}, headers=headers)
+    response = await edge.post(path, data=ASKED, headers=headers)
 
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
     assert [problem["field"] for problem in response.json()["errors"]] == ["Authorization"]
     assert rpc.calls == []
+
+
+@paths
+@pytest.mark.parametrize(
+    ("authorization", "form"),
+    [
+        (f"Bearer {KEY}", {}),
+        (basic(KEY, user=KEY_ID), {}),
+        (basic(percent_encoded(KEY), user=percent_encoded(KEY_ID)), {}),
+        (None, {"client_id": KEY_ID, "client_secret": KEY}),
+        (None, {"client_secret": KEY}),
+        (basic(KEY, user=KEY_ID), {"client_id": KEY_ID, "client_secret": KEY}),
+        (basic(KEY, user=KEY_ID), {"client_id": "", "client_secret": ""}),
+    ],
+    ids=["bearer", "basic", "basic encoded", "post", "post without id", "basic and post", "empty parameters"],
+)
+async def test_api_key_with_its_own_id_as_client_id_reaches_the_worker(
+    edge: httpx.AsyncClient, rpc: FakeRpc, path: str, authorization: str | None, form: dict[str, str]
+) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
+    response = await edge.post(path, data={**ASKED, **form}, headers=headers)
+
+    assert response.status_code == 200
+    assert sent_secret(rpc) == KEY
+
+
+@paths
+@pytest.mark.parametrize(
+    ("authorization", "form"),
+    [
+        (basic(KEY, user="gateway"), {}),
+        (basic(KEY, user=""), {}),
+        (basic(KEY, user=KEY_ID.lower()), {}),
+        (None, {"client_id": "gateway", "client_secret": KEY}),
+        (basic(KEY, user=KEY_ID), {"client_id": "gateway"}),
+        (basic(KEY, user="gateway"), {"client_id": KEY_ID}),
+        (f"Bearer {KEY}", {"client_id": "gateway"}),
+    ],
+)
+async def test_client_id_that_is_not_the_id_of_the_api_key_is_an_invalid_client(
+    edge: httpx.AsyncClient, rpc: FakeRpc, path: str, authorization: str | None, form: dict[str, str]
+) -> None:
+    """Refused by the edge: the id is part of the key's text."""
+    headers = {"Authorization": authorization} if authorization else {}
+    response = await edge.post(path, data={**ASKED, **form}, headers=headers)
+
+    assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
+    assert response.json()["error_description"] == "client_id must be the id of the API key"
+    assert KEY not in response.text
+    assert rpc.calls == []
+
+
+@pytest.mark.parametrize("path", ["/introspect", "/revoke"])
+async def test_token_type_hint_sent_twice_is_refused(edge: httpx.AsyncClient, path: str) -> None:
+    form = {**ASKED, "client_secret": SECRET, "token_type_hint": ["a", "a"]}
+    response = await edge.post(path, data=form)
+
+    assert [problem["field"] for problem in response.json()["errors"]] == ["token_type_hint"]
 
 
 @pytest.mark.parametrize("secret", ["s" * 100_000, percent_encoded("\0" * 30_000), "%FF%FE", "\u00e9"])
@@ -145,8 +211,9 @@ async def test_revoking_a_token_type_that_is_not_supported_has_the_error_of_the_
         ("token=", "application/x-www-form-urlencoded"),
         ('token="\\é', 'text/"plain"'),
         ("&".join(["a=1"] * 2_000), "application/x-www-form-urlencoded"),
-        ("token=t", "application/x-www-form-urlencoded; charset=UTF-8"),
-        ("token=t&client_secret=a&client_secret=b", "application/x-www-form-urlencoded"),
+        (urlencode(ASKED), "application/x-www-form-urlencoded; charset=UTF-8"),
+        (f"{urlencode(ASKED)}&client_secret=a&client_secret=b", "application/x-www-form-urlencoded"),
+        ("grant_type=%22&client_secret=a", "application/x-www-form-urlencoded"),
     ],
 )
 async def test_error_description_has_only_the_characters_of_the_standard(
@@ -162,7 +229,7 @@ async def test_error_description_has_only_the_characters_of_the_standard(
 async def test_get_is_refused_because_a_url_would_carry_the_token(
     edge: httpx.AsyncClient, rpc: FakeRpc, path: str
 ) -> None:
-    response = await edge.get(path, params={"token": "t"}, headers={"Authorization": f"Bearer {SECRET}"})
+    response = await edge.get(path, params=ASKED, headers={"Authorization": f"Bearer {SECRET}"})
 
     assert (response.status_code, response.headers["Allow"]) == (405, "POST")
     assert rpc.calls == []

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from api.errors import HTTP_ANSWERS, Problem
 from api.examples import EXAMPLES
 from api.main import create_app
-from api.oauth_clients import TokenForm
+from api.oauth_clients import GrantForm, TokenForm
 from api.routes.auth import AuthVerified, AuthVerifyBody
 from api.settings import Settings
 from shared.contracts import OPERATIONS
@@ -20,6 +20,10 @@ from shared.contracts.authority import AuthorityBody
 from shared.contracts.health import HEALTH
 from shared.contracts.key_create import KeyCreateBody
 from shared.contracts.key_rotate import KeyRotateBody
+from shared.contracts.operator_set_password import OperatorSetPasswordBody
+from shared.contracts.operator_update import OperatorUpdateBody
+from shared.contracts.settings_update import SettingsPatch
+from shared.contracts.tenant_complete_reset import TenantCompleteResetBody
 from shared.contracts.tenant_enable import TenantEnableBody
 from shared.contracts.tenant_login import TenantLoginBody
 from shared.contracts.tenant_register import TenantRegisterBody
@@ -37,6 +41,8 @@ BODIES: dict[str, type[BaseModel]] = {
     "tenant.disable": AuthorityBody,
     "tenant.enable": TenantEnableBody,
     "tenant.delete": AuthorityBody,
+    "tenant.complete_reset": TenantCompleteResetBody,
+    "settings.update": SettingsPatch,
     "user.create": UserCreateBody,
     "user.update": UserUpdateBody,
     "auth.login": AuthLoginBody,
@@ -46,10 +52,16 @@ BODIES: dict[str, type[BaseModel]] = {
     "key.create": KeyCreateBody,
     "key.rotate": KeyRotateBody,
     "token.revoke": TokenForm,
+    "oauth.token": GrantForm,
+    "operator.login": AuthLoginBody,
+    "operator.set_password": OperatorSetPasswordBody,
+    "operator.update": OperatorUpdateBody,
 }
 #: Operations with OAuth 2.0 errors: an invalid request is a 400, as JSON.
-OAUTH = {"token.introspect", "token.revoke"}
-OAUTH_STATUSES = {"400", "401", "408", "413", "415"}
+OAUTH = {"token.introspect", "token.revoke", "oauth.token"}
+OAUTH_STATUSES = {"400", "401", "403", "408", "413", "415"}
+#: Second routes of operations, on which an operator's token is the whole proof.
+BY_OPERATOR = {f"{name}_by_operator" for name, operation in OPERATIONS.items() if operation.of_operator}
 OVER_HTTP = OPERATIONS.keys() - {operation.name for operation in HEALTH.values()}
 
 
@@ -61,7 +73,12 @@ def document() -> Json:
 @pytest.fixture(scope="module")
 def routes(document: Json) -> dict[str, Json]:
     """Return the routes of the document by operation id."""
-    return {route["operationId"]: route for path in document["paths"].values() for route in path.values()}
+    return {
+        route["operationId"]: route
+        for path in document["paths"].values()
+        for route in path.values()
+        if route["operationId"] not in BY_OPERATOR
+    }
 
 
 def nodes(value: object) -> Iterator[Json]:
@@ -119,10 +136,9 @@ def test_example_is_a_valid_request_and_reply(routes: dict[str, Json], name: str
 
 def test_route_requires_a_tenant_token_exactly_where_its_contract_does(routes: dict[str, Json], document: Json) -> None:
     secured = {name for name, route in routes.items() if {"tenantToken": []} in route.get("security", [])}
-
-    assert secured == {name for name in OVER_HTTP if "tenant_token" in OPERATIONS[name].request.model_fields} | {
-        "auth.verify"
-    }
+    with_token = {name for name in OVER_HTTP if "tenant_token" in OPERATIONS[name].request.model_fields}
+    # An operator's token enables a tenant on another route, without the body.
+    assert secured == with_token - {"tenant.enable"} | {"auth.verify"}
     assert document["components"]["securitySchemes"]["tenantToken"]["scheme"] == "bearer"
 
 
@@ -142,3 +158,11 @@ def test_document_is_openapi_3_1_with_resolved_references(document: Json) -> Non
 async def test_document_and_docs_page_are_served(edge: httpx.AsyncClient) -> None:
     assert (await edge.get("/openapi.json")).json()["info"]["title"] == "Jincor Auth"
     assert "docs/start.js" in (await edge.get("/docs")).text
+
+
+def test_operators_route_of_an_operation_requires_a_token_and_no_body(document: Json) -> None:
+    found = {route["operationId"]: route for path in document["paths"].values() for route in path.values()}
+    for name in BY_OPERATOR:
+        assert {"tenantToken": []} in found[name]["security"]
+        assert {} not in found[name]["security"]
+        assert "requestBody" not in found[name]

@@ -3,13 +3,29 @@
 from typing import Any
 
 import pytest
+from starlette.routing import Route
 
 from api.examples import EXAMPLES
 from api.main import create_app
 from api.settings import Settings
+from shared.contracts import OPERATIONS
+from shared.contracts.health import HEALTH
+from tests.permission_matrix import ALIASES
 from tests.unit.api.conftest import OpenEdge
 
 Json = dict[str, Any]
+
+#: Routes outside the document that call no operation of a worker: the documentation, and the methods and paths of the
+#: forward route.
+OF_THE_EDGE = {
+    "/",
+    "/docs",
+    "/docs/{name}",
+    "/docs/start.js",
+    "/openapi.json",
+    "/auth/forward",
+    "/auth/forward/{appended:path}",
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +45,7 @@ def test_security_of_open_routes_is_an_empty_list(routes: dict[str, Json]) -> No
     assert {name for name, route in routes.items() if route["security"] == []} == {
         "tenant.register",
         "tenant.login",
+        "tenant.complete_reset",
         "tenant.verify",
         "tenant.logout",
         "tenant.enable",
@@ -51,7 +68,7 @@ def test_scope_of_a_body_may_be_any_object(document: Json) -> None:
 def test_emails_in_bodies_have_a_format(document: Json) -> None:
     schemas = document["components"]["schemas"]
     members = (schema.get("properties", {}) for schema in schemas.values())
-    assert [email["format"] for each in members if (email := each.get("email"))] == ["idn-email"] * 8
+    assert [email["format"] for each in members if (email := each.get("email"))] == ["idn-email"] * 10
 
 
 async def test_headers_of_forward_auth_are_those_of_the_document(open_edge: OpenEdge, routes: dict[str, Json]) -> None:
@@ -66,3 +83,35 @@ async def test_headers_of_forward_auth_are_those_of_the_document(open_edge: Open
     }
     assert documented["401"]["headers"].keys() == {"WWW-Authenticate"}
     assert "WWW-Authenticate" in invalid.headers
+
+
+def test_every_route_states_the_permission_that_its_operation_needs(routes: dict[str, Json]) -> None:
+    """In words for readers, and as a member for programs."""
+    of_workers = {name: route for name, route in routes.items() if name in OPERATIONS}
+    assert set(OPERATIONS) - set(of_workers) == {operation.name for operation in HEALTH.values()}
+    for name, route in of_workers.items():
+        permission = OPERATIONS[name].permission
+        assert route.get("x-permission") == permission
+        expected = f"Needs the permission `{permission}`." if permission else "Needs no permission: "
+        assert expected in route["description"].rpartition("\n\n")[2]
+        if permission:
+            assert "forbidden" in str(route["responses"]["403"])
+
+
+def test_route_outside_the_operations_of_workers_shows_no_data_of_a_tenant(routes: dict[str, Json]) -> None:
+    """The edge itself answers these, and the forward route acts with its own credential."""
+    assert set(routes) - set(OPERATIONS) == {"auth.forward", "health.live", "health.ready"}
+
+
+def test_route_outside_the_document_is_known_to_the_permission_matrix() -> None:
+    """A route that nobody lists would escape the matrix."""
+    settings = Settings(amqp_url="amqp://broker.invalid", forward_email="shop@example.com", forward_password="secret")
+    routes = [
+        route
+        for each in create_app(settings).routes
+        for route in (each.original_router.routes if hasattr(each, "original_router") else [each])
+    ]
+    assert len(routes) > len(OPERATIONS)
+    hidden = {route.path for route in routes if isinstance(route, Route) and not route.include_in_schema}
+    assert all(isinstance(route, Route) for route in routes)
+    assert hidden == OF_THE_EDGE | set(ALIASES)

@@ -148,6 +148,29 @@ ROUTES = [
         {"token": "t"},
     ),
     Route("POST", "/auth/logout", "auth.logout", {**TENANT_CALLER, "token": "t"}, {"token": "t"}),
+    Route(
+        "POST",
+        "/operator/login",
+        "operator.login",
+        {**TENANT_CALLER, "login": "olga", "password": "x", "deviceId": "laptop"},
+        {"login": "olga", "password": "x", "deviceId": "laptop"},
+    ),
+    Route("POST", "/operator/logout", "operator.logout", TENANT_CALLER),
+    Route(
+        "POST",
+        "/operator/password",
+        "operator.set_password",
+        {**TENANT_CALLER, "currentPassword": "x", "password": "long enough"},
+        {"currentPassword": "x", "password": "long enough"},
+    ),
+    Route("GET", "/operators", "operator.list", TENANT_CALLER),
+    Route(
+        "PATCH",
+        "/operators/olga",
+        "operator.update",
+        {**TENANT_CALLER, "login": "olga", "permissions": ["users:read"]},
+        {"permissions": ["users:read"]},
+    ),
 ]
 
 

@@ -105,6 +105,15 @@ async def test_cached_answer_is_dropped_when_either_session_is_revoked(owner: st
     assert edge.workers.asked == 2
 
 
+async def test_cached_answer_for_an_access_token_is_dropped_when_its_api_key_is_revoked() -> None:
+    """The `jti` of an access token names no session."""
+    edge = Edge(jti="random", client_id="key")
+    await edge.verifier.verify(edge.check)
+    edge.feed.on_revoked(a_revocation(edge.tenant.model_copy(update={"jti": "key"})))
+    await edge.verifier.verify(edge.check)
+    assert edge.workers.asked == 2
+
+
 async def test_answer_for_an_expired_tenant_token_is_not_cached() -> None:
     edge = Edge(exp=int(time.time()) - 1)  # expired by the edge's clock; the worker's clock may differ
     for _ in range(2):

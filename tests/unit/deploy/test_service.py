@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.permissions import CLIENT_OPERATIONS, EDGE, QUEUE_LENGTH, SERVICE_OPERATIONS, WORKER
+from deploy.permissions import CLIENT_OPERATIONS, EDGE, IDENTITY_OPERATIONS, QUEUE_LENGTH, SERVICE_OPERATIONS, WORKER
 from dev.processes import REPOSITORY
 
 
@@ -42,6 +42,48 @@ def test_service_with_chosen_operations_also_gets_those_of_the_client() -> None:
     few = made("shop", "--tenant", "1", "--operations", "auth.login, auth.verify")
     assert operations(few) == {"auth.login", "auth.verify", *CLIENT_OPERATIONS}
     assert set(CLIENT_OPERATIONS) == {"tenant.login", "tenant.verify", "principal.get", "event.list"}
+
+
+def reads_events(definitions: Any) -> bool:
+    (events,) = [each for each in definitions["topic_permissions"] if each["exchange"] == "events"]
+    (user,) = definitions["permissions"]
+    assert (events["read"] == "^$") == ("events" not in user["read"])
+    return bool(events["read"] != "^$")
+
+
+def test_service_with_chosen_permissions_gets_their_operations_and_those_of_every_client() -> None:
+    few = made("shop", "--tenant", "1", "--permissions", "users:read, tokens:verify")
+    assert operations(few) == {"user.get", "user.list", "auth.verify", "token.introspect", *IDENTITY_OPERATIONS}
+    assert set(IDENTITY_OPERATIONS) == {"tenant.login", "tenant.verify", "principal.get"}
+
+
+def test_service_reads_events_unless_its_permissions_exclude_them() -> None:
+    """A service that once read events loses this when it is imported again: the definitions say so explicitly."""
+    listens = made("shop", "--tenant", "1", "--permissions", "events:read")
+    assert operations(listens) == {"event.list", *IDENTITY_OPERATIONS}
+    assert reads_events(listens)
+    assert reads_events(made("shop", "--tenant", "1"))
+    assert reads_events(made("shop", "--tenant", "1", "--operations", "auth.login"))
+    assert not reads_events(made("shop", "--tenant", "1", "--permissions", "tokens:verify"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (
+            ("--permissions", "users:read,tenants:read"),
+            "services may not have: tenants:read; expected some of audit:read",
+        ),
+        (("--permissions", "user.get"), "services may not have: user.get"),
+        (("--permissions", ""), "must name at least one permission"),
+        (("--permissions", "users:read", "--operations", "user.get"), "not allowed with argument --permissions"),
+    ],
+    ids=str,
+)
+def test_permissions_that_services_cannot_have_are_refused(arguments: tuple[str, ...], reason: str) -> None:
+    refused = service("shop", "--tenant", "1", *arguments)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert reason in refused.stderr
 
 
 @pytest.mark.parametrize("name", [EDGE, WORKER, QUEUE_LENGTH, "guest", "a.b", "", "two words", "s" * 65])

@@ -194,3 +194,13 @@ def test_page_has_every_operation_code_and_member_and_its_links_resolve(describe
     for model in described["components"]["schemas"].values():
         for member in model.get("properties", ()):
             assert f"| `{member}` |" in text
+
+
+def test_operation_states_the_permission_that_it_needs() -> None:
+    """In words for readers, and as a member for programs."""
+    described = document()["operations"]
+    for name, operation in OPERATIONS.items():
+        assert described[name].get("x-permission") == operation.permission
+        permission = operation.permission
+        expected = f"Needs the permission `{permission}`." if permission else "Needs no permission: "
+        assert expected in described[name]["description"].rpartition("\n\n")[2]

@@ -23,6 +23,7 @@ COMPOSE = "tests/containers/test_compose.py"
 DOCUMENTED = "tests/containers/test_documented_commands.py"
 GUIDE = "tests/e2e/client/test_guide.py::test_guide_pasted_at_once_prints_what_it_shows"
 INSTALLED = "tests/e2e/client/test_distribution.py::test_installed_client_works_against_the_running_service"
+GRANT = "tests/interop/test_client_credentials.py::test_documented_curl_commands_get_an_access_token_and_use_it"
 MAKE_RUN = "tests/integration/test_make_run.py::test_make_run_prints_working_commands_and_keeps_data_over_a_restart"
 NEWCOMER = f"{COMPOSE}::test_readme_commands_log_in_and_the_token_survives_a_restart"
 NODE = "tests/e2e/test_node_example.py::test_node_example_sees_its_session_begin_and_end"
@@ -33,10 +34,14 @@ SHARED_FILE = (
     "tests/integration/test_shared_broker.py::test_service_on_the_shared_broker_works_with_a_new_or_existing_user"
 )
 CHECKED = f"{DOCUMENTED}::test_check_commands_find_no_problem_in_production"
+RECIPES = "tests/e2e/test_permissions_page.py::test_commands_of_the_page_create_rotate_and_revoke_keys"
 REPLICAS = f"{DOCUMENTED}::test_replica_commands_list_queues_and_grow_them"
 AUTHORITY = "tests/unit/deploy/test_certificates.py::test_documented_command_extends_the_authority_with_its_key"
 PINNED = f"{COMPOSE}::test_every_production_image_can_be_pinned_by_digest"
 IMPORTED = "tests/integration/test_import_users.py::test_import_from_a_file_stores_valid_users_and_names_refused_lines"
+BOOTSTRAPPED = (
+    "tests/integration/test_first_operator.py::test_command_makes_the_first_operator_once_and_prints_the_setting"
+)
 
 #: The test that runs the commands of a page which begin so.
 TESTS: dict[str, dict[str, str]] = {
@@ -79,14 +84,15 @@ TESTS: dict[str, dict[str, str]] = {
         "docker compose run --rm -T --no-deps": f"{COMPOSE}"
         "::test_documented_import_command_brings_in_users_that_log_in",
         ".venv/bin/python -m worker.import_users": IMPORTED,
+        ".venv/bin/python -m worker.bootstrap": BOOTSTRAPPED,
         "openssl rand": PRODUCTION,
-        ".venv/bin/python -m deploy service shop --tenant TENANT_ID --operations": PRODUCTION,
+        ".venv/bin/python -m deploy service shop --tenant TENANT_ID --permissions": PRODUCTION,
     },
     "docs/gateways.md": {
-        "curl -s http://127.0.0.1:8000/introspect": "tests/interop/test_oauth_clients.py"
-        "::test_curl_with_any_authentication_method_introspects",
+        "": "tests/e2e/test_permissions_page.py::test_commands_of_the_gateways_page_introspect_with_a_key"
     },
     "docs/guide.md": {"make run": MAKE_RUN, "": GUIDE},
+    "docs/http-api.md": {"ACCESS_TOKEN=": GRANT, "curl -s http://127.0.0.1:8000/user": GRANT},
     "docs/operations.md": {
         "rabbitmqctl list_queues name type members online": REPLICAS,
         "rabbitmq-queues grow": REPLICAS,
@@ -97,6 +103,7 @@ TESTS: dict[str, dict[str, str]] = {
         ".venv/bin/python -m worker.colliding_logins": "tests/integration/test_colliding_logins.py"
         "::test_logins_that_cannot_be_created_today_are_listed_for_each_tenant",
     },
+    "docs/permissions.md": {"": RECIPES},
     "docs/other-languages.md": {
         "AUTH_REGISTRATION_KEY=let-me-in-please make run": MAKE_RUN,
         "cd examples/node": NODE,

@@ -31,11 +31,9 @@ def test_key_with_one_other_character_is_refused(position: int, character: str) 
     assert (api_key_id(changed) is None) == (changed != key)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "jak_", "a.b.c", new_api_key(KEY_ID) + "0", " " + new_api_key(KEY_ID), "jak_" + "é" * 71]
-)
-def test_text_of_another_form_is_no_key(text: str) -> None:
-    assert api_key_id(text) is None
+@pytest.mark.parametrize("form", ["", "jak_", "a.b.c", "{key}0", " {key}", "{key}\n", "jak_" + "é" * 71])
+def test_text_of_another_form_is_no_key(form: str) -> None:
+    assert api_key_id(form.format(key=new_api_key(KEY_ID))) is None
 
 
 def test_base62_keeps_order_and_width() -> None:

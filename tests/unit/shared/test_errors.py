@@ -37,7 +37,9 @@ def received_as(error: AuthError) -> AuthError:
 def test_error_code_has_exactly_one_class_and_text() -> None:
     assert set(ERRORS) == set(ErrorCode)
     without_a_code_on_the_wire = {Temporary, ServiceCredentialsRejected}
-    assert {*ERRORS.values(), *without_a_code_on_the_wire} == {*AuthError.__subclasses__(), *Temporary.__subclasses__()}
+    tree = {*AuthError.__subclasses__(), *Temporary.__subclasses__()}
+    on_the_wire = {each for each in tree if each.__module__ == AuthError.__module__}  # the edge has classes of its own
+    assert {*ERRORS.values(), *without_a_code_on_the_wire} == on_the_wire
     assert len({error.text for error in ERRORS.values()}) == len(ERRORS)
 
 

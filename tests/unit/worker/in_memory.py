@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from shared.contracts.auth_login import AUTH_LOGIN
@@ -10,7 +12,10 @@ from shared.contracts.claims import Claims
 from shared.contracts.key import IssuedKey
 from shared.contracts.key_create import KEY_CREATE
 from shared.contracts.operation import Operation
+from shared.contracts.operator_login import OPERATOR_LOGIN
+from shared.contracts.permissions import OPERATOR_PERMISSIONS, Permission
 from shared.contracts.tenant_register import TENANT_REGISTER
+from shared.contracts.tenant_reset import TENANT_RESET
 from shared.contracts.user import User
 from shared.contracts.user_create import USER_CREATE
 from shared.contracts.wire import MIN_PASSWORD_CHARS, WireModel
@@ -33,6 +38,7 @@ from tests.fakes import (
     FakeUsers,
     ports,
 )
+from tests.records import a_key
 from worker.adapters.jwt_tokens import JwtTokens
 from worker.domain.attempts import Throttle
 from worker.domain.call import Call
@@ -132,6 +138,37 @@ class InMemoryWorker:
         """Log the user in and return the token."""
         wanted = {"password": PASSWORD, "deviceId": "phone", **fields}
         return (await self.call(AUTH_LOGIN, tenantToken=tenant_token, login=login, **wanted)).access_token
+
+    async def open_office(self) -> str:
+        """Make the operators' tenant with the users olga and oskar, and return its token.
+
+        Olga has all operator permissions, oskar has none.
+        """
+        office = await self.register("office@example.com")
+        self.use_operator_tenant((await self.session_of(office)).tenant)
+        await self.add_operator(office, "olga", OPERATOR_PERMISSIONS)
+        await self.create(office, "oskar")
+        return office
+
+    def use_operator_tenant(self, tenant: str | None) -> None:
+        """Go on as a worker with this setting."""
+        self.ports = replace(self.ports, operator_tenant=tenant)
+
+    async def add_operator(self, office: str, login: str, permissions: AbstractSet[Permission]) -> None:
+        """Create a user of the operators' tenant with these operator permissions and the usual password."""
+        await self.create(office, login)
+        user = await self.users.find((await self.session_of(office)).tenant, login)
+        assert user is not None
+        await self.users.replace_operator_permissions(user, permissions, a_key())
+
+    async def operator_login(self, office: str, login: str = "olga", **fields: Any) -> str:
+        """Log the operator in and return the token."""
+        wanted = {"password": PASSWORD, "deviceId": "laptop", **fields}
+        return (await self.call(OPERATOR_LOGIN, tenantToken=office, login=login, **wanted)).access_token
+
+    async def reset_code(self, operator_token: str, tenant: str) -> str:
+        """Return a code with which the tenant can set its password."""
+        return (await self.call(TENANT_RESET, tenantToken=operator_token, onTenant=tenant)).code
 
     async def verify(self, tenant_token: str, token: str) -> Claims:
         """Verify a user token and return its claims; an invalid token raises its error."""

@@ -55,8 +55,9 @@ def access_token(worker: InMemoryWorker, session: StoredSession, scope: str, sec
 
 
 async def an_operator(worker: InMemoryWorker, tenant_token: str, permissions: frozenset[Permission]) -> str:
-    """Create an operator in this tenant and return its token."""
+    """Create an operator in this tenant, which becomes the operators' tenant, and return its token."""
     tenant = (await worker.session_of(tenant_token)).tenant
+    worker.ports = replace(worker.ports, operator_tenant=tenant)
     user = await worker.users.add(a_user(tenant=tenant, login="olga", operator_permissions=permissions))
     session = a_session(tenant=user.tenant, user=user.id, login="olga", is_operator=True)
     await worker.sessions.add(session)

@@ -40,10 +40,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long sessions last unless they are revoked."""
+    """How long sessions last unless they are revoked, and how long an access token is valid."""
 
     tenant: timedelta
     user: timedelta
+    access_token: timedelta
+    operator: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +74,6 @@ class Ports:
     """The minimum length of a new password, in its normalised form."""
     max_sessions_per_user: int = 0
     """0: no limit."""
+    operator_tenant: str | None = None
+    """The id of the tenant whose users may be operators. None: there are no operators."""
     key_guesses: KeyGuesses = field(default_factory=KeyGuesses)

@@ -7,6 +7,10 @@ from typing import Protocol
 from shared.contracts.claims import Claims
 from worker.domain.records import Revocation, StoredSession, StoredUser, TenantRevocation, UserRevocation
 
+#: Sessions read to count the live ones, for each that may be counted. Ended sessions are kept until they expire, and a
+#: day longer.
+COUNT_READS = 4
+
 
 class Sessions(Protocol):
     async def add(self, session: StoredSession) -> StoredSession:
@@ -55,6 +59,13 @@ class Sessions(Protocol):
         sessions are revoked. API keys and the users' sessions follow if the decision includes them. Returns up to
         `limit` revoked sessions that are due to be announced, whichever request revoked them. The others
         are left to `unannounced`.
+        """
+
+    async def count_of_users(self, tenant: str, now: datetime, limit: int | None) -> int | None:
+        """Return how many live sessions the tenant's users have, `limit` at most.
+
+        None if more than `COUNT_READS * limit` stored sessions would have to be read. `limit=None` counts all, in
+        steps, and may take long.
         """
 
     async def over_limit(self, session: StoredSession, kept: int, now: datetime, limit: int) -> Sequence[StoredSession]:

@@ -8,6 +8,7 @@ import pytest
 
 from shared.contracts import OPERATIONS
 from shared.contracts.audit_list import AUDIT_LIST, AUDITED
+from shared.contracts.audit_search import AUDIT_SEARCH
 from shared.contracts.auth_login import AUTH_LOGIN
 from shared.contracts.errors import AuthError, InvalidCredentials, Unavailable
 from shared.contracts.operation import Lane
@@ -42,9 +43,17 @@ RECORDED: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "session.revoke": ("ann", "revoked", ()),
     "session.revoke_all": ("ann", "all_revoked", ()),
     "token.revoke": ("ann", "token_revoked", ()),
+    "tenant.revoke_sessions": (f"tenant:{EMAIL}", "all_revoked", ()),
+    "tenant.reset": (f"tenant:{EMAIL}", None, ()),
+    "tenant.complete_reset": (f"tenant:{EMAIL}", "password_changed", ()),
+    "settings.update": (f"tenant:{EMAIL}", None, ("maxKeyLifetimeDays",)),
     "key.create": (f"tenant:{EMAIL}", None, ()),
     "key.rotate": (f"tenant:{EMAIL}", None, ()),
     "key.revoke": (f"tenant:{EMAIL}", "revoked", ()),
+    "operator.login": ("olga", None, ()),
+    "operator.logout": ("olga", "logout", ()),
+    "operator.set_password": ("olga", "password_changed", ()),
+    "operator.update": ("oskar", None, ("permissions",)),
 }
 
 
@@ -71,7 +80,14 @@ def test_operation_is_recorded_unless_it_only_reads() -> None:
         "event.list",
         "token.introspect",
         "key.list",
+        "oauth.token",
+        "operator.list",
         AUDIT_LIST.name,
+        "tenant.list",
+        "tenant.get",
+        "user.search",
+        AUDIT_SEARCH.name,
+        "settings.get",
     }
     assert set(OPERATIONS) == set(AUDITED) | reads | {f"health.{lane}" for lane in Lane}
     assert set(RECORDED) == set(AUDITED)
@@ -83,9 +99,13 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
     """The record holds the tenant, the account and the revocation reason."""
     token = await worker.login(shop)
     session = await worker.session_of(token)
-    key, _ = an_api_key(tenant=session.tenant, login=f"tenant:{EMAIL}")
+    key, api_key = an_api_key(tenant=session.tenant, login=f"tenant:{EMAIL}")
     await worker.sessions.add(key)
-    accounts = Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, key.id)
+    office = await worker.open_office()
+    operator = await worker.operator_login(office)
+    fixed = (EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
+    code = await worker.reset_code(operator, session.tenant)
+    accounts = Accounts(*fixed, key.id, api_key, office, operator, tenant=session.tenant, reset_code=code)
     worker.audit.records.clear()
     login, reason, changed = RECORDED[name]
     for _ in range(2):
@@ -94,7 +114,8 @@ async def test_operation_leaves_one_record_even_if_sent_twice(worker: InMemoryWo
         record = record_of(worker)
         assert (record.type, record.outcome, record.login) == (name, "ok", login)
         assert (record.reason, record.changed, record.attempts) == (reason, changed, 1)
-        assert (record.tenant == session.tenant) == (name != "tenant.register")
+        assert (record.tenant == session.tenant) == (name != "tenant.register" and not name.startswith("operator."))
+        assert (record.tenant == worker.ports.operator_tenant) == name.startswith("operator.")
         if name in {"auth.logout", "session.revoke", "token.revoke"}:
             assert record.session == session.id
         if name in {"key.rotate", "key.revoke"}:

@@ -115,12 +115,16 @@ async def test_deletion_without_authority_is_refused(worker: InMemoryWorker, sho
         {"tenantToken": "t", "email": EMAIL},
         {"registrationKey": REGISTRATION_KEY, "password": PASSWORD},
         {"tenantToken": "t", "password": PASSWORD, **BY_KEY},
+        {"onTenant": "id"},
+        {"tenantToken": "t", "password": PASSWORD, "onTenant": "id"},
     ],
     ids=lambda fields: "+".join(fields) or "nothing",
 )
 async def test_request_without_exactly_one_authority_is_refused(worker: InMemoryWorker, fields: dict[str, str]) -> None:
     """It would be unclear which tenant is meant."""
-    with pytest.raises(ValueError, match="provide either tenantToken and password, or registrationKey and email"):
+    with pytest.raises(
+        ValueError, match="provide tenantToken and password, registrationKey and email, or an operator's tenantToken"
+    ):
         await worker.call(TENANT_DELETE, **fields)
 
 

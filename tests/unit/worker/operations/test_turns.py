@@ -13,7 +13,7 @@ from worker.domain.call import Call
 EMAIL = "shop@example.com"
 NAMES = [name for name, each in OPERATIONS.items() if each.lane is Lane.PASSWORD and not name.startswith("health.")]
 #: Operations whose callers are not authenticated yet.
-UNAUTHENTICATED = {"tenant.register", "tenant.login"}
+UNAUTHENTICATED = {"tenant.register", "tenant.login", "tenant.complete_reset"}
 
 
 class FullTurns(FakeTurns):
@@ -33,18 +33,29 @@ class Scene:
     def __init__(self) -> None:
         self.turns, self.hasher = FullTurns(), FakeHasher()
         self.worker = InMemoryWorker(turns=self.turns, hasher=self.hasher)
-        self.tenant = ""
+        self.tenant = self.office = ""
 
     async def begin(self) -> Accounts:
         shop = await self.worker.register(EMAIL)
         await self.worker.create(shop)
         token = await self.worker.login(shop)
         session = await self.worker.session_of(token)
-        key = (await self.worker.create_key(shop)).key.id
-        self.tenant = session.tenant
+        key = await self.worker.create_key(shop)
+        office = await self.worker.open_office()
+        operator = await self.worker.operator_login(office)
+        self.tenant, self.office = session.tenant, (await self.worker.session_of(office)).tenant
         self.turns.entered.clear()
         self.turns.left = self.hasher.work = 0
-        return Accounts(EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY, key)
+        code = await self.worker.reset_code(operator, session.tenant)
+        fixed = (EMAIL, PASSWORD, shop, token, session.id, REGISTRATION_KEY)
+        keys = (key.key.id, key.api_key)
+        return Accounts(*fixed, *keys, office, operator, tenant=session.tenant, reset_code=code)
+
+    def group_of(self, name: str, unauthenticated: str) -> str:
+        """Return the group of the operation's usual request."""
+        if name in UNAUTHENTICATED:
+            return unauthenticated
+        return self.office if name.startswith("operator.") else self.tenant
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,7 +64,7 @@ async def test_request_enters_the_group_of_its_tenant_once(name: str) -> None:
     scene = Scene()
     accounts = await scene.begin()
     await scene.worker.call(OPERATIONS[name], **accounts.request(name))
-    assert scene.turns.entered == ["clients of edges" if name in UNAUTHENTICATED else scene.tenant]
+    assert scene.turns.entered == [scene.group_of(name, "clients of edges")]
     assert scene.turns.left == 1
     assert scene.hasher.work
 
@@ -64,7 +75,7 @@ async def test_unauthenticated_request_of_a_service_enters_the_services_group(na
     scene = Scene()
     accounts = await scene.begin()
     await scene.worker.call_as("billing", OPERATIONS[name], **accounts.request(name))
-    assert scene.turns.entered == ["service billing" if name in UNAUTHENTICATED else scene.tenant]
+    assert scene.turns.entered == [scene.group_of(name, "service billing")]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,7 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.user import User
 from shared.contracts.user_list import USER_LIST
 from shared.contracts.user_update import USER_UPDATE
-from tests.fakes import FakeHasher, FakeUsers
+from tests.fakes import FakeHasher
 from tests.records import a_key
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 
@@ -101,14 +101,14 @@ async def test_update_of_an_unknown_user_is_refused_without_a_hash() -> None:
 
 async def test_update_of_a_user_deleted_during_the_hash_is_refused() -> None:
 
-    class DeletedMeanwhile(FakeUsers):
-        async def find(self, tenant: str, login: str) -> Any:
-            user = await super().find(tenant, login)
-            assert user is not None
-            await self.decide_revocation(tenant, login, RevocationReason.USER_DELETED, a_key())
-            return user
+    class DeletedMeanwhile(FakeHasher):
+        async def hash(self, password: str) -> str:
+            if password == NEW_PASSWORD:
+                (ann,) = await stored(worker, shop)
+                await worker.users.decide_revocation(ann.tenant, "ann", RevocationReason.USER_DELETED, a_key())
+            return await super().hash(password)
 
-    worker = InMemoryWorker(users=DeletedMeanwhile())
+    worker = InMemoryWorker(hasher=DeletedMeanwhile())
     shop = await worker.register()
     await worker.create(shop)
     with pytest.raises(UserNotFound):

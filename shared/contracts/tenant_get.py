@@ -1,0 +1,21 @@
+"""tenant.get: return one tenant. For operators."""
+
+from .errors import Forbidden, InvalidTenantToken, TenantNotFound, Throttled
+from .operation import Lane, Operation, OperatorRequest
+from .permissions import Permission
+from .tenant import Tenant
+
+
+class TenantGetRequest(OperatorRequest):
+    pass
+
+
+TENANT_GET = Operation(
+    "tenant.get",
+    Lane.MANAGE,
+    TenantGetRequest,
+    Tenant,
+    (InvalidTenantToken, Forbidden, TenantNotFound, Throttled),
+    repeatable=True,
+    permission=Permission.TENANTS_READ,
+)
