@@ -64,7 +64,7 @@ class WorkerTracing(ProcessTracing):
 
 
 class MongoCommands(CommandListener):
-    """Makes a span of each database command of a request. PyMongo calls it on the thread that runs the command.
+    """Makes a span of each database command of a request. Motor calls it on the thread that runs the command.
 
     `opentelemetry-instrumentation-pymongo` is not used. It registers itself for the whole process,
     traces the sweep's queries too, and puts error texts into spans, with the values of a duplicate

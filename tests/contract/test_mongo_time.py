@@ -96,7 +96,7 @@ async def failure_of(call: Callable[[], Awaitable[object]]) -> type[AuthError] |
 
 
 async def test_command_carries_the_time_that_the_request_has_left(mongo_url: str) -> None:
-    """Motor copies the driver's limit into its threads."""
+    """Motor copies the driver's limit into its threads; PyMongo's async client stays in the task."""
     sent = SentCommands()
     async with connect(mongo_url, [sent]) as database:
         users, sessions = MongoUsers(database), MongoSessions(database)
