@@ -128,8 +128,8 @@ class Settings(ProcessSettings):
     mongo_url: MongoUrl
     """URL of MongoDB. Its path is the name of the database; default: `jincor_auth`."""
     mongo_driver: MongoDriver = "motor"
-    """Client library for MongoDB: `motor`, or `pymongo`, the async client of PyMongo, which takes less
-    CPU. Motor gets critical fixes until May 2027. The commands for the database read it too."""
+    """Client library for MongoDB: `motor`, or `pymongo`, the async client of PyMongo, for trials. Motor
+    gets critical fixes until May 2027. The commands for the database read it too."""
 
     primary_lease: bool = True
     """Whether the worker has MongoDB confirm twice a second, by a linearizable read, that its primary
