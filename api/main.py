@@ -118,9 +118,8 @@ def create_app(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(client)
             await stack.enter_async_context(revocations)
-            verifier: CheckVerifier = VerificationBatcher(
-                client, timeout_seconds=settings.reply_timeout_seconds, tracing=tracing
-            )
+            batcher = VerificationBatcher(client, timeout_seconds=settings.reply_timeout_seconds, tracing=tracing)
+            verifier: CheckVerifier = batcher
             remembering = None
             if settings.verify_cache_seconds:
                 make_feed = functools.partial(
@@ -131,7 +130,7 @@ def create_app(
                     declare=settings.declare_topology,
                 )
                 verifier = remembering = await stack.enter_async_context(
-                    EdgeVerificationCache(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
+                    EdgeVerificationCache(batcher, make_feed, max_age_seconds=settings.verify_cache_seconds)
                 )
             counted.watch(
                 streams=lambda: open_streams.count,
@@ -149,6 +148,7 @@ def create_app(
                     RetryingRpcClient(client, settings.reply_timeout_seconds),
                     settings.forward_email,
                     settings.forward_password,
+                    api_key=settings.forward_api_key,
                 ),
                 feed=revocations,
                 streams=open_streams,
@@ -204,7 +204,7 @@ def create_app(
         health,
     ):
         app.include_router(routes.router)
-    if settings.forward_email is not None:
+    if settings.forwards:
         app.include_router(forward.router)
     if settings.public_url is not None:
         app.include_router(oauth_metadata.router)

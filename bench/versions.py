@@ -119,7 +119,11 @@ async def _running(label: str, tree: Path, node: RabbitNode, mongo_url: str, dir
     await node.ctl("set_permissions", "-p", label, URL(node.amqp_url).user or "", ".*", ".*", ".*")
     amqp_url, port = str(URL(node.amqp_url).with_path(f"/{label}")), free_port()
     keys = directory / "master-keys"  # not read: the keys are in the environment
-    workers = [worker_service(lanes, amqp_url=amqp_url, mongo_url=mongo_url, master_keys_file=keys) for lanes in LANES]
+    # With a low priority, the password worker would not start while other programs use all cores.
+    env = {"AUTH_PASSWORD_NICE": "0"}
+    workers = [
+        worker_service(lanes, amqp_url=amqp_url, mongo_url=mongo_url, master_keys_file=keys, env=env) for lanes in LANES
+    ]
     services = [replace(each, directory=tree) for each in (*workers, api_service(port, amqp_url=amqp_url))]
     async with AsyncExitStack() as stack:
         children = [ChildProcess(service, directory / f"logs-{label}") for service in services]

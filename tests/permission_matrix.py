@@ -21,6 +21,8 @@ from shared.contracts.errors import ErrorCode
 from shared.contracts.events import RevocationReason
 from shared.contracts.key_create import KEY_CREATE
 from shared.contracts.operation import Operation
+from shared.contracts.operator_login import OPERATOR_LOGIN
+from shared.contracts.operator_update import OPERATOR_UPDATE
 from shared.contracts.permissions import (
     INSTALLATION_PERMISSIONS,
     OPERATOR_PERMISSIONS,
@@ -38,7 +40,12 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 
 #: The operations that a permission protects.
-PROTECTED = {name: operation for name, operation in OPERATIONS.items() if operation.permission is not None}
+PROTECTED = {
+    name: operation
+    for name, operation in OPERATIONS.items()
+    # It takes only a credential of the operators' tenant, and an operator's password: see test_operator_login.
+    if operation.permission is not None and operation is not OPERATOR_LOGIN
+}
 
 #: Routes outside the OpenAPI document, and the route that each repeats.
 ALIASES = {"/auth/": "/auth"}
@@ -49,6 +56,7 @@ class Outcome(Enum):
 
     ALLOWED = "the operation is done"
     FORBIDDEN = "403 `forbidden`, which names the missing permission"
+    FORBIDDEN_ALSO = "403 `forbidden`, which names the second permission that the operation needs"
     ELSEWHERE = "403 `forbidden`: the credential is not valid for this tenant, network or operator"
     INVALID = "401 `invalid_tenant_token`"
     NO_TENANT = "422 `invalid_request`: the operator does not name a tenant"
@@ -108,7 +116,18 @@ class World:
         """Return the subjects of requests of this caller: a session of ann and an API key for each."""
         session, token = await self.session(self.shop.id, self.ann)
         key, _ = await self.key({Permission.KEYS_WRITE})
-        return Accounts(self.shop.email, PASSWORD, credential, token, session.id, api_key=key.id)
+        colleague = await _user(self.stores, self.stores.operators, f"colleague-{uuid.uuid4().hex}")
+        return Accounts(
+            self.shop.email,
+            PASSWORD,
+            credential,
+            token,
+            session.id,
+            api_key=key.id,
+            operator_token=credential,
+            colleague=colleague.login,
+            tenant=self.shop.id,
+        )
 
     async def session(self, tenant: str, user: StoredUser | None = None, **changes: Any) -> tuple[StoredSession, str]:
         """Store a session of a user, or of the tenant itself, and return it with its token."""
@@ -404,7 +423,9 @@ def rows(operation: Operation[Any, Any], *, takes_tenant: bool) -> Rows:
             access_token_with_everything: Outcome.FORBIDDEN,
         }
     if needed in OPERATOR_PERMISSIONS:
-        found[_operator_with_only_it] = Outcome.ALLOWED
+        found[_operator_with_only_it] = Outcome.FORBIDDEN_ALSO if operation.also_needs else Outcome.ALLOWED
+        if operation.also_needs:
+            found[_operator_that_names_no_tenant] = Outcome.ALLOWED
         if needed not in INSTALLATION_PERMISSIONS:
             found[_operator_that_names_no_tenant] = Outcome.NO_TENANT
     else:
@@ -425,6 +446,8 @@ def request_of(operation: Operation[Any, Any], accounts: Accounts, on_tenant: st
     request = accounts.request(operation.name)
     if operation is KEY_CREATE:  # whose caller needs the permissions of the new key, too
         request["permissions"] = [Permission.KEYS_WRITE]
+    if operation is OPERATOR_UPDATE:  # likewise
+        request["permissions"] = [Permission.OPERATORS_WRITE]
     if on_tenant is not None and operation is not AUTH_VERIFY:
         request["onTenant"] = on_tenant
     return request
@@ -437,6 +460,8 @@ def check(outcome: Outcome, answer: Answer, operation: Operation[Any, Any], worl
             expected: object = (None, None)
         case Outcome.FORBIDDEN:
             expected = (ErrorCode.FORBIDDEN, operation.permission)
+        case Outcome.FORBIDDEN_ALSO:
+            expected = (ErrorCode.FORBIDDEN, operation.also_needs)
         case Outcome.ELSEWHERE:
             expected = (ErrorCode.FORBIDDEN, None)
         case Outcome.INVALID:

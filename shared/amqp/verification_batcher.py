@@ -11,6 +11,7 @@ from ..contracts.auth_verify import (
     MAX_BATCH,
     MAX_BATCH_BYTES,
     AuthVerifyRequest,
+    CallerSession,
     VerifyAnswer,
     VerifyCheck,
 )
@@ -45,6 +46,14 @@ MAX_QUEUED_BYTES = 32 * MAX_BATCH_BYTES
 #: The JSON around the checks of a batch, `{"checks":[` and `]}`, and the comma after each check.
 _FRAME_BYTES = 13
 _COMMA_BYTES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The claims of a valid user token, and the caller's session if the answer tells it."""
+
+    claims: Claims
+    caller: CallerSession | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +99,14 @@ class VerificationBatcher:
         """Batches that have not stalled, with the timer that marks them as stalled."""
 
     async def verify(self, check: VerifyCheck) -> Claims:
-        """Verify a user token of a tenant at a worker and return its claims.
+        """Verify a user token of a tenant at a worker and return its claims. Raises the errors of `verified`."""
+        return (await self.verified(check)).claims
 
-        Raises `InvalidToken`, `InvalidTenantToken`, `Unavailable`, `Overloaded`, `DeadlineExceeded`
-        or `InternalError`.
+    async def verified(self, check: VerifyCheck) -> Verified:
+        """Verify a user token of a tenant at a worker; return its claims, and what a cache must know.
+
+        Raises `InvalidToken`, `InvalidTenantToken`, `Forbidden`, `Throttled`, `Unavailable`, `Overloaded`,
+        `DeadlineExceeded` or `InternalError`.
         """
         if not _may_be_token(check.tenant_token):
             raise InvalidTenantToken
@@ -117,7 +130,7 @@ class VerificationBatcher:
         finally:
             self._dequeue(answer)  # a cancelled or expired check takes no place in a batch
         try:
-            return result.unwrap()
+            return Verified(result.unwrap(), result.caller)
         except AuthError as error:
             raise error from cause
 

@@ -1,11 +1,13 @@
 """What permits the operations that need no permission of the caller's credential."""
 
-from .permissions import Permission
+from typing import Any
+
+from .operation import Operation
 
 #: What permits an operation without a permission, by its name.
 OTHER_PROOFS: dict[str, str] = {
     "principal.get": "any valid credential reads its own permissions",
-    "oauth.token": "the access token allows what its API key does, or less",
+    "oauth.token": "the API key that it exchanges is the proof",
     "tenant.register": "the client's network or the registration key permits it",
     "tenant.login": "the tenant's password is the proof",
     "tenant.verify": "the tenant token that it verifies is the proof",
@@ -23,8 +25,15 @@ OTHER_PROOFS: dict[str, str] = {
 }
 
 
-def sentence_of(name: str, permission: Permission | None) -> str:
-    """Return the sentence of the documentation that says what an operation needs."""
-    if permission is None:
-        return f"Needs no permission: {OTHER_PROOFS[name]}."
-    return f"Needs the permission `{permission}`."
+def sentence_of(operation: Operation[Any, Any], *, by_operator: bool = False) -> str:
+    """Return the sentence of the documentation that says what an operation needs.
+
+    `by_operator`: an operator's token is the proof, in place of what other callers show.
+    """
+    if by_operator:
+        return f"Needs the permission `{operation.of_operator}`."
+    if operation.permission is None:
+        return f"Needs no permission: {OTHER_PROOFS[operation.name]}."
+    if operation.also_needs is not None:
+        return f"Needs the permissions `{operation.permission}` and `{operation.also_needs}`."
+    return f"Needs the permission `{operation.permission}`."

@@ -1,6 +1,7 @@
 """Every operation with every kind of credential, over AMQP and over HTTP: only the needed permission gets through."""
 
 import base64
+import functools
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,11 +14,13 @@ import pytest
 import pytest_asyncio
 
 from shared.amqp.rpc_client import RpcClient
+from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AUTH_VERIFY, AuthVerifyReply
 from shared.contracts.errors import AuthError
 from shared.contracts.event_list import EVENT_LIST
 from shared.contracts.operation import Operation, TenantRequest
 from tests.e2e.tenant import Tenant
+from tests.office import open_office
 from tests.permission_matrix import (
     ALIASES,
     PASSWORD,
@@ -44,13 +47,12 @@ from worker.adapters.mongo_database import MongoDatabase, connect
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.domain.records import StoredUser
+from worker.domain.first_operator import OPERATORS_TENANT
 
 #: The client of the broker lives on one loop for all tests.
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 Json = dict[str, Any]
-OPERATORS = "operators"
 #: Written in the background: the last use of an account or key, and the announcement of an earlier revocation.
 IN_BACKGROUND = ("last_active_at", "used_at", "outbox", "announced_at")
 
@@ -78,20 +80,6 @@ class Setup:
         return found
 
 
-class _UsersWithOperators(MongoUsers):
-    """Stores users with their operator permissions, which the adapter itself never creates."""
-
-    def __init__(self, database: MongoDatabase) -> None:
-        super().__init__(database)
-        self._written = database.collection("users")
-
-    async def add(self, user: StoredUser) -> StoredUser:
-        added = await super().add(user)
-        changes = {"operator_permissions": sorted(user.operator_permissions), "generation": user.generation}
-        await self._written.update_one({"_id": user.id}, {"$set": changes})
-        return added
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def setup(service: RunningService) -> AsyncIterator[Setup]:
     key_id, _, key = service.master_keys.partition(":")
@@ -104,17 +92,23 @@ async def setup(service: RunningService) -> AsyncIterator[Setup]:
         await seed.create("seed", password=PASSWORD)
         user = await MongoUsers(database).find(seed.id, "seed")
         assert user is not None
+        await open_office(database, functools.partial(_send, rpc))
         tokens = JwtTokens({key_id: base64.b64decode(key)}, "jincor-auth")
         stores = Stores(
             MongoTenants(database),
-            _UsersWithOperators(database),
+            MongoUsers(database),
             MongoSessions(database),
             tokens,
             user.password_hash,
             datetime.now(UTC),
-            OPERATORS,
+            OPERATORS_TENANT,
         )
         yield Setup(database, stores, http, rpc, (await http.get("/openapi.json")).json())
+
+
+async def _send(rpc: RpcClient, name: str, /, **fields: Any) -> Any:
+    operation = OPERATIONS[name]
+    return await rpc.call(operation, operation.request.model_validate(fields))
 
 
 #: Rows of routes that ask for something else first.
@@ -174,6 +168,8 @@ class Route:
     def request(self, fields: Json) -> Json:
         """Return the arguments of a request with these members of the operation's request."""
         fields = dict(fields)
+        if "onTenant" in fields:  # only in the path
+            fields["id"] = fields.pop("onTenant")
         path = re.sub(r"\{(\w+)\}", lambda found: str(fields.pop(_camel(found[1]))), self.path)
         where = {"application/json": "json", "application/x-www-form-urlencoded": "data", None: "params"}
         return {"method": self.method, "url": path, where[self.media_type]: fields}
@@ -209,6 +205,7 @@ def over_http(setup: Setup, route: Route) -> Way:
         fields = request_of(operation, accounts, None)
         (fields,) = fields["checks"] if operation is AUTH_VERIFY else (fields,)
         del fields["tenantToken"]
+        fields = fields.get("settings", fields)  # the whole body
         headers = {"Authorization": f"Bearer {accounts.tenant_token}"}
         if on_tenant is not None:
             headers["X-Tenant-ID"] = on_tenant

@@ -21,7 +21,7 @@ from worker.adapters.mongo_database import connect
 
 KEY = "let-me-in-please"
 #: Members that may differ between two replies: times of reading and of last activity.
-TIMES = {"asOf", "lastActivity"}
+TIMES = {"asOf", "lastActivity", "at"}
 #: A repeated request gets another secret of the same API key: the first is not stored. A key has at most four.
 ISSUING = {"key.create", "key.rotate"}
 

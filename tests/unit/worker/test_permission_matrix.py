@@ -30,7 +30,6 @@ from tests.permission_matrix import (
 )
 from tests.unit.worker.in_memory import InMemoryWorker
 
-OPERATORS = "operators"
 CASES = [
     (operation, present, outcome)
     for operation in PROTECTED.values()
@@ -41,7 +40,8 @@ CASES = [
 @pytest.fixture
 async def world(worker: InMemoryWorker) -> World:
     password_hash = await worker.ports.hasher.hash(PASSWORD)
-    stores = Stores(worker.tenants, worker.users, worker.sessions, worker.ports.tokens, password_hash, NOW, OPERATORS)
+    operators = (await worker.session_of(await worker.open_office())).tenant
+    stores = Stores(worker.tenants, worker.users, worker.sessions, worker.ports.tokens, password_hash, NOW, operators)
     return await World.begin(stores)
 
 
