@@ -1,8 +1,4 @@
-"""A request as the broker delivered it, and its acknowledgement.
-
-It reads aiormq's own message. aio-pika would convert all properties and start a task of its own for
-each one.
-"""
+"""Requests read from aiormq's own messages: aio-pika converts all properties and starts a task for each."""
 
 from aiormq.abc import DeliveredMessage
 from pamqp.common import FieldTable
