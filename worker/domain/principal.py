@@ -126,6 +126,20 @@ def authenticated(
     return principal
 
 
+async def still_holds(principal: Principal, ports: Ports) -> bool:
+    """Return whether the caller still has its session and, as an operator, its permissions.
+
+    Sees every acknowledged revocation and withdrawal. For requests that give power which outlives the caller's.
+    """
+    session = (await ports.sessions.find([principal.session.id])).get(principal.session.id)
+    if session is None or session.revocation is not None:
+        return False
+    if principal.credential is not CredentialKind.OPERATOR_TOKEN:
+        return True
+    user = await ports.users.find(session.tenant, session.login)
+    return user is not None and user.id == session.user and principal.permissions <= user.operator_permissions
+
+
 def is_live(credential: str, session: StoredSession, ports: Ports) -> bool:
     """Return whether the credential of this session is valid, wherever it is used from."""
     try:
