@@ -46,7 +46,9 @@ async def test_repeated_creation_does_not_unlock_a_user_with_a_new_password(work
     await worker.call(USER_UPDATE, **olga, login="bob", password=NEW_PASSWORD)
     await worker.call(OPERATOR_UPDATE, tenantToken=olga["tenantToken"], login="bob", permissions=["users:read"])
     guess = {"tenantToken": office, "login": "bob", "password": "a wrong password", "deviceId": "laptop"}
-    for _ in range(THROTTLE.account.undelayed):
+    limit = THROTTLE.account
+    assert limit is not None
+    for _ in range(limit.undelayed):
         with pytest.raises(InvalidCredentials):
             await worker.call(OPERATOR_LOGIN, **guess)
     with pytest.raises(Throttled):
