@@ -95,6 +95,9 @@ async def principal_in_turn(operation: AnyOperation, request: TenantRequest, cal
     """
     principal = await principal_of(operation, request, call, ports)
     await ports.turns.enter(principal.tenant, call)
+    # It may have waited for seconds, and would learn a password of another user.
+    if principal.credential is CredentialKind.OPERATOR_TOKEN and not await still_holds(principal, ports):
+        raise Forbidden("your session or your permissions have ended meanwhile")
     return principal
 
 

@@ -68,4 +68,4 @@ async def _check_still_may(caller: Principal, user: StoredUser, ports: Ports) ->
     stored.
     """
     if user.id != caller.session.user and not await still_holds(caller, ports):
-        raise Forbidden("your own permissions were withdrawn meanwhile")
+        raise Forbidden("your session or your permissions have ended meanwhile")

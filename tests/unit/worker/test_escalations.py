@@ -18,11 +18,12 @@ from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.user_create import USER_CREATE
 from shared.contracts.user_delete import USER_DELETE
 from shared.contracts.user_update import USER_UPDATE
-from tests.fakes import THROTTLE, FakeSessions, FakeUsers
+from tests.fakes import THROTTLE, FakeSessions, FakeTurns, FakeUsers
 from tests.records import a_key
 from tests.requests import NEW_PASSWORD
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
 from tests.unit.worker.test_operators import credentials_of_the_office, stored
+from worker.domain.call import Call
 from worker.domain.records import IdempotencyKey, StoredSession, StoredUser
 
 
@@ -114,6 +115,38 @@ async def test_operator_that_is_dismissed_meanwhile_gets_no_key() -> None:
     with pytest.raises(Unavailable):
         await worker.call(KEY_CREATE, tenantToken=token, onTenant=on_tenant, name="key", permissions=["users:read"])
     assert (await worker.call(KEY_LIST, tenantToken=shop)).keys == ()
+
+
+class DismissingTurns(FakeTurns):
+    """Calls `dismiss` while the next request waits for its turn."""
+
+    dismiss: Any = None
+
+    async def enter(self, group: str, call: Call) -> None:
+        if (dismiss := self.dismiss) is not None:
+            self.dismiss = None
+            await dismiss()
+        await super().enter(group, call)
+
+
+async def test_operator_that_is_dismissed_while_it_waits_its_turn_sets_no_password() -> None:
+    """It would know the password of another operator."""
+    turns = DismissingTurns()
+    worker = InMemoryWorker(turns=turns)
+    office = await worker.open_office()
+    await worker.add_operator(office, "ada", {Permission.USERS_WRITE})
+    await worker.add_operator(office, "bob", {Permission.USERS_WRITE})
+    before = await stored(worker, "bob")
+    ada = {"tenantToken": await worker.operator_login(office, "ada"), "onTenant": worker.ports.operator_tenant}
+    olga = await worker.operator_login(office)
+
+    async def dismiss() -> None:
+        await worker.call(OPERATOR_UPDATE, tenantToken=olga, login="ada", permissions=[])
+
+    turns.dismiss = dismiss
+    with pytest.raises(Forbidden):
+        await worker.call(USER_UPDATE, **ada, login="bob", password=NEW_PASSWORD)
+    assert await stored(worker, "bob") == before
 
 
 async def test_operator_rotates_and_revokes_the_key_that_operators_log_in_with(worker: InMemoryWorker) -> None:
