@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from api.routes.forward import PATH as FORWARD
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
 
 #: Responses are data. Should a browser render one as a page, the page loads nothing and no frame shows it.
 DATA_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
@@ -16,6 +17,13 @@ PAGE_POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'; "
     "script-src 'self'; style-src 'self'; img-src 'self' data:"
 )
+NO_STORE = (b"cache-control", b"no-store")
+SAFE_DATA = {
+    b"x-content-type-options": b"nosniff",
+    b"content-security-policy": DATA_POLICY.encode(),
+    b"referrer-policy": b"no-referrer",
+}
+SAFE_PAGE = {**SAFE_DATA, b"content-security-policy": PAGE_POLICY.encode()}
 PREFLIGHT_SECONDS = 600
 #: Request headers that pages of the allowed origins may send; the last two are W3C Trace Context.
 REQUEST_HEADERS = (
@@ -34,27 +42,21 @@ class CrossOrigin(CORSMiddleware):
             await super().__call__(scope, receive, send)
 
 
-class SafeHeaders:
-    """Middleware that forbids content sniffing, and caching unless a route allows it.
+def safe_headers(headers: RawHeaders) -> RawHeaders:
+    """Return the headers of a response with those that forbid sniffing, scripts, frames, and caching unless allowed.
 
     Most responses carry a token or an account.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                is_page = headers.get("content-type", "").startswith("text/html")
-                headers.setdefault("Cache-Control", "no-store")
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Content-Security-Policy"] = PAGE_POLICY if is_page else DATA_POLICY
-                headers["Referrer-Policy"] = "no-referrer"
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
+    safe, kept, cache_control = SAFE_DATA, [], NO_STORE
+    for header in headers:
+        name, value = header
+        if name == b"cache-control":
+            cache_control = header
+        elif name not in SAFE_DATA:
+            kept.append(header)
+            if name == b"content-type" and value.startswith(b"text/html"):
+                safe = SAFE_PAGE
+    return [*kept, cache_control, *safe.items()]
 
 
 def cross_origin(origins: Sequence[str]) -> list[Middleware]:

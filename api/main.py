@@ -11,13 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from api.browsers import SafeHeaders, cross_origin
+from api.browsers import cross_origin
 from api.dependencies import State
 from api.errors import answer_error
 from api.limits.requests import request_limit
 from api.metrics import EdgeMetrics
 from api.middleware import EncodedPath, HeadAsGet, RequestContext, UnexpectedErrors
 from api.openapi import DocumentedApi
+from api.plain import PlainVerifications
 from api.readiness import SharedReadiness
 from api.routes import (
     audit,
@@ -94,11 +95,12 @@ def create_app(
     leaving: asyncio.Event | None = None,
     metrics: EdgeMetrics | None = None,
     tracing: "EdgeTracing | None" = None,
+    plain_path: bool = True,
 ) -> FastAPI:
     """Return the application. It starts without a broker, and answers 503 until it is connected.
 
-    Tests pass `rpc` and `feed`. The server passes `streams`, to end them before it stops the
-    application, and `leaving`, which it sets when the edge is no longer ready.
+    Tests pass `rpc` and `feed`, and compare with an edge that has no plain path. The server passes `streams`, to end
+    them before it stops the application, and `leaving`, which it sets when the edge is no longer ready.
     """
     open_streams = streams or new_streams(settings)
     counted = metrics or EdgeMetrics()
@@ -118,9 +120,8 @@ def create_app(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(client)
             await stack.enter_async_context(revocations)
-            verifier: CheckVerifier = VerificationBatcher(
-                client, timeout_seconds=settings.reply_timeout_seconds, tracing=tracing
-            )
+            batcher = VerificationBatcher(client, timeout_seconds=settings.reply_timeout_seconds, tracing=tracing)
+            verifier: CheckVerifier = batcher
             remembering = None
             if settings.verify_cache_seconds:
                 make_feed = functools.partial(
@@ -131,7 +132,7 @@ def create_app(
                     declare=settings.declare_topology,
                 )
                 verifier = remembering = await stack.enter_async_context(
-                    EdgeVerificationCache(verifier, make_feed, max_age_seconds=settings.verify_cache_seconds)
+                    EdgeVerificationCache(batcher, make_feed, max_age_seconds=settings.verify_cache_seconds)
                 )
             counted.watch(
                 streams=lambda: open_streams.count,
@@ -149,6 +150,7 @@ def create_app(
                     RetryingRpcClient(client, settings.reply_timeout_seconds),
                     settings.forward_email,
                     settings.forward_password,
+                    api_key=settings.forward_api_key,
                 ),
                 feed=revocations,
                 streams=open_streams,
@@ -174,16 +176,16 @@ def create_app(
         redirect_slashes=False,
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((AuthError, RequestValidationError, HTTPException), answer_error),
-        middleware=[
-            Middleware(RequestContext, metrics=counted, verify_sample=settings.log_verify_sample),
-            *([tracing.middleware()] if tracing else []),
-            Middleware(SafeHeaders),
-            *cross_origin(settings.cors_origins),
-            Middleware(UnexpectedErrors),
-            *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
-            Middleware(HeadAsGet),
-            Middleware(EncodedPath),
-        ],
+        middleware=[Middleware(UnexpectedErrors)],
+    )
+    app.surround(
+        Middleware(RequestContext, metrics=counted, verify_sample=settings.log_verify_sample),
+        *([tracing.middleware()] if tracing else []),
+        *cross_origin(settings.cors_origins),
+        *request_limit(settings.request_limit, settings.request_limit_seconds, settings.request_limit_exempt),
+        Middleware(HeadAsGet),
+        Middleware(EncodedPath),
+        *([Middleware(PlainVerifications, with_forward=settings.forwards)] if plain_path else []),
     )
     # Routes are matched in order, so the most frequent ones, verifications, come first.
     for routes in (
@@ -204,7 +206,7 @@ def create_app(
         health,
     ):
         app.include_router(routes.router)
-    if settings.forward_email is not None:
+    if settings.forwards:
         app.include_router(forward.router)
     if settings.public_url is not None:
         app.include_router(oauth_metadata.router)

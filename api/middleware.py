@@ -1,15 +1,16 @@
 """ASGI middleware for every request: ids and log lines, unexpected errors, HEAD, and encoded paths."""
 
 import logging
+import os
+import re
 import time
-import uuid
 from http import HTTPStatus
 from urllib.parse import quote, unquote_to_bytes
 
 from fastapi import Request
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.browsers import safe_headers
 from api.errors import answer_error, answered_code
 from api.metrics import EdgeMetrics
 from api.routes.forward import FORWARD_ROUTES
@@ -24,9 +25,12 @@ VERIFY_ROUTES = frozenset({"/auth/verify", *FORWARD_ROUTES, "/tenant/verify", "/
 #: Load balancers and containers call these every few seconds for as long as they run.
 HEALTH_ROUTES = frozenset({"/health/live", "/health/ready"})
 
+#: RFC 3986, 2.3: unreserved characters, which percent-encoding leaves as they are.
+CANONICAL_PATH = re.compile(rb"[\w.~/-]*")
+
 
 class RequestContext:
-    """Middleware that gives each request an id, returns it, counts the request and logs one line.
+    """Middleware that gives each request an id and safe headers, counts it, and logs one line.
 
     The id comes from `X-Request-ID` or is new. The line holds the route's template and never the
     path, because paths hold logins. Successful verifications are sampled, successful health checks
@@ -42,8 +46,8 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        identifier = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+        identifier = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         started = time.perf_counter()
         status: int | None = None
         answered_after: float | None = None
@@ -53,7 +57,7 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 answered_after = time.perf_counter() - started
-                MutableHeaders(scope=message)["X-Request-ID"] = identifier
+                message["headers"] = [*safe_headers(message["headers"]), (b"x-request-id", identifier.encode())]
             await send(message)
 
         token = request_id.set(identifier)
@@ -86,7 +90,7 @@ class RequestContext:
 class UnexpectedErrors:
     """Middleware that answers unexpected exceptions.
 
-    Starlette's own handler runs outside all middleware, so its response would have no request id and no log line.
+    Starlette's own handler answers such an exception and raises it again, so it would be logged twice.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -141,6 +145,8 @@ class EncodedPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            segments = scope["raw_path"].split(b"/")
-            scope["path"] = "/".join(quote(unquote_to_bytes(segment), safe="") for segment in segments)
+            path: bytes = scope["raw_path"]
+            if not CANONICAL_PATH.fullmatch(path):
+                path = b"/".join(quote(unquote_to_bytes(segment), safe="").encode() for segment in path.split(b"/"))
+            scope["path"] = path.decode()
         await self.app(scope, receive, send)

@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.bodies import JSON
 from api.errors import (
@@ -62,12 +64,26 @@ HEADER_MEANINGS = {"Retry-After": {"description": "In seconds. For `overloaded`:
 BODY_STATUSES = (400, 408, 413, 415)
 
 
+#: Ends the operation id of a route on which an operator's token is the whole proof.
+BY_OPERATOR = "_by_operator"
+
+
 class DocumentedApi(FastAPI):
     """FastAPI with problem documents in its OpenAPI document, and without FastAPI's own 422 responses.
 
     FastAPI would list problem documents as `application/json`, and would add a 422 to routes without one. Routes
     without credentials say so with an empty `security`, since an absent one could be an omission.
     """
+
+    def surround(self, *layers: Middleware) -> None:
+        """Put middleware around FastAPI, outermost first. FastAPI puts three of its own around what it is given."""
+        app: ASGIApp = super().__call__
+        for layer in reversed(layers):
+            app = layer.cls(app, *layer.args, **layer.kwargs)
+        self._surrounded = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._surrounded(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is not None:  # as changed below
@@ -77,8 +93,7 @@ class DocumentedApi(FastAPI):
             if JSON in route["responses"].get("422", {}).get("content", {}):
                 del route["responses"]["422"]
             route.setdefault("security", [])
-            if operation := OPERATIONS.get(route["operationId"]):
-                _add_permission(route, operation)
+            _add_permission(route)
         for unused in ("HTTPValidationError", "ValidationError", "JsonValue"):
             document["components"]["schemas"].pop(unused, None)
         schema = Problem.model_json_schema(ref_template=f"{COMPONENTS}{{model}}")
@@ -87,11 +102,17 @@ class DocumentedApi(FastAPI):
         return document
 
 
-def _add_permission(route: dict[str, Any], operation: Operation[Any, Any]) -> None:
+def _add_permission(route: dict[str, Any]) -> None:
     """Say which permission the caller's credential needs, in words and for programs."""
-    route["description"] += f"\n\n{sentence_of(operation.name, operation.permission)}"
-    if operation.permission is not None:
-        route["x-permission"] = operation.permission
+    name = route["operationId"].removesuffix(BY_OPERATOR)
+    if name not in OPERATIONS:  # a route of the edge itself
+        return
+    operation, by_operator = OPERATIONS[name], name != route["operationId"]
+    route["description"] += f"\n\n{sentence_of(operation, by_operator=by_operator)}"
+    if permission := operation.of_operator if by_operator else operation.permission:
+        route["x-permission"] = permission
+    if operation.also_needs is not None:
+        route["x-second-permission"] = operation.also_needs
 
 
 def documented(
@@ -128,7 +149,7 @@ def documented(
     if example.body:
         extra["requestBody"] = {"content": {media_type: {"example": example.body}}}
     return {
-        "operation_id": f"{operation.name}_by_operator" if by_operator else operation.name,
+        "operation_id": f"{operation.name}{BY_OPERATOR}" if by_operator else operation.name,
         "response_model": reply or operation.reply,
         "responses": responses,
         "openapi_extra": extra,

@@ -12,11 +12,13 @@ from pydantic import (
     NonNegativeInt,
     PlainSerializer,
     PositiveInt,
+    SecretStr,
     StringConstraints,
     model_validator,
 )
 from pydantic_settings import NoDecode
 
+from shared.contracts.api_key import api_key_id
 from shared.contracts.wire import TenantEmail, TriedPassword
 from shared.process.settings import CommaSeparated, Port, ProcessSettings
 
@@ -30,7 +32,13 @@ HiddenPassword = Annotated[TriedPassword, PlainSerializer(str)]
 PUBLIC_URL = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*")
 
 #: Settings that may be files instead: `<name>_FILE`.
-SECRETS = ("AMQP_URL", "AUTH_FORWARD_PASSWORD")
+SECRETS = ("AMQP_URL", "AUTH_FORWARD_API_KEY", "AUTH_FORWARD_PASSWORD")
+
+
+def _api_key(key: SecretStr) -> SecretStr:
+    if api_key_id(key.get_secret_value()) is None:
+        raise ValueError("must be an API key: `jak_` and 71 letters and digits that match their checksum")
+    return key
 
 
 def _public_url(url: str) -> str:
@@ -87,10 +95,13 @@ class Settings(ProcessSettings):
     """Whether `POST /introspect` answers with `exp`. `false` keeps some gateways from caching a token until its `exp`:
     see docs/gateways.md."""
 
+    forward_api_key: Annotated[SecretStr, AfterValidator(_api_key)] | None = None
+    """API key of the tenant whose users' tokens `/auth/forward` accepts, with the permission `tokens:verify` and
+    without networks. Without it and without `AUTH_FORWARD_EMAIL` the route does not exist."""
     forward_email: TenantEmail | None = None
-    """Email of the tenant whose users' tokens `/auth/forward` accepts. Unset: the route does not exist."""
+    """Email of that tenant, in place of an API key: the edge logs in with it and has all permissions of the tenant."""
     forward_password: HiddenPassword | None = None
-    """Password of the tenant in `AUTH_FORWARD_EMAIL`; the edge logs in as this tenant."""
+    """Password of the tenant in `AUTH_FORWARD_EMAIL`."""
 
     event_streams: PositiveInt = 2_000
     """Maximum number of open event streams of one edge; more are answered 503, or told to reconnect later."""
@@ -116,4 +127,11 @@ class Settings(ProcessSettings):
     def _whole_credentials(self) -> Self:
         if (self.forward_email is None) != (self.forward_password is None):
             raise ValueError("AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD must be set together, or neither of them")
+        if self.forward_api_key is not None and self.forward_email is not None:
+            raise ValueError("AUTH_FORWARD_API_KEY and AUTH_FORWARD_EMAIL are both set; set one")
         return self
+
+    @property
+    def forwards(self) -> bool:
+        """Whether the edge has the route `/auth/forward`."""
+        return self.forward_api_key is not None or self.forward_email is not None

@@ -29,8 +29,8 @@ class Ending(StrEnum):
     STOPPING = "this edge is stopping"
     INTERRUPTED = "events may have been missed"
     SLOW = "too many events were waiting to be read"
-    REVOKED = "the session of the tenant token ended"
-    EXPIRED = "the tenant token expired"
+    REVOKED = "the credential was revoked"
+    EXPIRED = "the credential expired"
     UNCHECKED = "the operator's permission must be checked again"
 
 
@@ -38,7 +38,7 @@ class Stream:
     """One open stream: its queued events, and the reason for its end once it has ended."""
 
     def __init__(self, session_id: str, expires: int, heartbeat_seconds: float, *, of_operator: bool = False) -> None:
-        """Bind the stream to the session `session_id` of its caller, which expires at `expires`."""
+        """Bind the stream to the session of its credential; the credential expires at `expires`."""
         self.session_id = session_id
         self.expires = expires
         self.ended: Ending | None = None
@@ -80,7 +80,7 @@ class Stream:
         self._changed.set()
 
     def expire_in(self, seconds: float) -> None:
-        """End the stream after this time, because its session expires. That of an operator ends sooner."""
+        """End the stream after this time, because its credential expires. That of an operator ends sooner."""
         ending = Ending.EXPIRED if seconds <= self._checked_for else Ending.UNCHECKED
         self._expiry = asyncio.get_running_loop().call_later(min(seconds, self._checked_for), self.end, ending)
 

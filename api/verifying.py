@@ -1,21 +1,23 @@
 """Optional cache of verifications at the edge: `AUTH_VERIFY_CACHE_SECONDS`.
 
-A verification depends on two sessions, the user's and the tenant's. Its cache key is both tokens, so
-only the exact tokens that a worker accepted get the cached answer. It is dropped when either session ends.
+A verification depends on the user's session and on the caller's credential: a tenant token, an API key or an access
+token. The cache key holds both texts, so only what a worker accepted gets the cached answer. The answer is dropped
+when either session ends. An API key and its access tokens may be bound to networks, so a worker accepts them from
+each address by itself.
 """
 
-import base64
-import json
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
-from shared.client.cached_verifier import CachedVerifier, Validity, VerificationCounts
+from shared.amqp.verification_batcher import Verified
+from shared.client.cached_verifier import CachedVerifier, VerificationCounts
 from shared.client.feed_port import FeedFactory
+from shared.client.validity import Validity, is_tenant_token, validity_of
 from shared.contracts.auth_verify import VerifyCheck
 from shared.contracts.claims import Claims
 from shared.process.logging import request_id
 
-#: The tenant's token and the user's token.
-TokenPair = tuple[str, str]
+#: The caller's credential, the user's token, and the caller's address unless the credential is a tenant token.
+Question = tuple[str, str, str]
 
 
 class CheckVerifier(Protocol):
@@ -25,17 +27,22 @@ class CheckVerifier(Protocol):
         """Return the claims of a live user token of this tenant. Raises what `VerificationBatcher.verify` raises."""
 
 
+class WorkerVerifier(Protocol):
+    """Verifier that asks a worker, as `VerificationBatcher` does."""
+
+    async def verified(self, check: VerifyCheck) -> Verified:
+        """Return the claims of a live user token of this tenant, and what a cache must know."""
+
+
 class EdgeVerificationCache:
     """Verifier that uses its cache while the revocation feed is alive, and a worker otherwise.
 
     An async context manager.
     """
 
-    def __init__(self, verifier: CheckVerifier, make_feed: FeedFactory, *, max_age_seconds: float) -> None:
+    def __init__(self, verifier: WorkerVerifier, make_feed: FeedFactory, *, max_age_seconds: float) -> None:
         self._verifier = verifier
-        self._cached = CachedVerifier[TokenPair](
-            self._ask, make_feed, max_age_seconds=max_age_seconds, validity_of=_basis
-        )
+        self._cached = CachedVerifier[Question](self._ask, make_feed, max_age_seconds=max_age_seconds)
 
     @property
     def counts(self) -> VerificationCounts:
@@ -51,21 +58,14 @@ class EdgeVerificationCache:
 
     async def verify(self, check: VerifyCheck) -> Claims:
         """Return the claims of a live user token; they may be up to `max_age_seconds` old."""
-        return await self._cached.verify((check.tenant_token, check.token))
+        anywhere = check.caller_address is None or is_tenant_token(check.tenant_token)
+        address = "" if anywhere else str(check.caller_address)
+        return await self._cached.verify((check.tenant_token, check.token, address))
 
-    async def _ask(self, tokens: TokenPair) -> Claims:
-        tenant_token, token = tokens
-        check = VerifyCheck(tenant_token=tenant_token, token=token, request_id=request_id.get())
-        return await self._verifier.verify(check)
-
-
-def _basis(tokens: TokenPair, claims: Claims) -> Validity:
-    # A worker has just verified the tenant's token, so its claims can be trusted.
-    tenant = Claims.model_validate(_payload(tokens[0]))
-    # An access token dies with its API key, which is the session.
-    return Validity((claims.jti, tenant.client_id or tenant.jti), min(claims.exp, tenant.exp))
-
-
-def _payload(token: str) -> Any:
-    encoded = token.split(".")[1]
-    return json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    async def _ask(self, question: Question) -> tuple[Claims, Validity | None]:
+        credential, token, address = question
+        check = VerifyCheck(
+            tenant_token=credential, token=token, request_id=request_id.get(), caller_address=address or None
+        )
+        verified = await self._verifier.verified(check)
+        return verified.claims, validity_of(credential, verified)

@@ -16,13 +16,14 @@ import uvloop
 
 from bench import logins, verifications
 from bench.http_load import UnexpectedAnswer
-from bench.load import registered
+from bench.load import CONNECTIONS, MANY_CONNECTIONS, registered
 from bench.logins import LOGOUTS
 from bench.memory import add_memory, note_memory
 from bench.picture import draw
 from bench.report import Report
 from bench.scaling import scale
 from bench.stage import set_up
+from bench.versions import add_cpu
 from dev.processes import StackError
 
 
@@ -43,7 +44,8 @@ async def _bench() -> None:
             note_memory(stage, "at rest", report)
             live = await stage.population.add_few()
             requests = await registered(stage, live)
-            await verifications.verify_throughput(stage, requests, report)
+            for connections in (CONNECTIONS, MANY_CONNECTIONS):
+                await verifications.verify_throughput(stage, requests, report, connections)
             await verifications.verify_at_a_caching_edge(stage, requests, report)
             await verifications.verify_latency(stage, requests, live[0], report)
             await verifications.verify_over_amqp(stage, live, report)
@@ -54,6 +56,7 @@ async def _bench() -> None:
             await logins.revocation_lag(stage, ending, report)
             await verifications.verify_in_a_crowd(stage, requests, report)
             note_memory(stage, "at the end", report)
+    await add_cpu(report)
     add_memory(report)
     report.print()
     minutes = (time.monotonic() - report.began) / 60

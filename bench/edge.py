@@ -1,7 +1,7 @@
 """An edge with an additional route that does the work of a verification at the edge, without calling a worker.
 
-Apart from that, `python -m bench.edge` is `python -m api`. The route uses the middleware, dependencies, body and
-response of a verification.
+Apart from that, `python -m bench.edge` is `python -m api`. The route is FastAPI's, with the middleware, dependencies,
+body and response of a verification. Unlike `POST /auth/verify` it has no plain path.
 """
 
 from typing import Final

@@ -15,6 +15,7 @@ from bench.timing import Timed, timed
 ROUNDS: Final = 5
 SECONDS: Final = 1.5
 CONNECTIONS: Final = 32
+MANY_CONNECTIONS: Final = 64
 PASSWORD: Final = "correct horse battery"
 
 

@@ -15,29 +15,29 @@ from bench.usage import CpuUse
 from shared.client.auth_client import AuthClient
 
 
-async def verify_throughput(stage: Stage, requests: Requests, report: Report) -> None:
+async def verify_throughput(stage: Stage, requests: Requests, report: Report, connections: int) -> None:
     """Measure verifications per second over REST without a cache, and their CPU time by process."""
     figure = Figure(
-        f"verify over REST, {CONNECTIONS} connections",
+        f"verify over REST, {connections} connections",
         "requests/s",
         Target(0.45),
-        "the same route of the same app, without the worker",
+        "a route of FastAPI in the same app, without the worker",
     )
     cpu = CpuUse(stage.pids)
     done: list[float] = []
     taken = 0.0
-    await http_load(stage.stack.url, requests.verifications, SECONDS)  # warm-up
-    await http_load(stage.floor_url, requests.without_worker, SECONDS)
+    await http_load(stage.stack.url, requests.verifications, SECONDS, connections)  # warm-up
+    await http_load(stage.floor_url, requests.without_worker, SECONDS, connections)
     for _ in range(ROUNDS):
-        floor = await http_load(stage.floor_url, requests.without_worker, SECONDS)
+        floor = await http_load(stage.floor_url, requests.without_worker, SECONDS, connections)
         with cpu.counted():
-            verified = await http_load(stage.stack.url, requests.verifications, SECONDS)
+            verified = await http_load(stage.stack.url, requests.verifications, SECONDS, connections)
         done += verified.durations
         taken += verified.elapsed
         figure.add(verified.per_second, floor.per_second)
     report.add(figure)
-    report.latencies[f"verify, {CONNECTIONS} connections"] = Timed(done, taken)
-    report.cpu_ms[f"a verification at {CONNECTIONS} connections"] = cpu.ms_each(len(done))
+    report.latencies[f"verify, {connections} connections"] = Timed(done, taken)
+    report.cpu_ms[f"a verification at {connections} connections"] = cpu.ms_each(len(done))
 
 
 async def verify_at_a_caching_edge(stage: Stage, requests: Requests, report: Report) -> None:
@@ -46,7 +46,7 @@ async def verify_at_a_caching_edge(stage: Stage, requests: Requests, report: Rep
         f"verify at an edge with a cache, {CONNECTIONS} connections",
         "requests/s",
         Target(0.8),
-        "the same route of the same app, without the worker",
+        "a route of FastAPI in the same app, without the worker",
     )
     await http_load(stage.caching_url, requests.verifications, SECONDS)
     for _ in range(ROUNDS):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from yarl import URL
 from bench.http_load import UnexpectedAnswer
 from bench.load import http_load, verifications_of
 from bench.population import Population
-from bench.report import print_rows
+from bench.report import Figure, Report, Target, print_rows
 from bench.stage import ISSUER, new_master_keys, until_it_says, until_ready
 from bench.usage import CpuUse
 from dev.mongo import MongoServer
@@ -34,6 +34,10 @@ from dev.services import LANES, api_service, create_indexes, worker_service
 
 ROUNDS: Final = 15
 SECONDS: Final = 1.0
+#: The last commit before verifications had a plain path, and the highest ratios to its CPU time.
+REFERENCE: Final = "ccc02d8ea6"
+TARGETS: Final = {"api": 0.45, "worker-verify": 0.8}
+REPORTED_ROUNDS: Final = 6
 #: Source folders that the service and its command for indexes need.
 FOLDERS: Final = ("shared", "api", "worker")
 #: The processes on the path of a verification.
@@ -54,13 +58,41 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
     arguments = parser.parse_args()
     try:
-        uvloop.run(compare(arguments.commit, arguments.rounds))
+        uvloop.run(_print_comparison(arguments.commit, arguments.rounds))
     except (StackError, UnexpectedAnswer) as error:
         sys.exit(f"bench: {error}")
 
 
-async def compare(commit: str, rounds: int) -> None:
+async def add_cpu(report: Report) -> None:
+    """Measure the CPU of a verification at the edge and at the worker, beside that of `REFERENCE` as the floor.
+
+    A shallow clone lacks that commit. The other rows of the report do not need it.
+    """
+    if not _has(REFERENCE):
+        print(f"  CPU of a verification is not compared: this clone has no commit {REFERENCE}")
+        return
+    compared = await compare(REFERENCE, REPORTED_ROUNDS)
+    for process, limit in TARGETS.items():
+        name = f"CPU of a verification, {process}"
+        figure = Figure(name, "ms", Target(limit, at_most=True), f"that of commit {REFERENCE}")
+        for here, there in zip(compared[process]["here"], compared[process]["other"], strict=True):
+            figure.add(here, there)
+        report.add(figure)
+
+
+async def _print_comparison(commit: str, rounds: int) -> None:
     """Print the CPU time of a verification for both versions, and the median of the ratios of all rounds."""
+    rows: list[tuple[str, ...]] = [("CPU of a verification", commit[:12], "here", "ratio", "quartiles of the ratio")]
+    for process, taken in (await compare(commit, rounds)).items():
+        ratios = [here / there for here, there in zip(taken["here"], taken["other"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        times = (f"{statistics.median(taken[label]):.3f} ms" for label in ("other", "here"))
+        rows.append((process, *times, f"{middle:.3f}", f"{low:.3f} to {high:.3f}"))
+    print_rows(rows)
+
+
+async def compare(commit: str, rounds: int) -> Mapping[str, Mapping[str, Sequence[float]]]:
+    """Return the CPU milliseconds of a verification in each round, by process and by version: `other` or `here`."""
     each: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="jincor-auth-bench-") as name:
         directory = Path(name)
@@ -92,13 +124,12 @@ async def compare(commit: str, rounds: int) -> None:
                     used = cpu.ms_each(len(done.durations))
                     for process, milliseconds in {**used, "both": sum(used.values())}.items():
                         each.setdefault(process, {}).setdefault(label, []).append(milliseconds)
-    rows: list[tuple[str, ...]] = [("CPU of a verification", commit[:12], "here", "ratio", "quartiles of the ratio")]
-    for process, taken in each.items():
-        ratios = [here / there for here, there in zip(taken["here"], taken["other"], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        times = (f"{statistics.median(taken[label]):.3f} ms" for label in ("other", "here"))
-        rows.append((process, *times, f"{middle:.3f}", f"{low:.3f} to {high:.3f}"))
-    print_rows(rows)
+    return each
+
+
+def _has(commit: str) -> bool:
+    command = ["git", "-C", str(REPOSITORY), "cat-file", "-e", f"{commit}^{{commit}}"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 - a fixed program
 
 
 def _extracted(commit: str, directory: Path) -> Path:

@@ -3,11 +3,12 @@
 The text around the tables is written by hand and stays unchanged.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from api.main import create_app
+from api.openapi import BY_OPERATOR
 from api.settings import Settings
 from shared.contracts import OPERATIONS
 from shared.contracts.other_proofs import OTHER_PROOFS
@@ -36,15 +37,23 @@ def _permissions() -> str:
             (
                 f"`{permission}`",
                 MEANINGS[permission],
-                "<br>".join(
-                    _operation(name, routes) for name, each in OPERATIONS.items() if each.permission is permission
-                ),
+                "<br>".join(_needing(permission, routes)),
                 "yes" if permission in TENANT_PERMISSIONS else "",
                 "yes" if permission in OPERATOR_PERMISSIONS else "",
             )
             for permission in Permission
         ),
     )
+
+
+def _needing(permission: Permission, routes: dict[str, list[str]]) -> Iterator[str]:
+    """Yield the operations that need this permission, alone or with another one, or of operators."""
+    for name, operation in OPERATIONS.items():
+        if operation.permission is permission:
+            second = f" (and `{operation.also_needs}`)" if operation.also_needs else ""
+            yield f"{_operation(name, routes)}{second}"
+        if operation.of_operator is permission:
+            yield f"`{name}`: {', '.join(routes[f'{name}{BY_OPERATOR}'])}"
 
 
 def _other_proofs() -> str:

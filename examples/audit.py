@@ -1,9 +1,9 @@
 """An audit trail: prints a line for every revoked session, including those revoked while this program was stopped.
 
-    AMQP_URL=amqp://… AUTH_EMAIL=me@example.com AUTH_PASSWORD=… python examples/audit.py
+    AMQP_URL=amqp://… AUTH_API_KEY=jak_… python examples/audit.py
 
 The broker stores the events in a durable queue. An event is acknowledged after its line was printed, so a
-crash may cause a duplicate line. Duplicates have the same `event`.
+crash may cause a duplicate line. Duplicates have the same `event`. The API key needs the permission `events:read`.
 """
 
 import asyncio
@@ -28,9 +28,7 @@ async def write_down(event: SessionRevokedEvent) -> None:
 
 
 async def main() -> None:
-    async with AuthClient.connect(
-        os.environ["AMQP_URL"], email=os.environ["AUTH_EMAIL"], password=os.environ["AUTH_PASSWORD"], name="audit"
-    ) as auth:
+    async with AuthClient.connect(os.environ["AMQP_URL"], api_key=os.environ["AUTH_API_KEY"], name="audit") as auth:
         await auth.on_revocation(
             write_down, durable="trail", on_subscribed=lambda: print("collecting revocations", file=sys.stderr)
         )

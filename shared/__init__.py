@@ -39,6 +39,9 @@ from .contracts.errors import (
     UserNotFound,
 )
 from .contracts.events import RevocationReason, SessionRevoked, SessionRevokedEvent
+from .contracts.key import ApiKey, IssuedKey
+from .contracts.permissions import Permission
+from .contracts.principal_get import CredentialKind, PrincipalGetReply
 from .contracts.session_list import Session
 from .contracts.tenant_register import TenantRegisterReply
 from .contracts.token_introspect import TokenIntrospectReply
@@ -47,13 +50,15 @@ from .contracts.user_list import UserListReply
 from .contracts.wire import Scope
 
 if TYPE_CHECKING:
-    from .client.accounts import UNCHANGED, TenantAccount, Unchanged, UserAccounts, UserSessions
+    from .client.accounts import UNCHANGED, ApiKeys, TenantAccount, Unchanged, UserAccounts, UserSessions
     from .client.auth_client import AuthClient
     from .client.cached_verifier import CachedVerifier, VerificationCounts
     from .client.scopes import granted
 
 __all__ = [
     "UNCHANGED",
+    "ApiKey",
+    "ApiKeys",
     "AuditListReply",
     "AuditRecord",
     "AuditType",
@@ -62,6 +67,7 @@ __all__ = [
     "BadRequest",
     "CachedVerifier",
     "Claims",
+    "CredentialKind",
     "DeadlineExceeded",
     "EmailTaken",
     "ErrorCode",
@@ -74,10 +80,13 @@ __all__ = [
     "InvalidScope",
     "InvalidTenantToken",
     "InvalidToken",
+    "IssuedKey",
     "KeyLimitReached",
     "KeyNotFound",
     "LoginTaken",
     "Overloaded",
+    "Permission",
+    "PrincipalGetReply",
     "RegistrationForbidden",
     "RevocationReason",
     "Scope",
@@ -110,6 +119,7 @@ __version__ = "2.0.0.dev0"
 #: Names that are imported at first use, because they need aio-pika and the contracts do not.
 _IMPORTED_ON_USE = {
     "UNCHANGED": ".client.accounts",
+    "ApiKeys": ".client.accounts",
     "AuthClient": ".client.auth_client",
     "CachedVerifier": ".client.cached_verifier",
     "TenantAccount": ".client.accounts",

@@ -101,7 +101,7 @@ async def answer_auth_error(_request: Request, error: AuthError) -> JSONResponse
     status = next(STATUSES[each] for each in type(error).__mro__ if each in STATUSES)
     retry_seconds = error.retry_after_seconds if isinstance(error, Temporary) else RETRY_AFTER_SECONDS
     match status:
-        case 503:  # the client library has logged rejected credentials
+        case 503:  # the client library has logged rejected and insufficient credentials
             return _response(unavailable_refusal(retry_seconds))
         case 401:
             return _response(invalid_token_refusal())

@@ -28,11 +28,13 @@ class LingeringTransport(asyncio.Transport):
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
         self._discarded = 0
+        self._unsent: list[Any] = []
 
     def close(self) -> None:
         """Close the connection: at once if nothing is unread, otherwise lingering."""
         if self.is_closing():
             return
+        self._send()
         if not self._unread():
             self._transport.close()
             return
@@ -52,15 +54,21 @@ class LingeringTransport(asyncio.Transport):
         if self._timer:
             self._timer.cancel()
         self._unread = bool
+        self._unsent.clear()
 
     def is_closing(self) -> bool:
         return self._timer is not None or self._transport.is_closing()
 
     def write(self, data: Any) -> None:
-        if self._timer is None:  # after `close` the writing half is shut down
-            self._transport.write(data)
+        """Send the data at the end of this turn of the event loop: the head of a response together with its body."""
+        if self.is_closing():  # the writing half is shut down
+            return
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._unsent.append(data)
 
     def abort(self) -> None:
+        self._unsent.clear()
         self._transport.abort()
 
     def pause_reading(self) -> None:
@@ -71,3 +79,8 @@ class LingeringTransport(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._transport.get_extra_info(name, default)
+
+    def _send(self) -> None:
+        if self._unsent:
+            data, self._unsent = self._unsent, []
+            self._transport.writelines(data)

@@ -155,8 +155,8 @@ async def stream_events(
 
     Each event is named `session.revoked`; its data is a CloudEvent. Its `id` is a position in time. A client that
     reconnects with this id as `Last-Event-ID` receives the missed events, and possibly duplicates. A duplicate has the
-    same CloudEvent `id`. The stream ends with the session of its tenant token, and whenever events may have been
-    missed; that of an operator also after about a minute. Its last comment states the reason.
+    same CloudEvent `id`. The stream ends when its credential does, and whenever events may
+    have been missed. That of an operator also ends after a minute. Its last comment states the reason.
 
     A request with `Accept: text/event-stream`, such as an `EventSource` of a browser, gets no 503 or 504. It gets a
     stream that ends after one comment with the code of the error, so that the client reconnects.

@@ -80,13 +80,13 @@ async def forward_auth(
 ) -> Response:
     """Verify a user's token for a proxy: 200 with the claims as `X-Auth-*` headers, or 401.
 
-    The tenant is the one in `AUTH_FORWARD_EMAIL`.
+    The tenant is that of `AUTH_FORWARD_API_KEY` or `AUTH_FORWARD_EMAIL`.
     """
     if bearer is None:
         return Response(status_code=401, headers={"WWW-Authenticate": CHALLENGE})
 
-    async def verify_as(tenant_token: str) -> Claims:
-        check = VerifyCheck(tenant_token=tenant_token, token=bearer.credentials, request_id=request_id.get())
+    async def verify_as(credential: str) -> Claims:
+        check = VerifyCheck(tenant_token=credential, token=bearer.credentials, request_id=request_id.get())
         return await verifier.verify(check)
 
     try:
@@ -96,7 +96,7 @@ async def forward_auth(
     except OUTAGES:
         raise
     except AuthError as error:  # wrong credentials of the edge: a matter for the operator only
-        log.error("AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD are refused", extra={"code": error.code})  # noqa: TRY400 - the text says it all
+        log.error("credentials of /auth/forward are refused: %s", error, extra={"code": error.code})  # noqa: TRY400 - the text says it all
         raise Unavailable from None
     return Response(headers=_headers(claims))
 

@@ -171,7 +171,7 @@ def _operation(operation: Operation[Any, Any]) -> Json:
         "action": "receive",
         "channel": reference("channels", name),
         "summary": summary,
-        "description": "\n\n".join(filter(None, (description, sentence_of(name, operation.permission)))),
+        "description": "\n\n".join(filter(None, (description, _needs(operation)))),
         "tags": [{"name": name.partition(".")[0]}],
         "messages": [reference("channels", name, "messages", "request")],
         "reply": {
@@ -183,12 +183,20 @@ def _operation(operation: Operation[Any, Any]) -> Json:
         },
         "bindings": reference("components", "operationBindings", "rpc"),
         **({"x-permission": str(operation.permission)} if operation.permission else {}),
+        **({"x-second-permission": str(operation.also_needs)} if operation.also_needs else {}),
+        **({"x-permission-of-operator": str(operation.of_operator)} if operation.of_operator else {}),
         "x-lane": str(operation.lane),
         "x-queue": queue.name,
         "x-repeatable": operation.repeatable,
         "x-max-body-bytes": operation.max_body_bytes,
         **({"x-codes-in-reply": codes} if codes else {}),
     }
+
+
+def _needs(operation: Operation[Any, Any]) -> str:
+    """Return the sentence about the operation's permission, and what an operator needs if that differs."""
+    needs = sentence_of(operation)
+    return f"{needs} An operator's token needs `{operation.of_operator}`." if operation.of_operator else needs
 
 
 def _prose(operation: Operation[Any, Any]) -> tuple[str, str]:

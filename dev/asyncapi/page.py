@@ -20,6 +20,9 @@ LIMITS = {
     "array": ("minItems", "maxItems", " items"),
 }
 
+#: Members of an operation that name its permissions.
+PERMISSIONS = ("x-permission", "x-second-permission", "x-permission-of-operator")
+
 
 def page(document: Json) -> str:
     """Return the page of this document."""
@@ -59,7 +62,7 @@ class _Page:
                 (
                     _link(name),
                     operation["summary"],
-                    f"`{operation['x-permission']}`" if "x-permission" in operation else "",
+                    ", ".join(f"`{operation[name]}`" for name in PERMISSIONS if name in operation),
                     operation["x-lane"],
                     "yes" if operation["x-repeatable"] else "",
                 )

@@ -9,15 +9,14 @@ import asyncio
 import logging
 from typing import NamedTuple
 
-from aio_pika.abc import AbstractIncomingMessage
-from aiormq.abc import AbstractChannel, AbstractConnection
+from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 log = logging.getLogger(__name__)
 
 #: Time between two checks for a broker alarm. Most calls get their reply before the first check.
 ALARM_CHECK_SECONDS = 0.04
 
-Answer = asyncio.Future[AbstractIncomingMessage | None]
+Answer = asyncio.Future[DeliveredMessage | None]
 """The reply; or None if the call was abandoned: the operation may have been done."""
 
 
@@ -56,7 +55,7 @@ class PendingReplies:
         """Remove a call that no longer waits."""
         self._pending.pop(call_id, None)
 
-    def answer(self, call_id: str, reply: AbstractIncomingMessage) -> None:
+    def answer(self, call_id: str, reply: DeliveredMessage) -> None:
         """Pass a reply to its call; ignore it if the call no longer waits."""
         call = self._pending.get(call_id)
         if call is not None and not call.answer.done():

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Self
 
 from aio_pika import DeliveryMode
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
-from aiormq.abc import AbstractChannel as UnderlayChannel
+from aiormq.abc import AbstractChannel as UnderlayChannel, DeliveredMessage
 from pamqp.commands import Basic
 from pydantic import ValidationError
 
@@ -171,11 +171,11 @@ class RpcClient:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         if self._declare:
             await declare_exchanges(channel)
-        replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
-        await replies.consume(self._on_reply, no_ack=True)
-        # aiormq directly: building an `aio_pika.Message` would double the cost of publishing.
-        self._channel = await channel.get_underlay_channel()
-        self._pending.begin(self._channel)
+        # aiormq directly: building aio-pika's messages would double the cost of publishing and of a reply.
+        underlay = await channel.get_underlay_channel()
+        await underlay.basic_consume(DIRECT_REPLY_TO, self._on_reply, no_ack=True)
+        self._channel = underlay
+        self._pending.begin(underlay)
         return [channel]
 
     async def _publish(
@@ -195,8 +195,8 @@ class RpcClient:
         except ConnectionLost as error:
             raise Unavailable from self._connection.error or error
 
-    async def _on_reply(self, message: AbstractIncomingMessage) -> None:
-        self._pending.answer(message.correlation_id or "", message)
+    async def _on_reply(self, message: DeliveredMessage) -> None:
+        self._pending.answer(message.header.properties.correlation_id or "", message)
 
     def _lose_channel(self) -> None:
         self._channel = None
@@ -204,9 +204,9 @@ class RpcClient:
         self._pending.end()
 
 
-def _read_reply(operation: Operation[RequestT, ReplyT], message: AbstractIncomingMessage) -> ReplyT:
+def _read_reply(operation: Operation[RequestT, ReplyT], message: DeliveredMessage) -> ReplyT:
     try:
-        if message.type == ERROR_TYPE:
+        if message.header.properties.message_type == ERROR_TYPE:
             raise from_reply(ErrorReply.model_validate_json(message.body))
         return operation.reply.model_validate_json(message.body)
     except ValidationError as error:

@@ -11,6 +11,7 @@ from ..contracts.auth_verify import (
     MAX_BATCH,
     MAX_BATCH_BYTES,
     AuthVerifyRequest,
+    CallerSession,
     VerifyAnswer,
     VerifyCheck,
 )
@@ -24,6 +25,7 @@ from ..contracts.errors import (
     Overloaded,
 )
 from ..contracts.wire import MAX_TOKEN_CHARS
+from .equal_deadlines import EqualDeadlines
 from .rpc_port import DEFAULT_TIMEOUT_SECONDS, Rpc
 from .telemetry import Tracing
 
@@ -45,6 +47,14 @@ MAX_QUEUED_BYTES = 32 * MAX_BATCH_BYTES
 #: The JSON around the checks of a batch, `{"checks":[` and `]}`, and the comma after each check.
 _FRAME_BYTES = 13
 _COMMA_BYTES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The claims of a valid user token, and the caller's session if the answer tells it."""
+
+    claims: Claims
+    caller: CallerSession | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,7 @@ class VerificationBatcher:
     ) -> None:
         self._rpc = rpc
         self._timeout_seconds = timeout_seconds
+        self._deadlines = EqualDeadlines(timeout_seconds)
         self._max_batches_in_flight = max_batches_in_flight
         self._stalled_seconds = stalled_seconds
         self._tracing = tracing
@@ -90,10 +101,14 @@ class VerificationBatcher:
         """Batches that have not stalled, with the timer that marks them as stalled."""
 
     async def verify(self, check: VerifyCheck) -> Claims:
-        """Verify a user token of a tenant at a worker and return its claims.
+        """Verify a user token of a tenant at a worker and return its claims. Raises the errors of `verified`."""
+        return (await self.verified(check)).claims
 
-        Raises `InvalidToken`, `InvalidTenantToken`, `Unavailable`, `Overloaded`, `DeadlineExceeded`
-        or `InternalError`.
+    async def verified(self, check: VerifyCheck) -> Verified:
+        """Verify a user token of a tenant at a worker; return its claims, and what a cache must know.
+
+        Raises `InvalidToken`, `InvalidTenantToken`, `Forbidden`, `Throttled`, `Unavailable`, `Overloaded`,
+        `DeadlineExceeded` or `InternalError`.
         """
         if not _may_be_token(check.tenant_token):
             raise InvalidTenantToken
@@ -109,15 +124,16 @@ class VerificationBatcher:
             self._tracing.joins_batch(answer)
         if len(self._queue) == 1:  # sent at the end of this event loop turn, so that its calls share a batch
             asyncio.get_running_loop().call_soon(self._send_ready)
+        self._deadlines.add(answer)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                result, cause = await answer
+            result, cause = await answer
         except TimeoutError:
             raise DeadlineExceeded from None
         finally:
+            self._deadlines.remove(answer)
             self._dequeue(answer)  # a cancelled or expired check takes no place in a batch
         try:
-            return result.unwrap()
+            return Verified(result.unwrap(), result.caller)
         except AuthError as error:
             raise error from cause
 

@@ -9,6 +9,7 @@ from ..contracts.claims import Claims
 from ..contracts.errors import (
     RETRY_AFTER_SECONDS,
     AuthError,
+    Forbidden,
     InternalError,
     InvalidToken,
     ServiceCredentialsRejected,
@@ -67,7 +68,7 @@ async def authenticate(scope: AsgiScope, verifier: TokenVerifier) -> Claims:
         raise invalid_token_refusal() from None
     except Temporary as error:
         raise unavailable_refusal(error.retry_after_seconds) from None
-    except (InternalError, ServiceCredentialsRejected):  # the client library logs the latter
+    except (InternalError, ServiceCredentialsRejected, Forbidden):  # the client library logs the last two
         raise unavailable_refusal() from None
     except AuthError as error:  # only a newer service knows the code
         log.error("tokens cannot be verified: %s", error, extra={"code": error.code})  # noqa: TRY400 - the text says it all

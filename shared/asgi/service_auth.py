@@ -19,7 +19,7 @@ class ServiceAuth:
     """An `AuthClient` and its cached verifier for the lifetime of an application; an async context
     manager.
 
-        auth = ServiceAuth("amqp://…", email="shop@example.com", password="…", name="notes")
+        auth = ServiceAuth("amqp://…", api_key="jak_…", name="notes")
         middleware = [Middleware(AuthMiddleware, verifier=auth)]
         app = Starlette(routes=…, lifespan=auth.lifespan, middleware=middleware)
     """
@@ -31,6 +31,7 @@ class ServiceAuth:
         email: str | None = None,
         password: str | None = None,
         tenant_token: str | None = None,
+        api_key: str | None = None,
         name: str = "client",
         exchange: str = RPC_EXCHANGE,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
@@ -48,13 +49,14 @@ class ServiceAuth:
         shared verifier.
         """
 
-        # No `functools.partial`: its `repr` would show the password.
+        # No `functools.partial`: its `repr` would show the credentials.
         def connect() -> contextlib.AbstractAsyncContextManager[AuthClient]:
             return AuthClient.connect(
                 url,
                 email=email,
                 password=password,
                 tenant_token=tenant_token,
+                api_key=api_key,
                 name=name,
                 exchange=exchange,
                 timeout_seconds=timeout_seconds,

@@ -1,13 +1,19 @@
-"""Account calls of `AuthClient`: the tenant itself, its users, and their sessions."""
+"""Account calls of `AuthClient`: the tenant itself, its users, their sessions, and its API keys."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum
 from typing import Any, Final
 
 from pydantic import SecretStr
 
 from ..contracts.claims import Claims
+from ..contracts.key import ApiKey, IssuedKey
+from ..contracts.key_create import KEY_CREATE
+from ..contracts.key_list import KEY_LIST
+from ..contracts.key_revoke import KEY_REVOKE
+from ..contracts.key_rotate import KEY_ROTATE
 from ..contracts.operation import Done, Operation
+from ..contracts.permissions import Permission
 from ..contracts.session_list import SESSION_LIST, Session
 from ..contracts.session_revoke import SESSION_REVOKE
 from ..contracts.session_revoke_all import SESSION_REVOKE_ALL
@@ -64,15 +70,16 @@ class TenantAccount:
         """Revoke the session of a tenant token. Raises `InvalidToken`."""
         await self._rpc.call(TENANT_LOGOUT, validated(TENANT_LOGOUT.request, token=token))
 
-    async def update(self, current_password: str, *, password: str | None = None) -> str:
+    async def update(self, current_password: str, *, password: str | None = None, revoke_keys: bool = False) -> str:
         """Revoke all tokens of this tenant and return a new one, which the client then uses.
 
-        `password` sets a new password. Raises `InvalidCredentials` or `Throttled`.
+        `password` sets a new password. `revoke_keys=True` also revokes the tenant's API keys, which
+        otherwise stay valid. Raises `InvalidCredentials` or `Throttled`.
         """
-        passwords = {"current_password": current_password, **given(password=password)}
+        changes = given(password=password, revoke_keys=True if revoke_keys else None)
 
         async def update(token: str) -> TenantUpdateReply:
-            request = validated(TENANT_UPDATE.request, tenant_token=token, **passwords)
+            request = validated(TENANT_UPDATE.request, tenant_token=token, current_password=current_password, **changes)
             return await self._rpc.call(TENANT_UPDATE, request)
 
         reply = await self._session.replace(update, None if password is None else SecretStr(password))
@@ -114,6 +121,7 @@ class TenantAccount:
     ) -> None:
         proof = given(password=password, email=email, registration_key=registration_key)
         if registration_key is None:
+            self._session.check_has_password()
             await self._session.call(operation, **proof)
         else:
             await self._rpc.call(operation, validated(operation.request, **proof))
@@ -192,6 +200,48 @@ class UserSessions:
     async def revoke_all(self, login: str) -> None:
         """Revoke all sessions of a user. Raises `UserNotFound`."""
         await self._session.call(SESSION_REVOKE_ALL, login=login)
+
+
+class ApiKeys:
+    """Calls about the tenant's API keys: `AuthClient.keys`."""
+
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+
+    async def create(
+        self,
+        name: str,
+        permissions: Collection[Permission | str],
+        *,
+        expires_in_days: int | None = None,
+        networks: Sequence[str] = (),
+    ) -> IssuedKey:
+        """Create an API key. `api_key` of the result is the key itself, which is shown only once.
+
+        `permissions` holds at least one permission, and none that this client lacks. Without
+        `expires_in_days` the key is valid for a year. `networks` limits the addresses that it may be
+        used from, in CIDR notation; a service on the broker cannot use such a key. Raises `Forbidden`,
+        `KeyLimitReached` or `InvalidRequest`.
+        """
+        options = given(expires_in_days=expires_in_days, networks=tuple(networks) or None)
+        return await self._session.call(KEY_CREATE, name=name, permissions=tuple(permissions), **options)
+
+    async def list(self) -> Sequence[ApiKey]:
+        """Return the tenant's live API keys, newest first, without their secrets."""
+        return (await self._session.call(KEY_LIST)).keys
+
+    async def rotate(self, key_id: str, *, overlap_seconds: int | None = None) -> IssuedKey:
+        """Give an API key a new secret, which is valid at once, and return it.
+
+        Older secrets are valid for `overlap_seconds` more, or a day by default. With 0 they end at once. Caches
+        may accept them until their maximum age: revoke a key that others know. Raises `KeyNotFound`, `Forbidden`
+        or `KeyLimitReached`.
+        """
+        return await self._session.call(KEY_ROTATE, id=key_id, **given(overlap_seconds=overlap_seconds))
+
+    async def revoke(self, key_id: str) -> None:
+        """Revoke an API key and its access tokens. Raises `KeyNotFound` or `Forbidden`."""
+        await self._session.call(KEY_REVOKE, id=key_id)
 
 
 def given(**arguments: object) -> dict[str, Any]:

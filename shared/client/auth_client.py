@@ -28,14 +28,16 @@ from ..contracts.auth_login import AUTH_LOGIN
 from ..contracts.auth_logout import AUTH_LOGOUT
 from ..contracts.auth_verify import VerifyCheck
 from ..contracts.claims import Claims
-from ..contracts.event_list import EVENT_LIST, EventListReply
+from ..contracts.event_list import EVENT_LIST, MAX_SINCE, EventListReply
 from ..contracts.events import SessionRevokedEvent
+from ..contracts.principal_get import PRINCIPAL_GET, PrincipalGetReply
 from ..contracts.token_introspect import TOKEN_INTROSPECT, TokenIntrospectReply
 from ..contracts.user_list import NO_CURSOR
 from ..contracts.validation import validated
-from .accounts import TenantAccount, UserAccounts, UserSessions, given
+from .accounts import ApiKeys, TenantAccount, UserAccounts, UserSessions, given
 from .cached_verifier import CachedVerifier
 from .claims_cache import DEFAULT_MAX_ENTRIES
+from .credential_watch import CredentialWatch, while_accepted
 from .durable_subscription import DurableSubscription
 from .feed_port import FeedFactory
 from .revocations import (
@@ -48,6 +50,7 @@ from .revocations import (
     wait_for_tenant,
 )
 from .tenant_session import RetryingRpcClient, TenantSession, with_retries
+from .validity import Validity, validity_of
 
 #: Times that a handler is called with one event before the event is dead-lettered.
 DEFAULT_ATTEMPTS = 5
@@ -65,6 +68,8 @@ class AuthClient:
     """Calls about the tenant's users."""
     sessions: UserSessions
     """Calls about the sessions of the tenant's users."""
+    keys: ApiKeys
+    """Calls about the tenant's API keys."""
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class AuthClient:
         self.tenant = TenantAccount(retrying_rpc, session)
         self.users = UserAccounts(session)
         self.sessions = UserSessions(session)
+        self.keys = ApiKeys(session)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -96,6 +102,7 @@ class AuthClient:
         email: str | None = None,
         password: str | None = None,
         tenant_token: str | None = None,
+        api_key: str | None = None,
         anonymous: bool = False,
         name: str = "client",
         exchange: str = RPC_EXCHANGE,
@@ -107,6 +114,7 @@ class AuthClient:
         - `url`: the broker, or several nodes of it.
         - `email`, `password`: the client logs in by itself, and again when its session ends.
         - `tenant_token`: used until it expires or is revoked, if there are no credentials.
+        - `api_key`: allows the calls that the key has permissions for, and needs no login. It is the only credential.
         - `anonymous`: connect without credentials, to register a tenant or to use the registration
           key.
         - `name`: the name of your service. It is the connection name at the broker, and the names
@@ -123,14 +131,13 @@ class AuthClient:
         """
         urls = [url] if isinstance(url, str) else url
         _queue_name_part("name", name)
-        if (email is None and password is None and tenant_token is None) is not anonymous:
-            raise ValueError("give either `email` and `password`, or `tenant_token`, or `anonymous=True`")
+        if (email is None and password is None and tenant_token is None and api_key is None) is not anonymous:
+            raise ValueError("give either `email` and `password`, `tenant_token`, `api_key`, or `anonymous=True`")
         # An administrator declares the exchanges; a service's broker user may not.
         tracing = ForwardedHeaders(trace_headers) if trace_headers else None
         async with RpcClient(urls, name, exchange=exchange, declare=False, tracing=tracing) as rpc:
             retrying_rpc = RetryingRpcClient(rpc, timeout_seconds)
-            secret = SecretStr(password) if password is not None else None
-            session = TenantSession(retrying_rpc, email, secret, tenant_token)
+            session = TenantSession(retrying_rpc, email, _secret(password), tenant_token, api_key=_secret(api_key))
             if await rpc.wait_connected() and not anonymous:
                 await session.check()
             yield cls(rpc, session, retrying_rpc, urls, name, exchange=exchange, tracing=tracing)
@@ -158,14 +165,22 @@ class AuthClient:
 
         Concurrent calls are sent in batches.
         """
+        claims, _ = await self._verified(token)
+        return claims
 
-        async def verify_as(tenant_token: str) -> Claims:
-            check = validated(VerifyCheck, tenant_token=tenant_token, token=token)
-            return await with_retries(
-                lambda: self._verifier.verify(check), repeatable=True, timeout_seconds=self._timeout_seconds
+    async def _verified(self, token: str) -> tuple[Claims, Validity | None]:
+        async def verify_as(credential: str) -> tuple[Claims, Validity | None]:
+            check = validated(VerifyCheck, tenant_token=credential, token=token)
+            verified = await with_retries(
+                lambda: self._verifier.verified(check), repeatable=True, timeout_seconds=self._timeout_seconds
             )
+            return verified.claims, validity_of(credential, verified)
 
         return await self._session.run(verify_as)
+
+    async def principal(self) -> PrincipalGetReply:
+        """Return the tenant, the permissions and the expiry of this client's credential."""
+        return await self._session.call(PRINCIPAL_GET)
 
     async def introspect(self, token: str) -> TokenIntrospectReply:
         """Introspect a user token as in RFC 7662. An invalid token is not an error: it is
@@ -206,7 +221,7 @@ class AuthClient:
         and for `max_age_seconds` at most. See `cached_verifier`.
         """
         return CachedVerifier(
-            self.verify, self._make_feed("verifier"), max_age_seconds=max_age_seconds, max_entries=max_entries
+            self._verified, self._make_feed("verifier"), max_age_seconds=max_age_seconds, max_entries=max_entries
         )
 
     def revocations(self, *, durable: str | None = None, since: int | None = None) -> EventStream:
@@ -226,14 +241,16 @@ class AuthClient:
         Close the iterator when you stop reading: `async with
         contextlib.aclosing(auth.revocations()) as events`. Cancelling `anext`, also by a timeout,
         ends it. To wait with a timeout, read in a task of its own. Raises
-        `ServiceCredentialsRejected`.
+        `ServiceCredentialsRejected`, with an API key also when the key ends, and `Forbidden` for a
+        key without the permission `events:read`.
         """
         if durable is None:
-            live = LiveRevocations(self._make_feed("revocations"), self._list_events, since=since)
-            return once_tenant_is_known(self._session.tenant, live.read())
-        return once_tenant_is_known(
-            self._session.tenant, read_durable(self._subscription(durable), self._list_events, since)
-        )
+            events = LiveRevocations(self._make_feed("revocations"), self._list_events, since=since).read()
+        else:
+            events = read_durable(self._subscription(durable), self._list_events, since)
+        if self._session.has_api_key:
+            events = while_accepted(events, CredentialWatch(self._check_events))
+        return once_tenant_is_known(self._session.tenant, events)
 
     async def on_revocation(
         self,
@@ -249,13 +266,24 @@ class AuthClient:
         Then the event goes to the dead-letter queue `sub.<name>.<tenant>.<durable>.dead`. All
         attempts must end within half an hour, or the broker redelivers the event: the handler must
         be idempotent. `on_subscribed` is called once, when the queue collects events. Raises
-        `ValueError` or `ServiceCredentialsRejected`.
+        `ValueError` or `ServiceCredentialsRejected`, with an API key also when the key ends, and
+        `Forbidden` for a key without the permission `events:read`.
         """
         if not 1 <= attempts <= MAX_ATTEMPTS:
             raise ValueError(f"attempts must be 1 to {MAX_ATTEMPTS}")
         subscription = self._subscription(durable)
         await wait_for_tenant(self._session.tenant)
-        await handle_durable(subscription, handler, attempts, on_subscribed)
+        if not self._session.has_api_key:
+            await handle_durable(subscription, handler, attempts, on_subscribed)
+            return
+        watch = CredentialWatch(self._check_events)
+
+        async def handle(event: SessionRevokedEvent) -> None:
+            await handler(event)
+            watch.saw(event)
+
+        async with watch:
+            await watch.until_refused(handle_durable(subscription, handle, attempts, on_subscribed))
 
     def _make_feed(self, purpose: str) -> FeedFactory:
         # No `functools.partial`: its `repr` would show the broker's address with the password.
@@ -283,8 +311,16 @@ class AuthClient:
 
         return DurableSubscription(self._urls, f"{self._name} {durable}", queue=queue)
 
+    async def _check_events(self) -> None:
+        """Raise what a worker answers to a request for events, of which it lists none."""
+        await self._list_events(MAX_SINCE, NO_CURSOR)
+
     async def _list_events(self, since: int, cursor: str) -> EventListReply:
         return await self._session.call(EVENT_LIST, since=since, cursor=cursor)
+
+
+def _secret(text: str | None) -> SecretStr | None:
+    return None if text is None else SecretStr(text)
 
 
 def _queue_name_part(argument: str, value: str) -> None:

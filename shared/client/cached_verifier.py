@@ -1,11 +1,12 @@
 """Verification with a cache, in microseconds; a feed of revocations keeps the cache valid.
 
-How long a token is still accepted after its session is revoked:
+How long a token is still accepted after its session, or the session or API key of the calling service, is revoked:
 
 - until the event arrives, which takes milliseconds;
 - for three seconds at most if the feed was interrupted and has not noticed it yet (`PROBE_SECONDS`
   and `GRACE_SECONDS` of `amqp.feed`);
-- never longer than the maximum age, and never after the token's `exp`.
+- never longer than the maximum age, and never after the token's `exp` or the
+  expiry of the service's credential.
 
 While the feed is not alive, the verifier sends each token to a worker.
 """
@@ -24,6 +25,7 @@ from ..contracts.errors import OUTAGES, Forbidden, InvalidTenantToken, InvalidTo
 from ..contracts.events import SessionRevokedEvent
 from .claims_cache import DEFAULT_MAX_ENTRIES, ClaimsCache
 from .feed_port import FeedFactory
+from .validity import Validity
 
 #: Longest time between two verifications of a token by `until_ended`, whatever the feed delivers.
 RECHECK_SECONDS = 30.0
@@ -32,15 +34,6 @@ UNANSWERED_RETRY_SECONDS = 1.0
 
 
 KeyT = TypeVar("KeyT", bound=str | tuple[str, ...])
-
-
-@dataclass(frozen=True, slots=True)
-class Validity:
-    """How long a cached answer is valid: until one of these sessions is revoked, and until
-    `expires_at`, in seconds since the epoch."""
-
-    sessions: tuple[str, ...]
-    expires_at: float
 
 
 @dataclass(slots=True)
@@ -55,11 +48,6 @@ class VerificationCounts:
     """Sent to a worker, because the feed was not alive."""
 
 
-def user_session_validity(_: object, claims: Claims) -> Validity:
-    """Return the validity of an answer about a service's own user: that of the user's session."""
-    return Validity((claims.jti,), claims.exp)
-
-
 class CachedVerifier(Generic[KeyT]):
     """Verifies user tokens from a cache while its feed is alive, and at a worker otherwise.
 
@@ -72,17 +60,16 @@ class CachedVerifier(Generic[KeyT]):
 
     def __init__(
         self,
-        verify_now: Callable[[KeyT], Awaitable[Claims]],
+        verify_now: Callable[[KeyT], Awaitable[tuple[Claims, Validity | None]]],
         make_feed: FeedFactory,
         *,
         max_age_seconds: float,
         max_entries: int = DEFAULT_MAX_ENTRIES,
-        validity_of: Callable[[KeyT, Claims], Validity] = user_session_validity,
         monotonic: Callable[[], float] = elapsed_seconds,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`verify_now` verifies a token at a worker; `validity_of` returns how long that answer is
-        valid.
+        """`verify_now` verifies a token at a worker, and returns how long that answer is valid. None: it is not
+        cached.
 
         With `max_age_seconds=0` each token is verified at a worker. Raises `ValueError` for a
         negative maximum age or fewer than one entry.
@@ -92,7 +79,6 @@ class CachedVerifier(Generic[KeyT]):
         if max_entries < 1:
             raise ValueError("max_entries must be at least 1")
         self._verify_now = verify_now
-        self._validity_of = validity_of
         self._max_age_seconds = max_age_seconds
         self._monotonic = monotonic
         self._now = now
@@ -126,6 +112,15 @@ class CachedVerifier(Generic[KeyT]):
 
         Raises the errors of `AuthClient.verify`.
         """
+        while (claims := await self._verified(key)) is None:
+            pass
+        return claims
+
+    async def _verified(self, key: KeyT) -> Claims | None:
+        """Return the claims, or None if the caller's own session was revoked while a worker answered.
+
+        A worker then decides again, perhaps with a new session of the caller.
+        """
         trusted = self._feed.alive
         if trusted and (claims := self._cache.get(key)) is not None:
             self.counts.hits += 1
@@ -136,14 +131,15 @@ class CachedVerifier(Generic[KeyT]):
             self.counts.distrusts += 1
         position, requested_at = self._cache.position, self._monotonic()
         try:
-            claims = await self._verify_now(key)
+            claims, validity = await self._verify_now(key)
         except (InvalidToken, InvalidTenantToken, Forbidden, ServiceCredentialsRejected):
             self._cache.refuse(key)
             raise
         if self._cache.revoked_since(position, (claims.jti,)):  # the revocation overtook the answer
             raise InvalidToken
-        if trusted:
-            validity = self._validity_of(key, claims)
+        if validity is not None and self._cache.revoked_since(position, validity.sessions):
+            return None
+        if trusted and validity is not None:
             self._cache.store(
                 key,
                 claims,

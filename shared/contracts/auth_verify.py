@@ -31,11 +31,24 @@ class VerifyCheck(WireModel):
     """The caller's IP address as the edge sees it. Workers ignore it in requests that a service sends."""
 
 
+class CallerSession(WireModel):
+    """What an answer depends on besides the user's session. Caches drop the answer when this session is revoked, and
+    at `exp`."""
+
+    session_id: str
+    """The id of the caller's API key."""
+    exp: int
+    """When the caller's API key or access token expires, in seconds since the epoch."""
+
+
 class VerifyAnswer(WireModel):
     """The result of one check: either `claims` or `error`."""
 
     claims: Claims | None = None
     error: ErrorReply | None = None
+    caller: CallerSession | None = None
+    """Present with `claims` if the caller's credential is an API key or an access token. The payload of a tenant token
+    says the same."""
 
     @classmethod
     def failed(cls, error: AuthError) -> "VerifyAnswer":

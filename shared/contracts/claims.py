@@ -4,6 +4,9 @@ from typing import Literal
 
 from .wire import Scope, WireModel
 
+#: The type of a tenant token, in its header.
+TENANT_TYPE = "jincor-tenant+jwt"
+
 
 class Claims(WireModel):
     """The claims of a verified token, as they were at login. `iat` and `exp` are seconds since the

@@ -1,6 +1,8 @@
 """What permits the operations that need no permission of the caller's credential."""
 
-from .permissions import Permission
+from typing import Any
+
+from .operation import Operation
 
 #: What permits an operation without a permission, by its name.
 OTHER_PROOFS: dict[str, str] = {
@@ -23,8 +25,15 @@ OTHER_PROOFS: dict[str, str] = {
 }
 
 
-def sentence_of(name: str, permission: Permission | None) -> str:
-    """Return the sentence of the documentation that says what an operation needs."""
-    if permission is None:
-        return f"Needs no permission: {OTHER_PROOFS[name]}."
-    return f"Needs the permission `{permission}`."
+def sentence_of(operation: Operation[Any, Any], *, by_operator: bool = False) -> str:
+    """Return the sentence of the documentation that says what an operation needs.
+
+    `by_operator`: an operator's token is the proof, in place of what other callers show.
+    """
+    if by_operator:
+        return f"Needs the permission `{operation.of_operator}`."
+    if operation.permission is None:
+        return f"Needs no permission: {OTHER_PROOFS[operation.name]}."
+    if operation.also_needs is not None:
+        return f"Needs the permissions `{operation.permission}` and `{operation.also_needs}`."
+    return f"Needs the permission `{operation.permission}`."

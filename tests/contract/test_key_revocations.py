@@ -54,7 +54,7 @@ async def test_decision_includes_an_unfinished_decision_about_keys(tenants: Tena
     assert [await tenants.admits(tenant.id, generation) for generation in (0, 1)] == [False, True]
 
 
-@pytest.mark.parametrize("reason", list(CLOSING))
+@pytest.mark.parametrize("reason", sorted(CLOSING))
 async def test_closing_a_tenant_always_includes_keys(tenants: Tenants, reason: RevocationReason) -> None:
     tenant = a_tenant()
     await tenants.add(tenant)

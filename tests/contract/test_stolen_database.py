@@ -11,12 +11,13 @@ import pytest
 
 from shared.contracts import OPERATIONS
 from shared.contracts.auth_verify import AuthVerifyReply
+from shared.contracts.claims import TENANT_TYPE
 from shared.contracts.errors import InvalidToken
 from shared.contracts.permissions import OPERATOR_PERMISSIONS
 from tests import fakes
 from tests.records import a_key
 from worker.adapters.argon2_hasher import Argon2Hasher
-from worker.adapters.jwt_tokens import ALGORITHM, KEY_PURPOSE, OPERATOR_TYPE, TENANT_TYPE, USER_TYPE, JwtTokens
+from worker.adapters.jwt_tokens import ALGORITHM, KEY_PURPOSE, OPERATOR_TYPE, USER_TYPE, JwtTokens
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants

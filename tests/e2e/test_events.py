@@ -169,7 +169,7 @@ async def test_stream_ends_when_the_tenant_session_ends(tenant: Tenant, elsewher
         event, end = [block for block in await stream.rest() if block.data or block.comment]
     assert event.data is not None
     assert SessionRevokedEvent.model_validate_json(event.data).data.user is None
-    assert end.comment == "the session of the tenant token ended"
+    assert end.comment == "the credential was revoked"
     assert (await tenant.call("GET", "/events")).status_code == 401
 
 

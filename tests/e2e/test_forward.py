@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from dev.ports import accepts_connections, free_port
 from dev.processes import ChildProcess
 from dev.services import api_service
 from tests.e2e.tenant import PASSWORD, Tenant
+from tests.e2e.test_api_keys import issue
 from tests.service import RunningService
 
 START_TIMEOUT_SECONDS = 30
@@ -19,11 +21,17 @@ ATTEMPTS = 400
 ATTEMPT_SECONDS = 0.05
 
 
-@pytest_asyncio.fixture
-async def edge(service: RunningService, tenant: Tenant, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+@pytest_asyncio.fixture(params=["password", "API key"])
+async def edge(
+    request: pytest.FixtureRequest, service: RunningService, tenant: Tenant, tmp_path: Path
+) -> AsyncIterator[httpx.AsyncClient]:
     """An edge that accepts tokens of this tenant's users at `/auth/forward`."""
     port = free_port()
     env = {"AUTH_FORWARD_EMAIL": tenant.email, "AUTH_FORWARD_PASSWORD": PASSWORD}
+    if request.param == "API key":
+        file = tmp_path / "key"
+        file.write_text((await issue(tenant, permissions=["tokens:verify"]))["apiKey"])
+        env = {"AUTH_FORWARD_API_KEY_FILE": str(file)}
     process = ChildProcess(api_service(port, amqp_url=service.amqp_url, env=env), tmp_path / "logs")
     process.start()
     try:

@@ -11,7 +11,7 @@ import jwt
 from jwt.utils import base64url_decode, base64url_encode
 from pydantic_core import from_json
 
-from shared.contracts.claims import Claims
+from shared.contracts.claims import TENANT_TYPE, Claims
 from shared.contracts.errors import InvalidToken
 from shared.contracts.wire import MAX_TOKEN_CHARS
 from worker.domain.records import SessionKind, StoredSession
@@ -22,7 +22,6 @@ ALGORITHM = "HS256"
 #: five times as long as all other steps.
 DIGEST: Final = "sha256"
 #: RFC 8725, 3.11: a token of one kind can never pass as one of the other.
-TENANT_TYPE = "jincor-tenant+jwt"
 USER_TYPE = "jincor-user+jwt"
 ACCESS_TYPE = "jincor-access+jwt"
 OPERATOR_TYPE = "jincor-operator+jwt"

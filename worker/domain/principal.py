@@ -35,7 +35,7 @@ from shared.contracts.permissions import (
 from shared.contracts.principal_get import CredentialKind
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.records import SessionKind, StoredKey, StoredSession
+from worker.domain.records import KeySecret, SessionKind, StoredKey, StoredSession
 from worker.domain.tokens import checked, note_acting, sessions_of
 
 AnyOperation = Operation[Any, Any]
@@ -170,12 +170,12 @@ def _principal(credential: str, session: StoredSession, ports: Ports) -> Princip
     if key is not None and api_key_id(credential) is not None:
         if ports.clock.now() >= session.expires_at:
             raise InvalidToken
-        _check_secret(credential, key, ports.clock.now())
+        secret = _live_secret(credential, key, ports.clock.now())
         return Principal(
             session.tenant,
             key.permissions & TENANT_PERMISSIONS,
             CredentialKind.API_KEY,
-            int(session.expires_at.timestamp()),
+            int(min(session.expires_at, secret.expires_at or session.expires_at).timestamp()),
             session,
             f"key:{session.id}",
         )
@@ -197,12 +197,15 @@ def _principal(credential: str, session: StoredSession, ports: Ports) -> Princip
             raise InvalidToken
 
 
-def _check_secret(credential: str, key: StoredKey, now: datetime) -> None:
+def _live_secret(credential: str, key: StoredKey, now: datetime) -> KeySecret:
+    """Return the secret of the key that the credential is, or raise `WrongSecret`."""
     digest = secret_digest(credential)
     live = [secret for secret in key.secrets if secret.is_live(now)]
-    # Not `any`, which stops at the first match: every live secret is compared, each in constant time.
-    if not sum(hmac.compare_digest(digest, secret.digest) for secret in live):
+    # Every live secret is compared, each in constant time, also after a match.
+    matching = [secret for secret in live if hmac.compare_digest(digest, secret.digest)]
+    if not matching:
         raise WrongSecret
+    return matching[0]
 
 
 def _check_network(key: StoredKey, address: Address | None) -> None:

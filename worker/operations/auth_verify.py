@@ -1,14 +1,24 @@
 """The operation `auth.verify`."""
 
-from shared.contracts.auth_verify import AUTH_VERIFY, AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
+from shared.contracts.auth_verify import (
+    AUTH_VERIFY,
+    AuthVerifyReply,
+    AuthVerifyRequest,
+    CallerSession,
+    VerifyAnswer,
+    VerifyCheck,
+)
 from shared.contracts.errors import AuthError, Forbidden, InvalidTenantToken, Throttled
+from shared.contracts.principal_get import CredentialKind
 from worker.domain.call import Call
 from worker.domain.ports import Ports
-from worker.domain.principal import Address, Sessions, authenticated, check_permission
+from worker.domain.principal import Address, Principal, Sessions, authenticated, check_permission
 from worker.domain.tokens import checked_user, sessions_of
 
-#: The callers of a batch: the tenant of each credential at each address, or the error that refuses it.
-Callers = dict[tuple[str, Address | None], str | AuthError]
+#: The callers of a batch: the principal of each credential at each address, or the error that refuses it.
+Callers = dict[tuple[str, Address | None], Principal | AuthError]
+#: Credentials whose session and expiry the answer tells. Every caller can read those of a tenant token.
+OPAQUE = frozenset({CredentialKind.API_KEY, CredentialKind.ACCESS_TOKEN})
 
 
 async def auth_verify(request: AuthVerifyRequest, call: Call, ports: Ports) -> AuthVerifyReply:
@@ -22,24 +32,26 @@ async def auth_verify(request: AuthVerifyRequest, call: Call, ports: Ports) -> A
 def _answer(check: VerifyCheck, sessions: Sessions, callers: Callers, call: Call, ports: Ports) -> VerifyAnswer:
     caller = check.tenant_token, call.client(check.caller_address)
     if caller not in callers:
-        callers[caller] = _tenant(*caller, call.service, sessions, ports)
-    tenant = callers[caller]
-    if isinstance(tenant, AuthError):
-        return VerifyAnswer.failed(tenant)
+        callers[caller] = _principal(*caller, call.service, sessions, ports)
+    principal = callers[caller]
+    if isinstance(principal, AuthError):
+        return VerifyAnswer.failed(principal)
     try:
-        session, claims = checked_user(check.token, tenant, sessions, ports)
+        session, claims = checked_user(check.token, principal.tenant, sessions, ports)
     except AuthError as error:
         return VerifyAnswer.failed(error)
     ports.activity.seen(session, ports.clock.now())
-    return VerifyAnswer(claims=claims)
+    if principal.credential not in OPAQUE:
+        return VerifyAnswer(claims=claims)
+    return VerifyAnswer(claims=claims, caller=CallerSession(session_id=principal.session.id, exp=principal.expires))
 
 
-def _tenant(
+def _principal(
     credential: str, address: Address | None, service: str | None, sessions: Sessions, ports: Ports
-) -> str | AuthError:
+) -> Principal | AuthError:
     try:
         principal = authenticated(credential, sessions, address, ports, service)
         check_permission(AUTH_VERIFY, principal)
     except (InvalidTenantToken, Forbidden, Throttled) as error:
         return error
-    return principal.tenant
+    return principal

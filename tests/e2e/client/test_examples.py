@@ -14,6 +14,7 @@ from dev.processes import ChildProcess, Service
 from tests.e2e.client.installation import Installation
 from tests.e2e.client.web_service import START_TIMEOUT_SECONDS, environment_of, serving
 from tests.e2e.tenant import PASSWORD, Tenant
+from tests.e2e.test_api_keys import issue
 from tests.service import RunningService
 
 
@@ -94,7 +95,9 @@ async def test_audit_receives_every_revocation_also_while_stopped(
     with_fastapi: Installation, service: RunningService, tenant: Tenant, tmp_path: Path
 ) -> None:
     argv = [str(with_fastapi.bin / "python"), "examples/audit.py"]
-    audit = ChildProcess(Service("audit", argv, environment_of(service, tenant)), tmp_path)
+    api_key = (await issue(tenant, permissions=["events:read"]))["apiKey"]
+    env = {"AMQP_URL": service.amqp_url, "AUTH_API_KEY": api_key}
+    audit = ChildProcess(Service("audit", argv, env), tmp_path)
 
     def trail() -> list[str]:
         return [json.loads(line)["device"] for line in audit.log_path.read_text().splitlines() if line[:1] == "{"]

@@ -285,14 +285,14 @@ async def test_revoked_tenant_session_ends_its_stream_after_the_event(app: App) 
         *blocks, end = await source.rest()
 
     assert sessions_of(blocks) == ["another", SESSION_ID]
-    assert end == Block(comment="the session of the tenant token ended")
+    assert end == Block(comment="the credential was revoked")
 
 
 async def test_revoked_session_of_an_operator_ends_its_stream_of_another_tenant(app: App) -> None:
     """The event of the operator's session is not sent: it belongs to the operators' tenant."""
     async with begun(app.asgi) as source:
         app.streams.deliver(an_event(SESSION_ID, tenant="operators"))
-        assert await source.rest() == [Block(comment="the session of the tenant token ended")]
+        assert await source.rest() == [Block(comment="the credential was revoked")]
 
 
 async def test_stream_of_an_operator_ends_soon_and_its_permission_is_checked_again(
@@ -320,7 +320,7 @@ async def test_expired_tenant_token_ends_the_stream(app: App, rpc: FakeRpc) -> N
     claims = EXAMPLES[TENANT_VERIFY.name].reply["decoded"]
     rpc.answers[TENANT_VERIFY.name] = {"decoded": {**claims, "exp": NOW}}
     async with begun(app.asgi) as source:
-        assert await source.rest() == [Block(comment="the tenant token expired")]
+        assert await source.rest() == [Block(comment="the credential expired")]
 
 
 async def test_stream_beyond_the_limit_of_edge_or_tenant_is_answered_503(open_app: OpenApp, rpc: FakeRpc) -> None:

@@ -14,7 +14,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from api.limits.http import MAX_FRAMING_BYTES, MAX_HEADER_BYTES, PIECE_BYTES, LimitedHttp
-from api.limits.lingering import LINGER_BYTES
+from api.limits.lingering import LINGER_BYTES, LingeringTransport
 from api.metrics import EdgeMetrics
 from tests.unit.api.conftest import ServeEdge
 from tests.unit.api.fake_rpc import FakeRpc
@@ -43,6 +43,68 @@ async def test_incomplete_headers_close_the_connection_after_the_timeout(begun: 
     async with connected(_app, ShortTimeouts) as (reader, writer):
         writer.write(begun)
         assert await reader.read() == b""
+
+
+class Written(asyncio.Transport):
+    """A transport that records what is written to it at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.writes.append(data)
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.writes.append(b"".join(list_of_data))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+
+async def test_head_and_body_of_a_response_are_written_at_once() -> None:
+    """Each write is a system call of the edge, and wakes the client."""
+    written = Written()
+    transport = LingeringTransport(written, unread=bool, seconds=SECONDS)
+    for _ in range(2):
+        transport.write(b"head ")
+        transport.write(b"body")
+        await asyncio.sleep(0)
+    assert written.writes == [b"head body"] * 2
+
+
+async def test_response_before_a_close_is_written_and_nothing_after_an_abort() -> None:
+    closed, aborted = Written(), Written()
+    for written, end in ((closed, LingeringTransport.close), (aborted, LingeringTransport.abort)):
+        transport = LingeringTransport(written, unread=bool, seconds=SECONDS)
+        transport.write(b"response")
+        end(transport)
+        transport.write(b"too late")
+        await asyncio.sleep(0)
+        assert written.closed
+    assert (closed.writes, aborted.writes) == ([b"response"], [])
+
+
+async def test_head_of_a_stream_is_sent_before_its_body() -> None:
+    begin = asyncio.Event()
+
+    async def app(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await begin.wait()
+        await send({"type": "http.response.body", "body": b"body"})
+
+    async with connected(app) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        begin.set()
+        assert await reader.readexactly(4) == b"body"
 
 
 async def test_slow_headers_close_the_connection_after_the_timeout() -> None:

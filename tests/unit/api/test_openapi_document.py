@@ -1,5 +1,6 @@
 """Parts of the OpenAPI document that code generators and linters rely on."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from starlette.routing import Route
 
 from api.examples import EXAMPLES
 from api.main import create_app
+from api.openapi import BY_OPERATOR
 from api.settings import Settings
 from shared.contracts import OPERATIONS
 from shared.contracts.health import HEALTH
@@ -68,7 +70,7 @@ def test_scope_of_a_body_may_be_any_object(document: Json) -> None:
 def test_emails_in_bodies_have_a_format(document: Json) -> None:
     schemas = document["components"]["schemas"]
     members = (schema.get("properties", {}) for schema in schemas.values())
-    assert [email["format"] for each in members if (email := each.get("email"))] == ["idn-email"] * 10
+    assert [email["format"] for each in members if (email := each.get("email"))] == ["idn-email"] * 11
 
 
 async def test_headers_of_forward_auth_are_those_of_the_document(open_edge: OpenEdge, routes: dict[str, Json]) -> None:
@@ -87,20 +89,35 @@ async def test_headers_of_forward_auth_are_those_of_the_document(open_edge: Open
 
 def test_every_route_states_the_permission_that_its_operation_needs(routes: dict[str, Json]) -> None:
     """In words for readers, and as a member for programs."""
-    of_workers = {name: route for name, route in routes.items() if name in OPERATIONS}
-    assert set(OPERATIONS) - set(of_workers) == {operation.name for operation in HEALTH.values()}
-    for name, route in of_workers.items():
-        permission = OPERATIONS[name].permission
-        assert route.get("x-permission") == permission
-        expected = f"Needs the permission `{permission}`." if permission else "Needs no permission: "
-        assert expected in route["description"].rpartition("\n\n")[2]
-        if permission:
-            assert "forbidden" in str(route["responses"]["403"])
+    assert set(OPERATIONS) - set(routes) == {operation.name for operation in HEALTH.values()}
+    for name, operation in OPERATIONS.items():
+        shown = {name: operation.permission, f"{name}{BY_OPERATOR}": operation.of_operator}
+        for route, permission in ((routes[each], needed) for each, needed in shown.items() if each in routes):
+            assert route.get("x-permission") == permission
+            assert route.get("x-second-permission") == operation.also_needs
+            sentence = route["description"].rpartition("\n\n")[2]
+            assert sentence.startswith("Needs the permission" if permission else "Needs no permission: ")
+            assert all(f"`{each}`" in sentence for each in (permission, operation.also_needs) if each)
+            if permission:
+                assert "forbidden" in str(route["responses"]["403"])
+
+
+def test_operation_that_operators_may_call_without_other_proof_has_a_route_for_them(routes: dict[str, Json]) -> None:
+    of_operators = {f"{name}{BY_OPERATOR}" for name, operation in OPERATIONS.items() if operation.of_operator}
+    assert {name for name in routes if name.endswith(BY_OPERATOR)} == of_operators
+
+
+def test_document_is_the_same_each_time_that_it_is_read() -> None:
+    """The edge reads it at each start of the documentation page."""
+    app = create_app(Settings(amqp_url="amqp://broker.invalid"))
+    first = json.dumps(app.openapi())
+    assert json.dumps(app.openapi()) == first
 
 
 def test_route_outside_the_operations_of_workers_shows_no_data_of_a_tenant(routes: dict[str, Json]) -> None:
     """The edge itself answers these, and the forward route acts with its own credential."""
-    assert set(routes) - set(OPERATIONS) == {"auth.forward", "health.live", "health.ready"}
+    of_operations = {name for name in routes if name.removesuffix(BY_OPERATOR) in OPERATIONS}
+    assert set(routes) - of_operations == {"auth.forward", "health.live", "health.ready"}
 
 
 def test_route_outside_the_document_is_known_to_the_permission_matrix() -> None:

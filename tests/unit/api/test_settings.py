@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from api.settings import SECRETS, Settings
+from shared.contracts.api_key import new_api_key
 from shared.process.environment import load_settings
+
+KEY = new_api_key("k" * 22)
 
 
 def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,12 +60,53 @@ def test_forward_credentials_that_no_tenant_can_have_are_refused_by_name(
     assert "s3cret" not in line
 
 
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"AUTH_FORWARD_API_KEY": "jak_s3cret"}, "AUTH_FORWARD_API_KEY: must be an API key"),
+        (
+            {"AUTH_FORWARD_EMAIL": "shop@example.com"},
+            "AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD must be set together",
+        ),
+        ({"AUTH_FORWARD_PASSWORD": "s3cret"}, "AUTH_FORWARD_EMAIL and AUTH_FORWARD_PASSWORD must be set together"),
+        (
+            {"AUTH_FORWARD_API_KEY": KEY, "AUTH_FORWARD_EMAIL": "shop@example.com", "AUTH_FORWARD_PASSWORD": "s3cret"},
+            "AUTH_FORWARD_API_KEY and AUTH_FORWARD_EMAIL are both set; set one",
+        ),
+    ],
+)
+def test_forward_credentials_are_one_whole_credential(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variables: dict[str, str], problem: str
+) -> None:
+    for name, value in {"AMQP_URL": "amqp://broker", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        load_settings(Settings, SECRETS)
+    [line] = capsys.readouterr().err.splitlines()
+    assert problem in line
+    assert "s3cret" not in line
+    assert KEY not in line
+
+
+def test_forward_api_key_may_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    monkeypatch.setenv("AMQP_URL", "amqp://broker")
+    monkeypatch.setenv("AUTH_FORWARD_API_KEY_FILE", str(tmp_path / "key"))
+    settings = load_settings(Settings, SECRETS)
+    assert settings.forwards
+    assert settings.forward_api_key is not None
+    assert settings.forward_api_key.get_secret_value() == KEY
+
+
 def test_repr_and_json_of_the_settings_show_no_secret() -> None:
     settings = Settings(
         amqp_url="amqp://user:sesame@broker", forward_email="shop@example.com", forward_password="sesame"
     )
-    for printed in (repr(settings), str(settings), settings.model_dump_json()):
-        assert "sesame" not in printed
+    with_key = Settings(amqp_url="amqp://user:sesame@broker", forward_api_key=KEY)
+    for each in (settings, with_key):
+        for printed in (repr(each), str(each), each.model_dump_json()):
+            assert "sesame" not in printed
+            assert KEY not in printed
 
 
 @pytest.mark.parametrize(

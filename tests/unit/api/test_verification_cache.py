@@ -2,17 +2,28 @@
 
 import time
 from collections.abc import Callable
+from ipaddress import IPv4Network
 from typing import Any
 
 import jwt
 import pytest
 
 from api.verifying import EdgeVerificationCache
-from shared.contracts.auth_verify import VerifyCheck
-from shared.contracts.claims import Claims
-from shared.contracts.errors import InvalidTenantToken, InvalidToken
+from shared.amqp.verification_batcher import Verified
+from shared.client.validity import is_tenant_token
+from shared.contracts.api_key import new_api_key
+from shared.contracts.auth_verify import CallerSession, VerifyCheck
+from shared.contracts.claims import TENANT_TYPE, Claims
+from shared.contracts.errors import Forbidden, InvalidTenantToken, InvalidToken
 from shared.contracts.events import SessionRevokedEvent
 from tests.records import a_revocation, some_claims
+from worker.adapters.jwt_tokens import ACCESS_TYPE
+
+#: An API key, and an access token: the edge cannot read their session.
+CREDENTIALS = (
+    new_api_key("k" * 22),
+    jwt.encode({"jti": "random", "exp": 2**33}, "x" * 32, algorithm="HS256", headers={"typ": ACCESS_TYPE}),
+)
 
 
 class FakeFeed:
@@ -37,19 +48,23 @@ class FakeFeed:
 
 
 class Workers:
-    """Implements `CheckVerifier`: it knows the live tokens and counts the requests."""
+    """Implements `WorkerVerifier`: it knows the live tokens and counts the requests."""
 
     def __init__(self) -> None:
         self.asked = 0
         self.tenants: set[str] = set()
         self.users: dict[tuple[str, str], Claims] = {}
+        self.caller: CallerSession | None = None
+        self.network: IPv4Network | None = None
 
-    async def verify(self, check: VerifyCheck) -> Claims:
+    async def verified(self, check: VerifyCheck) -> Verified:
         self.asked += 1
+        if self.network is not None and (check.caller_address is None or check.caller_address not in self.network):
+            raise Forbidden
         if check.tenant_token not in self.tenants:
             raise InvalidTenantToken
         try:
-            return self.users[check.tenant_token, check.token]
+            return Verified(self.users[check.tenant_token, check.token], self.caller)
         except KeyError:
             raise InvalidToken from None
 
@@ -57,13 +72,14 @@ class Workers:
 class Edge:
     """The verifier of an edge, with one tenant and one user logged in."""
 
-    def __init__(self, **tenant: Any) -> None:
+    def __init__(self, credential: str | None = None, caller: CallerSession | None = None, /, **tenant: Any) -> None:
         self.workers = Workers()
+        self.workers.caller = caller
         self.feeds: list[FakeFeed] = []
         self.verifier = EdgeVerificationCache(self.workers, self._make_feed, max_age_seconds=600)
         self.tenant = some_claims(**{"exp": int(time.time()) + 3600, **tenant})
         self.user = some_claims(exp=int(time.time()) + 3600)
-        self.check = VerifyCheck(tenant_token=token_of(self.tenant), token=token_of(self.user))
+        self.check = VerifyCheck(tenant_token=credential or token_of(self.tenant), token=token_of(self.user))
         self.workers.tenants.add(self.check.tenant_token)
         self.workers.users[self.check.tenant_token, self.check.token] = self.user
 
@@ -79,7 +95,7 @@ class Edge:
 
 
 def token_of(claims: Claims) -> str:
-    return jwt.encode(claims.model_dump(), "x" * 32, algorithm="HS256")
+    return jwt.encode(claims.model_dump(), "x" * 32, algorithm="HS256", headers={"typ": TENANT_TYPE})
 
 
 async def test_cached_answer_is_used_only_for_the_same_tenant_token() -> None:
@@ -105,13 +121,64 @@ async def test_cached_answer_is_dropped_when_either_session_is_revoked(owner: st
     assert edge.workers.asked == 2
 
 
-async def test_cached_answer_for_an_access_token_is_dropped_when_its_api_key_is_revoked() -> None:
-    """The `jti` of an access token names no session."""
-    edge = Edge(jti="random", client_id="key")
-    await edge.verifier.verify(edge.check)
+@pytest.mark.parametrize("credential", CREDENTIALS, ids=["api key", "access token"])
+async def test_cached_answer_for_an_api_key_or_access_token_is_dropped_when_the_key_is_revoked(credential: str) -> None:
+    """Neither text tells the edge a session: the worker does."""
+    edge = Edge(credential, CallerSession(session_id="key", exp=int(time.time()) + 60))
+    for _ in range(2):
+        await edge.verifier.verify(edge.check)
+    assert edge.workers.asked == 1
     edge.feed.on_revoked(a_revocation(edge.tenant.model_copy(update={"jti": "key"})))
-    await edge.verifier.verify(edge.check)
+    edge.workers.tenants.clear()
+    with pytest.raises(InvalidTenantToken):
+        await edge.verifier.verify(edge.check)
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS, ids=["api key", "access token"])
+async def test_cached_answer_for_a_credential_ends_at_its_expiry(credential: str) -> None:
+    edge = Edge(credential, CallerSession(session_id="key", exp=int(time.time()) - 1))
+    for _ in range(2):
+        await edge.verifier.verify(edge.check)
     assert edge.workers.asked == 2
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS, ids=["api key", "access token"])
+async def test_answer_without_the_session_of_the_credential_is_not_cached(credential: str) -> None:
+    edge = Edge(credential)
+    for _ in range(2):
+        await edge.verifier.verify(edge.check)
+    assert edge.workers.asked == 2
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS, ids=["api key", "access token"])
+async def test_cached_answer_is_not_used_for_a_caller_at_another_address(credential: str) -> None:
+    """The networks of the key may refuse it."""
+    edge = Edge(credential, CallerSession(session_id="key", exp=int(time.time()) + 60))
+    edge.workers.network = IPv4Network("192.0.2.0/24")
+    inside, outside = (
+        VerifyCheck(tenant_token=edge.check.tenant_token, token=edge.check.token, caller_address=address)
+        for address in ("192.0.2.1", "198.51.100.1")
+    )
+    for _ in range(2):
+        await edge.verifier.verify(inside)
+        for refused in (outside, edge.check):
+            with pytest.raises(Forbidden):
+                await edge.verifier.verify(refused)
+    assert edge.workers.asked == 5
+
+
+async def test_cached_answer_for_a_tenant_token_is_used_at_every_address() -> None:
+    edge = Edge()
+    for address in ("192.0.2.1", "198.51.100.1"):
+        await edge.verifier.verify(
+            VerifyCheck(tenant_token=edge.check.tenant_token, token=edge.check.token, caller_address=address)
+        )
+    assert edge.workers.asked == 1
+
+
+@pytest.mark.parametrize("text", ["", ".", "e30.", "W10.x.y", "bnVsbA.x.y", "ä.b.c", "W1tb" * 4_000, "x" * 90])
+def test_credential_of_any_form_is_no_tenant_token(text: str) -> None:
+    assert not is_tenant_token(text)
 
 
 async def test_answer_for_an_expired_tenant_token_is_not_cached() -> None:

@@ -11,6 +11,7 @@ from shared.asgi.session_socket import Receive, Send
 from shared.contracts.errors import (
     AuthError,
     DeadlineExceeded,
+    Forbidden,
     InternalError,
     LoginTaken,
     Overloaded,
@@ -97,6 +98,7 @@ async def test_insufficient_scope_is_refused_with_all_required_names(verifier: F
         DeadlineExceeded(),
         InternalError(),
         ServiceCredentialsRejected(),
+        Forbidden.without("tokens:verify"),
         LoginTaken(),
     ],
 )

@@ -201,6 +201,7 @@ def test_operation_states_the_permission_that_it_needs() -> None:
     described = document()["operations"]
     for name, operation in OPERATIONS.items():
         assert described[name].get("x-permission") == operation.permission
-        permission = operation.permission
-        expected = f"Needs the permission `{permission}`." if permission else "Needs no permission: "
-        assert expected in described[name]["description"].rpartition("\n\n")[2]
+        sentence = described[name]["description"].rpartition("\n\n")[2]
+        assert sentence.startswith("Needs the permission" if operation.permission else "Needs no permission: ")
+        named = (operation.permission, operation.also_needs, operation.of_operator)
+        assert all(f"`{permission}`" in sentence for permission in named if permission)

@@ -8,6 +8,7 @@ import pytest
 
 from shared.client import cached_verifier
 from shared.client.cached_verifier import CachedVerifier, VerificationCounts
+from shared.client.validity import Validity
 from shared.contracts.claims import Claims
 from shared.contracts.errors import (
     AuthError,
@@ -53,17 +54,23 @@ class Worker:
         self.questions = asyncio.Queue[str]()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.caller = "session of the service"
+        self.caller_expires_at = time.time() + 3600
 
-    async def ask(self, token: str) -> Claims:
+    async def ask(self, token: str) -> tuple[Claims, Validity | None]:
         self.asked += 1
         self.questions.put_nowait(token)
         if self.away:
             raise self.failure
         answer = self.live.get(token)
+        validity = None if answer is None else self._validity(answer)
         await self.gate.wait()
         if answer is None:
             raise InvalidToken
-        return answer
+        return answer, validity
+
+    def _validity(self, claims: Claims) -> Validity:
+        return Validity((claims.jti, self.caller), min(claims.exp, self.caller_expires_at))
 
     def log_in(self, token: str) -> Claims:
         claims = self.live[token] = some_claims(exp=int(time.time()) + 3600)
@@ -146,6 +153,57 @@ async def test_answer_that_arrives_after_its_revocation_event_is_refused(worker:
     worker.gate.set()
     with pytest.raises(InvalidToken):
         await verifying
+
+
+async def test_revocation_of_the_services_own_credential_drops_every_cached_answer(worker: Worker) -> None:
+    verifier, feed = a_verifier(worker)
+    for token in ("token", "another"):
+        worker.log_in(token)
+        await verifier.verify(token)
+    feed.on_revoked(a_revocation(some_claims(jti=worker.caller)))
+    worker.away, worker.failure = True, ServiceCredentialsRejected()
+    for token in ("token", "another"):
+        with pytest.raises(ServiceCredentialsRejected):
+            await verifier.verify(token)
+
+
+async def test_answer_that_arrives_after_the_revocation_of_the_services_credential_is_asked_again(
+    worker: Worker,
+) -> None:
+    """A service with a password logs in again meanwhile; one with an API key is refused."""
+    verifier, feed = a_verifier(worker)
+    claims = worker.log_in("token")
+    worker.gate.clear()
+    verifying = asyncio.create_task(verifier.verify("token"))
+    await worker.questions.get()
+    feed.on_revoked(a_revocation(some_claims(jti=worker.caller)))
+    worker.caller = "the next session of the service"
+    worker.gate.set()
+    assert await verifying == claims
+    await verifier.verify("token")
+    assert worker.asked == 2
+
+
+async def test_cached_answer_ends_with_the_services_credential(worker: Worker) -> None:
+    verifier, _ = a_verifier(worker)
+    worker.log_in("token")
+    worker.caller_expires_at = time.time() - 1
+    for _ in range(2):
+        await verifier.verify("token")
+    assert worker.asked == 2
+
+
+async def test_answer_that_does_not_tell_what_it_depends_on_is_not_cached(worker: Worker) -> None:
+    claims = worker.log_in("token")
+
+    async def ask(token: str) -> tuple[Claims, None]:
+        await worker.ask(token)
+        return claims, None
+
+    verifier = CachedVerifier(ask, FakeFeed, max_age_seconds=60)
+    for _ in range(2):
+        assert await verifier.verify("token") == claims
+    assert worker.asked == 2
 
 
 async def test_answer_that_arrives_after_an_interruption_is_not_cached(worker: Worker) -> None:

@@ -1,7 +1,7 @@
 """The cached verifier against a model: it keeps its promise in any order of events.
 
 Requests, answers and events take any time and arrive in any order. Events are duplicated, late or lost.
-The feed loses its connection, with or without noticing.
+The feed loses its connection, with or without noticing. The service has a credential, which ends like a session.
 """
 
 import asyncio
@@ -12,8 +12,9 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shared.client.cached_verifier import CachedVerifier
+from shared.client.validity import Validity
 from shared.contracts.claims import Claims
-from shared.contracts.errors import InvalidToken, Unavailable
+from shared.contracts.errors import InvalidToken, ServiceCredentialsRejected, Unavailable
 from shared.contracts.events import SessionRevokedEvent
 from tests.records import a_revocation, some_claims
 
@@ -77,9 +78,12 @@ class Question:
 
     session: Session
     asked: asyncio.Event = field(default_factory=asyncio.Event)
-    answer: asyncio.Future[Claims | None] = field(default_factory=asyncio.Future)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    away: bool = False
     checked_at: float | None = None
     was_live: bool | None = None
+    caller: Session | None = None
+    """The session of the credential that the worker checked."""
     task: "asyncio.Task[None] | None" = None
 
 
@@ -91,11 +95,13 @@ class World(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.time = 1_000.0
         self.sessions: list[Session] = []
+        self.callers = [Session(some_claims(jti="c0", exp=int(self.time) + 100))]
+        """Sessions of the service's credentials, the present one last."""
         self.travelling: list[Session] = []
         self.subscribed = True
         self.cut_at: float | None = None
         self.questions: list[Question] = []
-        self.asking: dict[str, list[Question]] = {}
+        self.asking: dict[asyncio.Task[object] | None, Question] = {}
         self.feed: ModelFeed
 
         def make_feed(
@@ -127,14 +133,29 @@ class World(RuleBasedStateMachine):
         for _ in range(10):
             await asyncio.sleep(0)
 
-    async def ask(self, token: str) -> Claims:
-        """Answer as a worker, at the moment that the test chooses."""
-        question = self.asking[token].pop(0)
+    async def ask(self, _token: str) -> tuple[Claims, Validity]:
+        """Answer as a worker, at the moment that the test chooses. If the verifier asks again, answer at once.
+
+        The answer tells in `login` which credential of the service it depends on.
+        """
+        question = self.asking[asyncio.current_task()]
+        if question.asked.is_set():
+            self.check(question)
         question.asked.set()
-        claims = await question.answer
-        if claims is None:
-            raise InvalidToken
-        return claims
+        await question.answered.wait()
+        if question.away:
+            raise Unavailable
+        caller = question.caller
+        assert caller
+        if not question.was_live:
+            raise InvalidToken if self.is_live(caller) else ServiceCredentialsRejected
+        claims = question.session.claims.model_copy(update={"login": caller.claims.jti})
+        sessions = (claims.jti, caller.claims.jti)
+        return claims, Validity(sessions, min(claims.exp, caller.claims.exp))
+
+    def check(self, question: Question) -> None:
+        question.checked_at, question.caller = self.time, self.callers[-1]
+        question.was_live = self.is_live(question.session) and self.is_live(question.caller)
 
     def some_session(self, data: st.DataObject) -> Session:
         return data.draw(st.sampled_from(self.sessions[-MAX_LIVE:]))
@@ -153,7 +174,21 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions)
     @rule(data=st.data())
     def log_out(self, data: st.DataObject) -> None:
-        session = self.some_session(data)
+        self.end(self.some_session(data))
+
+    @rule(renewed=st.booleans())
+    def end_credential(self, renewed: bool) -> None:
+        """The service's API key or session is revoked. A service with a password logs in again."""
+        self.end(self.callers[-1])
+        if renewed:
+            self.renew_credential(100)
+
+    @rule(lifetime=st.sampled_from([6, 15, 100]))
+    def renew_credential(self, lifetime: int) -> None:
+        claims = some_claims(jti=f"c{len(self.callers)}", exp=int(self.time) + lifetime)
+        self.callers.append(Session(claims))
+
+    def end(self, session: Session) -> None:
         if session.ended_at is None:
             session.ended_at = self.time
             if self.subscribed:
@@ -194,7 +229,7 @@ class World(RuleBasedStateMachine):
         self.feed.alive_until = float("inf")
 
     def notice(self) -> None:
-        for session in self.sessions:
+        for session in (*self.sessions, *self.callers):
             session.cleared = session.ended_at is not None
         self.feed.alive_until = float("-inf")
         self.feed.on_interrupted()
@@ -224,16 +259,14 @@ class World(RuleBasedStateMachine):
 
     async def begin(self, session: Session, *, quick: bool) -> None:
         question = Question(session)
-        waiting = self.asking.setdefault(session.token, [])
-        waiting.append(question)
         question.task = asyncio.create_task(self.finish(question))
+        self.asking[question.task] = question
         await self.settle()
         if not question.asked.is_set():
-            waiting.remove(question)
             await question.task
         elif quick:
-            question.checked_at, question.was_live = self.time, self.is_live(session)
-            question.answer.set_result(session.claims if question.was_live else None)
+            self.check(question)
+            question.answered.set()
             await question.task
         else:
             self.questions.append(question)
@@ -243,8 +276,7 @@ class World(RuleBasedStateMachine):
     def worker_checks(self, data: st.DataObject) -> None:
         question = data.draw(st.sampled_from(self.questions))
         if question.checked_at is None:
-            question.checked_at = self.time
-            question.was_live = self.is_live(question.session)
+            self.check(question)
 
     @precondition(lambda self: any(question.checked_at is not None for question in self.questions))
     @rule(data=st.data(), away=st.booleans())
@@ -253,10 +285,8 @@ class World(RuleBasedStateMachine):
         self.questions.remove(question)
 
         async def arrive() -> None:
-            if away:
-                question.answer.set_exception(Unavailable())
-            else:
-                question.answer.set_result(question.session.claims if question.was_live else None)
+            question.away = away
+            question.answered.set()
             assert question.task
             await question.task
 
@@ -265,14 +295,15 @@ class World(RuleBasedStateMachine):
     async def finish(self, question: Question) -> None:
         session = question.session
         try:
-            await self.verifier.verify(session.token)
-        except (InvalidToken, Unavailable):
+            claims = await self.verifier.verify(session.token)
+        except (InvalidToken, ServiceCredentialsRejected, Unavailable):
             return
-        self.judge_acceptance(question)
+        caller = next(each for each in self.callers if each.claims.jti == claims.login)
+        for depended_on in (session, caller):
+            self.judge_acceptance(question, depended_on)
 
-    def judge_acceptance(self, question: Question) -> None:
-        """Check the promise: an accepted token was acceptable at that moment."""
-        session = question.session
+    def judge_acceptance(self, question: Question, session: Session) -> None:
+        """Check the promise: an accepted token and the credential were acceptable at that moment."""
         assert not session.told, "accepted after its event had arrived"
         if question.checked_at is not None:
             assert question.was_live, "accepted although the worker refused it"

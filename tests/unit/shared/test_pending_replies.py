@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from aio_pika.abc import AbstractIncomingMessage
-from aiormq.abc import AbstractChannel
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from shared.amqp.pending_replies import ALARM_CHECK_SECONDS, PendingReplies
 
@@ -62,7 +61,7 @@ async def test_call_keeps_waiting_while_the_broker_accepts_messages(waiter: Wait
     call = asyncio.create_task(waiter.call("one"))
     await asyncio.wait([call], timeout=SOME_CHECKS * ALARM_CHECK_SECONDS)
     assert not call.done()
-    reply = cast(AbstractIncomingMessage, object())
+    reply = cast(DeliveredMessage, object())
     waiter.calls.answer("one", reply)
     assert await call is reply
 
@@ -97,4 +96,4 @@ async def test_lost_channel_abandons_all_calls_at_once(channel: FakeChannel, wai
 
 async def test_reply_without_a_pending_call_is_dropped(waiter: Waiter) -> None:
     """The caller's deadline has passed."""
-    waiter.calls.answer("nobody", cast(AbstractIncomingMessage, "reply"))
+    waiter.calls.answer("nobody", cast(DeliveredMessage, "reply"))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from shared.contracts.claims import Claims
+from shared.contracts.claims import TENANT_TYPE, Claims
 from shared.contracts.errors import InvalidToken
 from tests.fakes import ISSUER, MASTER_KEYS, NOW
 from tests.records import a_session, an_api_key
-from worker.adapters.jwt_tokens import ACCESS_TYPE, KEY_PURPOSE, OPERATOR_TYPE, TENANT_TYPE, USER_TYPE, JwtTokens
+from worker.adapters.jwt_tokens import ACCESS_TYPE, KEY_PURPOSE, OPERATOR_TYPE, USER_TYPE, JwtTokens
 from worker.domain.records import StoredSession
 
 TOKENS = JwtTokens(MASTER_KEYS, ISSUER)

@@ -13,12 +13,12 @@ import jwt
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from shared.contracts.claims import Claims
+from shared.contracts.claims import TENANT_TYPE, Claims
 from shared.contracts.errors import InvalidToken
 from shared.contracts.wire import MAX_EMAIL_CHARS, MAX_NAME_CHARS, MAX_SCOPE_CHARS, MAX_TOKEN_CHARS
 from tests.fakes import ISSUER, MASTER_KEYS, NOW
 from tests.records import a_session
-from worker.adapters.jwt_tokens import KEY_PURPOSE, TENANT_TYPE, USER_TYPE, JwtTokens
+from worker.adapters.jwt_tokens import KEY_PURPOSE, USER_TYPE, JwtTokens
 from worker.domain.records import StoredSession
 
 TOKENS = JwtTokens(MASTER_KEYS, ISSUER)
