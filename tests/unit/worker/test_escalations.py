@@ -29,7 +29,7 @@ from worker.domain.records import IdempotencyKey, StoredSession, StoredUser
 
 @pytest.mark.parametrize("credential", ["tenant token", "key", "access token"])
 async def test_credential_of_the_operators_tenant_replaces_no_user(worker: InMemoryWorker, credential: str) -> None:
-    """Oskar has no permissions yet. Whoever deletes him and creates him again gets those that an operator gives him."""
+    """Oskar is no operator yet. A caller that creates him again knows his password when he becomes one."""
     office = await worker.open_office()
     before = await stored(worker, "oskar")
     token = (await credentials_of_the_office(worker, office))[credential]
