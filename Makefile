@@ -39,9 +39,10 @@ check: ## Check lint, formatting, types, import rules and, with Docker Compose, 
 		VERSION=none SECRETS_GID=0 docker compose --file $$files config --quiet; done; \
 	else echo "Docker Compose is not installed: the compose files are not checked"; fi
 
-faults: ## Run the fault tests at full length; FAULTS_SOAK_SECONDS=600
+faults: ## Run the fault tests at full length, and all tests of the database with PyMongo's driver; FAULTS_SOAK_SECONDS=600
 	@sh dev/bootstrap.sh check broker
 	FAULTS=long .venv/bin/python -m pytest tests/faults $(ARGS)
+	AUTH_MONGO_DRIVER=pymongo .venv/bin/python -m pytest tests/contract tests/integration tests/faults $(ARGS)
 
 interop: ## Run the service through clients, gateways and linters of others, which it installs
 	@sh dev/bootstrap.sh check broker

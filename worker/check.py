@@ -15,7 +15,8 @@ async def worker_problems(settings: Settings) -> list[str]:
     """Return the problems found, one line each. Empty: the worker can start."""
     needs = BrokerNeeds(publishes=(DEFAULT_EXCHANGE,), queues=f"{RPC_EXCHANGE}.")
     found = await broker_problems(settings, needs)
-    async with mongo_database.connect(settings.mongo_url.get_secret_value()) as database:
+    url = settings.mongo_url.get_secret_value()
+    async with mongo_database.connect(url, driver=settings.mongo_driver) as database:
         of_database = await database.problems()
         if settings.primary_lease and not of_database:
             of_database = await lease_problems(database)

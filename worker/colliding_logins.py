@@ -122,7 +122,8 @@ def main() -> None:
 async def list_logins(settings: ImportSettings) -> int:
     """Print the logins that cannot be created today. Return the exit code: 0 if there are none, 1 if there are."""
     found = Counter[bool]()
-    async with mongo_database.connect(settings.mongo_url.get_secret_value()) as database:
+    url = settings.mongo_url.get_secret_value()
+    async with mongo_database.connect(url, driver=settings.mongo_driver) as database:
         if problems := await database.problems():
             print_error(*(f"database: {problem}" for problem in problems))
             return EX_UNAVAILABLE

@@ -107,7 +107,8 @@ def _import(file: BinaryIO, tenant: str, report: Report) -> int:
 
 async def import_users(file: BinaryIO, tenant_email: str, settings: ImportSettings, report: Report) -> int:
     """Import the users. Return the exit code. Reads the file on the event loop, where no other task is delayed."""
-    async with mongo_database.connect(settings.mongo_url.get_secret_value()) as database:
+    url = settings.mongo_url.get_secret_value()
+    async with mongo_database.connect(url, driver=settings.mongo_driver) as database:
         if problems := await database.problems():
             print_error(*(f"database: {problem}" for problem in problems))
             return EX_UNAVAILABLE

@@ -42,7 +42,7 @@ async def run(settings: ImportSettings) -> int:
     """Create the missing indexes. Return the exit code."""
     # Without a socket timeout: the answer comes when the indexes are built, which may take hours.
     url = settings.mongo_url.get_secret_value()
-    async with mongo_database.connect(url, socket_timeout_ms=None) as database:
+    async with mongo_database.connect(url, socket_timeout_ms=None, driver=settings.mongo_driver) as database:
         try:
             if conflicts := await database.index_conflicts():
                 print_line(*conflicts)

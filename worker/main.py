@@ -96,7 +96,8 @@ async def serve(
         stack.enter_context(metrics_endpoint(metrics.registry, settings.metrics_host, settings.metrics_port))
         listeners = [tracing.commands] if tracing else []
         url = settings.mongo_url.get_secret_value()
-        database = await stack.enter_async_context(mongo_database.connect(url, listeners))
+        connected = mongo_database.connect(url, listeners, driver=settings.mongo_driver)
+        database = await stack.enter_async_context(connected)
         if not await _has_indexes(database, stop):
             return
 

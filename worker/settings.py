@@ -5,7 +5,7 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -104,6 +104,8 @@ def _registration_key(secret: SecretStr) -> SecretStr:
 
 #: The URL of a database. It is a secret because it contains the password.
 MongoUrl = Annotated[SecretStr, AfterValidator(_mongo_url), Field(validation_alias="MONGO_URL")]
+#: The library that speaks to the database.
+MongoDriver = Annotated[Literal["motor", "pymongo"], Field(validation_alias="AUTH_MONGO_DRIVER")]
 
 
 class ImportSettings(BaseSettings):
@@ -117,6 +119,7 @@ class ImportSettings(BaseSettings):
     )
 
     mongo_url: MongoUrl
+    mongo_driver: MongoDriver = "motor"
 
 
 class Settings(ProcessSettings):
@@ -124,6 +127,9 @@ class Settings(ProcessSettings):
 
     mongo_url: MongoUrl
     """URL of MongoDB. Its path is the name of the database; default: `jincor_auth`."""
+    mongo_driver: MongoDriver = "motor"
+    """Client library for MongoDB: `motor`, or `pymongo`, the async client of PyMongo, for trials. Motor
+    gets critical fixes until May 2027. The commands for the database read it too."""
 
     primary_lease: bool = True
     """Whether the worker has MongoDB confirm twice a second, by a linearizable read, that its primary

@@ -8,7 +8,6 @@ never its values or the text of its error, which quotes values.
 import contextlib
 from collections.abc import Iterator
 
-from aio_pika.abc import AbstractIncomingMessage
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
@@ -18,6 +17,7 @@ from shared.amqp.telemetry import TRACE_HEADERS
 from shared.amqp.topology import RPC_EXCHANGE
 from shared.contracts.errors import ErrorCode
 from shared.process.tracing import ProcessTracing, record_error
+from worker.amqp.delivery import Delivery
 
 CODES = frozenset(ErrorCode)
 
@@ -31,7 +31,7 @@ class WorkerTracing(ProcessTracing):
         """The listener that makes spans of database commands."""
 
     @contextlib.contextmanager
-    def processing(self, operation: str, message: AbstractIncomingMessage) -> Iterator[Span]:
+    def processing(self, operation: str, message: Delivery) -> Iterator[Span]:
         """Run the body in the span of a request, which continues the sender's trace if the message has one.
 
         The caller passes the result to `ended`.
@@ -49,7 +49,7 @@ class WorkerTracing(ProcessTracing):
                 "messaging.destination.name": f"{RPC_EXCHANGE}:{operation}",
                 "messaging.rabbitmq.destination.routing_key": operation,
                 "messaging.message.body.size": len(message.body),
-                "jincor_auth.redelivered": bool(message.redelivered),
+                "jincor_auth.redelivered": message.redelivered,
             },
             record_exception=False,
         ) as span:
@@ -64,7 +64,7 @@ class WorkerTracing(ProcessTracing):
 
 
 class MongoCommands(CommandListener):
-    """Makes a span of each database command of a request. PyMongo calls it on the thread that runs the command.
+    """Makes a span of each database command of a request. Motor calls it on the thread that runs the command.
 
     `opentelemetry-instrumentation-pymongo` is not used. It registers itself for the whole process,
     traces the sweep's queries too, and puts error texts into spans, with the values of a duplicate

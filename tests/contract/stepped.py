@@ -71,7 +71,7 @@ class _Cursor:
 
     @property
     def delegate(self) -> Any:
-        return self._cursor.delegate
+        return getattr(self._cursor, "delegate", self._cursor)  # Motor wraps the cursor of PyMongo
 
     def sort(self, order: Any) -> Self:
         self._cursor = self._cursor.sort(order)

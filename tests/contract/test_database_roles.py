@@ -12,11 +12,12 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from tests.contract.test_steps import REQUESTS, begin, send
 from tests.database_roles import access
 from tests.fakes import NOW
+from tests.mongo_driver import connect
 from tests.records import a_key, a_session, a_tenant, a_user
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_audit import MongoAudit
-from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_sweep_leases import MongoSweepLeases

@@ -8,9 +8,10 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 
 from shared.contracts.events import RevocationReason
 from tests.fakes import NOW
+from tests.mongo_driver import connect
 from tests.records import a_key, a_session, a_user
 from worker.adapters.mongo_activity import CHUNK, MongoActivity
-from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.ports import Activity
 from worker.domain.records import StoredUser

@@ -11,10 +11,11 @@ from pymongo.errors import AutoReconnect, BulkWriteError, WTimeoutError
 from dev.ports import free_port
 from shared.contracts.errors import Unavailable
 from tests.fakes import NOW
+from tests.mongo_driver import connect
 from tests.records import a_session, a_tenant, a_user
 from worker.adapters.index_definitions import INDEXES
 from worker.adapters.mongo_activity import MongoActivity
-from worker.adapters.mongo_database import MongoDatabase, connect, refused_as_duplicates
+from worker.adapters.mongo_database import MongoDatabase, refused_as_duplicates
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants

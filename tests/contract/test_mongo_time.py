@@ -12,8 +12,9 @@ from yarl import URL
 from shared.contracts.errors import AuthError, Unavailable
 from tests.fakes import NOW
 from tests.integration.proxy import Proxy
+from tests.mongo_driver import connect
 from tests.records import a_session, a_user
-from worker.adapters.mongo_database import MAX_CONNECTIONS, MongoDatabase, connect, unavailable_when_away
+from worker.adapters.mongo_database import MAX_CONNECTIONS, MongoDatabase, unavailable_when_away
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_time import MAX_CALL_SECONDS, MIN_CALL_SECONDS
@@ -95,7 +96,7 @@ async def failure_of(call: Callable[[], Awaitable[object]]) -> type[AuthError] |
 
 
 async def test_command_carries_the_time_that_the_request_has_left(mongo_url: str) -> None:
-    """Motor copies the driver's limit into its threads."""
+    """Motor copies the driver's limit into its threads; PyMongo's async client stays in the task."""
     sent = SentCommands()
     async with connect(mongo_url, [sent]) as database:
         users, sessions = MongoUsers(database), MongoSessions(database)

@@ -20,11 +20,12 @@ from shared.contracts.session_list import MAX_SESSIONS
 from shared.contracts.user_list import MAX_USERS_PER_PAGE
 from tests.backends import Backend, with_indexes
 from tests.fakes import NOW
+from tests.mongo_driver import connect
 from tests.records import a_session, a_tenant, a_user, an_api_key
 from worker import colliding_logins, sweeper
 from worker.adapters.lookups import MAX_IDS
 from worker.adapters.mongo_audit import MongoAudit
-from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers

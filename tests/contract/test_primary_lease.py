@@ -8,9 +8,10 @@ import pytest
 
 from shared.contracts.errors import Unavailable
 from shared.process.background import background_task
+from tests.mongo_driver import connect
 from tests.primary_link import PrimaryLink
 from tests.records import a_session
-from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.primary_lease import (

@@ -28,11 +28,12 @@ from shared.contracts.operation import Lane
 from tests.backends import Backend, with_indexes
 from tests.faults.mongo_link import MongoLink
 from tests.import_command import Ended, ended, run_import, start_command
+from tests.mongo_driver import connect
 from tests.office import WITH_OFFICE, open_office
 from tests.records import a_session
 from tests.requests import Accounts
 from tests.service import START_TIMEOUT_SECONDS, takes_requests
-from worker.adapters.mongo_database import Document, MongoDatabase, connect
+from worker.adapters.mongo_database import Document, MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.records import IdempotencyKey, Revocation

@@ -16,12 +16,13 @@ from tests.fakes import LIMIT, NOW
 from tests.faults.database_stack import DatabaseStack, database_stack
 from tests.faults.fail_command import COMMANDS, WRITES, WTIMEOUT, FailCommand
 from tests.faults.profile import LONG
+from tests.mongo_driver import connect
 from tests.records import a_key, a_session, a_tenant, a_user
 from worker.adapters.index_definitions import INDEXES
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_attempts import MongoAttempts
 from worker.adapters.mongo_audit import MongoAudit
-from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_sweep_leases import MongoSweepLeases

@@ -18,9 +18,10 @@ from tests.faults.database_stack import DatabaseStack, database_stack
 from tests.faults.fail_command import COMMANDS, WRITES, WTIMEOUT, FailCommand
 from tests.faults.profile import LONG
 from tests.faults.test_database_errors import ERRORS, WRITE_CONCERN_ERRORS
+from tests.mongo_driver import connect
 from worker.adapters.index_definitions import INDEXES
 from worker.adapters.mongo_audit import MongoAudit
-from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_indexes import create_indexes
 from worker.domain.records import StoredAuditRecord
 

@@ -5,7 +5,7 @@ from pymongo.errors import AutoReconnect, OperationFailure, WTimeoutError
 
 from tests.faults.fail_command import WTIMEOUT, FailCommand
 from tests.faults.mongo_link import MongoLink
-from worker.adapters.mongo_database import connect
+from tests.mongo_driver import connect
 
 
 @pytest.mark.parametrize(

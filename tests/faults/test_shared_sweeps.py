@@ -15,8 +15,9 @@ from shared.contracts.events import RevocationReason
 from tests import fakes
 from tests.backends import with_indexes
 from tests.faults.profile import LONG, note
+from tests.mongo_driver import connect
 from tests.records import a_key, a_session, a_tenant
-from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_sweep_leases import MongoSweepLeases
 from worker.adapters.mongo_tenants import MongoTenants

@@ -15,8 +15,9 @@ from yarl import URL
 from shared.amqp.topology import EVENTS_EXCHANGE, RPC_EXCHANGE
 from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
 from tests.backends import with_indexes
+from tests.mongo_driver import connect
 from tests.primary_link import PrimaryLink
-from worker.adapters.mongo_database import clock_problems, connect
+from worker.adapters.mongo_database import clock_problems
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 KEYS = f"test:{base64.b64encode(b'K' * 32).decode()}"

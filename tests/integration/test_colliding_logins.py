@@ -8,8 +8,8 @@ import pytest
 from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
 from tests.fakes import FakeTenants, FakeUsers
 from tests.import_command import Ended, ended, start_command
+from tests.mongo_driver import connect
 from tests.records import a_tenant, a_user
-from worker.adapters.mongo_database import connect
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers

@@ -14,9 +14,10 @@ from shared.process.environment import EX_CONFIG, EX_UNAVAILABLE
 from tests.backends import with_indexes
 from tests.fakes import LIMIT, NOW
 from tests.import_command import PATIENCE_SECONDS, Ended, run_import, start_import
+from tests.mongo_driver import connect
 from tests.records import a_tenant
 from worker.adapters.mongo_attempts import MongoAttempts
-from worker.adapters.mongo_database import MongoDatabase, connect
+from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_indexes import create_indexes
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers

@@ -14,9 +14,9 @@ from dev.services import worker_service
 from shared.contracts.operation import Lane
 from shared.process.environment import EX_UNAVAILABLE
 from tests.import_command import ended, start_command
+from tests.mongo_driver import connect
 from tests.service import START_TIMEOUT_SECONDS, takes_requests
 from worker.adapters.index_definitions import INDEXES
-from worker.adapters.mongo_database import connect
 
 WAITING = "worker waits for the database and its indexes"
 

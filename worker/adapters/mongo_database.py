@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor, AsyncIOMotorDatabase
-from pymongo import ASCENDING, ReadPreference, WriteConcern
+from pymongo import ASCENDING, AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.cursor import AsyncCursor
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -31,7 +34,11 @@ log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 RecordT = TypeVar("RecordT")
-Collection = AsyncIOMotorCollection[Document]
+#: PyMongo's own async client, or Motor, which runs PyMongo's blocking client in threads. Their
+#: collections and cursors are used alike, so the adapters have the types of PyMongo.
+Driver = Literal["motor", "pymongo"]
+Collection = AsyncCollection[Document]
+Cursor = AsyncCursor[Document]
 
 DEFAULT_DATABASE = "jincor_auth"
 #: An acknowledged write must survive the loss of a node and a power failure. The database stops
@@ -79,7 +86,7 @@ class MongoDatabase:
     """The service's database."""
 
     def __init__(
-        self, database: AsyncIOMotorDatabase[Document], primary_seen_seconds: Callable[[], float] = lambda: math.inf
+        self, database: AsyncDatabase[Document], primary_seen_seconds: Callable[[], float] = lambda: math.inf
     ) -> None:
         """`primary_seen_seconds` returns the time since the last heartbeat of a primary."""
         self._database = database
@@ -102,8 +109,11 @@ class MongoDatabase:
 
     async def indexes_in_progress(self, name: str) -> set[str]:
         """Return the names of the collection's indexes that are being built. `listIndexes` also lists these."""
-        statistics = self._database[name].aggregate([{"$indexStats": {}}])
-        return {each["name"] for each in await statistics.to_list(None) if each.get("building")}
+        # A command, since only one of the drivers awaits `aggregate`. Each shard lists its indexes.
+        answer = await self._database.command(
+            "aggregate", name, pipeline=[{"$indexStats": {}}], cursor={"batchSize": 10_000}
+        )
+        return {each["name"] for each in answer["cursor"]["firstBatch"] if each.get("building")}
 
     async def index_conflicts(self) -> list[str]:
         """Return the indexes that exist with another definition than expected, one line each."""
@@ -189,7 +199,11 @@ def clock_problems(database_time: object, asked_at: datetime, answered_at: datet
 
 @contextlib.asynccontextmanager
 async def connect(
-    url: str, listeners: Sequence[CommandListener] = (), socket_timeout_ms: int | None = SOCKET_TIMEOUT_MS
+    url: str,
+    listeners: Sequence[CommandListener] = (),
+    socket_timeout_ms: int | None = SOCKET_TIMEOUT_MS,
+    *,
+    driver: Driver = "motor",
 ) -> AsyncIterator[MongoDatabase]:
     """Return the database that the URL names, as a context manager that closes the connection at exit.
 
@@ -197,8 +211,9 @@ async def connect(
     of None lets commands take any time.
     """
     heartbeats = PrimaryHeartbeats()
-    client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-        url,
+    client, close = _client(
+        driver,
+        host=url,
         tz_aware=True,
         appname="jincor-auth",
         event_listeners=[*listeners, heartbeats],
@@ -213,8 +228,19 @@ async def connect(
     try:
         yield MongoDatabase(client.get_default_database(DEFAULT_DATABASE), heartbeats.seconds_since)
     finally:
-        # In a thread, since it tells the database, which may not answer.
-        await asyncio.to_thread(client.close)
+        await close()
+
+
+def _client(driver: Driver, **options: Any) -> tuple[AsyncMongoClient[Document], Callable[[], Awaitable[None]]]:
+    """Return a client, and what closes it."""
+    if driver == "pymongo":
+        client: AsyncMongoClient[Document] = AsyncMongoClient(**options)
+        return client, client.close
+    from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - workers with the other driver need no Motor
+
+    motor: AsyncIOMotorClient[Document] = AsyncIOMotorClient(**options)
+    # In a thread, since it tells the database, which may not answer.
+    return cast("AsyncMongoClient[Document]", motor), functools.partial(asyncio.to_thread, motor.close)
 
 
 def readable(documents: Iterable[Document], read: Callable[[Document], RecordT]) -> list[RecordT]:
@@ -234,7 +260,7 @@ def readable(documents: Iterable[Document], read: Callable[[Document], RecordT])
     return records
 
 
-async def first_found(found: AsyncIOMotorCursor[Document], limit: int) -> list[Document]:
+async def first_found(found: Cursor, limit: int) -> list[Document]:
     """Return the first `limit` documents of a query, all from the database's first answer.
 
     Otherwise that has 101 documents, and the driver does not repeat the command for more
@@ -244,7 +270,7 @@ async def first_found(found: AsyncIOMotorCursor[Document], limit: int) -> list[D
 
 
 async def first_readable(
-    found: AsyncIOMotorCursor[Document],
+    found: Cursor,
     read: Callable[[Document], RecordT],
     limit: int,
     is_wanted: Callable[[Document], bool] = lambda _: True,

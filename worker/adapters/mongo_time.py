@@ -3,7 +3,7 @@
 `pymongo.timeout` limits what the driver does: waiting for a primary and for a connection, the
 command in the database (`maxTimeMS`), its reply, and retries. It is a context variable, and Motor
 copies these into its threads. A call may also wait for one of those threads, which the driver's
-limit does not cover, so a timer of the event loop ends that.
+limit does not cover, so a timer of the event loop ends that. PyMongo's async client has no threads.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ def call_time_limit(max_seconds: float = MAX_CALL_SECONDS) -> Iterator[None]:
 
 
 class PrimaryHeartbeats(ServerHeartbeatListener):
-    """Remembers the last heartbeat of a primary, a `mongos` or a standalone server. PyMongo calls it in threads."""
+    """Remembers the last heartbeat of a primary, a `mongos` or a standalone server. Motor calls it in threads."""
 
     def __init__(self) -> None:
         self._seen_at = -math.inf

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-import pymongo
-from motor.motor_asyncio import AsyncIOMotorCursor
 from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
-from worker.adapters.mongo_database import PLANNED_ELECTION_SECONDS, Collection, Document, MongoDatabase
+from worker.adapters.mongo_database import PLANNED_ELECTION_SECONDS, Collection, Cursor, Document, MongoDatabase
+from worker.adapters.mongo_time import call_time_limit
 from worker.domain.ports import Database
 
 log = logging.getLogger(__name__)
@@ -124,6 +123,8 @@ class PrimaryLease:
         return self.is_held
 
     async def _current(self, deadline: float) -> Proof:
+        if self._proof is not None and self.is_held:
+            return self._proof
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 while not self.is_held and not self._is_refusing:
@@ -136,7 +137,7 @@ class PrimaryLease:
     async def _renew(self, began: float) -> None:
         try:
             self._proof = Proof(await self._prove(), began)
-        except PyMongoError as error:
+        except (PyMongoError, TimeoutError) as error:
             no_primary = isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout)
             self._failed(error, is_refusing=not no_primary)
         except Exception as error:  # one failure must not stop the renewals
@@ -176,19 +177,19 @@ class ProvenDatabase:
         return replies and (confirmed or self._lease.seconds_since() < PLANNED_ELECTION_SECONDS)
 
 
-def server_of(cursor: AsyncIOMotorCursor[Document]) -> Server | None:
+def server_of(cursor: Cursor) -> Server | None:
     """Return the server that answered the cursor's query, or None before it was read."""
-    server: Server | None = cursor.delegate.address  # Motor's type stub declares its own property as a method
+    server: Server | None = getattr(cursor, "delegate", cursor).address  # Motor's cursor has PyMongo's as `delegate`
     return server
 
 
 async def confirm_primary(database: MongoDatabase) -> Server:
     """Return the server that a majority confirms to be the primary, within `LEASE_SECONDS`.
 
-    Raises a `PyMongoError` otherwise.
+    Raises a `PyMongoError` or `TimeoutError` otherwise.
     """
     sessions = database.collection("sessions")
-    with pymongo.timeout(LEASE_SECONDS):
+    with call_time_limit(LEASE_SECONDS):
         try:
             return await _answering(sessions.with_options(read_concern=ReadConcern("linearizable")))
         except OperationFailure as error:
@@ -209,7 +210,7 @@ async def lease_problems(database: MongoDatabase) -> list[str]:
                     f"refuses linearizable reads with error {error.code}, so workers would refuse all tokens. Use a"
                     " replica set of MongoDB, or set AUTH_PRIMARY_LEASE to false"
                 ]
-        except PyMongoError:
+        except (PyMongoError, TimeoutError):
             continue
         else:
             if time.monotonic() - began <= RENEWAL_SECONDS:

@@ -12,11 +12,12 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
+from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelPreconditionFailed
 from pydantic import ValidationError
 
@@ -48,6 +49,7 @@ from shared.contracts.wire import REQUEST_ID, WireModel
 from shared.process.logging import request_id, sampled
 from shared.process.metrics import OTHER
 from worker.amqp.deadlines import Deadlines
+from worker.amqp.delivery import Delivery
 from worker.amqp.replies import Outcome, ReplySender
 from worker.domain.call import Call
 from worker.domain.deadline import request_deadline
@@ -131,7 +133,9 @@ class Consumer:
                 )
                 channel = await _open(connection, consumption)
                 queue = await consumption.queue.adopt(channel)
-            self._consuming.append((queue, await queue.consume(self._accept)))
+            underlay = await channel.get_underlay_channel()
+            started = await underlay.basic_consume(queue.name, self._accept)
+            self._consuming.append((queue, started.consumer_tag or ""))
             channels.append(channel)
         log.info("taking requests", extra={"queues": [each.queue.name for each in self._consumptions]})
         return channels
@@ -156,14 +160,15 @@ class Consumer:
             await asyncio.wait(self._in_flight, timeout=grace_seconds)
         return not self._in_flight
 
-    async def _accept(self, message: AbstractIncomingMessage) -> None:
+    def _accept(self, message: DeliveredMessage) -> Coroutine[Any, Any, None]:
         # A separate task: the channel's tasks are cancelled with it, and an operation should be
-        # finished.
-        task = asyncio.create_task(self._handle(message))
+        # finished. It starts now, before aiormq runs the coroutine that it needs.
+        task = asyncio.create_task(self._handle(Delivery(message)))
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
+        return asyncio.sleep(0)
 
-    async def _handle(self, message: AbstractIncomingMessage) -> None:
+    async def _handle(self, message: Delivery) -> None:
         request_id.set(_request_id(message.headers.get(REQUEST_ID_HEADER)))
         acting: set[str] = set()
         acting_tenants.set(acting)
@@ -191,13 +196,13 @@ class Consumer:
                 },
             )
 
-    def _is_sampled(self, message: AbstractIncomingMessage, fields: Mapping[str, object]) -> bool:
+    def _is_sampled(self, message: Delivery, fields: Mapping[str, object]) -> bool:
         """Return whether the request is in the logged sample. A batch is if any request in it is."""
         ids = fields.get("request_ids")
         names = ids if isinstance(ids, list) else [request_id.get() or message.message_id or ""]
         return any(sampled(name, self._verify_sample) for name in names)
 
-    async def _reply_and_acknowledge(self, message: AbstractIncomingMessage, outcome: Outcome | None) -> None:
+    async def _reply_and_acknowledge(self, message: Delivery, outcome: Outcome | None) -> None:
         fields = {"operation": _name(message)}
         if outcome is not None and _may_reply_to(message):
             try:
@@ -206,11 +211,12 @@ class Consumer:
                 log.exception("reply is lost, the caller waits in vain", extra=fields)
         try:
             with lost_connections():
-                await message.ack()
+                # What is not written when the connection closes is lost, so the last ones are waited for.
+                await message.acknowledge(wait=self._draining)
         except ConnectionLost as error:
             log.warning("request is not acknowledged and comes back", extra={**fields, "error": str(error)})
 
-    async def _traced_outcome(self, message: AbstractIncomingMessage, fields: dict[str, object]) -> Outcome | None:
+    async def _traced_outcome(self, message: Delivery, fields: dict[str, object]) -> Outcome | None:
         if self._tracing is None:
             return await self._outcome(message, fields)
         with self._tracing.processing(_name(message), message) as span:
@@ -218,7 +224,7 @@ class Consumer:
             self._tracing.ended(span, code_of(outcome))
             return outcome
 
-    async def _outcome(self, message: AbstractIncomingMessage, fields: dict[str, object]) -> Outcome | None:
+    async def _outcome(self, message: Delivery, fields: dict[str, object]) -> Outcome | None:
         """Return the reply, the error to reply, or None if the deadline has passed.
 
         Adds the log fields of the request to `fields`.
@@ -236,9 +242,9 @@ class Consumer:
             fields.update(request.log_fields())
             call = Call(
                 message.message_id or uuid.uuid4().hex,
-                bool(message.redelivered),
+                message.redelivered,
                 request_id.get(),
-                service_of(message.exchange or ""),
+                service_of(message.exchange),
                 deadline.at if deadline else None,
             )
             return await handler(request, call, self._ports)
@@ -251,8 +257,8 @@ class Consumer:
             log.exception("internal error", extra={"incident": incident, "operation": _name(message)})
             return InternalError(incident=incident)
 
-    def _operation(self, message: AbstractIncomingMessage) -> tuple[Operation[Any, Any], Handler]:
-        name = message.routing_key or ""
+    def _operation(self, message: Delivery) -> tuple[Operation[Any, Any], Handler]:
+        name = message.routing_key
         if not _is_from_caller(message):
             raise BadRequest("request must be published to `rpc` or to the exchange of a service")
         if not _may_reply_to(message):
@@ -272,7 +278,7 @@ async def _open(connection: AbstractConnection, consumption: Consumption) -> Abs
     return channel
 
 
-def _name(message: AbstractIncomingMessage) -> str:
+def _name(message: Delivery) -> str:
     """Return the operation's name for logs and metrics. Unknown names come from outside and are replaced by `OTHER`."""
     return message.routing_key if message.routing_key in OPERATIONS else OTHER
 
@@ -282,29 +288,29 @@ def _tenant_field(tenants: set[str]) -> dict[str, object]:
     return {"tenants": sorted(tenants)} if len(tenants) > 1 else {"tenant": next(iter(tenants), None)}
 
 
-def _is_successful_verification(message: AbstractIncomingMessage, outcome: Outcome | None) -> bool:
+def _is_successful_verification(message: Delivery, outcome: Outcome | None) -> bool:
     """Return whether the message is a verification, and every check in it succeeded."""
     if message.routing_key not in VERIFY_OPERATIONS or isinstance(outcome, AuthError | None):
         return False
     return not isinstance(outcome, AuthVerifyReply) or all(answer.error is None for answer in outcome.answers)
 
 
-def _is_from_caller(message: AbstractIncomingMessage) -> bool:
+def _is_from_caller(message: Delivery) -> bool:
     # A service can bind its own exchanges to the one it may publish to; the message then names its
     # own exchange. A message that it dead-letters names the permitted exchange, but the broker has
     # not checked its routing key.
     if DEATH_HEADER in message.headers:
         return False
-    return message.exchange == RPC_EXCHANGE or service_of(message.exchange or "") is not None
+    return message.exchange == RPC_EXCHANGE or service_of(message.exchange) is not None
 
 
-def _may_reply_to(message: AbstractIncomingMessage) -> bool:
+def _may_reply_to(message: Delivery) -> bool:
     # Workers may publish to every queue, so a made-up reply address could name a queue that the
     # caller may not use.
-    return _is_from_caller(message) and REPLY_ADDRESS.fullmatch(message.reply_to or "") is not None
+    return _is_from_caller(message) and REPLY_ADDRESS.fullmatch(message.reply_to) is not None
 
 
-def _decode(operation: Operation[Any, Any], message: AbstractIncomingMessage) -> WireModel:
+def _decode(operation: Operation[Any, Any], message: Delivery) -> WireModel:
     if len(message.body) > operation.max_body_bytes:
         raise BadRequest(f"body must not be larger than {operation.max_body_bytes} bytes")
     try:

@@ -5,10 +5,9 @@ import logging
 import math
 from collections.abc import Callable
 
-from aio_pika.abc import AbstractIncomingMessage
-
 from shared.amqp.topology import DEADLINE_HEADER, service_of
 from shared.contracts.errors import BadRequest, DeadlineExceeded, Overloaded
+from worker.amqp.delivery import Delivery
 from worker.domain.deadline import Deadline
 
 log = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ class Deadlines:
         self._logged_at: dict[str, float] = {}
         """When a late request of each caller was last logged, the one that was logged longest ago first."""
 
-    def late_seconds(self, message: AbstractIncomingMessage) -> float:
+    def late_seconds(self, message: Delivery) -> float:
         """Return the seconds since the deadline of the request, negative before it."""
         deadline_ms = message.headers.get(DEADLINE_HEADER)
         if deadline_ms is None:  # a redelivered request without a deadline counts as late
@@ -46,14 +45,14 @@ class Deadlines:
             )
         return (now_ms - deadline_ms) / 1000
 
-    def exceeded(self, message: AbstractIncomingMessage, late_seconds: float) -> DeadlineExceeded:
+    def exceeded(self, message: Delivery, late_seconds: float) -> DeadlineExceeded:
         """Return the error for a request that arrives late at its first delivery.
 
         A caller that still waits for the reply has a clock that is behind this worker's, so its late
         requests are logged once a minute.
         """
         seconds = math.ceil(late_seconds)
-        caller = service_of(message.exchange or "") or "an edge"
+        caller = service_of(message.exchange) or "an edge"
         if late_seconds > USUAL_DELAY_SECONDS and self._may_log_late(caller):
             log.warning(
                 "request arrived %d s after its deadline: the caller's clock is behind this worker's, or the broker"
@@ -78,7 +77,7 @@ class Deadlines:
             del self._logged_at[next(iter(self._logged_at))]
         return True
 
-    def of(self, message: AbstractIncomingMessage) -> Deadline | None:
+    def of(self, message: Delivery) -> Deadline | None:
         """Return the deadline of the request, or None if it has none.
 
         Raises `Overloaded` if it waited in the queue until only the reserve is left. A redelivered
@@ -88,20 +87,20 @@ class Deadlines:
         if not isinstance(deadline_ms, int):
             return None
         left_seconds, now = deadline_ms / 1000 - self._clock(), asyncio.get_running_loop().time()
-        timeout_seconds = given_seconds if isinstance(given_seconds, int | float) else left_seconds
+        timeout_seconds = given_seconds if given_seconds is not None else left_seconds
         deadline = Deadline.of_request(now + left_seconds, timeout_seconds)
         if deadline.is_close(now) and not message.redelivered:
             raise Overloaded
         return deadline
 
-    def waited_seconds(self, message: AbstractIncomingMessage) -> float | None:
+    def waited_seconds(self, message: Delivery) -> float | None:
         """Return the seconds since the request was sent, computed from its deadline and its expiration.
 
         None if one of them is missing, or if the message is redelivered: then it also spent time in
         another worker.
         """
         deadline_ms, given_seconds = message.headers.get(DEADLINE_HEADER), message.expiration
-        if message.redelivered or not isinstance(deadline_ms, int) or not isinstance(given_seconds, int | float):
+        if message.redelivered or not isinstance(deadline_ms, int) or given_seconds is None:
             return None
         waited = self._clock() - deadline_ms / 1000 + given_seconds
         # Clocks differ, and callers may set any values.

@@ -12,17 +12,18 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from aio_pika import DeliveryMode
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aiormq.abc import AbstractChannel as UnderlayChannel
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.channel import Channel
 from pamqp.commands import Basic
 
 from shared.amqp.connection import LAST_BACKOFF_SECONDS, Connection, ConnectionLost, lost_connections
 from shared.amqp.topology import ERROR_TYPE, JSON_TYPE, REPLY_TYPE, service_of
 from shared.contracts.errors import AuthError, InternalError
 from shared.contracts.wire import WireModel
+from worker.amqp.delivery import Delivery
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ LAST_BACKOFF_OF_SERVICES_SECONDS = 10.0
 #: Half of RabbitMQ 4's limit (`max_message_size`), and more than any reply needs. RabbitMQ closes
 #: the connection of a message beyond its limit.
 MAX_REPLY_BYTES = 8 * 1024 * 1024
+#: Reply bytes of one connection that may be written without waiting for its socket. A connection
+#: that is not read then holds this much, and a reply for each prefetch slot.
+MAX_UNAWAITED_BYTES = 64 * 1024
 #: Services with a connection of their own; further ones share one connection. Each is a socket here
 #: and a few processes at the broker. Only administrators add services, since they declare a
 #: service's exchange.
@@ -49,7 +53,7 @@ class ReplySender(Protocol):
     async def ready(self) -> None:
         """Wait until replies to edges can be sent, or until FIRST_OPENING_SECONDS have passed."""
 
-    async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
+    async def send(self, request: Delivery, outcome: Outcome) -> None:
         """Send a reply, or drop it if it cannot be sent at once."""
 
 
@@ -94,7 +98,7 @@ class Replies:
         """Wait until replies to edges can be sent, or until FIRST_OPENING_SECONDS have passed."""
         await self._connections[None].ready()
 
-    async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
+    async def send(self, request: Delivery, outcome: Outcome) -> None:
         """Send a reply, or drop it if the connection of its source is lost.
 
         Without publisher confirms: a lost reply is not sent again.
@@ -111,9 +115,9 @@ class Replies:
             correlation_id=request.correlation_id,
             delivery_mode=DeliveryMode.NOT_PERSISTENT,
         )
-        service = service_of(request.exchange or "")
+        service = service_of(request.exchange)
         connection = self._connections.get(service) or await self._open(service)
-        await connection.publish(request.reply_to or "", body, properties)
+        await connection.publish(request.reply_to, body, properties)
 
     async def _open(self, service: str | None) -> ReplyPublisher:
         if len(self._connections) > MAX_SERVICES:
@@ -130,7 +134,7 @@ class ReplyConnection:
 
     def __init__(self, urls: Sequence[str], name: str, service: str | None) -> None:
         self._service = service
-        self._channel: UnderlayChannel | None = None
+        self._channel: Channel | None = None
         self._connection = Connection(
             urls,
             name if service is None else f"{name} to {service}",
@@ -143,6 +147,7 @@ class ReplyConnection:
         self._opened = asyncio.Event()
         self._waits_until = asyncio.get_running_loop().time() + FIRST_OPENING_SECONDS
         self._dropped = 0
+        self._unawaited_bytes = 0
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -158,13 +163,21 @@ class ReplyConnection:
                 await self._opened.wait()
 
     async def publish(self, address: str, body: bytes, properties: Basic.Properties) -> None:
-        """Publish a reply, or drop it if the connection is lost."""
+        """Publish a reply, or drop it if the connection is lost.
+
+        Most replies do not wait for the socket, which takes turns of the event loop. Those after
+        MAX_UNAWAITED_BYTES do, and so keep their prefetch slots if the broker does not read.
+        """
         if self._channel is None:
             await self._first_opening()
         try:
             if self._channel is not None:
+                wait = self._unawaited_bytes > MAX_UNAWAITED_BYTES
+                self._unawaited_bytes = 0 if wait else self._unawaited_bytes + len(body)
                 with lost_connections():
-                    await self._channel.basic_publish(body, routing_key=address, properties=properties, mandatory=False)
+                    await self._channel.basic_publish(
+                        body, routing_key=address, properties=properties, mandatory=False, wait=wait
+                    )
                 return
         except ConnectionLost:
             pass
@@ -180,7 +193,7 @@ class ReplyConnection:
     async def set_up(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         """Use a new connection to the broker. `Connection` calls this."""
         channel = await connection.channel(publisher_confirms=False)
-        self._channel = await channel.get_underlay_channel()
+        self._channel = cast("Channel", await channel.get_underlay_channel())  # its abstract class lacks `wait`
         if self._dropped:  # one line for all of them: there may be hundreds a second
             log.warning(
                 "replies were dropped while their connection was lost, their callers hear nothing",

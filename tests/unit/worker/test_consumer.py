@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
-from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
-from aio_pika.message import IncomingMessage
+from aio_pika.abc import AbstractConnection
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelInvalidStateError
 from pamqp.commands import Basic
@@ -34,6 +33,7 @@ from tests.fakes import NOW, ports
 from tests.records import some_claims
 from worker.amqp.consumer import Consumer, Consumption
 from worker.amqp.deadlines import LOG_PAUSE_SECONDS, MAX_DEADLINE_MS, MAX_LATE_CALLERS
+from worker.amqp.delivery import Delivery
 from worker.amqp.replies import Outcome, Replies
 from worker.domain.call import Call
 from worker.domain.deadline import RESERVE_SECONDS, Deadline, request_deadline
@@ -72,11 +72,8 @@ class FakeChannel:
     def __init__(self) -> None:
         self.settled: list[str] = []
         self.replies: list[Reply] = []
+        self.waited_acks = 0
         self.lost = False
-
-    @property
-    def is_closed(self) -> bool:
-        return self.lost
 
     async def basic_publish(
         self, body: bytes, *, routing_key: str, properties: Basic.Properties, mandatory: bool
@@ -86,26 +83,26 @@ class FakeChannel:
         self.settled.append("reply")
         self.replies.append(Reply(routing_key, properties.correlation_id, properties.message_type or "", body))
 
-    async def basic_ack(self, delivery_tag: int, *, multiple: bool) -> None:
-        assert (delivery_tag, multiple) == (7, False)
+    async def basic_ack(self, delivery_tag: int, *, wait: bool) -> None:
+        if self.lost:
+            raise ChannelInvalidStateError
+        assert delivery_tag == 7
+        self.waited_acks += wait
         self.settled.append("ack")
 
 
 class FakeQueue:
     """A queue that delivers the messages of a test."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.bound: list[str] = []
         self.cancelled: list[str] = []
-        self.deliver: Callable[[AbstractIncomingMessage], Awaitable[None]]
+        self.deliver: Callable[[DeliveredMessage], Awaitable[None]]
 
     async def bind(self, exchange: str, routing_key: str) -> None:
         assert exchange == "rpc"
         self.bound.append(routing_key)
-
-    async def consume(self, callback: Callable[[AbstractIncomingMessage], Awaitable[None]]) -> str:
-        self.deliver = callback
-        return "consumer-tag"
 
     async def cancel(self, tag: str, timeout: float) -> None:  # noqa: ASYNC109 - aio-pika's own signature
         assert timeout
@@ -127,7 +124,16 @@ class FakeConnection:
         self.prefetches.append(prefetch_count)
 
     async def declare_queue(self, name: str, **_: object) -> FakeQueue:
-        return self.queues.setdefault(name, FakeQueue())
+        return self.queues.setdefault(name, FakeQueue(name))
+
+    async def get_underlay_channel(self) -> "FakeConnection":
+        return self
+
+    async def basic_consume(
+        self, queue: str, callback: Callable[[DeliveredMessage], Awaitable[None]]
+    ) -> Basic.ConsumeOk:
+        self.queues[queue].deliver = callback
+        return Basic.ConsumeOk("consumer-tag")
 
 
 class FakeReplyPublisher:
@@ -161,7 +167,7 @@ class FakeReplies:
     async def ready(self) -> None:
         await self.are_ready.wait()
 
-    async def send(self, request: AbstractIncomingMessage, outcome: Outcome) -> None:
+    async def send(self, request: Delivery, outcome: Outcome) -> None:
         if self.fail:
             raise self.fail
         await self._replies.send(request, outcome)
@@ -209,13 +215,11 @@ class Broker:
             "headers": headers or {},
             **properties,
         }
-        message = IncomingMessage(
-            DeliveredMessage(
-                delivery=Basic.Deliver("consumer-tag", 7, redelivered, exchange, operation),
-                header=ContentHeader(properties=Basic.Properties(**given)),
-                body=body,
-                channel=cast(Any, self.channel),
-            )
+        message = DeliveredMessage(
+            delivery=Basic.Deliver("consumer-tag", 7, redelivered, exchange, operation),
+            header=ContentHeader(properties=Basic.Properties(**given)),
+            body=body,
+            channel=cast(Any, self.channel),
         )
         await self.connection.queues[lane_queue(Lane.VERIFY).name].deliver(message)
 
