@@ -23,7 +23,11 @@ from api.workers import WorkerCalls
 from shared.client.feed_port import Feed
 from shared.client.tenant_session import TenantSession
 from shared.contracts.address import address_of
+from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.wire import Name
+
+#: Header that names the tenant on which an operator acts.
+ON_TENANT = "X-Tenant-ID"
 
 
 class State(TypedDict):
@@ -119,11 +123,16 @@ async def _caller_on_tenant(
     credentials: BearerCredentials,
     on_tenant: Annotated[
         Name | None,
-        Header(alias="X-Tenant-ID", description="The id of the tenant to act on. Only operators need it."),
+        Header(alias=ON_TENANT, description="The id of the tenant to act on. Only operators need it."),
     ] = None,
 ) -> Caller:
-    """Return the same, with the tenant that an operator acts on. Raises `MissingTenantToken`."""
+    """Return the same, with the tenant that an operator acts on.
+
+    Raises `MissingTenantToken`, and `InvalidRequest` if two tenants are named: a proxy may have checked the other one.
+    """
     caller = await _caller(request, credentials)
+    if len(request.headers.getlist(ON_TENANT)) > 1:
+        raise InvalidRequest(problems=[FieldProblem(field=ON_TENANT, message="must be given once")])
     if on_tenant is not None:
         caller["on_tenant"] = on_tenant
     return caller

@@ -6,6 +6,7 @@ No event is lost when a stream ends: the client reconnects with its position and
 import asyncio
 import contextlib
 import logging
+import math
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from enum import StrEnum
@@ -17,6 +18,9 @@ log = logging.getLogger(__name__)
 
 #: Queued events of a client that reads slowly, half a megabyte at most. The stream ends when there are more.
 MAX_WAITING = 256
+#: Heartbeats after which a stream of an operator ends, about a minute. Its permission may be withdrawn while its
+#: session lives, and no event tells that. The client reconnects, which checks the permission again.
+HEARTBEATS_OF_OPERATORS = 4
 
 
 class Ending(StrEnum):
@@ -27,17 +31,19 @@ class Ending(StrEnum):
     SLOW = "too many events were waiting to be read"
     REVOKED = "the credential was revoked"
     EXPIRED = "the credential expired"
+    UNCHECKED = "the operator's permission must be checked again"
 
 
 class Stream:
     """One open stream: its queued events, and the reason for its end once it has ended."""
 
-    def __init__(self, session_id: str, expires: int, heartbeat_seconds: float) -> None:
+    def __init__(self, session_id: str, expires: int, heartbeat_seconds: float, *, of_operator: bool = False) -> None:
         """Bind the stream to the session of its credential; the credential expires at `expires`."""
         self.session_id = session_id
         self.expires = expires
         self.ended: Ending | None = None
         self._heartbeat_seconds = heartbeat_seconds
+        self._checked_for = HEARTBEATS_OF_OPERATORS * heartbeat_seconds if of_operator else math.inf
         self._waiting: deque[SessionRevokedEvent] = deque()
         self._changed = asyncio.Event()
         self._expiry: asyncio.TimerHandle | None = None
@@ -74,8 +80,9 @@ class Stream:
         self._changed.set()
 
     def expire_in(self, seconds: float) -> None:
-        """End the stream after this time, because its credential expires."""
-        self._expiry = asyncio.get_running_loop().call_later(seconds, self.end, Ending.EXPIRED)
+        """End the stream after this time, because its credential expires. That of an operator ends sooner."""
+        ending = Ending.EXPIRED if seconds <= self._checked_for else Ending.UNCHECKED
+        self._expiry = asyncio.get_running_loop().call_later(min(seconds, self._checked_for), self.end, ending)
 
     def close(self) -> None:
         """Release the stream after its client has disconnected."""
@@ -97,7 +104,7 @@ class Streams:
         self._stopping = False
 
     @contextlib.contextmanager
-    def open(self, tenant: str, session_id: str, expires: int) -> Iterator[Stream]:
+    def open(self, tenant: str, session_id: str, expires: int, *, of_operator: bool = False) -> Iterator[Stream]:
         """Open a stream of the tenant's events from now on.
 
         Raises `Overloaded` if too many are open, and `Unavailable` if the edge is stopping.
@@ -106,7 +113,7 @@ class Streams:
             raise Unavailable
         if self.count >= self._max_streams or len(self._by_tenant.get(tenant, ())) >= self._max_streams_per_tenant:
             raise Overloaded("too many event streams are open, try again later")
-        stream = Stream(session_id, expires, self._heartbeat_seconds)
+        stream = Stream(session_id, expires, self._heartbeat_seconds, of_operator=of_operator)
         of_caller = ((self._by_tenant, tenant), (self._by_session, session_id))
         for streams, name in of_caller:
             streams[name].add(stream)

@@ -118,7 +118,7 @@ async def run(settings: Settings, login: str, email: str, password: SecretStr, t
 async def login_key(ports: Ports, tenant: StoredTenant) -> AsyncIterator[str]:
     """Make an API key of the tenant that permits logins only, and revoke it if the block fails.
 
-    It lives as long as a key can: operators cannot make another one, since they have no permission to log users in.
+    It lives as long as a key can: whoever cannot log in cannot make another one.
     """
     token = await open_tenant_session(tenant, Call(new_id()), ports)
     wanted = {"name": KEY_NAME, "permissions": [Permission.AUTH_LOGIN], "expiresInDays": MAX_EXPIRY_DAYS}

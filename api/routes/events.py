@@ -30,7 +30,7 @@ from shared.amqp.jitter import jittered
 from shared.contracts.errors import AuthError, InvalidToken, Temporary, Unavailable
 from shared.contracts.event_list import EVENT_LIST, MAX_EVENTS_PER_PAGE, MAX_SINCE, EventListReply, EventListRequest
 from shared.contracts.events import SessionRevokedEvent
-from shared.contracts.principal_get import PRINCIPAL_GET, PrincipalGetRequest
+from shared.contracts.principal_get import PRINCIPAL_GET, CredentialKind, PrincipalGetRequest
 from shared.contracts.tenant_verify import TENANT_VERIFY, TenantVerifyRequest
 from shared.contracts.user_list import NO_CURSOR
 
@@ -107,15 +107,15 @@ async def _stream(
 ) -> AsyncIterator[Stream]:
     """Open a stream of the tenant's events from now on; it closes with the response."""
     await request.body()  # it is refused, if it is, before the stream begins
-    tenant, session_id, expires = await _subscriber(caller, workers)
+    tenant, session_id, expires, of_operator = await _subscriber(caller, workers)
     if not await feed.wait_alive(FEED_WAIT_SECONDS):
         raise Unavailable
-    with streams.open(tenant, session_id, expires) as stream:
+    with streams.open(tenant, session_id, expires, of_operator=of_operator) as stream:
         yield stream
 
 
-async def _subscriber(caller: Caller, workers: WorkerCalls) -> tuple[str, str, int]:
-    """Return the tenant, the session and the expiry of the caller's credential.
+async def _subscriber(caller: Caller, workers: WorkerCalls) -> tuple[str, str, int, bool]:
+    """Return the tenant, the session and the expiry of the caller's credential, and whether it is an operator's.
 
     `event.list` checks its permission. A tenant token is verified by `tenant.verify`, which older workers know, too.
     """
@@ -123,8 +123,9 @@ async def _subscriber(caller: Caller, workers: WorkerCalls) -> tuple[str, str, i
         claims = (await workers.call(TENANT_VERIFY, TenantVerifyRequest(token=caller["tenant_token"]))).decoded
     except InvalidToken:
         principal = await workers.call(PRINCIPAL_GET, PrincipalGetRequest(**caller))
-        return principal.tenant, principal.session_id, principal.exp
-    return claims.tenant, claims.jti, claims.exp
+        of_operator = principal.credential is CredentialKind.OPERATOR_TOKEN
+        return principal.tenant, principal.session_id, principal.exp, of_operator
+    return claims.tenant, claims.jti, claims.exp, False
 
 
 def _documented() -> dict[str, Any]:
@@ -155,7 +156,7 @@ async def stream_events(
     Each event is named `session.revoked`; its data is a CloudEvent. Its `id` is a position in time. A client that
     reconnects with this id as `Last-Event-ID` receives the missed events, and possibly duplicates. A duplicate has the
     same CloudEvent `id`. The stream ends when its credential does, and whenever events may
-    have been missed. Its last comment states the reason.
+    have been missed. That of an operator also ends after a minute. Its last comment states the reason.
 
     A request with `Accept: text/event-stream`, such as an `EventSource` of a browser, gets no 503 or 504. It gets a
     stream that ends after one comment with the code of the error, so that the client reconnects.

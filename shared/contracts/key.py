@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from .api_key import api_key_id
 from .permissions import Permission
-from .wire import Milliseconds, WireModel
+from .wire import Milliseconds, Name, WireModel
 
 #: Longer texts are no networks: an IPv6 address has at most 39 characters, a prefix length four.
 MAX_NETWORK_CHARS = 64
@@ -34,6 +35,16 @@ def _distinct(networks: tuple[str, ...]) -> tuple[str, ...]:
 Network = Annotated[str, StringConstraints(max_length=MAX_NETWORK_CHARS), AfterValidator(_network)]
 #: The networks that a key may be used from. Empty: everywhere.
 Networks = Annotated[tuple[Network, ...], Field(max_length=32), AfterValidator(_distinct)]
+
+
+def _key_id(value: str) -> str:
+    if api_key_id(value) is not None:
+        raise ValueError("must be the id of the key, not the key itself")
+    return value
+
+
+#: The id of a key in a request. A whole key would get into queries, and so into logs of the database.
+KeyId = Annotated[Name, AfterValidator(_key_id)]
 
 
 class ApiKey(WireModel):

@@ -1,13 +1,13 @@
 """key.revoke: revoke an API key. The key and its access tokens are refused from the reply on."""
 
 from .errors import Forbidden, InvalidTenantToken, KeyNotFound
+from .key import KeyId
 from .operation import Done, Lane, Operation, TenantRequest
 from .permissions import Permission
-from .wire import Name
 
 
 class KeyRevokeRequest(TenantRequest):
-    id: Name
+    id: KeyId
     """The id of the key. The caller must have all permissions of the key."""
 
 

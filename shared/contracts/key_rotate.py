@@ -9,10 +9,10 @@ from typing import Annotated
 from pydantic import Field
 
 from .errors import Forbidden, InvalidTenantToken, KeyLimitReached, KeyNotFound
-from .key import IssuedKey
+from .key import IssuedKey, KeyId
 from .operation import Lane, Operation, TenantRequest
 from .permissions import Permission
-from .wire import Name, WireModel
+from .wire import WireModel
 
 #: Thirty days.
 MAX_OVERLAP_SECONDS = 2_592_000
@@ -26,7 +26,7 @@ class KeyRotateBody(WireModel):
 
 
 class KeyRotateRequest(KeyRotateBody, TenantRequest):
-    id: Name
+    id: KeyId
     """The id of the key. The caller must have all permissions of the key."""
 
 

@@ -15,6 +15,7 @@ from shared.contracts.errors import Forbidden, KeyLimitReached, KeyNotFound, Una
 from shared.contracts.key import IssuedKey
 from shared.contracts.key_rotate import MAX_LIVE_SECRETS
 from shared.contracts.permissions import Permission
+from shared.contracts.principal_get import CredentialKind
 from worker.domain.call import Call
 from worker.domain.identifiers import digest
 from worker.domain.ports import Ports
@@ -47,10 +48,14 @@ def new_secret(key: str, request: IdempotencyKey) -> tuple[str, KeySecret]:
 def check_bounds(caller: Principal, permissions: Collection[Permission], networks: Sequence[str]) -> None:
     """Raise `Forbidden` if the key would allow more than the caller's credential does.
 
-    Otherwise a caller could create or rotate a key to widen its own permissions, or to leave its networks.
+    Otherwise a caller could create or rotate a key to widen its own permissions, or to leave its networks. In their own
+    tenant operators also manage the keys that they log in with. Each operator has such a key.
     """
+    allowed = caller.permissions
+    if caller.credential is CredentialKind.OPERATOR_TOKEN and caller.tenant == caller.session.tenant:
+        allowed |= {Permission.AUTH_LOGIN}
     for permission in sorted(permissions):
-        if permission not in caller.permissions:
+        if permission not in allowed:
             raise Forbidden.without(permission)
     own = caller.session.key.networks if caller.session.key else ()
     if own and not (networks and all(any(map(_is_within, itertools.repeat(each), own)) for each in networks)):
@@ -111,12 +116,6 @@ def issued(session: StoredSession, text: str, call: Call) -> IssuedKey:
     facts = call.audit_facts
     facts.tenant, facts.login, facts.session = session.tenant, session.login, session.id
     return IssuedKey(key=public_key(session), api_key=text)
-
-
-async def is_live(caller: Principal, ports: Ports) -> bool:
-    """Return whether the caller's session is still not revoked. Sees every acknowledged revocation."""
-    session = (await ports.sessions.find([caller.session.id])).get(caller.session.id)
-    return session is not None and session.revocation is None
 
 
 def _kept(new: KeySecret, others: Sequence[KeySecret], now: datetime) -> tuple[KeySecret, ...]:

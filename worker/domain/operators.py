@@ -58,12 +58,14 @@ async def check_may_change_login(principal: Principal, login: str, ports: Ports)
 
 
 async def check_may_delete(principal: Principal, login: str, ports: Ports) -> None:
-    """Check that the caller may delete the user, which may be an operator. Raises `Forbidden`.
+    """Check that the caller may delete the user. Raises `Forbidden`.
 
-    No operator deletes itself, so the last one stays. An unknown login passes: the operation reports it.
+    In the operators' tenant only operators may: others could create the user again, with a password of their own,
+    before an operator gives it permissions. No operator deletes itself, so the last one stays. An unknown login passes:
+    the operation reports it.
     """
     user = await ports.users.find(principal.tenant, login)
-    if user is None or not user.operator_permissions:
+    if user is None or not _is_guarded(principal, user, ports):
         return
     check_is_operator(principal)
     if user.id == principal.session.user:

@@ -95,6 +95,9 @@ async def principal_in_turn(operation: AnyOperation, request: TenantRequest, cal
     """
     principal = await principal_of(operation, request, call, ports)
     await ports.turns.enter(principal.tenant, call)
+    # It may have waited for seconds, and would learn a password of another user.
+    if principal.credential is CredentialKind.OPERATOR_TOKEN and not await still_holds(principal, ports):
+        raise Forbidden("your session or your permissions have ended meanwhile")
     return principal
 
 
@@ -124,6 +127,20 @@ def authenticated(
         ports.activity.used(session.id, ports.clock.now())
     note_acting(principal.tenant)
     return principal
+
+
+async def still_holds(principal: Principal, ports: Ports) -> bool:
+    """Return whether the caller still has its session and, as an operator, its permissions.
+
+    Sees every acknowledged revocation and withdrawal. For requests that give power which outlives the caller's.
+    """
+    session = (await ports.sessions.find([principal.session.id])).get(principal.session.id)
+    if session is None or session.revocation is not None:
+        return False
+    if principal.credential is not CredentialKind.OPERATOR_TOKEN:
+        return True
+    user = await ports.users.find(session.tenant, session.login)
+    return user is not None and user.id == session.user and principal.permissions <= user.operator_permissions
 
 
 def is_live(credential: str, session: StoredSession, ports: Ports) -> bool:

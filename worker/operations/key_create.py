@@ -7,11 +7,11 @@ from shared.contracts.errors import Forbidden, InvalidTenantToken, KeyLimitReach
 from shared.contracts.events import RevocationReason
 from shared.contracts.key import IssuedKey
 from shared.contracts.key_create import KEY_CREATE, MAX_KEYS, KeyCreateRequest
-from worker.domain.api_keys import change_key, check_bounds, is_live, issued, key_id, new_secret, with_one_more
+from worker.domain.api_keys import change_key, check_bounds, issued, key_id, new_secret, with_one_more
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
-from worker.domain.principal import Principal, principal_of
+from worker.domain.principal import Principal, principal_of, still_holds
 from worker.domain.records import IdempotencyKey, KeySecret, Revocation, StoredKey, StoredSession
 from worker.domain.session_opening import SESSION_SECRET_BYTES
 from worker.domain.session_revocation import revoke_and_announce
@@ -85,7 +85,7 @@ async def _check_new(stored: StoredSession, creator: Principal, ports: Ports) ->
     The same holds for keys that are created at the same time, so there are never more than the maximum.
     """
     now = ports.clock.now()
-    admitted = await ports.tenants.admits(stored.tenant, stored.tenant_generation) and await is_live(creator, ports)
+    admitted = await ports.tenants.admits(stored.tenant, stored.tenant_generation) and await still_holds(creator, ports)
     if admitted and len(await ports.sessions.live_keys(stored.tenant, now, MAX_KEYS + 1)) <= MAX_KEYS:
         return
     await revoke_and_announce(stored, Revocation(now, RevocationReason.ALL_REVOKED), ports)

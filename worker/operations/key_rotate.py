@@ -6,11 +6,11 @@ from datetime import timedelta
 from shared.contracts.errors import InvalidTenantToken
 from shared.contracts.key import IssuedKey
 from shared.contracts.key_rotate import KEY_ROTATE, KeyRotateRequest
-from worker.domain.api_keys import change_key, check_bounds, is_live, issued, new_secret, rotated, with_one_more
+from worker.domain.api_keys import change_key, check_bounds, issued, new_secret, rotated, with_one_more
 from worker.domain.call import Call
 from worker.domain.idempotency import idempotency_key_of
 from worker.domain.ports import Ports
-from worker.domain.principal import principal_of
+from worker.domain.principal import principal_of, still_holds
 from worker.domain.records import StoredKey, StoredSession
 from worker.domain.tenant_settings import max_key_lifetime
 
@@ -33,6 +33,6 @@ async def key_rotate(request: KeyRotateRequest, call: Call, ports: Ports) -> Iss
 
     session = await change_key(caller.tenant, request.id, change, ports)
     # A caller that was revoked meanwhile must not learn a secret that outlives its own.
-    if not await is_live(caller, ports):
+    if not await still_holds(caller, ports):
         raise InvalidTenantToken
     return issued(session, text, call)

@@ -11,6 +11,7 @@ from worker.domain.idempotency import idempotency_key_of
 from worker.domain.identifiers import digest
 from worker.domain.operators import check_may_set_permissions, operator_of
 from worker.domain.ports import Ports
+from worker.domain.principal import Principal, still_holds
 from worker.domain.records import StoredUser
 from worker.domain.tokens import user_of
 from worker.domain.views import public_operator
@@ -23,7 +24,8 @@ async def operator_update(request: OperatorUpdateRequest, call: Call, ports: Por
     """Set the user's operator permissions. A retry writes nothing, and gets the user as it is now.
 
     One operator always keeps `operators:write`. If two operators take it from each other at the same time, at least
-    one of them gets `Forbidden`, and its change is taken back.
+    one of them gets `Forbidden`, and its change is taken back. So is that of an operator whose own permissions are
+    taken at the same time.
     """
     caller = await operator_of(OPERATOR_UPDATE, request, call, ports)
     tenant = call.audit_facts.tenant = caller.session.tenant
@@ -41,13 +43,14 @@ async def operator_update(request: OperatorUpdateRequest, call: Call, ports: Por
             break
     else:
         raise Unavailable
-    if takes:
-        try:
+    try:
+        if takes:
             await _check_another_is_left(before, ports)
-        except Forbidden:
-            undo = replace(key, value=digest(key.value, "taken back"))
-            await ports.users.replace_operator_permissions(changed, before.operator_permissions, undo)
-            raise
+        await _check_still_may(caller, before, ports)
+    except Forbidden:
+        undo = replace(key, value=digest(key.value, "taken back"))
+        await ports.users.replace_operator_permissions(changed, before.operator_permissions, undo)
+        raise
     return public_operator(changed)
 
 
@@ -56,3 +59,13 @@ async def _check_another_is_left(user: StoredUser, ports: Ports) -> None:
     found = await ports.users.operators(user.tenant, 2, Permission.OPERATORS_WRITE)
     if not any(operator.id != user.id for operator in found):
         raise Forbidden(f"no operator would be left that has {Permission.OPERATORS_WRITE}")
+
+
+async def _check_still_may(caller: Principal, user: StoredUser, ports: Ports) -> None:
+    """Check that the caller still has its permissions, unless it has changed them itself. Raises `Forbidden`.
+
+    If another operator takes them at the same time, either this check sees it, or that operator sees what was just
+    stored.
+    """
+    if user.id != caller.session.user and not await still_holds(caller, ports):
+        raise Forbidden("your session or your permissions have ended meanwhile")

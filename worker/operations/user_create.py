@@ -49,5 +49,6 @@ async def user_create(request: UserCreateRequest, call: Call, ports: Ports) -> u
     stored_now = stored.password_hash == created.password_hash
     if not (superseded or stored_now or await ports.hasher.verify(stored.password_hash, password)):
         raise LoginTaken
-    await forget_failures(users_of(tenant), request.login, ports)
+    if not superseded:  # otherwise the request proves nothing about the password, and would allow more guesses of it
+        await forget_failures(users_of(tenant), request.login, ports)
     return public_user(stored)

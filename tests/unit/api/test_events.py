@@ -13,6 +13,7 @@ from api.streams import MAX_WAITING, Streams
 from shared.contracts.errors import (
     OVERLOADED_RETRY_SECONDS,
     DeadlineExceeded,
+    Forbidden,
     InternalError,
     InvalidTenantToken,
     InvalidToken,
@@ -22,6 +23,7 @@ from shared.contracts.errors import (
 )
 from shared.contracts.event_list import EVENT_LIST, MAX_SINCE
 from shared.contracts.operation import Operation
+from shared.contracts.permissions import Permission
 from shared.contracts.principal_get import PRINCIPAL_GET
 from shared.contracts.tenant_verify import TENANT_VERIFY
 from tests.event_stream import Block, sessions_of
@@ -291,6 +293,26 @@ async def test_revoked_session_of_an_operator_ends_its_stream_of_another_tenant(
     async with begun(app.asgi) as source:
         app.streams.deliver(an_event(SESSION_ID, tenant="operators"))
         assert await source.rest() == [Block(comment="the credential was revoked")]
+
+
+async def test_stream_of_an_operator_ends_soon_and_its_permission_is_checked_again(
+    open_app: OpenApp, rpc: FakeRpc
+) -> None:
+    """The permission may be withdrawn while the session lives, and no event tells that. Other streams go on."""
+    async with open_app(event_heartbeat_seconds=0.05) as app, begun(app.asgi) as of_tenant:
+        rpc.answers[TENANT_VERIFY.name] = InvalidToken()
+        example = EXAMPLES[PRINCIPAL_GET.name].reply
+        rpc.answers[PRINCIPAL_GET.name] = {**example, "credential": "api_key"}
+        async with begun(app.asgi) as of_key:
+            rpc.answers[PRINCIPAL_GET.name] = {**example, "credential": "operator_token"}
+            async with begun(app.asgi) as source:
+                assert (await source.rest())[-1] == Block(comment="the operator's permission must be checked again")
+            rpc.answers[EVENT_LIST.name] = Forbidden.without(Permission.EVENTS_READ)
+            async with EventSource(app.asgi, TENANT) as refused:
+                assert refused.status == 403
+            for stream in (of_tenant, of_key):
+                assert (await stream.next()).comment is None
+        assert app.streams.count == 1
 
 
 async def test_expired_tenant_token_ends_the_stream(app: App, rpc: FakeRpc) -> None:

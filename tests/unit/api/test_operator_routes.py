@@ -94,3 +94,13 @@ async def test_unknown_or_wrong_setting_is_answered_422(
 @pytest.mark.parametrize("path", ["/users", "/audit/search"])
 async def test_search_without_a_name_is_answered_422(edge: httpx.AsyncClient, path: str) -> None:
     assert (await edge.get(path, headers=TENANT)).status_code == 422
+
+
+@pytest.mark.parametrize("other", ["another", "shop", ""])
+async def test_request_that_names_two_tenants_is_refused(edge: httpx.AsyncClient, rpc: FakeRpc, other: str) -> None:
+    """A proxy may have checked the other one. The edge asks no worker."""
+    headers = [*TENANT.items(), ("X-Tenant-ID", "shop"), ("x-tenant-id", other)]
+    response = await edge.request("GET", "/settings", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+    assert response.json()["errors"] == [{"field": "X-Tenant-ID", "message": "must be given once"}]
+    assert rpc.calls == []
