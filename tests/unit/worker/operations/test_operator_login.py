@@ -87,7 +87,7 @@ async def test_login_needs_a_credential_of_a_tenant(worker: InMemoryWorker, cred
     token = await (worker.operator_login(office) if credential == "operator" else worker.login(office, "olga"))
     with pytest.raises(AuthError) as refused:
         await worker.operator_login(token)
-    assert refused.value.code == ("invalid_request" if credential == "operator" else "invalid_tenant_token")
+    assert refused.value.code == ("forbidden" if credential == "operator" else "invalid_tenant_token")
 
 
 async def test_logins_with_one_message_id_open_sessions_of_their_own_kinds(worker: InMemoryWorker) -> None:
