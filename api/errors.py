@@ -122,7 +122,7 @@ BROKEN_BODY = "body is not well-formed HTTP"
 class MissingTenantToken(InvalidTenantToken):
     """The request has no tenant token."""
 
-    text = "a tenant token is required: Authorization: Bearer <token>"
+    text = "a token or an API key is required: Authorization: Bearer <token or key>"
 
 
 class UnsupportedGrantType(AuthError):

@@ -108,8 +108,8 @@ async def run(settings: Settings, login: str, email: str, password: SecretStr, t
     print(key)  # noqa: T201 - it is shown only here
     print_error(
         f"{operator.login} is an operator.",
-        "Next: set AUTH_OPERATOR_TENANT for all workers and restart them. Keep the API key, which is shown only here:",
-        "operators log in with it, POST /operator/login.",
+        "Next: restart all workers with this AUTH_OPERATOR_TENANT, unless they have it.",
+        "Keep the API key, which is shown only here: operators log in with it, POST /operator/login.",
     )
     return 0
 

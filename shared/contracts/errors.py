@@ -34,7 +34,7 @@ same class. The RPC client raises `AuthError` itself for a code that only a newe
 import random
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import Field, StringConstraints, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
@@ -189,10 +189,11 @@ class InvalidRequest(AuthError):
 
 
 class InvalidTenantToken(AuthError):
-    """The tenant token is not valid: for example, it is expired or revoked."""
+    """The tenant token, or the API key, access token or operator's token in its place, is not valid: for example, it is
+    expired or revoked."""
 
     code = ErrorCode.INVALID_TENANT_TOKEN
-    text = "invalid tenant token"
+    text = "the token or API key of the caller is invalid, expired or revoked"
 
 
 class InvalidToken(AuthError):
@@ -402,6 +403,24 @@ def from_reply(reply: ErrorReply) -> AuthError:
     return error
 
 
+#: Texts in place of those of pydantic that name types of Python.
+JSON_TEXTS: Final = {
+    "frozen_set_type": "must be a list",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least {min_length} item{plural}",
+    "too_long": "must have at most {max_length} item{plural}",
+}
+
+
+def _message(error: Any) -> str:
+    text = JSON_TEXTS.get(error["type"])
+    if text is None:
+        return str(error["msg"]).removeprefix("Value error, ")
+    context = error.get("ctx", {})
+    plural = "" if 1 in (context.get("min_length"), context.get("max_length")) else "s"
+    return text.format(plural=plural, **context)
+
+
 def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem]:
     """Convert pydantic's error details into field problems.
 
@@ -411,7 +430,7 @@ def field_problems(errors: Sequence[Any], *, skip: int = 0) -> list[FieldProblem
     return [
         FieldProblem(
             field=".".join(str(part) for part in error["loc"][skip:]) or "(whole)",
-            message=error["msg"].removeprefix("Value error, "),
+            message=_message(error),
         )
         for error in errors[:MAX_PROBLEMS]
     ]

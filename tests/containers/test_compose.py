@@ -41,7 +41,7 @@ class Laptop:
         build = {"build": {"network": "host"}}
         self._override.write_text(json.dumps({"services": {"edge": build, "worker": build}}))
         ports = {name: str(free_port()) for name in ("AUTH_PORT", "AMQP_PORT", "RABBITMQ_UI_PORT")}
-        self._env = {**os.environ, **ports}
+        self._env = {**os.environ, **ports, "AUTH_OPERATOR_TENANT": "operators"}
         self.url = f"http://127.0.0.1:{ports['AUTH_PORT']}"
 
     def compose(self, *arguments: str, text: str | None = None) -> str:
@@ -112,6 +112,20 @@ def test_documented_import_command_brings_in_users_that_log_in(laptop: Laptop) -
         headers = {"Authorization": f"Bearer {token}"}
         login = {"login": "ann", "password": "the password of ann", "deviceId": "phone"}
         http.post("/auth", headers=headers, json=login).raise_for_status()
+
+
+def test_documented_bootstrap_command_makes_an_operator_that_logs_in(laptop: Laptop) -> None:
+    (line,) = re.findall(r"^ *docker compose run (.* worker\.bootstrap .*)$", DEPLOYMENT.read_text(), re.M)
+    password = "correct horse battery staple"
+    with laptop.up() as http:
+        printed = laptop.compose("run", "-T", *line.split(), "--password-stdin", text=f"{password}\n")
+        setting, key = printed.splitlines()
+        assert setting == "AUTH_OPERATOR_TENANT=operators"
+        login = {"login": "olga", "password": password, "deviceId": "laptop"}
+        headers = {"Authorization": f"Bearer {key}"}
+        token = http.post("/operator/login", headers=headers, json=login).raise_for_status().json()["accessToken"]
+        tenants = http.get("/tenants", headers={"Authorization": f"Bearer {token}"}).raise_for_status().json()
+        assert [tenant["id"] for tenant in tenants["tenants"]] == ["operators"]
 
 
 def test_production_compose_is_confined_and_keeps_secrets_out_of_the_environment(docker: Docker) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,35 @@ async def test_make_run_prints_working_commands_and_keeps_data_over_a_restart(ba
         assert (await http.post("/auth", json=body)).status_code == 200
         verified = await http.post("/auth/verify", json={"token": logged_in["accessToken"]})
         assert verified.json()["decoded"]["login"] == "ann"
+
+
+async def test_commands_for_operators_make_two_and_limit_the_second(backend: Backend, tmp_path: Path) -> None:
+    """The commands of docs/permissions.md, on a stack that starts with the setting."""
+    if backend.kind != "local":
+        pytest.skip("starts a local stack, for which containers bring no broker")
+    if not (shutil.which("bash") and shutil.which("curl")):
+        pytest.skip("the page is for bash and curl")
+    section = (REPOSITORY / "docs/permissions.md").read_text().partition("\n## Operators\n")[2]
+    start, first, second = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    setting = start.removesuffix(" make run\n")
+    terminal = Terminal(tmp_path)
+    terminal.env.update([setting.split("="), ("AUTH_PASSWORD_NICE", "0")])  # hashes also on a busy machine
+
+    script = "\n".join(("set -euo pipefail", first, "echo", second, 'echo; echo "$OLGA $BEN"'))
+    script = script.replace(".venv/bin/python", sys.executable).replace(".run/", f"{terminal.run_directory}/")
+    async with terminal.running():
+        pasted = await terminal.enter("bash", text=script)
+        assert pasted.returncode == 0, pasted.stderr
+        tenants, *_, tokens = pasted.stdout.splitlines()
+        assert [tenant["id"] for tenant in json.loads(tenants)["tenants"]] == ["operators"]
+        olga, ben = ({"Authorization": f"Bearer {token}"} for token in tokens.split())
+        async with httpx.AsyncClient(base_url=str(terminal.state()["url"]), timeout=30) as http:
+            assert (await http.get("/tenants", headers=ben)).status_code == 401, "the new password ends his sessions"
+            listed = (await http.get("/operators", headers=olga)).json()["operators"]
+            assert listed[0]["permissions"] == ["tenants:read", "users:read"]
+            trail = await http.get("/audit", headers={**olga, "X-Tenant-ID": "operators"})
+            actors = {record["type"]: record["actor"] for record in trail.json()["records"]}
+            assert actors["operator.update"] == "operator:olga"
 
 
 def _runs(pid: int) -> bool:

@@ -209,7 +209,9 @@ def _live_secret(credential: str, key: StoredKey, now: datetime) -> KeySecret:
 
 
 def _check_network(key: StoredKey, address: Address | None) -> None:
-    if key.networks and (address is None or not any(address in ip_network(each) for each in key.networks)):
+    if key.networks and address is None:  # from a service, whose address is not known
+        raise Forbidden("an API key with networks may only be used over HTTP")
+    if key.networks and not any(address in ip_network(each) for each in key.networks):
         raise Forbidden("the API key may not be used from this address")
 
 
@@ -233,7 +235,9 @@ async def _operator(principal: Principal, operation: AnyOperation, on_tenant: st
     if on_tenant is None:
         if operation.permission is None or operation.permission in INSTALLATION_PERMISSIONS:
             return acting
-        problem = FieldProblem(field="onTenant", message="must be the id of the tenant to act on")
+        problem = FieldProblem(
+            field="onTenant", message="must be the id of the tenant to act on; over HTTP: header X-Tenant-ID"
+        )
         raise InvalidRequest(problems=[problem])
     if not acting.permissions:  # an operation that needs none
         raise Forbidden("only operators may act on another tenant")

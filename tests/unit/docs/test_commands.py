@@ -34,6 +34,8 @@ SHARED_FILE = (
     "tests/integration/test_shared_broker.py::test_service_on_the_shared_broker_works_with_a_new_or_existing_user"
 )
 CHECKED = f"{DOCUMENTED}::test_check_commands_find_no_problem_in_production"
+OPERATORS = "tests/integration/test_make_run.py::test_commands_for_operators_make_two_and_limit_the_second"
+OPERATORS_IN_COMPOSE = f"{COMPOSE}::test_documented_bootstrap_command_makes_an_operator_that_logs_in"
 RECIPES = "tests/e2e/test_permissions_page.py::test_commands_of_the_page_create_rotate_and_revoke_keys"
 REPLICAS = f"{DOCUMENTED}::test_replica_commands_list_queues_and_grow_them"
 AUTHORITY = "tests/unit/deploy/test_certificates.py::test_documented_command_extends_the_authority_with_its_key"
@@ -84,6 +86,7 @@ TESTS: dict[str, dict[str, str]] = {
         "docker compose run --rm -T --no-deps": f"{COMPOSE}"
         "::test_documented_import_command_brings_in_users_that_log_in",
         ".venv/bin/python -m worker.import_users": IMPORTED,
+        "docker compose run --rm --no-deps": OPERATORS_IN_COMPOSE,
         ".venv/bin/python -m worker.bootstrap": BOOTSTRAPPED,
         "openssl rand": PRODUCTION,
         ".venv/bin/python -m deploy service shop --tenant TENANT_ID --permissions": PRODUCTION,
@@ -103,7 +106,17 @@ TESTS: dict[str, dict[str, str]] = {
         ".venv/bin/python -m worker.colliding_logins": "tests/integration/test_colliding_logins.py"
         "::test_logins_that_cannot_be_created_today_are_listed_for_each_tenant",
     },
-    "docs/permissions.md": {"": RECIPES},
+    "docs/permissions.md": {
+        "new_key": RECIPES,
+        "GATEWAY_KEY=": RECIPES,
+        "LOGIN_KEY=": RECIPES,
+        "JOB_KEY=": RECIPES,
+        "MAILER_KEY=": RECIPES,
+        "KEY_ID=": RECIPES,
+        "NEW_GATEWAY_KEY=": RECIPES,
+        "curl -s -X DELETE $AUTH/keys": RECIPES,
+        "": OPERATORS,
+    },
     "docs/other-languages.md": {
         "AUTH_REGISTRATION_KEY=let-me-in-please make run": MAKE_RUN,
         "cd examples/node": NODE,

@@ -46,3 +46,12 @@ def test_architecture_page_lists_every_operation_with_its_lane() -> None:
 def test_relative_link_between_documents_names_an_existing_file(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+def test_decisions_are_listed_once_in_order_of_number() -> None:
+    folder = REPOSITORY / "docs/decisions"
+    listed = re.findall(r"^(\d+)\. \[(.+?)\]\((\S+)\)", (folder / "README.md").read_text(), re.MULTILINE)
+    pages = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    titles = [path.read_text().partition("\n")[0] for path in pages]
+    assert [page for _, _, page in listed] == [path.name for path in pages]
+    assert [f"# {number:0>4} {title}" for number, title, _ in listed] == titles

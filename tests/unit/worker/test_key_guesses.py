@@ -6,7 +6,7 @@ import pytest
 
 from shared.contracts.api_key import new_api_key
 from shared.contracts.auth_verify import AUTH_VERIFY
-from shared.contracts.errors import AuthError, InvalidTenantToken, Throttled
+from shared.contracts.errors import InvalidTenantToken, Throttled
 from shared.contracts.principal_get import PRINCIPAL_GET
 from tests.fakes import NOW, FakeHasher
 from tests.unit.worker.in_memory import InMemoryWorker
@@ -96,7 +96,7 @@ async def test_replaced_and_unknown_and_garbled_keys(worker: InMemoryWorker, sho
     for _ in range(LIMIT.undelayed + 5):
         with pytest.raises(InvalidTenantToken):
             await guess(worker, unknown)
-        with pytest.raises(AuthError, match="invalid tenant token"):
+        with pytest.raises(InvalidTenantToken):
             await worker.call(PRINCIPAL_GET, tenantToken=issued.api_key[:-1] + "~", callerAddress=ATTACKER)
     with pytest.raises(InvalidTenantToken):
         await guess(worker, issued.key.id)
