@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,12 +12,13 @@ import pytest_asyncio
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import RevocationReason
+from shared.contracts.permissions import Permission
 from tests.fakes import LIMIT, NOW
 from tests.faults.database_stack import DatabaseStack, database_stack
 from tests.faults.fail_command import COMMANDS, WRITES, WTIMEOUT, FailCommand
 from tests.faults.profile import LONG
 from tests.mongo_driver import connect
-from tests.records import a_key, a_session, a_tenant, a_user
+from tests.records import a_key, a_session, a_tenant, a_user, an_api_key
 from worker.adapters.index_definitions import INDEXES
 from worker.adapters.mongo_activity import MongoActivity
 from worker.adapters.mongo_attempts import MongoAttempts
@@ -141,6 +142,8 @@ OTHER_TENANT = a_tenant(id="bank")
 RESET = StoredReset("request", 0, NOW + timedelta(hours=1), (b"digest",))
 USER = a_user(tenant="shop", login="ann")
 SESSION = a_session(user=USER.id)
+KEY, _ = an_api_key()
+ROTATED = replace(KEY, key=an_api_key()[0].key)
 #: Not in Unicode form NFC, so that its spelling has to be looked up.
 DECOMPOSED = "ann\u0301"
 LATER = NOW + timedelta(hours=1)
@@ -177,6 +180,10 @@ METHODS: dict[str, Method] = {
     "Users.spelling": lambda on: on.users.spelling("shop", DECOMPOSED),
     "Users.spelled": lambda on: on.users.spelled("shop", ["ann"]),
     "Users.is_current": lambda on: on.users.is_current(USER),
+    "Users.operators": lambda on: on.users.operators(None, 10),
+    "Users.replace_operator_permissions": lambda on: on.users.replace_operator_permissions(
+        USER, {Permission.USERS_READ}, a_key()
+    ),
     "Users.page": lambda on: on.users.page("shop", "", "", 10),
     "Users.named": lambda on: on.users.named({"ann"}, "", 10),
     "Users.tenants_of": lambda on: on.users.tenants_of({"ann"}, 10),
@@ -194,6 +201,8 @@ METHODS: dict[str, Method] = {
     "Sessions.add": lambda on: on.sessions.add(a_session()),
     "Sessions.find": lambda on: on.sessions.find([SESSION.id]),
     "Sessions.live_of_user": lambda on: on.sessions.live_of_user(USER, NOW, 10),
+    "Sessions.live_keys": lambda on: on.sessions.live_keys("shop", NOW, 10),
+    "Sessions.replace_secrets": lambda on: on.sessions.replace_secrets(KEY, ROTATED),
     "Sessions.revoke": lambda on: on.sessions.revoke(SESSION, REVOCATION),
     "Sessions.revoke_older": lambda on: on.sessions.revoke_older(OF_USER, NOW, 10),
     "Sessions.revoke_of_tenant": lambda on: on.sessions.revoke_of_tenant(OF_TENANT, NOW, 10),
@@ -225,7 +234,8 @@ WRITING = {
     *(f"Users.{name}" for name in ("add", "add_new", "change", "replace_hash", "decide_revocation")),
     *(f"Users.{name}" for name in ("finish_revocation", "remove_all")),
     *(f"Sessions.{name}" for name in ("add", "revoke", "revoke_older", "revoke_of_tenant", "limit_enforced")),
-    *(f"Sessions.{name}" for name in ("announced", "refused")),
+    *(f"Sessions.{name}" for name in ("announced", "refused", "replace_secrets")),
+    "Users.replace_operator_permissions",
     *(f"Attempts.{name}" for name in ("count", "failed", "take_back", "keep", "forget")),
     "Audit.append",
     "SweepLeases.take",
@@ -252,6 +262,7 @@ async def adapters(stack: DatabaseStack) -> AsyncIterator[Adapters]:
         await direct.users.add(USER)
         await direct.users.add(a_user(tenant="bank"))
         await direct.sessions.add(SESSION)
+        await direct.sessions.add(KEY)
         yield Adapters.on(faulty)
 
 
