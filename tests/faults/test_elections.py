@@ -194,7 +194,7 @@ async def test_revocation_that_an_election_takes_back_is_announced_only_when_it_
             assert await send(world, "auth.logout", databases.proxied) is Unavailable
         await world.sweep(databases.proxied)
         assert not world.announced
-        listed = await world.call("event.list", database=databases.proxied, tenantToken=token, since=0)
+        listed = await world.call("event.list", None, databases.proxied, tenantToken=token, since=0)
         assert listed.model_dump()["events"] == ()
     assert comparable(await send(world, "auth.logout")) == expected
     await world.sweep()
