@@ -88,4 +88,8 @@ KeyPermissions = Annotated[
     AfterValidator(_of_tenant),
 ]
 #: The permissions of an operator. None of them: the user is no operator.
-OperatorPermissions = Annotated[frozenset[Permission], AfterValidator(_of_operator)]
+OperatorPermissions = Annotated[
+    frozenset[Permission],
+    Field(json_schema_extra={"items": {"type": "string", "enum": sorted(OPERATOR_PERMISSIONS)}}),
+    AfterValidator(_of_operator),
+]

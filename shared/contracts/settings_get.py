@@ -1,6 +1,6 @@
 """settings.get: return the tenant's settings."""
 
-from .errors import Forbidden, InvalidTenantToken, Throttled
+from .errors import Forbidden, InvalidTenantToken
 from .operation import Lane, Operation, TenantRequest
 from .permissions import Permission
 from .settings import TenantSettings
@@ -15,7 +15,7 @@ SETTINGS_GET = Operation(
     Lane.MANAGE,
     SettingsGetRequest,
     TenantSettings,
-    (InvalidTenantToken, Forbidden, Throttled),
+    (InvalidTenantToken, Forbidden),
     repeatable=True,
     permission=Permission.TENANT_READ,
 )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from .errors import Forbidden, InvalidTenantToken, Throttled
+from .errors import Forbidden, InvalidTenantToken
 from .operation import Lane, Operation, TenantRequest
 from .permissions import Permission
 from .settings import MAX_KEY_LIFETIME_DAYS, TenantSettings
@@ -50,7 +50,7 @@ SETTINGS_UPDATE = Operation(
     Lane.MANAGE,
     SettingsUpdateRequest,
     TenantSettings,
-    (InvalidTenantToken, Forbidden, Throttled),
+    (InvalidTenantToken, Forbidden),
     repeatable=True,
     audited=True,
     permission=Permission.TENANT_WRITE,

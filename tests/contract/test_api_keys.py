@@ -24,15 +24,15 @@ DECISIONS = {
         RevocationReason.PASSWORD_CHANGED,
     ),
     "disabled": (
-        TenantRevocation("shop", 1, RevocationReason.TENANT_DISABLED, users_before=1),
+        TenantRevocation("shop", 1, RevocationReason.TENANT_DISABLED, users_before=1, keys_before=1),
         RevocationReason.TENANT_DISABLED,
     ),
     "deleted": (
-        TenantRevocation("shop", 1, RevocationReason.TENANT_DELETED, users_before=1),
+        TenantRevocation("shop", 1, RevocationReason.TENANT_DELETED, users_before=1, keys_before=1),
         RevocationReason.TENANT_DELETED,
     ),
     "password change during a disable": (
-        TenantRevocation("shop", 2, RevocationReason.PASSWORD_CHANGED, users_before=1),
+        TenantRevocation("shop", 2, RevocationReason.PASSWORD_CHANGED, users_before=1, keys_before=1),
         RevocationReason.TENANT_DISABLED,
     ),
     "password change with keys during a disable": (

@@ -20,7 +20,8 @@ INEXPRESSIBLE = (
     "must not be the login, the email",
     "must not be longer than",  # a scope as JSON
     "must not be nested deeper than",
-    "provide either tenantToken and password, or registrationKey and email",
+    "provide tenantToken and password, registrationKey and email, or an operator's tenantToken and onTenant",
+    "provide at least one setting",  # unknown members do not count
     "must be an IPv4 or IPv6 network",  # host bits
     "provide at least one of email, password, sub, scope, unlock",  # unknown members do not count
 )

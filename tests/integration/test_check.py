@@ -134,6 +134,7 @@ async def test_check_with_a_missing_and_a_conflicting_index_names_both(amqp_url:
         EX_UNAVAILABLE,
         [
             "database: index ending.at_1 of tenants is missing; run `python -m worker.indexes`",
+            "database: index recount_1 of tenants is missing; run `python -m worker.indexes`",
             "database: index email_1 of tenants has another definition than expected; drop it",
         ],
     )

@@ -90,6 +90,8 @@ class MongoUsers:
         return login if deletion else normal
 
     async def spelled(self, tenant: str, logins: Collection[str]) -> AbstractSet[str]:
+        if not logins:  # a limit of 0 would mean none
+            return frozenset()
         wanted: Document = {"tenant": tenant, "login": {"$in": list(logins)}}
         with unavailable_when_away():
             documents = await first_found(self._users.find(wanted, ["login"]), len(logins))

@@ -39,6 +39,8 @@ async def _decide(request: TenantCompleteResetRequest, call: Call, ports: Ports)
     if tenant is None:
         raise InvalidCredentials
     if before is not None and before.tenant == tenant.id:
+        # Read again: a concurrent delivery may have set the password since the tenant was read.
+        tenant = await ports.tenants.find(tenant.id) or tenant
         if not await ports.hasher.verify(tenant.password_hash, request.password.get_secret_value()):
             raise InvalidCredentials
         decision = before
