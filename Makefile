@@ -5,7 +5,7 @@
 PYTHON ?= python3
 export PYTHON
 # Number of test files that run at a time, since tests mostly wait. 0: one after the other, in one process.
-JOBS ?= 2
+JOBS ?= 3
 
 .PHONY: help run demo deploy-tools test check faults interop bench asyncapi configuration permissions lock clean
 
