@@ -1,7 +1,7 @@
 """audit.search: find the audit records of one login in the trails of all tenants that have it. For operators."""
 
 from .audit_list import AuditListQuery, AuditRecord
-from .errors import Forbidden, InvalidTenantToken, Throttled
+from .errors import Forbidden, InvalidTenantToken
 from .operation import Lane, Operation, TenantRequest
 from .permissions import Permission
 from .wire import Name, WireModel
@@ -37,7 +37,7 @@ AUDIT_SEARCH = Operation(
     Lane.MANAGE,
     AuditSearchRequest,
     AuditSearchReply,
-    (InvalidTenantToken, Forbidden, Throttled),
+    (InvalidTenantToken, Forbidden),
     repeatable=True,
     permission=Permission.TENANTS_READ,
     also_needs=Permission.AUDIT_READ,

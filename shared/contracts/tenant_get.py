@@ -1,6 +1,6 @@
 """tenant.get: return one tenant. For operators."""
 
-from .errors import Forbidden, InvalidTenantToken, TenantNotFound, Throttled
+from .errors import Forbidden, InvalidTenantToken, TenantNotFound
 from .operation import Lane, Operation, OperatorRequest
 from .permissions import Permission
 from .tenant import Tenant
@@ -15,7 +15,7 @@ TENANT_GET = Operation(
     Lane.MANAGE,
     TenantGetRequest,
     Tenant,
-    (InvalidTenantToken, Forbidden, TenantNotFound, Throttled),
+    (InvalidTenantToken, Forbidden, TenantNotFound),
     repeatable=True,
     permission=Permission.TENANTS_READ,
 )

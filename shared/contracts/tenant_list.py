@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from .errors import Forbidden, InvalidTenantToken, Throttled
+from .errors import Forbidden, InvalidTenantToken
 from .operation import Lane, Operation, TenantRequest
 from .permissions import Permission
 from .tenant import Tenant
@@ -39,7 +39,7 @@ TENANT_LIST = Operation(
     Lane.MANAGE,
     TenantListRequest,
     TenantListReply,
-    (InvalidTenantToken, Forbidden, Throttled),
+    (InvalidTenantToken, Forbidden),
     repeatable=True,
     permission=Permission.TENANTS_READ,
 )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .errors import Forbidden, InvalidTenantToken, TenantNotFound, Throttled
+from .errors import Forbidden, InvalidTenantToken, TenantNotFound
 from .operation import Lane, Operation, OperatorRequest
 from .permissions import Permission
 from .wire import Milliseconds, WireModel
@@ -20,7 +20,7 @@ class TenantResetRequest(OperatorRequest):
 
 class TenantResetReply(WireModel):
     code: Annotated[str, Field(min_length=1, repr=False)]
-    """For `tenant.complete_reset`. Whoever has it can set the tenant's password."""
+    """For `tenant.complete_reset`. It is a secret: anybody who has it can set the tenant's password."""
     expires_at: Milliseconds
 
 
@@ -29,7 +29,7 @@ TENANT_RESET = Operation(
     Lane.MANAGE,
     TenantResetRequest,
     TenantResetReply,
-    (InvalidTenantToken, Forbidden, TenantNotFound, Throttled),
+    (InvalidTenantToken, Forbidden, TenantNotFound),
     repeatable=True,
     audited=True,
     permission=Permission.TENANTS_WRITE,

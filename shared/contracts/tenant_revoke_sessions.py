@@ -3,7 +3,7 @@
 The tenant and its users can log in again at once. API keys stay valid unless the request says otherwise.
 """
 
-from .errors import Forbidden, InvalidTenantToken, TenantNotFound, Throttled
+from .errors import Forbidden, InvalidTenantToken, TenantNotFound
 from .operation import Done, Lane, Operation, OperatorRequest
 from .permissions import Permission
 from .wire import WireModel
@@ -23,7 +23,7 @@ TENANT_REVOKE_SESSIONS = Operation(
     Lane.MANAGE,
     TenantRevokeSessionsRequest,
     Done,
-    (InvalidTenantToken, Forbidden, TenantNotFound, Throttled),
+    (InvalidTenantToken, Forbidden, TenantNotFound),
     repeatable=True,
     audited=True,
     permission=Permission.TENANTS_WRITE,

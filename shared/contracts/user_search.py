@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from .errors import Forbidden, InvalidTenantToken, Throttled
+from .errors import Forbidden, InvalidTenantToken
 from .operation import Lane, Operation, TenantRequest
 from .permissions import Permission
 from .user_list import MAX_USERS_PER_PAGE, NO_CURSOR, USERS_PER_PAGE, UserListReply
@@ -31,7 +31,7 @@ USER_SEARCH = Operation(
     Lane.MANAGE,
     UserSearchRequest,
     UserListReply,
-    (InvalidTenantToken, Forbidden, Throttled),
+    (InvalidTenantToken, Forbidden),
     repeatable=True,
     permission=Permission.TENANTS_READ,
     also_needs=Permission.USERS_READ,
