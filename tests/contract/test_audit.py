@@ -9,7 +9,7 @@ import pytest
 from tests.fakes import NOW, FakeAudit
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase
-from worker.domain.records import AuditQuery, StoredAuditRecord
+from worker.domain.audit_records import AuditQuery, StoredAuditRecord
 
 KEPT_FOR = timedelta(days=90)
 SECOND = timedelta(seconds=1)

@@ -24,7 +24,7 @@ from worker.adapters.mongo_sweep_leases import MongoSweepLeases
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
 from worker.domain.attempts import Limit
-from worker.domain.records import AuditQuery, StoredAuditRecord
+from worker.domain.audit_records import AuditQuery, StoredAuditRecord
 
 #: https://www.mongodb.com/docs/manual/reference/command/: the action that a command needs.
 ACTIONS = {"find": "find", "distinct": "find", "insert": "insert", "update": "update", "delete": "remove"}

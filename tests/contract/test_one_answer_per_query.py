@@ -29,7 +29,8 @@ from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.domain.records import AuditQuery, StoredAuditRecord, TenantRevocation, UserRevocation
+from worker.domain.audit_records import AuditQuery, StoredAuditRecord
+from worker.domain.records import TenantRevocation, UserRevocation
 from worker.domain.session_revocation import MAX_ANNOUNCED, MAX_OVER_LIMIT
 from worker.operations.event_list import MAX_UNANNOUNCED
 

@@ -12,7 +12,8 @@ from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
-from worker.domain.records import AuditQuery, Revocation, StoredAuditRecord
+from worker.domain.audit_records import AuditQuery, StoredAuditRecord
+from worker.domain.records import Revocation
 
 LATER = NOW + timedelta(seconds=1)
 

@@ -119,10 +119,10 @@ class World:
         """Store an operator in an operators' tenant of its own, and return its token."""
         office = a_tenant(id=self._office, email=f"{self._office}@example.com")
         await self._worker.tenants.add(office)
-        user = await self._worker.users.add(a_user(id=f"olga of {office.id}", tenant=office.id, login="olga"))
-        await self._database.collection("users").update_one(
-            {"_id": user.id}, {"$set": {"operator_permissions": sorted(OPERATOR_PERMISSIONS)}}
+        olga = a_user(
+            id=f"olga of {office.id}", tenant=office.id, login="olga", operator_permissions=OPERATOR_PERMISSIONS
         )
+        user = await self._worker.users.add(olga)
         session = a_session(id=f"{uuid.uuid4().hex}", tenant=office.id, user=user.id, login="olga", is_operator=True)
         await self._worker.sessions.add(session)
         claims = Claims(

@@ -18,7 +18,7 @@ from tests.e2e.test_api_keys import PARALLEL_USES, issue, until, using
 from tests.service import RunningService, running_service
 
 PATIENCE_SECONDS = 60
-#: What docs/reliability.md says about caches: a live feed brings an event within milliseconds, and an interruption
+#: The bound of caches in docs/reliability.md: a live feed brings an event within milliseconds, and an interruption
 #: that nobody has noticed lasts three seconds at most. The machine of the test may be busy.
 FEED_SECONDS = 10
 OF_SERVICE = ["auth:login", "events:read", "tokens:verify"]

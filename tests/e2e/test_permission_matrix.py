@@ -163,7 +163,7 @@ class Route:
     path: str
     parameters: Sequence[Json]
     media_type: str | None
-    """Of the body; None: it has none."""
+    """The media type of the body. None: the route has no body."""
 
     def request(self, fields: Json) -> Json:
         """Return the arguments of a request with these members of the operation's request."""

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from worker.domain.records import (
-    AuditQuery,
-    StoredAuditRecord,
-)
+from worker.domain.audit_records import AuditQuery, StoredAuditRecord
 
 
 class FakeAudit:

@@ -29,17 +29,9 @@ from worker.adapters.mongo_sessions import MongoSessions
 from worker.adapters.mongo_sweep_leases import MongoSweepLeases
 from worker.adapters.mongo_tenants import MongoTenants
 from worker.adapters.mongo_users import MongoUsers
+from worker.domain.audit_records import AuditQuery, StoredAuditRecord
 from worker.domain.ports import Attempts, Audit, Sessions, SweepLeases, Tenants, Users
-from worker.domain.records import (
-    AuditQuery,
-    Revocation,
-    StoredAuditRecord,
-    StoredCounts,
-    StoredReset,
-    TenantRevocation,
-    UserChanges,
-    UserRevocation,
-)
+from worker.domain.records import Revocation, StoredCounts, StoredReset, TenantRevocation, UserChanges, UserRevocation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -23,7 +23,7 @@ from worker.adapters.index_definitions import INDEXES
 from worker.adapters.mongo_audit import MongoAudit
 from worker.adapters.mongo_database import MongoDatabase
 from worker.adapters.mongo_indexes import create_indexes
-from worker.domain.records import StoredAuditRecord
+from worker.domain.audit_records import StoredAuditRecord
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,32 +1,18 @@
 """Access tokens during an upgrade: workers of the previous version refuse them, and none widens them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from tests.backends import Backend
 from tests.mixed.fleet import PATIENCE_SECONDS, Fleet, State
-from tests.mixed.versions import WORKERS, both_versions
+from tests.mixed.versions import WORKERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NEW_WORKERS, BOTH, OLD_WORKERS = (
     State.of(WORKERS, "old new", "old new", "", workers) for workers in ("new", "old new", "old")
 )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    directory = tmp_path_factory.mktemp("mixed-tokens")
-    versions = both_versions(directory / "previous")
-    fleet = Fleet(directory, backend, await backend.vhost(), backend.database_url(), versions)
-    try:
-        yield fleet
-    finally:
-        await fleet.stop()
 
 
 async def test_access_token_is_refused_by_old_workers_and_never_allows_more(fleet: Fleet) -> None:

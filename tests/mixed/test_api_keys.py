@@ -1,30 +1,15 @@
 """API keys during an upgrade: workers of the previous version refuse them, and the client says so."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from shared.client.auth_client import AuthClient
 from shared.contracts.errors import ServiceCredentialsRejected
-from tests.backends import Backend
 from tests.mixed.fleet import Fleet, State
-from tests.mixed.versions import WORKERS, both_versions
+from tests.mixed.versions import WORKERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NEW_WORKERS, OLD_WORKERS = (State.of(WORKERS, "old new", "old new", "", workers) for workers in ("new", "old"))
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    directory = tmp_path_factory.mktemp("mixed-keys")
-    versions = both_versions(directory / "previous")
-    fleet = Fleet(directory, backend, await backend.vhost(), backend.database_url(), versions)
-    try:
-        yield fleet
-    finally:
-        await fleet.stop()
 
 
 async def test_client_with_an_api_key_is_refused_by_old_workers_and_says_so(

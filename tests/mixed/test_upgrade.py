@@ -25,11 +25,10 @@ from shared.contracts import OPERATIONS
 from shared.contracts.errors import ErrorCode, ErrorReply, LoginTaken, Unavailable
 from shared.contracts.operation import Lane
 from shared.contracts.validation import validated
-from tests.backends import Backend
 from tests.e2e.tenant import PASSWORD, Tenant
 from tests.e2e.test_events import streaming
 from tests.mixed.fleet import CLOSED, PATIENCE_SECONDS, Answer, Asker, Client, Fleet, State, traffic
-from tests.mixed.versions import CALLERS, DEFINITIONS, PERMISSIONS, WORKERS, both_versions
+from tests.mixed.versions import CALLERS, DEFINITIONS, PERMISSIONS, WORKERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -85,15 +84,10 @@ class World:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(fleet: Fleet) -> AsyncIterator[World]:
     """The previous version, running, with a tenant."""
-    directory = tmp_path_factory.mktemp("mixed")
-    versions = both_versions(directory / "previous")
-    fleet = Fleet(directory, backend, await backend.vhost(), backend.database_url(), versions)
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(fleet.stop)
-        await fleet.change_to(ALL_OLD)
-        rpc = await stack.enter_async_context(RpcClient([fleet.amqp_url], "test", declare=False))
+    await fleet.change_to(ALL_OLD)
+    async with RpcClient([fleet.amqp_url], "test", declare=False) as rpc:
         assert await rpc.wait_connected(PATIENCE_SECONDS)
         yield World(fleet, rpc)
 

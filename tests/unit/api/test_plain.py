@@ -24,7 +24,8 @@ from api.settings import Settings
 from api.tracing import EdgeTracing
 from shared.amqp.rpc_port import DEFAULT_TIMEOUT_SECONDS
 from shared.amqp.verification_batcher import VerificationBatcher
-from shared.client.tenant_session import RetryingRpcClient, TenantSession
+from shared.client.retries import RetryingRpcClient
+from shared.client.tenant_session import TenantSession
 from shared.contracts.auth_verify import AuthVerifyReply, AuthVerifyRequest, VerifyAnswer, VerifyCheck
 from shared.contracts.errors import (
     AuthError,

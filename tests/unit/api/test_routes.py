@@ -28,7 +28,7 @@ class Route:
     headers: dict[str, str] = field(default_factory=lambda: TENANT)
 
 
-#: What a request with the tenant token tells the worker of its sender.
+#: The members that tell the worker who sends a request with the tenant token.
 TENANT_CALLER = {"tenantToken": "tenant-token", "callerAddress": "203.0.113.7"}
 
 ROUTES = [

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from shared.asgi import ServiceAuth
 from shared.client.accounts import ApiKeys, TenantAccount, UserAccounts
 from shared.client.auth_client import AuthClient
-from shared.client.tenant_session import REJECTED_CREDENTIALS_SECONDS, RetryingRpcClient, TenantSession
+from shared.client.retries import RetryingRpcClient
+from shared.client.tenant_session import REJECTED_CREDENTIALS_SECONDS, TenantSession
 from shared.contracts.api_key import new_api_key
 from shared.contracts.errors import (
     AuthError,

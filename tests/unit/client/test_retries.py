@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.client.tenant_session import with_retries
+from shared.client.retries import with_retries
 from shared.contracts.errors import DeadlineExceeded, Overloaded, Temporary, Unavailable
 
 

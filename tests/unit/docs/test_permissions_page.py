@@ -14,7 +14,7 @@ from shared.contracts.permissions import MEANINGS, Permission
 
 TEXT = permission_tables.PAGE.read_text(encoding="utf-8")
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), REPOSITORY / "client/README.md"]
-#: What permissions are about. Scopes of the products in examples are about other things.
+#: The subjects of permissions. Scopes of the products in examples are about other things.
 SUBJECTS = {permission.partition(":")[0] for permission in Permission}
 
 

@@ -7,7 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from shared.client.accounts import TenantAccount, UserAccounts
-from shared.client.tenant_session import REJECTED_CREDENTIALS_SECONDS, RetryingRpcClient, TenantSession
+from shared.client.retries import RetryingRpcClient
+from shared.client.tenant_session import REJECTED_CREDENTIALS_SECONDS, TenantSession
 from shared.contracts.errors import (
     AuthError,
     DeadlineExceeded,

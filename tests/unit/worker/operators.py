@@ -1,12 +1,10 @@
 """An operator in a worker on fakes, and its requests about the tenant `shop`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from shared.contracts.permissions import OPERATOR_PERMISSIONS, Permission
-from shared.contracts.tenant_reset import TENANT_RESET
 from tests.unit.worker.in_memory import InMemoryWorker
-from tests.unit.worker.test_principal import an_operator
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,19 @@ class Operator:
 async def operator_on(
     worker: InMemoryWorker, shop: str, permissions: frozenset[Permission] = OPERATOR_PERMISSIONS
 ) -> Operator:
-    """Make an operator with these permissions, in an operators' tenant of its own."""
-    office_token = await worker.register("office@example.com")
-    office = (await worker.session_of(office_token)).tenant
-    worker.ports = replace(worker.ports, operator_tenant=office)
-    token = await an_operator(worker, office_token, permissions)
-    return Operator(token, office, (await worker.session_of(shop)).tenant)
+    """Log an operator with these permissions in, in an operators' tenant of its own."""
+    office = await worker.register("office@example.com")
+    token = await operator_in(worker, office, permissions)
+    return Operator(token, (await worker.session_of(office)).tenant, (await worker.session_of(shop)).tenant)
+
+
+async def operator_in(worker: InMemoryWorker, tenant_token: str, permissions: frozenset[Permission]) -> str:
+    """Make this tenant the operators' tenant, log the operator olga in, and return its token."""
+    worker.use_operator_tenant((await worker.session_of(tenant_token)).tenant)
+    await worker.add_operator(tenant_token, "olga", permissions)
+    return await worker.operator_login(tenant_token)
 
 
 async def reset_code(worker: InMemoryWorker, operator: Operator) -> str:
     """Return a code with which the shop can set its password."""
-    return (await worker.call(TENANT_RESET, **operator.on_shop)).code
+    return await worker.reset_code(operator.token, operator.shop)

@@ -1,4 +1,4 @@
-"""What an operator's token does to tenants: disable, enable, delete, unlock; and what it cannot do."""
+"""Operators disable, enable, delete and unlock tenants; other changes of tenants are refused."""
 
 from typing import Any
 

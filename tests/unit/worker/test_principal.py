@@ -16,8 +16,9 @@ from shared.contracts.principal_get import PRINCIPAL_GET, CredentialKind
 from shared.contracts.user import User
 from shared.contracts.user_list import USER_LIST
 from tests.fakes import ISSUER, NOW
-from tests.records import a_key as a_request_key, a_session, a_user
+from tests.records import a_key as a_request_key, a_session
 from tests.unit.worker.in_memory import InMemoryWorker
+from tests.unit.worker.operators import operator_in
 from worker.domain.records import KeySecret, Revocation, StoredKey, StoredSession, UserChanges
 
 SOME = frozenset({Permission.USERS_READ, Permission.TOKENS_VERIFY})
@@ -50,27 +51,6 @@ def access_token(worker: InMemoryWorker, session: StoredSession, scope: str, sec
         tenant=session.tenant,
         scope=scope,
         client_id=session.id,
-    )
-    return worker.ports.tokens.sign(session, claims)
-
-
-async def an_operator(worker: InMemoryWorker, tenant_token: str, permissions: frozenset[Permission]) -> str:
-    """Create an operator in this tenant, which becomes the operators' tenant, and return its token."""
-    tenant = (await worker.session_of(tenant_token)).tenant
-    worker.ports = replace(worker.ports, operator_tenant=tenant)
-    user = await worker.users.add(a_user(tenant=tenant, login="olga", operator_permissions=permissions))
-    session = a_session(tenant=user.tenant, user=user.id, login="olga", is_operator=True)
-    await worker.sessions.add(session)
-    claims = Claims(
-        iss=ISSUER,
-        aud=ISSUER,
-        sub=user.id,
-        iat=int(session.issued_at.timestamp()),
-        exp=int(session.expires_at.timestamp()),
-        jti=session.id,
-        id=user.id,
-        login="olga",
-        tenant=user.tenant,
     )
     return worker.ports.tokens.sign(session, claims)
 
@@ -151,7 +131,7 @@ async def test_an_access_token_dies_with_its_key_and_at_its_time(worker: InMemor
 
 async def test_an_operator_acts_on_the_tenant_that_its_request_names(worker: InMemoryWorker, ann: User) -> None:
     office = await worker.register("office@example.com")
-    token = await an_operator(worker, office, frozenset({Permission.USERS_READ, Permission.TENANTS_READ}))
+    token = await operator_in(worker, office, frozenset({Permission.USERS_READ, Permission.TENANTS_READ}))
     users = (await worker.call(USER_LIST, tenantToken=token, onTenant=ann.tenant)).users
     assert [user.login for user in users] == ["ann"]
     with pytest.raises(InvalidRequest, match="X-Tenant-ID"):
@@ -163,7 +143,7 @@ async def test_an_operator_acts_on_the_tenant_that_its_request_names(worker: InM
 async def test_an_operators_permissions_are_those_of_its_user_now(worker: InMemoryWorker, shop: str) -> None:
     """A token is valid for days; a withdrawn permission ends at once."""
     office = await worker.register("office@example.com")
-    token = await an_operator(worker, office, frozenset(Permission))
+    token = await operator_in(worker, office, frozenset(Permission))
     principal = await worker.call(PRINCIPAL_GET, tenantToken=token)
     assert set(principal.permissions) == OPERATOR_PERMISSIONS
     await worker.users.change(
@@ -187,7 +167,7 @@ async def test_only_an_operator_may_name_another_tenant(worker: InMemoryWorker, 
 async def test_tokens_of_other_kinds_are_no_users_tokens(worker: InMemoryWorker, shop: str) -> None:
     """Neither an operator's token nor an access token passes as a user's token at a product."""
     session, key = await a_key(worker, shop)
-    operator = await an_operator(worker, shop, frozenset(Permission))
+    operator = await operator_in(worker, shop, frozenset(Permission))
     for token in (shop, key, access_token(worker, session, "users:read"), operator):
         with pytest.raises(AuthError, match="invalid token"):
             await worker.verify(shop, token)

@@ -23,7 +23,7 @@ from tests.fakes import LIMIT, REGISTRATION_KEY, FakeAudit
 from tests.records import an_api_key
 from tests.requests import NEW_PASSWORD, Accounts
 from tests.unit.worker.in_memory import PASSWORD, InMemoryWorker
-from worker.domain.records import StoredAuditRecord
+from worker.domain.audit_records import StoredAuditRecord
 
 EMAIL = "shop@example.com"
 #: The record of each operation's usual request: login, revocation reason and changed fields.

@@ -1,4 +1,4 @@
-"""What ends an API key, what does not, and where a key is no credential."""
+"""The life of an API key: events that end it, events that do not, and places where a key is no credential."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ from shared.contracts.user_list import USER_LIST
 from tests.fakes import ISSUER, LIFETIMES, NOW
 from tests.records import an_api_key
 from tests.unit.worker.in_memory import InMemoryWorker
-from tests.unit.worker.test_principal import an_operator
+from tests.unit.worker.operators import operator_in
 from worker.domain.records import Revocation, StoredSession
 
 SOME = frozenset({Permission.USERS_READ, Permission.TOKENS_VERIFY, Permission.TOKENS_REVOKE})
@@ -95,7 +95,7 @@ async def test_only_an_api_key_gets_an_access_token(worker: InMemoryWorker, shop
     await worker.create(shop)
     session, key = await a_key(worker, shop)
     access_token = await issue(worker, key)
-    operator = await an_operator(worker, shop, OPERATOR_PERMISSIONS)
+    operator = await operator_in(worker, shop, OPERATOR_PERMISSIONS)
     forged = worker.ports.tokens.sign(
         replace(session, secret=bytes(32)), worker.ports.tokens.verify(access_token, session, NOW)
     )

@@ -22,7 +22,7 @@ async def test_logout_ends_this_session_only(worker: InMemoryWorker) -> None:
 
 
 async def test_second_logout_is_refused(worker: InMemoryWorker) -> None:
-    """Of concurrent ones one succeeds."""
+    """One of several concurrent logouts succeeds."""
     token = await worker.operator_login(await worker.open_office())
     answers = await asyncio.gather(
         *(worker.call(OPERATOR_LOGOUT, tenantToken=token) for _ in range(5)), return_exceptions=True
