@@ -49,7 +49,8 @@ from shared.amqp.rpc_client import RpcClient
 from shared.amqp.rpc_port import RpcConnection
 from shared.amqp.verification_batcher import VerificationBatcher
 from shared.client.feed_port import Feed
-from shared.client.tenant_session import RetryingRpcClient, TenantSession
+from shared.client.retries import RetryingRpcClient
+from shared.client.tenant_session import TenantSession
 from shared.contracts.errors import AuthError
 from shared.process.background import background_task
 from shared.process.loop_lag import watch_loop

@@ -112,8 +112,8 @@ async def _client(
     if bearer is not None:
         secrets.add(bearer.credentials)
     if basic is not None:
-        # A client encodes user name and password as in a form first (RFC 6749, 2.3.1). What it did not encode stays
-        # as it is: JWTs, API keys and their ids have neither `%` nor `+`.
+        # A client encodes user name and password as in a form first (RFC 6749, 2.3.1). A credential that it did
+        # not encode stays as it is: JWTs, API keys and their ids have neither `%` nor `+`.
         ids.add(unquote_plus(basic.username))
         secrets.add(unquote_plus(basic.password))
     secret = _only(secrets)

@@ -31,7 +31,8 @@ from ..contracts.user_get import USER_GET
 from ..contracts.user_list import NO_CURSOR, USER_LIST, USERS_PER_PAGE, UserListReply
 from ..contracts.user_update import USER_UPDATE
 from ..contracts.validation import validated
-from .tenant_session import RetryingRpcClient, TenantSession
+from .retries import RetryingRpcClient
+from .tenant_session import TenantSession
 
 
 class Unchanged(Enum):

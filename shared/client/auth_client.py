@@ -40,6 +40,7 @@ from .claims_cache import DEFAULT_MAX_ENTRIES
 from .credential_watch import CredentialWatch, while_accepted
 from .durable_subscription import DurableSubscription
 from .feed_port import FeedFactory
+from .retries import RetryingRpcClient, with_retries
 from .revocations import (
     EventHandler,
     EventStream,
@@ -49,7 +50,7 @@ from .revocations import (
     read_durable,
     wait_for_tenant,
 )
-from .tenant_session import RetryingRpcClient, TenantSession, with_retries
+from .tenant_session import TenantSession
 from .validity import Validity, validity_of
 
 #: Times that a handler is called with one event before the event is dead-lettered.

@@ -1,30 +1,25 @@
-"""Calls of a tenant: retried if that is safe, in a tenant session that renews itself, or with an API key."""
+"""Calls of a tenant, in a tenant session that renews itself, or with an API key."""
 
 import asyncio
 import contextlib
 import copy
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from ..amqp.jitter import jittered
-from ..amqp.rpc_port import Rpc
 from ..contracts.api_key import api_key_id
 from ..contracts.claims import Claims
 from ..contracts.errors import (
     AuthError,
-    DeadlineExceeded,
     Forbidden,
     InternalError,
     InvalidCredentials,
     InvalidRequest,
     InvalidTenantToken,
     InvalidToken,
-    Overloaded,
     ServiceCredentialsRejected,
     Temporary,
     Throttled,
@@ -36,14 +31,13 @@ from ..contracts.tenant_login import TENANT_LOGIN
 from ..contracts.tenant_update import TenantUpdateReply
 from ..contracts.tenant_verify import TENANT_VERIFY
 from ..contracts.validation import validated
+from .retries import RetryingRpcClient
 
 log = logging.getLogger(__name__)
 
 #: Time before rejected credentials are sent again. Calls of users and subscriptions arrive all the
 #: time, and each login would cost a worker a password hash and count as a wrong password.
 REJECTED_CREDENTIALS_SECONDS = 60.0
-#: Backoff between attempts of a call, with jitter: together less than a second.
-RETRY_WAITS_SECONDS = (0.05, 0.2, 0.5)
 #: Candidate passwords to keep. Each wrong one costs a refused login when the session is renewed.
 MAX_PASSWORDS = 8
 #: Texts of `ServiceCredentialsRejected` for a client that cannot log in.
@@ -56,29 +50,6 @@ KEY_REJECTED = (
 NO_PASSWORD = "an API key cannot change, disable or delete its tenant: connect with `email` and `password`"  # noqa: S105 - a text
 
 ResultT = TypeVar("ResultT")
-
-
-class RetryingRpcClient:
-    """An RPC client that retries for a moment without a broker or a worker, if the operation is
-    repeatable."""
-
-    def __init__(self, rpc: Rpc, timeout_seconds: float) -> None:
-        self._rpc = rpc
-        self.timeout_seconds = timeout_seconds
-
-    async def call(self, operation: Operation[RequestT, ReplyT], request: RequestT) -> ReplyT:
-        """Send a request and return the reply. Raises an `AuthError`.
-
-        All attempts share one deadline and one message id, the idempotency key.
-        """
-        message_id = uuid.uuid4().hex
-        deadline = time.monotonic() + self.timeout_seconds
-
-        async def attempt() -> ReplyT:
-            left = max(deadline - time.monotonic(), 0.001)
-            return await self._rpc.call(operation, request, message_id=message_id, timeout_seconds=left)
-
-        return await with_retries(attempt, repeatable=operation.repeatable)
 
 
 class TenantSession:
@@ -334,36 +305,3 @@ def _check_form(email: str | None, password: SecretStr | None, token: str | None
 
 def _first_of(likely: Sequence[SecretStr], other: Sequence[SecretStr]) -> tuple[SecretStr, ...]:
     return tuple(dict.fromkeys((*likely, *other)))[:MAX_PASSWORDS]
-
-
-async def with_retries(
-    attempt: Callable[[], Awaitable[ResultT]], *, repeatable: bool, timeout_seconds: float | None = None
-) -> ResultT:
-    """Run the attempt and return its result, with up to three retries after temporary errors.
-
-    `Overloaded` is always retried, because nothing was done. `Unavailable` is retried only if
-    `repeatable`, because the operation may have been done. Raises the last of them if all attempts
-    together take longer than `timeout_seconds`, and `Unavailable` if a retry gets no answer.
-    """
-    last: Temporary = DeadlineExceeded()
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            for wait_seconds in RETRY_WAITS_SECONDS:
-                try:
-                    return await attempt()
-                except Overloaded as error:
-                    last = error
-                except Unavailable as error:
-                    if not repeatable:
-                        raise
-                    last = error
-                await asyncio.sleep(jittered(wait_seconds))
-            return await attempt()
-    except TimeoutError:
-        raise last from None
-    except DeadlineExceeded:
-        # Both leave open whether the operation was done, and the first answer names the cause. The
-        # retry after `Overloaded` may have been done, although the first attempt was not.
-        if isinstance(last, Unavailable):
-            raise last from None
-        raise

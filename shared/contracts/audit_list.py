@@ -66,8 +66,8 @@ class AuditRecord(WireModel):
     by_operator: bool
     """Whether the caller used the registration key instead of the tenant's token."""
     actor: str | None = None
-    """Who sent the request: `key:` and the id of an API key, `client:` and the id of the key that an access token was
-    issued to, or `operator:` and the operator's login. Null: the tenant itself, with its own token or password. New
+    """The sender of the request: `key:` and the id of an API key, `client:` and the id of the key that an access token
+    was issued to, or `operator:` and the operator's login. Null: the tenant itself, with its own token or password. New
     kinds may be added."""
     on_tenant: str | None = None
     """In the trail of the operators' tenant: the id of the other tenant that an operator acted on. That tenant's trail

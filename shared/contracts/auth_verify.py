@@ -32,8 +32,10 @@ class VerifyCheck(WireModel):
 
 
 class CallerSession(WireModel):
-    """What an answer depends on besides the user's session. Caches drop the answer when this session is revoked, and
-    at `exp`."""
+    """The session of the caller's credential, on which the answer depends besides the user's session.
+
+    Caches drop the answer when this session is revoked, and at `exp`.
+    """
 
     session_id: str
     """The id of the caller's API key."""

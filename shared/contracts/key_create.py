@@ -22,7 +22,7 @@ MAX_EXPIRY_DAYS = 3_653
 
 class KeyCreateBody(WireModel):
     name: Name
-    """What the key is for. Keys may have the same name."""
+    """The purpose of the key, for people. Two keys may have the same name."""
     permissions: KeyPermissions
     """At least one, and none that the creator lacks."""
     expires_in_days: Annotated[int, Field(ge=1, le=MAX_EXPIRY_DAYS)] = 365

@@ -48,11 +48,13 @@ class Operation(Generic[RequestT, ReplyT]):
     max_body_bytes: int = MAX_BODY_BYTES
     """Largest request body in bytes. Workers refuse a larger one without parsing it."""
     permission: Permission | None = None
-    """What the caller's credential must allow. None: the operation needs no credential, or another proof."""
+    """The permission that the caller's credential must have. None: the operation needs no credential, or another
+    proof."""
     also_needs: Permission | None = None
     """A second permission that the credential must have besides `permission`."""
     of_operator: Permission | None = None
-    """What an operator's token must allow, at an operation that other callers prove by a password or a key."""
+    """The permission that an operator's token must have, at an operation for which other callers prove themselves by a
+    password or a key."""
     audited: bool = False
     """Whether the tenant's audit trail gets a record of each request. Operations that only read,
     such as `auth.verify`, are not audited."""

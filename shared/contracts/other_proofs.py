@@ -1,10 +1,10 @@
-"""What permits the operations that need no permission of the caller's credential."""
+"""The proofs that permit the operations that need no permission of the caller's credential."""
 
 from typing import Any
 
 from .operation import Operation
 
-#: What permits an operation without a permission, by its name.
+#: The proof for each operation that needs no permission, by its name.
 OTHER_PROOFS: dict[str, str] = {
     "principal.get": "any valid credential reads its own permissions",
     "oauth.token": "the API key that it exchanges is the proof",

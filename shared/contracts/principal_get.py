@@ -1,4 +1,4 @@
-"""principal.get: who the caller's credential stands for, and what it allows. Any live credential may ask."""
+"""principal.get: return whose credential the caller uses, and its permissions. Any live credential may ask."""
 
 from enum import StrEnum
 

@@ -6,8 +6,9 @@ from datetime import datetime
 from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError
 
-from worker.adapters.mongo_database import Document, MongoDatabase, first_found, readable, unavailable_when_away
+from worker.adapters.mongo_database import Document, MongoDatabase, unavailable_when_away
 from worker.adapters.mongo_failures import repeated
+from worker.adapters.mongo_queries import first_found, readable
 from worker.domain.attempts import AttemptCount, Limit
 
 #: Acknowledged by the primary's memory: waiting for disks and other nodes would cost each login

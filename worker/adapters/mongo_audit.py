@@ -15,13 +15,12 @@ from worker.adapters.mongo_database import (
     MAX_PAGE_SECONDS,
     Document,
     MongoDatabase,
-    first_found,
-    first_readable,
     refused_as_duplicates,
     unavailable_when_away,
 )
+from worker.adapters.mongo_queries import first_found, first_readable
 from worker.domain.audit import OK
-from worker.domain.records import AuditQuery, StoredAuditRecord
+from worker.domain.audit_records import AuditQuery, StoredAuditRecord
 
 log = logging.getLogger(__name__)
 

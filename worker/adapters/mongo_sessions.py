@@ -17,17 +17,9 @@ from shared.contracts.events import RevocationReason
 from shared.contracts.permissions import known_permissions
 from worker.adapters import mongo_durability
 from worker.adapters.lookups import Lookups
-from worker.adapters.mongo_database import (
-    Document,
-    MongoDatabase,
-    counted_in_steps,
-    first_found,
-    first_readable,
-    readable,
-    tenants_with,
-    unavailable_when_away,
-)
+from worker.adapters.mongo_database import Document, MongoDatabase, unavailable_when_away
 from worker.adapters.mongo_failures import NO_ANSWER_IN_TIME, repeated
+from worker.adapters.mongo_queries import counted_in_steps, first_found, first_readable, readable, tenants_with
 from worker.adapters.mongo_time import call_seconds
 from worker.adapters.primary_lease import PrimaryLease, Server, server_of
 from worker.domain.ports.sessions import COUNT_READS

@@ -20,13 +20,11 @@ from worker.adapters.mongo_database import (
     NOT_DELETED,
     Document,
     MongoDatabase,
-    first_found,
-    first_readable,
-    readable,
     unavailable_when_away,
 )
 from worker.adapters.mongo_failures import repeated
 from worker.adapters.mongo_idempotency import Deletions
+from worker.adapters.mongo_queries import first_found, first_readable, readable
 from worker.domain.records import (
     CLOSING,
     MAX_RESET_CODES,

@@ -24,16 +24,12 @@ from worker.adapters.mongo_database import (
     NOT_DELETED,
     Document,
     MongoDatabase,
-    counted_in_steps,
-    first_found,
-    first_readable,
-    readable,
     refused_as_duplicates,
-    tenants_with,
     unavailable_when_away,
 )
 from worker.adapters.mongo_failures import repeated
 from worker.adapters.mongo_idempotency import Deletions
+from worker.adapters.mongo_queries import counted_in_steps, first_found, first_readable, readable, tenants_with
 from worker.domain.records import IdempotencyKey, StoredUser, UserChanges, UserRevocation
 
 #: Users removed per step, so that a step takes the database less time than a worker waits for it.

@@ -211,7 +211,7 @@ class Consumer:
                 log.exception("reply is lost, the caller waits in vain", extra=fields)
         try:
             with lost_connections():
-                # What is not written when the connection closes is lost, so the last ones are waited for.
+                # A closing connection loses acknowledgements that are not written yet, so the last ones are waited for.
                 await message.acknowledge(wait=self._draining)
         except ConnectionLost as error:
             log.warning("request is not acknowledged and comes back", extra={**fields, "error": str(error)})

@@ -165,8 +165,8 @@ class ReplyConnection:
     async def publish(self, address: str, body: bytes, properties: Basic.Properties) -> None:
         """Publish a reply, or drop it if the connection is lost.
 
-        Most replies do not wait for the socket, which takes turns of the event loop. Those after
-        MAX_UNAWAITED_BYTES do, and so keep their prefetch slots if the broker does not read.
+        To wait for the socket takes turns of the event loop, so only the reply after each
+        MAX_UNAWAITED_BYTES waits. It keeps its prefetch slot while the broker does not read.
         """
         if self._channel is None:
             await self._first_opening()

@@ -49,7 +49,7 @@ def check_bounds(caller: Principal, permissions: Collection[Permission], network
     """Raise `Forbidden` if the key would allow more than the caller's credential does.
 
     Otherwise a caller could create or rotate a key to widen its own permissions, or to leave its networks. In their own
-    tenant operators also manage the keys that they log in with. Each operator has such a key.
+    tenant operators also manage the keys that they log in with: otherwise nobody could revoke a leaked one.
     """
     allowed = caller.permissions
     if caller.credential is CredentialKind.OPERATOR_TOKEN and caller.tenant == caller.session.tenant:

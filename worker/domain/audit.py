@@ -19,10 +19,10 @@ from shared.contracts.operator_login import OPERATOR_LOGIN
 from shared.contracts.tenant_complete_reset import TENANT_COMPLETE_RESET
 from shared.contracts.tenant_login import TENANT_LOGIN
 from shared.contracts.wire import WireModel
+from worker.domain.audit_records import StoredAuditRecord
 from worker.domain.call import Call
 from worker.domain.identifiers import digest
 from worker.domain.ports import Ports
-from worker.domain.records import StoredAuditRecord
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from shared.contracts import names
 from shared.contracts.audit_list import AuditListQuery, AuditRecord
 from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.user_list import NO_CURSOR
-from worker.domain.records import AuditQuery, StoredAuditRecord
+from worker.domain.audit_records import AuditQuery, StoredAuditRecord
 from worker.domain.views import milliseconds
 
 _CURSOR = re.compile(r"[0-9]{15}\.[0-9a-f]{32}")

@@ -35,8 +35,8 @@ async def create_first_operator(
     """Make the operators' tenant unless it exists, and in it an operator with all operator permissions.
 
     `new_key` makes an API key of the tenant, with which operators log in, and revokes it if its block fails. The
-    operator comes last, so a call that crashed can be repeated. Of concurrent calls one succeeds. Returns the operator
-    and the key. Raises `BootstrapRefused`, and `InvalidRequest` for a password that the password policy refuses.
+    operator comes last, so a call that crashed can be repeated. One of several concurrent calls succeeds. Returns the
+    operator and the key. Raises `BootstrapRefused`, and `InvalidRequest` for a password that the policy refuses.
     """
     text = accepted_password(password, login, email, ports)
     for operator in await ports.users.operators(None, 1):

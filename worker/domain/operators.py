@@ -1,7 +1,7 @@
 """Operators: users of one tenant that have permissions over this installation, and who may change them.
 
-Whoever sets a user's password or email can log in as the user, so an operator's are as well protected as its
-permissions.
+A caller that can set a user's password or email can log in as the user. So an operator's password and email are as well
+protected as its permissions.
 """
 
 from shared.contracts.errors import Forbidden

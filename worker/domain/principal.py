@@ -1,4 +1,4 @@
-"""Who sends a request, and what it may do: any credential becomes a `Principal` here, and nowhere else.
+"""Authentication of callers: any credential becomes a `Principal` with its permissions here, and nowhere else.
 
 Credentials are tenant tokens, API keys, access tokens and operators' tokens. Each operation declares the permission
 that it needs in its contract, and `principal_of` checks it.
@@ -61,8 +61,8 @@ class Principal:
     session: StoredSession = field(repr=False)
     """The session that its credential belongs to. An operator's session belongs to the operators' tenant."""
     actor: str | None = None
-    """Who it is, for the audit trail: `key:<id>`, `client:<id of the key>` or `operator:<login>`. None: the tenant
-    itself."""
+    """The name of the caller in the audit trail: `key:<id>`, `client:<id of the key>` or `operator:<login>`. None: the
+    tenant itself."""
 
 
 async def principal_of(
@@ -95,7 +95,7 @@ async def principal_in_turn(operation: AnyOperation, request: TenantRequest, cal
     """
     principal = await principal_of(operation, request, call, ports)
     await ports.turns.enter(principal.tenant, call)
-    # It may have waited for seconds, and would learn a password of another user.
+    # The request may have waited for seconds. An operator that was dismissed meanwhile must set no password.
     if principal.credential is CredentialKind.OPERATOR_TOKEN and not await still_holds(principal, ports):
         raise Forbidden("your session or your permissions have ended meanwhile")
     return principal

@@ -1,10 +1,9 @@
-"""The records that pass between operations and adapters: accounts, sessions, revocation decisions, audit records.
+"""The records that pass between operations and adapters: accounts, sessions, API keys and revocation decisions.
 
 All datetimes are aware and UTC.
 """
 
 import hmac
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -100,7 +99,7 @@ class StoredUser:
     """The idempotency key of the request that created the user; a constant for imported users."""
     generation: int = 0
     operator_permissions: frozenset[Permission] = frozenset()
-    """What the user may do as an operator of this installation. Only operators and the bootstrap command write it."""
+    """The permissions of the user as an operator. Only operators and the bootstrap command write them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ class KeySecret:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """What makes a session of the tenant an API key. Its id is that of the session."""
+    """The part of a session of the tenant that makes it an API key. The key has the id of the session."""
 
     name: str
     permissions: frozenset[Permission]
@@ -156,7 +155,7 @@ KEY_KEPT = timedelta(days=1)
 
 
 class SessionKind(StrEnum):
-    """Who a session belongs to, and so which tokens it has. Each kind has a type of token of its own."""
+    """The owner of a session, which determines its tokens. Each kind has a type of token of its own."""
 
     TENANT = "tenant"
     USER = "user"
@@ -191,7 +190,7 @@ class StoredSession:
     """Whether older sessions of the user may still have to be revoked because of the session limit."""
     revocation: Revocation | None = None
     key: StoredKey | None = None
-    """What makes the session an API key. None: it is none."""
+    """The API key, if the session is one."""
     is_operator: bool = False
     """Whether the user logged in as an operator of this installation."""
 
@@ -342,69 +341,3 @@ class UserChanges:
 
     fields: dict[str, Any] = field(default_factory=dict)
     password_hash: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAuditRecord:
-    """One record of the audit trail. It contains no secret and nothing derived from a secret."""
-
-    id: str
-    """The same for all attempts that this record counts, and for all deliveries of one request."""
-    tenant: str
-    at: datetime
-    type: str
-    outcome: str
-    login: str | None = None
-    session: str | None = None
-    device_id: str | None = None
-    client_address: str | None = None
-    service: str | None = None
-    """The service that sent the request through the broker. None: an edge sent it."""
-    reason: str | None = None
-    changed: tuple[str, ...] = ()
-    by_operator: bool = False
-    actor: str | None = None
-    """The credential that was used: see `Principal.actor`. None: the tenant itself."""
-    on_tenant: str | None = None
-    """In the operators' trail: the tenant that the operator acted on. None: the operators' tenant itself."""
-    request_id: str | None = None
-    attempts: int = 1
-
-    @property
-    def position(self) -> str:
-        """The sort key among the tenant's records: by time, then by id."""
-        return audit_position(int(self.at.timestamp() * 1000), self.id)
-
-
-#: The lowest id: ids are 128 bits in hexadecimal.
-FIRST_ID = "0" * 32
-
-
-def audit_position(milliseconds: int, id_: str = FIRST_ID) -> str:
-    """Return the sort key of a record with this time and id; without an id, the lowest of this time. Sorts as text."""
-    return f"{milliseconds:015d}.{id_}"
-
-
-@dataclass(frozen=True, slots=True)
-class AuditQuery:
-    """Which audit records of a tenant to return. Times are in milliseconds since the epoch."""
-
-    tenant: str
-    type: str | None
-    logins: AbstractSet[str]
-    """Spellings of one login. Empty: records of all logins."""
-    since: int
-    until: int
-    before: str | None
-    """The position of the last record of the previous page."""
-
-    @property
-    def from_position(self) -> str:
-        """The lowest position that matches."""
-        return audit_position(self.since)
-
-    @property
-    def to_position(self) -> str:
-        """The position at which the query ends, itself excluded."""
-        until = audit_position(self.until)
-        return until if self.before is None else min(until, self.before)

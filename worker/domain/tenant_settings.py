@@ -1,4 +1,4 @@
-"""What a tenant's settings mean."""
+"""The meaning of a tenant's settings."""
 
 from datetime import timedelta
 

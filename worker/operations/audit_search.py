@@ -13,11 +13,11 @@ from shared.contracts.audit_search import (
 )
 from shared.contracts.errors import FieldProblem, InvalidRequest
 from shared.contracts.user_list import NO_CURSOR
+from worker.domain.audit_records import StoredAuditRecord
 from worker.domain.audit_trail import audit_query, public_record
 from worker.domain.call import Call
 from worker.domain.ports import Ports
 from worker.domain.principal import principal_of
-from worker.domain.records import StoredAuditRecord
 
 #: Trails read at a time, so that a search leaves connections to other requests.
 AT_A_TIME = 8

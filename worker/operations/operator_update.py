@@ -24,8 +24,8 @@ async def operator_update(request: OperatorUpdateRequest, call: Call, ports: Por
     """Set the user's operator permissions. A retry writes nothing, and gets the user as it is now.
 
     One operator always keeps `operators:write`. If two operators take it from each other at the same time, at least
-    one of them gets `Forbidden`, and its change is taken back. So is that of an operator whose own permissions are
-    taken at the same time.
+    one of them gets `Forbidden`, and its change is taken back. The change of an operator whose own
+    permissions are taken at the same time is taken back, too.
     """
     caller = await operator_of(OPERATOR_UPDATE, request, call, ports)
     tenant = call.audit_facts.tenant = caller.session.tenant

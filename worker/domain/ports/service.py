@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence, Set as AbstractSet
 from datetime import datetime
 from typing import Protocol
 
-from worker.domain.records import AuditQuery, StoredAuditRecord
+from worker.domain.audit_records import AuditQuery, StoredAuditRecord
 
 
 class Audit(Protocol):
